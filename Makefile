@@ -1,0 +1,67 @@
+# Everything a checkout can do; `make` alone lists it.
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROTOS = $(shell find proto -name '*.proto' | LC_ALL=C sort)
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=python3.11 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@# The import roots: this folder for server and gateway, gen for the stubs.
+	@printf '%s\n' "$(CURDIR)" "$(CURDIR)/gen" > "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/billing.pth"
+
+$(VENV)/run.stamp: requirements/run.txt | $(VENV)/bin/python
+	@echo "installing what the service runs on …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	@touch $@
+
+$(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python
+	@echo "installing what the service is built and tested with …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $(VENV)/run.stamp $@
+
+run: $(VENV)/run.stamp ## start everything on this machine; Ctrl-C stops it
+	@exec $(BIN)/python -m server dev
+
+gen: $(VENV)/dev.stamp ## make gen/ and envoy.yaml anew from proto/
+	@rm -rf gen && mkdir gen
+	@cd proto && PATH="$(CURDIR)/$(BIN):$$PATH" $(CURDIR)/$(BIN)/python -m grpc_tools.protoc -I. -I"$$($(CURDIR)/$(BIN)/python -c 'import site; print(site.getsitepackages()[0])')" \
+	  --python_out=../gen --mypy_out=../gen --grpc_python_out=../gen --mypy_grpc_out=../gen \
+	  $(PROTOS:proto/%=%)
+	@cd proto && $(CURDIR)/$(BIN)/python -m grpc_tools.protoc -I. -I"$$($(CURDIR)/$(BIN)/python -c 'import site; print(site.getsitepackages()[0])')" \
+	  --descriptor_set_out=../gen/descriptors.pb --include_imports --include_source_info \
+	  $(PROTOS:proto/%=%) google/longrunning/operations_proto.proto google/rpc/error_details.proto
+	@$(BIN)/python -m gateway generate
+
+gen-check: gen ## fail if gen/ or envoy.yaml differ from what proto/ gives
+	@test -z "$$(git status --porcelain -- gen envoy.yaml)" || { git status --porcelain -- gen envoy.yaml; echo "generated files differ: run 'make gen' and commit what it changes"; exit 1; }
+
+lock: $(VENV)/bin/python ## pin what pyproject.toml asks for, with hashes
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@for part in run dev; do $(BIN)/uv pip compile --quiet pyproject.toml $$([ $$part = dev ] && echo --group dev -c requirements/run.txt) \
+	  --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/$$part.txt; done
+
+lint: $(VENV)/dev.stamp ## style of Python and protos, and who may import whom
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m tests.protos
+
+format: $(VENV)/dev.stamp ## lay the code out
+	@$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format .
+
+types: $(VENV)/dev.stamp ## strict types
+	@$(BIN)/mypy server gateway tests
+
+test: $(VENV)/dev.stamp ## all tests, on the real Envoy, databases and SMTP
+	@$(BIN)/python -m pytest -q
+
+check: gen-check lint types test ## what CI runs
+
+.PHONY: help run gen gen-check lock lint format types test check
