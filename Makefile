@@ -31,13 +31,15 @@ run: $(VENV)/run.stamp ## start everything on this machine; Ctrl-C stops it
 	@exec $(BIN)/python -m server dev
 
 gen: $(VENV)/dev.stamp ## make gen/ and envoy.yaml anew from proto/
-	@rm -rf gen && mkdir gen
-	@cd proto && PATH="$(CURDIR)/$(BIN):$$PATH" $(CURDIR)/$(BIN)/python -m grpc_tools.protoc -I. -I"$$($(CURDIR)/$(BIN)/python -c 'import site; print(site.getsitepackages()[0])')" \
-	  --python_out=../gen --mypy_out=../gen --grpc_python_out=../gen --mypy_grpc_out=../gen \
-	  $(PROTOS:proto/%=%)
-	@cd proto && $(CURDIR)/$(BIN)/python -m grpc_tools.protoc -I. -I"$$($(CURDIR)/$(BIN)/python -c 'import site; print(site.getsitepackages()[0])')" \
-	  --descriptor_set_out=../gen/descriptors.pb --include_imports --include_source_info \
-	  $(PROTOS:proto/%=%) google/longrunning/operations_proto.proto google/rpc/error_details.proto
+	@rm -rf gen build/include && mkdir -p gen build/include/google/longrunning
+	@# The wheel ships operations.proto under another name than the one its stubs are registered by.
+	@site=$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])'); \
+	cp $$site/google/longrunning/operations_proto.proto build/include/google/longrunning/operations.proto; \
+	export PATH="$(CURDIR)/$(BIN):$$PATH"; \
+	protoc="python -m grpc_tools.protoc -Iproto -Ibuild/include -I$$site"; \
+	$$protoc --python_out=gen --mypy_out=quiet:gen --grpc_python_out=gen --mypy_grpc_out=quiet:gen $(PROTOS); \
+	$$protoc --descriptor_set_out=gen/descriptors.pb --include_imports --include_source_info \
+	  $(PROTOS) google/longrunning/operations.proto google/rpc/error_details.proto
 	@$(BIN)/python -m gateway generate
 
 gen-check: gen ## fail if gen/ or envoy.yaml differ from what proto/ gives

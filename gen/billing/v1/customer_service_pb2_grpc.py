@@ -4,7 +4,7 @@ import grpc
 import warnings
 
 from billing.v1 import customer_service_pb2 as billing_dot_v1_dot_customer__service__pb2
-from google.longrunning import operations_proto_pb2 as google_dot_longrunning_dot_operations__proto__pb2
+from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 
 GRPC_GENERATED_VERSION = '1.78.2'
 GRPC_VERSION = grpc.__version__
@@ -39,7 +39,7 @@ class CustomerServiceStub(object):
         self.InviteCustomer = channel.unary_unary(
                 '/billing.v1.CustomerService/InviteCustomer',
                 request_serializer=billing_dot_v1_dot_customer__service__pb2.InviteCustomerRequest.SerializeToString,
-                response_deserializer=google_dot_longrunning_dot_operations__proto__pb2.Operation.FromString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
 
 
@@ -63,7 +63,7 @@ def add_CustomerServiceServicer_to_server(servicer, server):
             'InviteCustomer': grpc.unary_unary_rpc_method_handler(
                     servicer.InviteCustomer,
                     request_deserializer=billing_dot_v1_dot_customer__service__pb2.InviteCustomerRequest.FromString,
-                    response_serializer=google_dot_longrunning_dot_operations__proto__pb2.Operation.SerializeToString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -93,7 +93,7 @@ class CustomerService(object):
             target,
             '/billing.v1.CustomerService/InviteCustomer',
             billing_dot_v1_dot_customer__service__pb2.InviteCustomerRequest.SerializeToString,
-            google_dot_longrunning_dot_operations__proto__pb2.Operation.FromString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,
             insecure,

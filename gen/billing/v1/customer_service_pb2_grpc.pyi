@@ -5,7 +5,7 @@ isort:skip_file
 
 from billing.v1 import customer_service_pb2 as _customer_service_pb2
 from collections import abc as _abc
-from google.longrunning import operations_proto_pb2 as _operations_proto_pb2
+from google.longrunning import operations_pb2 as _operations_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc
@@ -34,7 +34,7 @@ class CustomerServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CustomerServiceAsyncStub: ...
-    InviteCustomer: _grpc.UnaryUnaryMultiCallable[_customer_service_pb2.InviteCustomerRequest, _operations_proto_pb2.Operation]
+    InviteCustomer: _grpc.UnaryUnaryMultiCallable[_customer_service_pb2.InviteCustomerRequest, _operations_pb2.Operation]
     """Invites a customer by e-mail.
 
     The operation is the same record that the published API shows: its metadata and its response
@@ -46,7 +46,7 @@ class CustomerServiceAsyncStub(CustomerServiceStub):
     """A reseller's customers, for clients that speak google.longrunning."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    InviteCustomer: _aio.UnaryUnaryMultiCallable[_customer_service_pb2.InviteCustomerRequest, _operations_proto_pb2.Operation]  # type: ignore[assignment]
+    InviteCustomer: _aio.UnaryUnaryMultiCallable[_customer_service_pb2.InviteCustomerRequest, _operations_pb2.Operation]  # type: ignore[assignment]
     """Invites a customer by e-mail.
 
     The operation is the same record that the published API shows: its metadata and its response
@@ -61,7 +61,7 @@ class CustomerServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _customer_service_pb2.InviteCustomerRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_operations_proto_pb2.Operation, _abc.Awaitable[_operations_proto_pb2.Operation]]:
+    ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
         """Invites a customer by e-mail.
 
         The operation is the same record that the published API shows: its metadata and its response
