@@ -1,0 +1,52 @@
+"""Long-running operations: the record behind both operation services."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from server.domain.errors import Reason
+
+
+class OperationKind(StrEnum):
+    """What an operation does."""
+
+    INVITE = "invite"
+    CREATE_RESELLER_SERVED = "create_reseller_served"
+    ACTIVATE = "activate"
+    SUSPEND = "suspend"
+
+
+DESCRIPTIONS = {
+    OperationKind.INVITE: "Invite customer",
+    OperationKind.CREATE_RESELLER_SERVED: "Create reseller-served customer",
+    OperationKind.ACTIVATE: "Activate customer",
+    OperationKind.SUSPEND: "Suspend customer",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an operation failed, in the words of `BillingError`."""
+
+    reason: Reason
+    message: str
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation on one customer. It succeeded if `done` and `failure` is None."""
+
+    id: str
+    kind: OperationKind
+    reseller_id: str
+    customer_id: str
+    billing_account_id: str
+    created_by: str
+    created_at: datetime
+    modified_at: datetime
+    done: bool
+    failure: Failure | None = None
+
+
+CANCELLED = Failure(Reason.OPERATION_CANCELLED, "The operation was cancelled.", {})

@@ -1,0 +1,152 @@
+"""What the API and the worker ask of the storage. One method is one transaction.
+
+Every method may raise BillingError with STORAGE_UNAVAILABLE or STORAGE_FULL (both with
+`retry_after_s`): then nothing was changed, or for a write whose outcome is unknown, repeating it
+with the same idempotency key is safe. Writes return once they are durable.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from server.domain.access import Role, Subject
+from server.domain.invitations import NewInvitation
+from server.domain.operations import Failure, Operation
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """A caller's promise that two requests are one.
+
+    `key` is a digest of the caller and the UUID it sent, `fingerprint` one of method and request.
+    """
+
+    key: bytes
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a page ended: the time and ID of its last row."""
+
+    created_at: datetime
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An e-mail that is due, claimed by one worker until `lease_until`.
+
+    `attempt` counts from 1 and fences: who has been overtaken by a later attempt records nothing.
+    `link_token` is the secret for the link in this attempt's e-mail; only its hash is kept, and it
+    holds beside those of earlier attempts, which may have arrived all the same.
+    `cancel_requested` tells that the operation was asked to be cancelled while an earlier claim ran.
+    """
+
+    operation_id: str
+    attempt: int
+    lease_until: datetime
+    cancel_requested: bool
+    invitation_id: str
+    email: str
+    customer_name: str
+    reseller_name: str
+    expires_at: datetime
+    link_token: str
+
+
+class Storage(Protocol):
+    """Keeps everything."""
+
+    async def create_invitation(self, new: NewInvitation, key: IdempotencyKey | None) -> Operation:
+        """Records operation, customer, invitation, e-mail to send and key; wakes the workers.
+
+        Returns the operation: the new one or, for a key seen before with the same fingerprint, the
+        one that the key stands for, as it now is (`new` is then dropped).
+        Raises IDEMPOTENCY_KEY_REUSED for another fingerprint, and INVITATION_OPEN, with metadata
+        `operationId`, `customerId` and `invitationId` of the first, while the reseller has an open
+        invitation with the same `open_key`.
+        """
+        ...
+
+    async def get_operation(self, operation_id: str) -> Operation | None:
+        """Returns the operation, or None."""
+        ...
+
+    async def list_operations(
+        self, reseller_ids: Collection[str], done: bool | None, limit: int, after: Cursor | None
+    ) -> list[Operation]:
+        """Returns at most `limit` operations of the resellers, newest first, past the cursor."""
+        ...
+
+    async def cancel_operation(
+        self, operation_id: str, now: datetime, key: IdempotencyKey | None
+    ) -> Operation | None:
+        """Cancels what has not been begun, and returns the operation as it then is.
+
+        An operation with no claim running ends CANCELLED and its customer and invitation are
+        removed. One that a worker holds is marked: it completes if the e-mail goes out, and ends
+        CANCELLED otherwise. A finished one is left as it is. None: no such operation.
+        Raises IDEMPOTENCY_KEY_REUSED.
+        """
+        ...
+
+    async def delete_operation(self, operation_id: str, key: IdempotencyKey | None) -> bool:
+        """Deletes a finished operation's record; the customer stays. False: no such operation.
+
+        Raises OPERATION_RUNNING, IDEMPOTENCY_KEY_REUSED. A key seen before is True, and does nothing.
+        """
+        ...
+
+    async def wait_operation(self, operation_id: str, longest: timedelta) -> Operation | None:
+        """Returns the operation as soon as it is done, or as it is when the time is over."""
+        ...
+
+    async def get_subject(self, token_hash: bytes, now: datetime) -> Subject | None:
+        """Returns who holds the access token with this SHA-256, with all its roles, or None."""
+        ...
+
+    async def add_reseller(self, reseller_id: str, name: str, now: datetime) -> None:
+        """Adds a reseller, or renames it."""
+        ...
+
+    async def grant_role(
+        self, subject_id: str, reseller_id: str, role: Role, now: datetime
+    ) -> None:
+        """Gives a subject a role for a reseller, if it does not have it yet."""
+        ...
+
+    async def add_access_token(
+        self, token_hash: bytes, subject_id: str, now: datetime, expires_at: datetime | None
+    ) -> None:
+        """Makes the token with this SHA-256 prove the subject's identity."""
+        ...
+
+    async def claim_deliveries(self, limit: int, now: datetime, lease: timedelta) -> list[Delivery]:
+        """Claims e-mails that are due and not under a live lease, oldest first."""
+        ...
+
+    async def finish_delivery(self, delivery: Delivery, now: datetime) -> bool:
+        """Records that the e-mail went out: the operation ends with the customer. False: overtaken."""
+        ...
+
+    async def fail_delivery(self, delivery: Delivery, failure: Failure, now: datetime) -> bool:
+        """Ends the operation with `failure` and takes customer and invitation back. False: overtaken."""
+        ...
+
+    async def retry_delivery(self, delivery: Delivery, due_at: datetime, now: datetime) -> bool:
+        """Gives the claim up until `due_at`; ends it CANCELLED if that was asked for. False: overtaken."""
+        ...
+
+    async def wait_for_work(self, now: datetime, longest: timedelta) -> None:
+        """Returns when an e-mail may be due: at once on a new one, else at the next due time."""
+        ...
+
+    async def ready(self) -> bool:
+        """Tells whether the database answers."""
+        ...
+
+    async def close(self) -> None:
+        """Lets what is under way finish and gives the connections back."""
+        ...
