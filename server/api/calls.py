@@ -1,0 +1,227 @@
+"""What every call goes through: identity, limits, validation, and errors made exact."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import re
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc import status_pb2
+
+from server.api.errors import call_status
+from server.api.identity import Authenticator
+from server.api.limits import Concurrency, RateLimit
+from server.api.validation import validate
+from server.domain.access import Subject
+from server.domain.errors import BillingError, FieldViolation, Reason
+from server.storage.interface import IdempotencyKey
+
+_log = logging.getLogger(__name__)
+
+_REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_READS = ("Get", "List", "Wait")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a servicer knows about the call beside its request.
+
+    `subject` is None only for methods that are open to all. `time_left_s` is None for a call
+    without a deadline. `idempotency_key` is set if the caller sent one with a changing method.
+    """
+
+    subject: Subject | None
+    request_id: str
+    idempotency_key: IdempotencyKey | None
+    time_left_s: float | None
+    authority: str
+
+    @property
+    def caller(self) -> Subject:
+        """The proven subject of a method that is not open to all."""
+        if self.subject is None:
+            raise LookupError("the method is open to all")
+        return self.subject
+
+
+Method = Callable[[Any, Call], Awaitable[Message]]
+
+
+class Calls:
+    """Makes grpc handlers from servicers whose methods take (request, Call)."""
+
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        rate_limit: RateLimit,
+        concurrency: Concurrency,
+        waits: Concurrency,
+    ) -> None:
+        self._authenticator = authenticator
+        self._rate_limit = rate_limit
+        self._concurrency = concurrency
+        self._waits = waits
+
+    def handlers(
+        self,
+        service: ServiceDescriptor,
+        servicer: object,
+        *,
+        open_to_all: frozenset[str] = frozenset(),
+    ) -> grpc.GenericRpcHandler:
+        """Returns the handlers of a service; `open_to_all` names methods without identity."""
+        return grpc.method_handlers_generic_handler(
+            service.full_name,
+            {
+                method.name: grpc.unary_unary_rpc_method_handler(
+                    self._behaviour(
+                        method, getattr(servicer, method.name), method.name in open_to_all
+                    ),
+                    response_serializer=Message.SerializeToString,
+                )
+                for method in service.methods
+            },
+        )
+
+    def unknown_methods(self) -> grpc.GenericRpcHandler:
+        """Returns the handler that answers for all methods that no other handler knows."""
+        return _UnknownMethods()
+
+    def _behaviour(
+        self, method: MethodDescriptor, run: Method, open_to_all: bool
+    ) -> Callable[[bytes, grpc.aio.ServicerContext[Any, Any]], Awaitable[Message]]:
+        request_type = GetMessageClass(method.input_type)
+        read = method.name.startswith(_READS)
+        slots = self._waits if method.name.startswith("Wait") else self._concurrency
+        name = method.full_name
+
+        async def behaviour(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+            metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
+            request_id = _request_id(metadata)
+            try:
+                with slots.slot():
+                    subject = None
+                    if not open_to_all:
+                        subject = await self._authenticator.authenticate(
+                            metadata.get("authorization")
+                        )
+                    self._rate_limit.admit(subject.id if subject else context.peer())
+                    try:
+                        request = request_type.FromString(raw)
+                    except DecodeError:
+                        raise _malformed(name) from None
+                    validate(request)
+                    key = None if read else _idempotency_key(metadata, subject, name, request)
+                    context.set_trailing_metadata((("x-request-id", request_id),))
+                    return await run(
+                        request,
+                        Call(
+                            subject,
+                            request_id,
+                            key,
+                            context.time_remaining(),
+                            metadata.get("x-forwarded-host", ""),
+                        ),
+                    )
+            except BillingError as error:
+                return await _abort(context, error, request_id)
+            except (asyncio.CancelledError, grpc.aio.AbortError):
+                raise
+            except Exception:
+                _log.exception("%s failed, request %s", name, request_id)
+                return await _abort(context, _INTERNAL, request_id)
+
+        return behaviour
+
+
+class _UnknownMethods(grpc.GenericRpcHandler):
+    def service(self, _call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+        async def refuse(_: object, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+            error = BillingError(
+                Reason.METHOD_UNKNOWN, "There is no such method; see the server's reflection."
+            )
+            request_id = _request_id(dict(context.invocation_metadata() or ()))
+            return await _abort(context, error, request_id)
+
+        return grpc.stream_unary_rpc_method_handler(refuse)
+
+
+_INTERNAL = BillingError(
+    Reason.INTERNAL, "Something went wrong on our side; report the request ID if it persists."
+)
+
+
+def _malformed(method: str) -> BillingError:
+    return BillingError(
+        Reason.REQUEST_MALFORMED,
+        "The request is not a valid message of this method (text must be UTF-8).",
+        metadata={"method": method},
+    )
+
+
+def _request_id(metadata: dict[str, Any]) -> str:
+    sent = metadata.get("x-request-id") or metadata.get("x-client-request-id")
+    if isinstance(sent, str) and _REQUEST_ID.fullmatch(sent):
+        return sent
+    return str(uuid.uuid4())
+
+
+def _idempotency_key(
+    metadata: dict[str, Any], subject: Subject | None, method: str, request: Message
+) -> IdempotencyKey | None:
+    sent = metadata.get("idempotency-key")
+    if sent is None:
+        return None
+    if not _UUID.fullmatch(sent):
+        raise BillingError(
+            Reason.IDEMPOTENCY_KEY_INVALID,
+            "Idempotency-Key must be a UUID, like 6f8c0a52-3a7e-4d8b-9c1e-2b5d7f9a0c14.",
+            fields=[FieldViolation("Idempotency-Key", "Must be a UUID.")],
+        )
+    caller = subject.id if subject else ""
+    return IdempotencyKey(
+        key=_digest(caller.encode(), sent.lower().encode()),
+        fingerprint=_digest(method.encode(), request.SerializeToString(deterministic=True)),
+    )
+
+
+def _digest(scope: bytes, content: bytes) -> bytes:
+    return hashlib.blake2b(scope + b"\0" + content, digest_size=16).digest()
+
+
+async def _abort(
+    context: grpc.aio.ServicerContext[Any, Any], error: BillingError, request_id: str
+) -> Message:
+    trailing: tuple[tuple[str, str | bytes], ...] = (("x-request-id", request_id),)
+    if error.retry_after_s is not None:
+        trailing += (("retry-after", str(max(1, round(error.retry_after_s)))),)
+    status = call_status(error, request_id)
+    await context.abort_with_status(_Status(status, trailing))
+    raise AssertionError("abort raises")
+
+
+class _Status(grpc.Status):
+    """A google.rpc.Status as grpc sends it, with more trailing metadata."""
+
+    def __init__(
+        self, status: status_pb2.Status, trailing: tuple[tuple[str, str | bytes], ...]
+    ) -> None:
+        self.code = _STATUS_CODES[status.code]
+        self.details = status.message
+        self.trailing_metadata = (
+            ("grpc-status-details-bin", status.SerializeToString()),
+            *trailing,
+        )
+
+
+_STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}

@@ -1,0 +1,83 @@
+"""The one place where errors become `google.rpc.Status`, for calls and for operations alike."""
+
+from collections.abc import Mapping
+
+from google.protobuf import any_pb2, duration_pb2, message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from server.domain.errors import BillingError, Reason
+from server.domain.operations import Failure
+
+DOMAIN = "billing"
+
+CODES: Mapping[Reason, int] = {
+    Reason.REQUEST_MALFORMED: code_pb2.INVALID_ARGUMENT,
+    Reason.FIELDS_INVALID: code_pb2.INVALID_ARGUMENT,
+    Reason.IDEMPOTENCY_KEY_INVALID: code_pb2.INVALID_ARGUMENT,
+    Reason.IDEMPOTENCY_KEY_REUSED: code_pb2.INVALID_ARGUMENT,
+    Reason.CREDENTIALS_MISSING: code_pb2.UNAUTHENTICATED,
+    Reason.CREDENTIALS_INVALID: code_pb2.UNAUTHENTICATED,
+    Reason.PERMISSION_MISSING: code_pb2.PERMISSION_DENIED,
+    Reason.NOT_FOUND: code_pb2.NOT_FOUND,
+    Reason.INVITATION_OPEN: code_pb2.ALREADY_EXISTS,
+    Reason.OPERATION_RUNNING: code_pb2.FAILED_PRECONDITION,
+    Reason.OPERATION_CANCELLED: code_pb2.CANCELLED,
+    Reason.CUSTOMER_STATE: code_pb2.FAILED_PRECONDITION,
+    Reason.RECIPIENT_REFUSED: code_pb2.FAILED_PRECONDITION,
+    Reason.MAIL_UNDELIVERED: code_pb2.UNAVAILABLE,
+    Reason.RATE_EXCEEDED: code_pb2.RESOURCE_EXHAUSTED,
+    Reason.OVERLOADED: code_pb2.RESOURCE_EXHAUSTED,
+    Reason.STORAGE_FULL: code_pb2.RESOURCE_EXHAUSTED,
+    Reason.STORAGE_UNAVAILABLE: code_pb2.UNAVAILABLE,
+    Reason.DEADLINE_EXCEEDED: code_pb2.DEADLINE_EXCEEDED,
+    Reason.METHOD_UNKNOWN: code_pb2.UNIMPLEMENTED,
+    Reason.INTERNAL: code_pb2.INTERNAL,
+}
+
+
+def call_status(error: BillingError, request_id: str) -> status_pb2.Status:
+    """Returns the status that a failed call answers with."""
+    details: list[message.Message] = [_error_info(error.reason, error.metadata)]
+    if error.fields:
+        details.append(
+            error_details_pb2.BadRequest(
+                field_violations=[
+                    error_details_pb2.BadRequest.FieldViolation(
+                        field=violation.field, description=violation.description
+                    )
+                    for violation in error.fields
+                ]
+            )
+        )
+    if error.resource:
+        details.append(
+            error_details_pb2.ResourceInfo(
+                resource_type=error.resource.type,
+                resource_name=error.resource.name,
+                description=error.message,
+            )
+        )
+    if error.retry_after_s is not None:
+        delay = duration_pb2.Duration()
+        delay.FromMilliseconds(round(error.retry_after_s * 1000))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    details.append(error_details_pb2.RequestInfo(request_id=request_id))
+    return _status(error.reason, error.message, details)
+
+
+def operation_status(failure: Failure) -> status_pb2.Status:
+    """Returns the status that a failed operation ends with."""
+    return _status(failure.reason, failure.message, [_error_info(failure.reason, failure.metadata)])
+
+
+def _error_info(reason: Reason, metadata: Mapping[str, str]) -> error_details_pb2.ErrorInfo:
+    return error_details_pb2.ErrorInfo(reason=reason.value, domain=DOMAIN, metadata=metadata)
+
+
+def _status(reason: Reason, text: str, details: list[message.Message]) -> status_pb2.Status:
+    status = status_pb2.Status(code=CODES[reason], message=text)
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status

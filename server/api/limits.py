@@ -1,0 +1,62 @@
+"""How much one caller, and all callers together, may ask of the server at once."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from server.domain.errors import BillingError, Reason
+
+_REMEMBERED = 10_000
+
+
+class RateLimit:
+    """A token bucket for each caller that holds one second's worth of calls. 0 sets no limit."""
+
+    def __init__(self, calls_per_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = calls_per_s
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def admit(self, caller: str) -> None:
+        """Takes one call from the caller's bucket; raises RATE_EXCEEDED when it is empty."""
+        if not self._rate:
+            return
+        now = self._clock()
+        size = max(self._rate, 1.0)
+        left, since = self._buckets.pop(caller, (size, now))
+        left = min(size, left + (now - since) * self._rate)
+        if left < 1:
+            self._buckets[caller] = (left, now)
+            raise BillingError(
+                Reason.RATE_EXCEEDED,
+                f"More than {self._rate:g} calls a second; slow down and try again.",
+                metadata={"callsPerSecond": f"{self._rate:g}"},
+                retry_after_s=(1 - left) / self._rate,
+            )
+        self._buckets[caller] = (left - 1, now)
+        if len(self._buckets) > _REMEMBERED:
+            self._buckets.popitem(last=False)
+
+
+class Concurrency:
+    """Bounds the calls that are in work at once."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._now = 0
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Holds one place while a call runs; raises OVERLOADED when all are taken."""
+        if self._now >= self._most:
+            raise BillingError(
+                Reason.OVERLOADED,
+                "The server has as many calls in work as it can bear; try again shortly.",
+                retry_after_s=1.0,
+            )
+        self._now += 1
+        try:
+            yield
+        finally:
+            self._now -= 1

@@ -1,0 +1,94 @@
+"""Operation records as the two published messages; no other module makes these."""
+
+from datetime import datetime
+
+from google.longrunning import operations_pb2
+from google.protobuf import any_pb2, timestamp_pb2
+from google.protobuf.message import Message
+from yandex.cloud.billing.v1 import customer_pb2, customer_service_pb2
+from yandex.cloud.operation import operation_pb2
+
+from server.api.errors import operation_status
+from server.domain.errors import BillingError, FieldViolation, Reason, Resource
+from server.domain.operations import DESCRIPTIONS, Operation
+
+_PREFIX = "operations/"
+
+
+def published(operation: Operation) -> operation_pb2.Operation:
+    """Returns the record as yandex.cloud.operation.Operation."""
+    message = operation_pb2.Operation(
+        id=operation.id,
+        description=DESCRIPTIONS[operation.kind],
+        created_at=timestamp(operation.created_at),
+        created_by=operation.created_by,
+        modified_at=timestamp(operation.modified_at),
+        done=operation.done,
+        metadata=_metadata(operation),
+    )
+    if operation.failure:
+        message.error.CopyFrom(operation_status(operation.failure))
+    elif operation.done:
+        message.response.CopyFrom(_response(operation))
+    return message
+
+
+def google_style(operation: Operation) -> operations_pb2.Operation:
+    """Returns the record as google.longrunning.Operation."""
+    message = operations_pb2.Operation(
+        name=_PREFIX + operation.id, done=operation.done, metadata=_metadata(operation)
+    )
+    if operation.failure:
+        message.error.CopyFrom(operation_status(operation.failure))
+    elif operation.done:
+        message.response.CopyFrom(_response(operation))
+    return message
+
+
+def operation_id(name: str) -> str:
+    """Returns the ID in `operations/{id}`; raises FIELDS_INVALID for any other name."""
+    found = name.removeprefix(_PREFIX)
+    if found == name or not found or "/" in found:
+        raise BillingError(
+            Reason.FIELDS_INVALID,
+            "The name of an operation is operations/{operation_id}.",
+            fields=[FieldViolation("name", "Must be operations/{operation_id}.")],
+        )
+    return found
+
+
+def not_found(operation_id: str) -> BillingError:
+    """Returns the refusal for an operation that does not exist, or no longer."""
+    return BillingError(
+        Reason.NOT_FOUND,
+        "There is no such operation; check its ID.",
+        resource=Resource("yandex.cloud.operation.Operation", operation_id[:100]),
+    )
+
+
+def timestamp(at: datetime) -> timestamp_pb2.Timestamp:
+    """Returns an aware time as a protobuf Timestamp."""
+    return timestamp_pb2.Timestamp(seconds=int(at.timestamp()), nanos=at.microsecond * 1000)
+
+
+def _metadata(operation: Operation) -> any_pb2.Any:
+    return _pack(
+        customer_service_pb2.CustomerMetadata(
+            reseller_id=operation.reseller_id, customer_id=operation.customer_id
+        )
+    )
+
+
+def _response(operation: Operation) -> any_pb2.Any:
+    return _pack(
+        customer_pb2.Customer(
+            id=operation.customer_id, billing_account_id=operation.billing_account_id
+        )
+    )
+
+
+def _pack(message: Message) -> any_pb2.Any:
+    return any_pb2.Any(
+        type_url="type.googleapis.com/" + message.DESCRIPTOR.full_name,
+        value=message.SerializeToString(),
+    )

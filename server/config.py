@@ -1,0 +1,93 @@
+"""All settings, read once from environment variables that begin with BILLING_."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class SettingsError(Exception):
+    """A setting that can't be used; the text names it and says what it should be."""
+
+
+class Settings(BaseSettings):
+    """Every setting with its default. Times in the name's unit: `_s` seconds, `_h` hours, `_d` days."""
+
+    model_config = SettingsConfigDict(env_prefix="BILLING_", frozen=True)
+
+    var: Path = Field(Path("var"), description="all that a run keeps: database, mail, keys, logs")
+    http_port: Port = Field(8080, description="Envoy: REST and gRPC without TLS, loopback only")
+    https_port: Port = Field(8443, description="Envoy: REST and gRPC over TLS")
+    grpc_port: Port = Field(50051, description="the gRPC server itself")
+    smtp_port: Port = Field(1025, description="the local mail catcher")
+    admin_port: Port = Field(9901, description="Envoy's admin page, loopback only")
+    workers: Count = Field(1, description="server processes that `make run` starts")
+
+    database_url: str = Field("", description="sqlite:///… or postgresql://…; default SQLite in var")
+    smtp_url: str = Field(
+        "", description="smtp[s]://[user:password@]host[:port]; default the local catcher"
+    )
+    mail_from: str = Field("Billing <billing@example.com>", description="sender of the e-mails")
+    mail_attempts: Count = Field(12, description="tries before an e-mail is given up")
+    mail_first_retry_s: float = Field(2.0, gt=0, description="delay before the second try")
+    mail_longest_retry_s: float = Field(1800.0, gt=0, description="delays grow up to this")
+    mail_connections: Count = Field(16, description="e-mails a process sends at once")
+    invitation_url: str = Field(
+        "", description="what the link in the e-mail begins with; default the gateway's page"
+    )
+    invitation_lifetime_d: Count = Field(30, description="how long an invitation can be accepted")
+
+    idempotency_lifetime_h: int = Field(48, ge=24, description="how long keys are remembered")
+    rate_limit: float = Field(2000.0, ge=0, description="calls a second for one caller; 0 for none")
+    max_concurrent_calls: Count = Field(1000, description="calls in work at once in one process")
+    max_body_bytes: int = Field(1 << 20, ge=1024, description="largest request")
+    max_metadata_bytes: int = Field(32 << 10, ge=4096, description="largest headers of a request")
+    request_timeout_s: float = Field(15.0, gt=0, description="a REST call's deadline")
+    shutdown_s: float = Field(20.0, gt=0, description="time for calls and sends to finish on stop")
+
+    @field_validator("var")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def database(self) -> str:
+        """The database's URL."""
+        return self.database_url or f"sqlite:///{self.var / 'billing.db'}"
+
+    @property
+    def smtp(self) -> str:
+        """The SMTP server's URL."""
+        return self.smtp_url or f"smtp://127.0.0.1:{self.smtp_port}"
+
+    @property
+    def invitation_link(self) -> str:
+        """What a link's token is appended to."""
+        return self.invitation_url or f"http://localhost:{self.http_port}/invitations/"
+
+    @property
+    def invitation_lifetime(self) -> timedelta:
+        """How long an invitation can be accepted."""
+        return timedelta(days=self.invitation_lifetime_d)
+
+    @property
+    def idempotency_lifetime(self) -> timedelta:
+        """How long idempotency keys are remembered."""
+        return timedelta(hours=self.idempotency_lifetime_h)
+
+
+def read_settings() -> Settings:
+    """Reads the environment; raises SettingsError with one line for each wrong setting."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"BILLING_{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        ]
+        raise SettingsError("\n".join(lines)) from None

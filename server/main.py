@@ -1,0 +1,69 @@
+"""The composition root: the one place that knows every part of a server process."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import grpc
+from billing.v1 import customer_service_pb2 as google_customers
+from google.longrunning import operations_proto_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from yandex.cloud.billing.v1 import customer_service_pb2 as customers
+from yandex.cloud.operation import operation_service_pb2
+
+from server.api.calls import Calls
+from server.api.customer_services import CustomerService, GoogleCustomerService, Inviting
+from server.api.identity import Authenticator
+from server.api.limits import Concurrency, RateLimit
+from server.api.operation_services import LongrunningOperations, Operations, OperationService
+from server.config import Settings
+from server.storage.interface import Storage
+
+_log = logging.getLogger(__name__)
+
+
+def now() -> datetime:
+    """The service's clock: aware UTC."""
+    return datetime.now(UTC)
+
+
+def build_server(
+    storage: Storage, settings: Settings, clock: Callable[[], datetime] = now
+) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+    """Puts the gRPC server together; the caller adds ports and starts it."""
+    server = grpc.aio.server(
+        options=[
+            ("grpc.max_receive_message_length", settings.max_body_bytes),
+            ("grpc.max_metadata_size", settings.max_metadata_bytes),
+            ("grpc.absolute_max_metadata_size", settings.max_metadata_bytes),
+            ("grpc.so_reuseport", 0),
+        ]
+    )
+    calls = Calls(
+        Authenticator(storage, clock),
+        RateLimit(settings.rate_limit),
+        Concurrency(settings.max_concurrent_calls),
+        Concurrency(settings.max_concurrent_calls),
+    )
+    operations = Operations(storage, clock)
+    inviting = Inviting(storage, clock, settings.invitation_lifetime)
+    services = [
+        (customers, "CustomerService", CustomerService(inviting)),
+        (google_customers, "CustomerService", GoogleCustomerService(inviting)),
+        (operation_service_pb2, "OperationService", OperationService(operations)),
+        (operations_proto_pb2, "Operations", LongrunningOperations(operations, storage)),
+    ]
+    names = [health.SERVICE_NAME, reflection.SERVICE_NAME]
+    for module, name, servicer in services:
+        service = module.DESCRIPTOR.services_by_name[name]
+        names.append(service.full_name)
+        server.add_generic_rpc_handlers((calls.handlers(service, servicer),))
+    healthy = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    reflection.enable_server_reflection(names, server)
+    server.add_generic_rpc_handlers((calls.unknown_methods(),))
+    return server, healthy
