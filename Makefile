@@ -31,12 +31,14 @@ run: $(VENV)/run.stamp ## start everything on this machine; Ctrl-C stops it
 	@exec $(BIN)/python -m server dev
 
 gen: $(VENV)/dev.stamp ## make gen/ and envoy.yaml anew from proto/
-	@rm -rf gen build/include && mkdir -p gen build/include/google/longrunning
-	@# The wheel ships operations.proto under another name than the one its stubs are registered by.
-	@site=$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])'); \
-	cp $$site/google/longrunning/operations_proto.proto build/include/google/longrunning/operations.proto; \
+	@rm -rf gen build/include && mkdir -p gen build/include/google/{api,rpc,longrunning}
+	@# Google's protos come with googleapis-common-protos, which ships operations.proto under another
+	@# name than the one that its stubs are registered by.
+	@google=$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/google; \
+	for part in api rpc; do cp $$google/$$part/*.proto build/include/google/$$part/; done; \
+	cp $$google/longrunning/operations_proto.proto build/include/google/longrunning/operations.proto; \
 	export PATH="$(CURDIR)/$(BIN):$$PATH"; \
-	protoc="python -m grpc_tools.protoc -Iproto -Ibuild/include -I$$site"; \
+	protoc="python -m grpc_tools.protoc -Iproto -Ibuild/include"; \
 	$$protoc --python_out=gen --mypy_out=quiet:gen --grpc_python_out=gen --mypy_grpc_out=quiet:gen $(PROTOS); \
 	$$protoc --descriptor_set_out=gen/descriptors.pb --include_imports --include_source_info \
 	  $(PROTOS) google/longrunning/operations.proto google/rpc/error_details.proto
@@ -45,15 +47,19 @@ gen: $(VENV)/dev.stamp ## make gen/ and envoy.yaml anew from proto/
 gen-check: gen ## fail if gen/ or envoy.yaml differ from what proto/ gives
 	@test -z "$$(git status --porcelain -- gen envoy.yaml)" || { git status --porcelain -- gen envoy.yaml; echo "generated files differ: run 'make gen' and commit what it changes"; exit 1; }
 
+baseline: gen ## make the protos as they are now the contract that buf holds later ones to
+	@cp gen/descriptors.pb proto/baseline.binpb
+
 lock: $(VENV)/bin/python ## pin what pyproject.toml asks for, with hashes
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@for part in run dev; do $(BIN)/uv pip compile --quiet pyproject.toml $$([ $$part = dev ] && echo --group dev -c requirements/run.txt) \
 	  --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/$$part.txt; done
 
-lint: $(VENV)/dev.stamp ## style of Python and protos, and who may import whom
+lint: gen ## style of Python and protos, and who may import whom
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m tests.protos
+	@$(BIN)/buf lint
+	@$(BIN)/buf breaking gen/descriptors.pb --against proto/baseline.binpb
 
 format: $(VENV)/dev.stamp ## lay the code out
 	@$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format .
@@ -61,9 +67,16 @@ format: $(VENV)/dev.stamp ## lay the code out
 types: $(VENV)/dev.stamp ## strict types
 	@$(BIN)/mypy server gateway tests
 
-test: $(VENV)/dev.stamp ## all tests, on the real Envoy, databases and SMTP
+browser: ## install the Chromium that tests look at /docs with, where it is missing
+	@command -v chromium >/dev/null || { \
+	  command -v apt-get >/dev/null || { echo "install Chromium so that 'chromium' is on the PATH"; exit 1; }; \
+	  echo "installing chromium …"; \
+	  as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+
+test: $(VENV)/dev.stamp browser ## all tests, on the real Envoy, databases and SMTP
 	@$(BIN)/python -m pytest -q
 
 check: gen-check lint types test ## what CI runs
 
-.PHONY: help run gen gen-check lock lint format types test check
+.PHONY: help run gen gen-check baseline lock lint format types browser test check

@@ -67,3 +67,74 @@ def build_server(
     reflection.enable_server_reflection(names, server)
     server.add_generic_rpc_handlers((calls.unknown_methods(),))
     return server, healthy
+
+
+async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
+    """Serves at `listen` (host:port or unix:path) until a signal comes, then finishes gracefully."""
+    async with _storage(settings) as storage:
+        server, healthy = build_server(storage, settings)
+        try:
+            server.add_insecure_port(listen)
+        except RuntimeError:
+            raise SettingsError(
+                f"can't listen at {listen}: is it taken? Stop what listens there or choose another"
+            ) from None
+        worker = build_worker(storage, settings) if with_worker else None
+        await server.start()
+        await healthy.set(health.OVERALL_HEALTH, health_pb2.HealthCheckResponse.SERVING)
+        working = asyncio.create_task(worker.run()) if worker else None
+        _log.info("serving at %s", listen)
+        await _signal()
+        _log.info("stopping")
+        await healthy.enter_graceful_shutdown()
+        await server.stop(settings.shutdown_s)
+        if worker and working:
+            await worker.stop(timedelta(seconds=settings.shutdown_s))
+            await working
+
+
+async def work(settings: Settings) -> None:
+    """Sends e-mails until a signal comes, then finishes those under way."""
+    async with _storage(settings) as storage:
+        worker = build_worker(storage, settings)
+        working = asyncio.create_task(worker.run())
+        _log.info("sending e-mails")
+        await _signal()
+        _log.info("stopping")
+        await worker.stop(timedelta(seconds=settings.shutdown_s))
+        await working
+
+
+def build_worker(
+    storage: Storage, settings: Settings, clock: Callable[[], datetime] = now
+) -> Worker:
+    """Puts the worker together."""
+    try:
+        mailer = Mailer(settings.smtp)
+    except ValueError as error:
+        raise SettingsError(f"BILLING_SMTP_URL: {error}") from None
+    return Worker(storage, mailer, clock)
+
+
+@asynccontextmanager
+async def _storage(settings: Settings) -> AsyncIterator[Storage]:
+    settings.var.mkdir(parents=True, exist_ok=True)
+    try:
+        storage = await open_storage(
+            settings.database, idempotency_lifetime=settings.idempotency_lifetime
+        )
+    except SchemaError as error:
+        raise SettingsError(str(error)) from None
+    try:
+        yield storage
+    finally:
+        await storage.close()
+
+
+async def _signal() -> None:
+    """Returns when the process is asked to stop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await stop.wait()

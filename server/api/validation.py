@@ -8,7 +8,7 @@ from typing import Any
 
 import email_validator
 import phonenumbers
-from billing.v1 import format_pb2
+from billing.options.v1 import format_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from yandex.cloud import validation_pb2
@@ -195,4 +195,4 @@ def _printable(text: str) -> str:
     return "".join(c if unicodedata.category(c)[0] != "C" else "?" for c in text)
 
 
-_FORMATS: dict[int, Check] = {format_pb2.EMAIL: _address, format_pb2.PHONE: _phone}
+_FORMATS: dict[int, Check] = {format_pb2.FORMAT_EMAIL: _address, format_pb2.FORMAT_PHONE: _phone}

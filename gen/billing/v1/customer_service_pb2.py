@@ -22,7 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from billing.v1 import format_pb2 as billing_dot_v1_dot_format__pb2
+from billing.options.v1 import format_pb2 as billing_dot_options_dot_v1_dot_format__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import client_pb2 as google_dot_api_dot_client__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
@@ -31,7 +31,7 @@ from yandex.cloud.billing.v1 import customer_service_pb2 as yandex_dot_cloud_dot
 from yandex.cloud import validation_pb2 as yandex_dot_cloud_dot_validation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!billing/v1/customer_service.proto\x12\nbilling.v1\x1a\x17\x62illing/v1/format.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a#google/longrunning/operations.proto\x1a.yandex/cloud/billing/v1/customer_service.proto\x1a\x1dyandex/cloud/validation.proto\"\xc1\x01\n\x15InviteCustomerRequest\x12%\n\x0breseller_id\x18\x01 \x01(\tB\x10\xe2\x41\x01\x02\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=50\x12\x16\n\x04name\x18\x02 \x01(\tB\x08\xe2\x41\x01\x02\xe8\xc7\x31\x01\x12&\n\x10invitation_email\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x02\x88\xb2\x19\x01\xe8\xc7\x31\x01\x12\x41\n\x06person\x18\x04 \x01(\x0b\x32\'.yandex.cloud.billing.v1.CustomerPersonB\x08\xe2\x41\x01\x02\xe8\xc7\x31\x01\x32\x82\x02\n\x0f\x43ustomerService\x12\xee\x01\n\x0eInviteCustomer\x12!.billing.v1.InviteCustomerRequest\x1a\x1d.google.longrunning.Operation\"\x99\x01\xca\x41L\n yandex.cloud.billing.v1.Customer\x12(yandex.cloud.billing.v1.CustomerMetadata\xda\x41(reseller_id,name,invitation_email,person\x82\xd3\xe4\x93\x02\x19\"\x14/v1/customers:invite:\x01*B\x14Z\x12\x62illing/v1;billingb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!billing/v1/customer_service.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a#google/longrunning/operations.proto\x1a.yandex/cloud/billing/v1/customer_service.proto\x1a\x1dyandex/cloud/validation.proto\"\xc1\x01\n\x15InviteCustomerRequest\x12%\n\x0breseller_id\x18\x01 \x01(\tB\x10\xe2\x41\x01\x02\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=50\x12\x16\n\x04name\x18\x02 \x01(\tB\x08\xe2\x41\x01\x02\xe8\xc7\x31\x01\x12&\n\x10invitation_email\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x02\x88\xb2\x19\x01\xe8\xc7\x31\x01\x12\x41\n\x06person\x18\x04 \x01(\x0b\x32\'.yandex.cloud.billing.v1.CustomerPersonB\x08\xe2\x41\x01\x02\xe8\xc7\x31\x01\x32\x82\x02\n\x0f\x43ustomerService\x12\xee\x01\n\x0eInviteCustomer\x12!.billing.v1.InviteCustomerRequest\x1a\x1d.google.longrunning.Operation\"\x99\x01\xca\x41L\n yandex.cloud.billing.v1.Customer\x12(yandex.cloud.billing.v1.CustomerMetadata\xda\x41(reseller_id,name,invitation_email,person\x82\xd3\xe4\x93\x02\x19\"\x14/v1/customers:invite:\x01*B\x14Z\x12\x62illing/v1;billingb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,8 +49,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVITECUSTOMERREQUEST'].fields_by_name['person']._serialized_options = b'\342A\001\002\350\3071\001'
   _globals['_CUSTOMERSERVICE'].methods_by_name['InviteCustomer']._loaded_options = None
   _globals['_CUSTOMERSERVICE'].methods_by_name['InviteCustomer']._serialized_options = b'\312AL\n yandex.cloud.billing.v1.Customer\022(yandex.cloud.billing.v1.CustomerMetadata\332A(reseller_id,name,invitation_email,person\202\323\344\223\002\031\"\024/v1/customers:invite:\001*'
-  _globals['_INVITECUSTOMERREQUEST']._serialized_start=279
-  _globals['_INVITECUSTOMERREQUEST']._serialized_end=472
-  _globals['_CUSTOMERSERVICE']._serialized_start=475
-  _globals['_CUSTOMERSERVICE']._serialized_end=733
+  _globals['_INVITECUSTOMERREQUEST']._serialized_start=287
+  _globals['_INVITECUSTOMERREQUEST']._serialized_end=480
+  _globals['_CUSTOMERSERVICE']._serialized_start=483
+  _globals['_CUSTOMERSERVICE']._serialized_end=741
 # @@protoc_insertion_point(module_scope)

@@ -26,9 +26,9 @@ class _FormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Format.ValueTy
     DESCRIPTOR: _descriptor.EnumDescriptor
     FORMAT_UNSPECIFIED: _Format.ValueType  # 0
     """Any text."""
-    EMAIL: _Format.ValueType  # 1
+    FORMAT_EMAIL: _Format.ValueType  # 1
     """An e-mail address, in any script."""
-    PHONE: _Format.ValueType  # 2
+    FORMAT_PHONE: _Format.ValueType  # 2
     """A telephone number."""
 
 class Format(_Format, metaclass=_FormatEnumTypeWrapper):
@@ -36,9 +36,9 @@ class Format(_Format, metaclass=_FormatEnumTypeWrapper):
 
 FORMAT_UNSPECIFIED: Format.ValueType  # 0
 """Any text."""
-EMAIL: Format.ValueType  # 1
+FORMAT_EMAIL: Format.ValueType  # 1
 """An e-mail address, in any script."""
-PHONE: Format.ValueType  # 2
+FORMAT_PHONE: Format.ValueType  # 2
 """A telephone number."""
 Global___Format: _TypeAlias = Format  # noqa: Y015
 

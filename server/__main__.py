@@ -1,0 +1,94 @@
+"""The command line: `python -m server --help`."""
+
+import asyncio
+import logging
+import sys
+from collections.abc import Coroutine
+from typing import Any
+
+import click
+import uvloop
+
+from server.config import Settings, SettingsError, read_settings
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def cli() -> None:
+    """The billing service: invites a reseller's customers by gRPC and REST.
+
+    Settings come from environment variables that begin with BILLING_; `settings` lists them.
+    """
+
+
+@cli.command()
+def dev() -> None:
+    """Start everything on this machine: mail catcher, servers and Envoy.
+
+    Applies migrations, makes a certificate, a reseller and a token on the first run, waits until all
+    is healthy and prints calls to paste. Ctrl-C stops it.
+    """
+    from server import dev as development
+
+    _run(development.run(_settings()))
+
+
+@cli.command()
+@click.option("--listen", help="host:port or unix:path; default 127.0.0.1 and BILLING_GRPC_PORT.")
+@click.option("--worker/--no-worker", default=True, help="Send e-mails in this process too.")
+def serve(listen: str | None, worker: bool) -> None:
+    """Serve gRPC until SIGTERM or Ctrl-C. The schema must be current: see `migrate`."""
+    from server import main
+
+    settings = _settings()
+    _run(main.serve(settings, listen or f"127.0.0.1:{settings.grpc_port}", with_worker=worker))
+
+
+@cli.command()
+def worker() -> None:
+    """Send e-mails alone, without serving gRPC, until SIGTERM or Ctrl-C."""
+    from server import main
+
+    _run(main.work(_settings()))
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database's schema up to date. Safe to run from several machines at once."""
+    from server.storage import migrate as apply
+
+    settings = _settings()
+    settings.var.mkdir(parents=True, exist_ok=True)
+    apply(settings.database)
+
+
+@cli.command()
+def settings() -> None:
+    """List all settings: variable, default, meaning."""
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default == "" else f"{field.default}"
+        click.echo(f"BILLING_{name.upper():28} {default:30} {field.description}")
+
+
+def _settings() -> Settings:
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    return read_settings()
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    asyncio.set_event_loop_policy(None)
+    uvloop.run(work)
+
+
+def main() -> None:
+    """Runs a command; an expected error is one clear line and exit code 1."""
+    try:
+        cli()
+    except SettingsError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

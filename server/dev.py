@@ -1,0 +1,311 @@
+"""Everything on one machine: what `make run` starts, watches and stops."""
+
+import asyncio
+import ctypes
+import errno
+import json
+import logging
+import os
+import secrets
+import shlex
+import signal
+import socket
+import sys
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from gateway.certificates import Certificates, ensure_certificates
+from gateway.envoy import Gateway, GatewayError, GatewaySettings
+from server.catcher import start_catcher
+from server.config import Settings, SettingsError
+from server.domain import ids
+from server.domain.access import Role
+from server.main import hash_token, now
+from server.storage import migrate, open_storage
+
+_log = logging.getLogger(__name__)
+_START_S = 30.0
+_RESTART_S = 0.5
+
+
+@dataclass(frozen=True)
+class Development:
+    """Who may call, as kept in var/keys/dev.json: one subject, one reseller, one token."""
+
+    subject_id: str
+    reseller_id: str
+    token: str
+
+
+async def run(settings: Settings) -> None:
+    """Starts everything, prints how to call it, and runs until a signal comes."""
+    handover = settings.var / "dev.json"
+    settings.var.mkdir(parents=True, exist_ok=True)
+    handover.unlink(missing_ok=True)
+    _require_free_ports(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as parts:
+        _say("applying migrations …")
+        migrate(settings.database)
+        who = await _development_identity(settings)
+        mail = settings.var / "mail"
+        if not settings.smtp_url:
+            _say("starting the mail catcher …")
+            catcher = await start_catcher(mail, "127.0.0.1", settings.smtp_port)
+            parts.push_async_callback(catcher.stop)
+        servers = [
+            _ServerProcess(settings, number, address)
+            for number, address in enumerate(_addresses(settings))
+        ]
+        _say(f"starting {len(servers)} server process(es) …")
+        for server in servers:
+            parts.push_async_callback(server.stop)
+            await server.start()
+        await asyncio.gather(*(server.healthy() for server in servers))
+        _say("starting Envoy …")
+        certificates = ensure_certificates(settings.var / "tls")
+        gateway = Gateway(_gateway_settings(settings, certificates))
+        parts.push_async_callback(gateway.stop, settings.shutdown_s)
+        try:
+            await gateway.start()
+        except GatewayError as error:
+            raise SettingsError(str(error)) from None
+        ready = {
+            "token": who.token,
+            "resellerId": who.reseller_id,
+            "rest": f"http://127.0.0.1:{settings.http_port}",
+            "rest_tls": f"https://localhost:{settings.https_port}",
+            "grpc": f"127.0.0.1:{settings.grpc_port}",
+            "ca": str(certificates.ca),
+            "mail": str(mail),
+        }
+        _write_private(handover, json.dumps(ready, indent=2) + "\n")
+        parts.callback(handover.unlink, missing_ok=True)
+        _print_calls(ready)
+        watching = [asyncio.create_task(server.keep_alive()) for server in servers]
+        watching.append(asyncio.create_task(_keep_gateway(gateway)))
+        await stop.wait()
+        for task in watching:
+            task.cancel()
+        await asyncio.gather(*watching, return_exceptions=True)
+        _say("stopping …")
+
+
+class _ServerProcess:
+    """One `python -m server serve`, started again when it dies."""
+
+    def __init__(self, settings: Settings, number: int, address: str) -> None:
+        self._settings = settings
+        self._address = address
+        self._log = settings.var / "logs" / f"server-{number}.log"
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "server", "serve", "--listen", self._address),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+
+    async def healthy(self) -> None:
+        """Returns once the process answers health checks; raises SettingsError if it never does."""
+        assert self._process
+        ended = asyncio.create_task(self._process.wait())
+        ready = asyncio.create_task(_serving(self._address))
+        await asyncio.wait({ended, ready}, timeout=_START_S, return_when=asyncio.FIRST_COMPLETED)
+        serving = ready.done() and not ready.cancelled() and ready.exception() is None
+        for task in (ended, ready):
+            task.cancel()
+        if not serving:
+            raise SettingsError(f"a server process did not start; see {self._log}")
+
+    async def keep_alive(self) -> None:
+        """Starts the process again each time it dies, until cancelled."""
+        while self._process:
+            code = await self._process.wait()
+            _say(f"a server process ended with code {code}; starting it again (log: {self._log})")
+            await asyncio.sleep(_RESTART_S)
+            await self.start()
+
+    async def stop(self) -> None:
+        if not self._process or self._process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            self._process.terminate()
+        try:
+            await asyncio.wait_for(self._process.wait(), self._settings.shutdown_s + 5)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+
+async def _keep_gateway(gateway: Gateway) -> None:
+    while True:
+        _say(f"{await gateway.died()}; starting Envoy again")
+        await asyncio.sleep(_RESTART_S)
+        await gateway.start()
+
+
+async def _serving(address: str) -> None:
+    async with grpc.aio.insecure_channel(address) as channel:
+        await channel.channel_ready()
+        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        if answer.status != health_pb2.HealthCheckResponse.SERVING:
+            raise ConnectionError(address)
+
+
+def _addresses(settings: Settings) -> list[str]:
+    """The first process listens on the fixed port, the others on sockets of their own."""
+    sockets = settings.var / "run"
+    sockets.mkdir(parents=True, exist_ok=True)
+    others = [f"unix:{sockets}/server-{number}.sock" for number in range(1, settings.workers)]
+    return [f"127.0.0.1:{settings.grpc_port}", *others]
+
+
+def _gateway_settings(settings: Settings, certificates: Certificates) -> GatewaySettings:
+    return GatewaySettings(
+        var=settings.var,
+        http_port=settings.http_port,
+        https_port=settings.https_port,
+        admin_port=settings.admin_port,
+        upstreams=_addresses(settings),
+        certificate=certificates.certificate,
+        private_key=certificates.private_key,
+        max_body_bytes=settings.max_body_bytes,
+        max_headers_kib=settings.max_metadata_bytes // 1024,
+        timeout_s=settings.request_timeout_s,
+    )
+
+
+async def _development_identity(settings: Settings) -> Development:
+    """Returns who may call in development; made at random on the first run."""
+    file = settings.var / "keys" / "dev.json"
+    if file.exists():
+        who = Development(**json.loads(file.read_text()))
+    else:
+        who = Development(
+            subject_id=ids.new_id(ids.SERVICE_ACCOUNT),
+            reseller_id=ids.new_id(ids.BILLING_ACCOUNT),
+            token=secrets.token_urlsafe(32),
+        )
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write_private(file, json.dumps(who.__dict__))
+    storage = await open_storage(
+        settings.database, idempotency_lifetime=settings.idempotency_lifetime
+    )
+    try:
+        await storage.add_reseller(who.reseller_id, "Development reseller", now())
+        await storage.grant_role(who.subject_id, who.reseller_id, Role.OWNER, now())
+        await storage.add_access_token(hash_token(who.token), who.subject_id, now(), None)
+    finally:
+        await storage.close()
+    return who
+
+
+def _require_free_ports(settings: Settings) -> None:
+    wanted = {
+        "BILLING_HTTP_PORT": settings.http_port,
+        "BILLING_HTTPS_PORT": settings.https_port,
+        "BILLING_GRPC_PORT": settings.grpc_port,
+        "BILLING_ADMIN_PORT": settings.admin_port,
+    }
+    if not settings.smtp_url:
+        wanted["BILLING_SMTP_PORT"] = settings.smtp_port
+    for variable, port in wanted.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                why = "is taken" if error.errno == errno.EADDRINUSE else "can't be used"
+                raise SettingsError(
+                    f"port {port} {why}: stop what listens there, or set {variable} to another port"
+                ) from None
+    doubles = [port for port in wanted.values() if list(wanted.values()).count(port) > 1]
+    if doubles:
+        raise SettingsError(f"port {doubles[0]} is set for more than one of {', '.join(wanted)}")
+
+
+def _die_with_parent() -> None:
+    """Has Linux end a child whose parent was killed, so that no port stays taken."""
+    if sys.platform == "linux":
+        set_parent_death_signal = 1
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+
+
+def _write_private(file: Path, text: str) -> None:
+    """Writes a file that its owner alone can read, whole or not at all."""
+    temporary = file.with_suffix(".tmp")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as out:
+        out.write(text)
+    temporary.replace(file)
+
+
+def _say(text: str) -> None:
+    click.echo(text)
+    sys.stdout.flush()
+
+
+def _print_calls(ready: dict[str, str]) -> None:
+    body = (
+        '{"resellerId": "%s", "name": "Horns and Hooves", '
+        '"invitationEmail": "customer-\'$RANDOM\'@example.com", '
+        '"person": {"name": "Ostap", "phone": "+7 495 123-45-67", "tin": "7707083893"}}'
+        % ready["resellerId"]
+    )
+    python = shlex.quote(sys.executable)
+    _say(
+        f"""
+Ready.
+  REST and gRPC   {ready["rest"]}   (TLS: {ready["rest_tls"]}, CA: {ready["ca"]})
+  gRPC, direct    {ready["grpc"]}
+  Documentation   {ready["rest"]}/docs
+  E-mails         {ready["mail"]}
+  Token           {ready["token"]}
+
+Invite a customer:
+
+  curl -s {ready["rest"]}/billing/v1/customers:invite \\
+    -H 'Authorization: Bearer {ready["token"]}' \\
+    -H 'Content-Type: application/json' \\
+    -d '{body}'
+
+See how the operation went (put its "id" in place of OPERATION_ID), then look into the mail folder:
+
+  curl -s {ready["rest"]}/operations/OPERATION_ID -H 'Authorization: Bearer {ready["token"]}'
+
+The same by gRPC:
+
+  {python} - <<'END'
+  import grpc
+  from yandex.cloud.billing.v1 import customer_service_pb2, customer_service_pb2_grpc
+  from yandex.cloud.operation import operation_service_pb2, operation_service_pb2_grpc
+  channel = grpc.insecure_channel("{ready["grpc"]}")
+  token = [("authorization", "Bearer {ready["token"]}")]
+  operation = customer_service_pb2_grpc.CustomerServiceStub(channel).Invite(
+      customer_service_pb2.InviteCustomerRequest(
+          reseller_id="{ready["resellerId"]}", name="Horns and Hooves",
+          invitation_email="ostap@example.com", person={{"name": "Ostap"}}), metadata=token)
+  print(operation_service_pb2_grpc.OperationServiceStub(channel).Get(
+      operation_service_pb2.GetOperationRequest(operation_id=operation.id), metadata=token))
+  END
+
+Ctrl-C stops everything.
+"""
+    )
