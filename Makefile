@@ -59,7 +59,7 @@ lint: gen ## style of Python and protos, and who may import whom
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
 	@$(BIN)/buf lint
-	@$(BIN)/buf breaking gen/descriptors.pb --against proto/baseline.binpb
+	@$(BIN)/buf breaking 'gen/descriptors.pb#format=binpb' --against proto/baseline.binpb
 
 format: $(VENV)/dev.stamp ## lay the code out
 	@$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format .
