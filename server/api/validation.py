@@ -169,7 +169,7 @@ def _unique(values: Any) -> Iterator[tuple[str, str]]:
 def _parse_address(address: str) -> email_validator.ValidatedEmail:
     # test_environment lets .test domains through; nothing is looked up in DNS.
     return email_validator.validate_email(
-        address, check_deliverability=False, test_environment=True
+        address, check_deliverability=False, test_environment=True, strict=True
     )
 
 
