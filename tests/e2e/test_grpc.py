@@ -4,6 +4,7 @@ import asyncio
 import datetime
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -218,18 +219,21 @@ def test_text_that_is_not_utf8_is_invalid(service: Service, channel: grpc.Channe
 
 
 def test_an_unknown_method_says_so(service: Service) -> None:
-    with grpc.insecure_channel(service.grpc) as channel, pytest.raises(grpc.RpcError) as refused:
+    with grpc.insecure_channel(service.grpc) as channel:
         send: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
             "/yandex.cloud.billing.v1.CustomerService/Invent"
         )
-        send(b"")
+        with pytest.raises(grpc.RpcError) as refused:
+            send(b"")
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
     assert details(refused.value, error_details_pb2.ErrorInfo)
 
 
 def test_health_and_reflection_need_no_identity(service: Service, channel: grpc.Channel) -> None:
-    health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
-    assert health.status == health_pb2.HealthCheckResponse.SERVING
+    stub: Any = health_pb2_grpc.HealthStub(channel)
+    assert (
+        stub.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
+    )
     names = ProtoReflectionDescriptorDatabase(channel).get_services()
     assert {
         "yandex.cloud.billing.v1.CustomerService",
