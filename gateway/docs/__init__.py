@@ -1,0 +1,50 @@
+"""The page at /docs, its parts, and the description that it shows, as files for Envoy to serve."""
+
+from dataclasses import dataclass
+from importlib.metadata import distribution
+from pathlib import Path
+
+from gateway.openapi import DOCUMENT
+
+_HERE = Path(__file__).parent
+_JAVASCRIPT = "text/javascript; charset=utf-8"
+# Nothing comes from elsewhere and no text in the page is a script or a style. Swagger UI carries
+# its icons in its style sheet as data: URLs.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+_ALL = {"x-content-type-options": "nosniff", "cache-control": "max-age=3600"}
+_FRESH = _ALL | {"cache-control": "no-cache"}
+_PAGE = _FRESH | {"content-security-policy": _POLICY, "referrer-policy": "no-referrer"}
+
+
+@dataclass(frozen=True, slots=True)
+class StaticFile:
+    """One file and the path, type and further headers that it is served with."""
+
+    path: str
+    file: Path
+    content_type: str
+    headers: dict[str, str]
+
+
+def static_files() -> list[StaticFile]:
+    """Returns all that /docs consists of, and /openapi.json."""
+    page = _HERE / "index.html"
+    return [
+        StaticFile("/openapi.json", DOCUMENT, "application/json", _FRESH),
+        StaticFile("/docs", page, "text/html; charset=utf-8", _PAGE),
+        StaticFile("/docs/", page, "text/html; charset=utf-8", _PAGE),
+        StaticFile("/docs/start.js", _HERE / "start.js", _JAVASCRIPT, _FRESH),
+        _swagger("swagger-ui-bundle.js", _JAVASCRIPT),
+        _swagger("swagger-ui.css", "text/css; charset=utf-8"),
+        _swagger("favicon-32x32.png", "image/png"),
+    ]
+
+
+def _swagger(name: str, content_type: str) -> StaticFile:
+    # Found without an import: that would load Flask.
+    file = distribution("flask-swagger-ui").locate_file(f"flask_swagger_ui/dist/{name}")
+    return StaticFile(f"/docs/{name}", Path(str(file)), content_type, _ALL)

@@ -1,0 +1,101 @@
+"""The OpenAPI 3.1 description of the REST surface, made from the protos."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from google.longrunning import operations_pb2
+from google.protobuf.descriptor import Descriptor
+from yandex.cloud.api import operation_pb2
+
+from gateway.openapi import facts, responses
+from gateway.openapi.operations import PARAMETERS, Operations
+from gateway.openapi.protos import DESCRIPTORS, Protos, load
+from gateway.openapi.schemas import Schemas
+from gateway.openapi.templates import bindings
+
+_ROOT = Path(__file__).parents[2]
+DOCUMENT = _ROOT / "gen" / "openapi.json"
+
+_OPERATION_TYPES = ("yandex.cloud.operation.Operation", "google.longrunning.Operation")
+
+
+def write(path: Path = DOCUMENT) -> None:
+    """Writes the document, the same bytes for the same protos."""
+    path.write_text(json.dumps(document(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def document(descriptors: Path = DESCRIPTORS) -> dict[str, Any]:
+    """Returns the document as JSON values; fields stand in the order of the protos."""
+    protos = load(descriptors)
+    comments = protos.comments | facts.COMMENTS
+    schemas = Schemas(comments, _asked(protos), _packed(protos))
+    operations = Operations(schemas, comments)
+    paths: dict[str, dict[str, Any]] = {}
+    for method in protos.methods:
+        for binding in bindings(method):
+            paths.setdefault(binding.path, {})[binding.verb] = operations.operation(binding)
+    status = schemas.reference(protos.message("google.rpc.Status"))
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Billing API",
+            "version": _version(),
+            "description": Path(__file__).with_name("overview.md").read_text(encoding="utf-8"),
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"bearer": []}],
+        "tags": [
+            {"name": service.full_name, "description": comments.get(service.full_name, "")}
+            for service in protos.services
+        ],
+        "paths": dict(sorted(paths.items())),
+        "components": {
+            "schemas": dict(sorted(schemas.components.items())),
+            "responses": responses.components(status),
+            "headers": responses.HEADERS,
+            "parameters": PARAMETERS,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "An IAM token."}
+            },
+        },
+    }
+
+
+def _version() -> str:
+    project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return str(project["version"])
+
+
+def _asked(protos: Protos) -> frozenset[str]:
+    """Returns the names of all messages that a request may consist of."""
+    found: set[str] = set()
+    waiting = [method.input_type for method in protos.methods]
+    while waiting:
+        message = waiting.pop()
+        if message.full_name not in found:
+            found.add(message.full_name)
+            waiting += [field.message_type for field in message.fields if field.message_type]
+    return frozenset(found)
+
+
+def _packed(protos: Protos) -> dict[str, list[Descriptor]]:
+    """Returns what each Any field may hold; for operations, by the options of the methods."""
+    metadata: dict[str, Descriptor] = {}
+    response: dict[str, Descriptor] = {}
+    for method in protos.methods:
+        options = method.GetOptions().Extensions
+        published, ours = options[operation_pb2.operation], options[operations_pb2.operation_info]
+        for found, name in (
+            (metadata, published.metadata or ours.metadata_type),
+            (response, published.response or ours.response_type),
+        ):
+            if name:
+                message = protos.message(name, package=method.containing_service.file.package)
+                found[message.full_name] = message
+    packed = {"google.rpc.Status.details": [protos.message(name) for name in facts.ERROR_DETAILS]}
+    for operation in _OPERATION_TYPES:
+        packed[f"{operation}.metadata"] = list(metadata.values())
+        packed[f"{operation}.response"] = list(response.values())
+    return packed

@@ -1,0 +1,144 @@
+"""Realistic requests and answers: JSON bodies by message, and answers by method where these differ."""
+
+from typing import Any
+
+RESELLER = "bac5m1n0d8q2r7t4v6h3"
+CUSTOMER = "bcu7k3p9a1s5e0j2g8l4"
+ACCOUNT = "bac2f8u6c4i0o9b3n7m1"
+OPERATION = "bop1d7h3l9p5t0a6e2i8"
+SUBJECT = "aje4g0k6o2s8u1c7f3j9"
+
+_PERSON = {
+    "name": "Romashka",
+    "longname": "Romashka Limited Liability Company",
+    "phone": "+7 495 123-45-67",
+    "email": "office@romashka.example",
+    "postCode": "119021",
+    "postAddress": "1 Example Street, Moscow",
+    "legalAddress": "1 Example Street, Moscow",
+    "tin": "7700000000",
+}
+_INVITE = {
+    "resellerId": RESELLER,
+    "name": "Romashka",
+    "invitationEmail": "director@romashka.example",
+    "person": _PERSON,
+}
+_TYPE_URL = "type.googleapis.com/yandex.cloud.billing.v1."
+_METADATA = {
+    "@type": _TYPE_URL + "CustomerMetadata",
+    "resellerId": RESELLER,
+    "customerId": CUSTOMER,
+}
+_CUSTOMER = {"id": CUSTOMER, "billingAccountId": ACCOUNT}
+_RESPONSE = {"@type": _TYPE_URL + "Customer"} | _CUSTOMER
+_CANCELLED = {
+    "code": 1,
+    "message": "The operation was cancelled.",
+    "details": [
+        {
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": "OPERATION_CANCELLED",
+            "domain": "billing",
+            "metadata": {},
+        }
+    ],
+}
+
+REQUESTS: dict[str, dict[str, Any]] = {
+    "yandex.cloud.billing.v1.InviteCustomerRequest": _INVITE,
+    "billing.v1.InviteCustomerRequest": _INVITE,
+    "yandex.cloud.billing.v1.CreateResellerServedCustomerRequest": {
+        "resellerId": RESELLER,
+        "name": "Romashka",
+        "person": _PERSON,
+    },
+    "yandex.cloud.billing.v1.ActivateCustomerRequest": {"customerId": CUSTOMER},
+    "yandex.cloud.billing.v1.SuspendCustomerRequest": {"customerId": CUSTOMER},
+    "yandex.cloud.billing.v1.ListCustomersRequest": {"resellerId": RESELLER},
+    "yandex.cloud.operation.GetOperationRequest": {"operationId": OPERATION},
+    "yandex.cloud.operation.CancelOperationRequest": {"operationId": OPERATION},
+    "yandex.cloud.endpoint.GetApiEndpointRequest": {"apiEndpointId": "billing"},
+    "yandex.cloud.endpoint.ListApiEndpointsRequest": {},
+    "yandex.cloud.iam.v1.CreateIamTokenRequest": {
+        "jwt": "eyJhbGciOiJQUzI1NiJ9.eyJpc3MiOiJhIn0.c2ln"
+    },
+    "yandex.cloud.iam.v1.RevokeIamTokenRequest": {"iamToken": "t1.9euelZqY.c2ln"},
+    "google.longrunning.ListOperationsRequest": {"name": "operations"},
+    "google.longrunning.GetOperationRequest": {"name": f"operations/{OPERATION}"},
+    "google.longrunning.CancelOperationRequest": {"name": f"operations/{OPERATION}"},
+    "google.longrunning.DeleteOperationRequest": {"name": f"operations/{OPERATION}"},
+}
+
+
+def _published(description: str, **result: Any) -> dict[str, Any]:
+    at = "2026-03-02T09:30:00.120Z"
+    return {
+        "id": OPERATION,
+        "description": description,
+        "createdAt": at,
+        "createdBy": SUBJECT,
+        "modifiedAt": "2026-03-02T09:30:01.480Z" if result else at,
+        "done": bool(result),
+        "metadata": _METADATA,
+    } | result
+
+
+def _google_style(**result: Any) -> dict[str, Any]:
+    name = f"operations/{OPERATION}"
+    return {"name": name, "metadata": _METADATA, "done": bool(result)} | result
+
+
+_CUSTOMERS = "yandex.cloud.billing.v1.CustomerService"
+_OPERATIONS = "google.longrunning.Operations"
+
+# By method; each a short title and a body.
+RESPONSES: dict[str, dict[str, dict[str, Any]]] = {
+    f"{_CUSTOMERS}.Invite": {"Begun": _published("Invite customer")},
+    f"{_CUSTOMERS}.CreateResellerServed": {
+        "Done": _published("Create reseller-served customer", response=_RESPONSE)
+    },
+    f"{_CUSTOMERS}.Activate": {"Done": _published("Activate customer", response=_RESPONSE)},
+    f"{_CUSTOMERS}.Suspend": {"Done": _published("Suspend customer", response=_RESPONSE)},
+    f"{_CUSTOMERS}.List": {"One page": {"customers": [_CUSTOMER], "nextPageToken": ""}},
+    "billing.v1.CustomerService.InviteCustomer": {"Begun": _google_style()},
+    "yandex.cloud.operation.OperationService.Get": {
+        "Running": _published("Invite customer"),
+        "Done": _published("Invite customer", response=_RESPONSE),
+        "Failed": _published("Invite customer", error=_CANCELLED),
+    },
+    "yandex.cloud.operation.OperationService.Cancel": {
+        "Cancelled": _published("Invite customer", error=_CANCELLED),
+        "Too late": _published("Invite customer", response=_RESPONSE),
+    },
+    "yandex.cloud.endpoint.ApiEndpointService.Get": {
+        "Billing": {"id": "billing", "address": "localhost:8443"}
+    },
+    "yandex.cloud.endpoint.ApiEndpointService.List": {
+        "All": {
+            "endpoints": [
+                {"id": id_, "address": "localhost:8443"}
+                for id_ in ("billing", "endpoint", "iam", "operation")
+            ],
+            "nextPageToken": "",
+        }
+    },
+    "yandex.cloud.iam.v1.IamTokenService.Create": {
+        "Token": {"iamToken": "t1.9euelZqY.c2ln", "expiresAt": "2026-03-02T21:30:00Z"}
+    },
+    "yandex.cloud.iam.v1.IamTokenService.Revoke": {"Revoked": {"subjectId": SUBJECT}},
+    f"{_OPERATIONS}.GetOperation": {
+        "Running": _google_style(),
+        "Done": _google_style(response=_RESPONSE),
+        "Failed": _google_style(error=_CANCELLED),
+    },
+    f"{_OPERATIONS}.ListOperations": {
+        "One page": {
+            "operations": [_google_style(response=_RESPONSE)],
+            "nextPageToken": "",
+            "unreachable": [],
+        }
+    },
+    f"{_OPERATIONS}.CancelOperation": {"Asked": {}},
+    f"{_OPERATIONS}.DeleteOperation": {"Deleted": {}},
+}

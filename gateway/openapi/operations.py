@@ -1,0 +1,179 @@
+"""OpenAPI operations from bindings: parameters, body, answers, security."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
+
+from gateway.openapi import constraints, examples, facts, responses
+from gateway.openapi.schemas import Schema, Schemas, is_well_known
+from gateway.openapi.templates import Binding, Variable, json_name
+
+# The server tells methods that change nothing by their names; there the key is ignored.
+_READS = ("Get", "List", "Wait")
+_UUID = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+
+PARAMETERS: dict[str, Any] = {
+    "IdempotencyKey": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "Makes it safe to try again: the same key with the same request does nothing twice.",
+        "schema": {"type": "string", "format": "uuid", "pattern": _UUID},
+    }
+}
+
+
+class Operations:
+    """Makes operations; the schemas that they refer to gather in `schemas`."""
+
+    def __init__(self, schemas: Schemas, comments: Mapping[str, str]) -> None:
+        self._schemas = schemas
+        self._comments = comments
+
+    def operation(self, binding: Binding) -> dict[str, Any]:
+        """Returns the OpenAPI operation of one binding."""
+        method = binding.method
+        service = method.containing_service
+        suffix = str(binding.index + 1) if binding.index else ""
+        made: dict[str, Any] = {
+            "operationId": f"{service.name}.{method.name}{suffix}",
+            "tags": [service.full_name],
+        }
+        comment = self._comments.get(method.full_name, "")
+        summary, _, rest = comment.partition("\n\n")
+        made |= {"summary": summary.removesuffix(".")} if summary else {}
+        made |= {"description": rest} if rest else {}
+        if method.GetOptions().deprecated:
+            made["deprecated"] = True
+        parameters = list(self._parameters(binding))
+        if parameters:
+            made["parameters"] = parameters
+        if binding.body:
+            made["requestBody"] = self._body(binding)
+        made["responses"] = self._responses(binding)
+        if is_open(method):
+            made["security"] = []
+        return made
+
+    def _parameters(self, binding: Binding) -> Iterator[dict[str, Any]]:
+        for variable in binding.variables:
+            yield self._in_path(variable, binding.method)
+        if binding.body != "*":
+            message = binding.method.input_type
+            example = examples.REQUESTS.get(message.full_name, {})
+            for path, field in _query_fields(message, binding):
+                yield self._in_query(path, field, example)
+        if not binding.method.name.startswith(_READS):
+            yield {"$ref": "#/components/parameters/IdempotencyKey"}
+
+    def _in_path(self, variable: Variable, method: MethodDescriptor) -> dict[str, Any]:
+        schema = self._schemas.field(variable.field, asked=True, in_query=True)
+        description = schema.pop("description", "")
+        example = examples.REQUESTS.get(method.input_type.full_name, {}).get(
+            json_name(variable.field)
+        )
+        if not variable.is_whole:
+            description = f"ID of the {variable.name}."
+            schema |= {"pattern": "^[^/\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]+$"}
+            example = example and example.rpartition("/")[2]
+        if schema["type"] == "string":
+            schema.setdefault("minLength", 1)
+        return _parameter("path", variable.name, description, schema, example, required=True)
+
+    def _in_query(
+        self, path: str, field: FieldDescriptor, example: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        schema = self._schemas.field(field, asked=True, in_query=True)
+        description = schema.pop("description", "")
+        made = _parameter(
+            "query",
+            path,
+            description,
+            schema,
+            example.get(json_name(field)),
+            required=constraints.is_required(field),
+        )
+        if schema.pop("deprecated", False):
+            made["deprecated"] = True
+        return made
+
+    def _body(self, binding: Binding) -> dict[str, Any]:
+        message = binding.method.input_type
+        example = examples.REQUESTS.get(message.full_name, {})
+        if binding.body == "*":
+            left = [field for field in message.fields if field.name not in binding.bound]
+            whole = len(left) == len(message.fields)
+            schema = (
+                self._schemas.reference(message) if whole else self._schemas.message(message, left)
+            )
+            example = {json_name(f): example[json_name(f)] for f in left if json_name(f) in example}
+            required = any(map(constraints.is_required, left))
+        else:
+            field = message.fields_by_name[binding.body]
+            schema = self._schemas.field(field, asked=True)
+            example = example.get(json_name(field), {})
+            required = constraints.is_required(field)
+        return {
+            "required": required,
+            "content": {"application/json": {"schema": schema, "example": example}},
+        }
+
+    def _responses(self, binding: Binding) -> dict[str, Any]:
+        method = binding.method
+        bodies = examples.RESPONSES.get(method.full_name, {})
+        content = {
+            "schema": self._schemas.reference(method.output_type),
+            "examples": {
+                title.replace(" ", ""): {"summary": title, "value": body}
+                for title, body in bodies.items()
+            },
+        }
+        answer = {
+            "description": "OK",
+            "headers": responses.headers(),
+            "content": {"application/json": content},
+        }
+        links = facts.LINKS.get(method.output_type.full_name)
+        if links:
+            answer["links"] = links
+        failures = responses.statuses(
+            is_open=method.containing_service.full_name in facts.OPEN_SERVICES,
+            secured=not is_open(method),
+            in_path=bool(binding.variables),
+            body=bool(binding.body),
+            changes=not method.name.startswith(_READS),
+        )
+        return {"200": answer} | responses.references(failures)
+
+
+def is_open(method: MethodDescriptor) -> bool:
+    """Tells whether a method is called without a token."""
+    return (
+        method.containing_service.full_name in facts.OPEN_SERVICES
+        or method.full_name in facts.OPEN_METHODS
+    )
+
+
+def _query_fields(
+    message: Descriptor, binding: Binding, prefix: str = "", names: str = ""
+) -> Iterator[tuple[str, FieldDescriptor]]:
+    """Yields the fields that a query can set, with the names that they have there."""
+    for field in message.fields:
+        path, name = prefix + field.name, names + json_name(field)
+        if path in binding.bound or path == binding.body:
+            continue
+        inner = field.message_type
+        if inner is None or is_well_known(inner):
+            yield name, field
+        elif not field.is_repeated:  # A query can't set messages in lists and maps.
+            yield from _query_fields(inner, binding, path + ".", name + ".")
+
+
+def _parameter(
+    place: str, name: str, description: str, schema: Schema, example: Any, *, required: bool
+) -> dict[str, Any]:
+    made: dict[str, Any] = {"name": name, "in": place, "required": required}
+    made |= {"description": description} if description else {}
+    made["schema"] = schema
+    made |= {"example": example} if example is not None else {}
+    return made
