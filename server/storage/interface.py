@@ -92,7 +92,9 @@ class Storage(Protocol):
         """
         ...
 
-    async def delete_operation(self, operation_id: str, key: IdempotencyKey | None) -> bool:
+    async def delete_operation(
+        self, operation_id: str, now: datetime, key: IdempotencyKey | None
+    ) -> bool:
         """Deletes a finished operation's record; the customer stays. False: no such operation.
 
         Raises OPERATION_RUNNING, IDEMPOTENCY_KEY_REUSED. A key seen before is True, and does nothing.

@@ -1,0 +1,224 @@
+"""Group commit: calls that arrive together share a transaction.
+
+A commit must reach the disk, which takes as long as hundreds of rows. So while one transaction
+commits, the next calls gather, and then run as one.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple, TypeVar
+
+from server.storage.database import Database
+from server.storage.failures import Verdict, judge, overloaded, refusal, unavailable
+from server.storage.statements import Transaction
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+# Does one kind of request for many callers at once. Returns an outcome for each, in their order;
+# a refusal of one is an exception among the results. What it raises undoes the whole transaction.
+Bulk = Callable[[Transaction, Sequence[A]], Sequence[R | Exception]]
+
+MOST_IN_BATCH = 128
+MOST_QUEUED = 4096
+
+_log = logging.getLogger(__name__)
+
+
+class _Request(NamedTuple):
+    bulk: Bulk[Any, Any]
+    argument: Any
+    future: asyncio.Future[Any]
+
+
+class Batcher:
+    """Runs requests in batches, on threads that hold a connection each.
+
+    `on_commit` is called in the event loop, with operations that have ended and whether there may
+    be new work. Must be made in the event loop that it serves.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        name: str,
+        *,
+        writes: bool,
+        threads: int = 1,
+        on_commit: Callable[[list[str], bool], None] | None = None,
+    ) -> None:
+        self._database = database
+        self._begin = database.begin if writes else None
+        self._on_commit = on_commit
+        self._loop = asyncio.get_running_loop()
+        self._requests: SimpleQueue[_Request | None] = SimpleQueue()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, bulk: Bulk[A, R], argument: A) -> asyncio.Future[R]:
+        """Asks for `argument` to be done together with others of its kind.
+
+        A request whose future is cancelled before its turn does nothing.
+        Raises OVERLOADED, STORAGE_UNAVAILABLE.
+        """
+        if self._closed:
+            raise unavailable()
+        if self._requests.qsize() >= MOST_QUEUED:
+            raise overloaded()
+        future: asyncio.Future[R] = self._loop.create_future()
+        self._requests.put(_Request(bulk, argument, future))
+        return future
+
+    async def close(self) -> None:
+        """Returns when all that was submitted is done; refuses what comes later."""
+        self._closed = True
+        for _ in self._threads:
+            self._requests.put(None)
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join)
+
+    def _work(self) -> None:
+        connection = _Connection(self._database, self._begin)
+        try:
+            while True:
+                batch, last = self._take()
+                live = [request for request in batch if not request.future.cancelled()]
+                if live:
+                    outcomes, ended, work = _run(connection, live)
+                    self._loop.call_soon_threadsafe(self._resolve, live, outcomes, ended, work)
+                if last:
+                    return
+        finally:
+            connection.close()
+
+    def _take(self) -> tuple[list[_Request], bool]:
+        """Returns what is queued, at least one request or the word that it was the last."""
+        batch: list[_Request] = []
+        request = self._requests.get()
+        while request is not None:
+            batch.append(request)
+            if len(batch) == MOST_IN_BATCH:
+                return batch, False
+            try:
+                request = self._requests.get_nowait()
+            except Empty:
+                return batch, False
+        return batch, True
+
+    def _resolve(
+        self, batch: list[_Request], outcomes: Sequence[Any], ended: list[str], work: bool
+    ) -> None:
+        for request, outcome in zip(batch, outcomes, strict=True):
+            if request.future.done():  # its caller has gone
+                continue
+            if isinstance(outcome, Exception):
+                request.future.set_exception(outcome)
+            else:
+                request.future.set_result(outcome)
+        if self._on_commit and (ended or work):
+            self._on_commit(ended, work)
+
+
+class _Connection:
+    """A connection that is made when first needed, and anew after it failed."""
+
+    def __init__(self, database: Database, begin: str | None) -> None:
+        self._database = database
+        self._begin = begin
+        self._connection: Any = None
+        self.committing = False
+
+    def transact(self, batch: Sequence[_Request]) -> tuple[list[Any], list[str], bool]:
+        """Runs the batch in one transaction; on an error nothing of it stays."""
+        self.committing = False
+        if self._connection is None:
+            self._connection = self._database.connect()
+        connection = self._connection
+        cursor = connection.cursor()
+        try:
+            transaction = Transaction(cursor, self._database.engine.dialect)
+            if self._begin is None:
+                outcomes = _outcomes(transaction, batch)
+            else:
+                cursor.execute(self._begin)
+                outcomes = _outcomes(transaction, batch)
+                self.committing = True
+                cursor.execute("COMMIT")
+        except BaseException as error:
+            self._recover(error)
+            raise
+        finally:
+            cursor.close()
+        return outcomes, transaction.ended, transaction.work
+
+    def _recover(self, error: BaseException) -> None:
+        """Rolls back; gives the connection up where that fails or it may be at fault."""
+        conflict = isinstance(error, Exception) and judge(error) is Verdict.CONFLICT
+        try:
+            self._connection.rollback()
+        except Exception:
+            conflict = False
+        if not conflict:
+            self.close()
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except Exception as error:
+                _log.debug("closing a broken connection: %s", type(error).__name__)
+
+
+def _outcomes(transaction: Transaction, batch: Sequence[_Request]) -> list[Any]:
+    """Returns the outcome of each request, done kind by kind."""
+    bulk = batch[0].bulk
+    if all(request.bulk is bulk for request in batch):
+        return list(bulk(transaction, [request.argument for request in batch]))
+    outcomes: list[Any] = [None] * len(batch)
+    kinds: dict[Bulk[Any, Any], list[int]] = {}
+    for index, request in enumerate(batch):
+        kinds.setdefault(request.bulk, []).append(index)
+    for bulk, indexes in kinds.items():
+        results = bulk(transaction, [batch[index].argument for index in indexes])
+        for index, result in zip(indexes, results, strict=True):
+            outcomes[index] = result
+    return outcomes
+
+
+def _run(connection: _Connection, batch: Sequence[_Request]) -> tuple[list[Any], list[str], bool]:
+    """Runs a batch to the end, whatever the end is.
+
+    Conflicts are tried again: then the rows that were in the way are seen. A connection that
+    turns out to be dead is replaced, unless the commit was under way: whether that took place is
+    not known. What fails for any other reason is found by running the requests one by one.
+    """
+    tries = {Verdict.CONFLICT: 3, Verdict.DISCONNECTED: 1}
+    while True:
+        try:
+            return connection.transact(batch)
+        except Exception as error:
+            verdict, failure = judge(error), error
+        left = tries.get(verdict, 0)
+        if not left or (verdict is Verdict.DISCONNECTED and connection.committing):
+            break
+        tries[verdict] = left - 1
+    if len(batch) == 1 or verdict not in (Verdict.CONFLICT, Verdict.UNEXPECTED):
+        return [refusal(failure)] * len(batch), [], False
+    outcomes: list[Any] = []
+    ended: list[str] = []
+    work = False
+    for request in batch:
+        (outcome,), its_ended, its_work = _run(connection, [request])
+        outcomes.append(outcome)
+        ended += its_ended
+        work |= its_work
+    return outcomes, ended, work

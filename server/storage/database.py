@@ -1,0 +1,119 @@
+"""Connections to SQLite or PostgreSQL."""
+
+import sqlite3
+from typing import Any
+
+from sqlalchemy import URL, create_engine, event, make_url
+from sqlalchemy.pool import NullPool
+
+from server.storage.schema import REVISION
+
+# How long a statement, a lock or a connection may take before callers are told to come back.
+TIMEOUT_S = 3
+
+
+class SchemaError(Exception):
+    """The database's schema is not the one that this code works with."""
+
+
+class Database:
+    """Makes connections, and knows the few differences between the two databases.
+
+    Connections are the driver's own: statements are compiled by SQLAlchemy once and then run
+    without its help, which costs more than half of a row's time otherwise.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        url = _driver_url(database_url)
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self.url = url
+        if self.is_sqlite:
+            # One thread uses a connection at a time, but not always the one that opened it.
+            arguments: dict[str, Any] = {
+                "timeout": TIMEOUT_S,
+                "check_same_thread": False,
+                "cached_statements": 256,
+            }
+        else:
+            arguments = {
+                "connect_timeout": TIMEOUT_S,
+                "tcp_user_timeout": TIMEOUT_S * 1000,
+                "application_name": "billing",
+                "options": f"-c statement_timeout={TIMEOUT_S * 1000}",
+            }
+        self.engine = create_engine(
+            url,
+            poolclass=NullPool,
+            connect_args=arguments,
+            hide_parameters=True,
+            paramstyle="qmark" if self.is_sqlite else "format",
+        )
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            # SQLAlchemy's own transactions (migrations) must hold the write lock from the start.
+            event.listen(
+                self.engine, "begin", lambda connection: connection.exec_driver_sql(self.begin)
+            )
+
+    @property
+    def begin(self) -> str:
+        """The statement that begins a writing transaction."""
+        # Taking the lock at once avoids the failure of a reader that wants to write.
+        return "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
+
+    @property
+    def conninfo(self) -> str:
+        """The address in the form that PostgreSQL's own clients take."""
+        return self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    def connect(self) -> Any:
+        """Returns a new connection of the driver, in autocommit mode. Raises the driver's error."""
+        connection = self.engine.raw_connection()
+        driver_connection = connection.driver_connection
+        connection.detach()
+        if not self.is_sqlite:
+            driver_connection.autocommit = True  # type: ignore[union-attr]
+        return driver_connection
+
+    def require_schema(self) -> None:
+        """Raises SchemaError, in one line, unless the schema is the one this code works with."""
+        connection = self.connect()
+        try:
+            found = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+        except Exception as error:
+            if "alembic_version" not in str(error):
+                raise
+            found = []
+        finally:
+            connection.close()
+        versions = sorted(version for (version,) in found)
+        if not versions:
+            raise SchemaError("the database has no schema yet: run `python -m server migrate`")
+        if versions != [REVISION]:
+            raise SchemaError(
+                f"the database's schema is at version {', '.join(versions)}, and this server works "
+                f"with {REVISION}: run `python -m server migrate` of the newer of the two releases"
+            )
+
+
+def _driver_url(database_url: str) -> URL:
+    url = make_url(database_url)
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise ValueError("a SQLite database needs a file: sqlite:///path/to/file")
+        return url.set(drivername="sqlite")
+    if backend in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+psycopg")
+    raise ValueError("only sqlite:// and postgresql:// are known")
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # the driver begins no transactions by itself
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",  # a commit is on disk before it returns
+        "foreign_keys = ON",
+        "cache_size = -65536",  # KiB
+    ):
+        connection.execute(f"PRAGMA {pragma}")

@@ -1,0 +1,148 @@
+"""E-mails to send: claimed by workers, and what became of them."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import bindparam, func, select, update
+
+from server.domain.invitations import link_token_hash, new_link_token
+from server.domain.operations import CANCELLED, Failure
+from server.storage.endings import Locked, end, lock
+from server.storage.interface import Delivery
+from server.storage.rows import time
+from server.storage.schema import customers, invitations, link_tokens, resellers
+from server.storage.schema import operations as table
+from server.storage.statements import IDS, Insert, Statement, Transaction
+
+_DUE = Statement(
+    select(
+        table.c.id,
+        table.c.attempts,
+        table.c.cancel_requested,
+        invitations.c.id,
+        invitations.c.email,
+        customers.c.name,
+        resellers.c.name,
+        invitations.c.expires_at,
+    )
+    .join_from(table, invitations, invitations.c.id == table.c.invitation_id)
+    .join(customers, customers.c.id == table.c.customer_id)
+    .join(resellers, resellers.c.id == table.c.reseller_id)
+    .where(table.c.due_at <= bindparam("now", type_=table.c.due_at.type))
+    .order_by(table.c.due_at)
+    .limit(bindparam("limit"))
+    # Says nothing to SQLite, which has one writer at a time.
+    .with_for_update(of=table, skip_locked=True),
+    "now",
+    "limit",
+)
+_CLAIM = Statement(
+    update(table)
+    .where(table.c.id.in_(IDS))
+    .values(attempts=table.c.attempts + 1, claimed=True, due_at=bindparam("lease_until")),
+    "lease_until",
+)
+_INSERT_LINKS = Insert(link_tokens)
+_RETRY = Statement(
+    update(table).where(table.c.id.in_(IDS)).values(claimed=False, due_at=bindparam("retry_at")),
+    "retry_at",
+)
+_NEXT_DUE = Statement(select(func.min(table.c.due_at)).where(table.c.due_at.is_not(None)))
+
+
+class Claim(NamedTuple):
+    """How much to claim, and until when."""
+
+    limit: int
+    now: int
+    lease_until: int
+
+
+class Finish(NamedTuple):
+    """A claim's end: success, failure, or (with neither) giving it up until `retry_at`."""
+
+    operation_id: str
+    attempt: int
+    now: int
+    failure: Failure | None = None
+    retry_at: int | None = None
+
+
+def claim(transaction: Transaction, batch: Sequence[Claim]) -> list[list[Delivery]]:
+    """Claims for several workers; see Storage.claim_deliveries."""
+    return [_claim(transaction, wanted) for wanted in batch]
+
+
+def _claim(transaction: Transaction, wanted: Claim) -> list[Delivery]:
+    rows = transaction.fetch(_DUE, now=wanted.now, limit=wanted.limit)
+    cancelled = lock(transaction, [row[0] for row in rows if row[2]])
+    end(transaction, [(row, CANCELLED, wanted.now) for row in cancelled.values()])
+    deliveries = [
+        Delivery(
+            operation_id=operation_id,
+            attempt=attempts + 1,
+            lease_until=time(wanted.lease_until),
+            cancel_requested=False,
+            invitation_id=invitation_id,
+            email=email,
+            customer_name=customer_name,
+            reseller_name=reseller_name,
+            expires_at=time(expires_at),
+            link_token=new_link_token(),
+        )
+        for (
+            operation_id,
+            attempts,
+            cancel_requested,
+            invitation_id,
+            email,
+            customer_name,
+            reseller_name,
+            expires_at,
+        ) in rows
+        if not cancel_requested
+    ]
+    if deliveries:
+        transaction.run(
+            _CLAIM,
+            [delivery.operation_id for delivery in deliveries],
+            lease_until=wanted.lease_until,
+        )
+        transaction.insert(
+            _INSERT_LINKS,
+            [
+                (link_token_hash(delivery.link_token), delivery.invitation_id, wanted.now)
+                for delivery in deliveries
+            ],
+        )
+    return deliveries
+
+
+def finish(transaction: Transaction, batch: Sequence[Finish]) -> list[bool]:
+    """Records what became of claims; False for those that a later attempt has overtaken."""
+    rows = lock(transaction, [finished.operation_id for finished in batch])
+    outcomes = []
+    endings: list[tuple[Locked, Failure | None, int]] = []
+    for finished in batch:
+        row = rows.get(finished.operation_id)
+        holds = row is not None and not row.operation.done and row.attempts == finished.attempt
+        outcomes.append(holds)
+        if row is None or not holds:
+            continue
+        del rows[finished.operation_id]  # what comes next for the same claim is late
+        unsent = finished.failure or finished.retry_at is not None
+        if unsent and row.cancel_requested:
+            endings.append((row, CANCELLED, finished.now))
+        elif finished.retry_at is not None:
+            transaction.run(_RETRY, [finished.operation_id], retry_at=finished.retry_at)
+            transaction.work = True
+        else:
+            endings.append((row, finished.failure, finished.now))
+    end(transaction, endings)
+    return outcomes
+
+
+def next_due(transaction: Transaction, batch: Sequence[None]) -> list[int | None]:
+    """Returns when the next e-mail is due, for each who asks; None: there is none."""
+    ((at,),) = transaction.fetch(_NEXT_DUE)
+    return [at] * len(batch)

@@ -1,0 +1,170 @@
+"""How operations end, and how they are cancelled and deleted by callers."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from sqlalchemy import bindparam, delete, select, update
+
+from server.domain.errors import BillingError, Reason
+from server.domain.operations import CANCELLED, Failure, Operation
+from server.storage.idempotency import Keys, KeyUse
+from server.storage.operations import by_id
+from server.storage.rows import OPERATION_COLUMNS, failure_text, microseconds, operation, time
+from server.storage.schema import customers, invitations, link_tokens
+from server.storage.schema import operations as table
+from server.storage.statements import IDS, Statement, Transaction
+
+_LOCK = Statement(
+    select(
+        *OPERATION_COLUMNS,
+        table.c.deleted,
+        table.c.invitation_id,
+        table.c.claimed,
+        table.c.due_at,
+        table.c.attempts,
+        table.c.cancel_requested,
+    )
+    .where(table.c.id.in_(IDS))
+    .order_by(table.c.id)  # in one order, so that two batches don't wait for each other
+    .with_for_update()
+)
+_END = Statement(
+    update(table)
+    .where(table.c.id.in_(IDS))
+    .values(
+        done=True,
+        failure=bindparam("failure"),
+        modified_at=bindparam("now"),
+        due_at=None,
+        claimed=False,
+    ),
+    "failure",
+    "now",
+)
+_REQUEST_CANCEL = Statement(update(table).where(table.c.id.in_(IDS)).values(cancel_requested=True))
+_DELETE = Statement(update(table).where(table.c.id.in_(IDS)).values(deleted=True))
+_TAKE_BACK_CUSTOMERS = Statement(delete(customers).where(customers.c.id.in_(IDS)))
+_TAKE_BACK_INVITATIONS = Statement(delete(invitations).where(invitations.c.id.in_(IDS)))
+_TAKE_BACK_LINKS = Statement(delete(link_tokens).where(link_tokens.c.invitation_id.in_(IDS)))
+
+
+class Locked(NamedTuple):
+    """A row that no one else can change until the transaction ends."""
+
+    operation: Operation
+    deleted: bool
+    invitation_id: str | None
+    claimed: bool
+    due_at: int | None
+    attempts: int
+    cancel_requested: bool
+
+    def held(self, now: int) -> bool:
+        """Tells whether a worker has it under a live lease."""
+        return self.claimed and self.due_at is not None and self.due_at > now
+
+
+def lock(transaction: Transaction, ids: Sequence[str]) -> dict[str, Locked]:
+    """Returns rows by ID, deleted ones too, and keeps others from changing them."""
+    if not ids:
+        return {}
+    return {
+        row[0]: Locked(operation(row), *row[len(OPERATION_COLUMNS) :])
+        for row in transaction.fetch(_LOCK, list(dict.fromkeys(ids)))
+    }
+
+
+def end(
+    transaction: Transaction, endings: Sequence[tuple[Locked, Failure | None, int]]
+) -> list[Operation]:
+    """Ends operations, each at its time; with a failure, customer and invitation are taken back."""
+    ended = []
+    for row, failure, now in endings:
+        before = row.operation
+        at = max(now, microseconds(before.modified_at))  # clocks differ
+        transaction.run(
+            _END, [before.id], failure=failure_text(failure) if failure else None, now=at
+        )
+        ended.append(replace(before, done=True, failure=failure, modified_at=time(at)))
+    failed = [row for row, failure, _ in endings if failure]
+    if failed:
+        transaction.run(_TAKE_BACK_CUSTOMERS, [row.operation.customer_id for row in failed])
+    sent = [row.invitation_id for row in failed if row.invitation_id]
+    if sent:
+        transaction.run(_TAKE_BACK_INVITATIONS, sent)
+        transaction.run(_TAKE_BACK_LINKS, sent)
+    transaction.ended += [result.id for result in ended]
+    return ended
+
+
+def cancel(
+    transaction: Transaction, batch: Sequence[tuple[str, int, KeyUse | None]]
+) -> list[Operation | Exception | None]:
+    """Cancels operations; see Storage.cancel_operation."""
+    keys = Keys(transaction, (use for _, _, use in batch))
+    rows = lock(transaction, [operation_id for operation_id, _, _ in batch])
+    outcomes: list[Operation | Exception | None] = []
+    for operation_id, now, use in batch:
+        try:
+            known = keys.replayed(use)
+        except BillingError as error:
+            outcomes.append(error)
+            continue
+        if known:
+            outcomes.append(by_id(transaction, [known])[known])
+            continue
+        row = rows.get(operation_id)
+        if row is None or row.deleted:
+            outcomes.append(None)
+            continue
+        if not row.operation.done:
+            if row.held(now):
+                transaction.run(_REQUEST_CANCEL, [operation_id])
+            else:
+                (cancelled,) = end(transaction, [(row, CANCELLED, now)])
+                row = rows[operation_id] = row._replace(operation=cancelled)
+        keys.record(use, operation_id)
+        outcomes.append(row.operation)
+    keys.write()
+    return outcomes
+
+
+def delete_records(
+    transaction: Transaction, batch: Sequence[tuple[str, KeyUse | None]]
+) -> list[bool | Exception]:
+    """Deletes the records of finished operations; see Storage.delete_operation."""
+    keys = Keys(transaction, (use for _, use in batch))
+    rows = lock(transaction, [operation_id for operation_id, _ in batch])
+    outcomes: list[bool | Exception] = []
+    deleted: set[str] = set()
+    for operation_id, use in batch:
+        try:
+            known = keys.replayed(use)
+        except BillingError as error:
+            outcomes.append(error)
+            continue
+        if known:
+            outcomes.append(True)
+            continue
+        row = rows.get(operation_id)
+        if row is None or row.deleted or operation_id in deleted:
+            outcomes.append(False)
+            continue
+        if not row.operation.done:
+            outcomes.append(_running())
+            continue
+        deleted.add(operation_id)
+        keys.record(use, operation_id)
+        outcomes.append(True)
+    if deleted:
+        transaction.run(_DELETE, list(deleted))
+    keys.write()
+    return outcomes
+
+
+def _running() -> BillingError:
+    return BillingError(
+        Reason.OPERATION_RUNNING,
+        "Only a finished operation can be deleted; cancel it or wait for its end.",
+    )

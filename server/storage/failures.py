@@ -1,0 +1,115 @@
+"""What the drivers' errors mean to us."""
+
+import logging
+import sqlite3
+from enum import Enum
+
+import psycopg
+from sqlalchemy.exc import DBAPIError
+
+from server.domain.errors import BillingError, Reason
+
+_log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 1.0
+
+
+class Verdict(Enum):
+    """What to do about a driver's error."""
+
+    CONFLICT = "another transaction got there first: try again"
+    DISCONNECTED = "the connection broke: try again on a new one"
+    UNAVAILABLE = "the database can't be used now"
+    FULL = "no room"
+    UNEXPECTED = "a bug here, or a broken database"
+
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html, by prefix; the first match holds.
+_BY_SQLSTATE = (
+    ("23", Verdict.CONFLICT),  # integrity constraint violation
+    ("40", Verdict.CONFLICT),  # serialization failure, deadlock
+    ("53100", Verdict.FULL),  # disk full
+    ("53", Verdict.UNAVAILABLE),  # insufficient resources, too many connections
+    ("08", Verdict.DISCONNECTED),
+    ("57P01", Verdict.DISCONNECTED),  # shutdown, or an administrator cut the connection
+    ("57", Verdict.UNAVAILABLE),  # starting up, statement timeout
+    ("55", Verdict.UNAVAILABLE),  # lock not available
+    ("58", Verdict.UNAVAILABLE),  # input and output
+    ("25006", Verdict.UNAVAILABLE),  # read-only: a standby after a switch
+    ("28", Verdict.UNAVAILABLE),  # credentials refused
+    ("3D", Verdict.UNAVAILABLE),  # no such database
+)
+
+# https://www.sqlite.org/rescode.html, primary codes.
+_BY_SQLITE_CODE = {
+    sqlite3.SQLITE_CONSTRAINT: Verdict.CONFLICT,
+    sqlite3.SQLITE_BUSY: Verdict.UNAVAILABLE,
+    sqlite3.SQLITE_LOCKED: Verdict.UNAVAILABLE,
+    sqlite3.SQLITE_READONLY: Verdict.UNAVAILABLE,
+    sqlite3.SQLITE_IOERR: Verdict.UNAVAILABLE,
+    sqlite3.SQLITE_CANTOPEN: Verdict.UNAVAILABLE,
+    sqlite3.SQLITE_PERM: Verdict.UNAVAILABLE,
+    sqlite3.SQLITE_FULL: Verdict.FULL,
+}
+
+
+def judge(error: Exception) -> Verdict:
+    """Tells what a driver's error means; UNEXPECTED for any other exception."""
+    if isinstance(error, DBAPIError) and isinstance(error.orig, Exception):
+        error = error.orig
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", None)
+        return Verdict.UNEXPECTED if code is None else _judge_sqlite(code)
+    if isinstance(error, psycopg.Error):
+        if error.sqlstate is None:  # the connection broke or could not be made
+            lost = isinstance(error, psycopg.OperationalError)
+            return Verdict.DISCONNECTED if lost else Verdict.UNEXPECTED
+        for prefix, verdict in _BY_SQLSTATE:
+            if error.sqlstate.startswith(prefix):
+                return verdict
+    return Verdict.UNEXPECTED
+
+
+def _judge_sqlite(code: int) -> Verdict:
+    return _BY_SQLITE_CODE.get(code & 0xFF, Verdict.UNEXPECTED)
+
+
+def refusal(error: Exception) -> Exception:
+    """Returns what to raise to callers in place of `error`.
+
+    A driver's text may hold rows, so it goes neither to callers nor to the log: the log gets its
+    class and code. Any other exception is returned as it is.
+    """
+    if not isinstance(error, (sqlite3.Error, psycopg.Error, DBAPIError)):
+        return error
+    verdict = judge(error)
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
+    _log.warning("database: %s: %s %s", verdict.value, type(cause).__name__, code)
+    match verdict:
+        case Verdict.FULL:
+            return BillingError(
+                Reason.STORAGE_FULL,
+                "The service has no room to record this; try again later.",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        case Verdict.UNEXPECTED:
+            return BillingError(Reason.INTERNAL, "Internal error.")
+        case _:
+            return unavailable()
+
+
+def unavailable() -> BillingError:
+    """Returns the refusal while the database can't be used."""
+    return BillingError(
+        Reason.STORAGE_UNAVAILABLE,
+        "The service's database can't be reached; try again shortly.",
+        retry_after_s=RETRY_AFTER_S,
+    )
+
+
+def overloaded() -> BillingError:
+    """Returns the refusal of a call for which there is no room in the queue."""
+    return BillingError(
+        Reason.OVERLOADED, "The service is overloaded; try again shortly.", retry_after_s=1.0
+    )

@@ -1,0 +1,77 @@
+"""Idempotency keys: which operation a repeated request stands for."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from sqlalchemy import delete, select
+
+from server.domain.errors import BillingError, Reason
+from server.storage.interface import IdempotencyKey
+from server.storage.schema import idempotency_keys as table
+from server.storage.statements import IDS, Insert, Statement, Transaction
+
+_KNOWN = Statement(
+    select(table.c.key, table.c.fingerprint, table.c.operation_id, table.c.created_at).where(
+        table.c.key.in_(IDS)
+    )
+)
+_FORGET = Statement(delete(table).where(table.c.key.in_(IDS)))
+_RECORD = Insert(table)
+
+
+class KeyUse(NamedTuple):
+    """A key as it came with a request at `now`; what is older than `since` counts as unknown."""
+
+    key: IdempotencyKey
+    now: int
+    since: int
+
+
+class Keys:
+    """The keys that came with one batch."""
+
+    def __init__(self, transaction: Transaction, uses: Iterable[KeyUse | None]) -> None:
+        self._transaction = transaction
+        self._known: dict[bytes, tuple[bytes, str]] = {}
+        self._new: list[tuple[Any, ...]] = []
+        wanted = {use.key.key: use for use in uses if use}
+        if not wanted:
+            return
+        expired = []
+        for key, fingerprint, operation_id, created_at in transaction.fetch(_KNOWN, list(wanted)):
+            if created_at < wanted[key].since:
+                expired.append(key)
+            else:
+                self._known[key] = fingerprint, operation_id
+        if expired:
+            transaction.run(_FORGET, expired)
+
+    def replayed(self, use: KeyUse | None) -> str | None:
+        """Returns the ID of the operation that the key stands for, if it was seen before.
+
+        Raises IDEMPOTENCY_KEY_REUSED when that was for another request.
+        """
+        if not use or not self._known:
+            return None
+        known = self._known.get(use.key.key)
+        if known is None:
+            return None
+        fingerprint, operation_id = known
+        if fingerprint != use.key.fingerprint:
+            raise BillingError(
+                Reason.IDEMPOTENCY_KEY_REUSED,
+                "This Idempotency-Key came with another request before; take a new key for a new "
+                "request.",
+            )
+        return operation_id
+
+    def record(self, use: KeyUse | None, operation_id: str) -> None:
+        """Makes the key stand for the operation; a refused request must not come here."""
+        if use:
+            key, fingerprint = use.key.key, use.key.fingerprint
+            self._known[key] = fingerprint, operation_id
+            self._new.append((key, fingerprint, operation_id, use.now))
+
+    def write(self) -> None:
+        """Writes what was recorded."""
+        self._transaction.insert(_RECORD, self._new)

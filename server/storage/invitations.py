@@ -1,0 +1,148 @@
+"""Recording invitations."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select, update
+
+from server.domain.errors import BillingError, Reason
+from server.domain.invitations import NewInvitation
+from server.domain.operations import Operation
+from server.storage.idempotency import Keys, KeyUse
+from server.storage.operations import by_id
+from server.storage.rows import microseconds, person_text
+from server.storage.schema import customers, invitations, operations
+from server.storage.statements import IDS, Insert, Statement, Transaction
+
+_OPEN = Statement(
+    select(
+        invitations.c.open_key,
+        invitations.c.id,
+        invitations.c.customer_id,
+        invitations.c.operation_id,
+        invitations.c.expires_at,
+    ).where(invitations.c.open_key.in_(IDS))
+)
+_LAPSE = Statement(update(invitations).where(invitations.c.id.in_(IDS)).values(open_key=None))
+_INSERT_OPERATIONS = Insert(operations)
+_INSERT_CUSTOMERS = Insert(customers)
+_INSERT_INVITATIONS = Insert(invitations)
+
+
+def create(
+    transaction: Transaction, batch: Sequence[tuple[NewInvitation, KeyUse | None]]
+) -> list[Operation | Exception]:
+    """Records invitations; see Storage.create_invitation."""
+    keys = Keys(transaction, (use for _, use in batch))
+    open_ones = {
+        row[0]: row[1:]
+        for row in transaction.fetch(_OPEN, list({new.invitation.open_key for new, _ in batch}))
+    }
+    outcomes: list[Operation | Exception] = []
+    rows: list[tuple[tuple[Any, ...], ...]] = []
+    lapsed: list[str] = []
+    replayed: dict[int, str] = {}
+    for new, use in batch:
+        operation, invitation = new.operation, new.invitation
+        try:
+            known = keys.replayed(use)
+        except BillingError as error:
+            outcomes.append(error)
+            continue
+        if known:
+            replayed[len(outcomes)] = known
+            outcomes.append(operation)
+            continue
+        first = open_ones.get(invitation.open_key)
+        now = microseconds(invitation.created_at)
+        if first:
+            first_id, customer_id, operation_id, expires_at = first
+            if expires_at > now:
+                outcomes.append(_already_open(first_id, customer_id, operation_id))
+                continue
+            lapsed.append(first_id)
+        expires_at = microseconds(invitation.expires_at)
+        open_ones[invitation.open_key] = (
+            invitation.id,
+            invitation.customer_id,
+            operation.id,
+            expires_at,
+        )
+        rows.append(_rows(new, now, expires_at))
+        keys.record(use, operation.id)
+        outcomes.append(operation)
+    if rows:
+        if lapsed:
+            transaction.run(_LAPSE, lapsed)
+        for statement, table_rows in zip(
+            (_INSERT_OPERATIONS, _INSERT_CUSTOMERS, _INSERT_INVITATIONS),
+            zip(*rows, strict=True),
+            strict=True,
+        ):
+            transaction.insert(statement, table_rows)
+        keys.write()
+        transaction.work = True
+    if replayed:
+        found = by_id(transaction, list(set(replayed.values())))
+        for index, operation_id in replayed.items():
+            outcomes[index] = found[operation_id]
+    return outcomes
+
+
+def _rows(new: NewInvitation, now: int, expires_at: int) -> tuple[tuple[Any, ...], ...]:
+    """Returns the rows of operation, customer and invitation."""
+    operation, customer, invitation = new.operation, new.customer, new.invitation
+    return (
+        (
+            operation.id,
+            operation.kind,
+            operation.reseller_id,
+            operation.customer_id,
+            operation.billing_account_id,
+            operation.created_by,
+            now,
+            now,
+            False,
+            None,
+            False,
+            invitation.id,
+            now,
+            False,
+            0,
+            False,
+        ),
+        (
+            customer.id,
+            customer.reseller_id,
+            customer.billing_account_id,
+            customer.name,
+            person_text(customer.person),
+            customer.state,
+            now,
+            now,
+        ),
+        (
+            invitation.id,
+            invitation.reseller_id,
+            invitation.customer_id,
+            operation.id,
+            invitation.email,
+            invitation.open_key,
+            invitation.state,
+            now,
+            expires_at,
+        ),
+    )
+
+
+def _already_open(invitation_id: str, customer_id: str, operation_id: str) -> BillingError:
+    return BillingError(
+        Reason.INVITATION_OPEN,
+        "You have an open invitation for the same address and tax number already; the error's "
+        "metadata names it.",
+        metadata={
+            "operationId": operation_id,
+            "customerId": customer_id,
+            "invitationId": invitation_id,
+        },
+    )

@@ -1,0 +1,73 @@
+"""Rows from and to the domain's records."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from server.domain.errors import Reason
+from server.domain.operations import Failure, Operation, OperationKind
+from server.storage.schema import operations
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_KINDS = {kind.value: kind for kind in OperationKind}
+
+# What `operation` reads, in its order.
+OPERATION_COLUMNS = [
+    operations.c[name]
+    for name in (
+        "id",
+        "kind",
+        "reseller_id",
+        "customer_id",
+        "billing_account_id",
+        "created_by",
+        "created_at",
+        "modified_at",
+        "done",
+        "failure",
+    )
+]
+
+
+def microseconds(at: datetime) -> int:
+    """Returns an aware time as the database keeps it."""
+    since = at - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+
+
+def time(at: int) -> datetime:
+    """Returns what `microseconds` was given, in UTC."""
+    return _EPOCH + timedelta(microseconds=at)
+
+
+def operation(row: tuple[Any, ...]) -> Operation:
+    """Returns the operation in a row of OPERATION_COLUMNS; further columns are ignored."""
+    id_, kind, reseller, customer, account, creator, created, modified, done, failed = row[:10]
+    return Operation(
+        id_,
+        _KINDS[kind],
+        reseller,
+        customer,
+        account,
+        creator,
+        time(created),
+        time(modified),
+        bool(done),
+        failure(failed) if failed else None,
+    )
+
+
+def failure(text: str) -> Failure:
+    """Returns what `failure_text` was given."""
+    reason, message, metadata = json.loads(text)
+    return Failure(Reason(reason), message, metadata)
+
+
+def failure_text(value: Failure) -> str:
+    """Returns a failure as the database keeps it: a JSON array."""
+    return json.dumps([value.reason, value.message, value.metadata], ensure_ascii=False)
+
+
+def person_text(person: dict[str, str]) -> str:
+    """Returns a customer's person as the database keeps it: a JSON object."""
+    return json.dumps(person, ensure_ascii=False)

@@ -1,0 +1,143 @@
+"""The tables. The migrations make exactly these; a test compares the two on both databases.
+
+Times are microseconds since 1970 UTC. Keys are random, so that no range of a distributed database
+becomes hot. Each index costs on every write, so there is one only where a call needs it. Rows of
+great number carry no foreign keys: each would look its parent up on every insert.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+
+# The latest migration: what a server started from this code works with.
+REVISION = "0001"
+
+metadata = MetaData()
+
+resellers = Table(
+    "resellers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("modified_at", BigInteger, nullable=False),
+)
+
+access_tokens = Table(
+    "access_tokens",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("subject_id", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+)
+
+role_bindings = Table(
+    "role_bindings",
+    metadata,
+    Column("subject_id", Text, primary_key=True),
+    Column("reseller_id", Text, ForeignKey("resellers.id"), primary_key=True),
+    Column("role", Text, primary_key=True),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+# One row is the record that callers see and the unit of work behind it. `due_at` is when a worker
+# may next take it up: at once for a new one, later after a failed try, and at the end of the lease
+# while one has it (`claimed`); NULL once there is nothing to do. `attempts` counts claims and
+# fences. A deleted one is kept for the idempotency keys that stand for it.
+operations = Table(
+    "operations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("reseller_id", Text, nullable=False),
+    Column("customer_id", Text, nullable=False),
+    Column("billing_account_id", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("modified_at", BigInteger, nullable=False),
+    Column("done", Boolean, nullable=False),
+    Column("failure", Text),
+    Column("deleted", Boolean, nullable=False),
+    Column("invitation_id", Text),
+    Column("due_at", BigInteger),
+    Column("claimed", Boolean, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("cancel_requested", Boolean, nullable=False),
+)
+
+# All lists are for one reseller, newest first. What is not done is a small part of all, so listing
+# it has an index of its own.
+for _name, _columns, _condition in (
+    ("operations_due", ("due_at",), operations.c.due_at.is_not(None)),
+    ("operations_by_age", ("reseller_id", "created_at", "id"), ~operations.c.deleted),
+    ("operations_running_by_age", ("reseller_id", "created_at", "id"), ~operations.c.done),
+):
+    Index(
+        _name,
+        *(operations.c[column] for column in _columns),
+        sqlite_where=_condition,
+        postgresql_where=_condition,
+    )
+
+# `person` is a JSON object.
+customers = Table(
+    "customers",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("reseller_id", Text, nullable=False),
+    Column("billing_account_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("modified_at", BigInteger, nullable=False),
+)
+
+# `open_key` is NULL once the invitation is not open; `operation_id` is the operation that made it.
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("reseller_id", Text, nullable=False),
+    Column("customer_id", Text, nullable=False),
+    Column("operation_id", Text, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("open_key", LargeBinary),
+    Column("state", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+)
+Index(
+    "invitations_open",
+    invitations.c.open_key,
+    unique=True,
+    sqlite_where=invitations.c.open_key.is_not(None),
+    postgresql_where=invitations.c.open_key.is_not(None),
+)
+
+link_tokens = Table(
+    "link_tokens",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("invitation_id", Text, nullable=False, index=True),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("operation_id", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)

@@ -1,0 +1,123 @@
+"""Statements: written in SQLAlchemy Core, compiled once, run by the driver itself."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, cast
+
+from sqlalchemy import BindParameter, Dialect, Table, bindparam, insert
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.expression import ClauseElement
+
+# The list parameter of a statement.
+IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+
+# Rows in one INSERT at most. Pieces are powers of two, so that few texts serve all sizes.
+_MOST_ROWS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """The place of a parameter in a compiled text; `index` counts within the list parameter."""
+
+    name: str
+    index: int
+
+
+class Statement:
+    """A Core statement with named parameters, of which at most one, `ids`, is a list.
+
+    Lists are padded to the next power of two by repeating the last item, so that few texts serve
+    all lengths.
+    """
+
+    def __init__(self, clause: ClauseElement, *names: str) -> None:
+        self._clause = clause
+        self._names = names
+        self._texts: dict[tuple[str, int], tuple[str, list[Any]]] = {}
+
+    def bind(
+        self, dialect: Dialect, ids: Sequence[Any], values: dict[str, Any]
+    ) -> tuple[str, list[Any]]:
+        """Returns the text for the driver and its positional parameters."""
+        size = 1 << (len(ids) - 1).bit_length() if ids else 0
+        found = self._texts.get((dialect.name, size))
+        if found is None:
+            found = self._texts[dialect.name, size] = self._compile(dialect, size)
+        text, places = found
+        last = len(ids) - 1
+        return text, [
+            place
+            if not isinstance(place, _Slot)
+            else ids[min(place.index, last)]
+            if place.name == "ids"
+            else values[place.name]
+            for place in places
+        ]
+
+    def _compile(self, dialect: Dialect, size: int) -> tuple[str, list[Any]]:
+        slots: dict[str, Any] = {name: _Slot(name, 0) for name in self._names}
+        if size:
+            slots["ids"] = [_Slot("ids", index) for index in range(size)]
+        compiled = cast("SQLCompiler", self._clause.compile(dialect=dialect))
+        expanded = compiled.construct_expanded_state(slots)
+        return expanded.statement, list(expanded.positional_parameters)
+
+
+class Insert:
+    """Inserts rows, given as tuples in the order of the table's columns."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._texts: dict[tuple[str, int], str] = {}
+
+    def pieces(
+        self, dialect: Dialect, rows: Sequence[tuple[Any, ...]]
+    ) -> Iterable[tuple[str, list[Any]]]:
+        """Yields texts for the driver and their positional parameters."""
+        start = 0
+        while start < len(rows):
+            size = min(_MOST_ROWS, 1 << (len(rows) - start).bit_length() - 1)
+            piece = rows[start : start + size]
+            yield self._text(dialect, size), list(chain.from_iterable(piece))
+            start += size
+
+    def _text(self, dialect: Dialect, size: int) -> str:
+        text = self._texts.get((dialect.name, size))
+        if text is None:
+            one = str(insert(self._table).compile(dialect=dialect))
+            head, row = one.split(" VALUES ")
+            text = self._texts[dialect.name, size] = f"{head} VALUES {', '.join([row] * size)}"
+        return text
+
+
+class Transaction:
+    """One transaction on a connection of the driver, and what to tell the waiting when it commits.
+
+    `ended` holds IDs of operations that end with it; `work` tells that there may be new work.
+    """
+
+    __slots__ = ("_cursor", "_dialect", "ended", "work")
+
+    def __init__(self, cursor: Any, dialect: Dialect) -> None:
+        self._cursor = cursor
+        self._dialect = dialect
+        self.ended: list[str] = []
+        self.work = False
+
+    def fetch(
+        self, statement: Statement, ids: Sequence[Any] = (), **values: Any
+    ) -> list[tuple[Any, ...]]:
+        """Returns all rows."""
+        self._cursor.execute(*statement.bind(self._dialect, ids, values))
+        rows: list[tuple[Any, ...]] = self._cursor.fetchall()
+        return rows
+
+    def run(self, statement: Statement, ids: Sequence[Any] = (), **values: Any) -> None:
+        """Runs a statement that returns nothing."""
+        self._cursor.execute(*statement.bind(self._dialect, ids, values))
+
+    def insert(self, statement: Insert, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Inserts rows."""
+        for text, parameters in statement.pieces(self._dialect, rows):
+            self._cursor.execute(text, parameters)

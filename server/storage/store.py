@@ -1,0 +1,195 @@
+"""The storage on SQLite or PostgreSQL."""
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from server.domain.access import Role, Subject
+from server.domain.errors import BillingError
+from server.domain.invitations import NewInvitation
+from server.domain.operations import Failure, Operation
+from server.storage import access, deliveries, endings, invitations, operations
+from server.storage.batches import Batcher
+from server.storage.database import Database
+from server.storage.failures import refusal
+from server.storage.idempotency import KeyUse
+from server.storage.interface import Cursor, Delivery, IdempotencyKey
+from server.storage.posts import PostgresPost, SocketPost
+from server.storage.rows import microseconds, time
+from server.storage.signals import Signals
+from server.storage.statements import Transaction
+
+_log = logging.getLogger(__name__)
+
+# Those who wait for a signal look for themselves this often: signals may be lost.
+_LOOK_EVERY = timedelta(seconds=1)
+
+
+async def open_storage(database_url: str, *, idempotency_lifetime: timedelta) -> "SqlStorage":
+    """Opens the storage at `sqlite:///path` or `postgresql://…`.
+
+    Keys older than `idempotency_lifetime` count as unknown.
+    Raises SchemaError unless `migrate` has made the schema that this code works with,
+    STORAGE_UNAVAILABLE if the database can't be reached, ValueError for a URL of another kind.
+    """
+    database = Database(database_url)
+    try:
+        await asyncio.to_thread(database.require_schema)
+    except Exception as error:
+        raise refusal(error) from None
+    return SqlStorage(database, idempotency_lifetime)
+
+
+class SqlStorage:
+    """Implements `server.storage.interface.Storage`."""
+
+    def __init__(self, database: Database, idempotency_lifetime: timedelta) -> None:
+        self._lifetime = idempotency_lifetime
+        self._signals = Signals()
+        self._writes = Batcher(
+            database,
+            "storage-writes",
+            writes=True,
+            threads=1 if database.is_sqlite else 2,
+            on_commit=self._signals.publish,
+        )
+        self._reads = Batcher(database, "storage-reads", writes=False)
+        self._connect_signals(database)
+
+    def _connect_signals(self, database: Database) -> None:
+        if not database.is_sqlite:
+            self._signals.post = PostgresPost(database.conninfo, self._signals.receive)
+            return
+        folder = Path(f"{database.url.database}-signals")
+        try:
+            self._signals.post = SocketPost(folder, self._signals.receive)
+        except OSError as error:
+            _log.warning("processes will notice each other's changes a second late: %s", error)
+
+    async def create_invitation(self, new: NewInvitation, key: IdempotencyKey | None) -> Operation:
+        use = self._use(key, new.operation.created_at) if key else None
+        return await self._writes.submit(invitations.create, (new, use))
+
+    async def get_operation(self, operation_id: str) -> Operation | None:
+        return await self._reads.submit(operations.get, operation_id)
+
+    async def list_operations(
+        self, reseller_ids: Collection[str], done: bool | None, limit: int, after: Cursor | None
+    ) -> list[Operation]:
+        page = operations.Page(list(dict.fromkeys(reseller_ids)), done, limit, after)
+        return await self._reads.submit(operations.list_pages, page)
+
+    async def cancel_operation(
+        self, operation_id: str, now: datetime, key: IdempotencyKey | None
+    ) -> Operation | None:
+        use = self._use(key, now) if key else None
+        return await self._writes.submit(endings.cancel, (operation_id, microseconds(now), use))
+
+    async def delete_operation(
+        self, operation_id: str, now: datetime, key: IdempotencyKey | None
+    ) -> bool:
+        use = self._use(key, now) if key else None
+        return await self._writes.submit(endings.delete_records, (operation_id, use))
+
+    async def wait_operation(self, operation_id: str, longest: timedelta) -> Operation | None:
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + longest.total_seconds()
+        with self._signals.operation(operation_id) as ended:
+            while True:
+                ended.clear()
+                operation = await self.get_operation(operation_id)
+                left_s = ends_at - loop.time()
+                if operation is None or operation.done or left_s <= 0:
+                    return operation
+                await _wait(ended, min(left_s, _LOOK_EVERY.total_seconds()))
+
+    async def get_subject(self, token_hash: bytes, now: datetime) -> Subject | None:
+        return await self._reads.submit(access.subjects, (token_hash, microseconds(now)))
+
+    async def add_reseller(self, reseller_id: str, name: str, now: datetime) -> None:
+        reseller = access.Reseller(reseller_id, name, microseconds(now))
+        await self._writes.submit(access.add_resellers, reseller)
+
+    async def grant_role(
+        self, subject_id: str, reseller_id: str, role: Role, now: datetime
+    ) -> None:
+        grant = access.Grant(subject_id, reseller_id, role, microseconds(now))
+        await self._writes.submit(access.grant_roles, grant)
+
+    async def add_access_token(
+        self, token_hash: bytes, subject_id: str, now: datetime, expires_at: datetime | None
+    ) -> None:
+        until = microseconds(expires_at) if expires_at else None
+        token = access.Token(token_hash, subject_id, microseconds(now), until)
+        await self._writes.submit(access.add_tokens, token)
+
+    async def claim_deliveries(self, limit: int, now: datetime, lease: timedelta) -> list[Delivery]:
+        claim = deliveries.Claim(limit, microseconds(now), microseconds(now + lease))
+        return await self._writes.submit(deliveries.claim, claim)
+
+    async def finish_delivery(self, delivery: Delivery, now: datetime) -> bool:
+        return await self._finish(delivery, now)
+
+    async def fail_delivery(self, delivery: Delivery, failure: Failure, now: datetime) -> bool:
+        return await self._finish(delivery, now, failure=failure)
+
+    async def retry_delivery(self, delivery: Delivery, due_at: datetime, now: datetime) -> bool:
+        return await self._finish(delivery, now, retry_at=microseconds(due_at))
+
+    async def wait_for_work(self, now: datetime, longest: timedelta) -> None:
+        loop = asyncio.get_running_loop()
+        started_at = loop.time()
+        with self._signals.work() as work:
+            while True:
+                work.clear()
+                due_at = await self._reads.submit(deliveries.next_due, None)
+                passed = timedelta(seconds=loop.time() - started_at)
+                left = longest - passed
+                if due_at is not None:
+                    left = min(left, time(due_at) - (now + passed))
+                if left <= timedelta():
+                    return
+                await _wait(work, min(left, _LOOK_EVERY).total_seconds())
+
+    async def ready(self) -> bool:
+        try:
+            await self._reads.submit(_ping, None)
+        except BillingError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        await self._writes.close()
+        await self._reads.close()
+        if self._signals.post:
+            await self._signals.post.close()
+
+    async def _finish(
+        self,
+        delivery: Delivery,
+        now: datetime,
+        failure: Failure | None = None,
+        retry_at: int | None = None,
+    ) -> bool:
+        finish = deliveries.Finish(
+            delivery.operation_id, delivery.attempt, microseconds(now), failure, retry_at
+        )
+        return await self._writes.submit(deliveries.finish, finish)
+
+    def _use(self, key: IdempotencyKey, now: datetime) -> KeyUse:
+        return KeyUse(key, microseconds(now), microseconds(now - self._lifetime))
+
+
+def _ping(transaction: Transaction, batch: Sequence[None]) -> list[None]:
+    transaction.fetch(access.PING)
+    return [None] * len(batch)
+
+
+async def _wait(event: asyncio.Event, longest_s: float) -> None:
+    try:
+        async with asyncio.timeout(longest_s):
+            await event.wait()
+    except TimeoutError:
+        return
