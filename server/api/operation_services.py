@@ -59,7 +59,7 @@ class Operations:
             call.caller.require(Permission.WRITE, operation.reseller_id)
         elif not call.caller.resellers(Permission.WRITE):
             raise permission_missing(Permission.WRITE)
-        if not await self._storage.delete_operation(wanted, call.idempotency_key):
+        if not await self._storage.delete_operation(wanted, self._clock(), call.idempotency_key):
             raise not_found(wanted)
 
     async def wait(self, wanted: str, longest: timedelta, call: Call) -> Operation:
