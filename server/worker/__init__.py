@@ -1,0 +1,1 @@
+"""Sends the e-mails that are due and records what became of them."""

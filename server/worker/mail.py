@@ -1,0 +1,63 @@
+"""An e-mail on its way out, and the two ways in which sending it can fail."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """An e-mail ready to send. `content` is 7-bit but for a header with a non-ASCII `recipient`.
+
+    `sender` is ASCII. `recipient` is ASCII too, its domain in A-labels, unless the part before the
+    @ is not: then it needs SMTPUTF8 (RFC 6531).
+    """
+
+    sender: str
+    recipient: str
+    content: bytes
+
+    @property
+    def needs_smtputf8(self) -> bool:
+        """Tells whether only a server with SMTPUTF8 can take this e-mail."""
+        return not self.recipient.isascii()
+
+
+class MailError(Exception):
+    """An e-mail that was not accepted. Nothing here comes from the SMTP server's wording.
+
+    `stage` is where it ended: connection, MAIL, RCPT, DATA. `code` is the SMTP reply, `status` the
+    enhanced status code (RFC 3463), both where there were any. `detail` is for the log.
+    """
+
+    def __init__(
+        self, stage: str, *, code: int | None = None, status: str | None = None, detail: str = ""
+    ) -> None:
+        reply = " ".join(str(part) for part in (code, status) if part)
+        super().__init__(": ".join(part for part in (stage, reply, detail) if part))
+        self.stage = stage
+        self.code = code
+        self.status = status
+
+
+class MailRefusedError(MailError):
+    """Refused for good: the same e-mail will not be accepted later."""
+
+
+class MailDelayedError(MailError):
+    """Not accepted now, or not known to be: it may be later."""
+
+
+class Mailer(Protocol):
+    """Hands e-mails to a mail server."""
+
+    async def send(self, mail: Mail) -> None:
+        """Returns once the server has taken the e-mail.
+
+        Sets no time limit of its own; a cancelled call leaves nothing behind.
+        Raises MailRefusedError, MailDelayedError.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Gives the connections back."""
+        ...

@@ -1,0 +1,230 @@
+"""Writes the e-mails: what they say, and their form on the wire.
+
+Only the headers that never change are made by `email.message`, once: its header machinery takes a
+millisecond for a message, longer than sending it, and before Python 3.11.10 it lets an encoded word
+smuggle in header lines. The rest is put together from a few lines of known form.
+"""
+
+import re
+import unicodedata
+from binascii import b2a_qp
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.header import Header
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from email_validator import EmailNotValidError, validate_email
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from server.storage.interface import Delivery
+from server.worker.mail import Mail, MailRefusedError
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+# Names are as long as callers make them.
+_LONGEST_IN_SUBJECT = 60
+_LONGEST_IN_BODY = 200
+# The longest line that SMTP carries, without its end (RFC 5321 section 4.5.3.1.6).
+_LONGEST_LINE = 998
+# The longest Subject that needs no second line of 78 characters.
+_LONGEST_SUBJECT = 78 - len("Subject: ")
+
+_ASCII_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+", re.ASCII)
+_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
+# Embeddings, overrides and isolates of text direction: they would reach past the name.
+_DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")
+_JOINER = "\u200d"
+
+
+class MessageSettingError(ValueError):
+    """A sender, link or brand that can't be used; one line that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brand:
+    """Whose e-mails these are. `colour` is `#rrggbb`; `support` an address for questions."""
+
+    name: str = "Billing"
+    colour: str = "#1d4f91"
+    support: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _COLOUR.fullmatch(self.colour):
+            raise MessageSettingError("the brand's colour must be like #1d4f91")
+
+
+class Messages:
+    """Makes e-mails in one language, for one brand.
+
+    `sender` is what stands after From: `Name <address>` or an address. A link is `link_prefix`, a
+    slash unless it ends in one of `/ = ? #`, and the token.
+    Raises MessageSettingError.
+    """
+
+    def __init__(
+        self,
+        sender: str,
+        link_prefix: str,
+        now: Callable[[], datetime],
+        brand: Brand | None = None,
+        language: str = "en",
+    ) -> None:
+        name, self._sender = _parse_sender(sender)
+        self._domain = self._sender.rpartition("@")[2]
+        self._link_prefix = _checked_prefix(link_prefix)
+        self._now = now
+        self._headers = _constant_headers(Address(name, addr_spec=self._sender), language)
+        environment = Environment(
+            loader=FileSystemLoader(_TEMPLATES),
+            autoescape=select_autoescape(["html"]),
+            undefined=StrictUndefined,
+            auto_reload=False,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        environment.globals.update(brand=brand or Brand(), language=language)
+        self._subject = environment.get_template(f"{language}/invitation.subject")
+        self._text = environment.get_template(f"{language}/invitation.txt")
+        self._html = environment.get_template(f"{language}/invitation.html")
+
+    def invitation(self, delivery: Delivery) -> Mail:
+        """Returns the e-mail for an invitation; its Message-ID is the same for each attempt.
+
+        Raises MailRefusedError for an address that no e-mail can be sent to.
+        """
+        recipient = _parse_recipient(delivery.email)
+        reseller, customer = _clean(delivery.reseller_name), _clean(delivery.customer_name)
+        facts = {
+            "reseller": _shortened(reseller, _LONGEST_IN_BODY),
+            "customer": _shortened(customer, _LONGEST_IN_BODY),
+            "link": self._link_prefix + delivery.link_token,
+            "expires_at": delivery.expires_at.astimezone(UTC),
+        }
+        subject = self._subject.render(
+            reseller=_shortened(reseller, _LONGEST_IN_SUBJECT),
+            customer=_shortened(customer, _LONGEST_IN_SUBJECT),
+        )
+        # HTML can name any character in ASCII, which spares it an encoding.
+        html = self._html.render(facts).encode("ascii", "xmlcharrefreplace").decode()
+        boundary = f"=_{delivery.operation_id}"
+        content = (
+            f"{self._headers}"
+            f"To: {recipient}\n"
+            f"Subject: {_encoded_subject(subject)}\n"
+            f"Date: {format_datetime(self._now())}\n"
+            f"Message-ID: <{delivery.operation_id}@{self._domain}>\n"
+            f'Content-Type: multipart/alternative; boundary="{boundary}"\n'
+            f"\n"
+            f"--{boundary}\n{_part('plain', self._text.render(facts))}\n"
+            f"--{boundary}\n{_part('html', html)}\n"
+            f"--{boundary}--\n"
+        )
+        return Mail(self._sender, recipient, content.replace("\n", "\r\n").encode())
+
+
+def _ascii_address(address: str) -> str:
+    """Returns the address with its domain in A-labels, unless what is before the @ is not ASCII.
+
+    Raises EmailNotValidError.
+    """
+    if address.isascii():
+        if not _ASCII_ADDRESS.fullmatch(address):
+            raise EmailNotValidError
+        return address
+    # test_environment lets .test domains through; nothing is looked up in DNS.
+    valid = validate_email(address, check_deliverability=False, test_environment=True)
+    return valid.ascii_email or valid.normalized
+
+
+def _parse_sender(sender: str) -> tuple[str, str]:
+    """Returns display name and address, the latter in ASCII."""
+    problem = MessageSettingError("the sender must be like Billing <billing@example.com>")
+    if not sender.isprintable():
+        raise problem
+    message = EmailMessage(SMTP)
+    message["From"] = sender
+    header: Any = message["From"]
+    if header.defects or len(header.addresses) != 1:
+        raise problem
+    try:
+        address = _ascii_address(header.addresses[0].addr_spec)
+    except EmailNotValidError:
+        raise problem from None
+    if not address.isascii():
+        raise MessageSettingError("the sender's address must be ASCII before the @")
+    return header.addresses[0].display_name, address
+
+
+def _parse_recipient(address: str) -> str:
+    """Returns the address as Mail wants it."""
+    try:
+        return _ascii_address(address)
+    except EmailNotValidError:
+        raise MailRefusedError("address", detail="not an e-mail address") from None
+
+
+def _checked_prefix(prefix: str) -> str:
+    parts = urlsplit(prefix)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise MessageSettingError("the link must begin with http:// or https:// and a host")
+    if not (prefix.isascii() and prefix.isprintable()) or set(prefix) & set(' "<>'):
+        raise MessageSettingError("the link must be ASCII without spaces, quotes and < >")
+    return prefix if prefix[-1] in "/=?#" else prefix + "/"
+
+
+def _constant_headers(sender: Address, language: str) -> str:
+    message = EmailMessage(SMTP.clone(linesep="\n"))
+    message["From"] = sender
+    message["MIME-Version"] = "1.0"
+    message["Content-Language"] = language
+    message["Auto-Submitted"] = "auto-generated"
+    message["X-Auto-Response-Suppress"] = "DR, RN, NRN, OOF, AutoReply"
+    return message.as_string().removesuffix("\n")
+
+
+def _encoded_subject(subject: str) -> str:
+    # What looks like an encoded word must be encoded, or readers would decode it.
+    if subject.isascii() and "=?" not in subject and len(subject) <= _LONGEST_SUBJECT:
+        return subject
+    return Header(subject, "utf-8", header_name="Subject").encode()
+
+
+def _part(subtype: str, text: str) -> str:
+    """Returns a text part in ASCII, its headers included."""
+    if text.isascii() and max(map(len, text.split("\n"))) <= _LONGEST_LINE:
+        encoding = "7bit"
+    else:
+        encoding, text = "quoted-printable", b2a_qp(text.encode(), istext=True).decode()
+    return (
+        f'Content-Type: text/{subtype}; charset="utf-8"\n'
+        f"Content-Transfer-Encoding: {encoding}\n"
+        f"\n"
+        f"{text}"
+    )
+
+
+def _clean(name: str) -> str:
+    """Returns the name on one line, without what could act outside of it."""
+    if name.isprintable():
+        return name.strip()
+    name = _DIRECTION.sub("", " ".join(name.split()))
+    return "".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cs")).strip()
+
+
+def _shortened(name: str, longest: int) -> str:
+    """Returns the name cut to `longest` characters, not within one that a reader sees."""
+    if len(name) <= longest:
+        return name
+    end = longest - 1
+    while end and (
+        unicodedata.category(name[end])[0] == "M" or _JOINER in (name[end], name[end - 1])
+    ):
+        end -= 1
+    return f"{name[: end or longest - 1].rstrip()}…"

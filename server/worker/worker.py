@@ -1,0 +1,259 @@
+"""The worker: claims e-mails that are due, sends them, records what became of each."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from server.domain.errors import BillingError, Reason
+from server.domain.operations import Failure
+from server.storage.interface import Delivery, Storage
+from server.worker.mail import Mail, MailDelayedError, Mailer, MailError, MailRefusedError
+from server.worker.traces import trace
+
+_log = logging.getLogger(__name__)
+
+# How soon the storage is asked again after it could not answer: doubled up to the longest.
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 5.0
+
+
+class Writer(Protocol):
+    """Writes the e-mails."""
+
+    def invitation(self, delivery: Delivery) -> Mail:
+        """Returns an invitation's e-mail. Raises MailRefusedError for an impossible address."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How the worker works.
+
+    parallel: e-mails sent at once, and claimed at most.
+    lease: how long a claim holds; after a crash, how long until another worker takes over.
+    send_within: the longest that one attempt may take; shorter than the lease by what it takes to
+        record the outcome.
+    attempts: how many are made before the e-mail is given up.
+    first_delay, longest_delay: before the second attempt; doubled for each later one up to this.
+    longest_wait: how long to trust that word of new work arrives.
+    """
+
+    parallel: int = 16
+    lease: timedelta = timedelta(seconds=60)
+    send_within: timedelta = timedelta(seconds=30)
+    attempts: int = 12
+    first_delay: timedelta = timedelta(seconds=2)
+    longest_delay: timedelta = timedelta(minutes=30)
+    longest_wait: timedelta = timedelta(seconds=30)
+
+    def __post_init__(self) -> None:
+        if self.parallel < 1 or self.attempts < 1:
+            raise ValueError("parallel and attempts must be 1 or more")
+        if not timedelta() < self.send_within < self.lease:
+            raise ValueError("an attempt must have some time, and less than the lease")
+
+
+class Worker:
+    """Sends what is due until it is stopped. Any number of workers may share a storage.
+
+    An e-mail goes out at least once: after a crash between its acceptance and the record it is
+    sent again, with the same Message-ID.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        mailer: Mailer,
+        writer: Writer,
+        now: Callable[[], datetime],
+        settings: WorkerSettings | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """`chance` returns numbers from 0 to 1, which spread the delays."""
+        self._storage = storage
+        self._mailer = mailer
+        self._writer = writer
+        self._now = now
+        self._settings = settings or WorkerSettings()
+        self._chance = chance
+        self._sending: dict[asyncio.Task[None], Delivery] = {}
+        self._stopping = asyncio.Event()
+        self._stopped = asyncio.Event()
+
+    async def run(self) -> None:
+        """Works until `stop` is called; survives whatever storage, mail server and e-mails do."""
+        pause_s = _FIRST_PAUSE_S
+        try:
+            while not self._stopping.is_set():
+                try:
+                    await self._round()
+                    pause_s = _FIRST_PAUSE_S
+                except Exception as error:
+                    _log_failure("claiming e-mails failed", error)
+                    await self._unless_stopping(asyncio.sleep(pause_s))
+                    pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        finally:
+            self._stopped.set()
+
+    async def stop(self, within: timedelta) -> None:
+        """Claims no more, and lets what is being sent finish; gives back what then remains.
+
+        Ends `run`, which must have been started, and closes the mailer.
+        """
+        self._stopping.set()
+        await self._stopped.wait()
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=within.total_seconds())
+        left = dict(self._sending)
+        for task in left:
+            task.cancel()
+        if left:
+            _log.warning("%d e-mails were still being sent and are given back", len(left))
+            await asyncio.wait(left)
+            # Another worker may then go on at once, without waiting for the leases to end.
+            given_back = (
+                self._storage.retry_delivery(delivery, self._now(), self._now())
+                for delivery in left.values()
+            )
+            for outcome in await asyncio.gather(*given_back, return_exceptions=True):
+                if isinstance(outcome, Exception):
+                    _log_failure("giving an e-mail back failed; its lease will end", outcome)
+        await self._mailer.close()
+
+    async def _round(self) -> None:
+        """Claims as much as can be sent now; else waits until there may be something to do."""
+        free = self._settings.parallel - len(self._sending)
+        if not free:
+            done = asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
+            await self._unless_stopping(done)
+            return
+        deliveries = await self._storage.claim_deliveries(free, self._now(), self._settings.lease)
+        for delivery in deliveries:
+            task = asyncio.create_task(self._deliver(delivery))
+            self._sending[task] = delivery
+            task.add_done_callback(self._sending.pop)
+        if len(deliveries) < free:
+            await self._unless_stopping(
+                self._storage.wait_for_work(self._now(), self._settings.longest_wait)
+            )
+
+    async def _unless_stopping(self, awaitable: Coroutine[Any, Any, Any]) -> None:
+        """Awaits, but not past `stop`."""
+        task = asyncio.create_task(awaitable)
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+        if not task.cancelled():
+            task.result()
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        """Takes one e-mail from claim to recorded outcome."""
+        try:
+            record = await self._attempt(delivery)
+            await self._recorded(delivery, record)
+        except Exception as error:
+            _log_failure(f"{delivery.operation_id}: left until its lease ends", error)
+
+    async def _attempt(self, delivery: Delivery) -> Callable[[], Awaitable[bool]]:
+        """Sends the e-mail once; returns what records the outcome."""
+        storage = self._storage
+        if delivery.cancel_requested:
+            return lambda: storage.retry_delivery(delivery, self._now(), self._now())
+        try:
+            async with asyncio.timeout(self._time_limit(delivery).total_seconds()):
+                await self._mailer.send(self._writer.invitation(delivery))
+        except MailRefusedError as error:
+            _log.info("%s: attempt %d refused: %s", delivery.operation_id, delivery.attempt, error)
+            failure = _refused(error)
+            return lambda: storage.fail_delivery(delivery, failure, self._now())
+        except MailDelayedError as error:
+            return self._retried(delivery, error)
+        except TimeoutError:
+            return self._retried(delivery, MailDelayedError("time limit"))
+        except Exception as error:
+            _log_failure(f"{delivery.operation_id}: attempt {delivery.attempt} broke", error)
+            return self._retried(delivery, MailDelayedError("unexpected"))
+        return lambda: storage.finish_delivery(delivery, self._now())
+
+    def _time_limit(self, delivery: Delivery) -> timedelta:
+        """Returns how long the attempt may take, so that its outcome is recorded under the lease."""
+        settings = self._settings
+        to_record = settings.lease - settings.send_within
+        return min(settings.send_within, delivery.lease_until - self._now() - to_record)
+
+    def _retried(
+        self, delivery: Delivery, error: MailDelayedError
+    ) -> Callable[[], Awaitable[bool]]:
+        """Returns what records that the e-mail is to be sent again later, or is given up."""
+        storage = self._storage
+        if delivery.attempt >= self._settings.attempts:
+            _log.warning(
+                "%s: given up after attempt %d: %s", delivery.operation_id, delivery.attempt, error
+            )
+            failure = _undelivered(delivery.attempt, error)
+            return lambda: storage.fail_delivery(delivery, failure, self._now())
+        due_at = self._now() + self._delay(delivery.attempt)
+        _log.warning(
+            "%s: attempt %d failed, next one at %s: %s",
+            *(delivery.operation_id, delivery.attempt, due_at.isoformat(), error),
+        )
+        return lambda: storage.retry_delivery(delivery, due_at, self._now())
+
+    def _delay(self, attempt: int) -> timedelta:
+        """Returns the time until the next attempt: doubled each time, less up to a quarter."""
+        first_s = self._settings.first_delay.total_seconds()
+        longest_s = self._settings.longest_delay.total_seconds()
+        delay_s = min(first_s * 2.0 ** min(attempt - 1, 64), longest_s)
+        return timedelta(seconds=delay_s * (1 - self._chance() / 4))
+
+    async def _recorded(self, delivery: Delivery, record: Callable[[], Awaitable[bool]]) -> None:
+        """Records an outcome, again and again while the lease holds if the storage can't."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                if not await record():
+                    _log.info("%s: another worker has taken over", delivery.operation_id)
+                return
+            except Exception as error:
+                if self._now() + timedelta(seconds=pause_s) >= delivery.lease_until:
+                    raise
+                _log_failure(f"{delivery.operation_id}: recording the outcome failed", error)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def _refused(error: MailRefusedError) -> Failure:
+    return Failure(
+        Reason.RECIPIENT_REFUSED,
+        "The mail server refused the e-mail for good; check invitation_email and invite again.",
+        _smtp_metadata(error),
+    )
+
+
+def _undelivered(attempts: int, error: MailDelayedError) -> Failure:
+    return Failure(
+        Reason.MAIL_UNDELIVERED,
+        "The e-mail could not be delivered in the attempts that are made; invite again later.",
+        {"attempts": str(attempts), **_smtp_metadata(error)},
+    )
+
+
+def _smtp_metadata(error: MailError) -> dict[str, str]:
+    reply = {"smtpCode": error.code, "smtpStatus": error.status}
+    return {key: str(value) for key, value in reply.items() if value is not None}
+
+
+def _log_failure(what: str, error: Exception) -> None:
+    if isinstance(error, BillingError):
+        _log.warning("%s: %s", what, error.reason)
+    else:
+        _log.error("%s: %s", what, trace(error))
