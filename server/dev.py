@@ -14,6 +14,7 @@ import sys
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import grpc
@@ -163,7 +164,8 @@ async def _keep_gateway(gateway: Gateway) -> None:
 async def _serving(address: str) -> None:
     async with grpc.aio.insecure_channel(address) as channel:
         await channel.channel_ready()
-        answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        answer = await stub.Check(health_pb2.HealthCheckRequest())
         if answer.status != health_pb2.HealthCheckResponse.SERVING:
             raise ConnectionError(address)
 

@@ -1,10 +1,13 @@
 """The composition root: the one place that knows every part of a server process."""
 
+from __future__ import annotations
+
 import asyncio
+import hashlib
 import logging
 import signal
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import grpc
@@ -20,7 +23,8 @@ from server.api.customer_services import CustomerService, GoogleCustomerService,
 from server.api.identity import Authenticator
 from server.api.limits import Concurrency, RateLimit
 from server.api.operation_services import LongrunningOperations, Operations, OperationService
-from server.config import Settings
+from server.config import Settings, SettingsError
+from server.storage import SchemaError, open_storage
 from server.storage.interface import Storage
 
 _log = logging.getLogger(__name__)
@@ -29,6 +33,11 @@ _log = logging.getLogger(__name__)
 def now() -> datetime:
     """The service's clock: aware UTC."""
     return datetime.now(UTC)
+
+
+def hash_token(token: str) -> bytes:
+    """Returns what the storage keeps of a long-lived access token."""
+    return hashlib.sha256(token.encode()).digest()
 
 
 def build_server(

@@ -87,9 +87,10 @@ class Calls:
                     self._behaviour(
                         method, getattr(servicer, method.name), method.name in open_to_all
                     ),
-                    response_serializer=Message.SerializeToString,
+                    response_serializer=GetMessageClass(method.output_type).SerializeToString,
                 )
                 for method in service.methods
+                if hasattr(servicer, method.name)
             },
         )
 

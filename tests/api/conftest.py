@@ -1,0 +1,97 @@
+"""The gRPC server in this process, over a real SQLite, without worker."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from billing.v1 import customer_service_pb2_grpc as google_customers_grpc
+from google.longrunning import operations_pb2_grpc
+from yandex.cloud.billing.v1 import customer_service_pb2_grpc
+from yandex.cloud.operation import operation_service_pb2_grpc
+
+from server.config import Settings
+from server.domain.access import Role
+from server.main import build_server, hash_token
+from server.storage import migrate, open_storage
+from server.storage.interface import Storage
+
+
+@dataclass
+class Clock:
+    """A clock that stands until it is set."""
+
+    at: datetime = datetime(2030, 1, 2, 3, 4, 5, 678901, UTC)
+
+    def __call__(self) -> datetime:
+        return self.at
+
+    def pass_(self, time: timedelta) -> None:
+        self.at += time
+
+
+@dataclass
+class Api:
+    """A served API. `token` may write for `reseller`; `reader` may read; `stranger` has no role."""
+
+    storage: Storage
+    channel: grpc.aio.Channel
+    clock: Clock
+    address: str
+    reseller: str = "reseller-1"
+    tokens: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+
+    @property
+    def customers(self) -> Any:
+        return customer_service_pb2_grpc.CustomerServiceStub(self.channel)
+
+    @property
+    def google_customers(self) -> Any:
+        return google_customers_grpc.CustomerServiceStub(self.channel)
+
+    @property
+    def operations(self) -> Any:
+        return operation_service_pb2_grpc.OperationServiceStub(self.channel)
+
+    @property
+    def longrunning(self) -> Any:
+        return operations_pb2_grpc.OperationsStub(self.channel)
+
+    def as_(self, who: str, **headers: str) -> tuple[tuple[str, str], ...]:
+        """Returns the metadata of a caller, with further headers."""
+        more = ((name.replace("_", "-"), value) for name, value in headers.items())
+        return (("authorization", f"Bearer {who}-token"), *more)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(var=tmp_path, rate_limit=0)
+
+
+@pytest.fixture
+async def api(settings: Settings) -> AsyncIterator[Api]:
+    clock = Clock()
+    migrate(settings.database)
+    storage = await open_storage(
+        settings.database, idempotency_lifetime=settings.idempotency_lifetime
+    )
+    for reseller in ("reseller-1", "reseller-2"):
+        await storage.add_reseller(reseller, "A reseller", clock())
+    for who, reseller, role in (
+        ("writer", "reseller-1", Role.EDITOR),
+        ("reader", "reseller-1", Role.VIEWER),
+        ("foreigner", "reseller-2", Role.OWNER),
+    ):
+        await storage.grant_role(who, reseller, role, clock())
+    for who in ("writer", "reader", "foreigner", "nobody"):
+        await storage.add_access_token(hash_token(f"{who}-token"), who, clock(), None)
+    server, _ = build_server(storage, settings, clock)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield Api(storage, channel, clock, f"127.0.0.1:{port}")
+    await server.stop(None)
+    await storage.close()
