@@ -1,0 +1,147 @@
+"""The committed description: valid, complete, and true to what the server checks."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from google.rpc import error_details_pb2
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from gateway import openapi
+from tests.gateway.described import DOCUMENT, errors, new_message, parameters, resolve
+
+OPERATIONS = {
+    operation["operationId"]: (verb, path, operation)
+    for path, item in DOCUMENT["paths"].items()
+    for verb, operation in item.items()
+}
+# By the contract.
+HTTP_STATUSES = {3: {400, 413, 415, 431}, 4: {408, 504}, 5: {404}, 6: {409}, 7: {403}, 8: {429}}
+HTTP_STATUSES |= {13: {500}, 14: {503}, 16: {401}}
+
+
+def test_the_committed_document_is_what_the_protos_give() -> None:
+    assert openapi.document() == DOCUMENT
+
+
+def test_it_is_valid_openapi() -> None:
+    assert DOCUMENT["openapi"] == "3.1.0"
+    assert list(OpenAPIV31SpecValidator(DOCUMENT).iter_errors()) == []
+
+
+def test_it_has_every_path_of_the_contract() -> None:
+    assert {id_: f"{verb} {path}" for id_, (verb, path, _) in OPERATIONS.items()} == {
+        "CustomerService.List": "get /billing/v1/customers",
+        "CustomerService.Invite": "post /billing/v1/customers:invite",
+        "CustomerService.CreateResellerServed": (
+            "post /billing/v1/customers:createResellerServedCustomer"
+        ),
+        "CustomerService.Activate": "post /billing/v1/customers/{customerId}:activate",
+        "CustomerService.Suspend": "post /billing/v1/customers/{customerId}:suspend",
+        "CustomerService.InviteCustomer": "post /v1/customers:invite",
+        "OperationService.Get": "get /operations/{operationId}",
+        "OperationService.Cancel": "get /operations/{operationId}:cancel",
+        "OperationService.Cancel2": "post /operations/{operationId}:cancel",
+        "Operations.ListOperations": "get /v1/operations",
+        "Operations.GetOperation": "get /v1/operations/{operation}",
+        "Operations.DeleteOperation": "delete /v1/operations/{operation}",
+        "Operations.CancelOperation": "post /v1/operations/{operation}:cancel",
+        "ApiEndpointService.List": "get /endpoints",
+        "ApiEndpointService.Get": "get /endpoints/{apiEndpointId}",
+        "IamTokenService.Create": "post /iam/v1/tokens",
+        "IamTokenService.Revoke": "post /iam/v1/tokens:revoke",
+    }
+
+
+def test_the_query_holds_what_neither_path_nor_body_does() -> None:
+    queries = {
+        id_: [each["name"] for each in parameters(operation) if each["in"] == "query"]
+        for id_, (_, _, operation) in OPERATIONS.items()
+    }
+    assert {id_: names for id_, names in queries.items() if names} == {
+        "CustomerService.List": ["resellerId", "pageSize", "pageToken"],
+        "Operations.ListOperations": ["filter", "pageSize", "pageToken", "returnPartialSuccess"],
+        "ApiEndpointService.List": ["pageSize", "pageToken"],
+    }
+    page_size = DOCUMENT["paths"]["/billing/v1/customers"]["get"]["parameters"][1]
+    assert page_size["schema"] == {
+        "type": "integer",
+        "format": "int64",
+        "minimum": 0,
+        "maximum": 1000,
+    }
+
+
+def test_only_discovery_and_the_exchange_for_a_token_are_open() -> None:
+    open_to_all = {id_ for id_, (_, _, each) in OPERATIONS.items() if each.get("security") == []}
+    assert DOCUMENT["security"] == [{"bearer": []}]
+    assert open_to_all == {
+        "ApiEndpointService.List",
+        "ApiEndpointService.Get",
+        "IamTokenService.Create",
+    }
+
+
+@pytest.mark.parametrize("operation_id", sorted(OPERATIONS))
+def test_what_changes_something_takes_an_idempotency_key(operation_id: str) -> None:
+    _, _, operation = OPERATIONS[operation_id]
+    names = {each["name"] for each in parameters(operation)}
+    is_read = operation_id.partition(".")[2].startswith(("Get", "List"))
+    assert ("Idempotency-Key" in names) is not is_read
+
+
+@pytest.mark.parametrize("operation_id", sorted(OPERATIONS))
+def test_every_answer_is_described(operation_id: str) -> None:
+    verb, path, operation = OPERATIONS[operation_id]
+    expected = {"200", "400", "408", "429", "431", "500", "503", "504"}
+    if not operation_id.startswith("ApiEndpointService"):
+        expected |= {"401"}
+    if "security" not in operation:
+        expected |= {"403"}
+    if "{" in path:
+        expected |= {"404"}
+    if verb == "post":
+        expected |= {"409", "413", "415"}
+    if operation_id in ("OperationService.Cancel", "Operations.DeleteOperation"):
+        expected |= {"409"}
+    assert set(operation["responses"]) == expected
+    assert operation["summary"]
+    for status, response in operation["responses"].items():
+        response = resolve(response)
+        assert "x-request-id" in response["headers"]
+        assert ("retry-after" in response["headers"]) is (status in ("429", "503"))
+        if status != "200":
+            content = response["content"]["application/json"]
+            assert content["schema"] == {"$ref": "#/components/schemas/google.rpc.Status"}
+            assert int(status) in HTTP_STATUSES[content["example"]["code"]]
+
+
+def _examples() -> Iterator[Any]:
+    for id_, (_, _, operation) in OPERATIONS.items():
+        for parameter in parameters(operation):
+            if "example" in parameter:
+                yield pytest.param(parameter["schema"], parameter["example"], id=id_)
+        if "requestBody" in operation:
+            content = operation["requestBody"]["content"]["application/json"]
+            yield pytest.param(content["schema"], content["example"], id=f"{id_} request")
+        for status, response in operation["responses"].items():
+            content = resolve(response)["content"]["application/json"]
+            found = content.get("examples", {"": {"value": content.get("example")}})
+            assert found, f"{id_} has no example of an answer"
+            for name, example in found.items():
+                yield pytest.param(content["schema"], example["value"], id=f"{id_} {status} {name}")
+
+
+@pytest.mark.parametrize(("schema", "example"), list(_examples()))
+def test_examples_are_what_the_schemas_and_the_protos_say(schema: Any, example: Any) -> None:
+    assert errors(schema, example) == []
+    if "$ref" in schema:
+        json_format.ParseDict(example, new_message(schema["$ref"].rpartition("/")[2]))
+
+
+def test_the_details_of_errors_are_typed() -> None:
+    detail = error_details_pb2.BadRequest.DESCRIPTOR.full_name
+    wrong = {"@type": f"type.googleapis.com/{detail}", "fieldViolations": "person.email"}
+    status = {"code": 3, "message": "", "details": [wrong]}
+    assert errors({"$ref": "#/components/schemas/google.rpc.Status"}, status)

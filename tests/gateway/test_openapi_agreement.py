@@ -1,0 +1,105 @@
+"""What the description calls valid, the server accepts; what it calls wrong, the server refuses."""
+
+from typing import Any
+
+import pytest
+import schemathesis
+from google.protobuf import json_format
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+
+from gateway.openapi import protos
+from server.api.validation import validate
+from server.domain.errors import BillingError
+from tests.gateway.described import DOCUMENT, errors, new_message
+
+PUBLISHED = "yandex.cloud.billing.v1."
+INVITE = {
+    "resellerId": "reseller",
+    "name": "Romashka",
+    "invitationEmail": "a@example.com",
+    "person": {},
+}
+CREATE = {"resellerId": "reseller", "name": "Romashka", "person": {}}
+
+
+@pytest.mark.parametrize(
+    ("message", "body", "accepted"),
+    [
+        (f"{PUBLISHED}InviteCustomerRequest", INVITE, True),
+        (f"{PUBLISHED}InviteCustomerRequest", INVITE | {"resellerId": "\N{SNOWMAN}" * 50}, True),
+        (f"{PUBLISHED}InviteCustomerRequest", INVITE | {"resellerId": "x" * 51}, False),
+        (f"{PUBLISHED}InviteCustomerRequest", INVITE | {"name": ""}, False),
+        (f"{PUBLISHED}InviteCustomerRequest", INVITE | {"name": " \t "}, False),
+        (f"{PUBLISHED}InviteCustomerRequest", INVITE | {"name": " \u00a0"}, False),
+        (f"{PUBLISHED}InviteCustomerRequest", INVITE | {"name": "a\0"}, False),
+        (f"{PUBLISHED}InviteCustomerRequest", INVITE | {"name": "a\n"}, False),
+        (f"{PUBLISHED}InviteCustomerRequest", INVITE | {"name": "a\u2028b"}, False),
+        (f"{PUBLISHED}InviteCustomerRequest", INVITE | {"name": None}, False),
+        (f"{PUBLISHED}InviteCustomerRequest", INVITE | {"name": 1}, False),
+        (f"{PUBLISHED}InviteCustomerRequest", INVITE | {"nmae": "x"}, False),
+        (f"{PUBLISHED}InviteCustomerRequest", INVITE | {"invitationEmail": "nobody"}, False),
+        (f"{PUBLISHED}InviteCustomerRequest", INVITE | {"person": None}, False),
+        (f"{PUBLISHED}InviteCustomerRequest", INVITE | {"person": {"tin": None}}, True),
+        (f"{PUBLISHED}InviteCustomerRequest", INVITE | {"person": {"tin": "\x1b"}}, False),
+        (f"{PUBLISHED}InviteCustomerRequest", INVITE | {"person": {"inn": "1"}}, False),
+        (f"{PUBLISHED}InviteCustomerRequest", INVITE | {"person": {"phone": "call me"}}, False),
+        (
+            f"{PUBLISHED}InviteCustomerRequest",
+            INVITE | {"person": {"phone": "+7 (495) 123-45-67 доб. 5"}},
+            True,
+        ),
+        ("billing.v1.InviteCustomerRequest", INVITE, True),
+        ("billing.v1.InviteCustomerRequest", INVITE | {"name": ""}, False),
+        (f"{PUBLISHED}CreateResellerServedCustomerRequest", CREATE, True),
+        (f"{PUBLISHED}CreateResellerServedCustomerRequest", CREATE | {"resellerId": "A"}, False),
+        ("yandex.cloud.iam.v1.CreateIamTokenRequest", {"jwt": "x" * 8000}, True),
+        ("yandex.cloud.iam.v1.CreateIamTokenRequest", {"jwt": "x" * 8001}, False),
+        (
+            "yandex.cloud.iam.v1.CreateIamTokenRequest",
+            {"jwt": "x", "yandexPassportOauthToken": "x"},
+            False,
+        ),
+    ],
+)
+def test_the_schemas_refuse_what_the_server_refuses(
+    message: str, body: dict[str, Any], accepted: bool
+) -> None:
+    by_schema = not errors({"$ref": f"#/components/schemas/{message}"}, body)
+    assert (by_schema, _is_accepted(message, body)) == (accepted, accepted)
+
+
+# The format is ours; the schema can say only what numbers look like.
+schemathesis.openapi.format(
+    "phone", st.from_regex(r"\+7 ?(495|812|916) ?[0-9]{3}-?[0-9]{2}-?[0-9]{2}", fullmatch=True)
+)
+GENERATED = schemathesis.openapi.from_dict(DOCUMENT)
+GENERATED.config.generation.update(modes=[schemathesis.GenerationMode.POSITIVE])
+
+
+@GENERATED.parametrize()
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_what_is_generated_from_the_schemas_is_accepted(case: schemathesis.Case[Any]) -> None:
+    asked = dict(case.path_parameters or {})
+    for name, value in (case.query or {}).items():
+        # Numbers and booleans come as a URL holds them.
+        asked[name] = {"true": True, "false": False}.get(value, value)
+    if isinstance(case.body, dict):
+        asked |= case.body
+    if "operation" in asked:
+        asked["name"] = f"operations/{asked.pop('operation')}"
+    operation_id = case.operation.definition.raw["operationId"]
+    message = next(
+        method.input_type.full_name
+        for method in protos.load().methods
+        if f"{method.containing_service.name}.{method.name}" == operation_id.removesuffix("2")
+    )
+    validate(json_format.ParseDict(asked, new_message(message)))
+
+
+def _is_accepted(message: str, body: dict[str, Any]) -> bool:
+    try:
+        validate(json_format.ParseDict(body, new_message(message)))
+    except (json_format.ParseError, BillingError):
+        return False
+    return True
