@@ -1,0 +1,57 @@
+"""Command line of the gateway: `python -m gateway --help`."""
+
+from pathlib import Path
+
+import click
+
+from gateway.certificates import ensure_certificates
+from gateway.config import bootstrap, to_yaml
+from gateway.http_rules import DescriptorSet
+from gateway.settings import GatewaySettings
+
+_HEADING = """\
+# What Envoy runs by default. Made from proto/ by `make gen`: change the protos or gateway/, not this.
+# By hand, from this folder, once `.venv/bin/python -m gateway certificates` has made var/tls:
+#   .venv/bin/envoy -c envoy.yaml
+"""
+
+
+@click.group()
+def main() -> None:
+    """The REST side of the service: Envoy's configuration and certificates."""
+
+
+@main.command()
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("envoy.yaml"),
+    show_default=True,
+    help="The file to write.",
+)
+def generate(output: Path) -> None:
+    """Write envoy.yaml from gen/descriptors.pb.
+
+    Run in the project's folder, by `make gen`. The same protos give the same text.
+    """
+    descriptors = DescriptorSet.read(Path("gen/descriptors.pb"))
+    tree = bootstrap(Path(), descriptors, GatewaySettings(), access_log=Path("/dev/stdout"))
+    output.write_text(to_yaml(tree, _HEADING))
+
+
+@main.command()
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("var/tls"),
+    show_default=True,
+    help="Where they are kept.",
+)
+def certificates(folder: Path) -> None:
+    """Make the certificate for localhost and the CA that signs it, where missing or soon to expire."""
+    made = ensure_certificates(folder)
+    click.echo(f"CA for clients: {made.ca}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,207 @@
+"""Starts Envoy as a child process, tells when it is ready or dead, and stops it without losing a call."""
+
+import asyncio
+import contextlib
+import ctypes
+import http.client
+import ipaddress
+import logging
+import shutil
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from gateway.certificates import write_secret_config
+from gateway.config import bootstrap, to_yaml
+from gateway.http_rules import DescriptorSet
+from gateway.settings import GatewaySettings, StaticFile
+
+__all__ = ["Gateway", "GatewayError", "GatewaySettings", "StaticFile"]
+
+_ROOT = Path(__file__).resolve().parent.parent
+_START_S = 30.0
+_LOOK_S = 0.05
+_PR_SET_PDEATHSIG = 1
+
+logger = logging.getLogger(__name__)
+
+
+class GatewayError(Exception):
+    """Envoy can't be started; the text is one line for the person who started it."""
+
+
+class Gateway:
+    """One Envoy."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._log = settings.var / "logs" / "envoy.log"
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Returns when Envoy answers on all its ports; raises GatewayError where it can't."""
+        settings = self._settings
+        self._stopping = False
+        _check(settings)
+        command = self._command(self._write_config())
+        with self._log.open("ab") as log:
+            start = log.tell()
+            self._process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # A Ctrl-C in the terminal is for the starter, which stops Envoy with care.
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+        try:
+            async with asyncio.timeout(_START_S):
+                while not await self._is_ready():
+                    if self._process.returncode is not None:
+                        raise GatewayError(self._reason(start))
+                    await asyncio.sleep(_LOOK_S)
+        except TimeoutError:
+            await self._kill()
+            raise GatewayError(
+                f"Envoy was not ready within {_START_S:.0f} s; see {self._log}"
+            ) from None
+        except BaseException:
+            await self._kill()
+            raise
+
+    async def stop(self, within_s: float) -> None:
+        """Lets calls in flight finish, for at most that long, and ends Envoy."""
+        self._stopping = True
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(OSError, http.client.HTTPException, TimeoutError):
+            async with asyncio.timeout(within_s):
+                # HTTP/1 answers now say `connection: close`, HTTP/2 connections get GOAWAY.
+                await self._admin("POST", "/healthcheck/fail")
+                await self._admin("POST", "/drain_listeners?graceful&skip_exit")
+                # Envoy tells the number only when asked.
+                while await self._active_requests():  # noqa: ASYNC110
+                    await asyncio.sleep(_LOOK_S)
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(5):
+                await process.wait()
+        except TimeoutError:
+            await self._kill()
+
+    async def died(self) -> str:
+        """Returns, in words, how Envoy ended by itself; never while it runs or is being stopped."""
+        if self._process is None:
+            raise RuntimeError("not started")
+        code = await self._process.wait()
+        if self._stopping:
+            await asyncio.get_running_loop().create_future()
+        how = f"signal {-code}" if code < 0 else f"code {code}"
+        return f"Envoy ended with {how}; see {self._log}"
+
+    def _write_config(self) -> Path:
+        settings = self._settings
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        for folder in ("tls", "envoy"):
+            (settings.var / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_secret_config(
+            settings.var / "tls" / "sds.json", settings.certificate, settings.private_key
+        )
+        tree = bootstrap(
+            _ROOT,
+            DescriptorSet.read(_ROOT / "gen" / "descriptors.pb"),
+            settings,
+            access_log=settings.var / "logs" / "access.log",
+        )
+        file = settings.var / "envoy" / "envoy.yaml"
+        file.write_text(
+            to_yaml(tree, "# What Envoy was last started with; written at each start.\n")
+        )
+        return file
+
+    def _command(self, config: Path) -> list[str]:
+        folder = Path(sys.executable).parent
+        program = shutil.which("envoy", path=str(folder)) or shutil.which("envoy")
+        if not program:
+            raise GatewayError("envoy is missing: run 'make run', which installs it")
+        return [program, "-c", str(config), "--disable-hot-restart", "--log-level", "warning"]
+
+    async def _is_ready(self) -> bool:
+        try:
+            status, _ = await self._admin("GET", "/ready")
+        except (OSError, http.client.HTTPException):
+            return False
+        return status == 200
+
+    async def _active_requests(self) -> int:
+        _, body = await self._admin("GET", "/stats?filter=^http.gateway.downstream_rq_active$")
+        return int(body.rpartition(b":")[2] or 0)
+
+    async def _admin(self, verb: str, path: str) -> tuple[int, bytes]:
+        """Asks Envoy's admin interface; returns the HTTP status and the body."""
+
+        def ask() -> tuple[int, bytes]:
+            connection = http.client.HTTPConnection(
+                "127.0.0.1", self._settings.admin_port, timeout=5
+            )
+            with contextlib.closing(connection):
+                connection.request(verb, path)
+                answer = connection.getresponse()
+                return answer.status, answer.read()
+
+        return await asyncio.to_thread(ask)
+
+    def _reason(self, start: int) -> str:
+        with self._log.open("rb") as log:
+            log.seek(start)
+            lines = log.read().decode(errors="replace").strip().splitlines()
+        return f"Envoy did not start: {lines[-1] if lines else 'it said nothing'} (all of it in {self._log})"
+
+    async def _kill(self) -> None:
+        if self._process and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+
+def _check(settings: GatewaySettings) -> None:
+    """Raises GatewayError for what Envoy itself would not notice, or say in many words."""
+    if not _is_loopback(settings.http_address):
+        raise GatewayError(
+            f"refusing to serve without TLS on {settings.http_address}: only loopback is allowed"
+        )
+    for address, port, what in (
+        (settings.http_address, settings.http_port, "HTTP"),
+        (settings.address, settings.https_port, "HTTPS"),
+        ("127.0.0.1", settings.admin_port, "Envoy's admin interface"),
+    ):
+        # Envoy's sockets would share the port with another Envoy's and take half of its calls.
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((address, port))
+                probe.listen()
+            except OSError as error:
+                raise GatewayError(
+                    f"port {port} on {address}, for {what}, can't be used: {error.strerror}"
+                ) from None
+    for file in (settings.certificate, settings.private_key):
+        if not file.is_file():
+            raise GatewayError(f"there is no certificate file {file}")
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _die_with_parent() -> None:
+    """Runs in the child: the kernel ends Envoy when its starter is killed, so the ports are free again."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,0 +1,138 @@
+"""What the descriptor set says about methods and their `google.api.http` rules.
+
+The grammar of path templates and the meaning of `body` are those of google/api/http.proto.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from google.api import annotations_pb2, http_pb2
+from google.protobuf import descriptor_pb2
+
+_VARIABLE = re.compile(r"\{([\w.]+)(?:=([^}]*))?\}")
+# A raw colon would be read as the start of a verb, so in a value it has to be written %3A.
+_ONE_SEGMENT = "[^/:]+"
+_SEGMENTS = f"{_ONE_SEGMENT}(?:/{_ONE_SEGMENT})*"
+_DURATION = ".google.protobuf.Duration"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One REST binding of a method. `body` is "", "*" or the name of the field that the body fills."""
+
+    verb: str
+    template: str
+    body: str
+
+    @property
+    def name(self) -> str:
+        """How the rule is called in routes and logs; holds nothing that a caller sent."""
+        return f"{self.verb} {self.template}"
+
+    @property
+    def variables(self) -> list[str]:
+        """Field paths that the path fills: `operation_id`."""
+        return [match[1] for match in _VARIABLE.finditer(self.template)]
+
+    @property
+    def pattern(self) -> str:
+        """The template as a regular expression (RE2) for a whole path."""
+        segments = _VARIABLE.sub(lambda match: match[2] or "*", self.template)
+        kinds = {"**": _SEGMENTS, "*": _ONE_SEGMENT}
+        return "".join(
+            kinds.get(part) or re.escape(part) for part in re.split(r"(\*\*|\*)", segments)
+        )
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method of an exposed service."""
+
+    path: str
+    input_type: str
+    output_type: str
+    streaming: bool
+    waits: bool
+    rules: tuple[Rule, ...]
+
+    @property
+    def reads(self) -> bool:
+        """Whether a repeat changes nothing: its main binding is a GET, or it waits."""
+        return self.waits or bool(self.rules and self.rules[0].verb == "GET")
+
+    @property
+    def is_polled(self) -> bool:
+        """Whether it answers with the published Operation, whose clients ask again after a while."""
+        return self.output_type == ".yandex.cloud.operation.Operation"
+
+
+class DescriptorSet:
+    """The compiled protos, with everything they import."""
+
+    def __init__(self, files: descriptor_pb2.FileDescriptorSet) -> None:
+        self._files = files.file
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        return cls(descriptor_pb2.FileDescriptorSet.FromString(file.read_bytes()))
+
+    @cached_property
+    def messages(self) -> dict[str, descriptor_pb2.DescriptorProto]:
+        """Every message type by its full name with a leading dot, as fields refer to it."""
+
+        def nested(
+            prefix: str, message: descriptor_pb2.DescriptorProto
+        ) -> Iterator[tuple[str, descriptor_pb2.DescriptorProto]]:
+            name = f"{prefix}.{message.name}"
+            yield name, message
+            for inner in message.nested_type:
+                yield from nested(name, inner)
+
+        return {
+            name: message
+            for file in self._files
+            for top in file.message_type
+            for name, message in nested(f".{file.package}", top)
+        }
+
+    @cached_property
+    def services(self) -> dict[str, list[Method]]:
+        """The exposed services: our own and google.longrunning.Operations, by full name."""
+        return {
+            f"{file.package}.{service.name}": [
+                self._method(f"{file.package}.{service.name}", method) for method in service.method
+            ]
+            for file in self._files
+            for service in file.service
+            if not file.package.startswith("google.") or file.package == "google.longrunning"
+        }
+
+    @property
+    def methods(self) -> list[Method]:
+        return [method for methods in self.services.values() for method in methods]
+
+    def _method(self, service: str, method: descriptor_pb2.MethodDescriptorProto) -> Method:
+        asked = self.messages[method.input_type].field
+        return Method(
+            path=f"/{service}/{method.name}",
+            input_type=method.input_type,
+            output_type=method.output_type,
+            streaming=method.client_streaming or method.server_streaming,
+            # A request that carries a timeout asks to be held until then: WaitOperation.
+            waits=any(field.name == "timeout" and field.type_name == _DURATION for field in asked),
+            rules=tuple(_rules(method.options.Extensions[annotations_pb2.http])),
+        )
+
+
+def _rules(rule: http_pb2.HttpRule) -> Iterator[Rule]:
+    kind = rule.WhichOneof("pattern")
+    if kind == "custom":
+        yield Rule(rule.custom.kind, rule.custom.path, rule.body)
+    elif kind:
+        yield Rule(kind.upper(), getattr(rule, kind), rule.body)
+    for additional in rule.additional_bindings:
+        yield from _rules(additional)

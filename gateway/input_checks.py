@@ -1,0 +1,126 @@
+"""Writes the script that Envoy's Lua filter runs: tables made from the protos, checks from lua/."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
+
+from gateway.http_rules import DescriptorSet, Method, Rule
+
+_Type = FieldDescriptorProto.Type
+_HTTP_BODY = ".google.api.HttpBody"
+_KINDS = {
+    _Type.TYPE_STRING: "string",
+    _Type.TYPE_BYTES: "string",
+    _Type.TYPE_BOOL: "bool",
+    _Type.TYPE_DOUBLE: "number",
+    _Type.TYPE_FLOAT: "number",
+    _Type.TYPE_ENUM: "enum",
+}
+# Types with a JSON form of their own, by https://protobuf.dev/programming-guides/json/; None: any.
+_WELL_KNOWN: dict[str, str | None] = {
+    ".google.protobuf.Any": "struct",
+    ".google.protobuf.Struct": "struct",
+    ".google.protobuf.Value": None,
+    ".google.protobuf.ListValue": "list",
+    ".google.protobuf.Timestamp": "string",
+    ".google.protobuf.Duration": "string",
+    ".google.protobuf.FieldMask": "string",
+    ".google.protobuf.StringValue": "string",
+    ".google.protobuf.BytesValue": "string",
+    ".google.protobuf.BoolValue": "bool",
+    ".google.protobuf.DoubleValue": "number",
+    ".google.protobuf.FloatValue": "number",
+    ".google.protobuf.Int32Value": "integer",
+    ".google.protobuf.Int64Value": "integer",
+    ".google.protobuf.UInt32Value": "integer",
+    ".google.protobuf.UInt64Value": "integer",
+}
+
+
+def source(root: Path, descriptors: DescriptorSet) -> str:
+    """Returns the script; it finds its modules in `root`/gateway/lua."""
+    bindings = [(method, rule) for method in descriptors.methods for rule in method.rules]
+    types = sorted(_reachable(descriptors, {method.input_type for method, _ in bindings}))
+    lines = [
+        f'package.path = "{(root / "gateway" / "lua").as_posix()}/?.lua"',
+        "local rules = {",
+        *(f'  ["{rule.name}"] = {_rule(descriptors, method, rule)},' for method, rule in bindings),
+        "}",
+        "local messages = {",
+    ]
+    for name in types:
+        lines.append(f'  ["{name.removeprefix(".")}"] = {{')
+        message = descriptors.messages[name]
+        lines += [f"    {_field(descriptors, message, field)}," for field in message.field]
+        lines.append("  },")
+    lines += ["}", 'envoy_on_request = require("input_checks").new(rules, messages)', ""]
+    return "\n".join(lines)
+
+
+def _reachable(descriptors: DescriptorSet, types: set[str]) -> set[str]:
+    """Returns the messages whose fields a caller may name, whatever the way to them."""
+    found: set[str] = set()
+    while types:
+        name = types.pop()
+        found.add(name)
+        for field in descriptors.messages[name].field:
+            inner, _ = _element(descriptors, field)
+            if _kind(inner) == "message" and inner.type_name not in found:
+                types.add(inner.type_name)
+    return found
+
+
+def _element(
+    descriptors: DescriptorSet, field: FieldDescriptorProto
+) -> tuple[FieldDescriptorProto, str]:
+    """Returns the field that tells the type of one value, and "list", "map" or ""."""
+    if field.label != FieldDescriptorProto.LABEL_REPEATED:
+        return field, ""
+    message = descriptors.messages.get(field.type_name)
+    if message is not None and message.options.map_entry:
+        return message.field[1], "map"
+    return field, "list"
+
+
+def _kind(field: FieldDescriptorProto) -> str | None:
+    if field.type == _Type.TYPE_MESSAGE:
+        return _WELL_KNOWN.get(field.type_name, "message")
+    return _KINDS.get(field.type, "integer")
+
+
+def _field(
+    descriptors: DescriptorSet, message: DescriptorProto, field: FieldDescriptorProto
+) -> str:
+    element, many = _element(descriptors, field)
+    kind = _kind(element)
+    parts = {"name": field.name}
+    if field.json_name != field.name:
+        parts["json"] = field.json_name
+    if kind:
+        parts["kind"] = kind
+    if kind == "message":
+        parts["of"] = element.type_name.removeprefix(".")
+    if many:
+        parts["many"] = many
+    if field.HasField("oneof_index") and not field.proto3_optional:
+        parts["oneof"] = f"oneof {message.oneof_decl[field.oneof_index].name}"
+    return "{ " + ", ".join(f'{name} = "{value}"' for name, value in parts.items()) + " }"
+
+
+def _rule(descriptors: DescriptorSet, method: Method, rule: Rule) -> str:
+    def parts() -> Iterator[str]:
+        yield f'message = "{method.input_type.removeprefix(".")}"'
+        yield f'body = "{rule.body}"'
+        yield "bound = {" + ", ".join(f'["{name}"] = true' for name in rule.variables) + "}"
+        if _body_type(descriptors, method, rule) == _HTTP_BODY:
+            yield "raw = true"
+
+    return "{ " + ", ".join(parts()) + " }"
+
+
+def _body_type(descriptors: DescriptorSet, method: Method, rule: Rule) -> str:
+    if rule.body == "*":
+        return method.input_type
+    fields = descriptors.messages[method.input_type].field
+    return next((field.type_name for field in fields if field.name == rule.body), "")

@@ -1,0 +1,174 @@
+-- Looks at a REST request before the transcoder does, and refuses what that would bend to fit.
+
+local json_check = require("json_check")
+local text = require("text")
+
+local M = {}
+
+local find, gmatch, gsub, lower, sub = string.find, string.gmatch, string.gsub, string.lower, string.sub
+local json_string, percent_decoded = text.json_string, text.percent_decoded
+
+local DOMAIN = "billing"
+local NO_NAMES = {}
+
+local function detail(type, rest)
+  return '{"@type":"type.googleapis.com/google.rpc.' .. type .. '",' .. rest .. "}"
+end
+
+-- Answers with a google.rpc.Status of code 5 (NOT_FOUND) for 404, else 3 (INVALID_ARGUMENT).
+local function refuse(handle, status, reason, message, violations)
+  local details = {
+    detail("ErrorInfo", '"reason":"' .. reason .. '","domain":"' .. DOMAIN .. '"'),
+    detail("RequestInfo", '"requestId":' .. json_string(handle:headers():get("x-request-id") or "")),
+  }
+  if violations then
+    local listed = {}
+    for place, wrong in ipairs(violations) do
+      listed[place] = '{"field":' .. json_string(wrong.field)
+        .. ',"description":' .. json_string(wrong.description) .. "}"
+    end
+    table.insert(details, 2, detail("BadRequest", '"fieldViolations":[' .. table.concat(listed, ",") .. "]"))
+  end
+  handle:respond({ [":status"] = tostring(status) }, '{"code":' .. (status == 404 and 5 or 3)
+    .. ',"message":' .. json_string(message) .. ',"details":[' .. table.concat(details, ",") .. "]}")
+end
+
+local function refuse_fields(handle, violations)
+  local first = violations[1]
+  local message = first.field .. ": " .. first.description
+  if #violations > 1 then message = message .. " (and " .. (#violations - 1) .. " more)" end
+  refuse(handle, 400, "FIELDS_INVALID", message, violations)
+end
+
+-- Follows `person.email` through the types. Returns the field and its path in the protos' names, or
+-- nil, the names that would have fitted, and the path before them.
+local function resolve(name, fields, messages)
+  local canonical, before, field = nil, "", nil
+  for part in gmatch(name .. ".", "([^.]*)%.") do
+    if field then
+      fields = field.kind == "message" and not field.many and messages[field.of] or NO_NAMES
+      before = canonical .. "."
+    end
+    field = fields[part]
+    if not field then return nil, fields, before end
+    canonical = before .. field.name
+  end
+  return field, canonical
+end
+
+local LOOKS = {
+  integer = { "^-?%d+$", "It must be a whole number." },
+  bool = { "^[tf][ra][ul]s?e$", "It must be true or false." },
+}
+
+local function check_query(query, rule, messages)
+  local violations, seen = {}, {}
+  for pair in gmatch(query, "[^&]+") do
+    local raw_name, raw_value = pair, ""
+    local equals = find(pair, "=", 1, true)
+    if equals then raw_name, raw_value = sub(pair, 1, equals - 1), sub(pair, equals + 1) end
+    local name = percent_decoded((gsub(raw_name, "%+", " ")))
+    local value = percent_decoded((gsub(raw_value, "%+", " ")))
+    if not name then
+      return nil, "The query is not percent-encoded UTF-8."
+    end
+    local function wrong(description)
+      if #violations < 50 then
+        violations[#violations + 1] = { field = text.shortened(name), description = description }
+      end
+    end
+    local field, canonical, before = resolve(name, messages[rule.message], messages)
+    if not value then
+      wrong("It is not percent-encoded UTF-8.")
+    elseif not field then
+      local meant = text.closest(name:match("[^.]*$"), canonical)
+      wrong("There is no such parameter" .. (meant and "; did you mean " .. before .. meant .. "?" or "."))
+    elseif rule.bound[canonical] then
+      wrong("The path says what this is.")
+    elseif rule.body == "*" or rule.body == canonical:match("^[^.]*") then
+      wrong("It belongs in the body.")
+    elseif field.kind == "message" or field.kind == "struct" or field.kind == "list" or field.many == "map" then
+      wrong("It can't be written in a query.")
+    elseif seen[canonical] and not field.many then
+      wrong("The parameter is given twice.")
+    elseif field.oneof and seen[field.oneof] and seen[field.oneof] ~= canonical then
+      wrong("Only one of this and " .. seen[field.oneof] .. " can be set.")
+    else
+      local look = LOOKS[field.kind]
+      if look and not find(value, look[1]) then wrong(look[2]) end
+      seen[canonical] = true
+      if field.oneof then seen[field.oneof] = canonical end
+    end
+  end
+  return violations
+end
+
+local function is_json(content_type)
+  if not content_type then return false end
+  local media_type, parameters = lower(content_type):match("^%s*([^;%s]+)%s*(.*)$")
+  return media_type == "application/json"
+    and (parameters == "" or find(parameters, '^;%s*charset="?utf%-8"?%s*$') ~= nil)
+end
+
+local function check_body(handle, rule, messages)
+  local buffer = handle:body()
+  local length = buffer and buffer:length() or 0
+  if length == 0 or rule.raw then return end
+  if rule.body == "" then
+    return refuse(handle, 400, "REQUEST_MALFORMED", "This method takes no body.")
+  end
+  local headers = handle:headers()
+  if not is_json(headers:get("content-type")) then
+    return refuse(handle, 415, "CONTENT_TYPE_UNSUPPORTED", "Send the body as JSON, with Content-Type: application/json.")
+  end
+  local encoding = headers:get("content-encoding")
+  if encoding and lower(encoding) ~= "identity" then
+    return refuse(handle, 415, "CONTENT_TYPE_UNSUPPORTED", "Send the body without Content-Encoding.")
+  end
+  local violations, problem = json_check.check(buffer:getBytes(0, length), rule.field, messages, rule.bound)
+  if not violations then return refuse(handle, 400, "REQUEST_MALFORMED", problem) end
+  if violations[1] then refuse_fields(handle, violations) end
+end
+
+-- Returns the function that Envoy calls for each request.
+--
+-- `rules` maps a route's name to {message, body, bound, raw}: the request's type, what the body
+-- fills, the fields that the path fills, whether the body is passed on as it is. `messages` maps a
+-- type to its fields: a list of {name, json, kind, of, many, oneof}.
+function M.new(rules, messages)
+  local by_name = {}
+  for type, fields in pairs(messages) do
+    by_name[type] = {}
+    for _, field in ipairs(fields) do
+      by_name[type][field.name] = field
+      by_name[type][field.json or field.name] = field
+    end
+  end
+  for _, rule in pairs(rules) do
+    rule.field = { kind = "message", of = rule.message }
+    if rule.body ~= "*" and rule.body ~= "" then
+      rule.field = by_name[rule.message][rule.body]
+    end
+  end
+  return function(handle)
+    local rule = rules[handle:streamInfo():routeName()]
+    if not rule then return end
+    local target = handle:headers():get(":path")
+    if find(target, "[%%?\128-\255]") then
+      local question = find(target, "?", 1, true) or #target + 1
+      local path = sub(target, 1, question - 1)
+      if find(path, "%%2[fF]") then
+        return refuse(handle, 404, "METHOD_UNKNOWN", "No method has this path: an encoded slash is part of no name.")
+      end
+      if not percent_decoded(path) then
+        return refuse(handle, 400, "REQUEST_MALFORMED", "The path is not percent-encoded UTF-8.")
+      end
+      local violations, problem = check_query(sub(target, question + 1), rule, by_name)
+      if not violations then return refuse(handle, 400, "REQUEST_MALFORMED", problem) end
+      if violations[1] then return refuse_fields(handle, violations) end
+    end
+    check_body(handle, rule, by_name)
+  end
+end
+
+return M

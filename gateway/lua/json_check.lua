@@ -1,0 +1,243 @@
+-- Reads a JSON text once (RFC 8259) and compares it with a message type.
+--
+-- The transcoder's own parser drops unknown names, lets the last of two equal names win and takes
+-- single quotes, comments and trailing commas; what is said here is all that a caller hears of it.
+
+local text_of = require("text")
+
+local M = {}
+
+local byte, find, sub = string.byte, string.find, string.sub
+local json_unescaped, shortened = text_of.json_unescaped, text_of.shortened
+
+-- Below the depth at which the transcoder's parser gives up.
+local DEEPEST = 64
+local MOST_VIOLATIONS = 50
+
+-- What each kind of field takes: the token's class -> true. A field without a kind takes all.
+local TAKES = {
+  string = { string = true },
+  bool = { boolean = true },
+  integer = { number = true, string = true },
+  number = { number = true, string = true },
+  enum = { string = true, number = true },
+  message = { object = true },
+  struct = { object = true },
+  list = { array = true },
+}
+local CALLED = {
+  string = "a string", bool = "true or false", integer = "a whole number", number = "a number",
+  enum = "the name of a value", message = "an object", struct = "an object", list = "an array",
+}
+
+-- The check that is under way; nothing yields during one.
+local text, messages, bound, violations, path, depth
+
+local function stop(at, problem)
+  error({ at = at, problem = problem }, 0)
+end
+
+local function violation(description, name)
+  if #violations >= MOST_VIOLATIONS then return end
+  local parts = {}
+  for level = 1, depth do parts[level] = shortened(path[level]) end
+  if name then parts[depth + 1] = shortened(name) end
+  -- An element is written `customers[0]`.
+  local field = table.concat(parts, "."):gsub("%.%[", "[")
+  violations[#violations + 1] = { field = field, description = description }
+end
+
+local function unknown(name, fields)
+  local meant = text_of.closest(name, fields)
+  if not meant then
+    for outer, field in pairs(fields) do
+      if field.kind == "message" and not field.many and messages[field.of] and messages[field.of][name]
+        and (not meant or outer < meant) then
+        meant = outer .. "." .. name
+      end
+    end
+  end
+  if meant then
+    local prefix = ""
+    for level = 1, depth do prefix = prefix .. shortened(path[level]) .. "." end
+    meant = (prefix .. meant):gsub("%.%[", "[")
+    violation("There is no such field; did you mean " .. meant .. "?", name)
+  else
+    violation("There is no such field.", name)
+  end
+end
+
+local function space(at)
+  local c = byte(text, at)
+  while c == 32 or c == 10 or c == 13 or c == 9 do
+    at = at + 1
+    c = byte(text, at)
+  end
+  return at, c
+end
+
+-- `at` is a backslash; returns where the text goes on.
+local function escape(at)
+  local letter = sub(text, at + 1, at + 1)
+  if letter ~= "u" then
+    if letter == "" or not find('"\\/bfnrt', letter, 1, true) then stop(at, "no such escape exists") end
+    return at + 2
+  end
+  if not find(text, "^%x%x%x%x", at + 2) then stop(at, "\\u needs four hexadecimal digits") end
+  if find(text, "^[dD][89abAB]", at + 2) then
+    if not find(text, "^\\u[dD][c-fC-F]%x%x", at + 6) then stop(at, "half of a surrogate pair") end
+    return at + 12
+  end
+  if find(text, "^[dD][c-fC-F]", at + 2) then stop(at, "half of a surrogate pair") end
+  return at + 6
+end
+
+-- `at` is just behind the opening quote; returns where the text goes on behind the closing one.
+local function string_end(at)
+  while true do
+    at = find(text, '[%z\1-\31"\\]', at)
+    if not at then stop(#text + 1, "the text ends within a string") end
+    local c = byte(text, at)
+    if c == 34 then return at + 1 end
+    if c ~= 92 then stop(at, "a control character within a string must be escaped") end
+    at = escape(at)
+  end
+end
+
+local function number_end(at)
+  local _, last = find(text, "^-?[1-9]%d*", at)
+  if not last then _, last = find(text, "^-?0", at) end
+  if not last then stop(at, "a value is expected") end
+  local _, fraction = find(text, "^%.%d+", last + 1)
+  last = fraction or last
+  local _, exponent = find(text, "^[eE][+-]?%d+", last + 1)
+  return (exponent or last) + 1
+end
+
+local value
+
+local function enter(at)
+  depth = depth + 1
+  if depth > DEEPEST then stop(at, "more than " .. DEEPEST .. " levels are nested") end
+end
+
+-- `fields` are those of a message, or nil where names are free; `element` is a map's value.
+local function object(at, fields, element)
+  local seen, c = {}, nil
+  at, c = space(at + 1)
+  if c == 125 then return at + 1 end
+  while true do
+    if c ~= 34 then stop(at, "a name in double quotes is expected") end
+    local behind = string_end(at + 1)
+    local name = sub(text, at + 1, behind - 2)
+    if find(name, "\\", 1, true) then name = json_unescaped(name) end
+    local field = element
+    if fields then
+      field = fields[name]
+      if not field then
+        unknown(name, fields)
+      elseif depth == 0 and bound[field.name] then
+        violation("The path says what this is.", name)
+      end
+    end
+    local same = fields and field or name
+    if seen[same] then violation("The field is given twice.", name) end
+    seen[same] = true
+    at, c = space(behind)
+    if c ~= 58 then stop(at, "a colon is expected") end
+    at, c = space(at + 1)
+    if field and field.oneof and c ~= 110 then
+      if seen[field.oneof] then
+        violation("Only one of this and " .. seen[field.oneof] .. " can be set.", name)
+      end
+      seen[field.oneof] = name
+    end
+    enter(at)
+    path[depth] = name
+    at, c = space(value(at, c, field, fields and field and field.many))
+    depth = depth - 1
+    if c == 125 then return at + 1 end
+    if c ~= 44 then stop(at, "a comma or a closing brace is expected") end
+    at, c = space(at + 1)
+  end
+end
+
+local function array(at, element)
+  local index, c = 0, nil
+  at, c = space(at + 1)
+  if c == 93 then return at + 1 end
+  while true do
+    enter(at)
+    path[depth] = "[" .. index .. "]"
+    if element and element.kind and c == 110 then violation("An element can't be null.") end
+    at, c = space(value(at, c, element))
+    depth = depth - 1
+    index = index + 1
+    if c == 93 then return at + 1 end
+    if c ~= 44 then stop(at, "a comma or a closing bracket is expected") end
+    at, c = space(at + 1)
+  end
+end
+
+local function literal(at, word)
+  if sub(text, at, at + #word - 1) ~= word then stop(at, "a value is expected") end
+  return at + #word
+end
+
+-- Reads the value that begins at `at` with character `c`. `field` says what it should be, `many`
+-- that it is a "list" of those or a "map" to them. Returns where the text goes on.
+function value(at, c, field, many)
+  local kind = field and field.kind
+  if many then kind = many == "map" and "struct" or "list" end
+  if c == 34 then
+    if kind and not TAKES[kind].string then violation("It must be " .. CALLED[kind] .. ".") end
+    return string_end(at + 1)
+  elseif c == 123 then
+    if kind and not TAKES[kind].object then
+      violation("It must be " .. CALLED[kind] .. ".")
+      field, kind = nil, nil
+    end
+    if many == "map" then return object(at, nil, field) end
+    return object(at, kind == "message" and messages[field.of] or nil)
+  elseif c == 91 then
+    if kind and not TAKES[kind].array then
+      violation("It must be " .. CALLED[kind] .. ".")
+      field, many = nil, nil
+    end
+    return array(at, many == "list" and field or nil)
+  elseif c == 110 then
+    return literal(at, "null")
+  elseif c == 116 or c == 102 then
+    if kind and not TAKES[kind].boolean then violation("It must be " .. CALLED[kind] .. ".") end
+    return literal(at, c == 116 and "true" or "false")
+  elseif not c then
+    stop(at, "the text ends too early")
+  end
+  local behind = number_end(at)
+  if kind and not TAKES[kind].number then violation("It must be " .. CALLED[kind] .. ".") end
+  return behind
+end
+
+local function read(field)
+  local at, c = space(1)
+  if not (c == 123 or field.kind ~= "message" or field.many) then
+    stop(at, "an object in braces is expected")
+  end
+  at, c = space(value(at, c, field, field.many))
+  if c then stop(at, "nothing is expected behind the value") end
+end
+
+-- Compares `body` with `field`; `names_bound` holds the fields that the path has already filled.
+-- Returns a list of {field, description}, or nil and what is wrong with the text as JSON.
+function M.check(body, field, message_types, names_bound)
+  if not text_of.is_utf8(body) then return nil, "The body is not UTF-8." end
+  text, messages, bound, violations, path, depth = body, message_types, names_bound, {}, {}, 0
+  local fine, problem = pcall(read, field)
+  local found = violations
+  text, violations, path = nil, nil, nil
+  if fine then return found end
+  if type(problem) ~= "table" then error(problem, 0) end
+  return nil, "The body is not JSON: " .. problem.problem .. ", at byte " .. problem.at .. "."
+end
+
+return M

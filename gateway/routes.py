@@ -1,0 +1,211 @@
+"""Envoy's routes, made from the annotations: one for each native method and each REST binding."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gateway.http_rules import DescriptorSet, Method, Rule
+from gateway.settings import GatewaySettings, StaticFile
+
+CLUSTER = "billing"
+# google.longrunning.Operations.WaitOperation may hold a call for this long.
+WAIT_S = 600
+# Any other native call ends after this, whatever deadline it came with.
+LONGEST_CALL_S = 120
+POLL_INTERVAL_S = 1
+# What every gRPC server offers; Watch and reflection last as long as the caller likes.
+STANDARD_SERVICES = (
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+)
+
+BUFFER = "envoy.filters.http.buffer"
+LUA = "envoy.filters.http.lua"
+REST_HEADERS = "rest_headers"
+TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
+
+_OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
+_NATIVE_FILTERS = dict.fromkeys((BUFFER, LUA, REST_HEADERS, TRANSCODER), _OFF)
+_LOCAL_FILTERS = dict.fromkeys((LUA, TRANSCODER), _OFF)
+
+# Another endpoint may have a call that never left; one that changes nothing, whenever it fails.
+_NEVER_LEFT = "connect-failure,refused-stream,reset-before-request"
+_AT_ANY_TIME = "reset,unavailable"
+
+
+def route_config(descriptors: DescriptorSet, settings: GatewaySettings) -> dict[str, Any]:
+    """Returns Envoy's RouteConfiguration; the first route that fits is used."""
+    files = list(settings.static_files)
+    return {
+        "name": "billing",
+        # Static files are held in memory; the largest is a script of swagger-ui.
+        "max_direct_response_body_size_bytes": max(
+            [4096, *(file.file.stat().st_size for file in files)]
+        ),
+        "virtual_hosts": [
+            {
+                "name": "billing",
+                "domains": ["*"],
+                # A key makes it safe to repeat a change whose outcome is unknown.
+                "request_headers_to_add": [
+                    _header(
+                        "x-envoy-retry-on",
+                        f"%CEL('idempotency-key' in request.headers ? '{_AT_ANY_TIME}' : '')%",
+                    )
+                ],
+                "routes": [
+                    *(_native(method) for method in descriptors.methods),
+                    *(_standard(service) for service in STANDARD_SERVICES),
+                    _answer("grpc", {"prefix": "/", "grpc": {}}, 404, filters=_NATIVE_FILTERS),
+                    *_rest(descriptors.methods, settings),
+                    *(route for file in files for route in _static(file)),
+                    _answer("unknown", {"prefix": "/"}, 404),
+                ],
+            }
+        ],
+    }
+
+
+def _native(method: Method) -> dict[str, Any]:
+    longest = "0s" if method.streaming else f"{WAIT_S if method.waits else LONGEST_CALL_S}s"
+    action: dict[str, Any] = {
+        "cluster": CLUSTER,
+        "timeout": "0s",
+        "max_stream_duration": {
+            "max_stream_duration": longest,
+            "grpc_timeout_header_max": longest,
+        },
+        "retry_policy": _retry(method),
+    }
+    if method.streaming or method.waits:
+        action["idle_timeout"] = "0s"
+    route: dict[str, Any] = {
+        "name": method.path,
+        "match": {"path": method.path, "grpc": {}},
+        "route": action,
+        "typed_per_filter_config": _NATIVE_FILTERS,
+    }
+    if method.is_polled:
+        route["response_headers_to_add"] = [_POLL_INTERVAL]
+    return route
+
+
+def _standard(service: str) -> dict[str, Any]:
+    return {
+        "name": f"/{service}/",
+        "match": {"prefix": f"/{service}/", "grpc": {}},
+        "route": {"cluster": CLUSTER, "timeout": "0s", "idle_timeout": "0s"},
+        "typed_per_filter_config": _NATIVE_FILTERS,
+    }
+
+
+def _rest(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict[str, Any]]:
+    """Yields the bindings path by path, each path closed by the answer for other HTTP methods."""
+    by_template: dict[str, list[tuple[Method, Rule]]] = defaultdict(list)
+    for method in methods:
+        for rule in method.rules:
+            by_template[rule.template].append((method, rule))
+    # A path without variables goes before one whose variable would take it.
+    for template in sorted(by_template, key=lambda template: ("{" in template, template)):
+        bindings = by_template[template]
+        rule = bindings[0][1]
+        match: dict[str, Any] = (
+            {"safe_regex": {"regex": rule.pattern}} if rule.variables else {"path": template}
+        )
+        for method, rule in bindings:
+            yield _binding(method, rule, match, settings)
+        yield _answer(
+            f"* {template}",
+            match,
+            405,
+            headers=[_header("allow", ", ".join(sorted(rule.verb for _, rule in bindings)))],
+        )
+
+
+def _binding(
+    method: Method, rule: Rule, match: dict[str, Any], settings: GatewaySettings
+) -> dict[str, Any]:
+    route: dict[str, Any] = {
+        "name": rule.name,
+        "match": {
+            **match,
+            "headers": [{"name": ":method", "string_match": {"exact": rule.verb}}],
+        },
+        "route": {
+            "cluster": CLUSTER,
+            "timeout": f"{settings.timeout_s:g}s",
+            "idle_timeout": f"{settings.request_arrival_s:g}s",
+            "max_stream_duration": {
+                "max_stream_duration": f"{settings.request_arrival_s + settings.timeout_s:g}s"
+            },
+            "retry_policy": _retry(method),
+        },
+        # The server gives up when the caller's answer is due.
+        "request_headers_to_add": [_header("grpc-timeout", f"{settings.timeout_s * 1000:.0f}m")],
+    }
+    if method.is_polled:
+        route["response_headers_to_add"] = [_POLL_INTERVAL]
+    return route
+
+
+def _static(file: StaticFile) -> Iterable[dict[str, Any]]:
+    match = {"path": file.path}
+    yield {
+        "name": f"GET {file.path}",
+        "match": {
+            **match,
+            "headers": [{"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}],
+        },
+        "direct_response": {"status": 200, "body": {"filename": str(file.file)}},
+        "response_headers_to_add": [
+            _header(name, value)
+            for name, value in {"content-type": file.content_type, **file.headers}.items()
+        ],
+        "typed_per_filter_config": _LOCAL_FILTERS,
+    }
+    yield _answer(f"* {file.path}", match, 405, headers=[_header("allow", "GET, HEAD")])
+
+
+def _answer(
+    name: str,
+    match: dict[str, Any],
+    status: int,
+    headers: list[dict[str, Any]] | None = None,
+    filters: Mapping[str, Any] = _LOCAL_FILTERS,
+) -> dict[str, Any]:
+    """An answer of Envoy's own; `local_reply_config` gives it its body."""
+    route: dict[str, Any] = {
+        "name": name,
+        "match": match,
+        "direct_response": {"status": status},
+        "typed_per_filter_config": filters,
+    }
+    if headers:
+        route["response_headers_to_add"] = headers
+    return route
+
+
+def _retry(method: Method) -> dict[str, Any]:
+    return {
+        "retry_on": f"{_NEVER_LEFT},{_AT_ANY_TIME}" if method.reads else _NEVER_LEFT,
+        "num_retries": 2,
+        "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
+        "retry_host_predicate": [
+            {
+                "name": "previous_hosts",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+                },
+            }
+        ],
+        "host_selection_retry_max_attempts": 3,
+    }
+
+
+def _header(key: str, value: str) -> dict[str, Any]:
+    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+# The official Go client asks again after as many seconds.
+_POLL_INTERVAL = _header("x-operation-poll-interval", str(POLL_INTERVAL_S))

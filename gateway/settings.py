@@ -1,0 +1,42 @@
+"""What can be set about the gateway."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+DEFAULT_VAR = Path("var")
+
+
+@dataclass(frozen=True)
+class StaticFile:
+    """A file that Envoy serves by itself at `path`."""
+
+    path: str
+    file: Path
+    content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """Where Envoy listens, whom it asks and what it lets pass. Times in seconds.
+
+    `upstreams` holds one `host:port` or `unix:/path` for each server process. `address` is where
+    TLS is served; without TLS only loopback (`http_address`) is allowed.
+    """
+
+    var: Path = DEFAULT_VAR
+    http_port: int = 8080
+    https_port: int = 8443
+    admin_port: int = 9901
+    upstreams: Sequence[str] = ("127.0.0.1:50051",)
+    certificate: Path = DEFAULT_VAR / "tls" / "localhost.pem"
+    private_key: Path = DEFAULT_VAR / "tls" / "localhost.key"
+    address: str = "127.0.0.1"
+    http_address: str = "127.0.0.1"
+    max_body_bytes: int = 1 << 20
+    max_headers_kib: int = 32
+    timeout_s: float = 15.0
+    request_arrival_s: float = 30.0
+    requests_per_s: int = 0
+    static_files: Sequence[StaticFile] = ()
