@@ -73,6 +73,7 @@ def settings() -> None:
 
 def _settings() -> Settings:
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     return read_settings()
 
 

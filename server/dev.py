@@ -21,13 +21,15 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gateway.certificates import Certificates, ensure_certificates
-from gateway.envoy import Gateway, GatewayError, GatewaySettings
+from gateway.docs import static_files
+from gateway.envoy import Gateway, GatewayError
+from gateway.settings import GatewaySettings
 from server.catcher import start_catcher
 from server.config import Settings, SettingsError
 from server.domain import ids
 from server.domain.access import Role
-from server.main import hash_token, now
-from server.storage import migrate, open_storage
+from server.main import hash_token, mail_settings, now, opened_storage
+from server.storage import migrate
 
 _log = logging.getLogger(__name__)
 _START_S = 30.0
@@ -48,6 +50,7 @@ async def run(settings: Settings) -> None:
     handover = settings.var / "dev.json"
     settings.var.mkdir(parents=True, exist_ok=True)
     handover.unlink(missing_ok=True)
+    mail_settings(settings)
     _require_free_ports(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -55,7 +58,10 @@ async def run(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as parts:
         _say("applying migrations …")
-        migrate(settings.database)
+        try:
+            migrate(settings.database)
+        except ValueError as error:
+            raise SettingsError(f"BILLING_DATABASE_URL: {error}") from None
         who = await _development_identity(settings)
         mail = settings.var / "mail"
         if not settings.smtp_url:
@@ -124,8 +130,7 @@ class _ServerProcess:
 
     async def healthy(self) -> None:
         """Returns once the process answers health checks; raises SettingsError if it never does."""
-        assert self._process
-        ended = asyncio.create_task(self._process.wait())
+        ended = asyncio.create_task(self._exit_code())
         ready = asyncio.create_task(_serving(self._address))
         await asyncio.wait({ended, ready}, timeout=_START_S, return_when=asyncio.FIRST_COMPLETED)
         serving = ready.done() and not ready.cancelled() and ready.exception() is None
@@ -136,13 +141,17 @@ class _ServerProcess:
 
     async def keep_alive(self) -> None:
         """Starts the process again each time it dies, until cancelled."""
-        while self._process:
-            code = await self._process.wait()
+        while True:
+            code = await self._exit_code()
             _say(f"a server process ended with code {code}; starting it again (log: {self._log})")
             await asyncio.sleep(_RESTART_S)
             await self.start()
 
+    async def _exit_code(self) -> int:
+        return await self._process.wait() if self._process else 0
+
     async def stop(self) -> None:
+        """Lets calls and sends in flight finish."""
         if not self._process or self._process.returncode is not None:
             return
         with suppress(ProcessLookupError):
@@ -190,6 +199,7 @@ def _gateway_settings(settings: Settings, certificates: Certificates) -> Gateway
         max_body_bytes=settings.max_body_bytes,
         max_headers_kib=settings.max_metadata_bytes // 1024,
         timeout_s=settings.request_timeout_s,
+        static_files=static_files(),
     )
 
 
@@ -206,15 +216,10 @@ async def _development_identity(settings: Settings) -> Development:
         )
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         _write_private(file, json.dumps(who.__dict__))
-    storage = await open_storage(
-        settings.database, idempotency_lifetime=settings.idempotency_lifetime
-    )
-    try:
+    async with opened_storage(settings) as storage:
         await storage.add_reseller(who.reseller_id, "Development reseller", now())
         await storage.grant_role(who.subject_id, who.reseller_id, Role.OWNER, now())
         await storage.add_access_token(hash_token(who.token), who.subject_id, now(), None)
-    finally:
-        await storage.close()
     return who
 
 
@@ -266,10 +271,9 @@ def _say(text: str) -> None:
 
 def _print_calls(ready: dict[str, str]) -> None:
     body = (
-        '{"resellerId": "%s", "name": "Horns and Hooves", '
+        f'{{"resellerId": "{ready["resellerId"]}", "name": "Horns and Hooves", '
         '"invitationEmail": "customer-\'$RANDOM\'@example.com", '
         '"person": {"name": "Ostap", "phone": "+7 495 123-45-67", "tin": "7707083893"}}'
-        % ready["resellerId"]
     )
     python = shlex.quote(sys.executable)
     _say(

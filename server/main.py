@@ -24,8 +24,13 @@ from server.api.identity import Authenticator
 from server.api.limits import Concurrency, RateLimit
 from server.api.operation_services import LongrunningOperations, Operations, OperationService
 from server.config import Settings, SettingsError
+from server.domain.errors import BillingError
 from server.storage import SchemaError, open_storage
 from server.storage.interface import Storage
+from server.worker.messages import Messages, MessageSettingError
+from server.worker.smtp import SmtpMailer
+from server.worker.smtp_server import SmtpServer, SmtpUrlError
+from server.worker.worker import Worker, WorkerSettings
 
 _log = logging.getLogger(__name__)
 
@@ -80,7 +85,7 @@ def build_server(
 
 async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
     """Serves at `listen` (host:port or unix:path) until a signal comes, then finishes gracefully."""
-    async with _storage(settings) as storage:
+    async with opened_storage(settings) as storage:
         server, healthy = build_server(storage, settings)
         try:
             server.add_insecure_port(listen)
@@ -104,7 +109,7 @@ async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
 
 async def work(settings: Settings) -> None:
     """Sends e-mails until a signal comes, then finishes those under way."""
-    async with _storage(settings) as storage:
+    async with opened_storage(settings) as storage:
         worker = build_worker(storage, settings)
         working = asyncio.create_task(worker.run())
         _log.info("sending e-mails")
@@ -117,16 +122,39 @@ async def work(settings: Settings) -> None:
 def build_worker(
     storage: Storage, settings: Settings, clock: Callable[[], datetime] = now
 ) -> Worker:
-    """Puts the worker together."""
+    """Puts the worker together; raises SettingsError."""
+    server, messages = mail_settings(settings, clock)
+    return Worker(
+        storage,
+        SmtpMailer(server, settings.mail_connections),
+        messages,
+        clock,
+        WorkerSettings(
+            parallel=settings.mail_connections,
+            attempts=settings.mail_attempts,
+            first_delay=timedelta(seconds=settings.mail_first_retry_s),
+            longest_delay=timedelta(seconds=settings.mail_longest_retry_s),
+        ),
+    )
+
+
+def mail_settings(
+    settings: Settings, clock: Callable[[], datetime] = now
+) -> tuple[SmtpServer, Messages]:
+    """Returns whom e-mails are handed to and what makes them; raises SettingsError."""
     try:
-        mailer = Mailer(settings.smtp)
-    except ValueError as error:
+        server = SmtpServer.from_url(settings.smtp)
+    except SmtpUrlError as error:
         raise SettingsError(f"BILLING_SMTP_URL: {error}") from None
-    return Worker(storage, mailer, clock)
+    try:
+        return server, Messages(settings.mail_from, settings.invitation_link, clock)
+    except MessageSettingError as error:
+        raise SettingsError(f"BILLING_MAIL_FROM or BILLING_INVITATION_URL: {error}") from None
 
 
 @asynccontextmanager
-async def _storage(settings: Settings) -> AsyncIterator[Storage]:
+async def opened_storage(settings: Settings) -> AsyncIterator[Storage]:
+    """Opens the storage and closes it at the end; raises SettingsError where it can't be used."""
     settings.var.mkdir(parents=True, exist_ok=True)
     try:
         storage = await open_storage(
@@ -134,6 +162,10 @@ async def _storage(settings: Settings) -> AsyncIterator[Storage]:
         )
     except SchemaError as error:
         raise SettingsError(str(error)) from None
+    except ValueError as error:
+        raise SettingsError(f"BILLING_DATABASE_URL: {error}") from None
+    except BillingError as error:
+        raise SettingsError(f"BILLING_DATABASE_URL: {error.message}") from None
     try:
         yield storage
     finally:
