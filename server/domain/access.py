@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from server.domain.errors import BillingError, Reason
@@ -61,3 +62,68 @@ def permission_missing(permission: Permission) -> BillingError:
         "the error's metadata.",
         metadata={"permission": permission.value, "roles": ",".join(needed)},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a signed token proves by itself; whether it still holds, the storage knows.
+
+    `token_hash` is the SHA-256 of what was signed: whoever spells the signature otherwise does not
+    escape a revocation. `key_id` is the service account's key that the token was got with, None for
+    a token of an outside issuer.
+    """
+
+    token_hash: bytes
+    subject_id: str
+    key_id: str | None
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Reseller:
+    """Who invites customers."""
+
+    id: str
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAccount:
+    """A subject for programs: it proves itself by its keys."""
+
+    id: str
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AccountKey:
+    """The half of a service account's key pair that is kept. `public_key` is PEM."""
+
+    id: str
+    service_account_id: str
+    algorithm: str
+    public_key: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RoleBinding:
+    """A role that a subject has for a reseller."""
+
+    subject_id: str
+    reseller_id: str
+    role: Role
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """Who changed what, and when. `action` is like `keys.add`; `details` are for people."""
+
+    at: datetime
+    actor: str
+    action: str
+    target: str
+    details: str
