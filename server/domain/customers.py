@@ -1,8 +1,13 @@
-"""A reseller's customers."""
+"""A reseller's customers, and how they become active or suspended."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from server.domain import ids
+from server.domain.errors import BillingError, Reason
+from server.domain.operations import Operation, OperationKind
 
 
 class CustomerState(StrEnum):
@@ -12,6 +17,14 @@ class CustomerState(StrEnum):
     ACTIVE = "active"
     SUSPENDED = "suspended"
     INACTIVE = "inactive"
+
+
+# What an operation makes of a customer. It can be repeated: the state may be reached already.
+TARGETS: Mapping[OperationKind, CustomerState] = {
+    OperationKind.ACTIVATE: CustomerState.ACTIVE,
+    OperationKind.SUSPEND: CustomerState.SUSPENDED,
+}
+_CHANGEABLE = frozenset(TARGETS.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +39,63 @@ class Customer:
     state: CustomerState
     created_at: datetime
     modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewCustomer:
+    """All that one CreateResellerServed records, in one transaction."""
+
+    operation: Operation
+    customer: Customer
+
+
+def create_reseller_served(
+    *, reseller_id: str, name: str, person: dict[str, str], created_by: str, now: datetime
+) -> NewCustomer:
+    """Makes the records of a customer that its reseller serves: active at once."""
+    customer = Customer(
+        id=ids.new_id(ids.CUSTOMER),
+        reseller_id=reseller_id,
+        billing_account_id=ids.new_id(ids.BILLING_ACCOUNT),
+        name=name,
+        person=person,
+        state=CustomerState.ACTIVE,
+        created_at=now,
+        modified_at=now,
+    )
+    return NewCustomer(
+        finished_operation(OperationKind.CREATE_RESELLER_SERVED, customer, created_by, now),
+        customer,
+    )
+
+
+def finished_operation(
+    kind: OperationKind, customer: Customer, created_by: str, now: datetime
+) -> Operation:
+    """Makes the record of an operation that is over as soon as it is durable."""
+    return Operation(
+        id=ids.new_id(ids.OPERATION),
+        kind=kind,
+        reseller_id=customer.reseller_id,
+        customer_id=customer.id,
+        billing_account_id=customer.billing_account_id,
+        created_by=created_by,
+        created_at=now,
+        modified_at=now,
+        done=True,
+    )
+
+
+def state_after(kind: OperationKind, customer_id: str, state: CustomerState) -> CustomerState:
+    """Returns the state that an operation of this kind leads to.
+
+    Raises CUSTOMER_STATE, with metadata `state` and `customerId`, where it can't be done.
+    """
+    if state not in _CHANGEABLE:
+        raise BillingError(
+            Reason.CUSTOMER_STATE,
+            f"The customer's state is {state}; only an active or a suspended customer can be "
+            "activated or suspended.",
+            metadata={"customerId": customer_id, "state": state.value},
+        )
+    return TARGETS[kind]

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from server.domain.access import Role, Subject
+from server.domain.customers import Customer, NewCustomer
 from server.domain.invitations import NewInvitation
 from server.domain.operations import Failure, Operation
 
@@ -68,6 +69,34 @@ class Storage(Protocol):
         `operationId`, `customerId` and `invitationId` of the first, while the reseller has an open
         invitation with the same `open_key`.
         """
+        ...
+
+    async def create_customer(self, new: NewCustomer, key: IdempotencyKey | None) -> Operation:
+        """Records customer, operation and key.
+
+        Returns the operation: the new one or, for a key seen before, the one that it stands for.
+        Raises IDEMPOTENCY_KEY_REUSED.
+        """
+        ...
+
+    async def change_customer_state(
+        self, operation: Operation, key: IdempotencyKey | None
+    ) -> Operation | None:
+        """Does to the operation's customer what its kind says, at its time, and records it and key.
+
+        Returns the operation as `create_customer` does. None: no such customer.
+        Raises CUSTOMER_STATE by the state at that moment, IDEMPOTENCY_KEY_REUSED.
+        """
+        ...
+
+    async def get_customer(self, customer_id: str) -> Customer | None:
+        """Returns the customer, or None."""
+        ...
+
+    async def list_customers(
+        self, reseller_id: str, limit: int, after: Cursor | None
+    ) -> list[Customer]:
+        """Returns at most `limit` customers of the reseller, newest first, past the cursor."""
         ...
 
     async def get_operation(self, operation_id: str) -> Operation | None:

@@ -10,7 +10,7 @@ from server.domain.invitations import NewInvitation
 from server.domain.operations import Operation
 from server.storage.idempotency import Keys, KeyUse
 from server.storage.operations import by_id
-from server.storage.rows import microseconds, person_text
+from server.storage.rows import customer_row, microseconds, operation_row
 from server.storage.schema import customers, invitations, operations
 from server.storage.statements import IDS, Insert, Statement, Transaction
 
@@ -93,34 +93,8 @@ def _rows(new: NewInvitation, now: int, expires_at: int) -> tuple[tuple[Any, ...
     """Returns the rows of operation, customer and invitation."""
     operation, customer, invitation = new.operation, new.customer, new.invitation
     return (
-        (
-            operation.id,
-            operation.kind,
-            operation.reseller_id,
-            operation.customer_id,
-            operation.billing_account_id,
-            operation.created_by,
-            now,
-            now,
-            False,
-            None,
-            False,
-            invitation.id,
-            now,
-            False,
-            0,
-            False,
-        ),
-        (
-            customer.id,
-            customer.reseller_id,
-            customer.billing_account_id,
-            customer.name,
-            person_text(customer.person),
-            customer.state,
-            now,
-            now,
-        ),
+        operation_row(operation, invitation.id, due_at=now),
+        customer_row(customer),
         (
             invitation.id,
             invitation.reseller_id,

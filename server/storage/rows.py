@@ -4,9 +4,10 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from server.domain.customers import Customer, CustomerState
 from server.domain.errors import Reason
 from server.domain.operations import Failure, Operation, OperationKind
-from server.storage.schema import operations
+from server.storage.schema import customers, operations
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS = {kind.value: kind for kind in OperationKind}
@@ -25,6 +26,21 @@ OPERATION_COLUMNS = [
         "modified_at",
         "done",
         "failure",
+    )
+]
+
+# What `customer` reads, in its order.
+CUSTOMER_COLUMNS = [
+    customers.c[name]
+    for name in (
+        "id",
+        "reseller_id",
+        "billing_account_id",
+        "name",
+        "person",
+        "state",
+        "created_at",
+        "modified_at",
     )
 ]
 
@@ -54,6 +70,61 @@ def operation(row: tuple[Any, ...]) -> Operation:
         time(modified),
         bool(done),
         failure(failed) if failed else None,
+    )
+
+
+def operation_row(
+    value: Operation, invitation_id: str | None = None, due_at: int | None = None
+) -> tuple[Any, ...]:
+    """Returns a new row of the table; `due_at` is when a worker may take it up."""
+    created = microseconds(value.created_at)
+    return (
+        value.id,
+        value.kind,
+        value.reseller_id,
+        value.customer_id,
+        value.billing_account_id,
+        value.created_by,
+        created,
+        created,
+        value.done,
+        None,
+        False,
+        invitation_id,
+        due_at,
+        False,
+        0,
+        False,
+    )
+
+
+def customer(row: tuple[Any, ...]) -> Customer:
+    """Returns the customer in a row of CUSTOMER_COLUMNS."""
+    id_, reseller, account, name, person, state, created, modified = row
+    return Customer(
+        id_,
+        reseller,
+        account,
+        name,
+        json.loads(person),
+        CustomerState(state),
+        time(created),
+        time(modified),
+    )
+
+
+def customer_row(value: Customer) -> tuple[Any, ...]:
+    """Returns a new row of the table."""
+    created = microseconds(value.created_at)
+    return (
+        value.id,
+        value.reseller_id,
+        value.billing_account_id,
+        value.name,
+        person_text(value.person),
+        value.state,
+        created,
+        created,
     )
 
 

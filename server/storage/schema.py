@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0001"
+REVISION = "0002"
 
 metadata = MetaData()
 
@@ -102,6 +102,7 @@ customers = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("modified_at", BigInteger, nullable=False),
 )
+Index("customers_by_age", customers.c.reseller_id, customers.c.created_at, customers.c.id)
 
 # `open_key` is NULL once the invitation is not open; `operation_id` is the operation that made it.
 invitations = Table(

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from server.domain.access import Role, Subject
+from server.domain.customers import Customer, NewCustomer
 from server.domain.errors import BillingError
 from server.domain.invitations import NewInvitation
 from server.domain.operations import Failure, Operation
-from server.storage import access, deliveries, endings, invitations, operations
+from server.storage import access, customers, deliveries, endings, invitations, operations
 from server.storage.batches import Batcher
 from server.storage.database import Database
 from server.storage.failures import refusal
@@ -71,6 +72,26 @@ class SqlStorage:
     async def create_invitation(self, new: NewInvitation, key: IdempotencyKey | None) -> Operation:
         use = self._use(key, new.operation.created_at) if key else None
         return await self._writes.submit(invitations.create, (new, use))
+
+    async def create_customer(self, new: NewCustomer, key: IdempotencyKey | None) -> Operation:
+        use = self._use(key, new.operation.created_at) if key else None
+        return await self._writes.submit(customers.create, (new, use))
+
+    async def change_customer_state(
+        self, operation: Operation, key: IdempotencyKey | None
+    ) -> Operation | None:
+        use = self._use(key, operation.created_at) if key else None
+        return await self._writes.submit(customers.change_states, (operation, use))
+
+    async def get_customer(self, customer_id: str) -> Customer | None:
+        return await self._reads.submit(customers.get, customer_id)
+
+    async def list_customers(
+        self, reseller_id: str, limit: int, after: Cursor | None
+    ) -> list[Customer]:
+        return await self._reads.submit(
+            customers.list_pages, customers.Page(reseller_id, limit, after)
+        )
 
     async def get_operation(self, operation_id: str) -> Operation | None:
         return await self._reads.submit(operations.get, operation_id)
