@@ -26,9 +26,16 @@ class Settings(BaseSettings):
     grpc_port: Port = Field(50051, description="the gRPC server itself")
     smtp_port: Port = Field(1025, description="the local mail catcher")
     admin_port: Port = Field(9901, description="Envoy's admin page, loopback only")
+    endpoint: str = Field(
+        "",
+        pattern=r"^([^\s:/]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$|^$",
+        description="host:port that discovery gives to all; default what a client came to by TLS",
+    )
     workers: Count = Field(1, description="server processes that `make run` starts")
 
-    database_url: str = Field("", description="sqlite:///… or postgresql://…; default SQLite in var")
+    database_url: str = Field(
+        "", description="sqlite:///… or postgresql://…; default SQLite in var"
+    )
     smtp_url: str = Field(
         "", description="smtp[s]://[user:password@]host[:port]; default the local catcher"
     )
@@ -64,6 +71,11 @@ class Settings(BaseSettings):
     def smtp(self) -> str:
         """The SMTP server's URL."""
         return self.smtp_url or f"smtp://127.0.0.1:{self.smtp_port}"
+
+    @property
+    def local_endpoint(self) -> str:
+        """Where clients on this machine reach the service over TLS."""
+        return f"localhost:{self.https_port}"
 
     @property
     def invitation_link(self) -> str:

@@ -16,10 +16,12 @@ from google.longrunning import operations_proto_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from yandex.cloud.billing.v1 import customer_service_pb2 as customers
+from yandex.cloud.endpoint import api_endpoint_service_pb2
 from yandex.cloud.operation import operation_service_pb2
 
 from server.api.calls import Calls
-from server.api.customer_services import CustomerService, GoogleCustomerService, Inviting
+from server.api.customer_services import Customers, CustomerService, GoogleCustomerService
+from server.api.endpoint_services import ApiEndpointService
 from server.api.identity import Authenticator
 from server.api.limits import Concurrency, RateLimit
 from server.api.operation_services import LongrunningOperations, Operations, OperationService
@@ -33,6 +35,9 @@ from server.worker.smtp_server import SmtpServer, SmtpUrlError
 from server.worker.worker import Worker, WorkerSettings
 
 _log = logging.getLogger(__name__)
+
+# Called by those who have no token yet.
+_OPEN_TO_ALL = {"yandex.cloud.endpoint.ApiEndpointService": frozenset({"Get", "List"})}
 
 
 def now() -> datetime:
@@ -64,10 +69,15 @@ def build_server(
         Concurrency(settings.max_concurrent_calls),
     )
     operations = Operations(storage, clock)
-    inviting = Inviting(storage, clock, settings.invitation_lifetime)
+    use_cases = Customers(storage, clock, settings.invitation_lifetime)
     services = [
-        (customers, "CustomerService", CustomerService(inviting)),
-        (google_customers, "CustomerService", GoogleCustomerService(inviting)),
+        (customers, "CustomerService", CustomerService(use_cases)),
+        (google_customers, "CustomerService", GoogleCustomerService(use_cases)),
+        (
+            api_endpoint_service_pb2,
+            "ApiEndpointService",
+            ApiEndpointService(settings.endpoint, settings.local_endpoint),
+        ),
         (operation_service_pb2, "OperationService", OperationService(operations)),
         (operations_proto_pb2, "Operations", LongrunningOperations(operations, storage)),
     ]
@@ -75,7 +85,9 @@ def build_server(
     for module, name, servicer in services:
         service = module.DESCRIPTOR.services_by_name[name]
         names.append(service.full_name)
-        server.add_generic_rpc_handlers((calls.handlers(service, servicer),))
+        open_to_all = _OPEN_TO_ALL.get(service.full_name, frozenset())
+        handlers = calls.handlers(service, servicer, open_to_all=open_to_all)
+        server.add_generic_rpc_handlers((handlers,))
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     reflection.enable_server_reflection(names, server)

@@ -1,24 +1,28 @@
-"""Both customer services over one use case."""
+"""Both customer services over one set of use cases."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from billing.v1 import customer_service_pb2 as google_customers
 from google.longrunning import operations_pb2
+from yandex.cloud.billing.v1 import customer_pb2
 from yandex.cloud.billing.v1 import customer_service_pb2 as customers
 from yandex.cloud.operation import operation_pb2
 
+from server.api import paging
 from server.api.calls import Call
 from server.api.operations import google_style, published
 from server.api.validation import normal_address
-from server.domain.access import Permission
+from server.domain.access import Permission, permission_missing
+from server.domain.customers import Customer, create_reseller_served, finished_operation
+from server.domain.errors import BillingError, Reason, Resource
 from server.domain.invitations import invite
-from server.domain.operations import Operation
+from server.domain.operations import Operation, OperationKind
 from server.storage.interface import Storage
 
 
-class Inviting:
-    """The use case behind both styles of Invite."""
+class Customers:
+    """The use cases: permission first, then the storage. Operations are returned once durable."""
 
     def __init__(
         self, storage: Storage, clock: Callable[[], datetime], lifetime: timedelta
@@ -32,39 +36,127 @@ class Inviting:
         request: customers.InviteCustomerRequest | google_customers.InviteCustomerRequest,
         call: Call,
     ) -> Operation:
-        """Records the invitation and returns its operation once that is durable."""
+        """Records the invitation."""
         call.caller.require(Permission.WRITE, request.reseller_id)
         new = invite(
             reseller_id=request.reseller_id,
             name=request.name,
             email=normal_address(request.invitation_email),
-            person={field.name: value for field, value in request.person.ListFields()},
+            person=_person(request.person),
             invited_by=call.caller.id,
             now=self._clock(),
             lifetime=self._lifetime,
         )
         return await self._storage.create_invitation(new, call.idempotency_key)
 
+    async def create_reseller_served(
+        self, request: customers.CreateResellerServedCustomerRequest, call: Call
+    ) -> Operation:
+        """Creates a customer that is active at once."""
+        call.caller.require(Permission.WRITE, request.reseller_id)
+        new = create_reseller_served(
+            reseller_id=request.reseller_id,
+            name=request.name,
+            person=_person(request.person),
+            created_by=call.caller.id,
+            now=self._clock(),
+        )
+        return await self._storage.create_customer(new, call.idempotency_key)
+
+    async def change_state(self, kind: OperationKind, customer_id: str, call: Call) -> Operation:
+        """Activates or suspends a customer."""
+        customer = await self._storage.get_customer(customer_id)
+        if customer:
+            call.caller.require(Permission.WRITE, customer.reseller_id)
+        elif not call.caller.resellers(Permission.WRITE):
+            raise permission_missing(Permission.WRITE)
+        else:
+            raise _not_found(customer_id)
+        operation = await self._storage.change_customer_state(
+            finished_operation(kind, customer, call.caller.id, self._clock()),
+            call.idempotency_key,
+        )
+        if operation is None:
+            raise _not_found(customer_id)
+        return operation
+
+    async def page(
+        self, request: customers.ListCustomersRequest, call: Call
+    ) -> tuple[Sequence[Customer], str]:
+        """Returns a page of a reseller's customers, newest first, and the next page's token."""
+        call.caller.require(Permission.READ, request.reseller_id)
+        size = paging.page_size(request.page_size)
+        scope = ("customers", request.reseller_id)
+        rows = await self._storage.list_customers(
+            request.reseller_id, size + 1, paging.cursor(request.page_token, *scope)
+        )
+        return paging.cut(rows, size, *scope)
+
 
 class CustomerService:
     """yandex.cloud.billing.v1.CustomerService."""
 
-    def __init__(self, inviting: Inviting) -> None:
-        self._inviting = inviting
+    def __init__(self, use_cases: Customers) -> None:
+        self._customers = use_cases
+
+    async def List(
+        self, request: customers.ListCustomersRequest, call: Call
+    ) -> customers.ListCustomersResponse:
+        page, token = await self._customers.page(request, call)
+        return customers.ListCustomersResponse(
+            customers=[
+                customer_pb2.Customer(
+                    id=customer.id, billing_account_id=customer.billing_account_id
+                )
+                for customer in page
+            ],
+            next_page_token=token,
+        )
 
     async def Invite(
         self, request: customers.InviteCustomerRequest, call: Call
     ) -> operation_pb2.Operation:
-        return published(await self._inviting.invite(request, call))
+        return published(await self._customers.invite(request, call))
+
+    async def CreateResellerServed(
+        self, request: customers.CreateResellerServedCustomerRequest, call: Call
+    ) -> operation_pb2.Operation:
+        return published(await self._customers.create_reseller_served(request, call))
+
+    async def Activate(
+        self, request: customers.ActivateCustomerRequest, call: Call
+    ) -> operation_pb2.Operation:
+        return published(
+            await self._customers.change_state(OperationKind.ACTIVATE, request.customer_id, call)
+        )
+
+    async def Suspend(
+        self, request: customers.SuspendCustomerRequest, call: Call
+    ) -> operation_pb2.Operation:
+        return published(
+            await self._customers.change_state(OperationKind.SUSPEND, request.customer_id, call)
+        )
 
 
 class GoogleCustomerService:
     """billing.v1.CustomerService."""
 
-    def __init__(self, inviting: Inviting) -> None:
-        self._inviting = inviting
+    def __init__(self, use_cases: Customers) -> None:
+        self._customers = use_cases
 
     async def InviteCustomer(
         self, request: google_customers.InviteCustomerRequest, call: Call
     ) -> operations_pb2.Operation:
-        return google_style(await self._inviting.invite(request, call))
+        return google_style(await self._customers.invite(request, call))
+
+
+def _person(person: customers.CustomerPerson) -> dict[str, str]:
+    return {field.name: value for field, value in person.ListFields()}
+
+
+def _not_found(customer_id: str) -> BillingError:
+    return BillingError(
+        Reason.NOT_FOUND,
+        "There is no such customer; check its ID.",
+        resource=Resource("yandex.cloud.billing.v1.Customer", customer_id),
+    )
