@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from gateway import openapi
 from gateway.certificates import ensure_certificates
 from gateway.config import bootstrap, to_yaml
 from gateway.http_rules import DescriptorSet
@@ -30,13 +31,14 @@ def main() -> None:
     help="The file to write.",
 )
 def generate(output: Path) -> None:
-    """Write envoy.yaml from gen/descriptors.pb.
+    """Write envoy.yaml and gen/openapi.json from gen/descriptors.pb.
 
     Run in the project's folder, by `make gen`. The same protos give the same text.
     """
     descriptors = DescriptorSet.read(Path("gen/descriptors.pb"))
     tree = bootstrap(Path(), descriptors, GatewaySettings(), access_log=Path("/dev/stdout"))
     output.write_text(to_yaml(tree, _HEADING))
+    openapi.write()
 
 
 @main.command()

@@ -1,10 +1,10 @@
 """The page at /docs, its parts, and the description that it shows, as files for Envoy to serve."""
 
-from dataclasses import dataclass
 from importlib.metadata import distribution
 from pathlib import Path
 
 from gateway.openapi import DOCUMENT
+from gateway.settings import StaticFile
 
 _HERE = Path(__file__).parent
 _JAVASCRIPT = "text/javascript; charset=utf-8"
@@ -18,16 +18,6 @@ _POLICY = (
 _ALL = {"x-content-type-options": "nosniff", "cache-control": "max-age=3600"}
 _FRESH = _ALL | {"cache-control": "no-cache"}
 _PAGE = _FRESH | {"content-security-policy": _POLICY, "referrer-policy": "no-referrer"}
-
-
-@dataclass(frozen=True, slots=True)
-class StaticFile:
-    """One file and the path, type and further headers that it is served with."""
-
-    path: str
-    file: Path
-    content_type: str
-    headers: dict[str, str]
 
 
 def static_files() -> list[StaticFile]:
