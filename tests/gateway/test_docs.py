@@ -1,0 +1,138 @@
+"""The page at /docs in a real browser, in front of the whole service."""
+
+import json
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import Locator, Page, async_playwright, expect
+
+from gateway.docs import static_files
+from tests.gateway.described import DOCUMENT
+from tests.service import Service
+
+_QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@dataclass
+class Docs:
+    """The page, and what the browser did for it."""
+
+    page: Page
+    service: Service
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    async def open(self, verb: str, path: str) -> Locator:
+        """Opens the page at an operation, as its link does, ready to be tried out."""
+        operation = DOCUMENT["paths"][path][verb]
+        link = f"{operation['tags'][0]}/{operation['operationId']}"
+        await self.page.goto(f"{self.service.rest}/docs#/{link}")
+        block = self.page.locator(
+            f".opblock-{verb}", has=self.page.locator(f'[data-path="{path}"]')
+        )
+        await block.get_by_role("button", name="Try it out").click()
+        return block
+
+
+@pytest_asyncio.fixture
+async def docs(service: Service) -> AsyncIterator[Docs]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.fail("Chromium is missing: run 'make browser', or put 'chromium' on the PATH.")
+    async with async_playwright() as driver:
+        browser = await driver.chromium.launch(executable_path=chromium, args=_QUIET)
+        page = await browser.new_page()
+        opened = Docs(page, service)
+        page.on("console", lambda said: opened.complaints.append(said.text))
+        page.on("pageerror", lambda error: opened.complaints.append(str(error)))
+        page.on("requestfailed", lambda request: opened.complaints.append(request.url))
+        page.on("request", lambda request: opened.requests.append(request.url))
+        yield opened
+        await browser.close()
+    assert opened.complaints == []
+    strangers = [
+        url for url in opened.requests if not url.startswith((f"{service.rest}/", "data:"))
+    ]
+    assert strangers == []
+
+
+async def test_the_page_shows_every_operation(docs: Docs) -> None:
+    await docs.page.goto(f"{docs.service.rest}/docs")
+    shown = docs.page.locator(".opblock-summary-path")
+    paths = [path for path, item in DOCUMENT["paths"].items() for _ in item]
+    await expect(shown).to_have_count(len(paths))
+    found = [await each.get_attribute("data-path") for each in await shown.all()]
+    assert sorted(path or "" for path in found) == sorted(paths)
+    await expect(docs.page.get_by_role("button", name="Authorize").first).to_be_visible()
+
+
+async def test_a_call_goes_out_to_the_gateway(docs: Docs) -> None:
+    block = await docs.open("get", "/endpoints")
+    async with docs.page.expect_response(f"{docs.service.rest}/endpoints") as answered:
+        await block.get_by_role("button", name="Execute").click()
+    answer = await answered.value
+    assert answer.status == 200
+    endpoints = (await answer.json())["endpoints"]
+    assert {each["id"] for each in endpoints} == {"billing", "operation", "iam", "endpoint"}
+    body = block.locator(".live-responses-table .highlight-code")
+    await expect(body).to_contain_text(endpoints[0]["address"])
+
+
+async def test_a_person_authorizes_and_invites(docs: Docs) -> None:
+    invite = "/billing/v1/customers:invite"
+    block = await docs.open("post", invite)
+    await docs.page.locator(".auth-wrapper .authorize").first.click()
+    dialog = docs.page.locator(".dialog-ux")
+    await dialog.locator("input").fill(docs.service.token)
+    await dialog.get_by_role("button", name="Apply credentials").click()
+    await dialog.get_by_role("button", name="Close").first.click()
+    await block.locator("textarea").fill(json.dumps(docs.service.invitation()))
+    async with docs.page.expect_response(f"{docs.service.rest}{invite}") as answered:
+        await block.get_by_role("button", name="Execute").click()
+    answer = await answered.value
+    assert answer.status == 200
+    begun = await answer.json()
+    await expect(block.locator(".live-responses-table")).to_contain_text(begun["id"])
+    assert docs.service.finished(begun["id"])["response"]["id"] == begun["metadata"]["customerId"]
+
+
+async def test_patterns_are_ecma_regular_expressions(docs: Docs) -> None:
+    patterns: list[str] = []
+
+    def collect(value: object) -> None:
+        if isinstance(value, dict):
+            found = value.get("pattern")
+            patterns.extend([found] if isinstance(found, str) else [])
+            value = list(value.values())
+        if isinstance(value, list):
+            for each in value:
+                collect(each)
+
+    collect(DOCUMENT)
+    await docs.page.goto(f"{docs.service.rest}/docs")
+    compile_all = "patterns => patterns.map(each => new RegExp(each, 'u').source)"
+    assert len(await docs.page.evaluate(compile_all, patterns)) == len(patterns) > 10
+
+
+def test_files_are_served_as_they_are(service: Service) -> None:
+    for file in static_files():
+        answer = httpx.get(service.rest + file.path)
+        assert answer.status_code == 200
+        assert answer.content == file.file.read_bytes()
+        assert answer.headers["content-type"] == file.content_type
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    page = httpx.get(f"{service.rest}/docs").headers["content-security-policy"]
+    assert "default-src 'none'" in page
+    assert "unsafe" not in page
