@@ -143,6 +143,8 @@ def build_worker(
         clock,
         WorkerSettings(
             parallel=settings.mail_connections,
+            lease=timedelta(seconds=settings.mail_lease_s),
+            send_within=timedelta(seconds=settings.mail_lease_s * 0.8),
             attempts=settings.mail_attempts,
             first_delay=timedelta(seconds=settings.mail_first_retry_s),
             longest_delay=timedelta(seconds=settings.mail_longest_retry_s),

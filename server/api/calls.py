@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+# The gateway sets it on every REST call, and lets no caller send it.
+_REST = "x-envoy-original-path"
 _READS = ("Get", "List", "Wait")
 
 
@@ -135,7 +137,7 @@ class Calls:
                         ),
                     )
             except BillingError as error:
-                return await _abort(context, error, request_id)
+                return await _abort(context, error, request_id, json_names=_REST in metadata)
             except (asyncio.CancelledError, grpc.aio.AbortError):
                 raise
             except Exception:
@@ -201,12 +203,16 @@ def _digest(scope: bytes, content: bytes) -> bytes:
 
 
 async def _abort(
-    context: grpc.aio.ServicerContext[Any, Any], error: BillingError, request_id: str
+    context: grpc.aio.ServicerContext[Any, Any],
+    error: BillingError,
+    request_id: str,
+    *,
+    json_names: bool = False,
 ) -> Message:
     trailing: tuple[tuple[str, str | bytes], ...] = (("x-request-id", request_id),)
     if error.retry_after_s is not None:
         trailing += (("retry-after", str(max(1, round(error.retry_after_s)))),)
-    status = call_status(error, request_id)
+    status = call_status(error, request_id, json_names=json_names)
     await context.abort_with_status(_Status(status, trailing))
     raise AssertionError("abort raises")
 

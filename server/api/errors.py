@@ -1,6 +1,8 @@
 """The one place where errors become `google.rpc.Status`, for calls and for operations alike."""
 
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 from google.protobuf import any_pb2, duration_pb2, message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -9,6 +11,10 @@ from server.domain.errors import BillingError, Reason
 from server.domain.operations import Failure
 
 DOMAIN = "billing"
+
+# Wrong fields that a message names; the details name them all.
+_NAMED = 3
+_UNDERSCORE = re.compile("_([a-z0-9])")
 
 CODES: Mapping[Reason, int] = {
     Reason.REQUEST_MALFORMED: code_pb2.INVALID_ARGUMENT,
@@ -35,17 +41,29 @@ CODES: Mapping[Reason, int] = {
 }
 
 
-def call_status(error: BillingError, request_id: str) -> status_pb2.Status:
-    """Returns the status that a failed call answers with."""
+def call_status(
+    error: BillingError, request_id: str, *, json_names: bool = False
+) -> status_pb2.Status:
+    """Returns the status that a failed call answers with.
+
+    `json_names` has fields named as in JSON, `person.postCode`, for a caller who wrote them so.
+    """
+    text = error.message
+    fields = error.fields
+    if json_names:
+        fields = tuple(replace(each, field=_json_path(each.field)) for each in fields)
     details: list[message.Message] = [_error_info(error.reason, error.metadata)]
-    if error.fields:
+    if fields:
+        named = [f"{violation.field}: {violation.description}" for violation in fields]
+        more = f" (and {len(named) - _NAMED} more)" if len(named) > _NAMED else ""
+        text = f"{text} {' '.join(named[:_NAMED])}{more}"
         details.append(
             error_details_pb2.BadRequest(
                 field_violations=[
                     error_details_pb2.BadRequest.FieldViolation(
                         field=violation.field, description=violation.description
                     )
-                    for violation in error.fields
+                    for violation in fields
                 ]
             )
         )
@@ -62,12 +80,16 @@ def call_status(error: BillingError, request_id: str) -> status_pb2.Status:
         delay.FromMilliseconds(round(error.retry_after_s * 1000))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     details.append(error_details_pb2.RequestInfo(request_id=request_id))
-    return _status(error.reason, error.message, details)
+    return _status(error.reason, text, details)
 
 
 def operation_status(failure: Failure) -> status_pb2.Status:
     """Returns the status that a failed operation ends with."""
     return _status(failure.reason, failure.message, [_error_info(failure.reason, failure.metadata)])
+
+
+def _json_path(path: str) -> str:
+    return _UNDERSCORE.sub(lambda found: found[1].upper(), path)
 
 
 def _error_info(reason: Reason, metadata: Mapping[str, str]) -> error_details_pb2.ErrorInfo:

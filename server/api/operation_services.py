@@ -164,6 +164,6 @@ def _parse_filter(text: str) -> bool | None:
 def _invalid(field: str, description: str) -> BillingError:
     return BillingError(
         Reason.FIELDS_INVALID,
-        f"The request has fields that are not valid: {field}.",
+        "The request has fields that are not valid.",
         fields=[FieldViolation(field, description)],
     )

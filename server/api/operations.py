@@ -51,7 +51,7 @@ def operation_id(name: str) -> str:
     if found == name or not found or "/" in found:
         raise BillingError(
             Reason.FIELDS_INVALID,
-            "The name of an operation is operations/{operation_id}.",
+            "The request has fields that are not valid.",
             fields=[FieldViolation("name", "Must be operations/{operation_id}.")],
         )
     return found

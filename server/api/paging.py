@@ -33,8 +33,8 @@ def page_size(asked: int) -> int:
     if asked < 0:
         raise BillingError(
             Reason.FIELDS_INVALID,
-            "page_size must not be negative; 0 means 100.",
-            fields=[FieldViolation("page_size", "Must be >=0.")],
+            "The request has fields that are not valid.",
+            fields=[FieldViolation("page_size", "Must be 0, which means 100, or more.")],
         )
     return min(asked or DEFAULT_SIZE, LARGEST_SIZE)
 
@@ -74,6 +74,11 @@ def _digest(scope: Sequence[str]) -> bytes:
 def _bad_token() -> BillingError:
     return BillingError(
         Reason.FIELDS_INVALID,
-        "page_token is not one that this list gave; leave it empty for the first page.",
-        fields=[FieldViolation("page_token", "Must be next_page_token of the same list.")],
+        "The request has fields that are not valid.",
+        fields=[
+            FieldViolation(
+                "page_token",
+                "Must be the next page token of the same list, or empty for the first page.",
+            )
+        ],
     )

@@ -32,11 +32,8 @@ def validate(request: Message) -> None:
         for path, description in _message_check(request.DESCRIPTOR)(request)
     ]
     if violations:
-        names = ", ".join(dict.fromkeys(violation.field for violation in violations))
         raise BillingError(
-            Reason.FIELDS_INVALID,
-            f"The request has fields that are not valid: {names}.",
-            fields=violations,
+            Reason.FIELDS_INVALID, "The request has fields that are not valid.", fields=violations
         )
 
 

@@ -94,10 +94,9 @@ def test_google_api_cores_future(service: Service, channel: grpc.Channel) -> Non
     begun = google_customers_grpc.CustomerServiceStub(channel).InviteCustomer(
         google_request(service), metadata=service.metadata
     )
-    stub = operations_pb2_grpc.OperationsStub(channel)
-    future = operation.from_grpc(
+    future = operation.from_gapic(
         begun,
-        stub,
+        OperationsClient(channel),
         customer_pb2.Customer,
         metadata_type=customer_service_pb2.CustomerMetadata,
         metadata=list(service.metadata),

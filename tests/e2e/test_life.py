@@ -21,6 +21,7 @@ def without_mail(tmp_path: Path) -> dict[str, str]:
         "BILLING_MAIL_FIRST_RETRY_S": "0.2",
         "BILLING_MAIL_LONGEST_RETRY_S": "0.5",
         "BILLING_MAIL_ATTEMPTS": "1000",
+        "BILLING_MAIL_LEASE_S": "2",
     }
 
 
@@ -61,7 +62,7 @@ def test_a_cancelled_invitation_leaves_nothing_behind(without_mail: dict[str, st
 
 
 def test_a_killed_server_loses_nothing(tmp_path: Path) -> None:
-    with running(tmp_path / "var") as service:
+    with running(tmp_path / "var", mail_lease_s=2) as service:
         bodies = [service.invitation() for _ in range(20)]
         begun = [service.invite(**body) for body in bodies]
         children = Path(f"/proc/{service.process.pid}/task/{service.process.pid}/children")
