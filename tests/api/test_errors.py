@@ -32,7 +32,8 @@ def test_every_reason_has_a_code(reason: Reason) -> None:
 
 def test_a_status_carries_every_detail_that_the_error_has() -> None:
     status = call_status(ERROR, "req-7")
-    assert (status.code, status.message) == (code_pb2.UNAVAILABLE, "Try again.")
+    assert status.code == code_pb2.UNAVAILABLE
+    assert status.message == "Try again. person.email: Not an address."
     assert detail(status, error_details_pb2.ErrorInfo) == error_details_pb2.ErrorInfo(
         reason="STORAGE_UNAVAILABLE", domain="billing", metadata={"a": "b"}
     )
@@ -53,3 +54,15 @@ def test_an_operations_error_names_its_reason() -> None:
     status = operation_status(Failure(Reason.RECIPIENT_REFUSED, "No.", {"smtpCode": "550"}))
     info = detail(status, error_details_pb2.ErrorInfo)
     assert info.metadata == {"smtpCode": "550"}  # type: ignore[attr-defined]
+
+
+def test_fields_are_named_as_in_json_for_who_wrote_json() -> None:
+    error = BillingError(
+        Reason.FIELDS_INVALID,
+        "Wrong.",
+        fields=[FieldViolation(f"person.post_code{n}", "No.") for n in range(5)],
+    )
+    status = call_status(error, "req", json_names=True)
+    bad = detail(status, error_details_pb2.BadRequest)
+    assert [v.field for v in bad.field_violations] == [f"person.postCode{n}" for n in range(5)]  # type: ignore[attr-defined]
+    assert status.message.endswith("person.postCode2: No. (and 2 more)")

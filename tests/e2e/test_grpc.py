@@ -99,7 +99,7 @@ def test_google_api_cores_future(service: Service, channel: grpc.Channel) -> Non
         OperationsClient(channel),
         customer_pb2.Customer,
         metadata_type=customer_service_pb2.CustomerMetadata,
-        metadata=list(service.metadata),
+        grpc_metadata=list(service.metadata),
     )
     assert future.result(timeout=30).id == future.metadata.customer_id
     assert future.exception(timeout=30) is None
