@@ -11,6 +11,7 @@ BILLING_ACCOUNT = "bac"
 INVITATION = "inv"
 SERVICE_ACCOUNT = "aje"
 KEY = "key"
+AUDIT = "aud"
 
 
 def new_id(prefix: str) -> str:

@@ -1,149 +1,109 @@
-"""Resellers, and who may act for them."""
+"""Who is calling, and what they may do: the look-ups on the path of a call."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from sqlalchemy import bindparam, literal, select, update
+from sqlalchemy import literal, select
 
-from server.domain.access import Role, Subject
-from server.domain.errors import BillingError, Reason
-from server.storage.schema import access_tokens, resellers, role_bindings
-from server.storage.statements import IDS, Insert, Statement, Transaction
-
-_SUBJECTS = Statement(
-    select(
-        access_tokens.c.token_hash,
-        access_tokens.c.subject_id,
-        access_tokens.c.expires_at,
-        role_bindings.c.reseller_id,
-        role_bindings.c.role,
-    )
-    .join_from(
-        access_tokens,
-        role_bindings,
-        role_bindings.c.subject_id == access_tokens.c.subject_id,
-        isouter=True,
-    )
-    .where(access_tokens.c.token_hash.in_(IDS))
+from server.domain.access import AccountKey, Proof, Role, Subject
+from server.storage.rows import time
+from server.storage.schema import (
+    access_tokens,
+    account_keys,
+    revoked_tokens,
+    role_bindings,
+    service_accounts,
 )
-_RESELLERS = Statement(select(resellers.c.id).where(resellers.c.id.in_(IDS)))
-_RENAME = Statement(
-    update(resellers)
-    .where(resellers.c.id.in_(IDS))
-    .values(name=bindparam("name"), modified_at=bindparam("now")),
-    "name",
-    "now",
+from server.storage.statements import IDS, Statement, Transaction
+
+_HOLDERS = Statement(
+    select(
+        access_tokens.c.token_hash, access_tokens.c.subject_id, access_tokens.c.expires_at
+    ).where(access_tokens.c.token_hash.in_(IDS))
 )
 _ROLES = Statement(
-    select(role_bindings.c.reseller_id, role_bindings.c.role).where(
+    select(role_bindings.c.subject_id, role_bindings.c.reseller_id, role_bindings.c.role).where(
         role_bindings.c.subject_id.in_(IDS)
     )
 )
-_TOKENS = Statement(select(access_tokens.c.subject_id).where(access_tokens.c.token_hash.in_(IDS)))
-_MOVE_TOKEN = Statement(
-    update(access_tokens)
-    .where(access_tokens.c.token_hash.in_(IDS))
-    .values(subject_id=bindparam("subject_id"), expires_at=bindparam("expires_at")),
-    "subject_id",
-    "expires_at",
+_REVOKED = Statement(
+    select(revoked_tokens.c.token_hash).where(revoked_tokens.c.token_hash.in_(IDS))
 )
+_OWNERS = Statement(
+    select(account_keys.c.id, account_keys.c.service_account_id).where(account_keys.c.id.in_(IDS))
+)
+_ACCOUNTS = Statement(select(service_accounts.c.id).where(service_accounts.c.id.in_(IDS)))
+KEYS = Statement(select(*account_keys.c).where(account_keys.c.id.in_(IDS)))
 PING = Statement(select(literal(1)))
-_INSERT_RESELLERS = Insert(resellers)
-_INSERT_ROLES = Insert(role_bindings)
-_INSERT_TOKENS = Insert(access_tokens)
 
 
-class Reseller(NamedTuple):
-    """A reseller to add or rename."""
-
-    id: str
-    name: str
-    now: int
-
-
-class Grant(NamedTuple):
-    """A role to give."""
-
-    subject_id: str
-    reseller_id: str
-    role: Role
-    now: int
-
-
-class Token(NamedTuple):
-    """An access token to add."""
-
-    hash: bytes
-    subject_id: str
-    now: int
-    expires_at: int | None
-
-
-def subjects(transaction: Transaction, batch: Sequence[tuple[bytes, int]]) -> list[Subject | None]:
-    """Returns who holds the tokens at the times; see Storage.get_subject."""
-    found: dict[bytes, tuple[str, int | None, dict[str, set[Role]]]] = {}
-    wanted = list({token_hash for token_hash, _ in batch})
-    for token_hash, subject_id, expires_at, reseller_id, role in transaction.fetch(
-        _SUBJECTS, wanted
-    ):
-        _, _, roles = found.setdefault(bytes(token_hash), (subject_id, expires_at, {}))
-        if reseller_id is not None:
-            roles.setdefault(reseller_id, set()).add(Role(role))
+def token_holders(
+    transaction: Transaction, batch: Sequence[tuple[bytes, int]]
+) -> list[Subject | None]:
+    """Returns who holds the access tokens at the times; see Storage.get_subject."""
+    hashes = list({token_hash for token_hash, _ in batch})
+    holders = {
+        bytes(token_hash): (subject_id, expires_at)
+        for token_hash, subject_id, expires_at in transaction.fetch(_HOLDERS, hashes)
+    }
+    found = _subjects(transaction, (subject_id for subject_id, _ in holders.values()))
     outcomes: list[Subject | None] = []
     for token_hash, now in batch:
-        holder = found.get(token_hash)
-        if holder is None or (holder[1] is not None and holder[1] <= now):
-            outcomes.append(None)
-        else:
-            subject_id, _, roles = holder
-            outcomes.append(
-                Subject(
-                    subject_id, {reseller: frozenset(names) for reseller, names in roles.items()}
-                )
-            )
+        subject_id, expires_at = holders.get(token_hash, ("", None))
+        held = subject_id and (expires_at is None or expires_at > now)
+        outcomes.append(found[subject_id] if held else None)
     return outcomes
 
 
-def add_resellers(transaction: Transaction, batch: Sequence[Reseller]) -> list[None]:
-    """Adds or renames resellers."""
-    for reseller in batch:
-        if transaction.fetch(_RESELLERS, [reseller.id]):
-            transaction.run(_RENAME, [reseller.id], name=reseller.name, now=reseller.now)
+def proven(transaction: Transaction, batch: Sequence[Proof]) -> list[Subject | None]:
+    """Returns the subjects of proofs that still hold; see Storage.get_proven_subject."""
+    revoked = {
+        bytes(token_hash)
+        for (token_hash,) in transaction.fetch(
+            _REVOKED, list({proof.token_hash for proof in batch})
+        )
+    }
+    key_ids = {proof.key_id for proof in batch if proof.key_id is not None}
+    owners = dict(transaction.fetch(_OWNERS, list(key_ids))) if key_ids else {}
+    outside_ids = {proof.subject_id for proof in batch if proof.key_id is None}
+    # An outside issuer can't speak for an account of ours, whatever it calls its subjects.
+    taken = (
+        {account_id for (account_id,) in transaction.fetch(_ACCOUNTS, list(outside_ids))}
+        if outside_ids
+        else set()
+    )
+    found = _subjects(transaction, (proof.subject_id for proof in batch))
+    outcomes: list[Subject | None] = []
+    for proof in batch:
+        if proof.key_id is None:
+            holds = proof.subject_id not in taken
         else:
-            transaction.insert(
-                _INSERT_RESELLERS, [(reseller.id, reseller.name, reseller.now, reseller.now)]
-            )
-    return [None] * len(batch)
-
-
-def grant_roles(transaction: Transaction, batch: Sequence[Grant]) -> list[Exception | None]:
-    """Gives roles to subjects. Refuses an unknown reseller with NOT_FOUND."""
-    outcomes: list[Exception | None] = []
-    for grant in batch:
-        if not transaction.fetch(_RESELLERS, [grant.reseller_id]):
-            outcomes.append(
-                BillingError(Reason.NOT_FOUND, f"There is no reseller {grant.reseller_id}.")
-            )
-            continue
-        held = transaction.fetch(_ROLES, [grant.subject_id])
-        if (grant.reseller_id, grant.role) not in held:
-            transaction.insert(_INSERT_ROLES, [tuple(grant)])
-        outcomes.append(None)
+            holds = owners.get(proof.key_id) == proof.subject_id
+        holds = holds and proof.token_hash not in revoked
+        outcomes.append(found[proof.subject_id] if holds else None)
     return outcomes
 
 
-def add_tokens(transaction: Transaction, batch: Sequence[Token]) -> list[None]:
-    """Adds access tokens; one that is known already gets its subject and expiry anew."""
-    for token in batch:
-        if transaction.fetch(_TOKENS, [token.hash]):
-            transaction.run(
-                _MOVE_TOKEN,
-                [token.hash],
-                subject_id=token.subject_id,
-                expires_at=token.expires_at,
-            )
-        else:
-            transaction.insert(
-                _INSERT_TOKENS, [(token.hash, token.subject_id, token.now, token.expires_at)]
-            )
-    return [None] * len(batch)
+def get_keys(transaction: Transaction, batch: Sequence[str]) -> list[AccountKey | None]:
+    """Returns service accounts' keys by ID."""
+    found = {row[0]: account_key(row) for row in transaction.fetch(KEYS, list(set(batch)))}
+    return [found.get(key_id) for key_id in batch]
+
+
+def account_key(row: tuple[Any, ...]) -> AccountKey:
+    """Returns the key in a row of `account_keys`."""
+    id_, service_account_id, algorithm, public_key, created_at = row
+    return AccountKey(id_, service_account_id, algorithm, public_key, time(created_at))
+
+
+def _subjects(transaction: Transaction, subject_ids: Iterable[str]) -> dict[str, Subject]:
+    roles: dict[str, dict[str, set[Role]]] = {subject_id: {} for subject_id in subject_ids}
+    if roles:
+        for subject_id, reseller_id, role in transaction.fetch(_ROLES, list(roles)):
+            roles[subject_id].setdefault(reseller_id, set()).add(Role(role))
+    return {
+        subject_id: Subject(
+            subject_id, {reseller: frozenset(names) for reseller, names in held.items()}
+        )
+        for subject_id, held in roles.items()
+    }

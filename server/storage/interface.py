@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from server.domain.access import Role, Subject
 from server.domain.customers import Customer, NewCustomer
 from server.domain.invitations import NewInvitation
 from server.domain.operations import Failure, Operation
+from server.storage.access_interface import AccessStorage, Administration
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Delivery:
     link_token: str
 
 
-class Storage(Protocol):
+class Storage(AccessStorage, Administration, Protocol):
     """Keeps everything."""
 
     async def create_invitation(self, new: NewInvitation, key: IdempotencyKey | None) -> Operation:
@@ -132,26 +132,6 @@ class Storage(Protocol):
 
     async def wait_operation(self, operation_id: str, longest: timedelta) -> Operation | None:
         """Returns the operation as soon as it is done, or as it is when the time is over."""
-        ...
-
-    async def get_subject(self, token_hash: bytes, now: datetime) -> Subject | None:
-        """Returns who holds the access token with this SHA-256, with all its roles, or None."""
-        ...
-
-    async def add_reseller(self, reseller_id: str, name: str, now: datetime) -> None:
-        """Adds a reseller, or renames it."""
-        ...
-
-    async def grant_role(
-        self, subject_id: str, reseller_id: str, role: Role, now: datetime
-    ) -> None:
-        """Gives a subject a role for a reseller, if it does not have it yet."""
-        ...
-
-    async def add_access_token(
-        self, token_hash: bytes, subject_id: str, now: datetime, expires_at: datetime | None
-    ) -> None:
-        """Makes the token with this SHA-256 prove the subject's identity."""
         ...
 
     async def claim_deliveries(self, limit: int, now: datetime, lease: timedelta) -> list[Delivery]:

@@ -19,10 +19,11 @@ from sqlalchemy import (
 )
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0002"
+REVISION = "0003"
 
 metadata = MetaData()
 
+# A removed one stays for what it has invited; nobody has a role for it.
 resellers = Table(
     "resellers",
     metadata,
@@ -30,6 +31,25 @@ resellers = Table(
     Column("name", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("modified_at", BigInteger, nullable=False),
+    Column("removed_at", BigInteger),
+)
+
+service_accounts = Table(
+    "service_accounts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+
+account_keys = Table(
+    "account_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("service_account_id", Text, ForeignKey("service_accounts.id"), nullable=False),
+    Column("algorithm", Text, nullable=False),
+    Column("public_key", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
 )
 
 access_tokens = Table(
@@ -41,6 +61,15 @@ access_tokens = Table(
     Column("expires_at", BigInteger),
 )
 
+# Kept until the token would have expired anyway.
+revoked_tokens = Table(
+    "revoked_tokens",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("expires_at", BigInteger, nullable=False, index=True),
+)
+
+# `subject_id` is a service account's, or a subject's of an outside issuer.
 role_bindings = Table(
     "role_bindings",
     metadata,
@@ -142,3 +171,16 @@ idempotency_keys = Table(
     Column("operation_id", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
+
+# Who changed what of the tables on top, from the command line or by a program's start.
+audit_records = Table(
+    "audit_records",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("details", Text, nullable=False),
+)
+Index("audit_records_by_age", audit_records.c.at, audit_records.c.id)

@@ -4,7 +4,7 @@ Signals are hints: one that is lost costs a second, the time after which those w
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -13,6 +13,8 @@ from server.storage.failures import overloaded
 MOST_WAITING = 10_000
 _MOST_IN_MESSAGE = 300
 _WORK = "work"
+# Stands among the IDs of ended operations when who may do what has changed.
+ACCESS = "access"
 
 
 class Post(Protocol):
@@ -28,11 +30,12 @@ class Post(Protocol):
 
 
 class Signals:
-    """Who waits in this process for operations to end or for work to come."""
+    """Who waits in this process for operations to end, for work to come or for rights to change."""
 
     def __init__(self) -> None:
         self._operations: dict[str, set[asyncio.Event]] = {}
         self._workers: set[asyncio.Event] = set()
+        self.on_access_change: list[Callable[[], None]] = []
         self._waiting = 0
         self.post: Post | None = None
 
@@ -80,6 +83,9 @@ class Signals:
         for operation_id in ended:
             for event in self._operations.get(operation_id, ()):
                 event.set()
+        if ACCESS in ended:
+            for changed in self.on_access_change:
+                changed()
         if work:
             for event in self._workers:
                 event.set()

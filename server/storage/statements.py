@@ -94,7 +94,8 @@ class Insert:
 class Transaction:
     """One transaction on a connection of the driver, and what to tell the waiting when it commits.
 
-    `ended` holds IDs of operations that end with it; `work` tells that there may be new work.
+    `ended` holds IDs of operations that end with it, and `signals.ACCESS` if it changes who may do
+    what; `work` tells that there may be new work.
     """
 
     __slots__ = ("_cursor", "_dialect", "ended", "work")

@@ -6,12 +6,12 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from server.domain.access import Role, Subject
 from server.domain.customers import Customer, NewCustomer
 from server.domain.errors import BillingError
 from server.domain.invitations import NewInvitation
 from server.domain.operations import Failure, Operation
 from server.storage import access, customers, deliveries, endings, invitations, operations
+from server.storage.access_store import SqlAccess
 from server.storage.batches import Batcher
 from server.storage.database import Database
 from server.storage.failures import refusal
@@ -43,7 +43,7 @@ async def open_storage(database_url: str, *, idempotency_lifetime: timedelta) ->
     return SqlStorage(database, idempotency_lifetime)
 
 
-class SqlStorage:
+class SqlStorage(SqlAccess):
     """Implements `server.storage.interface.Storage`."""
 
     def __init__(self, database: Database, idempotency_lifetime: timedelta) -> None:
@@ -125,26 +125,6 @@ class SqlStorage:
                 if operation is None or operation.done or left_s <= 0:
                     return operation
                 await _wait(ended, min(left_s, _LOOK_EVERY.total_seconds()))
-
-    async def get_subject(self, token_hash: bytes, now: datetime) -> Subject | None:
-        return await self._reads.submit(access.subjects, (token_hash, microseconds(now)))
-
-    async def add_reseller(self, reseller_id: str, name: str, now: datetime) -> None:
-        reseller = access.Reseller(reseller_id, name, microseconds(now))
-        await self._writes.submit(access.add_resellers, reseller)
-
-    async def grant_role(
-        self, subject_id: str, reseller_id: str, role: Role, now: datetime
-    ) -> None:
-        grant = access.Grant(subject_id, reseller_id, role, microseconds(now))
-        await self._writes.submit(access.grant_roles, grant)
-
-    async def add_access_token(
-        self, token_hash: bytes, subject_id: str, now: datetime, expires_at: datetime | None
-    ) -> None:
-        until = microseconds(expires_at) if expires_at else None
-        token = access.Token(token_hash, subject_id, microseconds(now), until)
-        await self._writes.submit(access.add_tokens, token)
 
     async def claim_deliveries(self, limit: int, now: datetime, lease: timedelta) -> list[Delivery]:
         claim = deliveries.Claim(limit, microseconds(now), microseconds(now + lease))

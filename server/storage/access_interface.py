@@ -1,0 +1,137 @@
+"""What the API and the administration ask of the storage about who may do what.
+
+One method is one transaction. Every method may raise BillingError as `interface` tells. `by` is who
+asked for a change; it is recorded with the change.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from server.domain.access import (
+    AccountKey,
+    AuditRecord,
+    Proof,
+    Reseller,
+    Role,
+    RoleBinding,
+    ServiceAccount,
+    Subject,
+)
+
+# Who asks for changes that no person asked for.
+SYSTEM = "system"
+
+
+class AccessStorage(Protocol):
+    """Tells who is calling."""
+
+    async def get_subject(self, token_hash: bytes, now: datetime) -> Subject | None:
+        """Returns who holds the access token with this SHA-256, with all its roles, or None."""
+        ...
+
+    async def get_proven_subject(self, proof: Proof) -> Subject | None:
+        """Returns the subject of a proof with all its roles.
+
+        None: the token was revoked, the account or the key it was got with removed, or an outside
+        issuer speaks of one of our accounts.
+        """
+        ...
+
+    async def get_account_key(self, key_id: str) -> AccountKey | None:
+        """Returns a service account's key, or None."""
+        ...
+
+    async def revoke_token(self, proof: Proof, now: datetime) -> None:
+        """Makes a signed token useless; nothing if it is so already."""
+        ...
+
+    async def end_access_token(self, token_hash: bytes, now: datetime) -> str | None:
+        """Makes an access token useless; returns whose it is, or None if there is no such token."""
+        ...
+
+    def on_access_change(self, changed: Callable[[], None]) -> None:
+        """Has `changed` called in the event loop when any answer of the methods above may be another.
+
+        For changes in this process it is called before they are acknowledged; for others soon after
+        as a rule, but a signal may be lost.
+        """
+        ...
+
+
+class Administration(Protocol):
+    """Changes who may do what."""
+
+    async def add_reseller(
+        self, reseller_id: str, name: str, now: datetime, by: str = SYSTEM
+    ) -> None:
+        """Adds a reseller, or renames it; one that was removed is there again, without roles."""
+        ...
+
+    async def remove_reseller(self, reseller_id: str, now: datetime, by: str = SYSTEM) -> bool:
+        """Takes all roles for it; its customers and operations stay. False: no such reseller."""
+        ...
+
+    async def list_resellers(self) -> Sequence[Reseller]:
+        """Returns all that are not removed, oldest first."""
+        ...
+
+    async def add_service_account(
+        self, account_id: str, name: str, now: datetime, by: str = SYSTEM
+    ) -> None:
+        """Adds a service account, or renames it."""
+        ...
+
+    async def remove_service_account(
+        self, account_id: str, now: datetime, by: str = SYSTEM
+    ) -> bool:
+        """Removes it with its keys, roles and tokens. False: no such account."""
+        ...
+
+    async def list_service_accounts(self) -> Sequence[ServiceAccount]:
+        """Returns all, oldest first."""
+        ...
+
+    async def add_account_key(self, key: AccountKey, by: str = SYSTEM) -> None:
+        """Adds a key; raises NOT_FOUND for an unknown service account."""
+        ...
+
+    async def remove_account_key(self, key_id: str, now: datetime, by: str = SYSTEM) -> bool:
+        """Removes a key, and with it the tokens that were got with it. False: no such key."""
+        ...
+
+    async def list_account_keys(self, account_id: str | None = None) -> Sequence[AccountKey]:
+        """Returns the keys of one account or of all, oldest first."""
+        ...
+
+    async def grant_role(
+        self, subject_id: str, reseller_id: str, role: Role, now: datetime, by: str = SYSTEM
+    ) -> bool:
+        """Gives a role; False: held already. Raises NOT_FOUND for an unknown reseller."""
+        ...
+
+    async def revoke_role(
+        self, subject_id: str, reseller_id: str, role: Role, now: datetime, by: str = SYSTEM
+    ) -> bool:
+        """Takes a role. False: not held."""
+        ...
+
+    async def list_roles(
+        self, subject_id: str | None = None, reseller_id: str | None = None
+    ) -> Sequence[RoleBinding]:
+        """Returns the roles of one subject, for one reseller, or all, oldest first."""
+        ...
+
+    async def add_access_token(
+        self, token_hash: bytes, subject_id: str, now: datetime, expires_at: datetime | None
+    ) -> None:
+        """Makes the token with this SHA-256 prove the subject's identity."""
+        ...
+
+    async def add_audit_record(self, record: AuditRecord) -> None:
+        """Records a change that was made outside the database."""
+        ...
+
+    async def list_audit_records(self, limit: int) -> Sequence[AuditRecord]:
+        """Returns the latest changes, newest first."""
+        ...

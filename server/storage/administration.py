@@ -1,0 +1,303 @@
+"""Changes of resellers, accounts, keys, roles and tokens, each with its audit record."""
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import Table, and_, bindparam, delete, select, update
+
+from server.domain import ids
+from server.domain.access import AccountKey, AuditRecord, Proof, Role
+from server.domain.errors import BillingError, Reason
+from server.storage.access import KEYS
+from server.storage.rows import microseconds
+from server.storage.schema import (
+    access_tokens,
+    account_keys,
+    audit_records,
+    resellers,
+    revoked_tokens,
+    role_bindings,
+    service_accounts,
+)
+from server.storage.signals import ACCESS
+from server.storage.statements import IDS, Insert, Statement, Transaction
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+_RESELLERS = Statement(
+    select(resellers.c.id, resellers.c.removed_at).where(resellers.c.id.in_(IDS)).with_for_update()
+)
+_RENAME_RESELLER = Statement(
+    update(resellers)
+    .where(resellers.c.id.in_(IDS))
+    .values(name=bindparam("name"), modified_at=bindparam("now"), removed_at=None),
+    "name",
+    "now",
+)
+_REMOVE_RESELLER = Statement(
+    update(resellers).where(resellers.c.id.in_(IDS)).values(removed_at=bindparam("now")), "now"
+)
+_ACCOUNTS = Statement(
+    select(service_accounts.c.id).where(service_accounts.c.id.in_(IDS)).with_for_update()
+)
+_RENAME_ACCOUNT = Statement(
+    update(service_accounts).where(service_accounts.c.id.in_(IDS)).values(name=bindparam("name")),
+    "name",
+)
+_ROLE = and_(
+    role_bindings.c.subject_id.in_(IDS),
+    role_bindings.c.reseller_id == bindparam("reseller_id"),
+    role_bindings.c.role == bindparam("role"),
+)
+_HELD = Statement(select(role_bindings.c.role).where(_ROLE), "reseller_id", "role")
+_TAKE_ROLE = Statement(delete(role_bindings).where(_ROLE), "reseller_id", "role")
+_TOKENS = Statement(select(access_tokens.c.subject_id).where(access_tokens.c.token_hash.in_(IDS)))
+_MOVE_TOKEN = Statement(
+    update(access_tokens)
+    .where(access_tokens.c.token_hash.in_(IDS))
+    .values(subject_id=bindparam("subject_id"), expires_at=bindparam("expires_at")),
+    "subject_id",
+    "expires_at",
+)
+_REVOKED = Statement(
+    select(revoked_tokens.c.token_hash).where(revoked_tokens.c.token_hash.in_(IDS))
+)
+_FORGET_REVOKED = Statement(
+    delete(revoked_tokens).where(revoked_tokens.c.expires_at <= bindparam("now")), "now"
+)
+
+
+def _deletion(table: Table, column: str) -> Statement:
+    return Statement(delete(table).where(table.c[column].in_(IDS)))
+
+
+_DELETE_RESELLER_ROLES = _deletion(role_bindings, "reseller_id")
+_DELETE_ACCOUNT = [
+    _deletion(role_bindings, "subject_id"),
+    _deletion(access_tokens, "subject_id"),
+    _deletion(account_keys, "service_account_id"),
+    _deletion(service_accounts, "id"),
+]
+_DELETE_KEY = _deletion(account_keys, "id")
+_INSERT_RESELLERS = Insert(resellers)
+_INSERT_ACCOUNTS = Insert(service_accounts)
+_INSERT_KEYS = Insert(account_keys)
+_INSERT_ROLES = Insert(role_bindings)
+_INSERT_TOKENS = Insert(access_tokens)
+_INSERT_REVOKED = Insert(revoked_tokens)
+_INSERT_AUDIT = Insert(audit_records)
+
+
+class Named(NamedTuple):
+    """A reseller or service account to add or rename, or (without a name) to remove."""
+
+    id: str
+    name: str
+    now: int
+    by: str
+
+
+class Binding(NamedTuple):
+    """A role to give or to take."""
+
+    subject_id: str
+    reseller_id: str
+    role: Role
+    now: int
+    by: str
+
+
+class KeyChange(NamedTuple):
+    """A key to add."""
+
+    key: AccountKey
+    by: str
+
+
+class Token(NamedTuple):
+    """An access token to add."""
+
+    hash: bytes
+    subject_id: str
+    now: int
+    expires_at: int | None
+
+
+def _one_by_one(
+    step: Callable[[Transaction, A], R],
+) -> Callable[[Transaction, Sequence[A]], list[R | Exception]]:
+    """Makes a bulk function of one that refuses before it changes anything."""
+
+    @wraps(step)
+    def bulk(transaction: Transaction, batch: Sequence[A]) -> list[R | Exception]:
+        outcomes: list[R | Exception] = []
+        for argument in batch:
+            try:
+                outcomes.append(step(transaction, argument))
+            except BillingError as refusal:
+                outcomes.append(refusal)
+        return outcomes
+
+    return bulk
+
+
+@_one_by_one
+def put_reseller(transaction: Transaction, reseller: Named) -> None:
+    """Adds or renames."""
+    id_, name, now, by = reseller
+    if transaction.fetch(_RESELLERS, [id_]):
+        transaction.run(_RENAME_RESELLER, [id_], name=name, now=now)
+    else:
+        transaction.insert(_INSERT_RESELLERS, [(id_, name, now, now, None)])
+    _record(transaction, now, by, "resellers.add", id_, name)
+
+
+@_one_by_one
+def remove_reseller(transaction: Transaction, reseller: Named) -> bool:
+    """Takes all roles for it; its row stays for what it has invited."""
+    id_, _, now, by = reseller
+    if not _reseller_exists(transaction, id_):
+        return False
+    transaction.run(_DELETE_RESELLER_ROLES, [id_])
+    transaction.run(_REMOVE_RESELLER, [id_], now=now)
+    _record(transaction, now, by, "resellers.remove", id_, "")
+    return True
+
+
+@_one_by_one
+def put_account(transaction: Transaction, account: Named) -> None:
+    """Adds or renames."""
+    id_, name, now, by = account
+    if transaction.fetch(_ACCOUNTS, [id_]):
+        transaction.run(_RENAME_ACCOUNT, [id_], name=name)
+    else:
+        transaction.insert(_INSERT_ACCOUNTS, [(id_, name, now)])
+    _record(transaction, now, by, "service-accounts.add", id_, name)
+
+
+@_one_by_one
+def remove_account(transaction: Transaction, account: Named) -> bool:
+    """Removes it with its keys, roles and access tokens."""
+    id_, _, now, by = account
+    if not transaction.fetch(_ACCOUNTS, [id_]):
+        return False
+    for statement in _DELETE_ACCOUNT:
+        transaction.run(statement, [id_])
+    _record(transaction, now, by, "service-accounts.remove", id_, "")
+    return True
+
+
+@_one_by_one
+def add_key(transaction: Transaction, change: KeyChange) -> None:
+    """Adds a key; refuses an unknown account with NOT_FOUND."""
+    key, by = change
+    if not transaction.fetch(_ACCOUNTS, [key.service_account_id]):
+        raise _unknown("service account", key.service_account_id)
+    now = microseconds(key.created_at)
+    transaction.insert(
+        _INSERT_KEYS, [(key.id, key.service_account_id, key.algorithm, key.public_key, now)]
+    )
+    details = f"service account {key.service_account_id}"
+    _record(transaction, now, by, "keys.add", key.id, details)
+
+
+@_one_by_one
+def remove_key(transaction: Transaction, key: Named) -> bool:
+    """Removes a key: what was got with it ceases to hold."""
+    id_, _, now, by = key
+    found = transaction.fetch(KEYS, [id_])
+    if not found:
+        return False
+    transaction.run(_DELETE_KEY, [id_])
+    _record(transaction, now, by, "keys.remove", id_, f"service account {found[0][1]}")
+    return True
+
+
+@_one_by_one
+def grant_role(transaction: Transaction, binding: Binding) -> bool:
+    """Gives a role, tells if it is new; refuses an unknown reseller with NOT_FOUND."""
+    subject_id, reseller_id, role, now, by = binding
+    if not _reseller_exists(transaction, reseller_id):
+        raise _unknown("reseller", reseller_id)
+    if transaction.fetch(_HELD, [subject_id], reseller_id=reseller_id, role=role.value):
+        return False
+    transaction.insert(_INSERT_ROLES, [(subject_id, reseller_id, role.value, now)])
+    _record(transaction, now, by, "roles.grant", subject_id, f"{role} for {reseller_id}")
+    return True
+
+
+@_one_by_one
+def revoke_role(transaction: Transaction, binding: Binding) -> bool:
+    """Takes a role, tells if it was held."""
+    subject_id, reseller_id, role, now, by = binding
+    values = {"reseller_id": reseller_id, "role": role.value}
+    if not transaction.fetch(_HELD, [subject_id], **values):
+        return False
+    transaction.run(_TAKE_ROLE, [subject_id], **values)
+    _record(transaction, now, by, "roles.revoke", subject_id, f"{role} for {reseller_id}")
+    return True
+
+
+@_one_by_one
+def put_token(transaction: Transaction, token: Token) -> None:
+    """Adds an access token; one that is known already gets its subject and expiry anew."""
+    hash_, subject_id, _, expires_at = token
+    if transaction.fetch(_TOKENS, [hash_]):
+        transaction.run(_MOVE_TOKEN, [hash_], subject_id=subject_id, expires_at=expires_at)
+    else:
+        transaction.insert(_INSERT_TOKENS, [tuple(token)])
+    transaction.ended.append(ACCESS)
+
+
+@_one_by_one
+def end_token(transaction: Transaction, ended: tuple[bytes, int]) -> str | None:
+    """Ends an access token; returns whose it was."""
+    token_hash, now = ended
+    for (subject_id,) in transaction.fetch(_TOKENS, [token_hash]):
+        transaction.run(_MOVE_TOKEN, [token_hash], subject_id=subject_id, expires_at=now)
+        transaction.ended.append(ACCESS)
+        return str(subject_id)
+    return None
+
+
+@_one_by_one
+def revoke(transaction: Transaction, revoked: tuple[Proof, int]) -> None:
+    """Remembers a token as revoked until it would have expired anyway."""
+    proof, now = revoked
+    transaction.run(_FORGET_REVOKED, now=now)
+    if not transaction.fetch(_REVOKED, [proof.token_hash]):
+        row = (proof.token_hash, microseconds(proof.expires_at))
+        transaction.insert(_INSERT_REVOKED, [row])
+        transaction.ended.append(ACCESS)
+
+
+@_one_by_one
+def record(transaction: Transaction, entry: AuditRecord) -> None:
+    """Records a change that was made elsewhere."""
+    _record(
+        transaction,
+        microseconds(entry.at),
+        entry.actor,
+        entry.action,
+        entry.target,
+        entry.details,
+    )
+
+
+def _reseller_exists(transaction: Transaction, reseller_id: str) -> bool:
+    rows = transaction.fetch(_RESELLERS, [reseller_id])
+    return any(removed_at is None for _, removed_at in rows)
+
+
+def _record(
+    transaction: Transaction, now: int, by: str, action: str, target: str, details: str
+) -> None:
+    row: tuple[Any, ...] = (ids.new_id(ids.AUDIT), now, by, action, target, details)
+    transaction.insert(_INSERT_AUDIT, [row])
+    transaction.ended.append(ACCESS)
+
+
+def _unknown(what: str, id_: str) -> BillingError:
+    return BillingError(Reason.NOT_FOUND, f"There is no {what} {id_}.")
