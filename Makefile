@@ -27,8 +27,8 @@ $(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $(VENV)/run.stamp $@
 
-run: $(VENV)/run.stamp ## start everything on this machine; Ctrl-C stops it
-	@exec $(BIN)/python -m server dev
+run: $(VENV)/run.stamp ## start everything on this machine, WORKERS=N servers of it; Ctrl-C stops it
+	@exec env $(if $(WORKERS),BILLING_WORKERS=$(WORKERS)) $(BIN)/python -m server dev
 
 gen: $(VENV)/dev.stamp ## make gen/ and envoy.yaml anew from proto/
 	@rm -rf gen build/include && mkdir -p gen build/include/google/{api,rpc,longrunning}

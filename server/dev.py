@@ -96,6 +96,7 @@ async def run(settings: Settings) -> None:
         }
         _write_private(handover, json.dumps(ready, indent=2) + "\n")
         parts.callback(handover.unlink, missing_ok=True)
+        _write_private(settings.var / "dev.env", _shell_variables(ready))
         _print_calls(ready)
         watching = [asyncio.create_task(server.keep_alive()) for server in servers]
         watching.append(asyncio.create_task(_keep_gateway(gateway)))
@@ -262,6 +263,12 @@ def _write_private(file: Path, text: str) -> None:
     with os.fdopen(descriptor, "w") as out:
         out.write(text)
     temporary.replace(file)
+
+
+def _shell_variables(ready: dict[str, str]) -> str:
+    """Returns what the calls in the README need, to be read by a shell."""
+    names = {"TOKEN": "token", "RESELLER": "resellerId", "REST": "rest", "GRPC": "grpc", "CA": "ca"}
+    return "".join(f"export {name}={shlex.quote(ready[key])}\n" for name, key in names.items())
 
 
 def _say(text: str) -> None:
