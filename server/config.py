@@ -2,9 +2,10 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -32,6 +33,20 @@ class Settings(BaseSettings):
         description="host:port that discovery gives to all; default what a client came to by TLS",
     )
     workers: Count = Field(1, description="server processes that `make run` starts")
+
+    keys: str = Field(
+        "", description="folder of the keys that sign IAM tokens; default keys in var"
+    )
+    iam_endpoints: str = Field(
+        "",
+        pattern=r"^[^\s,]*(, *[^\s,]+)*$",
+        description="host:port,… that clients reach IAM by, as they sign it; this machine's always",
+    )
+    oidc_issuer: str = Field("", description="an outside issuer whose tokens are accepted too")
+    oidc_audience: str = Field("", description="the audience that those tokens must be for")
+    oidc_jwks: str = Field(
+        "", pattern=r"^(https://|/|$)", description="that issuer's key set: https URL or /file"
+    )
 
     database_url: str = Field(
         "", description="sqlite:///… or postgresql://…; default SQLite in var"
@@ -62,6 +77,34 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @model_validator(mode="after")
+    def _whole_issuer(self) -> Self:
+        if len({bool(self.oidc_issuer), bool(self.oidc_audience), bool(self.oidc_jwks)}) > 1:
+            raise PydanticCustomError(
+                "oidc",
+                "set BILLING_OIDC_ISSUER, BILLING_OIDC_AUDIENCE and BILLING_OIDC_JWKS, or none",
+            )
+        return self
+
+    @property
+    def iam_keys(self) -> Path:
+        """The folder of the keys that sign IAM tokens."""
+        keys = Path(self.keys).expanduser().absolute() if self.keys else self.var / "keys"
+        return keys / "iam"
+
+    @property
+    def iam_audiences(self) -> frozenset[str]:
+        """What service accounts' requests for tokens may be made for; SDKs derive it from the endpoint."""
+        ours = ("localhost", "127.0.0.1")
+        endpoints = {
+            # Some SDKs name this one whatever endpoint they use.
+            "api.cloud.yandex.net",
+            *(f"{host}:{self.https_port}" for host in ours),
+            *(endpoint.strip() for endpoint in self.iam_endpoints.split(",")),
+            self.endpoint,
+        }
+        return frozenset(f"https://iam.{each}/iam/v1/tokens" for each in endpoints if each)
 
     @property
     def database(self) -> str:
@@ -100,7 +143,9 @@ def read_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         lines = [
-            f"BILLING_{'_'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            ": ".join(
+                [f"BILLING_{str(part).upper()}" for part in problem["loc"]] + [problem["msg"]]
+            )
             for problem in error.errors(include_input=False, include_url=False)
         ]
         raise SettingsError("\n".join(lines)) from None

@@ -27,8 +27,8 @@ from gateway.settings import GatewaySettings
 from server.catcher import start_catcher
 from server.config import Settings, SettingsError
 from server.domain import ids
-from server.domain.access import Role
-from server.main import hash_token, mail_settings, now, opened_storage
+from server.domain.access import Role, hash_token
+from server.main import mail_settings, now, opened_storage
 from server.storage import migrate
 
 _log = logging.getLogger(__name__)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -17,16 +16,22 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from yandex.cloud.billing.v1 import customer_service_pb2 as customers
 from yandex.cloud.endpoint import api_endpoint_service_pb2
+from yandex.cloud.iam.v1 import iam_token_service_pb2
 from yandex.cloud.operation import operation_service_pb2
 
 from server.api.calls import Calls
 from server.api.customer_services import Customers, CustomerService, GoogleCustomerService
 from server.api.endpoint_services import ApiEndpointService
+from server.api.iam_services import IamTokenService
 from server.api.identity import Authenticator
 from server.api.limits import Concurrency, RateLimit
 from server.api.operation_services import LongrunningOperations, Operations, OperationService
 from server.config import Settings, SettingsError
 from server.domain.errors import BillingError
+from server.identity.assertions import Assertions
+from server.identity.key_ring import KeyRing, KeyRingError
+from server.identity.outside import OutsideIssuer
+from server.identity.tokens import Tokens
 from server.storage import SchemaError, open_storage
 from server.storage.interface import Storage
 from server.worker.messages import Messages, MessageSettingError
@@ -37,7 +42,10 @@ from server.worker.worker import Worker, WorkerSettings
 _log = logging.getLogger(__name__)
 
 # Called by those who have no token yet.
-_OPEN_TO_ALL = {"yandex.cloud.endpoint.ApiEndpointService": frozenset({"Get", "List"})}
+_OPEN_TO_ALL = {
+    "yandex.cloud.endpoint.ApiEndpointService": frozenset({"Get", "List"}),
+    "yandex.cloud.iam.v1.IamTokenService": frozenset({"Create"}),
+}
 
 
 def now() -> datetime:
@@ -45,15 +53,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def hash_token(token: str) -> bytes:
-    """Returns what the storage keeps of a long-lived access token."""
-    return hashlib.sha256(token.encode()).digest()
-
-
 def build_server(
     storage: Storage, settings: Settings, clock: Callable[[], datetime] = now
 ) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
-    """Puts the gRPC server together; the caller adds ports and starts it."""
+    """Puts the gRPC server together; the caller adds ports and starts it. Raises SettingsError."""
+    tokens = build_tokens(settings, clock)
     server = grpc.aio.server(
         options=[
             ("grpc.max_receive_message_length", settings.max_body_bytes),
@@ -63,7 +67,7 @@ def build_server(
         ]
     )
     calls = Calls(
-        Authenticator(storage, clock),
+        Authenticator(storage, tokens, clock),
         RateLimit(settings.rate_limit),
         Concurrency(settings.max_concurrent_calls),
         Concurrency(settings.max_concurrent_calls),
@@ -77,6 +81,11 @@ def build_server(
             api_endpoint_service_pb2,
             "ApiEndpointService",
             ApiEndpointService(settings.endpoint, settings.local_endpoint),
+        ),
+        (
+            iam_token_service_pb2,
+            "IamTokenService",
+            IamTokenService(storage, tokens, Assertions(settings.iam_audiences), clock),
         ),
         (operation_service_pb2, "OperationService", OperationService(operations)),
         (operations_proto_pb2, "Operations", LongrunningOperations(operations, storage)),
@@ -93,6 +102,17 @@ def build_server(
     reflection.enable_server_reflection(names, server)
     server.add_generic_rpc_handlers((calls.unknown_methods(),))
     return server, healthy
+
+
+def build_tokens(settings: Settings, clock: Callable[[], datetime] = now) -> Tokens:
+    """Returns what makes and checks tokens; raises SettingsError."""
+    outside = None
+    if settings.oidc_issuer:
+        outside = OutsideIssuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks)
+    try:
+        return Tokens(KeyRing(settings.iam_keys, clock), outside)
+    except KeyRingError as error:
+        raise SettingsError(f"BILLING_KEYS: {error}") from None
 
 
 async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:

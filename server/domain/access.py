@@ -1,5 +1,6 @@
 """Who may do what: subjects, roles by reseller, and what each role permits."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,6 +63,11 @@ def permission_missing(permission: Permission) -> BillingError:
         "the error's metadata.",
         metadata={"permission": permission.value, "roles": ",".join(needed)},
     )
+
+
+def hash_token(token: str) -> bytes:
+    """Returns what is kept of an access token: its SHA-256."""
+    return hashlib.sha256(token.encode()).digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,8 +34,8 @@ class Assertions:
             return ""
         return found if _KEY_ID.fullmatch(found) else ""
 
-    def check(self, assertion: str, key: AccountKey | None, now: datetime) -> None:
-        """Raises TokenError unless the key's account signed this, not long ago, for us.
+    def check(self, assertion: str, key: AccountKey | None, now: datetime) -> AccountKey:
+        """Returns the key; raises TokenError unless its account signed this, not long ago, for us.
 
         `key` is what the storage has under `key_id`. Without one a signature is checked all the
         same, so that this takes as long.
@@ -52,6 +52,7 @@ class Assertions:
             raise TokenError("unknown key")
         if lifetime(claims) > _LONGEST + SKEW:
             raise TokenError("holds too long")
+        return key
 
 
 def new_account_key() -> tuple[str, str]:

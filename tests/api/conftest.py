@@ -14,8 +14,8 @@ from yandex.cloud.billing.v1 import customer_service_pb2_grpc
 from yandex.cloud.operation import operation_service_pb2_grpc
 
 from server.config import Settings
-from server.domain.access import Role
-from server.main import build_server, hash_token
+from server.domain.access import Role, hash_token
+from server.main import build_server
 from server.storage import migrate, open_storage
 from server.storage.interface import Storage
 
