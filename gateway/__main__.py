@@ -1,5 +1,6 @@
 """Command line of the gateway: `python -m gateway --help`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -7,6 +8,7 @@ import click
 from gateway import openapi
 from gateway.certificates import ensure_certificates
 from gateway.config import bootstrap, to_yaml
+from gateway.docs import static_files
 from gateway.http_rules import DescriptorSet
 from gateway.settings import GatewaySettings
 
@@ -14,6 +16,7 @@ _HEADING = """\
 # What Envoy runs by default. Made from proto/ by `make gen`: change the protos or gateway/, not this.
 # By hand, from this folder, once `.venv/bin/python -m gateway certificates` has made var/tls:
 #   .venv/bin/envoy -c envoy.yaml
+# `make run` starts it with the same but for ports, addresses and limits that are set, and /docs.
 """
 
 
@@ -35,10 +38,19 @@ def generate(output: Path) -> None:
 
     Run in the project's folder, by `make gen`. The same protos give the same text.
     """
-    descriptors = DescriptorSet.read(Path("gen/descriptors.pb"))
-    tree = bootstrap(Path(), descriptors, GatewaySettings(), access_log=Path("/dev/stdout"))
-    output.write_text(to_yaml(tree, _HEADING))
     openapi.write()
+    descriptors = DescriptorSet.read(Path("gen/descriptors.pb"))
+    # Files of installed packages are elsewhere on each machine: /docs comes with the launcher only.
+    here = Path.cwd()
+    files = [
+        replace(file, file=file.file.relative_to(here))
+        for file in static_files()
+        if file.file.is_relative_to(here / "gen")
+    ]
+    tree = bootstrap(
+        Path(), descriptors, GatewaySettings(static_files=files), access_log=Path("/dev/stdout")
+    )
+    output.write_text(to_yaml(tree, _HEADING))
 
 
 @main.command()

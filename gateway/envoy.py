@@ -10,10 +10,12 @@ import shutil
 import signal
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from gateway.certificates import write_secret_config
 from gateway.config import bootstrap, to_yaml
+from gateway.docs import static_files
 from gateway.http_rules import DescriptorSet
 from gateway.settings import GatewaySettings, StaticFile
 
@@ -115,7 +117,7 @@ class Gateway:
         tree = bootstrap(
             _ROOT,
             DescriptorSet.read(_ROOT / "gen" / "descriptors.pb"),
-            settings,
+            replace(settings, static_files=[*static_files(), *settings.static_files]),
             access_log=settings.var / "logs" / "access.log",
         )
         file = settings.var / "envoy" / "envoy.yaml"
@@ -139,8 +141,8 @@ class Gateway:
         return status == 200
 
     async def _active_requests(self) -> int:
-        _, body = await self._admin("GET", "/stats?filter=^http.gateway.downstream_rq_active$")
-        return int(body.rpartition(b":")[2] or 0)
+        _, body = await self._admin("GET", "/stats?filter=^http.https?.downstream_rq_active$")
+        return sum(int(line.rpartition(b":")[2]) for line in body.splitlines())
 
     async def _admin(self, verb: str, path: str) -> tuple[int, bytes]:
         """Asks Envoy's admin interface; returns the HTTP status and the body."""

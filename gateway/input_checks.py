@@ -38,7 +38,10 @@ _WELL_KNOWN: dict[str, str | None] = {
 }
 
 
-def source(root: Path, descriptors: DescriptorSet) -> str:
+MOST_HEADERS = 100
+
+
+def source(root: Path, descriptors: DescriptorSet, max_headers_kib: int) -> str:
     """Returns the script; it finds its modules in `root`/gateway/lua."""
     bindings = [(method, rule) for method in descriptors.methods for rule in method.rules]
     types = sorted(_reachable(descriptors, {method.input_type for method, _ in bindings}))
@@ -54,7 +57,14 @@ def source(root: Path, descriptors: DescriptorSet) -> str:
         message = descriptors.messages[name]
         lines += [f"    {_field(descriptors, message, field)}," for field in message.field]
         lines.append("  },")
-    lines += ["}", 'envoy_on_request = require("input_checks").new(rules, messages)', ""]
+    lines += [
+        "}",
+        f"local limits = {{ headers = {MOST_HEADERS}, header_bytes = {max_headers_kib << 10} }}",
+        'local checks = require("input_checks")',
+        "envoy_on_request = checks.new_request_check(rules, messages, limits)",
+        "envoy_on_response = checks.new_response_check()",
+        "",
+    ]
     return "\n".join(lines)
 
 

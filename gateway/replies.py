@@ -18,30 +18,55 @@ _IS_GRPC = (
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer for one HTTP status of Envoy's. `status` is what callers get instead, if not 0."""
+    """The answer of Envoy's for what `when` (CEL) fits: HTTP status, gRPC code, reason and text."""
 
-    on: int
+    when: str
+    status: int
     code: int
     reason: str
     message: str
-    status: int = 0
     retry: bool = False
 
 
 REPLIES = (
-    Reply(400, 3, "REQUEST_MALFORMED", "The request is not valid HTTP."),
-    Reply(404, 5, "METHOD_UNKNOWN", "No method has this path."),
-    Reply(405, 12, "METHOD_NOT_ALLOWED", "The path exists, but not with this HTTP method."),
-    Reply(408, 4, "DEADLINE_EXCEEDED", "The request did not arrive whole in time."),
-    Reply(413, 3, "REQUEST_TOO_LARGE", "The request body is too large."),
-    Reply(426, 3, "REQUEST_MALFORMED", "HTTP/1.1 or HTTP/2 is needed.", status=400),
-    Reply(429, 8, "RATE_EXCEEDED", "Too many requests; try again later.", retry=True),
-    Reply(431, 3, "HEADERS_TOO_LARGE", "The request's headers are too large."),
-    Reply(501, 12, "METHOD_UNKNOWN", "The request needs an HTTP feature that is not supported."),
-    Reply(503, 14, "UNAVAILABLE", "The service is unavailable; try again later.", retry=True),
-    Reply(504, 4, "DEADLINE_EXCEEDED", "The service did not answer in time."),
+    Reply("response.code == 404", 404, 5, "METHOD_UNKNOWN", "No method has this path."),
+    Reply(
+        "response.code == 405",
+        *(405, 12, "METHOD_NOT_ALLOWED", "The path exists, but not with this HTTP method."),
+    ),
+    Reply(
+        "response.code == 408",
+        *(408, 4, "DEADLINE_EXCEEDED", "The request did not arrive whole in time."),
+    ),
+    Reply("response.code == 413", 413, 3, "REQUEST_TOO_LARGE", "The request body is too large."),
+    Reply("response.code == 426", 400, 3, "REQUEST_MALFORMED", "HTTP/1.1 or HTTP/2 is needed."),
+    Reply(
+        "response.code == 429",
+        *(429, 8, "RATE_EXCEEDED", "Too many requests; try again later."),
+        retry=True,
+    ),
+    Reply(
+        "response.code == 431", 431, 3, "HEADERS_TOO_LARGE", "The request's headers are too large."
+    ),
+    Reply(
+        "response.code == 501",
+        501,
+        12,
+        "HTTP_UNSUPPORTED",
+        "The request needs HTTP that is not supported here.",
+    ),
+    Reply(
+        "response.code == 503",
+        *(503, 14, "UNAVAILABLE", "The service is unavailable; try again later."),
+        retry=True,
+    ),
+    Reply(
+        "response.code == 504", 504, 4, "DEADLINE_EXCEEDED", "The service did not answer in time."
+    ),
+    Reply("response.code >= 500", 500, 13, "INTERNAL", "The service failed to answer."),
+    # 400 for bad HTTP, 403 for an upgrade to another protocol.
+    Reply("response.code >= 400", 400, 3, "REQUEST_MALFORMED", "The request is not valid HTTP."),
 )
-_ELSE = Reply(500, 13, "INTERNAL", "The service failed to answer.", status=500)
 
 
 def local_reply_config() -> dict[str, Any]:
@@ -58,47 +83,50 @@ def local_reply_config() -> dict[str, Any]:
             },
             # The transcoder says what does not fit the message: a wrong type, a bad timestamp.
             _json(
-                "response.code_details.startsWith('grpc_json_transcode_failure')",
-                Reply(400, 3, "REQUEST_MALFORMED", "%LOCAL_REPLY_BODY%", status=400),
+                Reply(
+                    "response.code == 400 && response.code_details.contains('grpc_json_transcode_failure')",
+                    *(400, 3, "REQUEST_MALFORMED", "%LOCAL_REPLY_BODY%"),
+                )
             ),
-            *(_grpc(f"response.code == {reply.on}", reply) for reply in REPLIES),
-            _grpc("response.code >= 400", _ELSE),
-            *(_json(f"response.code == {reply.on}", reply) for reply in REPLIES),
-            _json("response.code >= 400", _ELSE),
+            *(_grpc(reply) for reply in REPLIES),
+            *(_json(reply) for reply in REPLIES),
         ]
     }
 
 
-def _grpc(when: str, reply: Reply) -> dict[str, Any]:
+def _grpc(reply: Reply) -> dict[str, Any]:
     """For native callers the text becomes `grpc-message`; Envoy makes the code."""
     return {
-        "filter": _when(f"{when} && {_IS_GRPC}"),
+        "filter": _when(f"{reply.when} && {_IS_GRPC}"),
         "body_format_override": _text(reply.message),
     }
 
 
-def _json(when: str, reply: Reply) -> dict[str, Any]:
+def _json(reply: Reply) -> dict[str, Any]:
     details: list[dict[str, Any]] = [
         {"@type": f"{_TYPE}ErrorInfo", "reason": reply.reason, "domain": DOMAIN},
-        {"@type": f"{_TYPE}RequestInfo", "requestId": "%REQ(X-REQUEST-ID)%"},
+        {"@type": f"{_TYPE}RequestInfo", "requestId": "%RESP(X-REQUEST-ID)%"},
     ]
-    mapper: dict[str, Any] = {
-        "filter": _when(when),
+    # A request that could not even be read has no id yet.
+    headers = [
+        _header("x-request-id", "%UNIQUE_ID%"),
+        _header("x-request-id", "%REQ(X-REQUEST-ID)%"),
+    ]
+    if reply.retry:
+        details.append({"@type": f"{_TYPE}RetryInfo", "retryDelay": f"{RETRY_AFTER_S}s"})
+        headers.append(_header("retry-after", str(RETRY_AFTER_S)))
+    return {
+        "filter": _when(reply.when),
+        "status_code": reply.status,
+        "headers_to_add": headers,
         "body_format_override": {
             "json_format": {"code": reply.code, "message": reply.message, "details": details}
         },
     }
-    if reply.status:
-        mapper["status_code"] = reply.status
-    if reply.retry:
-        details.append({"@type": f"{_TYPE}RetryInfo", "retryDelay": f"{RETRY_AFTER_S}s"})
-        mapper["headers_to_add"] = [
-            {
-                "header": {"key": "retry-after", "value": str(RETRY_AFTER_S)},
-                "append_action": "ADD_IF_ABSENT",
-            }
-        ]
-    return mapper
+
+
+def _header(key: str, value: str) -> dict[str, Any]:
+    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
 def _text(text: str) -> dict[str, Any]:

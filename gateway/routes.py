@@ -13,6 +13,10 @@ WAIT_S = 600
 # Any other native call ends after this, whatever deadline it came with.
 LONGEST_CALL_S = 120
 POLL_INTERVAL_S = 1
+# Envoy holds static files in memory; the largest is a script of 1.5 MB.
+_LARGEST_FILE = 4 << 20
+# The server is told a later time than Envoy's, so that the answer is always Envoy's whole one.
+_DEADLINE_MARGIN_S = 0.5
 # What every gRPC server offers; Watch and reflection last as long as the caller likes.
 STANDARD_SERVICES = (
     "grpc.health.v1.Health",
@@ -31,35 +35,53 @@ _LOCAL_FILTERS = dict.fromkeys((LUA, TRANSCODER), _OFF)
 
 # Another endpoint may have a call that never left; one that changes nothing, whenever it fails.
 _NEVER_LEFT = "connect-failure,refused-stream,reset-before-request"
-_AT_ANY_TIME = "reset,unavailable"
+_RETRY: dict[str, Any] = {
+    "retry_on": _NEVER_LEFT,
+    "num_retries": 2,
+    "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
+    "retry_host_predicate": [
+        {
+            "name": "previous_hosts",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+            },
+        }
+    ],
+    "host_selection_retry_max_attempts": 3,
+}
+_READ_RETRY = {**_RETRY, "retry_on": f"{_NEVER_LEFT},reset,unavailable"}
+_IF_KEYED = "%CEL('idempotency-key' in request.headers ? '{}' : '')%"
+# Of no use to the server.
+_ENVOYS_HEADERS = (
+    "x-envoy-external-address",
+    "x-envoy-original-method",
+    "x-envoy-original-path",
+    "x-forwarded-proto",
+)
 
 
 def route_config(descriptors: DescriptorSet, settings: GatewaySettings) -> dict[str, Any]:
     """Returns Envoy's RouteConfiguration; the first route that fits is used."""
-    files = list(settings.static_files)
     return {
         "name": "billing",
-        # Static files are held in memory; the largest is a script of swagger-ui.
-        "max_direct_response_body_size_bytes": max(
-            [4096, *(file.file.stat().st_size for file in files)]
-        ),
+        "max_direct_response_body_size_bytes": _LARGEST_FILE,
         "virtual_hosts": [
             {
                 "name": "billing",
                 "domains": ["*"],
                 # A key makes it safe to repeat a change whose outcome is unknown.
                 "request_headers_to_add": [
-                    _header(
-                        "x-envoy-retry-on",
-                        f"%CEL('idempotency-key' in request.headers ? '{_AT_ANY_TIME}' : '')%",
-                    )
+                    _header("x-envoy-retry-on", _IF_KEYED.format("reset")),
+                    _header("x-envoy-retry-grpc-on", _IF_KEYED.format("unavailable")),
                 ],
+                "request_headers_to_remove": list(_ENVOYS_HEADERS),
                 "routes": [
+                    _answer("CONNECT", {"connect_matcher": {}}, 501, filters=_NATIVE_FILTERS),
                     *(_native(method) for method in descriptors.methods),
                     *(_standard(service) for service in STANDARD_SERVICES),
                     _answer("grpc", {"prefix": "/", "grpc": {}}, 404, filters=_NATIVE_FILTERS),
                     *_rest(descriptors.methods, settings),
-                    *(route for file in files for route in _static(file)),
+                    *(route for file in settings.static_files for route in _static(file)),
                     _answer("unknown", {"prefix": "/"}, 404),
                 ],
             }
@@ -76,7 +98,7 @@ def _native(method: Method) -> dict[str, Any]:
             "max_stream_duration": longest,
             "grpc_timeout_header_max": longest,
         },
-        "retry_policy": _retry(method),
+        "retry_policy": _READ_RETRY if method.reads else _RETRY,
     }
     if method.streaming or method.waits:
         action["idle_timeout"] = "0s"
@@ -126,6 +148,7 @@ def _rest(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict
 def _binding(
     method: Method, rule: Rule, match: dict[str, Any], settings: GatewaySettings
 ) -> dict[str, Any]:
+    deadline_s = settings.timeout_s + _DEADLINE_MARGIN_S
     route: dict[str, Any] = {
         "name": rule.name,
         "match": {
@@ -135,14 +158,10 @@ def _binding(
         "route": {
             "cluster": CLUSTER,
             "timeout": f"{settings.timeout_s:g}s",
-            "idle_timeout": f"{settings.request_arrival_s:g}s",
-            "max_stream_duration": {
-                "max_stream_duration": f"{settings.request_arrival_s + settings.timeout_s:g}s"
-            },
-            "retry_policy": _retry(method),
+            "retry_policy": _READ_RETRY if method.reads else _RETRY,
         },
         # The server gives up when the caller's answer is due.
-        "request_headers_to_add": [_header("grpc-timeout", f"{settings.timeout_s * 1000:.0f}m")],
+        "request_headers_to_add": [_header("grpc-timeout", f"{deadline_s * 1000:.0f}m")],
     }
     if method.is_polled:
         route["response_headers_to_add"] = [_POLL_INTERVAL]
@@ -184,23 +203,6 @@ def _answer(
     if headers:
         route["response_headers_to_add"] = headers
     return route
-
-
-def _retry(method: Method) -> dict[str, Any]:
-    return {
-        "retry_on": f"{_NEVER_LEFT},{_AT_ANY_TIME}" if method.reads else _NEVER_LEFT,
-        "num_retries": 2,
-        "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
-        "retry_host_predicate": [
-            {
-                "name": "previous_hosts",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
-                },
-            }
-        ],
-        "host_selection_retry_max_attempts": 3,
-    }
 
 
 def _header(key: str, value: str) -> dict[str, Any]:

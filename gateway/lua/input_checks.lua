@@ -130,12 +130,41 @@ local function check_body(handle, rule, messages)
   if violations[1] then refuse_fields(handle, violations) end
 end
 
+-- Whether the headers are too many or, at name + value + 2 a line, too large. Envoy's own limits are
+-- wider: over HTTP/2 it would break the stream off without an answer.
+local function has_large_headers(headers, limits)
+  local count, bytes = 0, 0
+  for name, value in pairs(headers) do
+    count = count + 1
+    bytes = bytes + #name + #value + 2
+  end
+  return count > limits.headers or bytes > limits.header_bytes
+end
+
+-- Returns the function that Envoy calls for each answer, REST only.
+--
+-- The transcoder gives up on a status that has a detail of a type that it does not know, and leaves
+-- the answer without a body; code and text are still there.
+function M.new_response_check()
+  return function(handle)
+    local headers = handle:headers()
+    if headers:get("content-type") ~= "application/grpc" then return end
+    local code = headers:get("grpc-status")
+    if not code then return end
+    local message = percent_decoded(headers:get("grpc-message") or "") or ""
+    handle:body(true):setBytes('{"code":' .. code .. ',"message":' .. json_string(message) .. ',"details":['
+      .. detail("ErrorInfo", '"reason":"UNKNOWN_DETAIL","domain":"' .. DOMAIN .. '"') .. "]}")
+    headers:replace("content-type", "application/json")
+  end
+end
+
 -- Returns the function that Envoy calls for each request.
 --
 -- `rules` maps a route's name to {message, body, bound, raw}: the request's type, what the body
 -- fills, the fields that the path fills, whether the body is passed on as it is. `messages` maps a
--- type to its fields: a list of {name, json, kind, of, many, oneof}.
-function M.new(rules, messages)
+-- type to its fields: a list of {name, json, kind, of, many, oneof}. `limits` holds the most headers
+-- and header_bytes.
+function M.new_request_check(rules, messages, limits)
   local by_name = {}
   for type, fields in pairs(messages) do
     by_name[type] = {}
@@ -153,7 +182,11 @@ function M.new(rules, messages)
   return function(handle)
     local rule = rules[handle:streamInfo():routeName()]
     if not rule then return end
-    local target = handle:headers():get(":path")
+    local headers = handle:headers()
+    if has_large_headers(headers, limits) then
+      return refuse(handle, 431, "HEADERS_TOO_LARGE", "The request's headers are too large.")
+    end
+    local target = headers:get(":path")
     if find(target, "[%%?\128-\255]") then
       local question = find(target, "?", 1, true) or #target + 1
       local path = sub(target, 1, question - 1)

@@ -1,0 +1,223 @@
+"""Envoy's HTTP connection manager: what happens to a request between its arrival and its route."""
+
+from pathlib import Path
+from typing import Any
+
+from gateway import input_checks, routes
+from gateway.http_rules import DescriptorSet
+from gateway.replies import local_reply_config
+from gateway.settings import GatewaySettings
+
+_TYPES = "type.googleapis.com/envoy.extensions"
+# What REST callers' HTTP libraries send and no servicer reads; each would be metadata to unpack.
+_USELESS_HEADERS = (
+    "accept(-charset|-encoding)?|cache-control|cookie|dnt|expect|forwarded|from|origin|pragma",
+    "priority|range|referer|upgrade-insecure-requests|user-agent|via|x-real-ip",
+    "(if|sec)-.+",
+)
+_SANE_REQUEST_ID = (
+    "size(request.headers['x-request-id']) <= 128"
+    " && request.headers['x-request-id'].matches('^[A-Za-z0-9._~:/+=-]+$')"
+)
+# Up to the limits themselves a script answers REST callers, and the server native ones. Past these
+# times the limits Envoy breaks an HTTP/2 stream off, which can't have a body.
+_HEADER_MARGIN = 8
+
+
+class ConnectionManagers:
+    """Makes the connection managers of both listeners, which share nearly all."""
+
+    def __init__(
+        self, root: Path, descriptors: DescriptorSet, settings: GatewaySettings, access_log: Path
+    ) -> None:
+        header_kib = settings.max_headers_kib * _HEADER_MARGIN
+        self._shared = {
+            "codec_type": "AUTO",
+            "max_request_headers_kb": header_kib,
+            "common_http_protocol_options": {
+                "idle_timeout": "600s",
+                "max_headers_count": input_checks.MOST_HEADERS * _HEADER_MARGIN,
+            },
+            "http2_protocol_options": {
+                "max_concurrent_streams": 1000,
+                "max_header_field_size_kb": header_kib,
+            },
+            # A request that is bad HTTP does not take the connection's other streams with it.
+            "stream_error_on_invalid_http_message": True,
+            "request_headers_timeout": "10s",
+            "request_timeout": f"{settings.request_arrival_s:g}s",
+            "use_remote_address": True,
+            "skip_xff_append": True,
+            "server_header_transformation": "PASS_THROUGH",
+            "preserve_external_request_id": True,
+            "always_set_request_id_in_response": True,
+            "request_id_extension": {
+                "typed_config": {
+                    "@type": f"{_TYPES}.request_id.uuid.v3.UuidRequestIdConfig",
+                    # A caller's own id comes back as it was sent.
+                    "pack_trace_reason": False,
+                }
+            },
+            "access_log": [_access_log(access_log)],
+            "local_reply_config": local_reply_config(),
+            "http_filters": [
+                _rest_headers(),
+                *_rate_limit(settings.requests_per_s),
+                _filter(
+                    *(routes.BUFFER, "buffer.v3.Buffer"),
+                    {"max_request_bytes": settings.max_body_bytes},
+                ),
+                _filter(
+                    *(routes.LUA, "lua.v3.Lua"),
+                    {
+                        "default_source_code": {
+                            "inline_string": input_checks.source(
+                                root, descriptors, settings.max_headers_kib
+                            )
+                        }
+                    },
+                ),
+                _transcoder(root, descriptors),
+                _filter(
+                    *("envoy.filters.http.router", "router.v3.Router"),
+                    {"suppress_envoy_headers": True},
+                ),
+            ],
+            "route_config": routes.route_config(descriptors, settings),
+        }
+
+    def make(self, name: str, *, over_tls: bool) -> dict[str, Any]:
+        """Returns the connection manager of one listener."""
+        return {
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": {
+                "@type": f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                "stat_prefix": name,
+                "early_header_mutation_extensions": [_early_headers(over_tls=over_tls)],
+                **self._shared,
+            },
+        }
+
+
+def _early_headers(*, over_tls: bool) -> dict[str, Any]:
+    """Before anything reads them: no caller steers Envoy, and a wild request id is replaced."""
+    mutations = [
+        _remove({"prefix": "x-envoy-"}),
+        _remove({"prefix": "x-forwarded-"}),
+        _set("x-request-id", f"%CEL({_SANE_REQUEST_ID} ? request.headers['x-request-id'] : '')%"),
+    ]
+    if over_tls:
+        # Discovery sends callers back to where they came in.
+        mutations.append(_set("x-forwarded-host", "%REQ(:AUTHORITY)%", add=True))
+    return {
+        "name": "envoy.http.early_header_mutation.header_mutation",
+        "typed_config": {
+            "@type": f"{_TYPES}.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+            "mutations": mutations,
+        },
+    }
+
+
+def _rest_headers() -> dict[str, Any]:
+    """REST callers neither send nor see gRPC's own headers."""
+    grpcs = [_remove({"prefix": "grpc-"}), _remove({"suffix": "-bin"})]
+    useless = [_remove({"safe_regex": {"regex": names}}) for names in _USELESS_HEADERS]
+    return _filter(
+        *(routes.REST_HEADERS, "header_mutation.v3.HeaderMutation"),
+        {
+            "mutations": {
+                "request_mutations": [*grpcs, *useless],
+                "response_mutations": grpcs,
+                "response_trailers_mutations": grpcs,
+            }
+        },
+    )
+
+
+def _rate_limit(requests_per_s: int) -> list[dict[str, Any]]:
+    if not requests_per_s:
+        return []
+    always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+    return [
+        _filter(
+            *("envoy.filters.http.local_ratelimit", "local_ratelimit.v3.LocalRateLimit"),
+            {
+                "stat_prefix": "gateway",
+                "token_bucket": {
+                    "max_tokens": requests_per_s,
+                    "tokens_per_fill": requests_per_s,
+                    "fill_interval": "1s",
+                },
+                "filter_enabled": always,
+                "filter_enforced": always,
+                "rate_limited_as_resource_exhausted": True,
+            },
+        )
+    ]
+
+
+def _transcoder(root: Path, descriptors: DescriptorSet) -> dict[str, Any]:
+    return _filter(
+        *(routes.TRANSCODER, "grpc_json_transcoder.v3.GrpcJsonTranscoder"),
+        {
+            "proto_descriptor": str(root / "gen" / "descriptors.pb"),
+            "services": list(descriptors.services),
+            "match_incoming_request_route": True,
+            "convert_grpc_status": True,
+            "print_options": {"always_print_primitive_fields": True},
+            "query_param_unescape_plus": True,
+            "request_validation_options": {
+                "reject_unknown_method": True,
+                "reject_unknown_query_parameters": True,
+            },
+        },
+    )
+
+
+def _access_log(file: Path) -> dict[str, Any]:
+    """Routes, never paths or addresses: those can name people or hold a link's secret."""
+    return {
+        "name": "envoy.access_loggers.file",
+        "typed_config": {
+            "@type": f"{_TYPES}.access_loggers.file.v3.FileAccessLog",
+            "path": str(file),
+            "log_format": {
+                "json_format": {
+                    "at": "%START_TIME(%Y-%m-%dT%H:%M:%E3SZ)%",
+                    "route": "%ROUTE_NAME%",
+                    "protocol": "%PROTOCOL%",
+                    "status": "%RESPONSE_CODE%",
+                    "grpc_status": "%GRPC_STATUS_NUMBER%",
+                    "flags": "%RESPONSE_FLAGS%",
+                    "details": "%RESPONSE_CODE_DETAILS%",
+                    "duration_ms": "%DURATION%",
+                    "received_bytes": "%BYTES_RECEIVED%",
+                    "sent_bytes": "%BYTES_SENT%",
+                    "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
+                    "upstream": "%UPSTREAM_HOST%",
+                    "request_id": "%REQ(X-REQUEST-ID)%",
+                }
+            },
+        },
+    }
+
+
+def _filter(name: str, kind: str, config: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "typed_config": {"@type": f"{_TYPES}.filters.http.{kind}", **config},
+    }
+
+
+def _remove(name: dict[str, Any]) -> dict[str, Any]:
+    return {"remove_on_match": {"key_matcher": name}}
+
+
+def _set(key: str, value: str, *, add: bool = False) -> dict[str, Any]:
+    return {
+        "append": {
+            "header": {"key": key, "value": value},
+            "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" if add else "OVERWRITE_IF_EXISTS",
+            "keep_empty_value": True,
+        }
+    }
