@@ -93,12 +93,19 @@ KEYWORDS: dict[str, dict[str, Any]] = {
     "google.longrunning.ListOperationsRequest.page_token": {"maxLength": 100},
 }
 
-# What to ask next, by the message that an answer consists of.
-LINKS: dict[str, dict[str, Any]] = {
+# What to ask next, by the message that an answer consists of: operation, its parameter, where from.
+LINKS: dict[str, dict[str, tuple[str, str, str]]] = {
     "yandex.cloud.operation.Operation": {
-        "Watch": {
-            "operationId": "OperationService.Get",
-            "parameters": {"operationId": "$response.body#/id"},
-        }
-    }
+        "Watch": ("OperationService.Get", "operationId", "/id"),
+        "Cancel": ("OperationService.Cancel2", "operationId", "/id"),
+        "Activate": ("CustomerService.Activate", "customerId", "/metadata/customerId"),
+        "Suspend": ("CustomerService.Suspend", "customerId", "/metadata/customerId"),
+    },
+    "yandex.cloud.billing.v1.ListCustomersResponse": {
+        "Activate": ("CustomerService.Activate", "customerId", "/customers/0/id"),
+        "Suspend": ("CustomerService.Suspend", "customerId", "/customers/0/id"),
+    },
+    "yandex.cloud.endpoint.ListApiEndpointsResponse": {
+        "First": ("ApiEndpointService.Get", "apiEndpointId", "/endpoints/0/id"),
+    },
 }

@@ -130,12 +130,17 @@ class Operations:
         }
         answer = {
             "description": "OK",
-            "headers": responses.headers(),
+            "headers": responses.headers(
+                polled=method.output_type.full_name == "yandex.cloud.operation.Operation"
+            ),
             "content": {"application/json": content},
         }
-        links = facts.LINKS.get(method.output_type.full_name)
+        links = facts.LINKS.get(method.output_type.full_name, {})
         if links:
-            answer["links"] = links
+            answer["links"] = {
+                title: {"operationId": wanted, "parameters": {name: f"$response.body#{pointer}"}}
+                for title, (wanted, name, pointer) in links.items()
+            }
         failures = responses.statuses(
             is_open=method.containing_service.full_name in facts.OPEN_SERVICES,
             secured=not is_open(method),

@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.openapi import examples
+from gateway.replies import DOMAIN, REPLIES
+
 _REQUEST_ID = "6c0a2f6e-5d0b-4b6e-9a53-0f1c8a2d7e41"
 _TYPE_URL = "type.googleapis.com/google.rpc."
 
@@ -18,38 +21,51 @@ HEADERS: dict[str, Any] = {
         "schema": {"type": "integer", "minimum": 1},
         "example": 1,
     },
+    "PollInterval": {
+        "description": "Seconds to wait before asking for the operation again.",
+        "schema": {"type": "integer", "minimum": 1},
+        "example": 1,
+    },
 }
 
 
 @dataclass(frozen=True, slots=True)
 class _Error:
-    """An HTTP status; the rest is its example. `reason` is empty for what Envoy itself refuses."""
+    """An HTTP status, and an example of it; `retry` if it says when to try again."""
 
     name: str
     description: str
     code: int
+    reason: str
     message: str
-    reason: str = ""
     details: tuple[dict[str, Any], ...] = ()
     metadata: dict[str, str] = field(default_factory=dict)
     retry: bool = False
+
+
+def _refused(status: int, name: str, description: str) -> _Error:
+    """Returns what Envoy itself answers with."""
+    found = next(reply for reply in REPLIES if reply.status == status)
+    return _Error(name, description, found.code, found.reason, found.message, retry=found.retry)
 
 
 _ERRORS: Mapping[int, _Error] = {
     400: _Error(
         "BadRequest",
         "The request is wrong as it stands, or the state of things forbids it "
-        "(INVALID_ARGUMENT, FAILED_PRECONDITION, OUT_OF_RANGE).",
+        "(INVALID_ARGUMENT, FAILED_PRECONDITION).",
         3,
-        "The request has fields that are not valid: person.email.",
         "FIELDS_INVALID",
+        "The request has fields that are not valid. person.phone: Not a telephone number; write it "
+        "like +7 495 123-45-67.",
         (
             {
                 "@type": _TYPE_URL + "BadRequest",
                 "fieldViolations": [
                     {
-                        "field": "person.email",
-                        "description": "Not an e-mail address: An email address must have an @-sign.",
+                        "field": "person.phone",
+                        "description": "Not a telephone number; write it like +7 495 123-45-67.",
+                        "reason": "",
                     }
                 ],
             },
@@ -59,16 +75,16 @@ _ERRORS: Mapping[int, _Error] = {
         "Unauthenticated",
         "There is no token, or it does not hold (UNAUTHENTICATED).",
         16,
-        "Send your IAM token as 'Authorization: Bearer <token>'.",
         "CREDENTIALS_MISSING",
+        "Send your IAM token as 'Authorization: Bearer <token>'.",
     ),
     403: _Error(
         "PermissionDenied",
         "The caller has no role that permits this (PERMISSION_DENIED).",
         7,
+        "PERMISSION_MISSING",
         "You have no role that permits this for the reseller; ask its owner for one of the roles "
         "in the error's metadata.",
-        "PERMISSION_MISSING",
         metadata={
             "permission": "write",
             "roles": "billing.accounts.admin,billing.accounts.editor,billing.accounts.owner",
@@ -76,78 +92,47 @@ _ERRORS: Mapping[int, _Error] = {
     ),
     404: _Error(
         "NotFound",
-        "There is no such thing, or no such path (NOT_FOUND).",
+        "There is no such thing (NOT_FOUND).",
         5,
-        "There is no such operation; check its ID.",
         "NOT_FOUND",
+        "There is no such operation; check its ID.",
         (
             {
                 "@type": _TYPE_URL + "ResourceInfo",
                 "resourceType": "yandex.cloud.operation.Operation",
-                "resourceName": "bop0000000000000000",
+                "resourceName": examples.OPERATION,
                 "owner": "",
                 "description": "There is no such operation; check its ID.",
             },
         ),
     ),
-    408: _Error(
-        "RequestTimeout",
-        "The request did not arrive whole in time (DEADLINE_EXCEEDED).",
-        4,
-        "The request took too long to arrive.",
-    ),
+    408: _refused(408, "RequestTimeout", "The request did not arrive in time (DEADLINE_EXCEEDED)."),
     409: _Error(
         "Conflict",
-        "The thing is there already, or another call was faster (ALREADY_EXISTS, ABORTED).",
+        "The thing is there already, or another call came in between (ALREADY_EXISTS, ABORTED).",
         6,
-        "There is an open invitation for this address and tax number already.",
         "INVITATION_OPEN",
+        "You have an open invitation for the same address and tax number already; the error's "
+        "metadata names it.",
+        metadata={
+            "operationId": examples.OPERATION,
+            "customerId": examples.CUSTOMER,
+            "invitationId": "inv0r6t2y8u4i1o7p3a9",
+        },
     ),
-    413: _Error(
-        "TooLarge", "The body is too large (INVALID_ARGUMENT).", 3, "The body is too large."
-    ),
+    413: _refused(413, "TooLarge", "The body is too large (INVALID_ARGUMENT)."),
     415: _Error(
         "NotJson",
-        "The body is not sent as application/json (INVALID_ARGUMENT).",
+        "The body is not sent as plain application/json (INVALID_ARGUMENT).",
         3,
-        "Send the body as 'Content-Type: application/json'.",
+        "CONTENT_TYPE_UNSUPPORTED",
+        "Send the body as JSON, with Content-Type: application/json.",
     ),
-    429: _Error(
-        "TooMany",
-        "The caller asks for too much at once (RESOURCE_EXHAUSTED).",
-        8,
-        "Too many calls; try again later.",
-        "RATE_EXCEEDED",
-        retry=True,
-    ),
-    431: _Error(
-        "HeadersTooLarge",
-        "The headers are too large (INVALID_ARGUMENT).",
-        3,
-        "The headers are too large.",
-    ),
-    500: _Error(
-        "Internal",
-        "Something went wrong in the service (INTERNAL).",
-        13,
-        "Something went wrong on our side; report the request ID if it persists.",
-        "INTERNAL",
-    ),
-    503: _Error(
-        "Unavailable",
-        "The service can't be reached just now (UNAVAILABLE).",
-        14,
-        "The service is not available; try again later.",
-        "STORAGE_UNAVAILABLE",
-        retry=True,
-    ),
-    504: _Error(
-        "DeadlineExceeded",
-        "The time for the call was over (DEADLINE_EXCEEDED).",
-        4,
-        "The call took too long.",
-        "DEADLINE_EXCEEDED",
-    ),
+    429: _refused(429, "TooMany", "The caller asks for too much at once (RESOURCE_EXHAUSTED)."),
+    431: _refused(431, "HeadersTooLarge", "The headers are too large (INVALID_ARGUMENT)."),
+    500: _refused(500, "Internal", "Something went wrong in the service (INTERNAL)."),
+    503: _refused(503, "Unavailable", "The service can't be reached just now (UNAVAILABLE)."),
+    504: _refused(504, "DeadlineExceeded", "The time for the call was over (DEADLINE_EXCEEDED)."),
 }
 _ALWAYS = (400, 408, 429, 431, 500, 503, 504)
 
@@ -181,9 +166,11 @@ def components(status_schema: dict[str, Any]) -> dict[str, Any]:
     return {error.name: _response(error, status_schema) for error in _ERRORS.values()}
 
 
-def headers(*, retry: bool = False) -> dict[str, Any]:
-    """Returns the headers of an answer."""
+def headers(*, retry: bool = False, polled: bool = False) -> dict[str, Any]:
+    """Returns the headers of an answer; `polled` if it is an operation to ask for again."""
     found = {"x-request-id": {"$ref": "#/components/headers/RequestId"}}
+    if polled:
+        found["x-operation-poll-interval"] = {"$ref": "#/components/headers/PollInterval"}
     if retry:
         found["retry-after"] = {"$ref": "#/components/headers/RetryAfter"}
     return found
@@ -200,10 +187,8 @@ def _response(error: _Error, status_schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _example(error: _Error) -> dict[str, Any]:
-    details = list(error.details)
-    if error.reason:
-        info = {"reason": error.reason, "domain": "billing", "metadata": error.metadata}
-        details.insert(0, {"@type": _TYPE_URL + "ErrorInfo"} | info)
+    info = {"reason": error.reason, "domain": DOMAIN, "metadata": error.metadata}
+    details = [{"@type": _TYPE_URL + "ErrorInfo"} | info, *error.details]
     if error.retry:
         details.append({"@type": _TYPE_URL + "RetryInfo", "retryDelay": "1s"})
     details.append(
