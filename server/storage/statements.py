@@ -1,8 +1,7 @@
 """Statements: written in SQLAlchemy Core, compiled once, run by the driver itself."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, cast
 
 from sqlalchemy import BindParameter, Dialect, Table, bindparam, insert
@@ -11,9 +10,6 @@ from sqlalchemy.sql.expression import ClauseElement
 
 # The list parameter of a statement.
 IDS: BindParameter[Any] = bindparam("ids", expanding=True)
-
-# Rows in one INSERT at most. Pieces are powers of two, so that few texts serve all sizes.
-_MOST_ROWS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,25 +65,13 @@ class Insert:
 
     def __init__(self, table: Table) -> None:
         self._table = table
-        self._texts: dict[tuple[str, int], str] = {}
+        self._texts: dict[str, str] = {}
 
-    def pieces(
-        self, dialect: Dialect, rows: Sequence[tuple[Any, ...]]
-    ) -> Iterable[tuple[str, list[Any]]]:
-        """Yields texts for the driver and their positional parameters."""
-        start = 0
-        while start < len(rows):
-            size = min(_MOST_ROWS, 1 << (len(rows) - start).bit_length() - 1)
-            piece = rows[start : start + size]
-            yield self._text(dialect, size), list(chain.from_iterable(piece))
-            start += size
-
-    def _text(self, dialect: Dialect, size: int) -> str:
-        text = self._texts.get((dialect.name, size))
+    def text(self, dialect: Dialect) -> str:
+        """Returns the text for the driver."""
+        text = self._texts.get(dialect.name)
         if text is None:
-            one = str(insert(self._table).compile(dialect=dialect))
-            head, row = one.split(" VALUES ")
-            text = self._texts[dialect.name, size] = f"{head} VALUES {', '.join([row] * size)}"
+            text = self._texts[dialect.name] = str(insert(self._table).compile(dialect=dialect))
         return text
 
 
@@ -120,5 +104,5 @@ class Transaction:
 
     def insert(self, statement: Insert, rows: Sequence[tuple[Any, ...]]) -> None:
         """Inserts rows."""
-        for text, parameters in statement.pieces(self._dialect, rows):
-            self._cursor.execute(text, parameters)
+        if rows:
+            self._cursor.executemany(statement.text(self._dialect), rows)
