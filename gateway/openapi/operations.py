@@ -72,8 +72,8 @@ class Operations:
         example = examples.REQUESTS.get(method.input_type.full_name, {}).get(
             json_name(variable.field)
         )
-        if not variable.is_whole:
-            description = f"ID of the {variable.name}."
+        if variable.prefix:
+            description = f"What follows `{variable.prefix}/` in its name."
             schema |= {"pattern": "^[^/\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]+$"}
             example = example and example.rpartition("/")[2]
         if schema["type"] == "string":

@@ -119,7 +119,7 @@ class Schemas:
         else:
             schema = self._value(field, asked, in_query)
         schema |= facts.KEYWORDS.get(field.full_name, {})
-        if asked and not in_query and not _asked_for(field) and not field.containing_oneof:
+        if asked and not in_query and not _asked_for(field) and not _is_choice(field):
             schema = _or_null(schema)
         if field.full_name in self._comments:
             schema["description"] = self._comments[field.full_name]
@@ -168,6 +168,11 @@ def is_well_known(message: Descriptor) -> bool:
 
 def _asked_for(field: FieldDescriptor) -> bool:
     return constraints.is_required(field)
+
+
+def _is_choice(field: FieldDescriptor) -> bool:
+    # `optional` makes a oneof of a single field.
+    return field.containing_oneof is not None and len(field.containing_oneof.fields) > 1
 
 
 def _always_printed(field: FieldDescriptor) -> bool:

@@ -89,8 +89,8 @@ def test_what_is_generated_from_the_schemas_is_accepted(case: schemathesis.Case[
         asked[name] = {"true": True, "false": False}.get(value, value)
     if isinstance(case.body, dict):
         asked |= case.body
-    if "operation" in asked:
-        asked["name"] = f"operations/{asked.pop('operation')}"
+    if "operationsId" in asked:
+        asked["name"] = f"operations/{asked.pop('operationsId')}"
     operation_id = case.operation.definition.raw["operationId"]
     message = next(
         method.input_type.full_name
