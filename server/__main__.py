@@ -4,22 +4,40 @@ import asyncio
 import logging
 import sys
 from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 import uvloop
 
+from server.admin import GROUPS, Services
 from server.config import Settings, SettingsError, read_settings
+from server.identity.key_ring import KeyRing
+from server.storage.access_interface import Administration
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """The billing service: invites a reseller's customers by gRPC and REST.
 
     Settings come from environment variables that begin with BILLING_; `settings` lists them.
+
+    \b
+    To let a program call, on a machine where `migrate` has run:
+      python -m server resellers add "Horns and Hooves"
+      python -m server service-accounts add "Nightly invitations"
+      python -m server keys add SERVICE_ACCOUNT_ID --output key.json
+      python -m server roles grant SERVICE_ACCOUNT_ID billing.accounts.editor RESELLER_ID
     """
+    context.obj = Services(_storage, _ring, _now)
+
+
+for group in GROUPS:
+    cli.add_command(group)
 
 
 @cli.command()
@@ -69,6 +87,20 @@ def settings() -> None:
     for name, field in Settings.model_fields.items():
         default = "" if field.default == "" else f"{field.default}"
         click.echo(f"BILLING_{name.upper():28} {default:30} {field.description}")
+
+
+def _storage() -> AbstractAsyncContextManager[Administration]:
+    from server import main
+
+    return main.opened_storage(read_settings())
+
+
+def _ring() -> KeyRing:
+    return KeyRing(read_settings().iam_keys, _now, make=False)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 def _settings() -> Settings:

@@ -5,15 +5,11 @@ import ctypes
 import errno
 import json
 import logging
-import os
-import secrets
 import shlex
 import signal
 import socket
 import sys
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
@@ -26,23 +22,13 @@ from gateway.envoy import Gateway, GatewayError
 from gateway.settings import GatewaySettings
 from server.catcher import start_catcher
 from server.config import Settings, SettingsError
-from server.domain import ids
-from server.domain.access import Role, hash_token
-from server.main import mail_settings, now, opened_storage
+from server.dev_identity import development_identity, write_private
+from server.main import mail_settings
 from server.storage import migrate
 
 _log = logging.getLogger(__name__)
 _START_S = 30.0
 _RESTART_S = 0.5
-
-
-@dataclass(frozen=True)
-class Development:
-    """Who may call, as kept in var/keys/dev.json: one subject, one reseller, one token."""
-
-    subject_id: str
-    reseller_id: str
-    token: str
 
 
 async def run(settings: Settings) -> None:
@@ -62,7 +48,7 @@ async def run(settings: Settings) -> None:
             migrate(settings.database)
         except ValueError as error:
             raise SettingsError(f"BILLING_DATABASE_URL: {error}") from None
-        who = await _development_identity(settings)
+        who, key_file = await development_identity(settings)
         mail = settings.var / "mail"
         if not settings.smtp_url:
             _say("starting the mail catcher …")
@@ -93,10 +79,11 @@ async def run(settings: Settings) -> None:
             "grpc": f"127.0.0.1:{settings.grpc_port}",
             "ca": str(certificates.ca),
             "mail": str(mail),
+            "serviceAccountKey": str(key_file),
         }
-        _write_private(handover, json.dumps(ready, indent=2) + "\n")
+        write_private(handover, json.dumps(ready, indent=2) + "\n")
         parts.callback(handover.unlink, missing_ok=True)
-        _write_private(settings.var / "dev.env", _shell_variables(ready))
+        write_private(settings.var / "dev.env", _shell_variables(ready))
         _print_calls(ready)
         watching = [asyncio.create_task(server.keep_alive()) for server in servers]
         watching.append(asyncio.create_task(_keep_gateway(gateway)))
@@ -204,26 +191,6 @@ def _gateway_settings(settings: Settings, certificates: Certificates) -> Gateway
     )
 
 
-async def _development_identity(settings: Settings) -> Development:
-    """Returns who may call in development; made at random on the first run."""
-    file = settings.var / "keys" / "dev.json"
-    if file.exists():
-        who = Development(**json.loads(file.read_text()))
-    else:
-        who = Development(
-            subject_id=ids.new_id(ids.SERVICE_ACCOUNT),
-            reseller_id=ids.new_id(ids.BILLING_ACCOUNT),
-            token=secrets.token_urlsafe(32),
-        )
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _write_private(file, json.dumps(who.__dict__))
-    async with opened_storage(settings) as storage:
-        await storage.add_reseller(who.reseller_id, "Development reseller", now())
-        await storage.grant_role(who.subject_id, who.reseller_id, Role.OWNER, now())
-        await storage.add_access_token(hash_token(who.token), who.subject_id, now(), None)
-    return who
-
-
 def _require_free_ports(settings: Settings) -> None:
     wanted = {
         "BILLING_HTTP_PORT": settings.http_port,
@@ -255,16 +222,6 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
 
 
-def _write_private(file: Path, text: str) -> None:
-    """Writes a file that its owner alone can read, whole or not at all."""
-    temporary = file.with_suffix(".tmp")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as out:
-        out.write(text)
-    temporary.replace(file)
-
-
 def _shell_variables(ready: dict[str, str]) -> str:
     """Returns what the calls in the README need, to be read by a shell."""
     names = {"TOKEN": "token", "RESELLER": "resellerId", "REST": "rest", "GRPC": "grpc", "CA": "ca"}
@@ -291,6 +248,7 @@ Ready.
   Documentation   {ready["rest"]}/docs
   E-mails         {ready["mail"]}
   Token           {ready["token"]}
+  For SDKs        {ready["serviceAccountKey"]}   (a service account's key file)
 
 Invite a customer:
 

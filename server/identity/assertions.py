@@ -11,7 +11,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from server.domain.access import AccountKey
 from server.identity.claims import SKEW, TokenError, header, lifetime, verified
 
-KEY_ALGORITHM = "RSA_2048"
 _ALGORITHM = "PS256"
 _LONGEST = timedelta(hours=1)
 _KEY_ID = re.compile(r"[0-9A-Za-z_-]{1,50}")
@@ -53,18 +52,3 @@ class Assertions:
         if lifetime(claims) > _LONGEST + SKEW:
             raise TokenError("holds too long")
         return key
-
-
-def new_account_key() -> tuple[str, str]:
-    """Returns a new private key and its public half, both in PEM."""
-    private = rsa.generate_private_key(65537, 2048)
-    return (
-        private.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ).decode(),
-        private.public_key()
-        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        .decode(),
-    )

@@ -42,13 +42,18 @@ class RingKey:
 class KeyRing:
     """The newest key signs; older ones verify until the last token they signed has expired.
 
-    Makes the folder and the first key where there is none, however many processes begin at once.
-    Files that come and go are noticed: by the process that signs within `look_every_s`, and for an
+    With `make`, makes the folder and the first key where there is none, however many processes begin
+    at once. Files that come and go are noticed: by the process that signs within `look_every_s`, and for an
     unknown key at once. Raises KeyRingError.
     """
 
     def __init__(
-        self, folder: Path, clock: Callable[[], datetime], *, look_every_s: float = 1.0
+        self,
+        folder: Path,
+        clock: Callable[[], datetime],
+        *,
+        make: bool = True,
+        look_every_s: float = 1.0,
     ) -> None:
         self._folder = folder
         self._clock = clock
@@ -56,7 +61,7 @@ class KeyRing:
         self._looked_at = 0.0
         self._names: list[str] = []
         self._keys: dict[str, RingKey] = {}
-        if not self._look():
+        if not self._look() and make:
             with self._locked():
                 if not self._look():
                     self._make()

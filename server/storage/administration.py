@@ -27,7 +27,9 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 _RESELLERS = Statement(
-    select(resellers.c.id, resellers.c.removed_at).where(resellers.c.id.in_(IDS)).with_for_update()
+    select(resellers.c.name, resellers.c.removed_at)
+    .where(resellers.c.id.in_(IDS))
+    .with_for_update()
 )
 _RENAME_RESELLER = Statement(
     update(resellers)
@@ -40,7 +42,7 @@ _REMOVE_RESELLER = Statement(
     update(resellers).where(resellers.c.id.in_(IDS)).values(removed_at=bindparam("now")), "now"
 )
 _ACCOUNTS = Statement(
-    select(service_accounts.c.id).where(service_accounts.c.id.in_(IDS)).with_for_update()
+    select(service_accounts.c.name).where(service_accounts.c.id.in_(IDS)).with_for_update()
 )
 _RENAME_ACCOUNT = Statement(
     update(service_accounts).where(service_accounts.c.id.in_(IDS)).values(name=bindparam("name")),
@@ -147,7 +149,10 @@ def _one_by_one(
 def put_reseller(transaction: Transaction, reseller: Named) -> None:
     """Adds or renames."""
     id_, name, now, by = reseller
-    if transaction.fetch(_RESELLERS, [id_]):
+    found = transaction.fetch(_RESELLERS, [id_])
+    if found == [(name, None)]:
+        return
+    if found:
         transaction.run(_RENAME_RESELLER, [id_], name=name, now=now)
     else:
         transaction.insert(_INSERT_RESELLERS, [(id_, name, now, now, None)])
@@ -170,7 +175,10 @@ def remove_reseller(transaction: Transaction, reseller: Named) -> bool:
 def put_account(transaction: Transaction, account: Named) -> None:
     """Adds or renames."""
     id_, name, now, by = account
-    if transaction.fetch(_ACCOUNTS, [id_]):
+    found = transaction.fetch(_ACCOUNTS, [id_])
+    if found == [(name,)]:
+        return
+    if found:
         transaction.run(_RENAME_ACCOUNT, [id_], name=name)
     else:
         transaction.insert(_INSERT_ACCOUNTS, [(id_, name, now)])

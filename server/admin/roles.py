@@ -1,0 +1,127 @@
+"""`roles`: what subjects may do for a reseller."""
+
+import click
+
+from server.admin.session import (
+    AdminError,
+    Services,
+    by_option,
+    json_option,
+    rfc3339,
+    services,
+    show_all,
+)
+from server.domain.access import Role
+from server.storage.access_interface import Administration
+
+_LONGEST_SUBJECT = 255
+
+
+def _check_role(_context: click.Context, _parameter: click.Parameter, value: str) -> Role:
+    try:
+        return Role(value)
+    except ValueError:
+        raise AdminError(f"there is no role {value}; see `roles --help`") from None
+
+
+def _check_subject(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if not value.isascii() or not value.isprintable() or not 0 < len(value) <= _LONGEST_SUBJECT:
+        raise AdminError(f"a subject's ID is 1 to {_LONGEST_SUBJECT} printable ASCII characters")
+    return value
+
+
+_subject_argument = click.argument("subject_id", callback=_check_subject)
+_role_argument = click.argument("role", callback=_check_role)
+_reseller_argument = click.argument("reseller_id")
+
+
+@click.group()
+def roles() -> None:
+    """Grant, list and revoke roles.
+
+    \b
+    Role                        may
+    billing.accounts.owner      invite, create, activate, suspend, list, read operations
+    billing.accounts.admin      the same
+    billing.accounts.editor     the same
+    billing.accounts.viewer     list, read operations
+    billing.accounts.accountant the same
+    """
+
+
+@roles.command()
+@_subject_argument
+@_role_argument
+@_reseller_argument
+@by_option
+@services
+def grant(where: Services, subject_id: str, role: Role, reseller_id: str, by: str) -> None:
+    """Give a subject a role for a reseller.
+
+    SUBJECT_ID is a service account's ID, or the `sub` of an outside issuer's tokens.
+
+    \b
+    Example:
+      python -m server roles grant aje0123456789abcdefg billing.accounts.editor horns-and-hooves
+    """
+
+    async def work(storage: Administration) -> tuple[bool, bool]:
+        accounts = await storage.list_service_accounts()
+        new = await storage.grant_role(subject_id, reseller_id, role, where.clock(), by)
+        return new, any(account.id == subject_id for account in accounts)
+
+    new, is_account = where.ask(work)
+    click.echo(f"{'granted' if new else 'held already:'} {role} for {reseller_id} to {subject_id}")
+    if not is_account:
+        click.echo(
+            f"note: {subject_id} is no service account here; the role is for the outside issuer's "
+            "subject of that name",
+            err=True,
+        )
+
+
+@roles.command("list")
+@click.option("--subject", "subject_id", help="Only this subject's.")
+@click.option("--reseller", "reseller_id", help="Only those for this reseller.")
+@json_option
+@services
+def list_(where: Services, subject_id: str | None, reseller_id: str | None, as_json: bool) -> None:
+    """List who has which role, oldest first.
+
+    \b
+    Example:
+      python -m server roles list --reseller horns-and-hooves
+    """
+    found = where.ask(lambda storage: storage.list_roles(subject_id, reseller_id))
+    show_all(
+        [
+            {
+                "subject_id": binding.subject_id,
+                "role": binding.role.value,
+                "reseller_id": binding.reseller_id,
+                "created_at": rfc3339(binding.created_at),
+            }
+            for binding in found
+        ],
+        as_json=as_json,
+    )
+
+
+@roles.command()
+@_subject_argument
+@_role_argument
+@_reseller_argument
+@by_option
+@services
+def revoke(where: Services, subject_id: str, role: Role, reseller_id: str, by: str) -> None:
+    """Take a role from a subject.
+
+    \b
+    Example:
+      python -m server roles revoke aje0123456789abcdefg billing.accounts.editor horns-and-hooves
+    """
+    if not where.ask(
+        lambda storage: storage.revoke_role(subject_id, reseller_id, role, where.clock(), by)
+    ):
+        raise AdminError(f"{subject_id} does not have {role} for {reseller_id}; see `roles list`")
+    click.echo(f"revoked {role} for {reseller_id} from {subject_id}")

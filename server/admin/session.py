@@ -1,0 +1,121 @@
+"""What all commands share: the storage, who asks, errors and output."""
+
+import asyncio
+import json
+import os
+import pwd
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, Any, TypeVar
+
+import click
+
+from server.domain.errors import BillingError
+from server.identity.key_ring import KeyRing, KeyRingError
+from server.storage.access_interface import Administration
+
+R = TypeVar("R")
+
+# What CreateResellerServed takes as a reseller's ID, from its proto.
+_ID = re.compile(
+    "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-(?:[0-9a-f]{12}|[0-9a-f]{32})"
+    "|[a-z][-a-zA-Z0-9.]{0,48}[a-zA-Z0-9]"
+)
+_LONGEST_NAME = 200
+
+
+class AdminError(click.ClickException):
+    """A command that can't be carried out: one line, exit code 1."""
+
+    def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002
+        """Prints the line as all other errors of the program are printed."""
+        click.echo(f"error: {self.format_message()}", err=True)
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the commands work on, opened when one needs it."""
+
+    open_storage: Callable[[], AbstractAsyncContextManager[Administration]]
+    open_ring: Callable[[], KeyRing]
+    clock: Callable[[], datetime]
+
+    def ask(self, work: Callable[[Administration], Awaitable[R]]) -> R:
+        """Runs `work` on the storage; raises AdminError for its refusals."""
+
+        async def session() -> R:
+            async with self.open_storage() as storage:
+                return await work(storage)
+
+        try:
+            return asyncio.run(session())
+        except BillingError as error:
+            raise AdminError(error.message) from None
+
+    def ring(self) -> KeyRing:
+        """Returns the keys that sign tokens; raises AdminError."""
+        try:
+            return self.open_ring()
+        except KeyRingError as error:
+            raise AdminError(f"BILLING_KEYS: {error}") from None
+
+
+services = click.make_pass_decorator(Services)
+
+
+def _os_user() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
+def _check_id(
+    _context: click.Context, _parameter: click.Parameter, value: str | None
+) -> str | None:
+    if value is not None and not _ID.fullmatch(value):
+        raise AdminError("an ID is a UUID or 2 to 50 of a-z A-Z 0-9 . - that begin with a-z")
+    return value
+
+
+def _check_name(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if not value.strip() or not value.isprintable() or len(value) > _LONGEST_NAME:
+        raise AdminError(f"a name is 1 to {_LONGEST_NAME} printable characters")
+    return value.strip()
+
+
+by_option = click.option(
+    "--by", default=_os_user, help="Who asks for it, for the audit; default the OS user."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+id_option = click.option("--id", "id_", callback=_check_id, help="Its ID; default a random one.")
+name_argument = click.argument("name", callback=_check_name)
+
+
+def rfc3339(at: datetime) -> str:
+    """Returns an aware UTC time as text."""
+    return at.isoformat().replace("+00:00", "Z")
+
+
+def show(record: Mapping[str, str], text: str, *, as_json: bool) -> None:
+    """Prints one thing: its JSON, or a line for people."""
+    click.echo(json.dumps(record, ensure_ascii=False) if as_json else text)
+
+
+def show_all(rows: Sequence[Mapping[str, str]], *, as_json: bool) -> None:
+    """Prints a list: a JSON array, or a table whose columns are the keys."""
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        return
+    if not rows:
+        click.echo("none", err=True)
+        return
+    lines = [[key.upper().replace("_", " ") for key in rows[0]], *(row.values() for row in rows)]
+    lines = [list(line) for line in lines]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())

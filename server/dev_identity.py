@@ -1,0 +1,65 @@
+"""Who may call what `make run` starts: made at random on the first run, kept in var/keys."""
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.config import Settings
+from server.domain import ids
+from server.domain.access import Role, hash_token
+from server.identity.account_keys import new_account_key
+from server.main import now, opened_storage
+
+_BY = "make run"
+
+
+@dataclass(frozen=True)
+class Development:
+    """One service account, which owns one reseller, and its token."""
+
+    subject_id: str
+    reseller_id: str
+    token: str
+
+
+async def development_identity(settings: Settings) -> tuple[Development, Path]:
+    """Returns who may call, and the service account's key file for SDKs."""
+    folder = settings.var / "keys"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = folder / "dev.json"
+    if file.exists():
+        who = Development(**json.loads(file.read_text()))
+    else:
+        who = Development(
+            subject_id=ids.new_id(ids.SERVICE_ACCOUNT),
+            reseller_id=ids.new_id(ids.BILLING_ACCOUNT),
+            token=secrets.token_urlsafe(32),
+        )
+        write_private(file, json.dumps(who.__dict__))
+    key_file = folder / "dev-service-account.json"
+    async with opened_storage(settings) as storage:
+        await storage.add_reseller(who.reseller_id, "Development reseller", now(), _BY)
+        await storage.add_service_account(who.subject_id, "Development", now(), _BY)
+        await storage.grant_role(who.subject_id, who.reseller_id, Role.OWNER, now(), _BY)
+        await storage.add_access_token(hash_token(who.token), who.subject_id, now(), None)
+        if not await storage.get_account_key(_key_id(key_file)):
+            key, content = new_account_key(who.subject_id, now())
+            await storage.add_account_key(key, _BY)
+            write_private(key_file, json.dumps(content, indent=2) + "\n")
+    return who, key_file
+
+
+def _key_id(file: Path) -> str:
+    return str(json.loads(file.read_text())["id"]) if file.exists() else ""
+
+
+def write_private(file: Path, text: str) -> None:
+    """Writes a file that its owner alone can read, whole or not at all."""
+    temporary = file.with_suffix(".tmp")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as out:
+        out.write(text)
+    temporary.replace(file)
