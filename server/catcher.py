@@ -11,7 +11,7 @@ from pathlib import Path
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 _log = logging.getLogger(__name__)
-_WRITERS = 4
+_WRITERS = 8
 
 
 class Catcher:

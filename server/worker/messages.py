@@ -151,7 +151,7 @@ def _parse_sender(sender: str) -> tuple[str, str]:
     message = EmailMessage(SMTP)
     message["From"] = sender
     header: Any = message["From"]
-    if header.defects or len(header.addresses) != 1:
+    if header.defects or len(header.addresses) != 1 or header.groups[0].display_name:
         raise problem
     try:
         address = _ascii_address(header.addresses[0].addr_spec)
@@ -171,8 +171,12 @@ def _parse_recipient(address: str) -> str:
 
 
 def _checked_prefix(prefix: str) -> str:
-    parts = urlsplit(prefix)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(prefix)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        usable = False
+    if not usable:
         raise MessageSettingError("the link must begin with http:// or https:// and a host")
     if not (prefix.isascii() and prefix.isprintable()) or set(prefix) & set(' "<>'):
         raise MessageSettingError("the link must be ASCII without spaces, quotes and < >")
@@ -212,9 +216,10 @@ def _part(subtype: str, text: str) -> str:
 
 def _clean(name: str) -> str:
     """Returns the name on one line, without what could act outside of it."""
+    name = " ".join(name.split())
     if name.isprintable():
-        return name.strip()
-    name = _DIRECTION.sub("", " ".join(name.split()))
+        return name
+    name = _DIRECTION.sub("", name)
     return "".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cs")).strip()
 
 

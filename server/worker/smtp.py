@@ -3,7 +3,6 @@
 import asyncio
 import re
 import socket
-from contextlib import suppress
 from datetime import timedelta
 from typing import cast
 
@@ -23,6 +22,8 @@ IDLE_AT_MOST = timedelta(seconds=30)
 # How long RSET and QUIT may take: nobody depends on them.
 _POLITE_S = 2.0
 
+# Done, and done but the user is elsewhere (RFC 5321 section 4.2.3).
+_ACCEPTED = (250, 251)
 _UNAVAILABLE = 421
 # Replies about this server's own session, whatever command they answer: bad sequence of commands,
 # and authentication or encryption wanted. They are the operator's to mend, so they are not lasting.
@@ -71,15 +72,15 @@ class SmtpMailer:
         stage = "MAIL"
         sound = False
         try:
-            encoding, options = "ascii", []
+            options = []
             if mail.needs_smtputf8:
                 if not smtp.supports_extension("SMTPUTF8"):
                     sound = True
                     raise MailRefusedError(stage, detail="the server lacks SMTPUTF8")
-                encoding, options = "utf-8", ["SMTPUTF8", "BODY=8BITMIME"]
-            await smtp.mail(mail.sender, options=options, encoding=encoding)
+                options = [b"SMTPUTF8", b"BODY=8BITMIME"]
+            await _command(smtp, b"MAIL", f"FROM:<{mail.sender}>".encode(), *options)
             stage = "RCPT"
-            await smtp.rcpt(mail.recipient, encoding=encoding)
+            await _command(smtp, b"RCPT", f"TO:<{mail.recipient}>".encode())
             stage = "DATA"
             await smtp.data(mail.content)
             sound = True
@@ -120,8 +121,10 @@ class SmtpMailer:
         try:
             await smtp.connect()
             if smtp.is_ehlo_or_helo_needed:
-                with suppress(SMTPHeloError):  # MAIL then falls back to HELO
+                try:
                     await smtp.ehlo()
+                except SMTPHeloError:
+                    await smtp.helo()
         except BaseException as error:
             _abort(smtp)
             if isinstance(error, SMTPResponseException):
@@ -166,6 +169,13 @@ class SmtpMailer:
             task = asyncio.create_task(_quit(smtp))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+
+async def _command(smtp: SMTP, *words: bytes) -> None:
+    """Gives a command of the envelope. Mail's addresses are sound, so they are not parsed again."""
+    reply = await smtp.execute_command(*words)
+    if reply.code not in _ACCEPTED:
+        raise SMTPResponseException(reply.code, reply.message)
 
 
 def _failure(stage: str, error: SMTPResponseException) -> MailError:

@@ -80,7 +80,10 @@ class Worker:
         self._now = now
         self._settings = settings or WorkerSettings()
         self._chance = chance
-        self._sending: dict[asyncio.Task[None], Delivery] = {}
+        # Everything claimed whose outcome is not recorded yet, and how much of it is being sent.
+        self._claimed: dict[asyncio.Task[None], Delivery] = {}
+        self._sending = 0
+        self._freed = asyncio.Event()
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
 
@@ -105,10 +108,11 @@ class Worker:
         Ends `run`, which must have been started, and closes the mailer.
         """
         self._stopping.set()
+        self._freed.set()
         await self._stopped.wait()
-        if self._sending:
-            await asyncio.wait(self._sending, timeout=within.total_seconds())
-        left = dict(self._sending)
+        if self._claimed:
+            await asyncio.wait(self._claimed, timeout=within.total_seconds())
+        left = dict(self._claimed)
         for task in left:
             task.cancel()
         if left:
@@ -126,16 +130,18 @@ class Worker:
 
     async def _round(self) -> None:
         """Claims as much as can be sent now; else waits until there may be something to do."""
-        free = self._settings.parallel - len(self._sending)
+        free = self._settings.parallel - self._sending
         if not free:
-            done = asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
-            await self._unless_stopping(done)
+            self._freed.clear()
+            await self._freed.wait()
+            await asyncio.sleep(0)  # those who finish at the same moment are claimed for together
             return
         deliveries = await self._storage.claim_deliveries(free, self._now(), self._settings.lease)
+        self._sending += len(deliveries)
         for delivery in deliveries:
             task = asyncio.create_task(self._deliver(delivery))
-            self._sending[task] = delivery
-            task.add_done_callback(self._sending.pop)
+            self._claimed[task] = delivery
+            task.add_done_callback(self._claimed.pop)
         if len(deliveries) < free:
             await self._unless_stopping(
                 self._storage.wait_for_work(self._now(), self._settings.longest_wait)
@@ -158,7 +164,11 @@ class Worker:
     async def _deliver(self, delivery: Delivery) -> None:
         """Takes one e-mail from claim to recorded outcome."""
         try:
-            record = await self._attempt(delivery)
+            try:
+                record = await self._attempt(delivery)
+            finally:
+                self._sending -= 1
+                self._freed.set()
             await self._recorded(delivery, record)
         except Exception as error:
             _log_failure(f"{delivery.operation_id}: left until its lease ends", error)

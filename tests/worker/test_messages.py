@@ -1,0 +1,269 @@
+"""What the e-mails say, as another program reads them."""
+
+import re
+import unicodedata
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.parser import Parser
+from email.policy import default
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from server.storage.interface import Delivery
+from server.worker.mail import Mail, MailRefusedError
+from server.worker.messages import Brand, Messages, MessageSettingError
+
+NOW = datetime(2026, 11, 22, 17, 0, 5, tzinfo=UTC)
+LINK = "https://billing.example.com/invitations/"
+TOKEN = "To-ken_" + "x" * 25
+DELIVERY = Delivery(
+    operation_id="bop0123456789abcdefg",
+    attempt=1,
+    lease_until=NOW + timedelta(minutes=1),
+    cancel_requested=False,
+    invitation_id="inv0123456789abcdefg",
+    email="someone@customer.test",
+    customer_name="Romashka LLC",
+    reseller_name="Acme Cloud",
+    expires_at=datetime(2026, 12, 22, 18, 4, tzinfo=timezone(timedelta(hours=3))),
+    link_token=TOKEN,
+)
+HEADERS = [
+    *("From", "MIME-Version", "Content-Language", "Auto-Submitted", "X-Auto-Response-Suppress"),
+    *("To", "Subject", "Date", "Message-ID", "Content-Type"),
+]
+MESSAGES = Messages("Billing <billing@example.com>", LINK, lambda: NOW)
+
+
+def read(mail: Mail) -> EmailMessage:
+    message = Parser(policy=default).parsestr(mail.content.decode())
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+def invitation(**changes: object) -> EmailMessage:
+    return read(MESSAGES.invitation(replace(DELIVERY, **changes)))  # type: ignore[arg-type]
+
+
+def part(message: EmailMessage, subtype: str) -> str:
+    body = message.get_body((subtype,))
+    assert body
+    text = body.get_content()
+    assert isinstance(text, str)
+    return text.replace("\r\n", "\n")
+
+
+class Page(HTMLParser):
+    """What a reader of HTML sees: its text, tags and links."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.text, self.tags, self.links = "", [""], [""]
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("href", "src")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_is_what_a_reader_expects() -> None:
+    message = invitation()
+    assert message["From"] == "Billing <billing@example.com>"
+    assert message["To"] == "someone@customer.test"
+    assert message["Subject"] == "Acme Cloud invites Romashka LLC"
+    assert message["Date"].datetime == NOW
+    assert message["Message-ID"] == "<bop0123456789abcdefg@example.com>"
+    assert message["Auto-Submitted"] == "auto-generated"
+    assert message["X-Auto-Response-Suppress"]
+    assert message["Content-Language"] == "en"
+    assert message.get_content_type() == "multipart/alternative"
+    assert [each.get_content_type() for each in message.iter_parts()] == ["text/plain", "text/html"]
+    text, page = part(message, "plain"), Page(part(message, "html"))
+    for shown in (text, page.text):
+        assert "Acme Cloud invites Romashka LLC to become its customer" in shown
+        assert "until 22 December 2026, 15:04 UTC" in shown
+        assert LINK + TOKEN in shown
+    assert set(page.links) == {"", LINK + TOKEN}  # nothing is loaded from anywhere
+
+
+def test_message_id_is_the_same_for_each_attempt() -> None:
+    again = invitation(attempt=2, link_token="another")
+    assert again["Message-ID"] == invitation()["Message-ID"]
+    assert LINK + "another" in part(again, "plain")
+    assert invitation(operation_id="bop00000000000000001")["Message-ID"] != again["Message-ID"]
+
+
+def test_bears_the_brand() -> None:
+    brand = Brand("Ромашка & Co", "#A1b2C3", support="help@example.com")
+    message = read(Messages("a@b.test", LINK, lambda: NOW, brand).invitation(DELIVERY))
+    text, html = part(message, "plain"), part(message, "html")
+    for shown in (text, Page(html).text):
+        assert "Ромашка & Co" in shown
+        assert "help@example.com" in shown
+    assert "#A1b2C3" in html
+    assert "mailto:help@example.com" in html
+
+
+names = st.text(min_size=1, max_size=300).filter(lambda name: shown(name, 1) != "")
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(names, names)
+@example("ООО «Ромашка»", "株式会社クラウド")
+@example("شركة الفوترة", "חברה בע״מ")
+@example('Żółć & Söhne, "quoted" (comment); <a@b>', "👩‍👩‍👧 e\u0301")
+@example("x\r\nBcc: evil@example.com", "y\n\n<script>alert(1)</script>")
+@example("=?utf-8?q?=0D=0ABcc:_evil@example.com?=", "=?utf-8?b?0L/RgA==?=")
+@example("\0\x0b\x0c\x1c\x85\u2028\u2029\ud800 a", "\u202egnp.exe")
+@example("</title><script>alert(1)</script>", "<img src=http://evil.example/>")
+@example("{{ link }}{% raw %}", "%(link)s {0}")
+@example("--=_bop0123456789abcdefg--", ".\r\n.\r\nQUIT")
+@example("a" * 300, "я" * 300)
+@example("a  b\tc", "=")
+def test_names_stay_names(customer: str, reseller: str) -> None:
+    """Whatever the names are, they add no header, no part, no tag, and can be read."""
+    mail = MESSAGES.invitation(replace(DELIVERY, customer_name=customer, reseller_name=reseller))
+    lines = mail.content.split(b"\r\n")
+    assert not any(b"\r" in line or b"\n" in line or b"\0" in line for line in lines)
+    assert max(map(len, lines)) <= 998
+    assert mail.content.isascii()
+    message = read(mail)
+    assert message.keys() == HEADERS
+    assert not [defect for name in message for defect in message[name].defects]
+    assert len(list(message.iter_parts())) == 2
+    assert message["Subject"] == f"{shown(reseller, 60)} invites {shown(customer, 60)}"
+    assert len(message["Subject"]) < 140
+    sentence = f"{shown(reseller, 200)} invites {shown(customer, 200)} to become its customer."
+    page = Page(part(message, "html"))
+    assert sentence in part(message, "plain")
+    assert sentence in page.text
+    assert page.tags == Page(part(invitation(), "html")).tags
+    assert set(page.links) == {"", LINK + TOKEN}
+
+
+def shown(name: str, longest: int) -> str:
+    """The name as it should be shown, said in another way than the code does."""
+    kept = "".join(" " if c.isspace() else c for c in name)
+    kept = re.sub(" +", " ", kept).strip()
+    kept = re.sub("[\u202a-\u202e\u2066-\u2069]", "", kept)
+    kept = "".join(c for c in kept if unicodedata.category(c) not in {"Cc", "Cs"}).strip()
+    if len(kept) <= longest:
+        return kept
+    for end in reversed(range(1, longest)):
+        if not (
+            unicodedata.category(kept[end]).startswith("M")
+            or kept[end] == "\u200d"
+            or kept[end - 1] == "\u200d"
+        ):
+            return kept[:end].rstrip() + "…"
+    return kept[: longest - 1] + "…"
+
+
+def test_long_names_are_cut_between_what_a_reader_sees() -> None:
+    family = "👩‍👩‍👧"  # five code points, one picture
+    subject = invitation(customer_name="a" * 57 + family + "b" * 9)["Subject"]
+    assert subject.endswith(f"invites {'a' * 57}…")
+    subject = invitation(customer_name="a" * 58 + "e\u0301\u0302" + "b" * 9)["Subject"]
+    assert subject.endswith(f"invites {'a' * 58}…")
+
+
+class TestAddresses:
+    @pytest.mark.parametrize(
+        ("email", "recipient"),
+        [
+            ("someone+tag@customer.test", "someone+tag@customer.test"),
+            ("o'neil/x=y@customer.test", "o'neil/x=y@customer.test"),
+            ("someone@пример.рф", "someone@xn--e1afmkfd.xn--p1ai"),
+            ("someone@straße.de", "someone@xn--strae-oqa.de"),
+            ("почта@пример.рф", "почта@пример.рф"),
+            ("用户@例え.jp", "用户@例え.jp"),
+        ],
+    )
+    def test_are_sent_as_they_can_be(self, email: str, recipient: str) -> None:
+        mail = MESSAGES.invitation(replace(DELIVERY, email=email))
+        assert mail.recipient == recipient
+        assert mail.sender == "billing@example.com"
+        header = read(mail)["To"]
+        assert [address.addr_spec for address in header.addresses] == [recipient]
+        assert mail.needs_smtputf8 is not recipient.isascii()
+
+    @pytest.mark.parametrize(
+        "email",
+        [
+            *("", "nobody", "@customer.test", "a@", "a b@customer.test", "<a@customer.test>"),
+            *("a@customer.test\r\nBcc: x@y.test", "a@customer.test> SIZE=1", "я@", "я\n@пример.рф"),
+            *("a@customer.test, b@customer.test", "a@customer.test\x00", '"a\r\nb"@customer.test'),
+        ],
+    )
+    def test_that_cannot_be_are_refused(self, email: str) -> None:
+        with pytest.raises(MailRefusedError) as caught:
+            MESSAGES.invitation(replace(DELIVERY, email=email))
+        assert "customer" not in str(caught.value)
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("sender", "name", "address"),
+        [
+            ("billing@example.com", "", "billing@example.com"),
+            ("Billing <billing@example.com>", "Billing", "billing@example.com"),
+            ("<billing@localhost>", "", "billing@localhost"),
+            ('"Billing, Inc." <billing@example.com>', "Billing, Inc.", "billing@example.com"),
+            ("Счета <billing@пример.рф>", "Счета", "billing@xn--e1afmkfd.xn--p1ai"),
+        ],
+    )
+    def test_sender(self, sender: str, name: str, address: str) -> None:
+        mail = Messages(sender, LINK, lambda: NOW).invitation(DELIVERY)
+        assert mail.sender == address
+        assert read(mail)["From"].addresses == (Address(name, addr_spec=address),)
+        assert read(mail)["Message-ID"].endswith(f"@{address.partition('@')[2]}>")
+
+    @pytest.mark.parametrize(
+        "sender",
+        [
+            *("", "Billing", "Billing <>", "Billing <billing>", "a@b.test, c@d.test", "a@b@c"),
+            *("Billing <a@b.test", "Billing\r\nBcc: x <a@b.test>", "Счета <счета@пример.рф>"),
+            *("Billing, Inc. <billing@example.com>", "Team: a@b.test;"),
+        ],
+    )
+    def test_unusable_senders(self, sender: str) -> None:
+        with pytest.raises(MessageSettingError, match=r"^the sender"):
+            Messages(sender, LINK, lambda: NOW)
+
+    @pytest.mark.parametrize(
+        ("prefix", "start"),
+        [
+            ("https://a.test/i/", "https://a.test/i/"),
+            ("https://a.test/i", "https://a.test/i/"),
+            ("https://a.test", "https://a.test/"),
+            ("https://a.test/i?token=", "https://a.test/i?token="),
+            ("https://a.test/i#", "https://a.test/i#"),
+        ],
+    )
+    def test_link(self, prefix: str, start: str) -> None:
+        mail = Messages("a@b.test", prefix, lambda: NOW).invitation(DELIVERY)
+        assert f"\n{start}{TOKEN}\n" in part(read(mail), "plain")
+
+    @pytest.mark.parametrize(
+        "prefix",
+        [
+            *("", "invitations/", "javascript:alert(1)//", "https://", "https://a.test/ i"),
+            *('http://a/"', "https://a.test/\r\n", "https://пример.рф/", "http://[a/"),
+        ],
+    )
+    def test_unusable_links(self, prefix: str) -> None:
+        with pytest.raises(MessageSettingError, match=r"^the link"):
+            Messages("a@b.test", prefix, lambda: NOW)
+
+    @pytest.mark.parametrize("colour", ["", "red", "#12345", "#1234567", "#12345;"])
+    def test_unusable_colours(self, colour: str) -> None:
+        with pytest.raises(MessageSettingError, match="colour"):
+            Brand(colour=colour)

@@ -1,0 +1,325 @@
+"""The mailer against a real SMTP server."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from server.worker.mail import Mail, MailDelayedError, MailError, MailRefusedError
+from server.worker.smtp import SmtpMailer
+from server.worker.smtp_server import SmtpServer
+from tests.worker.mail_server import OK, MailServer, saying, serving
+
+SECRET = "canary"
+MAIL = Mail(
+    sender="billing@example.com",
+    recipient=f"{SECRET}@example.com",
+    content=b"Subject: hello\r\n\r\n.\r\n.one\r\ntwo\r\n",
+)
+
+
+@asynccontextmanager
+async def mailing(
+    url: str, connections: int = 2, idle_at_most: timedelta = timedelta(seconds=30)
+) -> AsyncIterator[SmtpMailer]:
+    mailer = SmtpMailer(SmtpServer.from_url(url), connections, idle_at_most)
+    try:
+        yield mailer
+    finally:
+        await mailer.close()
+
+
+async def test_sends_the_e_mail_as_it_is(mail_server: MailServer) -> None:
+    async with mailing(mail_server.url) as mailer:
+        await mailer.send(MAIL)
+    (received,) = mail_server.received
+    assert received.sender == MAIL.sender
+    assert received.recipients == [MAIL.recipient]
+    assert received.content == MAIL.content
+
+
+async def test_uses_one_connection_for_many_e_mails(mail_server: MailServer) -> None:
+    async with mailing(mail_server.url) as mailer:
+        for _ in range(5):
+            await mailer.send(MAIL)
+    assert len(mail_server.received) == 5
+    assert len(mail_server.sessions) == 1
+    # Nothing is said beyond what the e-mails need.
+    assert mail_server.commands == ["EHLO", *["MAIL", "RCPT", "DATA"] * 5, "QUIT"]
+
+
+async def test_has_no_more_connections_than_told(mail_server: MailServer) -> None:
+    mail_server.gates["RCPT"] = asyncio.Event()
+    async with mailing(mail_server.url, connections=2) as mailer, asyncio.TaskGroup() as sends:
+        for _ in range(6):
+            sends.create_task(mailer.send(MAIL))
+        await mail_server.until(2, "RCPT")
+        assert len(mail_server.sessions) == 2
+        mail_server.gates["RCPT"].set()
+    assert len(mail_server.received) == 6
+    assert len(mail_server.sessions) == 2
+
+
+async def test_replaces_a_connection_that_was_closed_while_idle(mail_server: MailServer) -> None:
+    async with mailing(mail_server.url) as mailer:
+        await mailer.send(MAIL)
+        transport = mail_server.sessions[0].transport
+        assert isinstance(transport, asyncio.WriteTransport)
+        transport.abort()
+        await mailer.send(MAIL)
+        assert len(mail_server.received) == 2
+        assert len(mail_server.sessions) == 2
+
+
+async def test_replaces_a_connection_that_ends_as_it_is_used_again(mail_server: MailServer) -> None:
+    async with mailing(mail_server.url) as mailer:
+        await mailer.send(MAIL)
+        mail_server.replies["MAIL"] = ["421 4.4.2 mail.test idle for too long"]
+        await mailer.send(MAIL)
+        mail_server.drops = {"MAIL"}
+        retried = asyncio.create_task(mailer.send(MAIL))
+        await mail_server.until(4, "MAIL")
+        mail_server.drops.clear()
+        await retried
+    assert len(mail_server.received) == 3
+    assert len(mail_server.sessions) == 3
+
+
+async def test_a_new_connection_that_ends_is_a_failure(mail_server: MailServer) -> None:
+    mail_server.replies["MAIL"] = ["421 4.3.2 shutting down"]
+    async with mailing(mail_server.url) as mailer:
+        with pytest.raises(MailDelayedError, match=r"^MAIL: 421 4\.3\.2$"):
+            await mailer.send(MAIL)
+        mail_server.drops = {"MAIL"}
+        with pytest.raises(MailDelayedError, match="connection was lost"):
+            await mailer.send(MAIL)
+        mail_server.drops.clear()
+        await mailer.send(MAIL)
+
+
+async def test_closes_connections_that_nobody_uses(mail_server: MailServer) -> None:
+    async with mailing(mail_server.url, idle_at_most=timedelta(milliseconds=20)) as mailer:
+        await asyncio.gather(mailer.send(MAIL), mailer.send(MAIL))
+        await mail_server.until(2, "QUIT")
+        await mailer.send(MAIL)
+        await mail_server.until(3, "QUIT")
+
+
+@pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])
+@pytest.mark.parametrize(
+    ("reply", "lasting", "status"),
+    [
+        (f"550 5.1.1 <{SECRET}@example.com> is unknown", True, "5.1.1"),
+        ("554 Transaction failed", True, None),
+        ("552-5.2.2 The mailbox\r\n552 5.2.2 is full", True, "5.2.2"),
+        ("501 5.1.3x Bad address", True, None),
+        (f"451 4.7.1 Greylisted, {SECRET}", False, "4.7.1"),
+        ("450 Busy", False, None),
+        ("421 4.3.2 Going down", False, "4.3.2"),
+        ("530 5.7.0 Authentication required", False, "5.7.0"),
+        ("503 5.5.1 Bad sequence of commands", False, "5.5.1"),
+        ("299 What", False, None),
+        ("what is this", False, None),
+    ],
+)
+async def test_tells_lasting_refusals_from_others(
+    mail_server: MailServer, command: str, reply: str, lasting: bool, status: str | None
+) -> None:
+    mail_server.replies[command] = [reply]
+    async with mailing(mail_server.url) as mailer:
+        with pytest.raises(MailError) as caught:
+            await mailer.send(MAIL)
+        await mailer.send(replace(MAIL, recipient="other@example.com"))
+    error = caught.value
+    assert isinstance(error, MailRefusedError) is lasting
+    assert error.stage == command
+    assert error.code == (int(reply[:3]) if reply[:3].isdigit() else None)
+    assert error.status == status
+    assert SECRET not in str(error)
+    assert [received.recipients for received in mail_server.received] == [["other@example.com"]]
+
+
+async def test_a_refusal_costs_no_connection(mail_server: MailServer) -> None:
+    mail_server.replies["RCPT"] = ["550 no", "450 later", OK]
+    async with mailing(mail_server.url) as mailer:
+        for expected in (MailRefusedError, MailDelayedError):
+            with pytest.raises(expected):
+                await mailer.send(MAIL)
+        await mailer.send(MAIL)
+    assert len(mail_server.sessions) == 1
+
+
+@pytest.mark.parametrize("drop", ["RCPT", "BODY", "DATA"])
+async def test_a_connection_lost_on_the_way_is_a_delay(mail_server: MailServer, drop: str) -> None:
+    async with mailing(mail_server.url) as mailer:
+        await mailer.send(MAIL)
+        mail_server.drops = {drop}
+        with pytest.raises(MailDelayedError, match="connection was lost"):
+            await mailer.send(MAIL)
+        mail_server.drops.clear()
+        await mailer.send(MAIL)
+
+
+async def test_a_cancelled_send_leaves_no_half_used_connection(mail_server: MailServer) -> None:
+    async with mailing(mail_server.url, connections=1) as mailer:
+        mail_server.gates["RCPT"] = asyncio.Event()
+        hanging = asyncio.create_task(mailer.send(MAIL))
+        await mail_server.until(1, "RCPT")
+        hanging.cancel()
+        await asyncio.wait({hanging})
+        del mail_server.gates["RCPT"]
+        await mailer.send(replace(MAIL, recipient="other@example.com"))
+    assert [received.recipients for received in mail_server.received] == [["other@example.com"]]
+    assert len(mail_server.sessions) == 2
+
+
+async def test_nobody_listening_is_a_delay(unused_tcp_port: int) -> None:
+    async with mailing(f"smtp://127.0.0.1:{unused_tcp_port}") as mailer:
+        with pytest.raises(MailDelayedError, match=r"^connection: .*127\.0\.0\.1"):
+            await mailer.send(MAIL)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [b"554 5.7.1 Go away\r\n"],
+        [b"220 hello\r\n", b"502 no\r\n", b"502 no\r\n"],
+        [b"\xff\xfe nonsense\r\n"],
+        [b"220 hello\r\n", b"a" * 100_000],
+        [],
+    ],
+)
+async def test_a_server_that_is_no_use_is_a_delay(lines: list[bytes]) -> None:
+    async with saying(*lines) as port, mailing(f"smtp://127.0.0.1:{port}") as mailer:
+        with pytest.raises(MailDelayedError, match=r"^connection"):
+            await mailer.send(MAIL)
+
+
+async def test_talks_to_servers_from_before_ehlo(mail_server: MailServer) -> None:
+    mail_server.replies["EHLO"] = ["502 5.5.1 Not here"]
+    async with mailing(f"{mail_server.url}?starttls=never") as mailer:
+        await mailer.send(MAIL)
+    assert len(mail_server.received) == 1
+
+
+class TestInternationalAddresses:
+    mail = replace(
+        MAIL, recipient="почта@пример.рф", content="To: почта@пример.рф\r\n\r\n".encode()
+    )
+
+    async def test_are_sent_with_smtputf8(self, mail_server: MailServer) -> None:
+        async with mailing(mail_server.url) as mailer:
+            await mailer.send(self.mail)
+            await mailer.send(MAIL)
+        first, second = mail_server.received
+        assert first.recipients == ["почта@пример.рф"]
+        assert first.content == self.mail.content
+        assert "SMTPUTF8" in first.options
+        assert "SMTPUTF8" not in second.options
+
+    async def test_are_refused_where_the_server_has_no_smtputf8(self) -> None:
+        async with serving(MailServer(smtputf8=False)) as server, mailing(server.url) as mailer:
+            with pytest.raises(MailRefusedError, match="SMTPUTF8"):
+                await mailer.send(self.mail)
+            await mailer.send(MAIL)
+            assert len(server.sessions) == 1
+            assert len(server.received) == 1
+
+
+class TestEncryption:
+    async def test_starttls_is_used_when_offered(self, tls: ssl.SSLContext, ca: Path) -> None:
+        async with (
+            serving(MailServer(tls=tls)) as server,
+            mailing(f"{server.url}?ca={ca}") as mailer,
+        ):
+            await mailer.send(MAIL)
+            await mailer.send(MAIL)
+        assert [received.tls for received in server.received] == [True, True]
+        assert len(server.sessions) == 1
+
+    async def test_starttls_can_be_forbidden(self, tls: ssl.SSLContext) -> None:
+        server = MailServer(tls=tls)
+        async with serving(server), mailing(f"{server.url}?starttls=never") as mailer:
+            await mailer.send(MAIL)
+        assert not server.received[0].tls
+
+    async def test_starttls_can_be_required(self, mail_server: MailServer) -> None:
+        async with mailing(f"{mail_server.url}?starttls=required") as mailer:
+            with pytest.raises(MailDelayedError, match="STARTTLS"):
+                await mailer.send(MAIL)
+        assert mail_server.commands == ["EHLO"]
+
+    async def test_implicit_tls(self, tls: ssl.SSLContext, ca: Path) -> None:
+        server = MailServer(tls=tls, starttls=False)
+        async with serving(server, implicit_tls=True):
+            url = f"smtps://127.0.0.1:{server.port}?ca={ca}"
+            async with mailing(url) as mailer:
+                await mailer.send(MAIL)
+        assert len(server.received) == 1
+
+    @pytest.mark.parametrize("implicit_tls", [False, True])
+    @pytest.mark.parametrize("url", ["{0}://127.0.0.1:{1}", "{0}://localhost:{1}?ca={2}"])
+    async def test_a_bad_certificate_is_a_delay(
+        self, tls: ssl.SSLContext, ca: Path, implicit_tls: bool, url: str
+    ) -> None:
+        """An unknown authority, and a certificate for another host."""
+        server = MailServer(tls=tls, starttls=not implicit_tls)
+        async with serving(server, implicit_tls=implicit_tls):
+            scheme = "smtps" if implicit_tls else "smtp"
+            async with mailing(url.format(scheme, server.port, ca)) as mailer:
+                with pytest.raises(MailDelayedError, match=r"(?i)certificate"):
+                    await mailer.send(MAIL)
+        assert "MAIL" not in server.commands
+
+
+class TestAuthentication:
+    url = "smtp://us%40er:pass%3Aword@127.0.0.1:{}"
+
+    @pytest.fixture
+    def server(self) -> MailServer:
+        return MailServer(auth={b"us@er": b"pass:word"}, auth_on_plain=True)
+
+    async def test_happens_once_for_a_connection(self, server: MailServer) -> None:
+        async with serving(server), mailing(self.url.format(server.port)) as mailer:
+            await mailer.send(MAIL)
+            await mailer.send(MAIL)
+        assert [received.user for received in server.received] == [b"us@er", b"us@er"]
+        assert server.commands.count("AUTH") == 1
+
+    async def test_is_protected(self, server: MailServer, tls: ssl.SSLContext, ca: Path) -> None:
+        server.tls, server.auth_on_plain = tls, False
+        async with serving(server), mailing(f"{self.url.format(server.port)}?ca={ca}") as mailer:
+            await mailer.send(MAIL)
+        assert server.received[0].user == b"us@er"
+        assert server.received[0].tls
+
+    async def test_refused_is_a_delay(self, server: MailServer) -> None:
+        server.auth.clear()
+        async with serving(server), mailing(self.url.format(server.port)) as mailer:
+            with pytest.raises(MailDelayedError, match=r"^connection: 535 5\.7\.8") as caught:
+                await mailer.send(MAIL)
+        assert "us@er" not in str(caught.value)
+        assert "MAIL" not in server.commands
+
+    async def test_not_offered_is_a_delay(self, mail_server: MailServer) -> None:
+        async with mailing(self.url.format(mail_server.port)) as mailer:
+            with pytest.raises(MailDelayedError, match="AUTH"):
+                await mailer.send(MAIL)
+
+    async def test_never_happens_without_tls_beyond_this_machine(
+        self, server: MailServer, tls: ssl.SSLContext
+    ) -> None:
+        """A man in the middle who strips STARTTLS, or who has a certificate of his own."""
+        distant = SmtpServer.from_url("smtp://us%40er:pass%3Aword@mail.example.com")
+        for server.tls in (None, tls):
+            async with serving(server):
+                mailer = SmtpMailer(replace(distant, host="127.0.0.1", port=server.port), 1)
+                with pytest.raises(MailDelayedError):
+                    await mailer.send(MAIL)
+                await mailer.close()
+        assert "AUTH" not in server.commands
