@@ -91,6 +91,8 @@ KEYWORDS: dict[str, dict[str, Any]] = {
     },
     "google.longrunning.ListOperationsRequest.page_size": {"minimum": 0},
     "google.longrunning.ListOperationsRequest.page_token": {"maxLength": 100},
+    "yandex.cloud.iam.v1.CreateIamTokenRequest.jwt": {"minLength": 1},
+    "yandex.cloud.iam.v1.CreateIamTokenRequest.yandex_passport_oauth_token": {"minLength": 1},
 }
 
 # What to ask next, by the message that an answer consists of: operation, its parameter, where from.
