@@ -72,6 +72,14 @@ def worker() -> None:
 
 
 @cli.command()
+def gateway() -> None:
+    """Run Envoy in front of the servers in BILLING_SERVERS, until SIGTERM or Ctrl-C."""
+    from server import edge
+
+    _run(edge.serve_gateway(_settings()))
+
+
+@cli.command()
 def migrate() -> None:
     """Bring the database's schema up to date. Safe to run from several machines at once."""
     from server.storage import migrate as apply

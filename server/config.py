@@ -1,5 +1,6 @@
 """All settings, read once from environment variables that begin with BILLING_."""
 
+import ipaddress
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Self
@@ -31,6 +32,18 @@ class Settings(BaseSettings):
         "",
         pattern=r"^([^\s:/]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$|^$",
         description="host:port that discovery gives to all; default what a client came to by TLS",
+    )
+    address: str = Field(
+        "127.0.0.1", description="where Envoy serves TLS; beyond loopback it needs a certificate"
+    )
+    tls_certificate: str = Field(
+        "", description="certificate chain, PEM; taken up anew when it changes; default made in var"
+    )
+    tls_key: str = Field("", description="its private key, PEM")
+    servers: str = Field(
+        "",
+        pattern=r"^[^\s,]*(, *[^\s,]+)*$",
+        description="host:port,… that `gateway` balances; default the one on this machine",
     )
     workers: Count = Field(1, description="server processes that `make run` starts")
 
@@ -105,6 +118,22 @@ class Settings(BaseSettings):
             self.endpoint,
         }
         return frozenset(f"https://iam.{each}/iam/v1/tokens" for each in endpoints if each)
+
+    @field_validator("address")
+    @classmethod
+    def _ip_address(cls, value: str) -> str:
+        return str(ipaddress.ip_address(value))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the gateway."""
+        return ipaddress.ip_address(self.address).is_loopback
+
+    @property
+    def upstreams(self) -> list[str]:
+        """The server processes that the gateway balances."""
+        given = [each.strip() for each in self.servers.split(",") if each.strip()]
+        return given or [f"127.0.0.1:{self.grpc_port}"]
 
     @property
     def database(self) -> str:

@@ -16,13 +16,10 @@ import click
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from gateway.certificates import Certificates, ensure_certificates
-from gateway.docs import static_files
-from gateway.envoy import Gateway, GatewayError
-from gateway.settings import GatewaySettings
 from server.catcher import start_catcher
 from server.config import Settings, SettingsError
 from server.dev_identity import development_identity, write_private
+from server.edge import keep_gateway, start_gateway
 from server.main import mail_settings
 from server.storage import migrate
 
@@ -64,20 +61,15 @@ async def run(settings: Settings) -> None:
             await server.start()
         await asyncio.gather(*(server.healthy() for server in servers))
         _say("starting Envoy …")
-        certificates = ensure_certificates(settings.var / "tls")
-        gateway = Gateway(_gateway_settings(settings, certificates))
+        gateway, authority = await start_gateway(settings, _addresses(settings))
         parts.push_async_callback(gateway.stop, settings.shutdown_s)
-        try:
-            await gateway.start()
-        except GatewayError as error:
-            raise SettingsError(str(error)) from None
         ready = {
             "token": who.token,
             "resellerId": who.reseller_id,
             "rest": f"http://127.0.0.1:{settings.http_port}",
             "rest_tls": f"https://localhost:{settings.https_port}",
             "grpc": f"127.0.0.1:{settings.grpc_port}",
-            "ca": str(certificates.ca),
+            "ca": str(authority),
             "mail": str(mail),
             "serviceAccountKey": str(key_file),
         }
@@ -86,7 +78,7 @@ async def run(settings: Settings) -> None:
         write_private(settings.var / "dev.env", _shell_variables(ready))
         _print_calls(ready)
         watching = [asyncio.create_task(server.keep_alive()) for server in servers]
-        watching.append(asyncio.create_task(_keep_gateway(gateway)))
+        watching.append(asyncio.create_task(keep_gateway(gateway)))
         await stop.wait()
         for task in watching:
             task.cancel()
@@ -151,13 +143,6 @@ class _ServerProcess:
             await self._process.wait()
 
 
-async def _keep_gateway(gateway: Gateway) -> None:
-    while True:
-        _say(f"{await gateway.died()}; starting Envoy again")
-        await asyncio.sleep(_RESTART_S)
-        await gateway.start()
-
-
 async def _serving(address: str) -> None:
     async with grpc.aio.insecure_channel(address) as channel:
         await channel.channel_ready()
@@ -173,22 +158,6 @@ def _addresses(settings: Settings) -> list[str]:
     sockets.mkdir(parents=True, exist_ok=True)
     others = [f"unix:{sockets}/server-{number}.sock" for number in range(1, settings.workers)]
     return [f"127.0.0.1:{settings.grpc_port}", *others]
-
-
-def _gateway_settings(settings: Settings, certificates: Certificates) -> GatewaySettings:
-    return GatewaySettings(
-        var=settings.var,
-        http_port=settings.http_port,
-        https_port=settings.https_port,
-        admin_port=settings.admin_port,
-        upstreams=_addresses(settings),
-        certificate=certificates.certificate,
-        private_key=certificates.private_key,
-        max_body_bytes=settings.max_body_bytes,
-        max_headers_kib=settings.max_metadata_bytes // 1024,
-        timeout_s=settings.request_timeout_s,
-        static_files=static_files(),
-    )
 
 
 def _require_free_ports(settings: Settings) -> None:

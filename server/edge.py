@@ -1,0 +1,83 @@
+"""The gateway as the settings want it: on its own machine, or beside the servers in development."""
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+from gateway.certificates import ensure_certificates
+from gateway.envoy import Gateway, GatewayError
+from gateway.settings import GatewaySettings
+from server.config import Settings, SettingsError
+
+_log = logging.getLogger(__name__)
+_RESTART_S = 0.5
+
+
+async def serve_gateway(settings: Settings) -> None:
+    """Runs Envoy until a signal comes, then lets calls in flight finish."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    gateway, _ = await start_gateway(settings, settings.upstreams)
+    _log.info("Envoy serves at %s:%d", settings.address, settings.https_port)
+    watching = asyncio.create_task(keep_gateway(gateway))
+    await stop.wait()
+    watching.cancel()
+    await gateway.stop(settings.shutdown_s)
+
+
+async def start_gateway(settings: Settings, upstreams: list[str]) -> tuple[Gateway, Path]:
+    """Starts Envoy in front of `upstreams`; returns it and what clients verify its certificate by.
+
+    Without a certificate in the settings one for localhost is made. Raises SettingsError.
+    """
+    certificate, key, authority = _certificate(settings)
+    gateway = Gateway(
+        GatewaySettings(
+            var=settings.var,
+            address=settings.address,
+            http_port=settings.http_port,
+            https_port=settings.https_port,
+            admin_port=settings.admin_port,
+            upstreams=upstreams,
+            certificate=certificate,
+            private_key=key,
+            max_body_bytes=settings.max_body_bytes,
+            max_headers_kib=settings.max_metadata_bytes // 1024,
+            timeout_s=settings.request_timeout_s,
+        )
+    )
+    try:
+        await gateway.start()
+    except GatewayError as error:
+        raise SettingsError(str(error)) from None
+    return gateway, authority
+
+
+def _certificate(settings: Settings) -> tuple[Path, Path, Path]:
+    """Returns certificate, key, and what clients verify by; raises SettingsError."""
+    if settings.tls_certificate and settings.tls_key:
+        certificate = Path(settings.tls_certificate).expanduser().absolute()
+        return certificate, Path(settings.tls_key).expanduser().absolute(), certificate
+    if settings.tls_certificate or settings.tls_key:
+        raise SettingsError("BILLING_TLS_CERTIFICATE and BILLING_TLS_KEY go together: set both")
+    if not settings.is_local:
+        raise SettingsError(
+            f"BILLING_ADDRESS: refusing to listen at {settings.address} without a certificate of "
+            "its own: set BILLING_TLS_CERTIFICATE and BILLING_TLS_KEY"
+        )
+    made = ensure_certificates(settings.var / "tls")
+    return made.certificate, made.private_key, made.ca
+
+
+async def keep_gateway(gateway: Gateway) -> None:
+    """Starts Envoy again each time it dies, until cancelled."""
+    while True:
+        _log.warning("%s; starting it again", await gateway.died())
+        await asyncio.sleep(_RESTART_S)
+        try:
+            await gateway.start()
+        except GatewayError as error:
+            _log.error("%s", error)
+            await asyncio.sleep(_RESTART_S)
