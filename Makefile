@@ -31,7 +31,7 @@ run: $(VENV)/run.stamp ## start everything on this machine, WORKERS=N servers of
 	@exec env $(if $(WORKERS),BILLING_WORKERS=$(WORKERS)) $(BIN)/python -m server dev
 
 gen: $(VENV)/dev.stamp ## make gen/ and envoy.yaml anew from proto/
-	@rm -rf gen build/include && mkdir -p gen build/include/google/{api,rpc,longrunning}
+	@rm -rf build/gen build/include && mkdir -p build/gen build/include/google/{api,rpc,longrunning}
 	@# Google's protos come with googleapis-common-protos, which ships operations.proto under another
 	@# name than the one that its stubs are registered by.
 	@google=$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/google; \
@@ -39,9 +39,10 @@ gen: $(VENV)/dev.stamp ## make gen/ and envoy.yaml anew from proto/
 	cp $$google/longrunning/operations_proto.proto build/include/google/longrunning/operations.proto; \
 	export PATH="$(CURDIR)/$(BIN):$$PATH"; \
 	protoc="python -m grpc_tools.protoc -Iproto -Ibuild/include"; \
-	$$protoc --python_out=gen --mypy_out=quiet:gen --grpc_python_out=gen --mypy_grpc_out=quiet:gen $(PROTOS); \
-	$$protoc --descriptor_set_out=gen/descriptors.pb --include_imports --include_source_info \
+	$$protoc --python_out=build/gen --mypy_out=quiet:build/gen --grpc_python_out=build/gen --mypy_grpc_out=quiet:build/gen $(PROTOS); \
+	$$protoc --descriptor_set_out=build/gen/descriptors.pb --include_imports --include_source_info \
 	  $(PROTOS) google/longrunning/operations.proto google/rpc/error_details.proto
+	@rm -rf gen && mv build/gen gen
 	@$(BIN)/python -m gateway generate
 
 gen-check: gen ## fail if gen/ or envoy.yaml differ from what proto/ gives
@@ -54,6 +55,9 @@ lock: $(VENV)/bin/python ## pin what pyproject.toml asks for, with hashes
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@for part in run dev; do $(BIN)/uv pip compile --quiet pyproject.toml $$([ $$part = dev ] && echo --group dev -c requirements/run.txt) \
 	  --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/$$part.txt; done
+	@for file in tests/clients/*/requirements.in; do $(BIN)/uv pip compile --quiet $$file \
+	  --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o $${file%.in}.txt; done
+	@cd tests/clients/nodejs_sdk && npm install --silent --package-lock-only
 
 lint: gen ## style of Python and protos, and who may import whom
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -77,6 +81,9 @@ browser: ## install the Chromium that tests look at /docs with, where it is miss
 test: $(VENV)/dev.stamp browser ## all tests, on the real Envoy, databases and SMTP
 	@$(BIN)/python -m pytest -q
 
+test-clients: $(VENV)/dev.stamp ## official and generic clients against the service; prints a table
+	@$(BIN)/python -m pytest -q tests/clients
+
 check: gen-check lint types test ## what CI runs
 
-.PHONY: help run gen gen-check baseline lock lint format types browser test check
+.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients check
