@@ -1,0 +1,136 @@
+"""The gateway on its own, with a certificate that somebody else issues and renews."""
+
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import trustme
+
+from tests.service import ROOT, Service, environment, eventually
+
+
+class Edge:
+    """A running `server gateway` and the files that it serves TLS by."""
+
+    def __init__(self, folder: Path, service: Service) -> None:
+        self.authority = trustme.CA()
+        self.certificate, self.key = folder / "chain.pem", folder / "key.pem"
+        self.renew()
+        self.env = {
+            **environment(folder / "var"),
+            "BILLING_SERVERS": service.grpc,
+            "BILLING_ADDRESS": "0.0.0.0",
+            "BILLING_TLS_CERTIFICATE": str(self.certificate),
+            "BILLING_TLS_KEY": str(self.key),
+        }
+        self.port = int(self.env["BILLING_HTTPS_PORT"])
+        self.output = (folder / "output.txt").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "server", "gateway"],
+            cwd=ROOT,
+            env=self.env,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+        )
+
+    def renew(self) -> None:
+        issued = self.authority.issue_cert("localhost", "127.0.0.1")
+        for file, pem in (
+            (self.key, issued.private_key_pem.bytes()),
+            (self.certificate, issued.cert_chain_pems[0].bytes()),
+        ):
+            fresh = file.with_suffix(".new")
+            fresh.write_bytes(pem)
+            fresh.replace(file)
+
+    def context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        self.authority.configure_trust(context)
+        return context
+
+    def serial(self) -> str:
+        """Returns the serial number of the certificate that is served now."""
+        with (
+            socket.create_connection(("127.0.0.1", self.port), 10) as raw,
+            self.context().wrap_socket(raw, server_hostname="localhost") as secure,
+        ):
+            found = secure.getpeercert()
+            assert found
+            return str(found["serialNumber"])
+
+
+@pytest.fixture
+def edge(service: Service, tmp_path: Path) -> Iterator[Edge]:
+    started = Edge(tmp_path, service)
+
+    def ready() -> bool:
+        assert started.process.poll() is None, (tmp_path / "output.txt").read_text()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", started.port)) == 0
+
+    try:
+        eventually(ready)
+        yield started
+    finally:
+        started.process.terminate()
+        assert started.process.wait(60) == 0
+        started.output.close()
+
+
+def test_a_renewed_certificate_is_taken_up(edge: Edge) -> None:
+    first = edge.serial()
+    answer = httpx.get(f"https://localhost:{edge.port}/endpoints", verify=edge.context())
+    assert answer.status_code == 200
+    edge.renew()
+    assert eventually(lambda: (now := edge.serial()) != first and now)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+def test_old_tls_is_refused(edge: Edge, version: ssl.TLSVersion) -> None:
+    context = edge.context()
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="deprecated"):
+        context.minimum_version = context.maximum_version = version
+    with (
+        socket.create_connection(("127.0.0.1", edge.port), 10) as raw,
+        pytest.raises(OSError, match=r"(?i)protocol|version|alert|EOF"),
+    ):
+        context.wrap_socket(raw, server_hostname="localhost")
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"BILLING_TLS_CERTIFICATE": "", "BILLING_TLS_KEY": ""}, "BILLING_ADDRESS"),
+        ({"BILLING_TLS_CERTIFICATE": ""}, "BILLING_TLS_CERTIFICATE"),
+        ({"BILLING_TLS_KEY": "/no/such/key.pem"}, "/no/such/key.pem"),
+        ({"BILLING_ADDRESS": "everywhere"}, "BILLING_ADDRESS"),
+    ],
+)
+def test_nothing_leaves_loopback_without_tls(
+    service: Service, tmp_path: Path, changes: dict[str, str], named: str
+) -> None:
+    env = {
+        **environment(tmp_path / "var"),
+        "BILLING_ADDRESS": "0.0.0.0",
+        "BILLING_TLS_CERTIFICATE": service.ca,
+        "BILLING_TLS_KEY": service.ca,
+        **changes,
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "server", "gateway"],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert named in line
