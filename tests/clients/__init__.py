@@ -1,0 +1,1 @@
+"""The service as seen by clients that were not made for it."""

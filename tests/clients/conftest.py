@@ -1,0 +1,99 @@
+"""Starts the service for the clients, runs each client once, and prints the table at the end."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.clients import environments
+from tests.clients.surroundings import losing_network, mail_server
+from tests.service import Service, free_ports, running
+
+_SCRIPT_S = 240
+
+
+class Report(NamedTuple):
+    """What a client's script said of one call. `note` tells why it failed."""
+
+    ok: bool
+    note: str
+
+
+Reports = dict[str, Report]
+_REPORTS = pytest.StashKey[dict[str, Reports]]()
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Path]]:
+    """The service, and a dev.json that also tells what was set up around it."""
+    var = tmp_path_factory.mktemp("clients") / "var"
+    (smtp_port,) = free_ports(1)
+    with ExitStack() as parts:
+        smtp_url = parts.enter_context(mail_server(smtp_port))
+        service = parts.enter_context(running(var, smtp_url=smtp_url))
+        losing = parts.enter_context(losing_network(service.grpc, Path(service.ca).parent))
+        dev = json.loads((var / "dev.json").read_text())
+        extended = var / "clients.json"
+        extended.write_text(json.dumps({**dev, "losing": losing}))
+        yield service, extended
+
+
+@pytest.fixture(scope="session")
+def run(served: tuple[Service, Path]) -> Callable[[str, str], "subprocess.CompletedProcess[str]"]:
+    """Runs a client's script: (client, script's name)."""
+    service, extended = served
+
+    def run_script(client: str, script: str) -> "subprocess.CompletedProcess[str]":
+        words, variables = environments.command(client, script)
+        return subprocess.run(
+            [*words, str(extended)],
+            env={"PATH": os.environ["PATH"], "BILLING_VAR": str(service.var), **variables},
+            cwd=service.var,
+            capture_output=True,
+            text=True,
+            timeout=_SCRIPT_S,
+        )
+
+    return run_script
+
+
+@pytest.fixture(scope="session")
+def reports(
+    pytestconfig: pytest.Config, run: Callable[[str, str], "subprocess.CompletedProcess[str]"]
+) -> Callable[[str], Reports]:
+    """Returns what a client's script said, by call; it runs once."""
+    known = pytestconfig.stash.setdefault(_REPORTS, {})
+
+    def of(client: str) -> Reports:
+        if client not in known:
+            ran = run(client, "client")
+            known[client] = {
+                said["call"]: Report(said["ok"], said["note"])
+                for said in map(json.loads, ran.stdout.splitlines())
+            }
+            assert ran.returncode == 0, ran.stderr
+        return known[client]
+
+    return of
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Prints the table client × call."""
+    known = config.stash.get(_REPORTS, {})
+    calls = list(dict.fromkeys(call for said in known.values() for call in said))
+    if not calls:
+        return
+    width = max(map(len, calls))
+    terminalreporter.section("clients")
+    terminalreporter.line("  ".join([" " * width, *known]))
+    for call in calls:
+        cells = []
+        for client, said in known.items():
+            cell = "" if call not in said else "ok" if said[call].ok else "FAILED"
+            cells.append(cell.ljust(len(client)))
+        terminalreporter.line("  ".join([call.ljust(width), *cells]).rstrip())
