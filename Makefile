@@ -58,9 +58,6 @@ lock: $(VENV)/bin/python ## pin what pyproject.toml asks for, with hashes
 	@for file in tests/clients/*/requirements.in; do $(BIN)/uv pip compile --quiet $$file \
 	  --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o $${file%.in}.txt; done
 	@cd tests/clients/nodejs_sdk && npm install --silent --package-lock-only
-	@for file in tests/clients/*/requirements.in; do $(BIN)/uv pip compile --quiet $$file \
-	  --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o $${file%.in}.txt; done
-	@cd tests/clients/nodejs_sdk && npm install --silent --package-lock-only
 
 lint: gen ## style of Python and protos, and who may import whom
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
@@ -83,9 +80,6 @@ browser: ## install the Chromium that tests look at /docs with, where it is miss
 
 test: $(VENV)/dev.stamp browser ## all tests, on the real Envoy, databases and SMTP
 	@$(BIN)/python -m pytest -q
-
-test-clients: $(VENV)/dev.stamp ## official and generic clients against the service; prints a table
-	@$(BIN)/python -m pytest -q tests/clients
 
 test-clients: $(VENV)/dev.stamp ## official and generic clients against the service; prints a table
 	@$(BIN)/python -m pytest -q tests/clients
