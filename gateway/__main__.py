@@ -39,7 +39,6 @@ def generate(output: Path) -> None:
     Run in the project's folder, by `make gen`. The same protos give the same text.
     """
     openapi.write()
-    descriptors = DescriptorSet.read(Path("gen/descriptors.pb"))
     # Files of installed packages are elsewhere on each machine: /docs comes with the launcher only.
     here = Path.cwd()
     files = [
@@ -47,9 +46,9 @@ def generate(output: Path) -> None:
         for file in static_files()
         if file.file.is_relative_to(here / "gen")
     ]
-    tree = bootstrap(
-        Path(), descriptors, GatewaySettings(static_files=files), access_log=Path("/dev/stdout")
-    )
+    settings = GatewaySettings(static_files=files)
+    descriptors = DescriptorSet.read(settings.descriptors)
+    tree = bootstrap(Path(), descriptors, settings, access_log=Path("/dev/stdout"))
     output.write_text(to_yaml(tree, _HEADING))
 
 

@@ -77,7 +77,7 @@ class ConnectionManagers:
                         }
                     },
                 ),
-                _transcoder(root, descriptors),
+                _transcoder(root / settings.descriptors, descriptors),
                 _filter(
                     *("envoy.filters.http.router", "router.v3.Router"),
                     {"suppress_envoy_headers": True},
@@ -156,11 +156,11 @@ def _rate_limit(requests_per_s: int) -> list[dict[str, Any]]:
     ]
 
 
-def _transcoder(root: Path, descriptors: DescriptorSet) -> dict[str, Any]:
+def _transcoder(file: Path, descriptors: DescriptorSet) -> dict[str, Any]:
     return _filter(
         *(routes.TRANSCODER, "grpc_json_transcoder.v3.GrpcJsonTranscoder"),
         {
-            "proto_descriptor": str(root / "gen" / "descriptors.pb"),
+            "proto_descriptor": str(file),
             "services": list(descriptors.services),
             "match_incoming_request_route": True,
             "convert_grpc_status": True,

@@ -116,7 +116,7 @@ class Gateway:
         )
         tree = bootstrap(
             _ROOT,
-            DescriptorSet.read(_ROOT / "gen" / "descriptors.pb"),
+            DescriptorSet.read(_ROOT / settings.descriptors),
             replace(settings, static_files=[*static_files(), *settings.static_files]),
             access_log=settings.var / "logs" / "access.log",
         )

@@ -22,7 +22,9 @@ class GatewaySettings:
     """Where Envoy listens, whom it asks and what it lets pass. Times in seconds.
 
     `upstreams` holds one `host:port` or `unix:/path` for each server process. `address` is where
-    TLS is served; without TLS only loopback (`http_address`) is allowed.
+    TLS is served; without TLS only loopback (`http_address`) is allowed. `request_arrival_s` is how
+    long a request may take to arrive, `timeout_s` how long a REST caller then waits for its answer.
+    `requests_per_s` is for all callers together, 0 for no limit.
     """
 
     var: Path = DEFAULT_VAR
@@ -39,4 +41,5 @@ class GatewaySettings:
     timeout_s: float = 15.0
     request_arrival_s: float = 30.0
     requests_per_s: int = 0
+    descriptors: Path = Path("gen", "descriptors.pb")
     static_files: Sequence[StaticFile] = ()

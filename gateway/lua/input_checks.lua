@@ -82,6 +82,7 @@ local function check_query(query, rule, messages)
       wrong("It is not percent-encoded UTF-8.")
     elseif not field then
       local meant = text.closest(name:match("[^.]*$"), canonical)
+      if meant and rule.bound[before .. canonical[meant].name] then meant = nil end
       wrong("There is no such parameter" .. (meant and "; did you mean " .. before .. meant .. "?" or "."))
     elseif rule.bound[canonical] then
       wrong("The path says what this is.")

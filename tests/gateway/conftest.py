@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc.aio
 import httpx
 import pytest
 import pytest_asyncio
@@ -14,6 +15,9 @@ import pytest_asyncio
 from gateway.certificates import Certificates, ensure_certificates
 from gateway.envoy import Gateway, GatewaySettings
 from tests.gateway.upstream import Upstream
+
+TIMEOUT_S = 1.0
+MAX_BODY_BYTES = 64 << 10
 
 
 def free_ports(count: int) -> list[int]:
@@ -46,39 +50,45 @@ class House:
         return f"127.0.0.1:{self.settings.http_port}"
 
 
-@contextlib.asynccontextmanager
-async def running(var: Path, **changes: Any) -> AsyncIterator[House]:
-    """Runs an upstream and an Envoy with these settings, on free ports."""
+def make_settings(var: Path, **changes: Any) -> tuple[GatewaySettings, Certificates]:
+    """Returns settings with free ports; the last free one is the upstream's."""
     http_port, https_port, admin_port, grpc_port = free_ports(4)
     certificates = ensure_certificates(var / "tls")
-    settings = GatewaySettings(
-        **{
-            "var": var,
-            "http_port": http_port,
-            "https_port": https_port,
-            "admin_port": admin_port,
-            "upstreams": [f"127.0.0.1:{grpc_port}"],
-            "certificate": certificates.certificate,
-            "private_key": certificates.private_key,
-            **changes,
-        }
-    )
-    upstream = Upstream()
-    await upstream.start(settings.upstreams[0])
-    gateway = Gateway(settings)
-    try:
+    settings: dict[str, Any] = {
+        "var": var,
+        "http_port": http_port,
+        "https_port": https_port,
+        "admin_port": admin_port,
+        "upstreams": [f"127.0.0.1:{grpc_port}"],
+        "certificate": certificates.certificate,
+        "private_key": certificates.private_key,
+        "timeout_s": TIMEOUT_S,
+        "request_arrival_s": TIMEOUT_S,
+        "max_body_bytes": MAX_BODY_BYTES,
+    }
+    return GatewaySettings(**settings | changes), certificates
+
+
+@contextlib.asynccontextmanager
+async def running(
+    var: Path, upstream: Upstream | None = None, **changes: Any
+) -> AsyncIterator[House]:
+    """Runs an upstream, unless there is one, and an Envoy with these settings, on free ports."""
+    settings, certificates = make_settings(var, **changes)
+    async with contextlib.AsyncExitStack() as stack:
+        if upstream is None:
+            upstream = Upstream(Path(__file__).parents[2] / settings.descriptors)
+            await upstream.start(settings.upstreams[0])
+            stack.push_async_callback(upstream.stop)
+        gateway = Gateway(settings)
         await gateway.start()
+        stack.push_async_callback(gateway.stop, within_s=1)
         yield House(gateway, settings, certificates, upstream)
-    finally:
-        await gateway.stop(within_s=1)
-        await upstream.stop()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def shared_house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    async with running(
-        tmp_path_factory.mktemp("gateway"), timeout_s=2.0, max_body_bytes=64 << 10
-    ) as house:
+    async with running(tmp_path_factory.mktemp("gateway")) as house:
         yield house
 
 
@@ -90,7 +100,16 @@ def house(shared_house: House) -> House:
     return shared_house
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def rest(house: House) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=house.rest, timeout=10) as client:
+@pytest_asyncio.fixture(params=["h1", "h2"], loop_scope="session")
+async def rest(house: House, request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
+    """A REST client, once for each version of HTTP."""
+    h2 = request.param == "h2"
+    async with httpx.AsyncClient(base_url=house.rest, timeout=10, http1=not h2, http2=h2) as client:
         yield client
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def native(house: House) -> AsyncIterator[grpc.aio.Channel]:
+    """A gRPC client on the same port."""
+    async with grpc.aio.insecure_channel(house.grpc) as channel:
+        yield channel

@@ -12,8 +12,6 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-DESCRIPTORS = Path(__file__).parents[2] / "gen" / "descriptors.pb"
-
 Context = Any
 Answer = Callable[[Any, Context], Awaitable[Message | None]]
 
@@ -31,11 +29,11 @@ class Call:
 class Upstream(grpc.GenericRpcHandler):
     """Answers each call with the method's empty response, or as `answers[method path]` does."""
 
-    def __init__(self) -> None:
+    def __init__(self, descriptors: Path) -> None:
         self.calls: list[Call] = []
         self.answers: dict[str, Answer] = {}
         self.pool = descriptor_pool.DescriptorPool()
-        for file in descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTORS.read_bytes()).file:
+        for file in descriptor_pb2.FileDescriptorSet.FromString(descriptors.read_bytes()).file:
             self.pool.Add(file)
         self._health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
@@ -53,9 +51,14 @@ class Upstream(grpc.GenericRpcHandler):
         self._server.add_insecure_port(address)
         await self._server.start()
 
-    async def stop(self) -> None:
+    async def stop(self, grace_s: float | None = None) -> None:
         if self._server:
-            await self._server.stop(None)
+            await self._server.stop(grace_s)
+
+    async def set_serving(self, serving: bool) -> None:
+        """Says whether health checks pass."""
+        status = health_pb2.HealthCheckResponse
+        await self._health.set("", status.SERVING if serving else status.NOT_SERVING)
 
     def service(
         self, handler_call_details: grpc.HandlerCallDetails

@@ -1,0 +1,196 @@
+"""Envoy's life: started, found ready, stopped without losing a call, or dying."""
+
+import asyncio
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import httpx
+import pytest
+
+from gateway.envoy import Gateway, GatewayError
+from tests.gateway.conftest import House, make_settings, running
+from tests.gateway.test_answers import GET, INVITE
+from tests.gateway.test_native import unary
+from tests.gateway.upstream import Context, Upstream
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def pid(house: House) -> int:
+    assert house.gateway._process
+    return house.gateway._process.pid
+
+
+@pytest.mark.parametrize("port", ["http_port", "https_port", "admin_port"])
+async def test_a_taken_port(tmp_path: Path, port: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        settings, _ = make_settings(tmp_path, **{port: number})
+        with pytest.raises(GatewayError, match=f"^port {number} .* can't be used: [^\n]+$"):
+            await Gateway(settings).start()
+
+
+async def test_a_port_of_another_envoy(house: House, tmp_path: Path) -> None:
+    settings, _ = make_settings(tmp_path, http_port=house.settings.http_port)
+    with pytest.raises(GatewayError, match="already in use"):
+        await Gateway(settings).start()
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "192.0.2.1", "example.com"])
+async def test_no_plain_http_beyond_loopback(tmp_path: Path, address: str) -> None:
+    settings, _ = make_settings(tmp_path, http_address=address)
+    with pytest.raises(GatewayError, match=f"^refusing to serve without TLS on {address}"):
+        await Gateway(settings).start()
+
+
+async def test_tls_beyond_loopback(tmp_path: Path) -> None:
+    async with running(tmp_path, address="0.0.0.0") as house:
+        with socket.create_connection(("127.0.0.1", house.settings.https_port)) as connection:
+            assert connection.getpeername()
+
+
+async def test_no_certificate(tmp_path: Path) -> None:
+    settings, _ = make_settings(tmp_path, certificate=tmp_path / "none.pem")
+    with pytest.raises(GatewayError, match=r"^there is no certificate file .*none\.pem$"):
+        await Gateway(settings).start()
+
+
+async def test_what_envoy_itself_says(tmp_path: Path) -> None:
+    """An error that only Envoy can find comes as one line too."""
+    settings, _ = make_settings(tmp_path, timeout_s=1e12)
+    with pytest.raises(GatewayError, match=r"^Envoy did not start: [^\n]+$"):
+        await Gateway(settings).start()
+
+
+async def test_dying(tmp_path: Path) -> None:
+    async with running(tmp_path) as house:
+        dying = asyncio.create_task(house.gateway.died())
+        os.kill(pid(house), signal.SIGKILL)
+        async with asyncio.timeout(10):
+            assert (await dying).startswith("Envoy ended with signal 9; see ")
+        await house.gateway.start()
+        async with httpx.AsyncClient(base_url=house.rest) as rest:
+            assert (await rest.get("/operations/a")).status_code == 200
+
+
+async def test_stopping_is_not_dying(tmp_path: Path) -> None:
+    async with running(tmp_path) as house:
+        dying = asyncio.create_task(house.gateway.died())
+        await house.gateway.stop(within_s=1)
+        await asyncio.wait([dying], timeout=0.1)
+        assert not dying.done()
+        dying.cancel()
+
+
+async def test_stop_waits_for_calls(tmp_path: Path) -> None:
+    """Calls that arrived before the stop are answered; so are those on connections still open."""
+    async with (
+        running(tmp_path, timeout_s=10) as house,
+        httpx.AsyncClient(base_url=house.rest, timeout=10) as rest,
+        grpc.aio.insecure_channel(house.grpc) as native,
+    ):
+        begun = asyncio.Semaphore(0)
+        go_on = asyncio.Event()
+
+        async def slow(_request: Any, _context: Context) -> None:
+            begun.release()
+            await go_on.wait()
+
+        house.upstream.answers = {GET: slow, INVITE: slow}
+        calls = asyncio.gather(
+            rest.get("/operations/a"),
+            rest.post("/billing/v1/customers:invite", json={}),
+            unary(native, GET)(b""),
+        )
+        for _ in range(3):
+            await begun.acquire()
+        stopping = asyncio.create_task(house.gateway.stop(within_s=10))
+        await asyncio.wait([stopping], timeout=0.3)
+        assert not stopping.done()
+        go_on.set()
+        got, invited, message = await calls
+        assert (got.status_code, invited.status_code, message) == (200, 200, b"")
+        assert got.headers["connection"] == "close"
+        async with asyncio.timeout(5):
+            await stopping
+        with pytest.raises(httpx.ConnectError):
+            await rest.get("/operations/a")
+
+
+async def test_stop_does_not_wait_for_ever(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, timeout_s=30) as house,
+        httpx.AsyncClient(base_url=house.rest, timeout=30) as rest,
+    ):
+        begun = asyncio.Event()
+
+        async def hang(_request: Any, _context: Context) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        house.upstream.answers[GET] = hang
+        call = asyncio.create_task(rest.get("/operations/a"))
+        await begun.wait()
+        async with asyncio.timeout(10):
+            await house.gateway.stop(within_s=0.2)
+        with pytest.raises(httpx.TransportError):
+            await call
+
+
+async def test_several_servers(tmp_path: Path) -> None:
+    """One that says it is not serving, or is gone, gets no calls; none of the callers notices."""
+    descriptors = Path(__file__).parents[2] / "gen" / "descriptors.pb"
+    upstreams = [Upstream(descriptors) for _ in range(2)]
+    addresses = [f"unix:{tmp_path}/server-{number}.sock" for number in range(2)]
+    for upstream, address in zip(upstreams, addresses, strict=True):
+        await upstream.start(address)
+    try:
+        async with (
+            running(tmp_path, upstreams[0], upstreams=addresses) as house,
+            httpx.AsyncClient(base_url=house.rest) as rest,
+        ):
+
+            async def calls_seen(count: int) -> list[int]:
+                for upstream in upstreams:
+                    upstream.calls.clear()
+                for _ in range(count):
+                    answer = await rest.post("/billing/v1/customers:invite", json={})
+                    assert answer.status_code == 200
+                return [len(upstream.calls) for upstream in upstreams]
+
+            assert all(await calls_seen(40))
+            await upstreams[0].set_serving(False)
+            async with asyncio.timeout(10):
+                while (await calls_seen(10))[0]:
+                    pass
+            await upstreams[0].set_serving(True)
+            async with asyncio.timeout(10):
+                while not all(await calls_seen(10)):
+                    pass
+            await upstreams[1].stop()
+            assert await calls_seen(40) == [40, 0]
+    finally:
+        for upstream in upstreams:
+            await upstream.stop()
+
+
+async def test_logs_hold_no_secrets(tmp_path: Path) -> None:
+    async with running(tmp_path) as house, httpx.AsyncClient(base_url=house.rest) as rest:
+        await rest.get(
+            "/operations/secret-1?colour=secret-2", headers={"authorization": "Bearer secret-3"}
+        )
+        await rest.post("/billing/v1/customers:invite", json={"name": "secret-4", "secret-5": 1})
+        await rest.get("/secret-6")
+    logs = "".join(file.read_text() for file in (tmp_path / "logs").iterdir())
+    assert '"route":"GET /operations/{operation_id}"' in logs
+    assert "secret" not in logs
+    assert "127.0.0.1" not in logs.replace('"upstream":"127.0.0.1', "")
+
+
+async def test_the_admin_interface_is_not_served(rest: httpx.AsyncClient) -> None:
+    for path in ("/stats", "/ready", "/quitquitquit", "/config_dump"):
+        assert (await rest.get(path)).status_code == 404

@@ -1,0 +1,137 @@
+"""Native gRPC on the same port: passed on untouched, refused in gRPC's own way."""
+
+import asyncio
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+import pytest
+from google.protobuf import descriptor_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from tests.gateway.conftest import House, running
+from tests.gateway.test_answers import GET, INVITE, failing, hang
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+DESCRIPTORS = Path(__file__).parents[2] / "gen" / "descriptors.pb"
+METHODS = [
+    f"/{file.package}.{service.name}/{method.name}"
+    for file in descriptor_pb2.FileDescriptorSet.FromString(DESCRIPTORS.read_bytes()).file
+    for service in file.service
+    for method in service.method
+]
+
+
+def unary(channel: grpc.aio.Channel, method: str) -> Any:
+    """Returns a call of a method with bytes for messages."""
+    return channel.unary_unary(method)
+
+
+async def refusal(channel: grpc.aio.Channel, method: str, **arguments: Any) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await unary(channel, method)(b"", **arguments)
+    return caught.value
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_every_method(house: House, native: grpc.aio.Channel, method: str) -> None:
+    call = unary(native, method)(
+        b"", metadata=(("x-request-id", "own"), ("trace-bin", b"\x00\xff"))
+    )
+    await call
+    (seen,) = house.upstream.calls
+    assert seen.method == method
+    assert seen.metadata["trace-bin"] == b"\x00\xff"
+    assert seen.remaining_s is not None
+    headers = dict(iter(await call.initial_metadata()))
+    assert headers["x-request-id"] == "own"
+    polled = method.rpartition("/")[0].endswith(("OperationService", "v1.CustomerService"))
+    polled = polled and not method.endswith(("/List", "/InviteCustomer"))
+    assert headers.get("x-operation-poll-interval") == ("1" if polled else None)
+    assert not [name for name in headers if name.startswith("x-envoy-")]
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "/some.Service/Method",
+        "/yandex.cloud.operation.OperationService/Unknown",
+        "/operations/a",
+        "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources",
+        "/",
+    ],
+)
+async def test_unknown_methods(house: House, native: grpc.aio.Channel, method: str) -> None:
+    error = await refusal(native, method)
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert error.details() == "No method has this path."
+    assert dict(iter(error.trailing_metadata()))["x-request-id"]
+    assert house.upstream.calls == []
+
+
+async def test_statuses_pass_untouched(house: House, native: grpc.aio.Channel) -> None:
+    house.upstream.answers[INVITE] = failing(6, metadata=(("retry-after", "7"),))
+    error = await refusal(native, INVITE)
+    assert (error.code(), error.details()) == (grpc.StatusCode.ALREADY_EXISTS, 'No, "нет"\n')
+    trailing = dict(iter(error.trailing_metadata()))
+    assert trailing["retry-after"] == "7"
+    assert b"\x08\x06" in trailing["grpc-status-details-bin"]
+
+
+async def test_a_callers_deadline(house: House, native: grpc.aio.Channel) -> None:
+    await unary(native, GET)(b"", timeout=40)
+    remaining = house.upstream.calls[0].remaining_s
+    assert remaining is not None
+    assert 30 < remaining < 41
+    house.upstream.answers[GET] = hang
+    error = await refusal(native, GET, timeout=0.2)
+    assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_waiting_may_last(house: House, native: grpc.aio.Channel) -> None:
+    await unary(native, "/google.longrunning.Operations/WaitOperation")(b"", timeout=500)
+    remaining = house.upstream.calls[0].remaining_s
+    assert remaining is not None
+    assert remaining > 400
+
+
+async def test_a_dead_server(tmp_path: Path) -> None:
+    async with running(tmp_path) as house, grpc.aio.insecure_channel(house.grpc) as native:
+        await house.upstream.stop()
+        for method in (GET, INVITE):
+            error = await refusal(native, method)
+            assert error.code() is grpc.StatusCode.UNAVAILABLE
+            assert error.details() == "The service is unavailable; try again later."
+
+
+async def test_too_many_requests(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, requests_per_s=1) as house,
+        grpc.aio.insecure_channel(house.grpc) as native,
+    ):
+        answers = await asyncio.gather(
+            *(unary(native, GET)(b"") for _ in range(5)), return_exceptions=True
+        )
+    refused = [answer for answer in answers if isinstance(answer, grpc.aio.AioRpcError)]
+    assert refused
+    assert refused[0].code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert refused[0].details() == "Too many requests; try again later."
+
+
+async def test_health(native: grpc.aio.Channel) -> None:
+    stub: Any = health_pb2_grpc.HealthStub(native)
+    answer = await stub.Check(health_pb2.HealthCheckRequest())
+    assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    watching = stub.Watch(health_pb2.HealthCheckRequest())
+    assert (await watching.read()).status == health_pb2.HealthCheckResponse.SERVING
+    watching.cancel()
+
+
+async def test_reflection(native: grpc.aio.Channel) -> None:
+    asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(cast("grpc.Channel", native))
+    answers = [answer async for answer in stub.ServerReflectionInfo(asked)]
+    assert answers[0].list_services_response.service
