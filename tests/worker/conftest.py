@@ -2,13 +2,39 @@
 
 import ssl
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 import trustme
 
+from server.storage import migrate, open_storage
+from server.storage.interface import Storage
 from tests.worker.mail_server import MailServer, serving
+from tests.worker.office import RESELLER_ID, RESELLER_NAME, START, Clock
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> str:
+    """The URL of a new SQLite database with the schema."""
+    url = f"sqlite:///{tmp_path / 'billing.db'}"
+    migrate(url)
+    return url
+
+
+@pytest_asyncio.fixture
+async def storage(database: str) -> AsyncIterator[Storage]:
+    """The real storage, with one reseller."""
+    storage = await open_storage(database, idempotency_lifetime=timedelta(days=2))
+    await storage.add_reseller(RESELLER_ID, RESELLER_NAME, START)
+    yield storage
+    await storage.close()
 
 
 @pytest_asyncio.fixture

@@ -1,0 +1,181 @@
+"""An invitation's e-mail when the mail server does not take it."""
+
+import asyncio
+import logging
+import re
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from server.domain.errors import Reason
+from server.storage.interface import Storage
+from server.worker.mail import Mail
+from tests.worker.mail_server import OK, MailServer
+from tests.worker.office import (
+    MINUTE,
+    SETTINGS,
+    Clock,
+    Watched,
+    at_work,
+    customer_is_there,
+    ended,
+    invited,
+    is_done,
+    make_worker,
+)
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("chance", "delays"), [(0.0, [10, 20, 40, 60]), (1.0, [7.5, 15, 30, 45])]
+    )
+    async def test_temporary_ones_are_retried_with_growing_delays(
+        self,
+        storage: Storage,
+        mail_server: MailServer,
+        clock: Clock,
+        chance: float,
+        delays: list[float],
+    ) -> None:
+        mail_server.replies = {"MAIL": ["421 no"], "RCPT": ["451 no"], "DATA": ["452 no", "450 no"]}
+        watched = Watched(storage)
+        operation = await invited(storage)
+        async with at_work(make_worker(watched, mail_server.url, clock, chance=chance)):
+            for number, delay in enumerate(delays, start=1):
+                (_, due_at, now) = await watched.until(number, "retry_delivery")
+                assert due_at - now == timedelta(seconds=delay)
+                assert not await is_done(storage, operation)
+                clock.advance(timedelta(seconds=delay))
+            assert (await ended(storage, operation)).failure is None
+        assert len(mail_server.received) == 1
+
+    async def test_a_retry_is_not_early(
+        self, storage: Storage, mail_server: MailServer, clock: Clock
+    ) -> None:
+        mail_server.replies["RCPT"] = ["450 later"]
+        watched = Watched(storage)
+        first = await invited(storage)
+        async with at_work(make_worker(watched, mail_server.url, clock)):
+            await watched.until(1, "retry_delivery")
+            clock.advance(timedelta(seconds=9.9))
+            second = await invited(storage, at=clock())
+            await ended(storage, second)
+            assert not await is_done(storage, first)
+            clock.advance(timedelta(seconds=0.2))
+            await ended(storage, first)
+        assert len(mail_server.received) == 2
+
+    @pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])
+    async def test_lasting_ones_take_the_customer_back(
+        self, storage: Storage, mail_server: MailServer, clock: Clock, command: str
+    ) -> None:
+        mail_server.replies[command] = ["550 5.1.1 <canary@example.com> is unknown"]
+        operation = await invited(storage)
+        async with at_work(make_worker(storage, mail_server.url, clock)):
+            failure = (await ended(storage, operation)).failure
+        assert failure
+        assert failure.reason is Reason.RECIPIENT_REFUSED
+        assert failure.metadata == {"smtpCode": "550", "smtpStatus": "5.1.1"}
+        assert "canary" not in failure.message
+        assert not await customer_is_there(storage, operation.id)
+
+    async def test_too_many_take_the_customer_back(
+        self, storage: Storage, mail_server: MailServer, clock: Clock
+    ) -> None:
+        mail_server.replies["RCPT"] = ["450 4.2.1 canary"] * 10
+        watched = Watched(storage)
+        operation = await invited(storage)
+        async with at_work(make_worker(watched, mail_server.url, clock)):
+            for number in range(1, 5):
+                await watched.until(number, "retry_delivery")
+                clock.advance(MINUTE)
+            failure = (await ended(storage, operation)).failure
+        assert failure
+        assert failure.reason is Reason.MAIL_UNDELIVERED
+        assert failure.metadata == {"attempts": "5", "smtpCode": "450", "smtpStatus": "4.2.1"}
+        assert not await customer_is_there(storage, operation.id)
+        assert mail_server.commands.count("RCPT") == 5
+
+    async def test_no_mail_server_counts_too(
+        self, storage: Storage, unused_tcp_port: int, clock: Clock
+    ) -> None:
+        operation = await invited(storage)
+        once = replace(SETTINGS, attempts=1)
+        async with at_work(
+            make_worker(storage, f"smtp://127.0.0.1:{unused_tcp_port}", clock, once)
+        ):
+            failure = (await ended(storage, operation)).failure
+        assert failure
+        assert failure.metadata == {"attempts": "1"}
+
+    async def test_one_that_hangs_ends_before_its_lease(
+        self, storage: Storage, mail_server: MailServer, clock: Clock
+    ) -> None:
+        mail_server.gates["DATA"] = asyncio.Event()
+        operation = await invited(storage)
+        hasty = replace(SETTINGS, send_within=timedelta(milliseconds=50), attempts=1)
+        async with at_work(make_worker(storage, mail_server.url, clock, hasty)):
+            failure = (await ended(storage, operation)).failure
+        assert failure
+        assert failure.reason is Reason.MAIL_UNDELIVERED
+
+    async def test_an_impossible_address_is_refused(
+        self, storage: Storage, mail_server: MailServer, clock: Clock
+    ) -> None:
+        operation = await invited(storage, email="canary@example.com\r\nRCPT TO:<b@example.com>")
+        async with at_work(make_worker(storage, mail_server.url, clock)):
+            failure = (await ended(storage, operation)).failure
+        assert failure
+        assert failure.reason is Reason.RECIPIENT_REFUSED
+        assert not mail_server.commands
+
+    async def test_what_nobody_expects_is_logged_and_retried(
+        self, storage: Storage, clock: Clock, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Broken:
+            left = 2
+
+            async def send(self, mail: Mail) -> None:
+                self.left -= 1
+                if self.left >= 0:
+                    raise ValueError(f"can't send to {mail.recipient}")
+
+            async def close(self) -> None: ...
+
+        operation = await invited(storage)
+        instant = replace(SETTINGS, first_delay=timedelta())
+        async with at_work(make_worker(storage, Broken(), clock, instant)):
+            assert (await ended(storage, operation)).failure is None
+        broken = [record for record in caplog.records if record.levelno == logging.ERROR]
+        assert len(broken) == 2
+        assert "builtins.ValueError" in broken[0].getMessage()
+        assert re.search(r"test_worker_failures\.py.*in send", broken[0].getMessage())
+        assert operation.id in broken[0].getMessage()
+        assert "canary" not in caplog.text
+
+    async def test_logs_hold_no_personal_data(
+        self,
+        storage: Storage,
+        mail_server: MailServer,
+        clock: Clock,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        caplog.set_level(logging.CRITICAL, "mail.log")  # the test's own mail server
+        caplog.set_level(logging.DEBUG)
+        text = "<canary@example.com> Canary LLC"
+        mail_server.replies = {
+            "MAIL": [f"450 {text}", OK, f"421 4.0.0 {text}"],
+            "RCPT": [f"450 {text}", f"{text}"],
+            "DATA": [f"451 {text}", f"554 5.0.0 {text}"],
+        }
+        operation = await invited(storage)
+        instant = replace(SETTINGS, first_delay=timedelta(), attempts=20)
+        async with at_work(make_worker(storage, mail_server.url, clock, instant)):
+            assert (await ended(storage, operation)).failure
+            await ended(storage, await invited(storage))
+        assert len([each for each in caplog.records if operation.id in each.getMessage()]) == 5
+        assert "anary" not in caplog.text
+        (received,) = mail_server.received
+        assert "/i/" in received.content.decode()
+        assert "/i/" not in caplog.text

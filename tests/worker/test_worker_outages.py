@@ -1,0 +1,142 @@
+"""A storage that comes and goes, and workers that are stopped."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from server.storage.interface import Storage
+from tests.worker.mail_server import MailServer
+from tests.worker.office import (
+    MINUTE,
+    SETTINGS,
+    Clock,
+    Watched,
+    at_work,
+    customer_is_there,
+    ended,
+    invited,
+    is_done,
+    make_worker,
+)
+
+
+class TestStorageOutages:
+    async def test_outcomes_are_recorded_when_it_is_back(
+        self, storage: Storage, mail_server: MailServer, clock: Clock
+    ) -> None:
+        watched = Watched(storage, {"finish_delivery": 3})
+        operation = await invited(storage)
+        async with at_work(make_worker(watched, mail_server.url, clock)):
+            assert (await ended(storage, operation)).failure is None
+        assert len(mail_server.received) == 1
+
+    @pytest.mark.parametrize("error", [None, RuntimeError("canary")])
+    async def test_claims_and_waits_go_on_when_it_is_back(
+        self,
+        storage: Storage,
+        mail_server: MailServer,
+        clock: Clock,
+        error: Exception | None,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        watched = Watched(storage, {"claim_deliveries": 2, "wait_for_work": 2}, error)
+        async with at_work(make_worker(watched, mail_server.url, clock)):
+            operation = await invited(storage)
+            assert (await ended(storage, operation)).failure is None
+        assert "claiming e-mails failed" in caplog.text
+        assert "canary" not in caplog.text
+
+    async def test_what_can_not_be_recorded_in_time_is_sent_again(
+        self, storage: Storage, mail_server: MailServer, clock: Clock
+    ) -> None:
+        watched = Watched(storage, {"finish_delivery": 10**9})
+        operation = await invited(storage)
+        async with at_work(make_worker(watched, mail_server.url, clock)):
+            await mail_server.until(1)
+            clock.advance(MINUTE)  # the lease is over
+            await mail_server.until(2)
+            watched.failing.clear()
+            assert (await ended(storage, operation)).failure is None
+        first, second = (received.message["Message-ID"] for received in mail_server.received)
+        assert first == second
+
+    async def test_an_overtaken_worker_records_nothing(
+        self, storage: Storage, mail_server: MailServer, clock: Clock
+    ) -> None:
+        """Its lease is over, another has sent the e-mail, and then its own send is refused."""
+        gate = mail_server.gates["RCPT"] = asyncio.Event()
+        mail_server.replies["RCPT"] = ["550 no"]
+        operation = await invited(storage)
+        watched = Watched(storage)
+        slow = make_worker(watched, mail_server.url, clock, replace(SETTINGS, parallel=1))
+        async with at_work(slow):
+            await mail_server.until(1, "RCPT")
+            del mail_server.gates["RCPT"]
+            refusal = mail_server.replies.pop("RCPT")
+            clock.advance(MINUTE)
+            async with at_work(make_worker(storage, mail_server.url, clock)):
+                assert (await ended(storage, operation)).failure is None
+            mail_server.replies["RCPT"] = refusal
+            gate.set()
+            await watched.until(1, "fail_delivery")
+        assert (await ended(storage, operation)).failure is None
+        assert await customer_is_there(storage, operation.id)
+
+
+class TestStopping:
+    async def test_lets_what_is_being_sent_finish(
+        self, storage: Storage, mail_server: MailServer, clock: Clock
+    ) -> None:
+        mail_server.gates["DATA"] = asyncio.Event()
+        operations = [await invited(storage) for _ in range(3)]
+        worker = make_worker(storage, mail_server.url, clock, replace(SETTINGS, parallel=1))
+        running = asyncio.create_task(worker.run())
+        await mail_server.until(1, "DATA")
+        stopping = asyncio.create_task(worker.stop(MINUTE))
+        await running
+        assert not stopping.done()
+        mail_server.gates["DATA"].set()
+        await stopping
+        assert [await is_done(storage, each) for each in operations].count(True) == 1
+        assert len(mail_server.received) == 1
+
+    async def test_gives_back_what_takes_too_long(
+        self, storage: Storage, mail_server: MailServer, clock: Clock
+    ) -> None:
+        mail_server.gates["DATA"] = asyncio.Event()
+        operation = await invited(storage)
+        worker = make_worker(storage, mail_server.url, clock)
+        running = asyncio.create_task(worker.run())
+        await mail_server.until(1, "DATA")
+        await worker.stop(timedelta())
+        await running
+        del mail_server.gates["DATA"]
+        async with at_work(make_worker(storage, mail_server.url, clock)):
+            assert (await ended(storage, operation)).failure is None
+
+    async def test_does_not_wait_for_the_storage(
+        self, storage: Storage, mail_server: MailServer, clock: Clock
+    ) -> None:
+        watched = Watched(storage, {"claim_deliveries": 10**9})
+        patient = replace(SETTINGS, longest_wait=timedelta(hours=1))
+        for each in (watched, Watched(storage)):
+            worker = make_worker(each, mail_server.url, clock, patient)
+            running = asyncio.create_task(worker.run())
+            await each.until(1, "claim_deliveries")
+            await worker.stop(timedelta())
+            await running
+
+    async def test_survives_a_storage_that_is_away(
+        self, storage: Storage, mail_server: MailServer, clock: Clock
+    ) -> None:
+        mail_server.gates["DATA"] = asyncio.Event()
+        watched = Watched(storage, {"retry_delivery": 1})
+        await invited(storage)
+        worker = make_worker(watched, mail_server.url, clock)
+        running = asyncio.create_task(worker.run())
+        await mail_server.until(1, "DATA")
+        await worker.stop(timedelta())
+        await running
+        assert watched.failing["retry_delivery"] == 0
