@@ -58,16 +58,18 @@ class OutsideIssuer:
         self._read_at = -_FRESH_S
         self._tried_at = -_RETRY_S
         self._reading = asyncio.Lock()
+        self._refresh: asyncio.Task[None] | None = None
 
     async def key(self, described: Mapping[str, Any]) -> OutsideKey | None:
         """Returns the issuer's key that a token with this header is to be checked with, if any."""
         algorithm, key_id = str(described.get("alg")), described.get("kid", "")
         if algorithm not in _ALGORITHMS or not key_id:
             return None
-        if self._to_read(key_id):
-            async with self._reading:
-                if self._to_read(key_id):
-                    await self._read()
+        if key_id not in self._keys:
+            await self._read_for(key_id)
+        elif time.monotonic() - self._read_at >= _FRESH_S and self._may_read():
+            # Nobody waits for this: an issuer that is down must not hold up those it has known.
+            self._refresh = asyncio.create_task(self._read())
         key = self._keys.get(key_id)
         if key is None or not isinstance(key.key, _ALGORITHMS[algorithm]):
             return None
@@ -88,10 +90,15 @@ class OutsideIssuer:
             raise TokenError("sub is no subject")
         return Proof(signed_part_hash(token), subject, None, ends_at)
 
-    def _to_read(self, key_id: str) -> bool:
-        now = time.monotonic()
-        wanted = key_id not in self._keys or now - self._read_at >= _FRESH_S
-        return wanted and now - self._tried_at >= _RETRY_S
+    async def _read_for(self, key_id: str) -> None:
+        """Reads the set, or waits for who reads it already, in the hope of a key."""
+        if self._reading.locked() or self._may_read():
+            async with self._reading:
+                if key_id not in self._keys and self._may_read():
+                    await self._read()
+
+    def _may_read(self) -> bool:
+        return time.monotonic() - self._tried_at >= _RETRY_S
 
     async def _read(self) -> None:
         self._tried_at = time.monotonic()

@@ -1,0 +1,234 @@
+"""Who is let in, how soon changes are seen, and that refusals tell nothing."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Awaitable
+from datetime import timedelta
+from typing import Any
+from unittest.mock import AsyncMock
+
+import grpc
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from server.api.identity import Authenticator
+from server.domain.access import Proof, Role, Subject, hash_token
+from server.domain.errors import BillingError
+from server.identity.key_ring import KeyRing
+from server.identity.tokens import Tokens
+from server.storage.interface import Storage
+from server.storage.posts import SocketPost
+from tests.identity.forged import broken, hmac_signed
+from tests.identity.served import RESELLER, Served, refusal, serving
+
+UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
+PERMISSION_DENIED = grpc.StatusCode.PERMISSION_DENIED
+HOUR = timedelta(hours=1)
+
+
+async def bad_tokens(served: Served) -> dict[str, str]:
+    """Returns one token of each bad kind."""
+    key = await served.account()
+    good, revoked = await served.token(key), await served.token(key)
+    await served.revoke(revoked, caller=good)
+    gone = await served.account()
+    of_removed = await served.token(gone)
+    await served.storage.remove_service_account(gone["service_account_id"], served.clock())
+    keyless = await served.account()
+    of_removed_key = await served.token(keyless)
+    await served.storage.remove_account_key(keyless["id"], served.clock())
+    ring = KeyRing(served.settings.iam_keys, served.clock).signing()
+    now = served.clock()
+
+    def signed(private: Any = ring.private, key_id: str = ring.id, **claims: Any) -> str:
+        usual = {
+            "sub": key["service_account_id"],
+            "key_id": key["id"],
+            "iat": now,
+            "exp": now + HOUR,
+        }
+        return jwt.encode({**usual, **claims}, private, "EdDSA", {"kid": key_id})
+
+    await served.call(signed())
+    foreign = Ed25519PrivateKey.generate()
+    await served.storage.add_access_token(
+        hash_token("an-access-token-that-expired"), key["service_account_id"], now, now
+    )
+    return broken(good) | {
+        "expired": signed(iat=now - 2 * HOUR, exp=now - HOUR),
+        "expired just now": signed(iat=now - HOUR, exp=now),
+        "not yet valid": signed(nbf=now + HOUR),
+        "issued in the future": signed(iat=now + HOUR, exp=now + 2 * HOUR),
+        "foreign key": signed(foreign),
+        "foreign key and ID": signed(foreign, "20300102T030405000000Z-0a0a0a0a"),
+        "wrong audience": signed(aud="https://elsewhere.example"),
+        "public key as secret": hmac_signed(good, "public key", kid=ring.id),
+        "revoked": revoked,
+        "of a removed account": of_removed,
+        "of a removed key": of_removed_key,
+        "of another's key": signed(sub=gone["service_account_id"]),
+        "an assertion": served.assertion(key),
+        "an expired access token": "an-access-token-that-expired",
+        "an unknown access token": "u" * 43,
+        "long": "x" * 8192,
+        "longer": "x" * 8193,
+        "huge": "x" * 20_000,
+        "huge and signed": signed(padding="x" * 12_000),
+    }
+
+
+async def answer(call: Awaitable[object]) -> grpc.StatusCode:
+    """Returns the code that a call is answered with."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
+async def test_bad_tokens_are_refused_with_the_same_answer(served: Served) -> None:
+    bad = await bad_tokens(served)
+    answers = {}
+    for name, token in bad.items():
+        refusal = await served.refusal(token)
+        assert refusal.code() is UNAUTHENTICATED, name
+        answers[name] = refusal.details(), tuple(refusal.trailing_metadata() or ())
+    assert len(set(answers.values())) == 1, answers
+
+
+@pytest.mark.parametrize(
+    "authorization", ["Bearer", "Bearer ", "bearer", "Basic dTpw", "Token x", "x", "Bearerx x"]
+)
+async def test_other_headers_are_refused_with_the_same_answer(
+    served: Served, authorization: str
+) -> None:
+    other, wrong = await refusal(served.call_with(authorization)), await served.refusal("x" * 43)
+    assert other.code() is UNAUTHENTICATED
+    assert other.details() == wrong.details()
+    assert other.trailing_metadata() == wrong.trailing_metadata()
+
+
+async def test_the_scheme_is_known_in_any_case(served: Served) -> None:
+    token = await served.token(await served.account())
+    for header in (f"bearer {token}", f"BEARER {token}", f"Bearer  {token} "):
+        await served.call_with(header)
+
+
+async def test_tokens_and_reasons_stay_apart_in_the_log(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    for token in (await bad_tokens(served)).values():
+        await served.refusal(token)
+        parts = [part for part in token.split(".") if len(part) > 10]
+        assert not [part for part in parts if part in caplog.text]
+    assert "credentials refused: expired" in caplog.text
+
+
+async def test_no_bad_token_takes_much_longer_than_another(served: Served) -> None:
+    bad = await bad_tokens(served)
+    ring = KeyRing(served.settings.iam_keys, served.clock)
+    authenticator = Authenticator(served.storage, Tokens(ring), served.clock)
+    taken: dict[str, list[float]] = {name: [] for name in bad}
+    for _ in range(30):  # in turns, so that what else the machine does hits all alike
+        for name, token in bad.items():
+            begun = time.perf_counter()
+            with pytest.raises(BillingError):
+                await authenticator.authenticate(f"Bearer {token}")
+            taken[name].append(time.perf_counter() - begun)
+    medians = {name: statistics.median(times) for name, times in taken.items()}
+    cheap = {"longer", "huge", "huge and signed"}
+    others = [median for name, median in medians.items() if name not in cheap]
+    assert max(others) < 4 * min(others), medians
+    assert all(medians[name] < max(others) for name in cheap), medians
+
+
+async def test_huge_tokens_cost_nothing(served: Served) -> None:
+    tokens, storage = AsyncMock(spec=Tokens), AsyncMock(spec=Storage)
+    authenticator = Authenticator(storage, tokens, served.clock)
+    for token in ("x" * 8193, "." * 10**6):
+        with pytest.raises(BillingError):
+            await authenticator.authenticate(f"Bearer {token}")
+    assert not tokens.check.called
+    assert not storage.get_subject.called
+
+
+async def test_most_calls_cost_no_look_up(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up = []
+    found = served.storage.get_proven_subject
+
+    async def counted(proof: Proof) -> Subject | None:
+        looked_up.append(proof.subject_id)
+        return await found(proof)
+
+    monkeypatch.setattr(served.storage, "get_proven_subject", counted)
+    token = await served.token(await served.account())
+    await asyncio.gather(*(served.call(token) for _ in range(20)))
+    assert len(looked_up) == 1
+    served.clock.at += timedelta(seconds=5)
+    await served.call(token)
+    assert len(looked_up) == 2
+
+
+async def test_roles_are_seen_at_once(served: Served) -> None:
+    key = await served.account(None)
+    account_id, storage, now = key["service_account_id"], served.storage, served.clock()
+    token = await served.token(key)
+    assert (await served.refusal(token)).code() is PERMISSION_DENIED
+    await storage.grant_role(account_id, RESELLER, Role.VIEWER, now)
+    await served.call(token)
+    await storage.revoke_role(account_id, RESELLER, Role.VIEWER, now)
+    assert (await served.refusal(token)).code() is PERMISSION_DENIED
+    await storage.grant_role(account_id, RESELLER, Role.ACCOUNTANT, now)
+    await served.call(token)
+    await storage.remove_reseller(RESELLER, now)
+    assert (await served.refusal(token)).code() is PERMISSION_DENIED
+
+
+async def test_another_process_sees_changes_by_signal(served: Served) -> None:
+    """The clocks stand, so that nothing is looked up again because of its age."""
+    key = await served.account()
+    account_id, now = key["service_account_id"], served.clock()
+    token, other = await served.token(key), await served.token(key)
+    async with serving(served.settings, served.clock) as second:
+
+        async def refused(each: str, code: grpc.StatusCode) -> None:
+            async with asyncio.timeout(30):
+                while await answer(second.call(each)) is not code:
+                    pass
+
+        for each in (token, other):
+            await second.call(each)
+        await served.revoke(token, caller=other)
+        await refused(token, UNAUTHENTICATED)
+        await second.call(other)
+        await served.storage.revoke_role(account_id, RESELLER, Role.OWNER, now)
+        await refused(other, PERMISSION_DENIED)
+        await served.storage.remove_service_account(account_id, now)
+        await refused(other, UNAUTHENTICATED)
+
+
+async def test_a_missed_signal_costs_five_seconds(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = await served.account()
+    token = await served.token(key)
+    async with serving(served.settings, served.clock) as second:
+        await second.call(token)
+        monkeypatch.setattr(SocketPost, "send", lambda *_: None)
+        await served.storage.remove_service_account(key["service_account_id"], served.clock())
+        await second.call(token)
+        served.clock.at += timedelta(seconds=5)
+        assert (await second.refusal(token)).code() is UNAUTHENTICATED
+
+
+async def test_a_token_of_another_process_with_a_new_key(served: Served) -> None:
+    async with serving(served.settings, served.clock) as second:
+        KeyRing(served.settings.iam_keys, served.clock).rotate()
+        key = await second.account()
+        fresh = KeyRing(served.settings.iam_keys, served.clock)
+        token, _ = Tokens(fresh).issue(key["service_account_id"], key["id"], served.clock())
+        for each in (served, second):
+            await each.call(token)

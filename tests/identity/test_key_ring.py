@@ -1,0 +1,139 @@
+import asyncio
+import stat
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from server.identity.key_ring import KeyRing, KeyRingError
+from server.identity.tokens import Tokens
+from tests.identity.served import Clock
+
+_START = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from server.identity.key_ring import KeyRing
+print(KeyRing(Path(sys.argv[1]), lambda: datetime.now(UTC)).signing().id)
+"""
+
+
+def names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir() if file.suffix == ".pem"}
+
+
+def test_first_key_is_its_owners_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "keys" / "iam"
+    ring = KeyRing(folder, Clock())
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    (file,) = folder.glob("*.pem")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert ring.signing().id == file.stem
+    assert KeyRing(folder, Clock()).signing().id == file.stem
+
+
+async def test_processes_that_begin_at_once_make_one_key(tmp_path: Path) -> None:
+    starts = [
+        await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", _START, str(tmp_path / "iam")), stdout=asyncio.subprocess.PIPE
+        )
+        for _ in range(4)
+    ]
+    printed = {(await start.communicate())[0].decode().strip() for start in starts}
+    assert len(printed) == 1
+    assert names(tmp_path / "iam") == {f"{printed.pop()}.pem"}
+
+
+async def test_rotation_refuses_no_live_token(tmp_path: Path) -> None:
+    clock = Clock()
+    ring = KeyRing(tmp_path, clock)
+    tokens = Tokens(ring)
+    before, ends_at = tokens.issue("account", "key", clock())
+    assert ends_at - clock() <= timedelta(hours=12)
+    old, new = ring.signing(), ring.rotate()
+    after, _ = tokens.issue("account", "key", clock())
+    assert ring.signing().id == new.id != old.id
+    clock.at = ends_at - timedelta(seconds=1)
+    for token in (before, after):
+        assert (await tokens.check(token, clock())).subject_id == "account"
+
+
+def test_an_old_key_ends_after_the_last_token_it_signed(tmp_path: Path) -> None:
+    clock = Clock()
+    ring = KeyRing(tmp_path, clock)
+    old, new = ring.signing().id, ring.rotate().id
+    clock.at += timedelta(hours=13)
+    assert ring.verifying(old) is None
+    assert ring.verifying(new)
+    third = ring.rotate().id
+    assert names(tmp_path) == {f"{new}.pem", f"{third}.pem"}
+
+
+def test_running_servers_notice_a_rotation(tmp_path: Path) -> None:
+    clock = Clock()
+    running = KeyRing(tmp_path, clock, look_every_s=0)
+    idle = KeyRing(tmp_path, clock, look_every_s=3600)
+    new = KeyRing(tmp_path, clock, make=False).rotate().id
+    assert running.signing().id == new
+    assert idle.verifying(new)
+
+
+def test_after_a_leak_all_others_are_dropped(tmp_path: Path) -> None:
+    clock = Clock()
+    running = KeyRing(tmp_path, clock, look_every_s=0)
+    leaked = running.signing().id
+    new = KeyRing(tmp_path, clock, make=False).rotate(drop_old=True).id
+    assert running.verifying(leaked) is None
+    assert running.signing().id == new
+    assert names(tmp_path) == {f"{new}.pem"}
+
+
+def test_a_clock_set_back_does_not_revive_an_older_key(tmp_path: Path) -> None:
+    clock = Clock()
+    ring = KeyRing(tmp_path, clock)
+    clock.at -= timedelta(days=1)
+    new = ring.rotate()
+    assert ring.signing().id == new.id
+    assert [key.ends_at is None for key in ring.all()] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("20300102T030405000000Z-0a0a0a0a.pem", b"no key"),
+        ("20300102T030405000000Z-0a0a0a0a.pem", b""),
+        ("my-own.pem", b"no key"),
+    ],
+)
+def test_a_file_that_is_no_key_is_named(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(KeyRingError, match=name) as refused:
+        KeyRing(tmp_path, Clock())
+    assert "\n" not in str(refused.value)
+
+
+def test_a_bad_file_beside_good_ones_stops_no_running_server(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ring = KeyRing(tmp_path, Clock(), look_every_s=0)
+    good = ring.signing().id
+    (tmp_path / "my-own.pem").write_bytes(b"no key")
+    assert ring.signing().id == good
+    assert "my-own.pem" in caplog.text
+
+
+def test_a_key_that_others_can_read_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    KeyRing(tmp_path, Clock())
+    (file,) = tmp_path.glob("*.pem")
+    file.chmod(0o644)
+    KeyRing(tmp_path, lambda: datetime.now(UTC))
+    assert f"{file} can be read by others" in caplog.text
+
+
+def test_a_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("a file")
+    with pytest.raises(KeyRingError, match="keys/iam"):
+        KeyRing(tmp_path / "keys" / "iam", Clock())
