@@ -152,11 +152,10 @@ class _Connection:
                 outcomes = _outcomes(transaction, batch)
                 self.committing = True
                 cursor.execute("COMMIT")
+            cursor.close()
         except BaseException as error:
             self._recover(error)
             raise
-        finally:
-            cursor.close()
         return outcomes, transaction.ended, transaction.work
 
     def _recover(self, error: BaseException) -> None:

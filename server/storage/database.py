@@ -3,7 +3,7 @@
 import sqlite3
 from typing import Any
 
-from sqlalchemy import URL, create_engine, event, make_url
+from sqlalchemy import URL, PoolProxiedConnection, create_engine, event, make_url
 from sqlalchemy.pool import NullPool
 
 from server.storage.schema import REVISION
@@ -66,20 +66,20 @@ class Database:
         """The address in the form that PostgreSQL's own clients take."""
         return self.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
-    def connect(self) -> Any:
+    def connect(self) -> PoolProxiedConnection:
         """Returns a new connection of the driver, in autocommit mode. Raises the driver's error."""
         connection = self.engine.raw_connection()
-        driver_connection = connection.driver_connection
-        connection.detach()
         if not self.is_sqlite:
-            driver_connection.autocommit = True  # type: ignore[union-attr]
-        return driver_connection
+            connection.driver_connection.autocommit = True  # type: ignore[union-attr]
+        return connection
 
     def require_schema(self) -> None:
         """Raises SchemaError, in one line, unless the schema is the one this code works with."""
         connection = self.connect()
         try:
-            found = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+            cursor = connection.cursor()
+            cursor.execute("SELECT version_num FROM alembic_version")
+            found = cursor.fetchall()
         except Exception as error:
             if "alembic_version" not in str(error):
                 raise

@@ -164,8 +164,9 @@ class SqlStorage(SqlAccess):
     async def close(self) -> None:
         await self._writes.close()
         await self._reads.close()
-        if self._signals.post:
-            await self._signals.post.close()
+        post, self._signals.post = self._signals.post, None
+        if post:
+            await post.close()
 
     async def _finish(
         self,

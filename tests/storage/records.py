@@ -1,0 +1,77 @@
+"""Records for tests, at times that the tests choose."""
+
+import asyncio
+import hashlib
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+from server.domain.invitations import NewInvitation, invite
+from server.domain.operations import Operation
+from server.storage import open_storage
+from server.storage.interface import Delivery, IdempotencyKey, Storage
+from server.storage.store import SqlStorage
+
+START = datetime(2030, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
+RESELLER = "reseller-1"
+SECOND_RESELLER = "reseller-2"
+LEASE = timedelta(seconds=60)
+DAY = timedelta(days=1)
+# What the storages of these tests keep keys for, and what invitations hold for.
+KEY_LIFETIME = DAY
+INVITATION_LIFETIME = 30 * DAY
+
+
+@asynccontextmanager
+async def opened(database_url: str) -> AsyncIterator[SqlStorage]:
+    """Opens a storage and closes it."""
+    storage = await open_storage(database_url, idempotency_lifetime=KEY_LIFETIME)
+    try:
+        yield storage
+    finally:
+        await storage.close()
+
+
+def new(
+    email: str | None = None,
+    *,
+    reseller_id: str = RESELLER,
+    now: datetime = START,
+    tin: str = "7736207543",
+    name: str = "ООО «Ромашка»",
+) -> NewInvitation:
+    """Returns an invitation to record; without an address, for one that no other has."""
+    return invite(
+        reseller_id=reseller_id,
+        name=name,
+        email=email or f"{uuid.uuid4()}@example.com",
+        person={"name": "Иван 'Ваня' Петров", "tin": tin},
+        invited_by="subject-1",
+        now=now,
+        lifetime=INVITATION_LIFETIME,
+    )
+
+
+def key(name: str, request: str = "request") -> IdempotencyKey:
+    """Returns the same key for the same name, and the same fingerprint for the same request."""
+    return IdempotencyKey(
+        hashlib.sha256(name.encode()).digest(), hashlib.sha256(request.encode()).digest()
+    )
+
+
+async def invited(storage: Storage, now: datetime = START) -> Operation:
+    """Records an invitation."""
+    return await storage.create_invitation(new(now=now), None)
+
+
+async def claimed(storage: Storage, now: datetime = START) -> Delivery:
+    """Claims the one e-mail that is due."""
+    (delivery,) = await storage.claim_deliveries(10, now, LEASE)
+    return delivery
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Returns once the condition, which changes in this event loop, holds."""
+    while not condition():  # noqa: ASYNC110 - nothing tells of it
+        await asyncio.sleep(0)

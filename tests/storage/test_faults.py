@@ -1,0 +1,206 @@
+"""A database that fails: callers hear of it in time, and service comes back by itself."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import PoolProxiedConnection
+
+from server.domain.errors import BillingError, Reason
+from server.storage import batches, database, migrate, open_storage
+from server.storage.batches import Batcher
+from server.storage.database import Database
+from server.storage.statements import Transaction
+from server.storage.store import SqlStorage
+from tests.storage.databases import Databases, query
+from tests.storage.records import invited, key, new, opened
+
+# Far above what a refusal may take, far below a hang.
+IN_TIME_S = 10.0
+
+
+async def _refused(storage: SqlStorage, reason: Reason) -> None:
+    """Checks that calls are refused in time, with nothing of the database's in the message."""
+    started = time.monotonic()
+    with pytest.raises(BillingError) as refused:
+        await storage.create_invitation(new("secret@example.com"), key("refused"))
+    assert time.monotonic() - started < IN_TIME_S
+    assert refused.value.reason is reason
+    assert refused.value.retry_after_s
+    assert refused.value.__cause__ is None
+    for word in ("secret", "INSERT", "sqlite", "psycopg", "SQL"):
+        assert word not in refused.value.message
+
+
+async def _invite_forever(storage: SqlStorage) -> None:
+    while True:
+        await invited(storage)
+
+
+def _with_pragma(pragma: str) -> Callable[[Database], PoolProxiedConnection]:
+    """Makes a Database.connect of connections that can't do what others can."""
+    connect = Database.connect
+
+    def limited(self: Database) -> PoolProxiedConnection:
+        connection = connect(self)
+        connection.cursor().execute(f"PRAGMA {pragma}")
+        return connection
+
+    return limited
+
+
+@pytest.fixture
+def sqlite_file(tmp_path: Path) -> Path:
+    file = tmp_path / "billing.db"
+    migrate(f"sqlite:///{file}")
+    return file
+
+
+async def test_sqlite_locked_by_another_process(
+    sqlite_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "TIMEOUT_S", 0.2)
+    async with opened(f"sqlite:///{sqlite_file}") as storage:
+        given = await invited(storage)
+        blocker = sqlite3.connect(sqlite_file, isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        await _refused(storage, Reason.STORAGE_UNAVAILABLE)
+        assert await storage.get_operation(given.id) == given
+        blocker.execute("ROLLBACK")
+        blocker.close()
+        await storage.create_invitation(new("secret@example.com"), key("refused"))
+
+
+async def test_sqlite_waits_for_a_short_lock(sqlite_file: Path) -> None:
+    async with opened(f"sqlite:///{sqlite_file}") as storage:
+        blocker = sqlite3.connect(sqlite_file, isolation_level=None, check_same_thread=False)
+        blocker.execute("BEGIN IMMEDIATE")
+        waiting = asyncio.create_task(invited(storage))
+        await asyncio.to_thread(blocker.execute, "ROLLBACK")
+        blocker.close()
+        assert await waiting
+
+
+async def test_sqlite_without_room(sqlite_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ((pages,),) = query(f"sqlite:///{sqlite_file}", "PRAGMA page_count")
+    limited = _with_pragma(f"max_page_count = {pages + 2}")
+    async with opened(f"sqlite:///{sqlite_file}") as storage:
+        with monkeypatch.context() as patched:
+            patched.setattr(Database, "connect", limited)
+            with pytest.raises(BillingError):
+                await _invite_forever(storage)
+            await _refused(storage, Reason.STORAGE_FULL)
+        await storage.create_invitation(new("secret@example.com"), key("refused"))
+
+
+async def test_sqlite_made_read_only(sqlite_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(f"sqlite:///{sqlite_file}") as storage:
+        with monkeypatch.context() as patched:
+            patched.setattr(Database, "connect", _with_pragma("query_only = ON"))
+            await _refused(storage, Reason.STORAGE_UNAVAILABLE)
+        await storage.create_invitation(new("secret@example.com"), key("refused"))
+
+
+async def test_no_file_at_all(tmp_path: Path) -> None:
+    with pytest.raises(BillingError) as refused:
+        await open_storage(
+            f"sqlite:///{tmp_path / 'none' / 'billing.db'}",
+            idempotency_lifetime=timedelta(days=1),
+        )
+    assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
+
+
+async def test_no_server_at_all(tmp_path: Path) -> None:
+    with pytest.raises(BillingError) as refused:
+        await open_storage(
+            f"postgresql://nobody@/none?host={tmp_path}", idempotency_lifetime=timedelta(days=1)
+        )
+    assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
+
+
+async def test_cut_connections_are_made_anew(storage: SqlStorage, database_url: str) -> None:
+    """On SQLite there is nothing to cut: then this is the ordinary way."""
+    given = await invited(storage)
+    if database_url.startswith("postgresql"):
+        query(
+            database_url,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+    assert await storage.ready()
+    assert await storage.get_operation(given.id) == given
+    assert await storage.create_invitation(new("secret@example.com"), key("refused"))
+
+
+async def test_postgres_made_read_only_and_writable_again(
+    databases: Databases, storage: SqlStorage, database_url: str
+) -> None:
+    """As on a standby after a switch; on SQLite the file does it, above."""
+    if databases.kind == "postgresql":
+        name = Database(database_url).url.database
+        query(database_url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+        cut = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        query(database_url, cut)
+        await _refused(storage, Reason.STORAGE_UNAVAILABLE)
+        with psycopg.connect(database_url, autocommit=True) as connection:
+            connection.execute("SET default_transaction_read_only = off")
+            connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    assert await storage.create_invitation(new("secret@example.com"), key("refused"))
+
+
+def _two(transaction: Transaction, batch: Sequence[int]) -> list[int | Exception]:
+    if 13 in batch:
+        raise ZeroDivisionError
+    return [ValueError("odd") if each % 2 else each for each in batch]
+
+
+async def test_one_request_that_fails_does_not_fail_its_neighbours(database_url: str) -> None:
+    batcher = Batcher(Database(database_url), "test", writes=True)
+    outcomes = await asyncio.gather(
+        *(batcher.submit(_two, number) for number in (0, 1, 2, 13, 4)), return_exceptions=True
+    )
+    assert [outcome if isinstance(outcome, int) else type(outcome) for outcome in outcomes] == [
+        0,
+        ValueError,
+        2,
+        ZeroDivisionError,
+        4,
+    ]
+    await batcher.close()
+
+
+async def test_beyond_the_queue_calls_are_refused_at_once(
+    storage: SqlStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "MOST_QUEUED", 5)
+    outcomes = await asyncio.gather(
+        *(invited(storage) for _ in range(1000)), return_exceptions=True
+    )
+    refusals = [outcome for outcome in outcomes if isinstance(outcome, BillingError)]
+    assert refusals
+    assert len(refusals) < 1000
+    assert {(refusal.reason, refusal.retry_after_s) for refusal in refusals} == {
+        (Reason.OVERLOADED, 1.0)
+    }
+    await invited(storage)
+
+
+async def test_closing_finishes_what_is_under_way(database_url: str) -> None:
+    async with opened(database_url) as storage:
+        calls = [asyncio.ensure_future(invited(storage)) for _ in range(100)]
+        await asyncio.sleep(0)  # they are submitted
+        await storage.close()
+        ids = {(await call).id for call in calls}
+        with pytest.raises(BillingError) as refused:
+            await invited(storage)
+        assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
+        assert not await storage.ready()
+    assert {id_ for (id_,) in query(database_url, "SELECT id FROM operations")} == ids

@@ -1,0 +1,163 @@
+"""The schema: migrations make it, servers insist on it, and every query has an index."""
+
+import asyncio
+import sqlite3
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, PoolProxiedConnection, inspect
+
+import server.storage.migrations
+from server.domain.operations import CANCELLED
+from server.storage import SchemaError, migrate, open_storage
+from server.storage.database import Database
+from server.storage.interface import Cursor
+from server.storage.schema import REVISION, metadata
+from server.storage.store import SqlStorage
+from tests.storage.databases import Databases, query
+from tests.storage.records import (
+    LEASE,
+    RESELLER,
+    START,
+    claimed,
+    invited,
+    key,
+    new,
+)
+
+
+def test_the_code_works_with_the_latest_migration() -> None:
+    scripts = ScriptDirectory(str(Path(server.storage.migrations.__file__).parent))
+    assert scripts.get_heads() == [REVISION]
+
+
+def test_migrations_make_the_schema(databases: Databases, database_url: str) -> None:
+    engine = Database(database_url).engine
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+    # What that leaves out: the conditions of partial indexes.
+    plain = Database(databases.empty("plain")).engine
+    metadata.create_all(plain)
+    for table in metadata.tables:
+        assert _indexes(engine, table) == _indexes(plain, table)
+
+
+def _indexes(engine: Engine, table: str) -> list[str]:
+    return sorted(
+        " ".join(
+            str(each)
+            for each in (
+                index["name"],
+                index["column_names"],
+                index["unique"],
+                *index.get("dialect_options", {}).values(),
+            )
+        )
+        for index in inspect(engine).get_indexes(table)
+    )
+
+
+def test_migrating_again_changes_nothing(database_url: str) -> None:
+    query(database_url, "INSERT INTO resellers VALUES ('r', 'Name', 1, 1, NULL)")
+    migrate(database_url)
+    assert query(database_url, "SELECT name FROM resellers") == [("Name",)]
+
+
+def test_processes_that_migrate_at_once_do_not_collide(databases: Databases) -> None:
+    url = databases.empty("contended")
+    script = f"from server.storage import migrate; migrate({url!r})"
+    children = [
+        subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE) for _ in range(4)
+    ]
+    errors = [child.communicate()[1] for child in children]
+    assert [child.returncode for child in children] == [0] * 4, errors
+    assert query(url, "SELECT version_num FROM alembic_version") == [(REVISION,)]
+
+
+@pytest.mark.parametrize("version", ["none", "older", "newer"])
+async def test_a_schema_of_another_version_is_refused(
+    databases: Databases, database_url: str, version: str
+) -> None:
+    if version == "none":
+        database_url = databases.empty("bare")
+    else:
+        number = {"older": "0000", "newer": "9999"}[version]
+        query(database_url, f"UPDATE alembic_version SET version_num = '{number}'")
+    with pytest.raises(SchemaError, match="python -m server migrate") as refused:
+        await open_storage(database_url, idempotency_lifetime=timedelta(days=1))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["mysql://host/db", "sqlite://", "sqlite:///:memory:"])
+async def test_other_databases_are_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="sqlite://"):
+        await open_storage(url, idempotency_lifetime=timedelta(days=1))
+
+
+async def test_no_call_reads_a_whole_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = f"sqlite:///{tmp_path / 'billing.db'}"
+    migrate(url)
+    seen: set[str] = set()
+    connect = Database.connect
+
+    def traced(self: Database) -> PoolProxiedConnection:
+        connection = connect(self)
+        assert isinstance(connection.driver_connection, sqlite3.Connection)
+        connection.driver_connection.set_trace_callback(seen.add)
+        return connection
+
+    monkeypatch.setattr(Database, "connect", traced)
+    storage = await open_storage(url, idempotency_lifetime=timedelta(days=1))
+    await _call_everything(storage)
+    await storage.close()
+    statements = sorted(
+        text
+        for text in seen
+        if text.startswith(("SELECT", "UPDATE", "DELETE", "INSERT"))
+        and "alembic_version" not in text  # read when a server starts
+    )
+    assert len(statements) > 30
+    for statement in statements:
+        for *_, step in query(url, f"EXPLAIN QUERY PLAN {statement.replace(':', chr(92) + ':')}"):
+            assert not step.startswith("SCAN") or step == "SCAN CONSTANT ROW", (statement, step)
+
+
+async def _call_everything(storage: SqlStorage) -> None:
+    """Takes every statement on the path of a call, for any state of the rows."""
+    await storage.add_reseller(RESELLER, "Reseller", START)
+    await storage.get_subject(b"token", START)
+    first, second, third = [
+        await storage.create_invitation(new(), key(str(number))) for number in range(3)
+    ]
+    await storage.create_invitation(new(), key("0"))
+    much_later = START + timedelta(days=31)
+    await storage.create_invitation(new("a@example.com"), None)
+    await storage.create_invitation(new("a@example.com", now=much_later), key("0"))
+    cursor = Cursor(START, first.id)
+    for done in (None, True, False):
+        await storage.list_operations([RESELLER, "other"], done, 10, None)
+        await storage.list_operations([RESELLER], done, 10, cursor)
+    await storage.list_customers(RESELLER, 10, None)
+    await storage.list_customers(RESELLER, 10, cursor)
+    await storage.get_customer(first.customer_id)
+    await storage.wait_operation(first.id, timedelta(0))
+    await storage.wait_for_work(START, timedelta(0))
+    await storage.cancel_operation(third.id, START, key("cancel"))
+    deliveries = await storage.claim_deliveries(10, START, LEASE)
+    await storage.cancel_operation(second.id, START, None)
+    await asyncio.gather(*(storage.retry_delivery(each, START, START) for each in deliveries))
+    deliveries = await storage.claim_deliveries(10, START, LEASE)
+    await storage.fail_delivery(deliveries.pop(), CANCELLED, START)
+    await asyncio.gather(*(storage.finish_delivery(each, START) for each in deliveries))
+    for operation in await storage.list_operations([RESELLER], True, 10, None):
+        await storage.delete_operation(operation.id, START, key(operation.id))
+    await invited(storage, much_later + LEASE)
+    assert await claimed(storage, much_later + LEASE - LEASE / 2)
+    assert await storage.ready()

@@ -1,0 +1,83 @@
+"""Signals between processes on one SQLite file."""
+
+import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from server.storage import migrate
+from server.storage.store import SqlStorage
+from tests.storage.records import START, invited, opened
+
+_HOLD_SOCKET = (
+    "import socket, sys, time\n"
+    "s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+    "s.bind(sys.argv[1])\n"
+    "print(flush=True)\n"
+    "time.sleep(1000)"
+)
+
+
+@pytest.fixture
+async def storage(tmp_path: Path) -> AsyncIterator[SqlStorage]:
+    url = f"sqlite:///{tmp_path / 'billing.db'}"
+    migrate(url)
+    async with opened(url) as storage:
+        yield storage
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "billing.db-signals"
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+async def test_sockets_of_the_dead_are_removed(storage: SqlStorage, folder: Path) -> None:
+    ours = _names(folder)
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _HOLD_SOCKET, folder / "dead", stdout=asyncio.subprocess.PIPE
+    )
+    assert child.stdout
+    await child.stdout.readline()
+    await invited(storage)
+    assert _names(folder) == ours | {"dead"}
+    child.kill()
+    await child.communicate()
+    await invited(storage)
+    assert _names(folder) == ours
+
+
+async def test_who_does_not_listen_holds_no_one_up(storage: SqlStorage, folder: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
+        deaf.bind(str(folder / "deaf"))
+        for _ in range(2000):
+            storage._signals.publish(["x" * 100], True)
+        await invited(storage)
+        assert "deaf" in _names(folder)
+
+
+async def test_a_path_too_long_for_sockets_is_no_hindrance(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    url = f"sqlite:///{long / 'billing.db'}"
+    migrate(url)
+    async with opened(url) as storage:
+        given = await invited(storage)
+        await storage.cancel_operation(given.id, START, None)
+    assert "a second late" in caplog.text
+
+
+async def test_nothing_is_left_behind(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'billing.db'}"
+    migrate(url)
+    async with opened(url) as storage:
+        await invited(storage)
+    assert _names(tmp_path / "billing.db-signals") == set()

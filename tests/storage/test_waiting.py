@@ -1,0 +1,118 @@
+"""Waits end at once: these tests would take an hour, or a second each at least, if they did not."""
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+
+from server.domain.errors import BillingError, Reason
+from server.storage import signals
+from server.storage.store import SqlStorage
+from tests.storage.records import LEASE, START, claimed, invited, until
+
+HOUR = timedelta(hours=1)
+# Below the second after which those who wait look for themselves.
+AT_ONCE_S = 0.7
+
+
+@pytest.fixture
+async def both_listening(storage: SqlStorage, other_process: SqlStorage) -> None:
+    """Returns once signals between the two storages arrive: connections take a moment."""
+    for sender, receiver in ((storage, other_process), (other_process, storage)):
+        with receiver._signals.work() as heard:
+            while not heard.is_set():
+                sender._signals.publish([], True)
+                await asyncio.sleep(0.005)
+
+
+@pytest.mark.usefixtures("both_listening")
+@pytest.mark.parametrize("same_process", [True, False])
+async def test_a_wait_ends_with_the_operation(
+    storage: SqlStorage, other_process: SqlStorage, same_process: bool
+) -> None:
+    given = await invited(storage)
+    delivery = await claimed(storage)
+    waiting = asyncio.create_task(storage.wait_operation(given.id, HOUR))
+    await until(lambda: given.id in storage._signals._operations)
+    started = time.monotonic()
+    await (storage if same_process else other_process).finish_delivery(delivery, START)
+    ended = await waiting
+    assert time.monotonic() - started < AT_ONCE_S
+    assert ended
+    assert ended.done
+
+
+@pytest.mark.usefixtures("both_listening")
+@pytest.mark.parametrize("same_process", [True, False])
+async def test_workers_wake_up_for_new_work(
+    storage: SqlStorage, other_process: SqlStorage, same_process: bool
+) -> None:
+    waiting = asyncio.create_task(storage.wait_for_work(START, HOUR))
+    await until(lambda: bool(storage._signals._workers))
+    started = time.monotonic()
+    await invited(storage if same_process else other_process)
+    await waiting
+    assert time.monotonic() - started < AT_ONCE_S
+    await claimed(storage)
+
+
+async def test_a_lost_signal_costs_a_second(storage: SqlStorage, other_process: SqlStorage) -> None:
+    if other_process._signals.post:
+        await other_process._signals.post.close()
+        other_process._signals.post = None
+    given = await invited(storage)
+    waiting = asyncio.create_task(storage.wait_operation(given.id, HOUR))
+    await until(lambda: given.id in storage._signals._operations)
+    await other_process.cancel_operation(given.id, START, None)
+    ended = await asyncio.wait_for(waiting, 10)
+    assert ended
+    assert ended.done
+
+
+async def test_waits_end_with_their_time(storage: SqlStorage) -> None:
+    given = await invited(storage)
+    assert await storage.wait_operation(given.id, timedelta(0)) == given
+    assert await storage.wait_operation(given.id, timedelta(milliseconds=20)) == given
+    await claimed(storage)
+    await storage.wait_for_work(START, timedelta(milliseconds=20))
+
+
+async def test_work_that_is_due_already_or_soon(storage: SqlStorage) -> None:
+    await invited(storage)
+    await storage.wait_for_work(START, HOUR)
+    delivery = await claimed(storage)
+    await storage.wait_for_work(delivery.lease_until - timedelta(milliseconds=20), HOUR)
+    await storage.retry_delivery(delivery, START + 2 * LEASE, START)
+    await storage.wait_for_work(START + 2 * LEASE - timedelta(milliseconds=20), HOUR)
+
+
+async def test_who_leaves_is_forgotten(
+    storage: SqlStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "MOST_WAITING", 3)
+    given = await invited(storage)
+    waiting = [asyncio.create_task(storage.wait_operation(given.id, HOUR)) for _ in range(3)]
+    await until(lambda: storage._signals._waiting == 3)
+    with pytest.raises(BillingError) as refused:
+        await storage.wait_operation(given.id, HOUR)
+    assert refused.value.reason is Reason.OVERLOADED
+    assert refused.value.retry_after_s
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert storage._signals._waiting == 0
+    assert not storage._signals._operations
+
+
+async def test_more_ended_than_one_message_holds(
+    storage: SqlStorage, other_process: SqlStorage
+) -> None:
+    told: set[str] = set()
+    ended = [f"bop{number:017}" for number in range(1000)]
+    other_process._signals.receive = lambda message: told.update(message.split())  # type: ignore[method-assign]
+    assert other_process._signals.post
+    other_process._signals.post._receive = other_process._signals.receive  # type: ignore[attr-defined]
+    while told < set(ended):  # until the connections are there
+        storage._signals.publish(ended, False)
+        await asyncio.sleep(0.05)
