@@ -48,7 +48,8 @@ def cut(rows: Sequence[RowT], size: int, *scope: str) -> tuple[Sequence[RowT], s
         return rows, ""
     last = rows[size - 1]
     at = (last.created_at - _EPOCH) // _MICROSECOND
-    raw = _digest(scope) + at.to_bytes(8) + last.id.encode()
+    place = at.to_bytes(8) + last.id.encode()
+    raw = _digest(scope, place) + place
     return rows[:size], base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
@@ -62,13 +63,13 @@ def cursor(token: str, *scope: str) -> Cursor | None:
         at = _EPOCH + int.from_bytes(raw[_DIGEST : _DIGEST + 8]) * _MICROSECOND
     except (binascii.Error, ValueError, OverflowError):
         raise _bad_token() from None
-    if raw[:_DIGEST] != _digest(scope) or not last:
+    if raw[:_DIGEST] != _digest(scope, raw[_DIGEST:]) or not last:
         raise _bad_token()
     return Cursor(at, last)
 
 
-def _digest(scope: Sequence[str]) -> bytes:
-    return hashlib.blake2b("\0".join(scope).encode(), digest_size=_DIGEST).digest()
+def _digest(scope: Sequence[str], place: bytes) -> bytes:
+    return hashlib.blake2b("\0".join(scope).encode() + b"\0" + place, digest_size=_DIGEST).digest()
 
 
 def _bad_token() -> BillingError:

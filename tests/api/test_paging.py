@@ -44,11 +44,18 @@ def test_any_other_text_is_refused(token: str) -> None:
     assert [violation.field for violation in refused.value.fields] == ["page_token"]
 
 
+def test_a_token_cut_short_is_refused() -> None:
+    _, token = paging.cut(ROWS, 2, "list", "r1")
+    for length in range(1, len(token)):
+        with pytest.raises(BillingError):
+            paging.cursor(token[:length], "list", "r1")
+
+
 @given(st.binary(max_size=70))
 def test_no_token_of_the_right_list_breaks_it(raw: bytes) -> None:
     import base64
 
-    token = base64.urlsafe_b64encode(paging._digest(("l",)) + raw).decode().rstrip("=")
+    token = base64.urlsafe_b64encode(paging._digest(("l",), raw) + raw).decode().rstrip("=")
     try:
         found = paging.cursor(token, "l")
     except BillingError:
