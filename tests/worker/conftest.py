@@ -1,18 +1,25 @@
 """What the worker's tests share."""
 
+import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 import trustme
+import uvloop
 
 from server.storage import migrate, open_storage
 from server.storage.interface import Storage
 from tests.worker.mail_server import MailServer, serving
 from tests.worker.office import RESELLER_ID, RESELLER_NAME, START, Clock
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that the service runs on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

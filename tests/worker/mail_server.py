@@ -8,11 +8,17 @@ from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.parser import BytesParser
 from email.policy import default
-from typing import Any
+from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 OK = "250 OK"
+
+
+def hang_up(session: SMTP) -> None:
+    """Drops the connection without a word."""
+    if session.transport:
+        cast("asyncio.WriteTransport", session.transport).abort()
 
 
 @dataclass
@@ -87,8 +93,7 @@ class MailServer:
         if gate := self.gates.get(command):
             await gate.wait()
         if command in self.drops:
-            assert isinstance(server.transport, asyncio.WriteTransport)
-            server.transport.abort()
+            hang_up(server)
         replies = self.replies.get(command)
         return replies.pop(0) if replies else OK
 
@@ -169,8 +174,7 @@ class _Protocol(SMTP):
             server.commands.append("BODY")
             await self.push("354 Go ahead")
             await self._reader.readline()
-            assert isinstance(self.transport, asyncio.WriteTransport)
-            self.transport.abort()
+            hang_up(self)
             return
         await super().smtp_DATA(arg)
 
@@ -189,8 +193,7 @@ async def serving(server: MailServer, *, implicit_tls: bool = False) -> AsyncIte
         for gate in server.gates.values():
             gate.set()
         for session in server.sessions:
-            if isinstance(session.transport, asyncio.WriteTransport):
-                session.transport.abort()
+            hang_up(session)
         await listening.wait_closed()
 
 

@@ -13,7 +13,7 @@ import pytest
 from server.worker.mail import Mail, MailDelayedError, MailError, MailRefusedError
 from server.worker.smtp import SmtpMailer
 from server.worker.smtp_server import SmtpServer
-from tests.worker.mail_server import OK, MailServer, saying, serving
+from tests.worker.mail_server import OK, MailServer, hang_up, saying, serving
 
 SECRET = "canary"
 MAIL = Mail(
@@ -68,9 +68,7 @@ async def test_has_no_more_connections_than_told(mail_server: MailServer) -> Non
 async def test_replaces_a_connection_that_was_closed_while_idle(mail_server: MailServer) -> None:
     async with mailing(mail_server.url) as mailer:
         await mailer.send(MAIL)
-        transport = mail_server.sessions[0].transport
-        assert isinstance(transport, asyncio.WriteTransport)
-        transport.abort()
+        hang_up(mail_server.sessions[0])
         await mailer.send(MAIL)
         assert len(mail_server.received) == 2
         assert len(mail_server.sessions) == 2
