@@ -1,5 +1,6 @@
 """The gRPC server in this process over a real database, with accounts, keys and tokens to try."""
 
+import functools
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 
 import grpc
 import jwt
+from cryptography.hazmat.primitives import serialization
 from yandex.cloud.billing.v1 import customer_service_pb2, customer_service_pb2_grpc
 from yandex.cloud.iam.v1 import iam_token_service_pb2, iam_token_service_pb2_grpc
 
@@ -81,7 +83,10 @@ class Served:
         }
         payload = {name: value for name, value in {**usual, **claims}.items() if value is not None}
         return jwt.encode(
-            payload, key["private_key"], algorithm, {"kid": key["id"], **(headers or {})}
+            payload,
+            private_key(key["private_key"]),
+            algorithm,
+            {"kid": key["id"], **(headers or {})},
         )
 
     async def exchange(self, assertion: str) -> Any:
@@ -121,6 +126,12 @@ async def refusal(call: Awaitable[object]) -> grpc.aio.AioRpcError:
     except grpc.aio.AioRpcError as error:
         return error
     raise AssertionError("the call was let through")
+
+
+@functools.cache
+def private_key(pem: str) -> Any:
+    """Returns the key; checking it when it is read takes longer than all else here."""
+    return serialization.load_pem_private_key(pem.encode(), None)
 
 
 def bearer(token: str) -> tuple[tuple[str, str], ...]:

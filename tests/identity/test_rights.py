@@ -1,0 +1,345 @@
+"""The whole table of rights, method by method and role by role, through the API."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+from billing.v1 import customer_service_pb2 as google_customers
+from google.longrunning import operations_pb2, operations_proto_pb2
+from google.protobuf import empty_pb2
+from google.protobuf.message import Message
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from yandex.cloud.billing.v1 import customer_service_pb2 as customers
+from yandex.cloud.endpoint import api_endpoint_pb2
+from yandex.cloud.endpoint import api_endpoint_service_pb2 as endpoints
+from yandex.cloud.iam.v1 import iam_token_service_pb2 as iam
+from yandex.cloud.operation import operation_pb2
+from yandex.cloud.operation import operation_service_pb2 as operations
+
+from server.config import Settings
+from server.domain.access import Role
+from tests.identity.served import RESELLER, Served, bearer, serving
+
+OK = grpc.StatusCode.OK
+DENIED = grpc.StatusCode.PERMISSION_DENIED
+NOT_FOUND = grpc.StatusCode.NOT_FOUND
+UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
+
+ANOTHER = "reseller-2"
+WRITERS = {Role.OWNER, Role.ADMIN, Role.EDITOR}
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+class Right(Enum):
+    """What a method asks of its caller."""
+
+    WRITE = "a role that may change"
+    READ = "any role"
+    IDENTITY = "a valid token"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a request can be about, made for it alone: a customer and an operation that is done."""
+
+    reseller_id: str
+    customer_id: str
+    operation_id: str
+    token: str
+    assertion: str
+
+
+NOWHERE = "bop00000000000000000"
+Request = Callable[[Made], Message]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the table.
+
+    `names_thing`: the request names a customer or operation by its ID; `names_reseller`: a reseller.
+    """
+
+    right: Right
+    request: Request
+    response: type[Message]
+    names_thing: bool = False
+    names_reseller: bool = False
+
+
+def invite(made: Made) -> dict[str, Any]:
+    return {
+        "reseller_id": made.reseller_id,
+        "name": "A customer",
+        "invitation_email": f"{made.customer_id}@example.com",
+        "person": {"name": "A person"},
+    }
+
+
+def named(made: Made) -> str:
+    return f"operations/{made.operation_id}"
+
+
+_CUSTOMERS = "yandex.cloud.billing.v1.CustomerService"
+_OPERATIONS = "yandex.cloud.operation.OperationService"
+_LONGRUNNING = "google.longrunning.Operations"
+_ENDPOINTS = "yandex.cloud.endpoint.ApiEndpointService"
+_IAM = "yandex.cloud.iam.v1.IamTokenService"
+
+TABLE: dict[str, Method] = {
+    f"{_CUSTOMERS}/Invite": Method(
+        Right.WRITE,
+        lambda made: customers.InviteCustomerRequest(**invite(made)),
+        operation_pb2.Operation,
+        names_reseller=True,
+    ),
+    f"{_CUSTOMERS}/CreateResellerServed": Method(
+        Right.WRITE,
+        lambda made: customers.CreateResellerServedCustomerRequest(
+            reseller_id=made.reseller_id,
+            name="A customer",
+            person=customers.CustomerPerson(name="A person"),
+        ),
+        operation_pb2.Operation,
+        names_reseller=True,
+    ),
+    f"{_CUSTOMERS}/Activate": Method(
+        Right.WRITE,
+        lambda made: customers.ActivateCustomerRequest(customer_id=made.customer_id),
+        operation_pb2.Operation,
+        names_thing=True,
+    ),
+    f"{_CUSTOMERS}/Suspend": Method(
+        Right.WRITE,
+        lambda made: customers.SuspendCustomerRequest(customer_id=made.customer_id),
+        operation_pb2.Operation,
+        names_thing=True,
+    ),
+    f"{_CUSTOMERS}/List": Method(
+        Right.READ,
+        lambda made: customers.ListCustomersRequest(reseller_id=made.reseller_id),
+        customers.ListCustomersResponse,
+        names_reseller=True,
+    ),
+    "billing.v1.CustomerService/InviteCustomer": Method(
+        Right.WRITE,
+        lambda made: google_customers.InviteCustomerRequest(**invite(made)),
+        operations_pb2.Operation,
+        names_reseller=True,
+    ),
+    f"{_OPERATIONS}/Get": Method(
+        Right.READ,
+        lambda made: operations.GetOperationRequest(operation_id=made.operation_id),
+        operation_pb2.Operation,
+        names_thing=True,
+    ),
+    f"{_OPERATIONS}/Cancel": Method(
+        Right.WRITE,
+        lambda made: operations.CancelOperationRequest(operation_id=made.operation_id),
+        operation_pb2.Operation,
+        names_thing=True,
+    ),
+    f"{_LONGRUNNING}/GetOperation": Method(
+        Right.READ,
+        lambda made: operations_pb2.GetOperationRequest(name=named(made)),
+        operations_pb2.Operation,
+        names_thing=True,
+    ),
+    f"{_LONGRUNNING}/ListOperations": Method(
+        Right.READ,
+        lambda _: operations_pb2.ListOperationsRequest(name="operations"),
+        operations_pb2.ListOperationsResponse,
+    ),
+    f"{_LONGRUNNING}/WaitOperation": Method(
+        Right.READ,
+        lambda made: operations_pb2.WaitOperationRequest(name=named(made)),
+        operations_pb2.Operation,
+        names_thing=True,
+    ),
+    f"{_LONGRUNNING}/CancelOperation": Method(
+        Right.WRITE,
+        lambda made: operations_pb2.CancelOperationRequest(name=named(made)),
+        empty_pb2.Empty,
+        names_thing=True,
+    ),
+    f"{_LONGRUNNING}/DeleteOperation": Method(
+        Right.WRITE,
+        lambda made: operations_pb2.DeleteOperationRequest(name=named(made)),
+        empty_pb2.Empty,
+        names_thing=True,
+    ),
+    f"{_ENDPOINTS}/List": Method(
+        Right.NOTHING,
+        lambda _: endpoints.ListApiEndpointsRequest(),
+        endpoints.ListApiEndpointsResponse,
+    ),
+    f"{_ENDPOINTS}/Get": Method(
+        Right.NOTHING,
+        lambda _: endpoints.GetApiEndpointRequest(api_endpoint_id="billing"),
+        api_endpoint_pb2.ApiEndpoint,
+    ),
+    f"{_IAM}/Create": Method(
+        Right.NOTHING,
+        lambda made: iam.CreateIamTokenRequest(jwt=made.assertion),
+        iam.CreateIamTokenResponse,
+    ),
+    f"{_IAM}/Revoke": Method(
+        Right.IDENTITY,
+        lambda made: iam.RevokeIamTokenRequest(iam_token=made.token),
+        iam.RevokeIamTokenResponse,
+    ),
+}
+
+STRANGER, FOREIGNER, ANONYMOUS = "no role", "owner of another reseller", "no token"
+CALLERS = [*(role.value for role in Role), STRANGER, FOREIGNER, ANONYMOUS]
+
+
+def expected(method: Method, caller: str) -> grpc.StatusCode:
+    """Returns what the caller is answered about RESELLER's things."""
+    if method.right is Right.NOTHING:
+        return OK
+    if caller == ANONYMOUS:
+        return UNAUTHENTICATED
+    if method.right is Right.IDENTITY:
+        return OK
+    if caller == FOREIGNER and not method.names_thing and not method.names_reseller:
+        return OK  # it is about the caller's own
+    if caller in (STRANGER, FOREIGNER):
+        return DENIED
+    return OK if method.right is Right.READ or Role(caller) in WRITERS else DENIED
+
+
+@dataclass
+class Table:
+    """A server with a token for each caller."""
+
+    served: Served
+    tokens: dict[str, str]
+    key: dict[str, str]
+
+    async def made(self) -> Made:
+        """Makes what a request can be about."""
+        operation = await self.served.customers.CreateResellerServed(
+            customers.CreateResellerServedCustomerRequest(
+                reseller_id=RESELLER,
+                name="A customer",
+                person=customers.CustomerPerson(name="A person"),
+            ),
+            metadata=bearer(self.tokens[Role.OWNER]),
+        )
+        metadata = customers.CustomerMetadata()
+        operation.metadata.Unpack(metadata)
+        return Made(
+            RESELLER,
+            metadata.customer_id,
+            operation.id,
+            await self.served.token(self.key),
+            self.served.assertion(self.key),
+        )
+
+    async def call(self, name: str, request: Message, caller: str) -> tuple[grpc.StatusCode, str]:
+        """Returns the code and the text of the answer."""
+        method = self.served.channel.unary_unary(
+            f"/{name}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=TABLE[name].response.FromString,
+        )
+        token = self.tokens.get(caller)
+        try:
+            await method(request, metadata=bearer(token) if token else ())
+        except grpc.aio.AioRpcError as error:
+            return error.code(), str(error.details())
+        return OK, ""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def table(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Table]:
+    settings = Settings(var=tmp_path_factory.mktemp("rights"), rate_limit=0)
+    async with serving(settings) as served:
+        await served.storage.add_reseller(ANOTHER, "Another reseller", served.clock())
+        keys = {role.value: await served.account(role) for role in Role}
+        keys |= {each: await served.account(None) for each in (STRANGER, FOREIGNER)}
+        await served.storage.grant_role(
+            keys[FOREIGNER]["service_account_id"], ANOTHER, Role.OWNER, served.clock()
+        )
+        tokens = {caller: await served.token(key) for caller, key in keys.items()}
+        yield Table(served, tokens, await served.account())
+
+
+async def test_every_method_that_is_served_has_a_row(table: Table) -> None:
+    channel: Any = table.served.channel
+    stub: Any = reflection_pb2_grpc.ServerReflectionStub(channel)
+    asked = iter([reflection_pb2.ServerReflectionRequest(list_services="*")])
+    answer = await anext(aiter(stub.ServerReflectionInfo(asked)))
+    served = {service.name for service in answer.list_services_response.service}
+    ours = {name.partition("/")[0] for name in TABLE}
+    assert served == ours | {
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+    modules = (customers, google_customers, operations, operations_proto_pb2, endpoints, iam)
+    methods = {
+        f"{service.full_name}/{method.name}"
+        for module in modules
+        for service in module.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    }
+    assert methods == set(TABLE)
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+@pytest.mark.parametrize("name", TABLE)
+async def test_right(table: Table, name: str, caller: str) -> None:
+    method = TABLE[name]
+    code, text = await table.call(name, method.request(await table.made()), caller)
+    assert code is expected(method, caller), text
+
+
+@pytest.mark.parametrize("caller", [each for each in CALLERS if each != ANONYMOUS])
+@pytest.mark.parametrize("name", [name for name, method in TABLE.items() if method.names_thing])
+async def test_permission_comes_before_existence(table: Table, name: str, caller: str) -> None:
+    method = TABLE[name]
+    made = await table.made()
+    nothing = Made(RESELLER, NOWHERE, NOWHERE, "", "")
+    of_existing = await table.call(name, method.request(made), caller)
+    of_nothing = await table.call(name, method.request(nothing), caller)
+    if caller == FOREIGNER:
+        assert of_existing[0] is DENIED
+        assert of_nothing[0] is NOT_FOUND
+    elif expected(method, caller) is DENIED:
+        assert of_nothing == of_existing
+    else:
+        assert of_nothing[0] is NOT_FOUND
+
+
+@pytest.mark.parametrize("caller", [STRANGER, FOREIGNER, *Role])
+@pytest.mark.parametrize("name", [name for name, method in TABLE.items() if method.names_reseller])
+async def test_resellers_that_do_not_exist_are_refused_alike(
+    table: Table, name: str, caller: str
+) -> None:
+    method = TABLE[name]
+    made = await table.made()
+    unknown = replace(made, reseller_id="no-such-reseller")
+    foreign = replace(made, reseller_id=RESELLER if caller == FOREIGNER else ANOTHER)
+    refused = await table.call(name, method.request(unknown), caller)
+    assert refused[0] is DENIED
+    assert refused == await table.call(name, method.request(foreign), caller)
+
+
+async def test_lists_hold_the_callers_own_alone(table: Table) -> None:
+    made = await table.made()
+    for caller, seen in ((Role.VIEWER.value, True), (FOREIGNER, False)):
+        method = table.served.channel.unary_unary(
+            f"/{_LONGRUNNING}/ListOperations",
+            request_serializer=operations_pb2.ListOperationsRequest.SerializeToString,
+            response_deserializer=operations_pb2.ListOperationsResponse.FromString,
+        )
+        request = operations_pb2.ListOperationsRequest(name="operations", page_size=1000)
+        answer = await method(request, metadata=bearer(table.tokens[caller]))
+        assert (named(made) in {operation.name for operation in answer.operations}) == seen
