@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ipaddress
 import logging
 import re
 import uuid
@@ -40,6 +41,7 @@ class Call:
 
     `subject` is None only for methods that are open to all. `time_left_s` is None for a call
     without a deadline. `idempotency_key` is set if the caller sent one with a changing method.
+    `address` is where a call without identity comes from, as far as the gateway tells.
     """
 
     subject: Subject | None
@@ -47,6 +49,7 @@ class Call:
     idempotency_key: IdempotencyKey | None
     time_left_s: float | None
     authority: str
+    address: str
 
     @property
     def caller(self) -> Subject:
@@ -114,11 +117,14 @@ class Calls:
             try:
                 with slots.slot():
                     subject = None
-                    if not open_to_all:
+                    address = ""
+                    if open_to_all:
+                        address = _address(metadata, context.peer())
+                    else:
                         subject = await self._authenticator.authenticate(
                             metadata.get("authorization")
                         )
-                    self._rate_limit.admit(subject.id if subject else context.peer())
+                    self._rate_limit.admit(subject.id if subject else address)
                     try:
                         request = request_type.FromString(raw)
                     except DecodeError:
@@ -134,6 +140,7 @@ class Calls:
                             key,
                             context.time_remaining(),
                             metadata.get("x-forwarded-host", ""),
+                            address,
                         ),
                     )
             except BillingError as error:
@@ -177,6 +184,18 @@ def _request_id(metadata: dict[str, Any]) -> str:
     if isinstance(sent, str) and _REQUEST_ID.fullmatch(sent):
         return sent
     return str(uuid.uuid4())
+
+
+def _address(metadata: dict[str, Any], peer: str) -> str:
+    """Returns whom to count calls without identity for: an IPv6 caller has its whole /64."""
+    found = metadata.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    try:
+        address = ipaddress.ip_address(found)
+    except ValueError:
+        return peer
+    if address.version == 6:
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
 
 
 def _idempotency_key(

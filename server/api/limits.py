@@ -13,8 +13,16 @@ _REMEMBERED = 10_000
 class RateLimit:
     """A token bucket for each caller that holds one second's worth of calls. 0 sets no limit."""
 
-    def __init__(self, calls_per_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        calls_per_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        within_s: float = 1.0,
+    ) -> None:
+        """`within_s` is how many seconds' worth a bucket holds instead."""
         self._rate = calls_per_s
+        self._size = max(calls_per_s * within_s, 1.0)
         self._clock = clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
@@ -23,9 +31,8 @@ class RateLimit:
         if not self._rate:
             return
         now = self._clock()
-        size = max(self._rate, 1.0)
-        left, since = self._buckets.pop(caller, (size, now))
-        left = min(size, left + (now - since) * self._rate)
+        left, since = self._buckets.pop(caller, (self._size, now))
+        left = min(self._size, left + (now - since) * self._rate)
         if left < 1:
             self._buckets[caller] = (left, now)
             raise BillingError(
@@ -37,6 +44,13 @@ class RateLimit:
         self._buckets[caller] = (left - 1, now)
         if len(self._buckets) > _REMEMBERED:
             self._buckets.popitem(last=False)
+
+    def give_back(self, caller: str) -> None:
+        """Puts back what `admit` took for a call that does not count after all."""
+        bucket = self._buckets.get(caller)
+        if bucket:
+            left, since = bucket
+            self._buckets[caller] = (min(self._size, left + 1), since)
 
 
 class Concurrency:

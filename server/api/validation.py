@@ -9,6 +9,7 @@ from typing import Any
 import email_validator
 import phonenumbers
 from billing.options.v1 import format_pb2
+from google.api.field_behavior_pb2 import REQUIRED, field_behavior
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from yandex.cloud import validation_pb2
@@ -54,6 +55,14 @@ def normal_address(address: str) -> str:
     return address if _is_plain_address(address) else _parse_address(address).normalized
 
 
+def address_or_none(text: str) -> str | None:
+    """Returns an e-mail address in normal form; None for what is no address."""
+    try:
+        return normal_address(text)
+    except email_validator.EmailNotValidError:
+        return None
+
+
 @functools.cache
 def _message_check(descriptor: Descriptor) -> Check:
     fields = [(field.name, field.has_presence, _field_checks(field)) for field in descriptor.fields]
@@ -76,7 +85,7 @@ def _field_checks(field: FieldDescriptor) -> list[Check]:
     options = field.GetOptions().Extensions
     text = field.type == FieldDescriptor.TYPE_STRING
     checks: list[Check] = []
-    if options[validation_pb2.required]:
+    if options[validation_pb2.required] or REQUIRED in options[field_behavior]:
         checks.append(_required)
     if text:
         checks.append(_each(field, _no_control))

@@ -29,13 +29,17 @@ _CHANGEABLE = frozenset(TARGETS.values())
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """`person` holds the fields of the published CustomerPerson that were set, by proto name."""
+    """`person` holds the fields of the published CustomerPerson that were set, by proto name.
+
+    `email` is the address that the customer was invited at, None if it was not invited.
+    """
 
     id: str
     reseller_id: str
     billing_account_id: str
     name: str
     person: dict[str, str]
+    email: str | None
     state: CustomerState
     created_at: datetime
     modified_at: datetime
@@ -59,6 +63,7 @@ def create_reseller_served(
         billing_account_id=ids.new_id(ids.BILLING_ACCOUNT),
         name=name,
         person=person,
+        email=None,
         state=CustomerState.ACTIVE,
         created_at=now,
         modified_at=now,

@@ -1,35 +1,101 @@
-"""Inviting a customer: what is recorded, and the secret in the link."""
+"""Inviting a customer: what is recorded, the secret in the link, and how an invitation ends."""
 
 import hashlib
+import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import TypeVar
 
 from server.domain import ids
 from server.domain.customers import Customer, CustomerState
-from server.domain.operations import Operation, OperationKind
+from server.domain.errors import BillingError, Reason
+from server.domain.operations import Failure, Operation, OperationKind
 
 
 class InvitationState(StrEnum):
     """Where an invitation stands. Only a pending one is open."""
 
     PENDING = "pending"
+    ACCEPTED = "accepted"
+    DECLINED = "declined"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+
+
+class InvitationAction(StrEnum):
+    """What can be done to an invitation: by the invitee, by the reseller, by time."""
+
+    ACCEPT = "accept"
+    DECLINE = "decline"
+    RESEND = "resend"
+    REVOKE = "revoke"
+    EXPIRE = "expire"
+
+
+_S, _A = InvitationState, InvitationAction
+
+# What each action makes of an invitation in each state; what is not here is refused. An action
+# whose outcome is there already changes nothing, so that repeating it is safe.
+TRANSITIONS: Mapping[InvitationState, Mapping[InvitationAction, InvitationState]] = {
+    _S.PENDING: {
+        _A.ACCEPT: _S.ACCEPTED,
+        _A.DECLINE: _S.DECLINED,
+        _A.RESEND: _S.PENDING,
+        _A.REVOKE: _S.REVOKED,
+        _A.EXPIRE: _S.EXPIRED,
+    },
+    _S.ACCEPTED: {_A.ACCEPT: _S.ACCEPTED},
+    _S.DECLINED: {_A.DECLINE: _S.DECLINED},
+    _S.REVOKED: {_A.REVOKE: _S.REVOKED},
+    _S.EXPIRED: {_A.EXPIRE: _S.EXPIRED},
+}
+
+# The customer's state that goes with each of the invitation's, as long as nothing else changes it.
+CUSTOMER_STATES: Mapping[InvitationState, CustomerState] = {
+    _S.PENDING: CustomerState.ACCEPTANCE_REQUIRED,
+    _S.ACCEPTED: CustomerState.ACTIVE,
+    _S.DECLINED: CustomerState.INACTIVE,
+    _S.REVOKED: CustomerState.INACTIVE,
+    _S.EXPIRED: CustomerState.INACTIVE,
+}
+
+# Only an e-mail that arrived can be answered.
+ANSWERED = frozenset({_S.ACCEPTED, _S.DECLINED})
+
+_LINK_TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
 
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """`email` is the address in normal form; `open_key` names what only one open invitation has."""
+    """`email` is the address in normal form; `open_key` names what only one open invitation has.
+
+    `operation_id` made it; `latest_operation_id` sent its latest e-mail, whose link alone holds.
+    A record's state may be overtaken by time: `as_of` tells.
+    """
 
     id: str
     reseller_id: str
     customer_id: str
     operation_id: str
     email: str
-    open_key: bytes
+    open_key: bytes | None
     state: InvitationState
     created_at: datetime
     expires_at: datetime
+    ended_at: datetime | None
+    latest_operation_id: str
+    resent_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class InvitationView(Invitation):
+    """An invitation as its invitee sees it: with the names of who invites whom."""
+
+    reseller_name: str
+    customer_name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +124,7 @@ def invite(
         billing_account_id=ids.new_id(ids.BILLING_ACCOUNT),
         name=name,
         person=person,
+        email=email,
         state=CustomerState.ACCEPTANCE_REQUIRED,
         created_at=now,
         modified_at=now,
@@ -83,8 +150,82 @@ def invite(
         state=InvitationState.PENDING,
         created_at=now,
         expires_at=now + lifetime,
+        ended_at=None,
+        latest_operation_id=operation.id,
+        resent_at=None,
     )
     return NewInvitation(operation, customer, invitation)
+
+
+InvitationT = TypeVar("InvitationT", bound=Invitation)
+
+
+def as_of(invitation: InvitationT, now: datetime) -> InvitationT:
+    """Returns the invitation as it is at the time: a pending one that has lapsed is expired."""
+    state = state_at(invitation.state, invitation.expires_at, now)
+    if state is invitation.state:
+        return invitation
+    return replace(invitation, state=state, open_key=None, ended_at=invitation.expires_at)
+
+
+def state_at(state: InvitationState, expires_at: datetime, now: datetime) -> InvitationState:
+    """Returns the state that a recorded one has become by time."""
+    lapsed = state is InvitationState.PENDING and expires_at <= now
+    return InvitationState.EXPIRED if lapsed else state
+
+
+def state_after(action: InvitationAction, state: InvitationState) -> InvitationState:
+    """Returns the state that an action leads to; raises INVITATION_STATE, with metadata `state`."""
+    after = TRANSITIONS[state].get(action)
+    if after is None:
+        raise BillingError(
+            Reason.INVITATION_STATE,
+            f"The invitation's state is {state.name}: {_REFUSALS[action]}.",
+            metadata={"state": state.name},
+        )
+    return after
+
+
+_REFUSALS: Mapping[InvitationAction, str] = {
+    _A.ACCEPT: "it can't be accepted",
+    _A.DECLINE: "it can't be declined",
+    _A.RESEND: "it can't be sent again; invite anew",
+    _A.REVOKE: "it can't be revoked",
+    _A.EXPIRE: "it can't expire",
+}
+
+
+def unsent(state: InvitationState) -> Failure:
+    """Returns why an operation failed whose invitation ended before its e-mail had gone out."""
+    return Failure(
+        Reason.INVITATION_STATE,
+        f"The invitation's state is {state.name}: its e-mail is not sent.",
+        {"state": state.name},
+    )
+
+
+def resend(customer: Customer, *, resent_by: str, now: datetime) -> Operation:
+    """Makes the record of the operation that sends an invitation's e-mail again."""
+    return Operation(
+        id=ids.new_id(ids.OPERATION),
+        kind=OperationKind.RESEND,
+        reseller_id=customer.reseller_id,
+        customer_id=customer.id,
+        billing_account_id=customer.billing_account_id,
+        created_by=resent_by,
+        created_at=now,
+        modified_at=now,
+        done=False,
+    )
+
+
+def resent_too_soon(retry_after_s: float) -> BillingError:
+    """Returns the refusal to send an e-mail while the one before it is new or on its way."""
+    return BillingError(
+        Reason.RESENT_TOO_SOON,
+        "The invitation has just been sent; try again later.",
+        retry_after_s=retry_after_s,
+    )
 
 
 def open_key(reseller_id: str, email: str, tin: str) -> bytes:
@@ -96,6 +237,11 @@ def open_key(reseller_id: str, email: str, tin: str) -> bytes:
 def new_link_token() -> str:
     """Returns a fresh secret of 192 random bits for the link in an e-mail."""
     return secrets.token_urlsafe(24)
+
+
+def is_link_token(text: str) -> bool:
+    """Tells whether the text has the form of a link's secret; costs the same for any length."""
+    return _LINK_TOKEN.fullmatch(text) is not None
 
 
 def link_token_hash(token: str) -> bytes:

@@ -11,6 +11,7 @@ class OperationKind(StrEnum):
     """What an operation does."""
 
     INVITE = "invite"
+    RESEND = "resend"
     CREATE_RESELLER_SERVED = "create_reseller_served"
     ACTIVATE = "activate"
     SUSPEND = "suspend"
@@ -18,6 +19,7 @@ class OperationKind(StrEnum):
 
 DESCRIPTIONS = {
     OperationKind.INVITE: "Invite customer",
+    OperationKind.RESEND: "Resend invitation",
     OperationKind.CREATE_RESELLER_SERVED: "Create reseller-served customer",
     OperationKind.ACTIVATE: "Activate customer",
     OperationKind.SUSPEND: "Suspend customer",

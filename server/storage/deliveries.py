@@ -1,11 +1,17 @@
 """E-mails to send: claimed by workers, and what became of them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, func, select, update
 
-from server.domain.invitations import link_token_hash, new_link_token
+from server.domain.invitations import (
+    InvitationState,
+    link_token_hash,
+    new_link_token,
+    state_at,
+    unsent,
+)
 from server.domain.operations import CANCELLED, Failure
 from server.storage.endings import Locked, end, lock
 from server.storage.interface import Delivery
@@ -24,6 +30,8 @@ _DUE = Statement(
         customers.c.name,
         resellers.c.name,
         invitations.c.expires_at,
+        invitations.c.operation_id,
+        invitations.c.state,
     )
     .join_from(table, invitations, invitations.c.id == table.c.invitation_id)
     .join(customers, customers.c.id == table.c.customer_id)
@@ -75,8 +83,9 @@ def claim(transaction: Transaction, batch: Sequence[Claim]) -> list[list[Deliver
 
 def _claim(transaction: Transaction, wanted: Claim) -> list[Delivery]:
     rows = transaction.fetch(_DUE, now=wanted.now, limit=wanted.limit)
-    cancelled = lock(transaction, [row[0] for row in rows if row[2]])
-    end(transaction, [(row, CANCELLED, wanted.now) for row in cancelled.values()])
+    unwanted = {row[0]: failure for row in rows if (failure := _unwanted(row, wanted.now))}
+    locked = lock(transaction, list(unwanted))
+    end(transaction, [(row, unwanted[id_], wanted.now) for id_, row in locked.items()])
     deliveries = [
         Delivery(
             operation_id=operation_id,
@@ -89,18 +98,21 @@ def _claim(transaction: Transaction, wanted: Claim) -> list[Delivery]:
             reseller_name=reseller_name,
             expires_at=time(expires_at),
             link_token=new_link_token(),
+            first_operation_id=first_operation_id,
         )
         for (
             operation_id,
             attempts,
-            cancel_requested,
+            _,
             invitation_id,
             email,
             customer_name,
             reseller_name,
             expires_at,
+            first_operation_id,
+            _,
         ) in rows
-        if not cancel_requested
+        if operation_id not in unwanted
     ]
     if deliveries:
         transaction.run(
@@ -111,11 +123,25 @@ def _claim(transaction: Transaction, wanted: Claim) -> list[Delivery]:
         transaction.insert(
             _INSERT_LINKS,
             [
-                (link_token_hash(delivery.link_token), delivery.invitation_id, wanted.now)
+                (
+                    link_token_hash(delivery.link_token),
+                    delivery.invitation_id,
+                    wanted.now,
+                    delivery.operation_id,
+                )
                 for delivery in deliveries
             ],
         )
     return deliveries
+
+
+def _unwanted(row: tuple[Any, ...], now: int) -> Failure | None:
+    """Returns why an e-mail is not to be sent any more, None if it is."""
+    _, _, cancel_requested, *_, expires_at, _, recorded = row
+    state = state_at(InvitationState(recorded), time(expires_at), time(now))
+    if state is not InvitationState.PENDING:
+        return unsent(state)
+    return CANCELLED if cancel_requested else None
 
 
 def finish(transaction: Transaction, batch: Sequence[Finish]) -> list[bool]:

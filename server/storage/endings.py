@@ -7,7 +7,8 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, delete, select, update
 
 from server.domain.errors import BillingError, Reason
-from server.domain.operations import CANCELLED, Failure, Operation
+from server.domain.invitations import ANSWERED, InvitationState
+from server.domain.operations import CANCELLED, Failure, Operation, OperationKind
 from server.storage.idempotency import Keys, KeyUse
 from server.storage.operations import by_id
 from server.storage.rows import OPERATION_COLUMNS, failure_text, microseconds, operation, time
@@ -44,6 +45,12 @@ _END = Statement(
 )
 _REQUEST_CANCEL = Statement(update(table).where(table.c.id.in_(IDS)).values(cancel_requested=True))
 _DELETE = Statement(update(table).where(table.c.id.in_(IDS)).values(deleted=True))
+_LOCK_INVITATIONS = Statement(
+    select(invitations.c.id, invitations.c.state)
+    .where(invitations.c.id.in_(IDS))
+    .order_by(invitations.c.id)
+    .with_for_update()
+)
 _TAKE_BACK_CUSTOMERS = Statement(delete(customers).where(customers.c.id.in_(IDS)))
 _TAKE_BACK_INVITATIONS = Statement(delete(invitations).where(invitations.c.id.in_(IDS)))
 _TAKE_BACK_LINKS = Statement(delete(link_tokens).where(link_tokens.c.invitation_id.in_(IDS)))
@@ -78,24 +85,50 @@ def lock(transaction: Transaction, ids: Sequence[str]) -> dict[str, Locked]:
 def end(
     transaction: Transaction, endings: Sequence[tuple[Locked, Failure | None, int]]
 ) -> list[Operation]:
-    """Ends operations, each at its time; with a failure, customer and invitation are taken back."""
+    """Ends operations, each at its time.
+
+    A failed Invite is taken back: customer, invitation and links go, unless the invitation has
+    ended otherwise. What was answered had arrived, so its operation has not failed.
+    """
+    failed = [row for row, failure, _ in endings if failure and row.invitation_id]
+    states = _lock_invitations(transaction, [row.invitation_id for row in failed])
     ended = []
     for row, failure, now in endings:
+        if failure and states.get(row.invitation_id) in ANSWERED:
+            failure = None
         before = row.operation
         at = max(now, microseconds(before.modified_at))  # clocks differ
         transaction.run(
             _END, [before.id], failure=failure_text(failure) if failure else None, now=at
         )
         ended.append(replace(before, done=True, failure=failure, modified_at=time(at)))
-    failed = [row for row, failure, _ in endings if failure]
-    if failed:
-        transaction.run(_TAKE_BACK_CUSTOMERS, [row.operation.customer_id for row in failed])
-    sent = [row.invitation_id for row in failed if row.invitation_id]
-    if sent:
-        transaction.run(_TAKE_BACK_INVITATIONS, sent)
-        transaction.run(_TAKE_BACK_LINKS, sent)
+    _take_back(
+        transaction,
+        [
+            row
+            for row in failed
+            if row.operation.kind is OperationKind.INVITE
+            and states.get(row.invitation_id) is InvitationState.PENDING
+        ],
+    )
     transaction.ended += [result.id for result in ended]
     return ended
+
+
+def _lock_invitations(
+    transaction: Transaction, ids: Sequence[str | None]
+) -> dict[str | None, InvitationState]:
+    """Returns states by ID, and keeps others from changing them."""
+    rows = transaction.fetch(_LOCK_INVITATIONS, ids) if ids else []
+    return {id_: InvitationState(state) for id_, state in rows}
+
+
+def _take_back(transaction: Transaction, failed: Sequence[Locked]) -> None:
+    sent = [row.invitation_id for row in failed]
+    if sent:
+        transaction.run(_TAKE_BACK_INVITATIONS, sent)
+        transaction.run(_TAKE_BACK_CUSTOMERS, [row.operation.customer_id for row in failed])
+        transaction.run(_TAKE_BACK_LINKS, sent)
 
 
 def cancel(

@@ -1,4 +1,4 @@
-"""Idempotency keys: which operation a repeated request stands for."""
+"""Idempotency keys: what a repeated request made or changed before."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from server.storage.schema import idempotency_keys as table
 from server.storage.statements import IDS, Insert, Statement, Transaction
 
 _KNOWN = Statement(
-    select(table.c.key, table.c.fingerprint, table.c.operation_id, table.c.created_at).where(
+    select(table.c.key, table.c.fingerprint, table.c.target_id, table.c.created_at).where(
         table.c.key.in_(IDS)
     )
 )
@@ -38,16 +38,16 @@ class Keys:
         if not wanted:
             return
         expired = []
-        for key, fingerprint, operation_id, created_at in transaction.fetch(_KNOWN, list(wanted)):
+        for key, fingerprint, target_id, created_at in transaction.fetch(_KNOWN, list(wanted)):
             if created_at < wanted[key].since:
                 expired.append(key)
             else:
-                self._known[key] = fingerprint, operation_id
+                self._known[key] = fingerprint, target_id
         if expired:
             transaction.run(_FORGET, expired)
 
     def replayed(self, use: KeyUse | None) -> str | None:
-        """Returns the ID of the operation that the key stands for, if it was seen before.
+        """Returns the ID of what the key stands for, if it was seen before.
 
         Raises IDEMPOTENCY_KEY_REUSED when that was for another request.
         """
@@ -56,21 +56,21 @@ class Keys:
         known = self._known.get(use.key.key)
         if known is None:
             return None
-        fingerprint, operation_id = known
+        fingerprint, target_id = known
         if fingerprint != use.key.fingerprint:
             raise BillingError(
                 Reason.IDEMPOTENCY_KEY_REUSED,
                 "This Idempotency-Key came with another request before; take a new key for a new "
                 "request.",
             )
-        return operation_id
+        return target_id
 
-    def record(self, use: KeyUse | None, operation_id: str) -> None:
-        """Makes the key stand for the operation; a refused request must not come here."""
+    def record(self, use: KeyUse | None, target_id: str) -> None:
+        """Makes the key stand for the operation or invitation; a refused request must not come here."""
         if use:
             key, fingerprint = use.key.key, use.key.fingerprint
-            self._known[key] = fingerprint, operation_id
-            self._new.append((key, fingerprint, operation_id, use.now))
+            self._known[key] = fingerprint, target_id
+            self._new.append((key, fingerprint, target_id, use.now))
 
     def write(self) -> None:
         """Writes what was recorded."""

@@ -11,7 +11,13 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from server.domain.customers import Customer, NewCustomer
-from server.domain.invitations import NewInvitation
+from server.domain.invitations import (
+    Invitation,
+    InvitationAction,
+    InvitationState,
+    InvitationView,
+    NewInvitation,
+)
 from server.domain.operations import Failure, Operation
 from server.storage.access_interface import AccessStorage, Administration
 
@@ -43,6 +49,8 @@ class Delivery:
     `link_token` is the secret for the link in this attempt's e-mail; only its hash is kept, and it
     holds beside those of earlier attempts, which may have arrived all the same.
     `cancel_requested` tells that the operation was asked to be cancelled while an earlier claim ran.
+    `first_operation_id` is the operation whose e-mail began the thread; it is `operation_id` for the
+    first e-mail of an invitation.
     """
 
     operation_id: str
@@ -55,6 +63,7 @@ class Delivery:
     reseller_name: str
     expires_at: datetime
     link_token: str
+    first_operation_id: str
 
 
 class Storage(AccessStorage, Administration, Protocol):
@@ -69,6 +78,69 @@ class Storage(AccessStorage, Administration, Protocol):
         `operationId`, `customerId` and `invitationId` of the first, while the reseller has an open
         invitation with the same `open_key`.
         """
+        ...
+
+    async def look_up_invitation(self, token_hash: bytes) -> InvitationView | None:
+        """Returns the invitation that the latest link leads to, or None. As recorded: see `as_of`."""
+        ...
+
+    async def answer_invitation(
+        self, token_hash: bytes, action: InvitationAction, now: datetime, key: IdempotencyKey | None
+    ) -> InvitationView | None:
+        """Accepts or declines the invitation that the latest link leads to, and returns it.
+
+        Its customer becomes what goes with that. None: no such link.
+        Raises INVITATION_STATE, IDEMPOTENCY_KEY_REUSED.
+        """
+        ...
+
+    async def get_invitation(self, invitation_id: str) -> Invitation | None:
+        """Returns the invitation, or None. As recorded: see `as_of`."""
+        ...
+
+    async def list_invitations(
+        self,
+        reseller_id: str,
+        state: InvitationState | None,
+        email: str | None,
+        now: datetime,
+        limit: int,
+        after: Cursor | None,
+    ) -> list[Invitation]:
+        """Returns at most `limit` invitations of the reseller, newest first, past the cursor.
+
+        `state` is what they are at `now`; `email` is compared without case. As recorded: see `as_of`.
+        """
+        ...
+
+    async def resend_invitation(
+        self,
+        invitation_id: str,
+        operation: Operation,
+        expires_at: datetime,
+        interval: timedelta,
+        key: IdempotencyKey | None,
+    ) -> Operation | None:
+        """Has the invitation's e-mail sent again, by the operation, at whose time all this happens.
+
+        The links sent before hold no longer; the invitation can be accepted until `expires_at`.
+        Returns the operation as `create_customer` does. None: no such invitation.
+        Raises INVITATION_STATE; RESENT_TOO_SOON within the interval after it was last sent again,
+        and while its e-mail is on its way; IDEMPOTENCY_KEY_REUSED.
+        """
+        ...
+
+    async def revoke_invitation(
+        self, invitation_id: str, now: datetime, key: IdempotencyKey | None
+    ) -> Invitation | None:
+        """Takes the invitation back, and returns it. Its customer becomes inactive.
+
+        None: no such invitation. Raises INVITATION_STATE, IDEMPOTENCY_KEY_REUSED.
+        """
+        ...
+
+    async def expire_invitations(self, now: datetime, limit: int) -> int:
+        """Records the expiry of at most `limit` invitations that have lapsed; returns of how many."""
         ...
 
     async def create_customer(self, new: NewCustomer, key: IdempotencyKey | None) -> Operation:
@@ -114,8 +186,8 @@ class Storage(AccessStorage, Administration, Protocol):
     ) -> Operation | None:
         """Cancels what has not been begun, and returns the operation as it then is.
 
-        An operation with no claim running ends CANCELLED and its customer and invitation are
-        removed. One that a worker holds is marked: it completes if the e-mail goes out, and ends
+        An operation with no claim running ends CANCELLED; the customer and the invitation that it
+        made are removed. One that a worker holds is marked: it completes if the e-mail goes out, and ends
         CANCELLED otherwise. A finished one is left as it is. None: no such operation.
         Raises IDEMPOTENCY_KEY_REUSED.
         """
@@ -135,7 +207,10 @@ class Storage(AccessStorage, Administration, Protocol):
         ...
 
     async def claim_deliveries(self, limit: int, now: datetime, lease: timedelta) -> list[Delivery]:
-        """Claims e-mails that are due and not under a live lease, oldest first."""
+        """Claims e-mails that are due and not under a live lease, oldest first.
+
+        Operations whose invitation has ended meanwhile end without an e-mail.
+        """
         ...
 
     async def finish_delivery(self, delivery: Delivery, now: datetime) -> bool:
@@ -143,7 +218,11 @@ class Storage(AccessStorage, Administration, Protocol):
         ...
 
     async def fail_delivery(self, delivery: Delivery, failure: Failure, now: datetime) -> bool:
-        """Ends the operation with `failure` and takes customer and invitation back. False: overtaken."""
+        """Ends the operation with `failure`, and takes back the customer and the invitation it made.
+
+        An invitation that has been answered or revoked stays, and what was answered had arrived: the
+        operation then ends without failure. False: overtaken.
+        """
         ...
 
     async def retry_delivery(self, delivery: Delivery, due_at: datetime, now: datetime) -> bool:

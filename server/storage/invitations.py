@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import NewInvitation
 from server.domain.operations import Operation
 from server.storage.idempotency import Keys, KeyUse
+from server.storage.invitation_lives import expire_by_id
 from server.storage.operations import by_id
-from server.storage.rows import customer_row, microseconds, operation_row
+from server.storage.rows import customer_row, invitation_row, microseconds, operation_row
 from server.storage.schema import customers, invitations, operations
 from server.storage.statements import IDS, Insert, Statement, Transaction
 
@@ -23,7 +24,6 @@ _OPEN = Statement(
         invitations.c.expires_at,
     ).where(invitations.c.open_key.in_(IDS))
 )
-_LAPSE = Statement(update(invitations).where(invitations.c.id.in_(IDS)).values(open_key=None))
 _INSERT_OPERATIONS = Insert(operations)
 _INSERT_CUSTOMERS = Insert(customers)
 _INSERT_INVITATIONS = Insert(invitations)
@@ -40,7 +40,7 @@ def create(
     }
     outcomes: list[Operation | Exception] = []
     rows: list[tuple[tuple[Any, ...], ...]] = []
-    lapsed: list[str] = []
+    lapsed: dict[str, int] = {}
     replayed: dict[int, str] = {}
     for new, use in batch:
         operation, invitation = new.operation, new.invitation
@@ -60,7 +60,7 @@ def create(
             if expires_at > now:
                 outcomes.append(_already_open(first_id, customer_id, operation_id))
                 continue
-            lapsed.append(first_id)
+            lapsed[first_id] = now
         expires_at = microseconds(invitation.expires_at)
         open_ones[invitation.open_key] = (
             invitation.id,
@@ -68,12 +68,11 @@ def create(
             operation.id,
             expires_at,
         )
-        rows.append(_rows(new, now, expires_at))
+        rows.append(_rows(new, now))
         keys.record(use, operation.id)
         outcomes.append(operation)
     if rows:
-        if lapsed:
-            transaction.run(_LAPSE, lapsed)
+        expire_by_id(transaction, list(lapsed), max(lapsed.values(), default=0))
         for statement, table_rows in zip(
             (_INSERT_OPERATIONS, _INSERT_CUSTOMERS, _INSERT_INVITATIONS),
             zip(*rows, strict=True),
@@ -89,23 +88,13 @@ def create(
     return outcomes
 
 
-def _rows(new: NewInvitation, now: int, expires_at: int) -> tuple[tuple[Any, ...], ...]:
+def _rows(new: NewInvitation, now: int) -> tuple[tuple[Any, ...], ...]:
     """Returns the rows of operation, customer and invitation."""
     operation, customer, invitation = new.operation, new.customer, new.invitation
     return (
         operation_row(operation, invitation.id, due_at=now),
         customer_row(customer),
-        (
-            invitation.id,
-            invitation.reseller_id,
-            invitation.customer_id,
-            operation.id,
-            invitation.email,
-            invitation.open_key,
-            invitation.state,
-            now,
-            expires_at,
-        ),
+        invitation_row(invitation),
     )
 
 

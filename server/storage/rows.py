@@ -6,8 +6,9 @@ from typing import Any
 
 from server.domain.customers import Customer, CustomerState
 from server.domain.errors import Reason
+from server.domain.invitations import Invitation, InvitationState
 from server.domain.operations import Failure, Operation, OperationKind
-from server.storage.schema import customers, operations
+from server.storage.schema import customers, invitations, operations
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS = {kind.value: kind for kind in OperationKind}
@@ -38,9 +39,29 @@ CUSTOMER_COLUMNS = [
         "billing_account_id",
         "name",
         "person",
+        "email",
         "state",
         "created_at",
         "modified_at",
+    )
+]
+
+# What `invitation` reads, in its order.
+INVITATION_COLUMNS = [
+    invitations.c[name]
+    for name in (
+        "id",
+        "reseller_id",
+        "customer_id",
+        "operation_id",
+        "email",
+        "open_key",
+        "state",
+        "created_at",
+        "expires_at",
+        "ended_at",
+        "latest_operation_id",
+        "resent_at",
     )
 ]
 
@@ -100,13 +121,14 @@ def operation_row(
 
 def customer(row: tuple[Any, ...]) -> Customer:
     """Returns the customer in a row of CUSTOMER_COLUMNS."""
-    id_, reseller, account, name, person, state, created, modified = row
+    id_, reseller, account, name, person, email, state, created, modified = row
     return Customer(
         id_,
         reseller,
         account,
         name,
         json.loads(person),
+        email,
         CustomerState(state),
         time(created),
         time(modified),
@@ -125,6 +147,46 @@ def customer_row(value: Customer) -> tuple[Any, ...]:
         value.state,
         created,
         created,
+        value.email,
+    )
+
+
+def invitation(row: tuple[Any, ...]) -> Invitation:
+    """Returns the invitation in a row of INVITATION_COLUMNS."""
+    id_, reseller, customer_id, operation_id, email, key, state, *times, latest, resent = row
+    created, expires, ended = times
+    return Invitation(
+        id_,
+        reseller,
+        customer_id,
+        operation_id,
+        email,
+        None if key is None else bytes(key),
+        InvitationState(state),
+        time(created),
+        time(expires),
+        None if ended is None else time(ended),
+        latest,
+        None if resent is None else time(resent),
+    )
+
+
+def invitation_row(value: Invitation) -> tuple[Any, ...]:
+    """Returns a new row of the table."""
+    return (
+        value.id,
+        value.reseller_id,
+        value.customer_id,
+        value.operation_id,
+        value.email,
+        value.open_key,
+        value.state,
+        microseconds(value.created_at),
+        microseconds(value.expires_at),
+        None,
+        value.latest_operation_id,
+        None,
+        value.email.casefold(),
     )
 
 

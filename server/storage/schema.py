@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0003"
+REVISION = "0004"
 
 metadata = MetaData()
 
@@ -118,7 +118,7 @@ for _name, _columns, _condition in (
         postgresql_where=_condition,
     )
 
-# `person` is a JSON object.
+# `person` is a JSON object; `email` is where the customer was invited.
 customers = Table(
     "customers",
     metadata,
@@ -130,10 +130,13 @@ customers = Table(
     Column("state", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("modified_at", BigInteger, nullable=False),
+    Column("email", Text),
 )
 Index("customers_by_age", customers.c.reseller_id, customers.c.created_at, customers.c.id)
 
-# `open_key` is NULL once the invitation is not open; `operation_id` is the operation that made it.
+# `open_key` is NULL once the invitation is not pending; `operation_id` is the operation that made
+# it, `latest_operation_id` the one that sent, or is to send, its latest e-mail. `email_key` is the
+# address without case.
 invitations = Table(
     "invitations",
     metadata,
@@ -146,29 +149,46 @@ invitations = Table(
     Column("state", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
+    Column("ended_at", BigInteger),
+    Column("latest_operation_id", Text, nullable=False),
+    Column("resent_at", BigInteger),
+    Column("email_key", Text, nullable=False),
 )
-Index(
-    "invitations_open",
-    invitations.c.open_key,
-    unique=True,
-    sqlite_where=invitations.c.open_key.is_not(None),
-    postgresql_where=invitations.c.open_key.is_not(None),
-)
+for _name, _column, _unique in (
+    ("invitations_open", invitations.c.open_key, True),
+    ("invitations_lapsing", invitations.c.expires_at, False),
+):
+    Index(
+        _name,
+        _column,
+        unique=_unique,
+        sqlite_where=invitations.c.open_key.is_not(None),
+        postgresql_where=invitations.c.open_key.is_not(None),
+    )
+# Lists of all states are merged from those of each.
+for _name, _filter in (("invitations_by_state", "state"), ("invitations_by_email", "email_key")):
+    Index(
+        _name,
+        *(invitations.c[column] for column in ("reseller_id", _filter, "created_at", "id")),
+    )
 
+# A link holds while `operation_id` is the invitation's latest.
 link_tokens = Table(
     "link_tokens",
     metadata,
     Column("token_hash", LargeBinary, primary_key=True),
     Column("invitation_id", Text, nullable=False, index=True),
     Column("created_at", BigInteger, nullable=False),
+    Column("operation_id", Text, nullable=False),
 )
 
+# `target_id` is what the request with the key made or changed: an operation or an invitation.
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
     Column("key", LargeBinary, primary_key=True),
     Column("fingerprint", LargeBinary, nullable=False),
-    Column("operation_id", Text, nullable=False),
+    Column("target_id", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
 

@@ -8,9 +8,24 @@ from pathlib import Path
 
 from server.domain.customers import Customer, NewCustomer
 from server.domain.errors import BillingError
-from server.domain.invitations import NewInvitation
+from server.domain.invitations import (
+    Invitation,
+    InvitationAction,
+    InvitationState,
+    InvitationView,
+    NewInvitation,
+)
 from server.domain.operations import Failure, Operation
-from server.storage import access, customers, deliveries, endings, invitations, operations
+from server.storage import (
+    access,
+    customers,
+    deliveries,
+    endings,
+    invitation_lists,
+    invitation_lives,
+    invitations,
+    operations,
+)
 from server.storage.access_store import SqlAccess
 from server.storage.batches import Batcher
 from server.storage.database import Database
@@ -72,6 +87,55 @@ class SqlStorage(SqlAccess):
     async def create_invitation(self, new: NewInvitation, key: IdempotencyKey | None) -> Operation:
         use = self._use(key, new.operation.created_at) if key else None
         return await self._writes.submit(invitations.create, (new, use))
+
+    async def look_up_invitation(self, token_hash: bytes) -> InvitationView | None:
+        return await self._reads.submit(invitation_lives.look_up, token_hash)
+
+    async def answer_invitation(
+        self, token_hash: bytes, action: InvitationAction, now: datetime, key: IdempotencyKey | None
+    ) -> InvitationView | None:
+        use = self._use(key, now) if key else None
+        answer = invitation_lives.Answer(token_hash, action, now, use)
+        return await self._writes.submit(invitation_lives.answer, answer)
+
+    async def get_invitation(self, invitation_id: str) -> Invitation | None:
+        return await self._reads.submit(invitation_lives.get, invitation_id)
+
+    async def list_invitations(
+        self,
+        reseller_id: str,
+        state: InvitationState | None,
+        email: str | None,
+        now: datetime,
+        limit: int,
+        after: Cursor | None,
+    ) -> list[Invitation]:
+        email_key = None if email is None else email.casefold()
+        page = invitation_lists.Page(reseller_id, state, email_key, microseconds(now), limit, after)
+        return await self._reads.submit(invitation_lists.list_pages, page)
+
+    async def resend_invitation(
+        self,
+        invitation_id: str,
+        operation: Operation,
+        expires_at: datetime,
+        interval: timedelta,
+        key: IdempotencyKey | None,
+    ) -> Operation | None:
+        use = self._use(key, operation.created_at) if key else None
+        wanted = invitation_lives.Resending(invitation_id, operation, expires_at, interval, use)
+        return await self._writes.submit(invitation_lives.resend, wanted)
+
+    async def revoke_invitation(
+        self, invitation_id: str, now: datetime, key: IdempotencyKey | None
+    ) -> Invitation | None:
+        use = self._use(key, now) if key else None
+        revocation = invitation_lives.Revocation(invitation_id, now, use)
+        return await self._writes.submit(invitation_lives.revoke, revocation)
+
+    async def expire_invitations(self, now: datetime, limit: int) -> int:
+        expiry = invitation_lives.Expiry(microseconds(now), limit)
+        return await self._writes.submit(invitation_lives.expire, expiry)
 
     async def create_customer(self, new: NewCustomer, key: IdempotencyKey | None) -> Operation:
         use = self._use(key, new.operation.created_at) if key else None

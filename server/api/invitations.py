@@ -1,0 +1,178 @@
+"""What can be done with invitations: by resellers, and by whoever holds the link."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from server.api import names, paging
+from server.api.calls import Call
+from server.api.filters import invalid_filter, parse_filter
+from server.api.limits import RateLimit
+from server.api.validation import address_or_none
+from server.domain.access import Permission
+from server.domain.errors import BillingError, Reason, Resource
+from server.domain.invitations import (
+    Invitation,
+    InvitationAction,
+    InvitationState,
+    InvitationView,
+    as_of,
+    is_link_token,
+    link_token_hash,
+    resend,
+)
+from server.domain.operations import Operation
+from server.storage.interface import IdempotencyKey, Storage
+
+_TYPE = "billing.v1.Invitation"
+_STATES = {state.name: state for state in InvitationState}
+
+
+class Invitations:
+    """The use cases. What they return is as it is now; operations are returned once durable.
+
+    By the link: `token` is the link's secret and all the proof that is needed, `address` is where
+    the call comes from. Each raises NOT_FOUND for a link that leads nowhere, whatever is wrong with
+    it, and RATE_EXCEEDED for an address that tried too many of them.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        clock: Callable[[], datetime],
+        lifetime: timedelta,
+        resend_interval: timedelta,
+        guesses: RateLimit,
+    ) -> None:
+        """`guesses` is how many links that lead nowhere one address may try."""
+        self._storage = storage
+        self._clock = clock
+        self._lifetime = lifetime
+        self._resend_interval = resend_interval
+        self._guesses = guesses
+
+    async def look_up(self, token: str, address: str = "") -> InvitationView:
+        """Returns the invitation that the link leads to; changes nothing."""
+        _require_form(token)
+        self._guesses.admit(address)
+        found = await self._storage.look_up_invitation(link_token_hash(token))
+        if found is None:
+            raise _no_such_link()
+        self._guesses.give_back(address)
+        return as_of(found, self._clock())
+
+    async def accept(
+        self, token: str, address: str = "", key: IdempotencyKey | None = None
+    ) -> InvitationView:
+        """Accepts; an accepted one is returned as it is. Raises INVITATION_STATE."""
+        return await self._answer(InvitationAction.ACCEPT, token, address, key)
+
+    async def decline(
+        self, token: str, address: str = "", key: IdempotencyKey | None = None
+    ) -> InvitationView:
+        """Declines; a declined one is returned as it is. Raises INVITATION_STATE."""
+        return await self._answer(InvitationAction.DECLINE, token, address, key)
+
+    async def get(self, name: str, call: Call) -> Invitation:
+        """Returns an invitation of a reseller that the caller may read."""
+        return as_of(await self._find(name, call, Permission.READ), self._clock())
+
+    async def page(
+        self, parent: str, filter_: str, page_size: int, page_token: str, call: Call
+    ) -> tuple[Sequence[Invitation], str]:
+        """Returns a page of a reseller's invitations, newest first, and the next page's token."""
+        reseller_id = names.parse_parent(parent)
+        call.caller.require(Permission.READ, reseller_id)
+        state, email = _parse_filter(filter_)
+        size = paging.page_size(page_size)
+        scope = ("invitations", reseller_id, state or "", email or "")
+        now = self._clock()
+        rows = await self._storage.list_invitations(
+            reseller_id, state, email, now, size + 1, paging.cursor(page_token, *scope)
+        )
+        page, token = paging.cut(rows, size, *scope)
+        return [as_of(row, now) for row in page], token
+
+    async def resend(self, name: str, call: Call) -> Operation:
+        """Has the e-mail sent again, with a new link. Raises INVITATION_STATE, RESENT_TOO_SOON."""
+        found = await self._find(name, call, Permission.WRITE)
+        customer = await self._storage.get_customer(found.customer_id)
+        if customer is None:
+            raise _not_found(name)
+        now = self._clock()
+        operation = await self._storage.resend_invitation(
+            found.id,
+            resend(customer, resent_by=call.caller.id, now=now),
+            now + self._lifetime,
+            self._resend_interval,
+            call.idempotency_key,
+        )
+        if operation is None:
+            raise _not_found(name)
+        return operation
+
+    async def revoke(self, name: str, call: Call) -> Invitation:
+        """Takes the invitation back. Raises INVITATION_STATE."""
+        found = await self._find(name, call, Permission.WRITE)
+        revoked = await self._storage.revoke_invitation(
+            found.id, self._clock(), call.idempotency_key
+        )
+        if revoked is None:
+            raise _not_found(name)
+        return revoked
+
+    async def _answer(
+        self, action: InvitationAction, token: str, address: str, key: IdempotencyKey | None
+    ) -> InvitationView:
+        _require_form(token)
+        self._guesses.admit(address)
+        found = await self._storage.answer_invitation(
+            link_token_hash(token), action, self._clock(), key
+        )
+        if found is None:
+            raise _no_such_link()
+        self._guesses.give_back(address)
+        return found
+
+    async def _find(self, name: str, call: Call, permission: Permission) -> Invitation:
+        """Returns an invitation as it is recorded, if the caller has the permission for it."""
+        reseller_id, invitation_id = names.parse_name(name, names.INVITATIONS)
+        call.caller.require(permission, reseller_id)
+        found = await self._storage.get_invitation(invitation_id)
+        if found is None or found.reseller_id != reseller_id:
+            raise _not_found(name)
+        return found
+
+
+def _parse_filter(text: str) -> tuple[InvitationState | None, str | None]:
+    """Returns the state and the address in normal form that a filter asks for."""
+    terms = parse_filter(text, ("state", "email"))
+    state, email = terms.get("state"), terms.get("email")
+    if state is not None and state not in _STATES:
+        raise invalid_filter(f"state must be one of {', '.join(_STATES)}.")
+    if email is not None:
+        email = address_or_none(email)
+        if email is None:
+            raise invalid_filter("email must be an e-mail address.")
+    return None if state is None else _STATES[state], email
+
+
+def _require_form(token: str) -> None:
+    # What can't be a link's secret is no guess worth counting, and not worth a look-up either.
+    if not is_link_token(token):
+        raise _no_such_link()
+
+
+def _no_such_link() -> BillingError:
+    return BillingError(
+        Reason.NOT_FOUND,
+        "There is no such link, or no longer: take the one in the latest e-mail, whole, or ask who "
+        "invited you.",
+    )
+
+
+def _not_found(name: str) -> BillingError:
+    return BillingError(
+        Reason.NOT_FOUND,
+        "There is no such invitation; check its name.",
+        resource=Resource(_TYPE, name[:100]),
+    )

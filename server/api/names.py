@@ -1,0 +1,46 @@
+"""Names of resources: `resellers/{reseller}/invitations/{invitation}`."""
+
+import re
+
+from server.domain.errors import BillingError, FieldViolation, Reason
+
+INVITATIONS = "invitations"
+CUSTOMERS = "customers"
+
+_RESELLER = re.compile(r"resellers/(?P<reseller>[^/]+)")
+_CHILD = re.compile(_RESELLER.pattern + "/(?P<collection>[a-z]+)/(?P<id>[^/]+)")
+
+
+def reseller_name(reseller_id: str) -> str:
+    """Returns the name of a reseller."""
+    return f"resellers/{reseller_id}"
+
+
+def name(reseller_id: str, collection: str, id_: str) -> str:
+    """Returns the name of what belongs to a reseller."""
+    return f"{reseller_name(reseller_id)}/{collection}/{id_}"
+
+
+def parse_parent(parent: str) -> str:
+    """Returns the reseller's ID in the field `parent`; raises FIELDS_INVALID."""
+    found = _RESELLER.fullmatch(parent)
+    if not found:
+        raise _invalid("parent", "Must be resellers/{reseller}.")
+    return found["reseller"]
+
+
+def parse_name(text: str, collection: str) -> tuple[str, str]:
+    """Returns the reseller's ID and that of the thing in the field `name`; raises FIELDS_INVALID."""
+    found = _CHILD.fullmatch(text)
+    if not found or found["collection"] != collection:
+        thing = collection.removesuffix("s")
+        raise _invalid("name", f"Must be resellers/{{reseller}}/{collection}/{{{thing}}}.")
+    return found["reseller"], found["id"]
+
+
+def _invalid(field: str, description: str) -> BillingError:
+    return BillingError(
+        Reason.FIELDS_INVALID,
+        "The request has fields that are not valid.",
+        fields=[FieldViolation(field, description)],
+    )
