@@ -32,6 +32,7 @@ DELIVERY = Delivery(
     reseller_name="Acme Cloud",
     expires_at=datetime(2026, 12, 22, 18, 4, tzinfo=timezone(timedelta(hours=3))),
     link_token=TOKEN,
+    first_operation_id="bop0123456789abcdefg",
 )
 HEADERS = [
     *("From", "MIME-Version", "Content-Language", "Auto-Submitted", "X-Auto-Response-Suppress"),
