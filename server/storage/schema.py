@@ -2,7 +2,8 @@
 
 Times are microseconds since 1970 UTC. Keys are random, so that no range of a distributed database
 becomes hot. Each index costs on every write, so there is one only where a call needs it. Rows of
-great number carry no foreign keys: each would look its parent up on every insert.
+great number carry no foreign keys: each would look its parent up on every insert. Columns with a
+default were added when there were rows.
 """
 
 from sqlalchemy import (
@@ -16,6 +17,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    text,
 )
 
 # The latest migration: what a server started from this code works with.
@@ -150,9 +152,9 @@ invitations = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
-    Column("latest_operation_id", Text, nullable=False),
+    Column("latest_operation_id", Text, nullable=False, server_default=text("''")),
     Column("resent_at", BigInteger),
-    Column("email_key", Text, nullable=False),
+    Column("email_key", Text, nullable=False, server_default=text("''")),
 )
 for _name, _column, _unique in (
     ("invitations_open", invitations.c.open_key, True),
@@ -179,7 +181,7 @@ link_tokens = Table(
     Column("token_hash", LargeBinary, primary_key=True),
     Column("invitation_id", Text, nullable=False, index=True),
     Column("created_at", BigInteger, nullable=False),
-    Column("operation_id", Text, nullable=False),
+    Column("operation_id", Text, nullable=False, server_default=text("''")),
 )
 
 # `target_id` is what the request with the key made or changed: an operation or an invitation.

@@ -182,7 +182,7 @@ async def test_keys_of_cancels(storage: SqlStorage, database_url: str) -> None:
     third = await storage.cancel_operation(second.id, much_later, key("k", "second"))
     assert third
     assert third.failure == CANCELLED
-    assert query(database_url, "SELECT operation_id FROM idempotency_keys") == [(second.id,)]
+    assert query(database_url, "SELECT target_id FROM idempotency_keys") == [(second.id,)]
 
 
 async def test_only_finished_ones_are_deleted(storage: SqlStorage) -> None:

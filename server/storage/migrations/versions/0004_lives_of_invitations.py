@@ -49,7 +49,7 @@ def upgrade() -> None:
 
 def _text(name: str) -> sa.Column[str]:
     # A column that may not be NULL can be added with a default alone.
-    return sa.Column(name, sa.Text, nullable=False, server_default="")
+    return sa.Column(name, sa.Text, nullable=False, server_default=sa.text("''"))
 
 
 def _fold_addresses() -> None:
