@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -37,9 +37,8 @@ def command(client: str, script: str) -> tuple[list[str], dict[str, str]]:
     return [str(python), str(file)], {"PYTHONPATH": str(HERE / "reporting")}
 
 
-def _made(client: str, locks: list[str], make: object) -> Path:
+def _made(client: str, locks: list[str], make: Callable[[Path, Path], None]) -> Path:
     """Returns the client's environment; the stamp in it tells which lock it was made from."""
-    assert callable(make)
     environment = _BUILD / client
     digest = hashlib.sha256(sys.version.encode())
     for lock in locks:
@@ -69,6 +68,7 @@ def _make_node(folder: Path, environment: Path) -> None:
 
 
 def _run(*words: str, cwd: Path | None = None) -> None:
+    assert shutil.which(words[0]), f"{words[0]} is needed for this client, and is not on the PATH"
     done = subprocess.run(words, cwd=cwd, capture_output=True, text=True)
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}{done.stderr}"
 
