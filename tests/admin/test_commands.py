@@ -1,0 +1,230 @@
+import json
+import os
+import pwd
+import stat
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from click.testing import Result
+from cryptography.hazmat.primitives import serialization
+
+from server.admin import GROUPS
+from server.domain.access import Role
+from tests.admin.conftest import Command
+
+EDITOR = Role.EDITOR.value
+USER = pwd.getpwuid(os.getuid()).pw_name
+
+
+def listed(command: Command, *words: str) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = json.loads(command(*words, "--json").stdout)
+    return found
+
+
+def audit(command: Command) -> list[tuple[str, ...]]:
+    """Returns who did what, oldest first."""
+    records = reversed(listed(command, "audit", "list"))
+    return [(each["by"], each["action"], each["target"], each["details"]) for each in records]
+
+
+def refused(result: Result) -> str:
+    """Returns the one line of an error."""
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def test_resellers(command: Command) -> None:
+    made = json.loads(command("resellers", "add", "Horns and Hooves", "--json").stdout)
+    assert len(made["id"]) == 20
+    command("resellers", "add", "Рога", "--id", "horns")
+    command("resellers", "add", "Рога и копыта", "--id", "horns")
+    assert [(each["id"], each["name"]) for each in listed(command, "resellers", "list")] == [
+        (made["id"], "Horns and Hooves"),
+        ("horns", "Рога и копыта"),
+    ]
+    table = command("resellers", "list").stdout.splitlines()
+    assert table[0].split() == ["ID", "NAME", "CREATED", "AT"]
+    assert "Рога и копыта" in table[2]
+    command("resellers", "remove", "horns")
+    assert "horns" in refused(command("resellers", "remove", "horns", code=1))
+    assert [each["id"] for each in listed(command, "resellers", "list")] == [made["id"]]
+    assert audit(command) == [
+        (USER, "resellers.add", made["id"], "Horns and Hooves"),
+        (USER, "resellers.add", "horns", "Рога"),
+        (USER, "resellers.add", "horns", "Рога и копыта"),
+        (USER, "resellers.remove", "horns", ""),
+    ]
+
+
+def test_a_removed_reseller_comes_back_without_roles(command: Command) -> None:
+    command("resellers", "add", "A reseller", "--id", "horns")
+    command("roles", "grant", "someone", EDITOR, "horns")
+    command("resellers", "remove", "horns")
+    assert "horns" in refused(command("roles", "grant", "someone", EDITOR, "horns", code=1))
+    command("resellers", "add", "A reseller", "--id", "horns")
+    assert listed(command, "roles", "list") == []
+    assert [each["id"] for each in listed(command, "resellers", "list")] == ["horns"]
+
+
+def test_service_accounts(command: Command) -> None:
+    made = json.loads(command("service-accounts", "add", "Nightly", "--json").stdout)
+    assert made["id"].startswith("aje")
+    command("service-accounts", "add", "Daily", "--id", "daily", "--by", "ticket 17")
+    assert [each["name"] for each in listed(command, "service-accounts", "list")] == [
+        "Nightly",
+        "Daily",
+    ]
+    command("service-accounts", "remove", made["id"])
+    assert [each["id"] for each in listed(command, "service-accounts", "list")] == ["daily"]
+    assert made["id"] in refused(command("service-accounts", "remove", made["id"], code=1))
+    assert audit(command)[1:] == [
+        ("ticket 17", "service-accounts.add", "daily", "Daily"),
+        (USER, "service-accounts.remove", made["id"], ""),
+    ]
+
+
+def test_a_key_file_is_what_the_sdks_read(command: Command, tmp_path: Path) -> None:
+    command("service-accounts", "add", "Nightly", "--id", "nightly")
+    file = tmp_path / "key.json"
+    made = json.loads(command("keys", "add", "nightly", "-o", str(file), "--json").stdout)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    key: dict[str, Any] = json.loads(file.read_text())
+    assert set(key) == {
+        "id",
+        "service_account_id",
+        "created_at",
+        "key_algorithm",
+        "public_key",
+        "private_key",
+    }
+    assert key["id"] == made["id"]
+    assert key["service_account_id"] == "nightly"
+    assert key["key_algorithm"] == "RSA_2048"
+    assert key["private_key"].startswith("-----BEGIN PRIVATE KEY-----\n")
+    token = jwt.encode({}, key["private_key"], "PS256")
+    jwt.decode(token, key["public_key"], ["PS256"])
+    private = serialization.load_pem_private_key(key["private_key"].encode(), None)
+    assert private.key_size == 2048  # type: ignore[union-attr]
+    assert listed(command, "keys", "list") == [
+        {name: key[name] for name in ("id", "service_account_id", "key_algorithm", "created_at")}
+    ]
+
+
+def test_no_private_key_is_kept(command: Command, var: Path, tmp_path: Path) -> None:
+    command("service-accounts", "add", "Nightly", "--id", "nightly")
+    command("keys", "add", "nightly", "-o", str(tmp_path / "key.json"))
+    lines = json.loads((tmp_path / "key.json").read_text())["private_key"].splitlines()
+    kept = b"".join(file.read_bytes() for file in var.rglob("*") if file.is_file())
+    assert lines[5].encode() not in kept
+
+
+def test_keys(command: Command, tmp_path: Path) -> None:
+    for account in ("nightly", "daily"):
+        command("service-accounts", "add", account, "--id", account)
+        command("keys", "add", account, "-o", str(tmp_path / account))
+    found = listed(command, "keys", "list", "--service-account", "daily")
+    assert [each["service_account_id"] for each in found] == ["daily"]
+    command("keys", "remove", found[0]["id"])
+    assert found[0]["id"] in refused(command("keys", "remove", found[0]["id"], code=1))
+    assert [each["service_account_id"] for each in listed(command, "keys", "list")] == ["nightly"]
+    command("service-accounts", "remove", "nightly")
+    assert listed(command, "keys", "list") == []
+    details = f"service account {found[0]['service_account_id']}"
+    assert (USER, "keys.remove", found[0]["id"], details) in audit(command)
+
+
+def test_a_key_that_is_refused_leaves_no_file(command: Command, tmp_path: Path) -> None:
+    file = tmp_path / "key.json"
+    assert "nobody" in refused(command("keys", "add", "nobody", "-o", str(file), code=1))
+    assert not file.exists()
+    command("service-accounts", "add", "Nightly", "--id", "nightly")
+    file.write_text("precious")
+    assert str(file) in refused(command("keys", "add", "nightly", "-o", str(file), code=1))
+    assert file.read_text() == "precious"
+    nowhere = str(tmp_path / "no" / "folder")
+    assert nowhere in refused(command("keys", "add", "nightly", "-o", nowhere, code=1))
+    assert listed(command, "keys", "list") == []
+
+
+def test_roles(command: Command) -> None:
+    command("resellers", "add", "A reseller", "--id", "horns")
+    command("resellers", "add", "Another", "--id", "hooves")
+    command("service-accounts", "add", "Nightly", "--id", "nightly")
+    for role in Role:
+        assert "granted" in command("roles", "grant", "nightly", role.value, "horns").stdout
+    assert "already" in command("roles", "grant", "nightly", EDITOR, "horns").stdout
+    command("roles", "grant", "nightly", EDITOR, "hooves")
+    outside = command("roles", "grant", "auth0|5f7c", EDITOR, "hooves")
+    assert "no service account" in outside.stderr
+    assert len(listed(command, "roles", "list", "--subject", "nightly")) == len(Role) + 1
+    assert [
+        (each["subject_id"], each["role"])
+        for each in listed(command, "roles", "list", "--reseller", "hooves")
+    ] == [("nightly", EDITOR), ("auth0|5f7c", EDITOR)]
+    command("roles", "revoke", "nightly", EDITOR, "horns")
+    assert EDITOR in refused(command("roles", "revoke", "nightly", EDITOR, "horns", code=1))
+    assert len(listed(command, "roles", "list", "--reseller", "horns")) == len(Role) - 1
+    command("service-accounts", "remove", "nightly")
+    assert [each["subject_id"] for each in listed(command, "roles", "list")] == ["auth0|5f7c"]
+    assert (USER, "roles.revoke", "nightly", f"{EDITOR} for horns") in audit(command)
+    assert [each[1] for each in audit(command)].count("roles.grant") == len(Role) + 2
+
+
+def test_iam_keys(command: Command, var: Path) -> None:
+    assert listed(command, "iam-keys", "list") == []
+    assert not (var / "keys").exists()
+    first = json.loads(command("iam-keys", "rotate", "--json").stdout)["id"]
+    second = json.loads(command("iam-keys", "rotate", "--json").stdout)["id"]
+    found = listed(command, "iam-keys", "list")
+    assert [each["id"] for each in found] == [first, second]
+    assert found[0]["verifies_until"] > found[1]["created_at"]
+    assert found[1]["verifies_until"] == ""
+    third = json.loads(command("iam-keys", "rotate", "--drop-old", "--json").stdout)["id"]
+    assert [each["id"] for each in listed(command, "iam-keys", "list")] == [third]
+    assert audit(command)[1:] == [
+        (USER, "iam-keys.rotate", second, ""),
+        (USER, "iam-keys.rotate", third, "all others dropped"),
+    ]
+    (var / "keys" / "iam" / "mine.pem").write_text("")
+    assert "mine.pem" in refused(command("iam-keys", "rotate", code=1))
+
+
+def test_audit_is_newest_first_and_limited(command: Command) -> None:
+    for number in range(3):
+        command("resellers", "add", f"Reseller {number}", "--id", f"r-{number}")
+    found = listed(command, "audit", "list", "--limit", "2")
+    assert [each["target"] for each in found] == ["r-2", "r-1"]
+    assert found[0]["at"] > found[1]["at"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("resellers", "add", " "),
+        ("resellers", "add", "two\nlines"),
+        ("resellers", "add", "x" * 201),
+        ("resellers", "add", "A", "--id", "x" * 51),
+        ("resellers", "add", "A", "--id", "Horns!"),
+        ("service-accounts", "add", "A", "--id", ""),
+        ("roles", "grant", "", EDITOR, "horns"),
+        ("roles", "grant", "рога", EDITOR, "horns"),
+        ("roles", "grant", "someone", "billing.accounts.king", "horns"),
+        ("roles", "grant", "someone", EDITOR, "no-such-reseller"),
+    ],
+)
+def test_bad_values_are_refused_in_one_line(command: Command, words: tuple[str, ...]) -> None:
+    refused(command(*words, code=1))
+    assert audit(command) == []
+
+
+def test_every_command_has_an_example_that_names_it(command: Command) -> None:
+    for group in GROUPS:
+        whose = str(group.name)
+        assert whose in command("--help").stdout
+        for name in group.commands:
+            help_ = command(whose, name, "--help").stdout
+            assert f"  python -m server {whose} {name}" in help_

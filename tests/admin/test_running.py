@@ -1,0 +1,91 @@
+"""Commands beside a running server, as people use them: in processes of their own."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import grpc
+import pytest
+
+from server.config import Settings
+from server.domain.access import Role
+from tests.identity.served import RESELLER, Served, serving
+from tests.service import ROOT
+
+EDITOR = Role.EDITOR.value
+OK = grpc.StatusCode.OK
+UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
+PERMISSION_DENIED = grpc.StatusCode.PERMISSION_DENIED
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    settings = Settings(var=tmp_path / "var", rate_limit=0)
+    async with serving(settings) as started:
+        yield started
+
+
+class Commands:
+    """Runs command lines on a server's folder."""
+
+    def __init__(self, var: Path) -> None:
+        self._var = var
+
+    async def __call__(self, *words: str, code: int = 0) -> tuple[str, str]:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "server", *words),
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], "BILLING_VAR": str(self._var)},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+        assert process.returncode == code, err.decode()
+        return out.decode(), err.decode()
+
+
+async def answered(served: Served, token: str, code: grpc.StatusCode) -> None:
+    """Returns when a call is answered so. The server's clock stands: only a signal changes it."""
+    async with asyncio.timeout(30):
+        while await _code(served, token) is not code:
+            pass
+
+
+async def _code(served: Served, token: str) -> grpc.StatusCode:
+    try:
+        await served.call(token)
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return OK
+
+
+async def test_a_program_is_let_in_and_out(served: Served, tmp_path: Path) -> None:
+    command = Commands(served.settings.var)
+    served.clock.at = datetime.now(UTC)
+    await command("service-accounts", "add", "Nightly", "--id", "nightly")
+    file = tmp_path / "key.json"
+    await command("keys", "add", "nightly", "-o", str(file))
+    key = json.loads(file.read_bytes())
+    token = await served.token(key)
+    await answered(served, token, PERMISSION_DENIED)
+    await command("roles", "grant", "nightly", EDITOR, RESELLER)
+    await answered(served, token, OK)
+    await command("roles", "revoke", "nightly", EDITOR, RESELLER)
+    await answered(served, token, PERMISSION_DENIED)
+    await command("iam-keys", "rotate")
+    await answered(served, token, PERMISSION_DENIED)
+    await command("keys", "remove", key["id"])
+    await answered(served, token, UNAUTHENTICATED)
+
+
+async def test_errors_of_the_program_are_one_line(tmp_path: Path) -> None:
+    command = Commands(tmp_path / "var")
+    out, err = await command("resellers", "list", code=1)
+    assert out == ""
+    assert err.startswith("error: ")
+    assert "migrate" in err
+    assert err.count("\n") == 1
