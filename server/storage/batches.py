@@ -8,8 +8,11 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from enum import Enum
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import PoolProxiedConnection
 
 from server.storage.database import Database
 from server.storage.failures import Verdict, judge, overloaded, refusal, unavailable
@@ -87,31 +90,33 @@ class Batcher:
 
     def _work(self) -> None:
         connection = _Connection(self._database, self._begin)
-        try:
-            while True:
-                batch, last = self._take()
-                live = [request for request in batch if not request.future.cancelled()]
-                if live:
-                    outcomes, ended, work = _run(connection, live)
-                    self._loop.call_soon_threadsafe(self._resolve, live, outcomes, ended, work)
-                if last:
-                    return
-        finally:
-            connection.close()
+        last = False
+        while not last:
+            batch, last = self._take(MOST_IN_BATCH)
+            live = [request for request in batch if not request.future.cancelled()]
+            if not live:
+                continue
+            outcomes, ended, work = _run(connection, live)
+            if connection.phase is _Phase.BEGINNING and not last:
+                # Whoever has queued meanwhile has waited for nothing just as long.
+                others, last = self._take(MOST_QUEUED, wait=False)
+                live += others
+                outcomes += [outcomes[-1]] * len(others)
+            self._loop.call_soon_threadsafe(self._resolve, live, outcomes, ended, work)
+        connection.close()
 
-    def _take(self) -> tuple[list[_Request], bool]:
-        """Returns what is queued, at least one request or the word that it was the last."""
+    def _take(self, most: int, *, wait: bool = True) -> tuple[list[_Request], bool]:
+        """Returns what is queued, and whether it was the last; waits until there is something."""
         batch: list[_Request] = []
-        request = self._requests.get()
-        while request is not None:
-            batch.append(request)
-            if len(batch) == MOST_IN_BATCH:
-                return batch, False
-            try:
-                request = self._requests.get_nowait()
-            except Empty:
-                return batch, False
-        return batch, True
+        try:
+            while len(batch) < most:
+                request = self._requests.get(block=wait and not batch)
+                if request is None:
+                    return batch, True
+                batch.append(request)
+        except Empty:
+            pass
+        return batch, False
 
     def _resolve(
         self, batch: list[_Request], outcomes: Sequence[Any], ended: list[str], work: bool
@@ -127,46 +132,54 @@ class Batcher:
             self._on_commit(ended, work)
 
 
+class _Phase(Enum):
+    """How far a transaction got."""
+
+    BEGINNING = "nothing has been done"
+    WORKING = "a request was at fault, if any"
+    COMMITTING = "whether it took place is known only if there is no error"
+
+
 class _Connection:
     """A connection that is made when first needed, and anew after it failed."""
 
     def __init__(self, database: Database, begin: str | None) -> None:
         self._database = database
         self._begin = begin
-        self._connection: Any = None
-        self.committing = False
+        self._connection: PoolProxiedConnection | None = None
+        self.phase = _Phase.BEGINNING
 
     def transact(self, batch: Sequence[_Request]) -> tuple[list[Any], list[str], bool]:
         """Runs the batch in one transaction; on an error nothing of it stays."""
-        self.committing = False
+        self.phase = _Phase.BEGINNING
         if self._connection is None:
             self._connection = self._database.connect()
         connection = self._connection
-        cursor = connection.cursor()
         try:
+            cursor = connection.cursor()
             transaction = Transaction(cursor, self._database.engine.dialect)
-            if self._begin is None:
-                outcomes = _outcomes(transaction, batch)
-            else:
+            if self._begin:
                 cursor.execute(self._begin)
-                outcomes = _outcomes(transaction, batch)
-                self.committing = True
+            self.phase = _Phase.WORKING
+            outcomes = _outcomes(transaction, batch)
+            if self._begin:
+                self.phase = _Phase.COMMITTING
                 cursor.execute("COMMIT")
             cursor.close()
-        except BaseException as error:
-            self._recover(error)
+        except Exception as error:
+            self._recover(connection, error)
             raise
         return outcomes, transaction.ended, transaction.work
 
-    def _recover(self, error: BaseException) -> None:
+    def _recover(self, connection: PoolProxiedConnection, error: Exception) -> None:
         """Rolls back; gives the connection up where that fails or it may be at fault."""
-        conflict = isinstance(error, Exception) and judge(error) is Verdict.CONFLICT
         try:
-            self._connection.rollback()
+            connection.rollback()
         except Exception:
-            conflict = False
-        if not conflict:
             self.close()
+        else:
+            if judge(error) is not Verdict.CONFLICT:
+                self.close()
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -207,7 +220,7 @@ def _run(connection: _Connection, batch: Sequence[_Request]) -> tuple[list[Any],
         except Exception as error:
             verdict, failure = judge(error), error
         left = tries.get(verdict, 0)
-        if not left or (verdict is Verdict.DISCONNECTED and connection.committing):
+        if not left or (verdict is Verdict.DISCONNECTED and connection.phase is _Phase.COMMITTING):
             break
         tries[verdict] = left - 1
     if len(batch) == 1 or verdict not in (Verdict.CONFLICT, Verdict.UNEXPECTED):

@@ -74,4 +74,5 @@ class Keys:
 
     def write(self) -> None:
         """Writes what was recorded."""
+        self._new.sort()  # in one order, so that two batches don't wait for each other
         self._transaction.insert(_RECORD, self._new)

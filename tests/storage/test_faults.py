@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -174,6 +175,31 @@ async def test_one_request_that_fails_does_not_fail_its_neighbours(database_url:
         ZeroDivisionError,
         4,
     ]
+    await batcher.close()
+
+
+async def test_all_who_wait_for_a_database_that_is_away_hear_of_it_at_once(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one batch after the other, each with a time-out of its own."""
+    tries = 0
+    all_queued = threading.Event()
+
+    def away(_: Database) -> PoolProxiedConnection:
+        nonlocal tries
+        tries += 1
+        all_queued.wait(IN_TIME_S)
+        raise psycopg.OperationalError("connection timeout expired")
+
+    batcher = Batcher(Database(database_url), "test", writes=True)
+    monkeypatch.setattr(Database, "connect", away)
+    calls = [batcher.submit(_two, 0) for _ in range(3000)]
+    all_queued.set()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {BillingError}
+    assert tries <= 4
+    monkeypatch.undo()
+    assert await batcher.submit(_two, 0) == 0
     await batcher.close()
 
 
