@@ -5,7 +5,6 @@ import contextlib
 import logging
 import secrets
 import socket
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ _log = logging.getLogger(__name__)
 _CHANNEL = "billing_signals"
 _RECONNECT_S = 1.0
 _MOST_UNSENT = 1000
+_LAST_SENDS_S = 1.0
 
 
 class SocketPost:
@@ -73,8 +73,7 @@ class PostgresPost:
     def __init__(self, conninfo: str, receive: Callable[[str], None]) -> None:
         self._conninfo = conninfo
         self._receive = receive
-        self._unsent: deque[str] = deque(maxlen=_MOST_UNSENT)
-        self._to_send = asyncio.Event()
+        self._unsent: asyncio.Queue[str] = asyncio.Queue(_MOST_UNSENT)
         self._name = secrets.token_hex(4)
         self._tasks = [
             asyncio.create_task(self._keep(self._listen)),
@@ -83,11 +82,14 @@ class PostgresPost:
 
     def send(self, message: str) -> None:
         """Sends to all other processes, soon."""
-        self._unsent.append(message)
-        self._to_send.set()
+        with contextlib.suppress(asyncio.QueueFull):
+            self._unsent.put_nowait(message)
 
     async def close(self) -> None:
-        """Stops sending and receiving."""
+        """Sends what is left, if that can be done soon, and stops."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_SENDS_S):
+                await self._unsent.join()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -112,10 +114,10 @@ class PostgresPost:
 
     async def _notify(self, connection: psycopg.AsyncConnection) -> None:
         while True:
-            await self._to_send.wait()
-            self._to_send.clear()
-            while self._unsent:
-                message = self._unsent.popleft()
+            message = await self._unsent.get()
+            try:
                 await connection.execute(
                     "SELECT pg_notify(%s, %s)", (_CHANNEL, f"{self._name} {message}")
                 )
+            finally:
+                self._unsent.task_done()

@@ -1,0 +1,162 @@
+"""Who may do what, in the storage, on SQLite and PostgreSQL."""
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from server.domain.access import AccountKey, AuditRecord, Proof, Role, Subject
+from server.domain.errors import BillingError, Reason
+from server.storage.store import SqlStorage
+from tests.storage.records import RESELLER, SECOND_RESELLER, START, opened
+
+ACCOUNT = "nightly"
+HOUR = timedelta(hours=1)
+KEY = AccountKey("key-1", ACCOUNT, "RSA_2048", "PEM", START)
+PROOF = Proof(b"token", ACCOUNT, KEY.id, START + HOUR)
+
+
+@pytest.fixture
+async def account(storage: SqlStorage) -> str:
+    await storage.add_service_account(ACCOUNT, "Nightly", START, "ann")
+    await storage.add_account_key(KEY, "ann")
+    return ACCOUNT
+
+
+async def test_a_proof_gives_the_subject_and_its_roles(storage: SqlStorage, account: str) -> None:
+    assert await storage.get_proven_subject(PROOF) == Subject(account, {})
+    await storage.grant_role(account, RESELLER, Role.EDITOR, START)
+    await storage.grant_role(account, RESELLER, Role.VIEWER, START)
+    await storage.grant_role(account, SECOND_RESELLER, Role.OWNER, START)
+    await storage.grant_role("another", RESELLER, Role.OWNER, START)
+    assert await storage.get_proven_subject(PROOF) == Subject(
+        account,
+        {
+            RESELLER: frozenset({Role.EDITOR, Role.VIEWER}),
+            SECOND_RESELLER: frozenset({Role.OWNER}),
+        },
+    )
+
+
+async def test_proofs_are_judged_one_by_one(storage: SqlStorage, account: str) -> None:
+    revoked = replace(PROOF, token_hash=b"revoked")
+    await storage.revoke_token(revoked, START)
+    proofs = {
+        PROOF: account,
+        revoked: None,
+        replace(PROOF, key_id="key-unknown"): None,
+        replace(PROOF, subject_id="another"): None,
+        Proof(b"outside", "auth0|5f7c", None, START): "auth0|5f7c",
+        Proof(b"outside, as ours", account, None, START): None,
+        Proof(b"revoked", "auth0|5f7c", None, START): None,
+    }
+    found = await asyncio.gather(*(storage.get_proven_subject(proof) for proof in proofs))
+    assert [subject and subject.id for subject in found] == list(proofs.values())
+
+
+async def test_revoking_twice_at_once(
+    storage: SqlStorage, other_process: SqlStorage, account: str
+) -> None:
+    await asyncio.gather(
+        *(each.revoke_token(PROOF, START) for each in (storage, other_process) for _ in range(5))
+    )
+    assert await storage.get_proven_subject(PROOF) is None
+    second = replace(PROOF, token_hash=b"second")
+    assert await other_process.get_proven_subject(second) == Subject(account, {})
+
+
+async def test_access_tokens_end(storage: SqlStorage, account: str) -> None:
+    await storage.add_access_token(b"for ever", account, START, None)
+    await storage.add_access_token(b"an hour", account, START, START + HOUR)
+    assert await storage.get_subject(b"an hour", START) == Subject(account, {})
+    assert await storage.get_subject(b"an hour", START + HOUR) is None
+    assert await storage.get_subject(b"for ever", START + HOUR) == Subject(account, {})
+    assert await storage.end_access_token(b"for ever", START) == account
+    assert await storage.get_subject(b"for ever", START) is None
+    assert await storage.end_access_token(b"for ever", START) == account
+    assert await storage.end_access_token(b"unknown", START) is None
+
+
+async def test_removing_an_account_removes_all_it_has(storage: SqlStorage, account: str) -> None:
+    await storage.grant_role(account, RESELLER, Role.OWNER, START)
+    await storage.add_access_token(b"long-lived", account, START, None)
+    assert await storage.remove_service_account(account, START)
+    assert not await storage.remove_service_account(account, START)
+    assert await storage.get_proven_subject(PROOF) is None
+    assert await storage.get_subject(b"long-lived", START) is None
+    assert await storage.get_account_key(KEY.id) is None
+    assert list(await storage.list_roles()) == []
+    await storage.add_service_account(account, "The same ID", START)
+    assert await storage.get_proven_subject(PROOF) is None
+
+
+async def test_unknown_accounts_and_resellers_are_refused(storage: SqlStorage) -> None:
+    for change in (
+        storage.add_account_key(KEY),
+        storage.grant_role(ACCOUNT, "no-such-reseller", Role.OWNER, START),
+    ):
+        with pytest.raises(BillingError) as refused:
+            await change
+        assert refused.value.reason is Reason.NOT_FOUND
+    actions = [record.action for record in await storage.list_audit_records(100)]
+    assert set(actions) == {"resellers.add"}
+
+
+async def test_a_refusal_leaves_its_neighbours_alone(storage: SqlStorage, account: str) -> None:
+    results = await asyncio.gather(
+        *(
+            storage.grant_role(account, reseller, Role.OWNER, START)
+            for reseller in (RESELLER, "no-such-reseller", SECOND_RESELLER)
+        ),
+        return_exceptions=True,
+    )
+    assert [isinstance(result, BillingError) for result in results] == [False, True, False]
+    held = await storage.list_roles(subject_id=account)
+    assert {binding.reseller_id for binding in held} == {RESELLER, SECOND_RESELLER}
+
+
+async def test_each_change_is_recorded_once(storage: SqlStorage, account: str) -> None:
+    before = len(await storage.list_audit_records(100))
+    for second in range(2):  # the second time nothing changes
+        at = START + timedelta(seconds=second + 1)
+        await storage.add_reseller(RESELLER, "Reseller", at, "bob")
+        await storage.add_service_account(account, "Nightly", at, "bob")
+        await storage.grant_role(account, RESELLER, Role.OWNER, at, "bob")
+    for second in range(2):
+        at = START + timedelta(seconds=second + 3)
+        await storage.revoke_role(account, RESELLER, Role.OWNER, at, "bob")
+        await storage.remove_account_key(KEY.id, at, "bob")
+        await storage.remove_reseller(RESELLER, at, "bob")
+    found = await storage.list_audit_records(100)
+    new = sorted(found[: len(found) - before], key=lambda record: (record.at, record.action))
+    first, then = START + timedelta(seconds=1), START + timedelta(seconds=3)
+    role = f"{Role.OWNER} for {RESELLER}"
+    assert new == [
+        AuditRecord(first, "bob", "roles.grant", account, role),
+        AuditRecord(then, "bob", "keys.remove", KEY.id, f"service account {account}"),
+        AuditRecord(then, "bob", "resellers.remove", RESELLER, ""),
+        AuditRecord(then, "bob", "roles.revoke", account, role),
+    ]
+
+
+async def test_a_change_is_told_before_it_is_acknowledged(
+    storage: SqlStorage, account: str
+) -> None:
+    told: list[str] = []
+    storage.on_access_change(lambda: told.append("changed"))
+    await storage.grant_role(account, RESELLER, Role.OWNER, START)
+    assert told == ["changed"]
+    await storage.revoke_token(PROOF, START)
+    assert told == ["changed"] * 2
+
+
+async def test_other_processes_are_told_by_one_that_closes_at_once(
+    storage: SqlStorage, database_url: str, account: str
+) -> None:
+    told = asyncio.Event()
+    storage.on_access_change(told.set)
+    async with opened(database_url) as command:
+        await command.grant_role(account, RESELLER, Role.OWNER, START)
+    async with asyncio.timeout(30):
+        await told.wait()
