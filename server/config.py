@@ -9,6 +9,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from server.domain.brands import Brand
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -68,6 +70,11 @@ class Settings(BaseSettings):
         "", description="smtp[s]://[user:password@]host[:port]; default the local catcher"
     )
     mail_from: str = Field("Billing <billing@example.com>", description="sender of the e-mails")
+    mail_languages: str = Field(
+        "en,ru",
+        pattern="^(en|ru|en,ru|ru,en)$",
+        description="of each e-mail, the first on top: an invitee's own is not known",
+    )
     mail_attempts: Count = Field(12, description="tries before an e-mail is given up")
     mail_first_retry_s: float = Field(2.0, gt=0, description="delay before the second try")
     mail_longest_retry_s: float = Field(1800.0, gt=0, description="delays grow up to this")
@@ -77,6 +84,23 @@ class Settings(BaseSettings):
         "", description="what the link in the e-mail begins with; default the gateway's page"
     )
     invitation_lifetime_d: Count = Field(30, description="how long an invitation can be accepted")
+    resend_interval_s: float = Field(60.0, ge=0, description="how often one may be sent again")
+    expiry_interval_s: float = Field(
+        30.0, gt=0, description="how often what has lapsed is recorded as expired"
+    )
+    unknown_links_per_min: float = Field(
+        30.0, ge=0, description="wrong links that one address may try; 0 for any number"
+    )
+
+    brand_name: str = Field(
+        "Billing", pattern=r"^\S([^\x00-\x1f]{0,58}\S)?$", description="on e-mails and pages"
+    )
+    brand_colour: str = Field(
+        "#1d4f91", pattern="^#[0-9a-fA-F]{6}$", description="behind white text; like #1d4f91"
+    )
+    brand_support: str = Field(
+        "", pattern=r"^([^\s@<>\"]+@[^\s@<>\"]+)?$", description="address for questions"
+    )
 
     idempotency_lifetime_h: int = Field(48, ge=24, description="how long keys are remembered")
     rate_limit: float = Field(2000.0, ge=0, description="calls a second for one caller; 0 for none")
@@ -159,6 +183,16 @@ class Settings(BaseSettings):
     def invitation_lifetime(self) -> timedelta:
         """How long an invitation can be accepted."""
         return timedelta(days=self.invitation_lifetime_d)
+
+    @property
+    def resend_interval(self) -> timedelta:
+        """How soon an invitation can be sent again after it was."""
+        return timedelta(seconds=self.resend_interval_s)
+
+    @property
+    def brand(self) -> Brand:
+        """Whose e-mails and pages these are."""
+        return Brand(self.brand_name, self.brand_colour, self.brand_support or None)
 
     @property
     def idempotency_lifetime(self) -> timedelta:

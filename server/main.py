@@ -181,7 +181,13 @@ def mail_settings(
     except SmtpUrlError as error:
         raise SettingsError(f"BILLING_SMTP_URL: {error}") from None
     try:
-        return server, Messages(settings.mail_from, settings.invitation_link, clock)
+        return server, Messages(
+            settings.mail_from,
+            settings.invitation_link,
+            clock,
+            settings.brand,
+            settings.mail_languages.split(","),
+        )
     except MessageSettingError as error:
         raise SettingsError(f"BILLING_MAIL_FROM or BILLING_INVITATION_URL: {error}") from None
 

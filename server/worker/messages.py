@@ -8,8 +8,7 @@ smuggle in header lines. The rest is put together from a few lines of known form
 import re
 import unicodedata
 from binascii import b2a_qp
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from email.header import Header
 from email.headerregistry import Address
@@ -23,10 +22,13 @@ from urllib.parse import urlsplit
 from email_validator import EmailNotValidError, validate_email
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+from server.domain.brands import Brand
 from server.storage.interface import Delivery
 from server.worker.mail import Mail, MailRefusedError
 
 _TEMPLATES = Path(__file__).parent / "templates"
+# Each has a folder of that name.
+LANGUAGES = frozenset({"en", "ru"})
 
 # Names are as long as callers make them.
 _LONGEST_IN_SUBJECT = 60
@@ -37,31 +39,17 @@ _LONGEST_LINE = 998
 _LONGEST_SUBJECT = 78 - len("Subject: ")
 
 _ASCII_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+", re.ASCII)
-_COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 # Embeddings, overrides and isolates of text direction: they would reach past the name.
 _DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _JOINER = "\u200d"
 
 
 class MessageSettingError(ValueError):
-    """A sender, link or brand that can't be used; one line that says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Brand:
-    """Whose e-mails these are. `colour` is `#rrggbb`; `support` an address for questions."""
-
-    name: str = "Billing"
-    colour: str = "#1d4f91"
-    support: str | None = None
-
-    def __post_init__(self) -> None:
-        if not _COLOUR.fullmatch(self.colour):
-            raise MessageSettingError("the brand's colour must be like #1d4f91")
+    """A sender, link or language that can't be used; one line that says why."""
 
 
 class Messages:
-    """Makes e-mails in one language, for one brand.
+    """Makes e-mails for one brand, each in all of the languages: the invitee's own is not known.
 
     `sender` is what stands after From: `Name <address>` or an address. A link is `link_prefix`, a
     slash unless it ends in one of `/ = ? #`, and the token.
@@ -74,13 +62,15 @@ class Messages:
         link_prefix: str,
         now: Callable[[], datetime],
         brand: Brand | None = None,
-        language: str = "en",
+        languages: Sequence[str] = ("en",),
     ) -> None:
+        if not languages or not LANGUAGES.issuperset(languages):
+            raise MessageSettingError(f"the languages must be of {', '.join(sorted(LANGUAGES))}")
         name, self._sender = _parse_sender(sender)
         self._domain = self._sender.rpartition("@")[2]
         self._link_prefix = _checked_prefix(link_prefix)
         self._now = now
-        self._headers = _constant_headers(Address(name, addr_spec=self._sender), language)
+        self._headers = _constant_headers(Address(name, addr_spec=self._sender), languages)
         environment = Environment(
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=select_autoescape(["html"]),
@@ -89,14 +79,15 @@ class Messages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.globals.update(brand=brand or Brand(), language=language)
-        self._subject = environment.get_template(f"{language}/invitation.subject")
-        self._text = environment.get_template(f"{language}/invitation.txt")
-        self._html = environment.get_template(f"{language}/invitation.html")
+        environment.globals.update(brand=brand or Brand(), languages=languages)
+        self._subject = environment.get_template(f"{languages[0]}/invitation.subject")
+        self._text = environment.get_template("invitation.txt")
+        self._html = environment.get_template("invitation.html")
 
     def invitation(self, delivery: Delivery) -> Mail:
         """Returns the e-mail for an invitation; its Message-ID is the same for each attempt.
 
+        One that is sent again has a Message-ID of its own and answers the first.
         Raises MailRefusedError for an address that no e-mail can be sent to.
         """
         recipient = _parse_recipient(delivery.email)
@@ -106,20 +97,24 @@ class Messages:
             "customer": _shortened(customer, _LONGEST_IN_BODY),
             "link": self._link_prefix + delivery.link_token,
             "expires_at": delivery.expires_at.astimezone(UTC),
+            "is_resent": delivery.first_operation_id != delivery.operation_id,
         }
         subject = self._subject.render(
             reseller=_shortened(reseller, _LONGEST_IN_SUBJECT),
             customer=_shortened(customer, _LONGEST_IN_SUBJECT),
         )
         # HTML can name any character in ASCII, which spares it an encoding.
-        html = self._html.render(facts).encode("ascii", "xmlcharrefreplace").decode()
+        html = (
+            self._html.render(facts, subject=subject).encode("ascii", "xmlcharrefreplace").decode()
+        )
         boundary = f"=_{delivery.operation_id}"
         content = (
             f"{self._headers}"
             f"To: {recipient}\n"
             f"Subject: {_encoded_subject(subject)}\n"
             f"Date: {format_datetime(self._now())}\n"
-            f"Message-ID: <{delivery.operation_id}@{self._domain}>\n"
+            f"Message-ID: {self._message_id(delivery.operation_id)}\n"
+            f"{self._thread(delivery)}"
             f'Content-Type: multipart/alternative; boundary="{boundary}"\n'
             f"\n"
             f"--{boundary}\n{_part('plain', self._text.render(facts))}\n"
@@ -127,6 +122,15 @@ class Messages:
             f"--{boundary}--\n"
         )
         return Mail(self._sender, recipient, content.replace("\n", "\r\n").encode())
+
+    def _message_id(self, operation_id: str) -> str:
+        return f"<{operation_id}@{self._domain}>"
+
+    def _thread(self, delivery: Delivery) -> str:
+        if delivery.first_operation_id == delivery.operation_id:
+            return ""
+        first = self._message_id(delivery.first_operation_id)
+        return f"In-Reply-To: {first}\nReferences: {first}\n"
 
 
 def _ascii_address(address: str) -> str:
@@ -183,11 +187,11 @@ def _checked_prefix(prefix: str) -> str:
     return prefix if prefix[-1] in "/=?#" else prefix + "/"
 
 
-def _constant_headers(sender: Address, language: str) -> str:
+def _constant_headers(sender: Address, languages: Sequence[str]) -> str:
     message = EmailMessage(SMTP.clone(linesep="\n"))
     message["From"] = sender
     message["MIME-Version"] = "1.0"
-    message["Content-Language"] = language
+    message["Content-Language"] = ", ".join(languages)
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "DR, RN, NRN, OOF, AutoReply"
     return message.as_string().removesuffix("\n")

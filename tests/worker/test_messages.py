@@ -14,9 +14,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from server.domain.brands import Brand
 from server.storage.interface import Delivery
 from server.worker.mail import Mail, MailRefusedError
-from server.worker.messages import Brand, Messages, MessageSettingError
+from server.worker.messages import Messages, MessageSettingError
 
 NOW = datetime(2026, 11, 22, 17, 0, 5, tzinfo=UTC)
 LINK = "https://billing.example.com/invitations/"
@@ -111,6 +112,49 @@ def test_bears_the_brand() -> None:
         assert "help@example.com" in shown
     assert "#A1b2C3" in html
     assert "mailto:help@example.com" in html
+
+
+def test_one_sent_again_is_in_the_thread_of_the_first() -> None:
+    first = invitation()
+    again = invitation(operation_id="bop00000000000000001")
+    assert again["Message-ID"] != first["Message-ID"]
+    assert again["In-Reply-To"] == again["References"] == first["Message-ID"]
+    assert again["Subject"] == first["Subject"]
+    note = "The links in earlier e-mails hold no longer."
+    for type_ in ("plain", "html"):
+        assert note in part(again, type_)
+        assert note not in part(first, type_)
+    assert first["In-Reply-To"] is None
+
+
+def test_each_language_says_it_all() -> None:
+    messages = Messages(
+        "a@b.test", LINK, lambda: NOW, Brand("Acme", "#123456", "help@acme.test"), ("ru", "en")
+    )
+    message = read(messages.invitation(replace(DELIVERY, operation_id="bop00000000000000001")))
+    assert message["Content-Language"] == "ru, en"
+    assert message["Subject"] == "Acme Cloud приглашает: Romashka LLC"
+    text, html = part(message, "plain"), part(message, "html")
+    for said in (text, Page(html).text):
+        for once in (
+            "22 декабря 2026 года, 15:04 UTC",
+            "22 December 2026, 15:04 UTC",
+            "Ссылки из прежних писем больше не действуют.",
+            "The links in earlier e-mails hold no longer.",
+            "Есть вопросы? Пишите: help@acme.test",
+            "Questions? Write to help@acme.test",
+        ):
+            assert said.count(once) == 1, once
+        assert said.index("декабря") < said.index("December")
+    assert text.count(LINK + TOKEN) == 2
+    assert html.startswith('<!DOCTYPE html>\n<html lang="ru">')
+    assert '<div lang="en">' in html
+
+
+@pytest.mark.parametrize("languages", [(), ("fr",), ("en", "../en")])
+def test_unknown_languages(languages: tuple[str, ...]) -> None:
+    with pytest.raises(MessageSettingError, match="languages must be of en, ru"):
+        Messages("a@b.test", LINK, lambda: NOW, languages=languages)
 
 
 names = st.text(min_size=1, max_size=300).filter(lambda name: shown(name, 1) != "")
@@ -266,5 +310,5 @@ class TestSettings:
 
     @pytest.mark.parametrize("colour", ["", "red", "#12345", "#1234567", "#12345;"])
     def test_unusable_colours(self, colour: str) -> None:
-        with pytest.raises(MessageSettingError, match="colour"):
+        with pytest.raises(ValueError, match="colour"):
             Brand(colour=colour)
