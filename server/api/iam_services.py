@@ -48,7 +48,7 @@ class IamTokenService:
         if not request.jwt:
             raise BillingError(
                 Reason.FIELDS_INVALID,
-                f"The request has fields that are not valid: {', '.join(_FIELDS)}.",
+                "The request has fields that are not valid.",
                 fields=[FieldViolation(field, "One of the two is required.") for field in _FIELDS],
             )
         now = self._clock()
