@@ -19,6 +19,7 @@ _log = logging.getLogger(__name__)
 # How soon the storage is asked again after it could not answer: doubled up to the longest.
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 5.0
+_LONGEST_FALSE_ALARM_S = 1.0
 
 
 class Writer(Protocol):
@@ -84,6 +85,7 @@ class Worker:
         self._claimed: dict[asyncio.Task[None], Delivery] = {}
         self._sending = 0
         self._freed = asyncio.Event()
+        self._false_alarms = 0
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
 
@@ -143,9 +145,25 @@ class Worker:
             self._claimed[task] = delivery
             task.add_done_callback(self._claimed.pop)
         if len(deliveries) < free:
-            await self._unless_stopping(
-                self._storage.wait_for_work(self._now(), self._settings.longest_wait)
-            )
+            await self._wait(claimed=bool(deliveries))
+
+    async def _wait(self, *, claimed: bool) -> None:
+        """Waits for work; pauses where there is said to be some again and again but none is found.
+
+        So it is for a moment while another worker claims it, and for long if a record is broken.
+        """
+        loop = asyncio.get_running_loop()
+        started_at = loop.time()
+        await self._unless_stopping(
+            self._storage.wait_for_work(self._now(), self._settings.longest_wait)
+        )
+        if claimed or loop.time() - started_at > _FIRST_PAUSE_S:
+            self._false_alarms = 0
+            return
+        self._false_alarms += 1
+        if self._false_alarms > 1:
+            pause_s = min(_FIRST_PAUSE_S * self._false_alarms, _LONGEST_FALSE_ALARM_S)
+            await self._unless_stopping(asyncio.sleep(pause_s))
 
     async def _unless_stopping(self, awaitable: Coroutine[Any, Any, Any]) -> None:
         """Awaits, but not past `stop`."""

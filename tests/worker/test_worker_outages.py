@@ -48,6 +48,23 @@ class TestStorageOutages:
         assert "claiming e-mails failed" in caplog.text
         assert "canary" not in caplog.text
 
+    async def test_work_that_nobody_can_claim_makes_no_haste(
+        self, storage: Storage, mail_server: MailServer, clock: Clock
+    ) -> None:
+        """Told of work for ever and finding none, the worker does not run hot."""
+
+        class Haunted(Watched):
+            async def wait_for_work(self, *arguments: object) -> None:
+                self.calls.append(("wait_for_work", arguments))
+
+        haunted = Haunted(storage)
+        loop = asyncio.get_running_loop()
+        started_at = loop.time()
+        async with at_work(make_worker(haunted, mail_server.url, clock)):
+            await haunted.until(5, "claim_deliveries")
+            assert loop.time() - started_at > 0.4
+            assert (await ended(storage, await invited(storage))).failure is None
+
     async def test_what_can_not_be_recorded_in_time_is_sent_again(
         self, storage: Storage, mail_server: MailServer, clock: Clock
     ) -> None:
