@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import grpc
 from billing.v1 import customer_service_pb2 as google_customers
+from billing.v1 import invitation_page_service_pb2
 from google.longrunning import operations_proto_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -24,8 +25,10 @@ from server.api.customer_services import Customers, CustomerService, GoogleCusto
 from server.api.endpoint_services import ApiEndpointService
 from server.api.iam_services import IamTokenService
 from server.api.identity import Authenticator
+from server.api.invitations import Invitations
 from server.api.limits import Concurrency, RateLimit
 from server.api.operation_services import LongrunningOperations, Operations, OperationService
+from server.api.page_services import InvitationPageService
 from server.config import Settings, SettingsError
 from server.domain.errors import BillingError
 from server.identity.assertions import Assertions
@@ -43,6 +46,7 @@ _log = logging.getLogger(__name__)
 
 # Called by those who have no token yet.
 _OPEN_TO_ALL = {
+    "billing.v1.InvitationPageService": frozenset({"GetInvitationPage", "AnswerInvitationPage"}),
     "yandex.cloud.endpoint.ApiEndpointService": frozenset({"Get", "List"}),
     "yandex.cloud.iam.v1.IamTokenService": frozenset({"Create"}),
 }
@@ -74,7 +78,19 @@ def build_server(
     )
     operations = Operations(storage, clock)
     use_cases = Customers(storage, clock, settings.invitation_lifetime)
+    invitations = Invitations(
+        storage,
+        clock,
+        settings.invitation_lifetime,
+        timedelta(seconds=60),
+        RateLimit(1, within_s=20),
+    )
     services = [
+        (
+            invitation_page_service_pb2,
+            "InvitationPageService",
+            InvitationPageService(invitations, settings.brand),
+        ),
         (customers, "CustomerService", CustomerService(use_cases)),
         (google_customers, "CustomerService", GoogleCustomerService(use_cases)),
         (

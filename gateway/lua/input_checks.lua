@@ -149,6 +149,13 @@ end
 function M.new_response_check()
   return function(handle)
     local headers = handle:headers()
+    -- A page names its own HTTP status, which gRPC has no place for.
+    local status = headers:get("x-http-status")
+    if status then
+      headers:replace(":status", status)
+      headers:remove("x-http-status")
+      return
+    end
     if headers:get("content-type") ~= "application/grpc" then return end
     local code = headers:get("grpc-status")
     if not code then return end

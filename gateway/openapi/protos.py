@@ -61,7 +61,9 @@ def load(path: Path = DESCRIPTORS) -> Protos:
 
 
 def _has_path(method: MethodDescriptor) -> bool:
-    return bool(method.GetOptions().HasExtension(annotations_pb2.http))
+    """Tells whether programs can call it by REST; pages are for people, and no part of the API."""
+    is_page = method.output_type.full_name == "google.api.HttpBody"
+    return not is_page and method.GetOptions().HasExtension(annotations_pb2.http)
 
 
 def _comments(file: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[str, str]]:

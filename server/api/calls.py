@@ -41,7 +41,8 @@ class Call:
 
     `subject` is None only for methods that are open to all. `time_left_s` is None for a call
     without a deadline. `idempotency_key` is set if the caller sent one with a changing method.
-    `address` is where a call without identity comes from, as far as the gateway tells.
+    `address` is where a call without identity comes from, as far as the gateway tells. `languages`
+    is the Accept-Language of a browser. `send_headers` sends headers ahead of the answer, once.
     """
 
     subject: Subject | None
@@ -50,6 +51,8 @@ class Call:
     time_left_s: float | None
     authority: str
     address: str
+    languages: str
+    send_headers: Callable[[tuple[tuple[str, str], ...]], Awaitable[None]]
 
     @property
     def caller(self) -> Subject:
@@ -141,6 +144,8 @@ class Calls:
                             context.time_remaining(),
                             metadata.get("x-forwarded-host", ""),
                             address,
+                            metadata.get("accept-language", ""),
+                            context.send_initial_metadata,
                         ),
                     )
             except BillingError as error:

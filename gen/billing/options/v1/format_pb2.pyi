@@ -30,6 +30,8 @@ class _FormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Format.ValueTy
     """An e-mail address, in any script."""
     FORMAT_PHONE: _Format.ValueType  # 2
     """A telephone number."""
+    FORMAT_OPAQUE: _Format.ValueType  # 3
+    """Whatever it is, it is only compared: nothing about it is checked."""
 
 class Format(_Format, metaclass=_FormatEnumTypeWrapper):
     """What the text in a field stands for, checked by the server."""
@@ -40,6 +42,8 @@ FORMAT_EMAIL: Format.ValueType  # 1
 """An e-mail address, in any script."""
 FORMAT_PHONE: Format.ValueType  # 2
 """A telephone number."""
+FORMAT_OPAQUE: Format.ValueType  # 3
+"""Whatever it is, it is only compared: nothing about it is checked."""
 Global___Format: _TypeAlias = Format  # noqa: Y015
 
 FORMAT_FIELD_NUMBER: _builtins.int
