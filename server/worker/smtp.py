@@ -19,7 +19,7 @@ from server.worker.smtp_server import SmtpServer
 
 # Servers commonly close what is idle after one to five minutes, firewalls sooner and silently.
 IDLE_AT_MOST = timedelta(seconds=30)
-# How long RSET and QUIT may take: nobody depends on them.
+# How long RSET, QUIT and finding this machine's name may take: nobody depends on them.
 _POLITE_S = 2.0
 
 # Done, and done but the user is elsewhere (RFC 5321 section 4.2.3).
@@ -106,7 +106,7 @@ class SmtpMailer:
         """Connects, encrypts and authenticates as the URL says."""
         server = self._server
         if self._hello is None:
-            self._hello = await asyncio.to_thread(_hello)
+            self._hello = await _hello()
         smtp = SMTP(
             hostname=server.host,
             port=server.port,
@@ -222,7 +222,11 @@ def _abort(smtp: SMTP) -> None:
         cast("asyncio.WriteTransport", transport).abort()
 
 
-def _hello() -> str:
+async def _hello() -> str:
     """Returns how this machine introduces itself: its full name or, lacking one, an address."""
-    name = socket.getfqdn()
+    try:
+        async with asyncio.timeout(_POLITE_S):
+            name = await asyncio.to_thread(socket.getfqdn)
+    except TimeoutError:  # no name server answers
+        name = ""
     return name if name.isascii() and "." in name else "[127.0.0.1]"
