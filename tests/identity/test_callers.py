@@ -1,7 +1,7 @@
 """Who is let in, how soon changes are seen, and that refusals tell nothing."""
 
 import asyncio
-import statistics
+import math
 import time
 from collections.abc import Awaitable
 from datetime import timedelta
@@ -13,7 +13,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from server.api.identity import Authenticator
+from server.api.identity import LONGEST_TOKEN, Authenticator
 from server.domain.access import Proof, Role, Subject, hash_token
 from server.domain.errors import BillingError
 from server.identity.key_ring import KeyRing
@@ -131,18 +131,24 @@ async def test_no_bad_token_takes_much_longer_than_another(served: Served) -> No
     bad = await bad_tokens(served)
     ring = KeyRing(served.settings.iam_keys, served.clock)
     authenticator = Authenticator(served.storage, Tokens(ring), served.clock)
-    taken: dict[str, list[float]] = {name: [] for name in bad}
-    for _ in range(30):  # in turns, so that what else the machine does hits all alike
+    # The shortest of many tries is what the work itself takes, whatever else the machine does.
+    shortest = dict.fromkeys(bad, math.inf)
+    too_long = {name for name, token in bad.items() if len(token) > LONGEST_TOKEN}
+
+    async def try_all() -> bool:
+        """Tries each once; tells whether they are known to be close."""
         for name, token in bad.items():
             begun = time.perf_counter()
             with pytest.raises(BillingError):
                 await authenticator.authenticate(f"Bearer {token}")
-            taken[name].append(time.perf_counter() - begun)
-    medians = {name: statistics.median(times) for name, times in taken.items()}
-    cheap = {"longer", "huge", "huge and signed"}
-    others = [median for name, median in medians.items() if name not in cheap]
-    assert max(others) < 4 * min(others), medians
-    assert all(medians[name] < max(others) for name in cheap), medians
+            shortest[name] = min(shortest[name], time.perf_counter() - begun)
+        looked_at = [shortest[name] for name in bad if name not in too_long]
+        return max(shortest.values()) < 5 * min(looked_at)
+
+    for _ in range(300):
+        if await try_all():
+            return
+    raise AssertionError(shortest)
 
 
 async def test_huge_tokens_cost_nothing(served: Served) -> None:
