@@ -124,21 +124,21 @@ def _standard(service: str) -> dict[str, Any]:
 
 def _rest(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict[str, Any]]:
     """Yields the bindings path by path, each path closed by the answer for other HTTP methods."""
-    by_template: dict[str, list[tuple[Method, Rule]]] = defaultdict(list)
+    by_pattern: dict[str, list[tuple[Method, Rule]]] = defaultdict(list)
     for method in methods:
         for rule in method.rules:
-            by_template[rule.template].append((method, rule))
-    # A path without variables goes before one whose variable would take it.
-    for template in sorted(by_template, key=lambda template: ("{" in template, template)):
-        bindings = by_template[template]
+            by_pattern[rule.pattern].append((method, rule))
+    # What is more exact goes first, as in the transcoder.
+    for pattern in sorted(by_pattern, key=lambda pattern: (pattern.count("["), pattern)):
+        bindings = by_pattern[pattern]
         rule = bindings[0][1]
         match: dict[str, Any] = (
-            {"safe_regex": {"regex": rule.pattern}} if rule.variables else {"path": template}
+            {"safe_regex": {"regex": pattern}} if rule.variables else {"path": rule.template}
         )
         for method, rule in bindings:
             yield _binding(method, rule, match, settings)
         yield _answer(
-            f"* {template}",
+            f"* {rule.template}",
             match,
             405,
             headers=[_header("allow", ", ".join(sorted(rule.verb for _, rule in bindings)))],

@@ -9,6 +9,7 @@ local find, gmatch, gsub, lower, sub = string.find, string.gmatch, string.gsub, 
 local json_string, percent_decoded = text.json_string, text.percent_decoded
 
 local DOMAIN = "billing"
+local MOST_VIOLATIONS = 50
 local NO_NAMES = {}
 
 local function detail(type, rest)
@@ -64,6 +65,7 @@ local LOOKS = {
 local function check_query(query, rule, messages)
   local violations, seen = {}, {}
   for pair in gmatch(query, "[^&]+") do
+    if #violations >= MOST_VIOLATIONS then break end
     local raw_name, raw_value = pair, ""
     local equals = find(pair, "=", 1, true)
     if equals then raw_name, raw_value = sub(pair, 1, equals - 1), sub(pair, equals + 1) end
@@ -73,9 +75,7 @@ local function check_query(query, rule, messages)
       return nil, "The query is not percent-encoded UTF-8."
     end
     local function wrong(description)
-      if #violations < 50 then
-        violations[#violations + 1] = { field = text.shortened(name), description = description }
-      end
+      violations[#violations + 1] = { field = text.shortened(name), description = description }
     end
     local field, canonical, before = resolve(name, messages[rule.message], messages)
     if not value then

@@ -37,17 +37,28 @@ local function stop(at, problem)
   error({ at = at, problem = problem }, 0)
 end
 
+-- Returns the place that is being read: `person.`, `customers[0].`.
+local function place()
+  local written = ""
+  for level = 1, depth do
+    local step = path[level]
+    if type(step) == "number" then
+      written = sub(written, 1, -2) .. "[" .. step .. "]."
+    else
+      written = written .. shortened(step) .. "."
+    end
+  end
+  return written
+end
+
 local function violation(description, name)
   if #violations >= MOST_VIOLATIONS then return end
-  local parts = {}
-  for level = 1, depth do parts[level] = shortened(path[level]) end
-  if name then parts[depth + 1] = shortened(name) end
-  -- An element is written `customers[0]`.
-  local field = table.concat(parts, "."):gsub("%.%[", "[")
+  local field = name and place() .. shortened(name) or sub(place(), 1, -2)
   violations[#violations + 1] = { field = field, description = description }
 end
 
 local function unknown(name, fields)
+  if #violations >= MOST_VIOLATIONS then return end
   local meant = text_of.closest(name, fields)
   if not meant then
     for outer, field in pairs(fields) do
@@ -58,10 +69,7 @@ local function unknown(name, fields)
     end
   end
   if meant then
-    local prefix = ""
-    for level = 1, depth do prefix = prefix .. shortened(path[level]) .. "." end
-    meant = (prefix .. meant):gsub("%.%[", "[")
-    violation("There is no such field; did you mean " .. meant .. "?", name)
+    violation("There is no such field; did you mean " .. place() .. meant .. "?", name)
   else
     violation("There is no such field.", name)
   end
@@ -105,13 +113,19 @@ local function string_end(at)
 end
 
 local function number_end(at)
-  local _, last = find(text, "^-?[1-9]%d*", at)
-  if not last then _, last = find(text, "^-?0", at) end
-  if not last then stop(at, "a value is expected") end
-  local _, fraction = find(text, "^%.%d+", last + 1)
-  last = fraction or last
-  local _, exponent = find(text, "^[eE][+-]?%d+", last + 1)
-  return (exponent or last) + 1
+  local _, last = find(text, "^-?%d+", at)
+  if not last or find(text, "^-?0%d", at) then stop(at, "a value is expected") end
+  local c = byte(text, last + 1)
+  if c == 46 then
+    _, last = find(text, "^%d+", last + 2)
+    if not last then stop(at, "a value is expected") end
+    c = byte(text, last + 1)
+  end
+  if c == 69 or c == 101 then
+    _, last = find(text, "^[+-]?%d+", last + 2)
+    if not last then stop(at, "a value is expected") end
+  end
+  return last + 1
 end
 
 local value
@@ -168,7 +182,7 @@ local function array(at, element)
   if c == 93 then return at + 1 end
   while true do
     enter(at)
-    path[depth] = "[" .. index .. "]"
+    path[depth] = index
     if element and element.kind and c == 110 then violation("An element can't be null.") end
     at, c = space(value(at, c, element))
     depth = depth - 1

@@ -16,7 +16,6 @@ from gateway.certificates import Certificates, ensure_certificates
 from gateway.envoy import Gateway, GatewaySettings
 from tests.gateway.upstream import Upstream
 
-TIMEOUT_S = 1.0
 MAX_BODY_BYTES = 64 << 10
 
 
@@ -62,8 +61,6 @@ def make_settings(var: Path, **changes: Any) -> tuple[GatewaySettings, Certifica
         "upstreams": [f"127.0.0.1:{grpc_port}"],
         "certificate": certificates.certificate,
         "private_key": certificates.private_key,
-        "timeout_s": TIMEOUT_S,
-        "request_arrival_s": TIMEOUT_S,
         "max_body_bytes": MAX_BODY_BYTES,
     }
     return GatewaySettings(**settings | changes), certificates

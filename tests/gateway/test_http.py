@@ -70,8 +70,9 @@ async def test_headers_beyond_what_is_read(house: House) -> None:
     check_refusal(answer, 431, 3, "HEADERS_TOO_LARGE")
 
 
-async def test_a_body_that_stays_away(house: House) -> None:
-    answer = await exchange(house, POST + b"Content-Length: 2\r\n\r\n{")
+async def test_a_body_that_stays_away(tmp_path: Path) -> None:
+    async with running(tmp_path, request_arrival_s=0.5) as house:
+        answer = await exchange(house, POST + b"Content-Length: 2\r\n\r\n{")
     check_refusal(answer, 408, 4, "DEADLINE_EXCEEDED")
 
 
