@@ -1,0 +1,112 @@
+"""envoy.yaml: made from the protos alone, the same each time, and runnable as it stands."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from gateway.__main__ import main
+from gateway.config import bootstrap
+from gateway.http_rules import DescriptorSet, Rule
+from gateway.settings import GatewaySettings
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def descriptors() -> DescriptorSet:
+    return DescriptorSet.read(ROOT / "gen" / "descriptors.pb")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that looks like the project's, without anything that a run leaves."""
+    for name in ("gateway", "gen", "envoy.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_it_runs_by_hand(checkout: Path) -> None:
+    made = CliRunner().invoke(main, ["certificates"], catch_exceptions=False)
+    assert made.exit_code == 0, made.output
+    envoy = Path(sys.executable).with_name("envoy")
+    subprocess.run([envoy, "--mode", "validate", "-c", "envoy.yaml"], check=True, timeout=60)
+
+
+def test_it_names_no_path_of_a_machine() -> None:
+    assert str(Path.home()) not in (ROOT / "envoy.yaml").read_text()
+    assert "site-packages" not in (ROOT / "envoy.yaml").read_text()
+
+
+def test_what_is_served(descriptors: DescriptorSet) -> None:
+    """All that proto/ declares and Google's operations, nothing else that was imported."""
+    declared = {"google.longrunning.Operations"}
+    for file in (ROOT / "proto").rglob("*.proto"):
+        text = file.read_text()
+        (package,) = re.findall(r"^package ([\w.]+);", text, re.MULTILINE)
+        declared |= {
+            f"{package}.{name}" for name in re.findall(r"^service (\w+)", text, re.MULTILINE)
+        }
+    assert set(descriptors.services) == declared
+
+
+@pytest.mark.parametrize(
+    ("upstreams", "kind"),
+    [
+        (["127.0.0.1:1", "[::1]:2", "unix:/a/b"], "STATIC"),
+        (["billing-1:50051", "127.0.0.1:1"], "STRICT_DNS"),
+    ],
+)
+def test_endpoints(descriptors: DescriptorSet, upstreams: list[str], kind: str) -> None:
+    settings = GatewaySettings(upstreams=upstreams)
+    tree = bootstrap(ROOT, descriptors, settings, Path("/dev/null"))
+    (cluster,) = tree["static_resources"]["clusters"]
+    assert cluster["type"] == kind
+    (locality,) = cluster["load_assignment"]["endpoints"]
+    assert len(locality["lb_endpoints"]) == len(upstreams)
+
+
+def test_admin_is_on_loopback(descriptors: DescriptorSet) -> None:
+    settings = GatewaySettings(address="0.0.0.0")
+    tree = bootstrap(ROOT, descriptors, settings, Path("/dev/null"))
+    assert tree["admin"]["address"]["socket_address"]["address"] == "127.0.0.1"
+
+
+def test_nothing_of_a_caller_can_be_in_a_route_name() -> None:
+    """They are logged."""
+    (listener, _) = yaml.safe_load((ROOT / "envoy.yaml").read_text())["static_resources"][
+        "listeners"
+    ]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    names = [route["name"] for route in manager["route_config"]["virtual_hosts"][0]["routes"]]
+    assert len(set(names)) == len(names)
+    assert all("%" not in name for name in names)
+
+
+@pytest.mark.parametrize(
+    ("template", "pattern", "variables"),
+    [
+        ("/a/b", "/a/b", []),
+        ("/a.b:c", r"/a\.b:c", []),
+        ("/a/{id}", "/a/[^/:]+", ["id"]),
+        ("/a/{id}:go", "/a/[^/:]+:go", ["id"]),
+        ("/a/*/{b.c=d/*}", "/a/[^/:]+/d/[^/:]+", ["b.c"]),
+        ("/v1/{name=operations/**}", "/v1/operations/[^/:]+(?:/[^/:]+)*", ["name"]),
+        ("/v1/{name=operations}", "/v1/operations", ["name"]),
+    ],
+)
+def test_templates(template: str, pattern: str, variables: list[str]) -> None:
+    rule = Rule("GET", template, "")
+    assert (rule.pattern, rule.variables) == (pattern, variables)
+
+
+@pytest.mark.parametrize("command", [[], ["generate"], ["certificates"]])
+def test_help(command: list[str]) -> None:
+    shown = CliRunner().invoke(main, [*command, "--help"])
+    assert shown.exit_code == 0
+    assert "Usage:" in shown.output

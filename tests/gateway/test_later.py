@@ -1,0 +1,224 @@
+"""Methods that are added later need no new code: everything is made from the descriptor set."""
+
+import importlib.metadata
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from google.protobuf.json_format import Parse
+from grpc_tools import protoc  # type: ignore[import-untyped]
+
+from tests.gateway.conftest import House, running
+from tests.gateway.status import check_refusal, violations
+from tests.gateway.upstream import Context
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+JSON = {"content-type": "application/json"}
+IN_PATH = "The path says what this is."
+IN_BODY = "It belongs in the body."
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def later_house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    folder = tmp_path_factory.mktemp("later")
+    descriptors = folder / "descriptors.pb"
+    packages = importlib.metadata.distribution("googleapis-common-protos").locate_file("")
+    well_known = importlib.metadata.distribution("grpcio-tools").locate_file("grpc_tools/_proto")
+    includes = [f"-I{path}" for path in (Path(__file__).parent, packages, well_known)]
+    outcome = protoc.main(
+        [
+            *("protoc", *includes, f"--descriptor_set_out={descriptors}", "--include_imports"),
+            *("later.proto", "google/rpc/error_details.proto"),
+        ]
+    )
+    assert outcome == 0
+    async with running(folder / "var", descriptors=descriptors) as house:
+        yield house
+
+
+@pytest.fixture
+def house(later_house: House) -> House:
+    later_house.upstream.answers.clear()
+    later_house.upstream.calls.clear()
+    return later_house
+
+
+TAKEN = [
+    '{"text": "a", "data": "AQI=", "truth": true, "small": -5, "large": "18446744073709551615"}',
+    '{"real": 1.5e-3, "colour": "RED"}',
+    '{"real": "NaN", "colour": 1, "small": "5"}',
+    '{"thing": {"name": "a", "part": {"part": {"size": 5}}}}',
+    '{"texts": ["a", "b"], "things": [{"name": "a"}, {}]}',
+    '{"counts": {"a": 1, "b": "2"}, "named": {"person.email": {"size": 1}}}',
+    '{"struct": {"a": [1, null, {"b": true}]}, "list": [1, "a", {}, []]}',
+    '{"value": 5}',
+    '{"value": [{"a": "b"}]}',
+    '{"at": "2026-01-02T03:04:05Z", "lasts": "1.5s", "mask": "text,thing.name"}',
+    '{"wrapped": "5", "maybe": "", "strange-name": "a"}',
+    '{"odd_name": "a"}',
+    '{"any": {"@type": "type.googleapis.com/later.v1.Thing", "name": "a"}}',
+]
+
+
+@pytest.mark.parametrize("body", TAKEN)
+async def test_shapes(house: House, rest: httpx.AsyncClient, body: str) -> None:
+    response = await rest.post("/v1/things", content=body, headers=JSON)
+    assert response.status_code == 200, response.text
+    expected = Parse(
+        body, house.upstream.message("later.v1.Everything")(), descriptor_pool=house.upstream.pool
+    )
+    assert str(house.upstream.calls[0].request) == str(expected)
+
+
+REFUSED = [
+    ('{"thing": {"part": {"nmae": 1}}}', "thing.part.nmae", "did you mean thing.part.name?"),
+    ('{"things": [{}, {"colour": 1}]}', "things[1].colour", "There is no such field."),
+    ('{"things": {}}', "things", "It must be an array."),
+    ('{"things": [5]}', "things[0]", "It must be an object."),
+    ('{"texts": ["a", null]}', "texts[1]", "An element can't be null."),
+    ('{"texts": "a"}', "texts", "It must be an array."),
+    ('{"named": {"x": {"colour": 1}}}', "named.x.colour", "There is no such field."),
+    ('{"named": [{}]}', "named", "It must be an object."),
+    ('{"counts": {"a": true}}', "counts.a", "It must be a whole number."),
+    ('{"counts": {"a": 1, "a": 2}}', "counts.a", "The field is given twice."),
+    ('{"struct": {"a": 1, "a": 2}}', "struct.a", "The field is given twice."),
+    ('{"struct": []}', "struct", "It must be an object."),
+    ('{"list": {}}', "list", "It must be an array."),
+    ('{"truth": "yes"}', "truth", "It must be true or false."),
+    ('{"small": {}}', "small", "It must be a whole number."),
+    ('{"real": []}', "real", "It must be a number."),
+    ('{"colour": true}', "colour", "It must be the name of a value."),
+    ('{"at": {"seconds": 5}}', "at", "It must be a string."),
+    ('{"wrapped": {"value": 5}}', "wrapped", "It must be a whole number."),
+    ('{"oddName": "a"}', "oddName", "did you mean odd_name?"),
+]
+
+
+@pytest.mark.parametrize(("body", "field", "why"), REFUSED)
+async def test_wrong_shapes(
+    house: House, rest: httpx.AsyncClient, body: str, field: str, why: str
+) -> None:
+    response = await rest.post("/v1/things", content=body, headers=JSON)
+    wrong = violations(check_refusal(response, 400, 3, "FIELDS_INVALID"))
+    assert list(wrong) == [field]
+    assert wrong[field].endswith(why)
+    assert house.upstream.calls == []
+
+
+# Only the transcoder knows what these should look like; it says so in its own words.
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"at": "yesterday"}',
+        '{"lasts": "long"}',
+        '{"data": "?"}',
+        '{"small": 3000000000}',
+        '{"small": "x"}',
+        '{"small": 1.5}',
+        '{"colour": "GREEN"}',
+        '{"any": {"@type": "type.googleapis.com/some.Other"}}',
+        '{"any": {"name": "a"}}',
+    ],
+)
+async def test_wrong_values(house: House, rest: httpx.AsyncClient, body: str) -> None:
+    response = await rest.post("/v1/things", content=body, headers=JSON)
+    check_refusal(response, 400, 3, "REQUEST_MALFORMED")
+    assert response.json()["message"] != "The request is not valid HTTP."
+    assert house.upstream.calls == []
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "why"),
+    [
+        ("/v1/things/a?thing.name=things/b", "thing.name", IN_PATH),
+        ("/v1/things/a?thing%2Ename=things/b", "thing.name", IN_PATH),
+        ("/v1/things/a?thing.size=5", "thing.size", IN_BODY),
+        ("/v1/things/a?thing.part.size=5", "thing.part.size", IN_BODY),
+        ("/v1/things/a?thing=5", "thing", IN_BODY),
+        ("/v1/things/a?chekc=true", "chekc", "There is no such parameter; did you mean check?"),
+        ("/v1/things/a?check=yes", "check", "It must be true or false."),
+    ],
+)
+async def test_a_body_that_is_a_field(
+    house: House, rest: httpx.AsyncClient, path: str, name: str, why: str
+) -> None:
+    response = await rest.patch(path, json={"size": 1})
+    assert violations(check_refusal(response, 400, 3, "FIELDS_INVALID")) == {name: why}
+    assert house.upstream.calls == []
+
+
+async def test_a_body_that_is_a_field_and_a_query(house: House, rest: httpx.AsyncClient) -> None:
+    response = await rest.patch("/v1/things/a?check=true&updateMask=size", json={"size": 1})
+    assert response.status_code == 200, response.text
+    request = house.upstream.calls[0].request
+    assert (request.thing.name, request.thing.size, request.check) == ("things/a", 1, True)
+    assert list(request.update_mask.paths) == ["size"]
+
+
+async def test_a_body_that_is_a_list(house: House, rest: httpx.AsyncClient) -> None:
+    assert (await rest.post("/v1/things/a:rename", json=["b", "c"])).status_code == 200
+    assert list(house.upstream.calls[0].request.names) == ["b", "c"]
+    others: list[Any] = [{}, "b", None]
+    for body in others:
+        response = await rest.post("/v1/things/a:rename", json=body)
+        assert response.status_code == 400
+    response = await rest.post("/v1/things/a:rename", json=["b", 5])
+    assert list(violations(check_refusal(response, 400, 3, "FIELDS_INVALID"))) == ["[1]"]
+
+
+@pytest.mark.parametrize(
+    ("query", "name", "why"),
+    [
+        ("like=a", "like", "It can't be written in a query."),
+        ("labels=a", "labels", "It can't be written in a query."),
+        ("like.part.nmae=a", "like.part.nmae", "did you mean like.part.name?"),
+        ("by=a&anyOrder=true", "anyOrder", "Only one of this and by can be set."),
+        ("like.size=1&like.size=2", "like.size", "The parameter is given twice."),
+    ],
+)
+async def test_wrong_queries(
+    house: House, rest: httpx.AsyncClient, query: str, name: str, why: str
+) -> None:
+    response = await rest.get(f"/v1/things:search?{query}")
+    wrong = violations(check_refusal(response, 400, 3, "FIELDS_INVALID"))
+    assert list(wrong) == [name]
+    assert wrong[name].endswith(why)
+    assert house.upstream.calls == []
+
+
+async def test_a_query(house: House, rest: httpx.AsyncClient) -> None:
+    query = "words=a&words=b&like.part.size=5&any_order=true"
+    response = await rest.get(f"/v1/things:search?{query}")
+    assert response.status_code == 200, response.text
+    request = house.upstream.calls[0].request
+    assert (list(request.words), request.like.part.size) == (["a", "b"], 5)
+    assert request.any_order
+
+
+async def test_pages_and_forms(house: House, rest: httpx.AsyncClient) -> None:
+    """google.api.HttpBody: any content type goes in, and comes out with the servicer's headers."""
+
+    async def page(_request: Any, context: Context) -> Any:
+        await context.send_initial_metadata((("cache-control", "no-store"),))
+        body = house.upstream.message("google.api.HttpBody")
+        return body(content_type="text/html; charset=utf-8", data="<p>Привет".encode())
+
+    house.upstream.answers = {f"/later.v1.Things/{name}": page for name in ("ShowPage", "SendForm")}
+    for response in (
+        await rest.get("/pages/t"),
+        await rest.post("/pages/t", data={"answer": "yes"}),
+        await rest.post("/pages/t"),
+    ):
+        assert response.status_code == 200, response.text
+        assert response.headers["content-type"] == "text/html; charset=utf-8"
+        assert response.headers["cache-control"] == "no-store"
+        assert response.text == "<p>Привет"
+    form = house.upstream.calls[1].request
+    assert (form.token, form.form.data) == ("t", b"answer=yes")
+    assert form.form.content_type == "application/x-www-form-urlencoded"
+    response = await rest.post("/pages/t?form.data=x", data={"answer": "yes"})
+    assert list(violations(check_refusal(response, 400, 3, "FIELDS_INVALID"))) == ["form.data"]
