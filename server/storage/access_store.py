@@ -13,12 +13,13 @@ from server.domain.access import (
     ServiceAccount,
     Subject,
 )
-from server.storage import access, access_lists, administration
+from server.storage import access, access_lists, administration, tokens
 from server.storage.access_interface import SYSTEM
-from server.storage.administration import Binding, KeyChange, Named, Token
+from server.storage.administration import Binding, KeyChange, Named
 from server.storage.batches import Batcher
 from server.storage.rows import microseconds
 from server.storage.signals import Signals
+from server.storage.tokens import AccessToken
 
 
 class SqlAccess:
@@ -38,11 +39,11 @@ class SqlAccess:
         return await self._reads.submit(access.get_keys, key_id)
 
     async def revoke_token(self, proof: Proof, now: datetime) -> None:
-        await self._writes.submit(administration.revoke, (proof, microseconds(now)))
+        await self._writes.submit(tokens.revoke, (proof, microseconds(now)))
 
     async def end_access_token(self, token_hash: bytes, now: datetime) -> str | None:
         ended = token_hash, microseconds(now)
-        return await self._writes.submit(administration.end_token, ended)
+        return await self._writes.submit(tokens.end_token, ended)
 
     def on_access_change(self, changed: Callable[[], None]) -> None:
         self._signals.on_access_change.append(changed)
@@ -106,8 +107,8 @@ class SqlAccess:
         self, token_hash: bytes, subject_id: str, now: datetime, expires_at: datetime | None
     ) -> None:
         until = microseconds(expires_at) if expires_at else None
-        token = Token(token_hash, subject_id, microseconds(now), until)
-        await self._writes.submit(administration.put_token, token)
+        token = AccessToken(token_hash, subject_id, microseconds(now), until)
+        await self._writes.submit(tokens.put_token, token)
 
     async def add_audit_record(self, record: AuditRecord) -> None:
         await self._writes.submit(administration.record, record)

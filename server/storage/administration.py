@@ -1,4 +1,4 @@
-"""Changes of resellers, accounts, keys, roles and tokens, each with its audit record."""
+"""Changes of resellers, accounts, keys and roles, each with its audit record."""
 
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import Table, and_, bindparam, delete, select, update
 
 from server.domain import ids
-from server.domain.access import AccountKey, AuditRecord, Proof, Role
+from server.domain.access import AccountKey, AuditRecord, Role
 from server.domain.errors import BillingError, Reason
 from server.storage.access import KEYS
 from server.storage.rows import microseconds
@@ -16,7 +16,6 @@ from server.storage.schema import (
     account_keys,
     audit_records,
     resellers,
-    revoked_tokens,
     role_bindings,
     service_accounts,
 )
@@ -55,20 +54,6 @@ _ROLE = and_(
 )
 _HELD = Statement(select(role_bindings.c.role).where(_ROLE), "reseller_id", "role")
 _TAKE_ROLE = Statement(delete(role_bindings).where(_ROLE), "reseller_id", "role")
-_TOKENS = Statement(select(access_tokens.c.subject_id).where(access_tokens.c.token_hash.in_(IDS)))
-_MOVE_TOKEN = Statement(
-    update(access_tokens)
-    .where(access_tokens.c.token_hash.in_(IDS))
-    .values(subject_id=bindparam("subject_id"), expires_at=bindparam("expires_at")),
-    "subject_id",
-    "expires_at",
-)
-_REVOKED = Statement(
-    select(revoked_tokens.c.token_hash).where(revoked_tokens.c.token_hash.in_(IDS))
-)
-_FORGET_REVOKED = Statement(
-    delete(revoked_tokens).where(revoked_tokens.c.expires_at <= bindparam("now")), "now"
-)
 
 
 def _deletion(table: Table, column: str) -> Statement:
@@ -87,8 +72,6 @@ _INSERT_RESELLERS = Insert(resellers)
 _INSERT_ACCOUNTS = Insert(service_accounts)
 _INSERT_KEYS = Insert(account_keys)
 _INSERT_ROLES = Insert(role_bindings)
-_INSERT_TOKENS = Insert(access_tokens)
-_INSERT_REVOKED = Insert(revoked_tokens)
 _INSERT_AUDIT = Insert(audit_records)
 
 
@@ -118,16 +101,7 @@ class KeyChange(NamedTuple):
     by: str
 
 
-class Token(NamedTuple):
-    """An access token to add."""
-
-    hash: bytes
-    subject_id: str
-    now: int
-    expires_at: int | None
-
-
-def _one_by_one(
+def one_by_one(
     step: Callable[[Transaction, A], R],
 ) -> Callable[[Transaction, Sequence[A]], list[R | Exception]]:
     """Makes a bulk function of one that refuses before it changes anything."""
@@ -145,7 +119,7 @@ def _one_by_one(
     return bulk
 
 
-@_one_by_one
+@one_by_one
 def put_reseller(transaction: Transaction, reseller: Named) -> None:
     """Adds or renames."""
     id_, name, now, by = reseller
@@ -159,7 +133,7 @@ def put_reseller(transaction: Transaction, reseller: Named) -> None:
     _record(transaction, now, by, "resellers.add", id_, name)
 
 
-@_one_by_one
+@one_by_one
 def remove_reseller(transaction: Transaction, reseller: Named) -> bool:
     """Takes all roles for it; its row stays for what it has invited."""
     id_, _, now, by = reseller
@@ -171,7 +145,7 @@ def remove_reseller(transaction: Transaction, reseller: Named) -> bool:
     return True
 
 
-@_one_by_one
+@one_by_one
 def put_account(transaction: Transaction, account: Named) -> None:
     """Adds or renames."""
     id_, name, now, by = account
@@ -185,7 +159,7 @@ def put_account(transaction: Transaction, account: Named) -> None:
     _record(transaction, now, by, "service-accounts.add", id_, name)
 
 
-@_one_by_one
+@one_by_one
 def remove_account(transaction: Transaction, account: Named) -> bool:
     """Removes it with its keys, roles and access tokens."""
     id_, _, now, by = account
@@ -197,7 +171,7 @@ def remove_account(transaction: Transaction, account: Named) -> bool:
     return True
 
 
-@_one_by_one
+@one_by_one
 def add_key(transaction: Transaction, change: KeyChange) -> None:
     """Adds a key; refuses an unknown account with NOT_FOUND."""
     key, by = change
@@ -211,7 +185,7 @@ def add_key(transaction: Transaction, change: KeyChange) -> None:
     _record(transaction, now, by, "keys.add", key.id, details)
 
 
-@_one_by_one
+@one_by_one
 def remove_key(transaction: Transaction, key: Named) -> bool:
     """Removes a key: what was got with it ceases to hold."""
     id_, _, now, by = key
@@ -223,7 +197,7 @@ def remove_key(transaction: Transaction, key: Named) -> bool:
     return True
 
 
-@_one_by_one
+@one_by_one
 def grant_role(transaction: Transaction, binding: Binding) -> bool:
     """Gives a role, tells if it is new; refuses an unknown reseller with NOT_FOUND."""
     subject_id, reseller_id, role, now, by = binding
@@ -236,7 +210,7 @@ def grant_role(transaction: Transaction, binding: Binding) -> bool:
     return True
 
 
-@_one_by_one
+@one_by_one
 def revoke_role(transaction: Transaction, binding: Binding) -> bool:
     """Takes a role, tells if it was held."""
     subject_id, reseller_id, role, now, by = binding
@@ -248,40 +222,7 @@ def revoke_role(transaction: Transaction, binding: Binding) -> bool:
     return True
 
 
-@_one_by_one
-def put_token(transaction: Transaction, token: Token) -> None:
-    """Adds an access token; one that is known already gets its subject and expiry anew."""
-    hash_, subject_id, _, expires_at = token
-    if transaction.fetch(_TOKENS, [hash_]):
-        transaction.run(_MOVE_TOKEN, [hash_], subject_id=subject_id, expires_at=expires_at)
-    else:
-        transaction.insert(_INSERT_TOKENS, [tuple(token)])
-    transaction.ended.append(ACCESS)
-
-
-@_one_by_one
-def end_token(transaction: Transaction, ended: tuple[bytes, int]) -> str | None:
-    """Ends an access token; returns whose it was."""
-    token_hash, now = ended
-    for (subject_id,) in transaction.fetch(_TOKENS, [token_hash]):
-        transaction.run(_MOVE_TOKEN, [token_hash], subject_id=subject_id, expires_at=now)
-        transaction.ended.append(ACCESS)
-        return str(subject_id)
-    return None
-
-
-@_one_by_one
-def revoke(transaction: Transaction, revoked: tuple[Proof, int]) -> None:
-    """Remembers a token as revoked until it would have expired anyway."""
-    proof, now = revoked
-    transaction.run(_FORGET_REVOKED, now=now)
-    if not transaction.fetch(_REVOKED, [proof.token_hash]):
-        row = (proof.token_hash, microseconds(proof.expires_at))
-        transaction.insert(_INSERT_REVOKED, [row])
-        transaction.ended.append(ACCESS)
-
-
-@_one_by_one
+@one_by_one
 def record(transaction: Transaction, entry: AuditRecord) -> None:
     """Records a change that was made elsewhere."""
     _record(
