@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -143,6 +144,7 @@ async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
             ) from None
         worker = build_worker(storage, settings) if with_worker else None
         await server.start()
+        _spare_the_collector()
         await healthy.set(health.OVERALL_HEALTH, health_pb2.HealthCheckResponse.SERVING)
         working = asyncio.create_task(worker.run()) if worker else None
         _log.info("serving at %s", listen)
@@ -226,6 +228,17 @@ async def opened_storage(settings: Settings) -> AsyncIterator[Storage]:
         yield storage
     finally:
         await storage.close()
+
+
+def _spare_the_collector() -> None:
+    """Has the garbage collector look seldom, and never at what lives as long as the process.
+
+    A call makes a few hundred objects and leaves next to no cycles; by default its collections
+    would cost a tenth of a call's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 async def _signal() -> None:

@@ -32,6 +32,7 @@ from server.storage.database import Database
 from server.storage.failures import refusal
 from server.storage.idempotency import KeyUse
 from server.storage.interface import Cursor, Delivery, IdempotencyKey
+from server.storage.point_reads import PointReads
 from server.storage.posts import PostgresPost, SocketPost
 from server.storage.rows import microseconds, time
 from server.storage.signals import Signals
@@ -72,6 +73,7 @@ class SqlStorage(SqlAccess):
             on_commit=self._signals.publish,
         )
         self._reads = Batcher(database, "storage-reads", writes=False)
+        self._points = PointReads(database, self._reads)
         self._connect_signals(database)
 
     def _connect_signals(self, database: Database) -> None:
@@ -148,7 +150,7 @@ class SqlStorage(SqlAccess):
         return await self._writes.submit(customers.change_states, (operation, use))
 
     async def get_customer(self, customer_id: str) -> Customer | None:
-        return await self._reads.submit(customers.get, customer_id)
+        return await self._points.read(customers.get, customer_id)
 
     async def list_customers(
         self, reseller_id: str, limit: int, after: Cursor | None
@@ -158,7 +160,7 @@ class SqlStorage(SqlAccess):
         )
 
     async def get_operation(self, operation_id: str) -> Operation | None:
-        return await self._reads.submit(operations.get, operation_id)
+        return await self._points.read(operations.get, operation_id)
 
     async def list_operations(
         self, reseller_ids: Collection[str], done: bool | None, limit: int, after: Cursor | None
@@ -227,6 +229,7 @@ class SqlStorage(SqlAccess):
 
     async def close(self) -> None:
         await self._writes.close()
+        self._points.close()
         await self._reads.close()
         post, self._signals.post = self._signals.post, None
         if post:
