@@ -20,6 +20,8 @@ from server.domain.invitations import invite
 from server.domain.operations import Operation, OperationKind
 from server.storage.interface import Storage
 
+_PERSON_FIELDS = tuple(customers.CustomerPerson.DESCRIPTOR.fields_by_name)
+
 
 class Customers:
     """The use cases: permission first, then the storage. Operations are returned once durable."""
@@ -151,7 +153,7 @@ class GoogleCustomerService:
 
 
 def _person(person: customers.CustomerPerson) -> dict[str, str]:
-    return {field.name: value for field, value in person.ListFields()}
+    return {name: value for name in _PERSON_FIELDS if (value := getattr(person, name))}
 
 
 def _not_found(customer_id: str) -> BillingError:

@@ -43,16 +43,21 @@ class Authenticator:
         self._proving: dict[str, asyncio.Task[Subject]] = {}
         storage.on_access_change(self._forget)
 
-    async def authenticate(self, authorization: str | None) -> Subject:
+    def remembered(self, authorization: str) -> Subject | None:
+        """Returns the subject that `authenticate` found a moment ago, if it did."""
+        known = self._known.get(authorization)
+        return known[0] if known and self._clock() < known[1] else None
+
+    async def authenticate(self, authorization: str) -> Subject:
         """Returns the subject of `Bearer <token>`; raises CREDENTIALS_MISSING or _INVALID."""
         if not authorization:
             raise BillingError(
                 Reason.CREDENTIALS_MISSING,
                 "Send your IAM token as 'Authorization: Bearer <token>'.",
             )
-        known = self._known.get(authorization)
-        if known and self._clock() < known[1]:
-            return known[0]
+        known = self.remembered(authorization)
+        if known:
+            return known
         scheme, _, token = authorization.partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not 0 < len(token) <= LONGEST_TOKEN:

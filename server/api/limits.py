@@ -2,8 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from server.domain.errors import BillingError, Reason
 
@@ -54,15 +53,14 @@ class RateLimit:
 
 
 class Concurrency:
-    """Bounds the calls that are in work at once."""
+    """Bounds the calls that are in work at once: `with` it, each takes a place."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._now = 0
 
-    @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Holds one place while a call runs; raises OVERLOADED when all are taken."""
+    def __enter__(self) -> None:
+        """Takes one place until the block ends; raises OVERLOADED when all are taken."""
         if self._now >= self._most:
             raise BillingError(
                 Reason.OVERLOADED,
@@ -70,7 +68,6 @@ class Concurrency:
                 retry_after_s=1.0,
             )
         self._now += 1
-        try:
-            yield
-        finally:
-            self._now -= 1
+
+    def __exit__(self, *_: object) -> None:
+        self._now -= 1

@@ -20,28 +20,19 @@ def published(operation: Operation) -> operation_pb2.Operation:
     message = operation_pb2.Operation(
         id=operation.id,
         description=DESCRIPTIONS[operation.kind],
-        created_at=timestamp(operation.created_at),
         created_by=operation.created_by,
-        modified_at=timestamp(operation.modified_at),
         done=operation.done,
-        metadata=_metadata(operation),
     )
-    if operation.failure:
-        message.error.CopyFrom(operation_status(operation.failure))
-    elif operation.done:
-        message.response.CopyFrom(_response(operation))
+    _set_time(message.created_at, operation.created_at)
+    _set_time(message.modified_at, operation.modified_at)
+    _set_outcome(message, operation)
     return message
 
 
 def google_style(operation: Operation) -> operations_pb2.Operation:
     """Returns the record as google.longrunning.Operation."""
-    message = operations_pb2.Operation(
-        name=_PREFIX + operation.id, done=operation.done, metadata=_metadata(operation)
-    )
-    if operation.failure:
-        message.error.CopyFrom(operation_status(operation.failure))
-    elif operation.done:
-        message.response.CopyFrom(_response(operation))
+    message = operations_pb2.Operation(name=_PREFIX + operation.id, done=operation.done)
+    _set_outcome(message, operation)
     return message
 
 
@@ -68,27 +59,40 @@ def not_found(operation_id: str) -> BillingError:
 
 def timestamp(at: datetime) -> timestamp_pb2.Timestamp:
     """Returns an aware time as a protobuf Timestamp."""
-    return timestamp_pb2.Timestamp(seconds=int(at.timestamp()), nanos=at.microsecond * 1000)
+    message = timestamp_pb2.Timestamp()
+    _set_time(message, at)
+    return message
 
 
-def _metadata(operation: Operation) -> any_pb2.Any:
-    return _pack(
+# Messages are filled where they stand: one made apart and handed over is copied.
+
+
+def _set_time(message: timestamp_pb2.Timestamp, at: datetime) -> None:
+    message.seconds = int(at.timestamp())
+    message.nanos = at.microsecond * 1000
+
+
+def _set_outcome(
+    message: operation_pb2.Operation | operations_pb2.Operation, operation: Operation
+) -> None:
+    """Fills in what both messages have alike: metadata, and error or response."""
+    _pack(
+        message.metadata,
         customer_service_pb2.CustomerMetadata(
             reseller_id=operation.reseller_id, customer_id=operation.customer_id
+        ),
+    )
+    if operation.failure:
+        message.error.CopyFrom(operation_status(operation.failure))
+    elif operation.done:
+        _pack(
+            message.response,
+            customer_pb2.Customer(
+                id=operation.customer_id, billing_account_id=operation.billing_account_id
+            ),
         )
-    )
 
 
-def _response(operation: Operation) -> any_pb2.Any:
-    return _pack(
-        customer_pb2.Customer(
-            id=operation.customer_id, billing_account_id=operation.billing_account_id
-        )
-    )
-
-
-def _pack(message: Message) -> any_pb2.Any:
-    return any_pb2.Any(
-        type_url="type.googleapis.com/" + message.DESCRIPTOR.full_name,
-        value=message.SerializeToString(),
-    )
+def _pack(any_: any_pb2.Any, message: Message) -> None:
+    any_.type_url = "type.googleapis.com/" + message.DESCRIPTOR.full_name
+    any_.value = message.SerializeToString()

@@ -65,14 +65,16 @@ def address_or_none(text: str) -> str | None:
 
 @functools.cache
 def _message_check(descriptor: Descriptor) -> Check:
-    fields = [(field.name, field.has_presence, _field_checks(field)) for field in descriptor.fields]
-    fields = [field for field in fields if field[2]]
+    fields = [
+        (field.name, field.has_presence, *_field_checks(field)) for field in descriptor.fields
+    ]
+    fields = [field for field in fields if any(field[2:])]
 
     def check(message: Any) -> Wrong:
         found = []
-        for name, has_presence, checks in fields:
+        for name, has_presence, empty, checks in fields:
             value = getattr(message, name) if not has_presence or message.HasField(name) else None
-            for each in checks:
+            for each in checks if value else empty:
                 wrong = each(value)
                 if wrong:
                     found += [(name + path, description) for path, description in wrong]
@@ -81,11 +83,14 @@ def _message_check(descriptor: Descriptor) -> Check:
     return check
 
 
-def _field_checks(field: FieldDescriptor) -> list[Check]:
+def _field_checks(field: FieldDescriptor) -> tuple[list[Check], list[Check]]:
+    """Returns the checks of a field that is empty or not set, and of one that is."""
     options = field.GetOptions().Extensions
     text = field.type == FieldDescriptor.TYPE_STRING
+    empty: list[Check] = []
     checks: list[Check] = []
     if options[validation_pb2.required] or REQUIRED in options[field_behavior]:
+        empty.append(_required)
         checks.append(_required)
     if text:
         checks.append(_each(field, _no_control))
@@ -94,9 +99,13 @@ def _field_checks(field: FieldDescriptor) -> list[Check]:
     if options[validation_pb2.pattern]:
         checks.append(_each(field, _pattern(options[validation_pb2.pattern])))
     if options[validation_pb2.value]:
-        checks.append(_each(field, _limit(options[validation_pb2.value], int, ""), zero=True))
+        limit = _each(field, _limit(options[validation_pb2.value], int, ""))
+        empty.append(limit)
+        checks.append(limit)
     if options[validation_pb2.size]:
-        checks.append(_limit(options[validation_pb2.size], len, "elements"))
+        limit = _limit(options[validation_pb2.size], len, "elements")
+        empty.append(limit)
+        checks.append(limit)
     if options[validation_pb2.unique]:
         checks.append(_unique)
     wanted = options[format_pb2.format]
@@ -104,28 +113,22 @@ def _field_checks(field: FieldDescriptor) -> list[Check]:
         checks.append(_each(field, _FORMATS[wanted]))
     if field.message_type and not field.message_type.GetOptions().map_entry:
         checks.append(_nested(field))
-    return checks
+    return empty, checks
 
 
-def _each(field: FieldDescriptor, check: Check, *, zero: bool = False) -> Check:
-    """Applies a check to a field that is set, or to each element of a repeated one."""
-    if field.is_repeated:
-
-        def elements(values: Any) -> Wrong:
-            return [
-                (f"[{index}]", description)
-                for index, value in enumerate(values)
-                for _, description in check(value)
-            ]
-
-        return elements
-    if zero:
+def _each(field: FieldDescriptor, check: Check) -> Check:
+    """Applies a check to a field or to each element of a repeated one."""
+    if not field.is_repeated:
         return check
 
-    def present(value: Any) -> Wrong:
-        return check(value) if value else _FINE
+    def elements(values: Any) -> Wrong:
+        return [
+            (f"[{index}]", description)
+            for index, value in enumerate(values)
+            for _, description in check(value)
+        ]
 
-    return present
+    return elements
 
 
 def _nested(field: FieldDescriptor) -> Check:
@@ -137,8 +140,6 @@ def _nested(field: FieldDescriptor) -> Check:
                 for index, element in enumerate(value)
                 for path, description in inner(element)
             ]
-        if value is None:
-            return _FINE
         return [("." + path, description) for path, description in inner(value)]
 
     return check

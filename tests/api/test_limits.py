@@ -52,11 +52,11 @@ def test_memory_is_bounded() -> None:
 
 def test_places_are_given_back() -> None:
     places = Concurrency(1)
-    with places.slot(), pytest.raises(BillingError) as refused, places.slot():
+    with places, pytest.raises(BillingError) as refused, places:
         pass
     assert refused.value.reason is Reason.OVERLOADED
     assert refused.value.retry_after_s
-    with pytest.raises(ZeroDivisionError), places.slot():
+    with pytest.raises(ZeroDivisionError), places:
         raise ZeroDivisionError
-    with places.slot():
+    with places:
         pass
