@@ -9,6 +9,8 @@ import grpc
 import pytest
 import pytest_asyncio
 from billing.v1 import customer_service_pb2 as google_customers
+from billing.v1 import invitation_page_service_pb2 as pages
+from google.api import httpbody_pb2
 from google.longrunning import operations_pb2, operations_proto_pb2
 from google.protobuf import empty_pb2
 from google.protobuf.message import Message
@@ -87,6 +89,7 @@ def named(made: Made) -> str:
 
 
 _CUSTOMERS = "yandex.cloud.billing.v1.CustomerService"
+_PAGES = "billing.v1.InvitationPageService"
 _OPERATIONS = "yandex.cloud.operation.OperationService"
 _LONGRUNNING = "google.longrunning.Operations"
 _ENDPOINTS = "yandex.cloud.endpoint.ApiEndpointService"
@@ -132,6 +135,19 @@ TABLE: dict[str, Method] = {
         lambda made: google_customers.InviteCustomerRequest(**invite(made)),
         operations_pb2.Operation,
         names_reseller=True,
+    ),
+    # Who holds a link's secret may; a page says so to all others.
+    f"{_PAGES}/GetInvitationPage": Method(
+        Right.NOTHING,
+        lambda _: pages.GetInvitationPageRequest(token="unknown"),
+        httpbody_pb2.HttpBody,
+    ),
+    f"{_PAGES}/AnswerInvitationPage": Method(
+        Right.NOTHING,
+        lambda _: pages.AnswerInvitationPageRequest(
+            token="unknown", form=httpbody_pb2.HttpBody(data=b"answer=accept")
+        ),
+        httpbody_pb2.HttpBody,
     ),
     f"{_OPERATIONS}/Get": Method(
         Right.READ,
@@ -283,7 +299,10 @@ async def test_every_method_that_is_served_has_a_row(table: Table) -> None:
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }
-    modules = (customers, google_customers, operations, operations_proto_pb2, endpoints, iam)
+    modules = (
+        *(customers, google_customers, pages),
+        *(operations, operations_proto_pb2, endpoints, iam),
+    )
     methods = {
         f"{service.full_name}/{method.name}"
         for module in modules
