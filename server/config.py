@@ -108,6 +108,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(1 << 20, ge=1024, description="largest request")
     max_metadata_bytes: int = Field(32 << 10, ge=4096, description="largest headers of a request")
     request_timeout_s: float = Field(15.0, gt=0, description="a REST call's deadline")
+    drain_s: float = Field(
+        2.0, ge=0, description="how long SIGTERM leaves the gateway to notice before calls end"
+    )
     shutdown_s: float = Field(20.0, gt=0, description="time for calls and sends to finish on stop")
 
     @field_validator("var")

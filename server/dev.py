@@ -135,7 +135,8 @@ class _ServerProcess:
         if not self._process or self._process.returncode is not None:
             return
         with suppress(ProcessLookupError):
-            self._process.terminate()
+            # Unlike SIGTERM it does not wait for the gateway, which has stopped before.
+            self._process.send_signal(signal.SIGINT)
         try:
             await asyncio.wait_for(self._process.wait(), self._settings.shutdown_s + 5)
         except TimeoutError:

@@ -148,9 +148,12 @@ async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
         await healthy.set(health.OVERALL_HEALTH, health_pb2.HealthCheckResponse.SERVING)
         working = asyncio.create_task(worker.run()) if worker else None
         _log.info("serving at %s", listen)
-        await _signal()
+        asked = await _signal()
         _log.info("stopping")
         await healthy.enter_graceful_shutdown()
+        if asked == signal.SIGTERM:
+            # Calls come as long as the gateway has not looked at the health.
+            await asyncio.sleep(settings.drain_s)
         await server.stop(settings.shutdown_s)
         if worker and working:
             await worker.stop(timedelta(seconds=settings.shutdown_s))
@@ -241,10 +244,15 @@ def _spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-async def _signal() -> None:
-    """Returns when the process is asked to stop."""
-    stop = asyncio.Event()
+async def _signal() -> signal.Signals:
+    """Returns when the process is asked to stop, and by which signal."""
     loop = asyncio.get_running_loop()
+    asked: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def ask(number: signal.Signals) -> None:
+        if not asked.done():
+            asked.set_result(number)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    await stop.wait()
+        loop.add_signal_handler(number, ask, number)
+    return await asked
