@@ -13,6 +13,8 @@ from typing import Any, cast
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 OK = "250 OK"
+# How long tests wait for what must happen: pytest-timeout can't end a test on uvloop.
+PATIENCE_S = 30.0
 
 
 def hang_up(session: SMTP) -> None:
@@ -82,7 +84,7 @@ class MailServer:
 
     async def until(self, count: int, command: str | None = None) -> None:
         """Returns once so many e-mails have come in, or so many of the command."""
-        async with self.news:
+        async with asyncio.timeout(PATIENCE_S), self.news:
             await self.news.wait_for(
                 lambda: count <= (self.commands.count(command) if command else len(self.received))
             )

@@ -17,11 +17,12 @@ from server.worker.messages import Messages
 from server.worker.smtp import SmtpMailer
 from server.worker.smtp_server import SmtpServer
 from server.worker.worker import Worker, WorkerSettings
+from tests.worker.mail_server import PATIENCE_S
 
 RESELLER_ID = "bac00000000000000001"
 RESELLER_NAME = "Acme Canary Cloud"
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-LONG = timedelta(seconds=30)
+LONG = timedelta(seconds=PATIENCE_S)
 MINUTE = timedelta(minutes=1)
 # Looks again so soon that a test may move the clock at any time.
 SETTINGS = WorkerSettings(
@@ -76,7 +77,7 @@ class Watched:
 
     async def until(self, times: int, name: str) -> tuple[Any, ...]:
         """Returns the arguments of the latest call, once so many calls have ended."""
-        async with self._news:
+        async with asyncio.timeout(PATIENCE_S), self._news:
             await self._news.wait_for(lambda: len(self._called(name)) >= times)
         return self._called(name)[-1]
 
