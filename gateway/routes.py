@@ -51,13 +51,8 @@ _RETRY: dict[str, Any] = {
 }
 _READ_RETRY = {**_RETRY, "retry_on": f"{_NEVER_LEFT},reset,unavailable"}
 _IF_KEYED = "%CEL('idempotency-key' in request.headers ? '{}' : '')%"
-# Of no use to the server.
-_ENVOYS_HEADERS = (
-    "x-envoy-external-address",
-    "x-envoy-original-method",
-    "x-envoy-original-path",
-    "x-forwarded-proto",
-)
+# Of no use to the server, which knows REST callers by x-envoy-original-path.
+_ENVOYS_HEADERS = ("x-envoy-external-address", "x-envoy-original-method", "x-forwarded-proto")
 
 
 def route_config(descriptors: DescriptorSet, settings: GatewaySettings) -> dict[str, Any]:
@@ -69,8 +64,10 @@ def route_config(descriptors: DescriptorSet, settings: GatewaySettings) -> dict[
             {
                 "name": "billing",
                 "domains": ["*"],
-                # A key makes it safe to repeat a change whose outcome is unknown.
                 "request_headers_to_add": [
+                    # Where the connection comes from, never what a caller says.
+                    _header("x-forwarded-for", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"),
+                    # A key makes it safe to repeat a change whose outcome is unknown.
                     _header("x-envoy-retry-on", _IF_KEYED.format("reset")),
                     _header("x-envoy-retry-grpc-on", _IF_KEYED.format("unavailable")),
                 ],

@@ -222,3 +222,14 @@ async def test_pages_and_forms(house: House, rest: httpx.AsyncClient) -> None:
     assert form.form.content_type == "application/x-www-form-urlencoded"
     response = await rest.post("/pages/t?form.data=x", data={"answer": "yes"})
     assert list(violations(check_refusal(response, 400, 3, "FIELDS_INVALID"))) == ["form.data"]
+
+
+async def test_a_page_names_its_own_status(house: House, rest: httpx.AsyncClient) -> None:
+    async def elsewhere(_request: Any, context: Context) -> Any:
+        await context.send_initial_metadata((("x-http-status", "303"), ("location", "?")))
+        return house.upstream.message("google.api.HttpBody")(content_type="text/html")
+
+    house.upstream.answers["/later.v1.Things/SendForm"] = elsewhere
+    response = await rest.post("/pages/t", data={"answer": "yes"})
+    assert (response.status_code, response.headers["location"]) == (303, "?")
+    assert "x-http-status" not in response.headers

@@ -38,13 +38,19 @@ async def refusal(channel: grpc.aio.Channel, method: str, **arguments: Any) -> g
 
 @pytest.mark.parametrize("method", METHODS)
 async def test_every_method(house: House, native: grpc.aio.Channel, method: str) -> None:
-    call = unary(native, method)(
-        b"", metadata=(("x-request-id", "own"), ("trace-bin", b"\x00\xff"))
+    sent = (
+        ("x-request-id", "own"),
+        ("trace-bin", b"\x00\xff"),
+        ("x-forwarded-for", "192.0.2.1"),
+        ("x-envoy-original-path", "/"),
     )
+    call = unary(native, method)(b"", metadata=sent)
     await call
     (seen,) = house.upstream.calls
     assert seen.method == method
     assert seen.metadata["trace-bin"] == b"\x00\xff"
+    assert seen.metadata["x-forwarded-for"] == "127.0.0.1"
+    assert "x-envoy-original-path" not in seen.metadata
     assert seen.remaining_s is not None
     headers = dict(iter(await call.initial_metadata()))
     assert headers["x-request-id"] == "own"

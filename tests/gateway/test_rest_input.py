@@ -419,7 +419,12 @@ async def test_headers_that_could_steer(house: House, rest: httpx.AsyncClient) -
     assert response.status_code == 200, response.text
     assert response.headers["x-request-id"] == "own-id.1"
     (call,) = house.upstream.calls
-    assert call.metadata == sent | {"x-request-id": "own-id.1"}
+    # By the path the server knows REST, by the address whom to count calls without identity for.
+    assert call.metadata == sent | {
+        "x-request-id": "own-id.1",
+        "x-envoy-original-path": INVITE,
+        "x-forwarded-for": "127.0.0.1",
+    }
     assert call.remaining_s is not None
     assert 0 < call.remaining_s <= house.settings.timeout_s + 1
 
