@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import grpc
 from billing.v1 import customer_service_pb2 as google_customers
-from billing.v1 import invitation_page_service_pb2
+from billing.v1 import invitation_page_service_pb2, invitation_service_pb2
 from google.longrunning import operations_proto_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -26,6 +26,7 @@ from server.api.customer_services import Customers, CustomerService, GoogleCusto
 from server.api.endpoint_services import ApiEndpointService
 from server.api.iam_services import IamTokenService
 from server.api.identity import Authenticator
+from server.api.invitation_services import InvitationService
 from server.api.invitations import Invitations
 from server.api.limits import Concurrency, RateLimit
 from server.api.operation_services import LongrunningOperations, Operations, OperationService
@@ -41,13 +42,15 @@ from server.storage.interface import Storage
 from server.worker.messages import Messages, MessageSettingError
 from server.worker.smtp import SmtpMailer
 from server.worker.smtp_server import SmtpServer, SmtpUrlError
+from server.worker.sweeper import Sweeper
 from server.worker.worker import Worker, WorkerSettings
 
 _log = logging.getLogger(__name__)
 
-# Called by those who have no token yet.
+# Called by those who have no token yet, or another proof.
 _OPEN_TO_ALL = {
     "billing.v1.InvitationPageService": frozenset({"GetInvitationPage", "AnswerInvitationPage"}),
+    "billing.v1.InvitationService": frozenset({"AcceptInvitation", "DeclineInvitation"}),
     "yandex.cloud.endpoint.ApiEndpointService": frozenset({"Get", "List"}),
     "yandex.cloud.iam.v1.IamTokenService": frozenset({"Create"}),
 }
@@ -83,8 +86,8 @@ def build_server(
         storage,
         clock,
         settings.invitation_lifetime,
-        timedelta(seconds=60),
-        RateLimit(1, within_s=20),
+        settings.resend_interval,
+        RateLimit(settings.unknown_links_per_min / 60, within_s=60),
     )
     services = [
         (
@@ -94,6 +97,7 @@ def build_server(
         ),
         (customers, "CustomerService", CustomerService(use_cases)),
         (google_customers, "CustomerService", GoogleCustomerService(use_cases)),
+        (invitation_service_pb2, "InvitationService", InvitationService(invitations)),
         (
             api_endpoint_service_pb2,
             "ApiEndpointService",
@@ -134,7 +138,7 @@ def build_tokens(settings: Settings, clock: Callable[[], datetime] = now) -> Tok
 
 async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
     """Serves at `listen` (host:port or unix:path) until a signal comes, then finishes gracefully."""
-    async with opened_storage(settings) as storage:
+    async with opened_storage(settings) as storage, _sweeping(storage, settings, with_worker):
         server, healthy = build_server(storage, settings)
         try:
             server.add_insecure_port(listen)
@@ -162,7 +166,7 @@ async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
 
 async def work(settings: Settings) -> None:
     """Sends e-mails until a signal comes, then finishes those under way."""
-    async with opened_storage(settings) as storage:
+    async with opened_storage(settings) as storage, _sweeping(storage, settings):
         worker = build_worker(storage, settings)
         working = asyncio.create_task(worker.run())
         _log.info("sending e-mails")
@@ -170,6 +174,21 @@ async def work(settings: Settings) -> None:
         _log.info("stopping")
         await worker.stop(timedelta(seconds=settings.shutdown_s))
         await working
+
+
+@asynccontextmanager
+async def _sweeping(
+    storage: Storage, settings: Settings, wanted: bool = True
+) -> AsyncIterator[None]:
+    """Has invitations expire, if that is wanted of this process."""
+    sweeper = Sweeper(storage, now, timedelta(seconds=settings.expiry_interval_s))
+    sweeping = asyncio.create_task(sweeper.run()) if wanted else None
+    try:
+        yield
+    finally:
+        if sweeping:
+            sweeper.stop()
+            await sweeping
 
 
 def build_worker(

@@ -6,6 +6,7 @@ RESELLER = "bac5m1n0d8q2r7t4v6h3"
 CUSTOMER = "bcu7k3p9a1s5e0j2g8l4"
 ACCOUNT = "bac2f8u6c4i0o9b3n7m1"
 OPERATION = "bop1d7h3l9p5t0a6e2i8"
+INVITATION = "inv6a2c8e4g0i5k1m7o3q"
 SUBJECT = "aje4g0k6o2s8u1c7f3j9"
 
 _PERSON = {
@@ -32,6 +33,28 @@ _METADATA = {
 }
 _CUSTOMER = {"id": CUSTOMER, "billingAccountId": ACCOUNT}
 _RESPONSE = {"@type": _TYPE_URL + "Customer"} | _CUSTOMER
+_PARENT = f"resellers/{RESELLER}"
+_INVITATION = {
+    "name": f"{_PARENT}/invitations/{INVITATION}",
+    "reseller": _PARENT,
+    "customer": f"{_PARENT}/customers/{CUSTOMER}",
+    "email": "director@romashka.example",
+    "state": "PENDING",
+    "createTime": "2026-03-02T09:30:00.120Z",
+    "expireTime": "2026-04-01T09:30:00.120Z",
+}
+_ENDED = "2026-03-03T12:00:00.360Z"
+_GOOGLE_CUSTOMER = {
+    "name": f"{_PARENT}/customers/{CUSTOMER}",
+    "displayName": "Romashka",
+    "state": "ACTIVE",
+    "email": "director@romashka.example",
+    "person": _PERSON,
+    "billingAccountId": ACCOUNT,
+    "createTime": "2026-03-02T09:30:00.120Z",
+    "updateTime": _ENDED,
+}
+_LINK_TOKEN = "Yq0hV3yqk4dW8mZ1bT7cN5sR2xJ6pLfA"  # noqa: S105  # An example.
 _CANCELLED = {
     "code": 1,
     "message": "The operation was cancelled.",
@@ -64,6 +87,14 @@ REQUESTS: dict[str, dict[str, Any]] = {
         "jwt": "eyJhbGciOiJQUzI1NiJ9.eyJpc3MiOiJhIn0.c2ln"
     },
     "yandex.cloud.iam.v1.RevokeIamTokenRequest": {"iamToken": "t1.9euelZqY.c2ln"},
+    "billing.v1.GetCustomerRequest": {"name": f"{_PARENT}/customers/{CUSTOMER}"},
+    "billing.v1.ListCustomersRequest": {"parent": _PARENT},
+    "billing.v1.GetInvitationRequest": {"name": _INVITATION["name"]},
+    "billing.v1.ListInvitationsRequest": {"parent": _PARENT, "filter": "state = PENDING"},
+    "billing.v1.ResendInvitationRequest": {"name": _INVITATION["name"]},
+    "billing.v1.RevokeInvitationRequest": {"name": _INVITATION["name"]},
+    "billing.v1.AcceptInvitationRequest": {"token": _LINK_TOKEN},
+    "billing.v1.DeclineInvitationRequest": {"token": _LINK_TOKEN},
     "google.longrunning.ListOperationsRequest": {"name": "operations"},
     "google.longrunning.GetOperationRequest": {"name": f"operations/{OPERATION}"},
     "google.longrunning.CancelOperationRequest": {"name": f"operations/{OPERATION}"},
@@ -91,6 +122,7 @@ def _google_style(**result: Any) -> dict[str, Any]:
 
 _CUSTOMERS = "yandex.cloud.billing.v1.CustomerService"
 _OPERATIONS = "google.longrunning.Operations"
+_INVITATIONS = "billing.v1.InvitationService"
 
 # By method; each a short title and a body.
 RESPONSES: dict[str, dict[str, dict[str, Any]]] = {
@@ -102,6 +134,24 @@ RESPONSES: dict[str, dict[str, dict[str, Any]]] = {
     f"{_CUSTOMERS}.Suspend": {"Done": _published("Suspend customer", response=_RESPONSE)},
     f"{_CUSTOMERS}.List": {"One page": {"customers": [_CUSTOMER], "nextPageToken": ""}},
     "billing.v1.CustomerService.InviteCustomer": {"Begun": _google_style()},
+    "billing.v1.CustomerService.GetCustomer": {"Active": _GOOGLE_CUSTOMER},
+    "billing.v1.CustomerService.ListCustomers": {
+        "One page": {"customers": [_GOOGLE_CUSTOMER], "nextPageToken": ""}
+    },
+    f"{_INVITATIONS}.GetInvitation": {"Pending": _INVITATION},
+    f"{_INVITATIONS}.ListInvitations": {
+        "One page": {"invitations": [_INVITATION], "nextPageToken": ""}
+    },
+    f"{_INVITATIONS}.ResendInvitation": {"Begun": _google_style()},
+    f"{_INVITATIONS}.RevokeInvitation": {
+        "Revoked": _INVITATION | {"state": "REVOKED", "endTime": _ENDED}
+    },
+    f"{_INVITATIONS}.AcceptInvitation": {
+        "Accepted": _INVITATION | {"state": "ACCEPTED", "endTime": _ENDED}
+    },
+    f"{_INVITATIONS}.DeclineInvitation": {
+        "Declined": _INVITATION | {"state": "DECLINED", "endTime": _ENDED}
+    },
     "yandex.cloud.operation.OperationService.Get": {
         "Running": _published("Invite customer"),
         "Done": _published("Invite customer", response=_RESPONSE),

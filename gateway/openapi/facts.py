@@ -3,8 +3,15 @@
 from typing import Any
 
 # Called without a token.
-OPEN_SERVICES = frozenset({"yandex.cloud.endpoint.ApiEndpointService"})
-OPEN_METHODS = frozenset({"yandex.cloud.iam.v1.IamTokenService.Create"})
+OPEN_SERVICES = frozenset(
+    {"billing.v1.InvitationPageService", "yandex.cloud.endpoint.ApiEndpointService"}
+)
+# Called without a token too: the proof is in the request. By method, the answer to a wrong one.
+OPEN_METHODS = {
+    "billing.v1.InvitationService.AcceptInvitation": 404,
+    "billing.v1.InvitationService.DeclineInvitation": 404,
+    "yandex.cloud.iam.v1.IamTokenService.Create": 401,
+}
 
 # Details that errors carry.
 ERROR_DETAILS = (

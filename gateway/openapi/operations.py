@@ -142,8 +142,8 @@ class Operations:
                 for title, (wanted, name, pointer) in links.items()
             }
         failures = responses.statuses(
-            is_open=method.containing_service.full_name in facts.OPEN_SERVICES,
             secured=not is_open(method),
+            wrong_proof=facts.OPEN_METHODS.get(method.full_name),
             in_path=bool(binding.variables),
             body=bool(binding.body),
             changes=not method.name.startswith(_READS),

@@ -138,16 +138,15 @@ _ALWAYS = (400, 408, 429, 431, 500, 503, 504)
 
 
 def statuses(
-    *, is_open: bool, secured: bool, in_path: bool, body: bool, changes: bool
+    *, secured: bool, wrong_proof: int | None, in_path: bool, body: bool, changes: bool
 ) -> list[int]:
     """Returns the HTTP statuses that an operation can fail with.
 
-    `is_open` methods look at no credentials at all; those not `secured` prove an identity
-    without needing a token.
+    Those `secured` need a token; `wrong_proof` is what those answer that need another proof.
     """
     found = set(_ALWAYS)
-    found |= set() if is_open else {401}
-    found |= {403} if secured else set()
+    found |= {401, 403} if secured else set()
+    found |= {wrong_proof} if wrong_proof else set()
     found |= {404} if in_path else set()
     found |= {409} if changes else set()
     found |= {413, 415} if body else set()

@@ -3,15 +3,16 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
+from billing.v1 import customer_pb2 as google_customer
 from billing.v1 import customer_service_pb2 as google_customers
 from google.longrunning import operations_pb2
 from yandex.cloud.billing.v1 import customer_pb2
 from yandex.cloud.billing.v1 import customer_service_pb2 as customers
 from yandex.cloud.operation import operation_pb2
 
-from server.api import paging
+from server.api import names, paging
 from server.api.calls import Call
-from server.api.operations import google_style, published
+from server.api.operations import google_style, published, timestamp
 from server.api.validation import normal_address
 from server.domain.access import Permission, permission_missing
 from server.domain.customers import Customer, create_reseller_served, finished_operation
@@ -82,15 +83,24 @@ class Customers:
             raise _not_found(customer_id)
         return operation
 
+    async def get(self, name: str, call: Call) -> Customer:
+        """Returns a customer by its resource name."""
+        reseller_id, customer_id = names.parse_name(name, names.CUSTOMERS)
+        call.caller.require(Permission.READ, reseller_id)
+        customer = await self._storage.get_customer(customer_id)
+        if customer is None or customer.reseller_id != reseller_id:
+            raise _not_found(name, "billing.v1.Customer")
+        return customer
+
     async def page(
-        self, request: customers.ListCustomersRequest, call: Call
+        self, reseller_id: str, page_size: int, page_token: str, call: Call
     ) -> tuple[Sequence[Customer], str]:
         """Returns a page of a reseller's customers, newest first, and the next page's token."""
-        call.caller.require(Permission.READ, request.reseller_id)
-        size = paging.page_size(request.page_size)
-        scope = ("customers", request.reseller_id)
+        call.caller.require(Permission.READ, reseller_id)
+        size = paging.page_size(page_size)
+        scope = ("customers", reseller_id)
         rows = await self._storage.list_customers(
-            request.reseller_id, size + 1, paging.cursor(request.page_token, *scope)
+            reseller_id, size + 1, paging.cursor(page_token, *scope)
         )
         return paging.cut(rows, size, *scope)
 
@@ -104,7 +114,9 @@ class CustomerService:
     async def List(
         self, request: customers.ListCustomersRequest, call: Call
     ) -> customers.ListCustomersResponse:
-        page, token = await self._customers.page(request, call)
+        page, token = await self._customers.page(
+            request.reseller_id, request.page_size, request.page_token, call
+        )
         return customers.ListCustomersResponse(
             customers=[
                 customer_pb2.Customer(
@@ -151,14 +163,42 @@ class GoogleCustomerService:
     ) -> operations_pb2.Operation:
         return google_style(await self._customers.invite(request, call))
 
+    async def GetCustomer(
+        self, request: google_customers.GetCustomerRequest, call: Call
+    ) -> google_customer.Customer:
+        return _google_style(await self._customers.get(request.name, call))
+
+    async def ListCustomers(
+        self, request: google_customers.ListCustomersRequest, call: Call
+    ) -> google_customers.ListCustomersResponse:
+        page, token = await self._customers.page(
+            names.parse_parent(request.parent), request.page_size, request.page_token, call
+        )
+        return google_customers.ListCustomersResponse(
+            customers=map(_google_style, page), next_page_token=token
+        )
+
+
+def _google_style(customer: Customer) -> google_customer.Customer:
+    return google_customer.Customer(
+        name=names.name(customer.reseller_id, names.CUSTOMERS, customer.id),
+        display_name=customer.name,
+        state=google_customer.Customer.State.Value(customer.state.name),
+        email=customer.email or "",
+        person=customers.CustomerPerson(**customer.person),
+        billing_account_id=customer.billing_account_id,
+        create_time=timestamp(customer.created_at),
+        update_time=timestamp(customer.modified_at),
+    )
+
 
 def _person(person: customers.CustomerPerson) -> dict[str, str]:
     return {name: value for name in _PERSON_FIELDS if (value := getattr(person, name))}
 
 
-def _not_found(customer_id: str) -> BillingError:
+def _not_found(name: str, type_: str = "yandex.cloud.billing.v1.Customer") -> BillingError:
     return BillingError(
         Reason.NOT_FOUND,
         "There is no such customer; check its ID.",
-        resource=Resource("yandex.cloud.billing.v1.Customer", customer_id),
+        resource=Resource(type_, name[:100]),
     )

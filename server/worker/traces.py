@@ -1,6 +1,9 @@
 """Exceptions for the log, without what they say: that may be somebody's name or address."""
 
+import logging
 import traceback
+
+from server.domain.errors import BillingError
 
 
 def trace(error: BaseException) -> str:
@@ -14,3 +17,11 @@ def trace(error: BaseException) -> str:
         parts.append(f"{type(cause).__module__}.{type(cause).__qualname__}\n{stack}")
         cause = cause.__cause__ or (None if cause.__suppress_context__ else cause.__context__)
     return "because of ".join(parts)
+
+
+def log_failure(log: logging.Logger, what: str, error: Exception) -> None:
+    """Logs what went wrong: a refusal by its reason, anything else with its trace."""
+    if isinstance(error, BillingError):
+        log.warning("%s: %s", what, error.reason)
+    else:
+        log.error("%s: %s", what, trace(error))

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from server.domain.errors import BillingError, Reason
+from server.domain.errors import Reason
 from server.domain.operations import Failure
 from server.storage.interface import Delivery, Storage
 from server.worker.mail import Mail, MailDelayedError, Mailer, MailError, MailRefusedError
-from server.worker.traces import trace
+from server.worker.traces import log_failure
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Worker:
                     await self._round()
                     pause_s = _FIRST_PAUSE_S
                 except Exception as error:
-                    _log_failure("claiming e-mails failed", error)
+                    log_failure(_log, "claiming e-mails failed", error)
                     await self._unless_stopping(asyncio.sleep(pause_s))
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         finally:
@@ -127,7 +127,7 @@ class Worker:
             )
             for outcome in await asyncio.gather(*given_back, return_exceptions=True):
                 if isinstance(outcome, Exception):
-                    _log_failure("giving an e-mail back failed; its lease will end", outcome)
+                    log_failure(_log, "giving an e-mail back failed; its lease will end", outcome)
         await self._mailer.close()
 
     async def _round(self) -> None:
@@ -189,7 +189,7 @@ class Worker:
                 self._freed.set()
             await self._recorded(delivery, record)
         except Exception as error:
-            _log_failure(f"{delivery.operation_id}: left until its lease ends", error)
+            log_failure(_log, f"{delivery.operation_id}: left until its lease ends", error)
 
     async def _attempt(self, delivery: Delivery) -> Callable[[], Awaitable[bool]]:
         """Sends the e-mail once; returns what records the outcome."""
@@ -208,7 +208,7 @@ class Worker:
         except TimeoutError:
             return self._retried(delivery, MailDelayedError("time limit"))
         except Exception as error:
-            _log_failure(f"{delivery.operation_id}: attempt {delivery.attempt} broke", error)
+            log_failure(_log, f"{delivery.operation_id}: attempt {delivery.attempt} broke", error)
             return self._retried(delivery, MailDelayedError("unexpected"))
         return lambda: storage.finish_delivery(delivery, self._now())
 
@@ -254,7 +254,7 @@ class Worker:
             except Exception as error:
                 if self._now() + timedelta(seconds=pause_s) >= delivery.lease_until:
                     raise
-                _log_failure(f"{delivery.operation_id}: recording the outcome failed", error)
+                log_failure(_log, f"{delivery.operation_id}: recording the outcome failed", error)
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
@@ -278,10 +278,3 @@ def _undelivered(attempts: int, error: MailDelayedError) -> Failure:
 def _smtp_metadata(error: MailError) -> dict[str, str]:
     reply = {"smtpCode": error.code, "smtpStatus": error.status}
     return {key: str(value) for key, value in reply.items() if value is not None}
-
-
-def _log_failure(what: str, error: Exception) -> None:
-    if isinstance(error, BillingError):
-        _log.warning("%s: %s", what, error.reason)
-    else:
-        _log.error("%s: %s", what, trace(error))

@@ -4,7 +4,9 @@ import json
 from typing import Any
 
 import jsonschema_rs
+from billing.v1 import customer_pb2 as google_customer
 from billing.v1 import customer_service_pb2 as google_customers
+from billing.v1 import invitation_pb2, invitation_service_pb2
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 from google.protobuf.message import Message
@@ -26,8 +28,11 @@ _MODULES = (
     customer_service_pb2,
     empty_pb2,
     error_details_pb2,
+    google_customer,
     google_customers,
     iam_token_service_pb2,
+    invitation_pb2,
+    invitation_service_pb2,
     operation_pb2,
     operation_service_pb2,
     operations_pb2,

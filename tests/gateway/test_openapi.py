@@ -16,6 +16,8 @@ OPERATIONS = {
     for path, item in DOCUMENT["paths"].items()
     for verb, operation in item.items()
 }
+INVITATIONS = "/v1/resellers/{resellersId}/invitations"
+BY_LINK = {"InvitationService.AcceptInvitation", "InvitationService.DeclineInvitation"}
 # By the contract.
 HTTP_STATUSES = {3: {400, 413, 415, 431}, 4: {408, 504}, 5: {404}, 6: {409}, 7: {403}, 8: {429}}
 HTTP_STATUSES |= {13: {500}, 14: {503}, 16: {401}}
@@ -40,6 +42,19 @@ def test_it_has_every_path_of_the_contract() -> None:
         "CustomerService.Activate": "post /billing/v1/customers/{customerId}:activate",
         "CustomerService.Suspend": "post /billing/v1/customers/{customerId}:suspend",
         "CustomerService.InviteCustomer": "post /v1/customers:invite",
+        "CustomerService.GetCustomer": "get /v1/resellers/{resellersId}/customers/{customersId}",
+        "CustomerService.ListCustomers": "get /v1/resellers/{resellersId}/customers",
+        **{
+            f"InvitationService.{method}Invitation{more}": path
+            for method, more, path in (
+                ("Get", "", f"get {INVITATIONS}/{{invitationsId}}"),
+                ("List", "s", f"get {INVITATIONS}"),
+                ("Resend", "", f"post {INVITATIONS}/{{invitationsId}}:resend"),
+                ("Revoke", "", f"post {INVITATIONS}/{{invitationsId}}:revoke"),
+                ("Accept", "", "post /v1/invitations:accept"),
+                ("Decline", "", "post /v1/invitations:decline"),
+            )
+        },
         "OperationService.Get": "get /operations/{operationId}",
         "OperationService.Cancel": "get /operations/{operationId}:cancel",
         "OperationService.Cancel2": "post /operations/{operationId}:cancel",
@@ -61,6 +76,8 @@ def test_the_query_holds_what_neither_path_nor_body_does() -> None:
     }
     assert {id_: names for id_, names in queries.items() if names} == {
         "CustomerService.List": ["resellerId", "pageSize", "pageToken"],
+        "CustomerService.ListCustomers": ["pageSize", "pageToken"],
+        "InvitationService.ListInvitations": ["pageSize", "pageToken", "filter"],
         "Operations.ListOperations": ["filter", "pageSize", "pageToken", "returnPartialSuccess"],
         "ApiEndpointService.List": ["pageSize", "pageToken"],
     }
@@ -73,13 +90,14 @@ def test_the_query_holds_what_neither_path_nor_body_does() -> None:
     }
 
 
-def test_only_discovery_and_the_exchange_for_a_token_are_open() -> None:
+def test_only_discovery_and_what_asks_for_another_proof_are_open() -> None:
     open_to_all = {id_ for id_, (_, _, each) in OPERATIONS.items() if each.get("security") == []}
     assert DOCUMENT["security"] == [{"bearer": []}]
     assert open_to_all == {
         "ApiEndpointService.List",
         "ApiEndpointService.Get",
         "IamTokenService.Create",
+        *BY_LINK,
     }
 
 
@@ -95,11 +113,11 @@ def test_what_changes_something_takes_an_idempotency_key(operation_id: str) -> N
 def test_every_answer_is_described(operation_id: str) -> None:
     verb, path, operation = OPERATIONS[operation_id]
     expected = {"200", "400", "408", "429", "431", "500", "503", "504"}
-    if not operation_id.startswith("ApiEndpointService"):
-        expected |= {"401"}
     if "security" not in operation:
-        expected |= {"403"}
-    if "{" in path:
+        expected |= {"401", "403"}
+    if operation_id == "IamTokenService.Create":
+        expected |= {"401"}
+    if "{" in path or operation_id in BY_LINK:
         expected |= {"404"}
     if verb == "post":
         expected |= {"409", "413", "415"}

@@ -91,6 +91,13 @@ def test_what_is_generated_from_the_schemas_is_accepted(case: schemathesis.Case[
         asked |= case.body
     if "operationsId" in asked:
         asked["name"] = f"operations/{asked.pop('operationsId')}"
+    if "resellersId" in asked:
+        parent = f"resellers/{asked.pop('resellersId')}"
+        children = [name for name in ("customersId", "invitationsId") if name in asked]
+        for name in children:
+            asked["name"] = f"{parent}/{name.removesuffix('Id')}/{asked.pop(name)}"
+        if not children:
+            asked["parent"] = parent
     operation_id = case.operation.definition.raw["operationId"]
     message = next(
         method.input_type.full_name

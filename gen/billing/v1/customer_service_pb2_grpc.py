@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from billing.v1 import customer_pb2 as billing_dot_v1_dot_customer__pb2
 from billing.v1 import customer_service_pb2 as billing_dot_v1_dot_customer__service__pb2
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 
@@ -41,6 +42,16 @@ class CustomerServiceStub(object):
                 request_serializer=billing_dot_v1_dot_customer__service__pb2.InviteCustomerRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
+        self.GetCustomer = channel.unary_unary(
+                '/billing.v1.CustomerService/GetCustomer',
+                request_serializer=billing_dot_v1_dot_customer__service__pb2.GetCustomerRequest.SerializeToString,
+                response_deserializer=billing_dot_v1_dot_customer__pb2.Customer.FromString,
+                _registered_method=True)
+        self.ListCustomers = channel.unary_unary(
+                '/billing.v1.CustomerService/ListCustomers',
+                request_serializer=billing_dot_v1_dot_customer__service__pb2.ListCustomersRequest.SerializeToString,
+                response_deserializer=billing_dot_v1_dot_customer__service__pb2.ListCustomersResponse.FromString,
+                _registered_method=True)
 
 
 class CustomerServiceServicer(object):
@@ -57,6 +68,20 @@ class CustomerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCustomer(self, request, context):
+        """Returns a customer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCustomers(self, request, context):
+        """Lists the customers of a reseller, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CustomerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -64,6 +89,16 @@ def add_CustomerServiceServicer_to_server(servicer, server):
                     servicer.InviteCustomer,
                     request_deserializer=billing_dot_v1_dot_customer__service__pb2.InviteCustomerRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'GetCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCustomer,
+                    request_deserializer=billing_dot_v1_dot_customer__service__pb2.GetCustomerRequest.FromString,
+                    response_serializer=billing_dot_v1_dot_customer__pb2.Customer.SerializeToString,
+            ),
+            'ListCustomers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCustomers,
+                    request_deserializer=billing_dot_v1_dot_customer__service__pb2.ListCustomersRequest.FromString,
+                    response_serializer=billing_dot_v1_dot_customer__service__pb2.ListCustomersResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -94,6 +129,60 @@ class CustomerService(object):
             '/billing.v1.CustomerService/InviteCustomer',
             billing_dot_v1_dot_customer__service__pb2.InviteCustomerRequest.SerializeToString,
             google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/billing.v1.CustomerService/GetCustomer',
+            billing_dot_v1_dot_customer__service__pb2.GetCustomerRequest.SerializeToString,
+            billing_dot_v1_dot_customer__pb2.Customer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCustomers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/billing.v1.CustomerService/ListCustomers',
+            billing_dot_v1_dot_customer__service__pb2.ListCustomersRequest.SerializeToString,
+            billing_dot_v1_dot_customer__service__pb2.ListCustomersResponse.FromString,
             options,
             channel_credentials,
             insecure,

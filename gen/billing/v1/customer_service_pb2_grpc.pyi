@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from billing.v1 import customer_pb2 as _customer_pb2
 from billing.v1 import customer_service_pb2 as _customer_service_pb2
 from collections import abc as _abc
 from google.longrunning import operations_pb2 as _operations_pb2
@@ -40,6 +41,10 @@ class CustomerServiceStub:
     The operation is the same record that the published API shows: its metadata and its response
     have the same types, and either operation service answers for it.
     """
+    GetCustomer: _grpc.UnaryUnaryMultiCallable[_customer_service_pb2.GetCustomerRequest, _customer_pb2.Customer]
+    """Returns a customer."""
+    ListCustomers: _grpc.UnaryUnaryMultiCallable[_customer_service_pb2.ListCustomersRequest, _customer_service_pb2.ListCustomersResponse]
+    """Lists the customers of a reseller, newest first."""
 
 @_typing.type_check_only
 class CustomerServiceAsyncStub(CustomerServiceStub):
@@ -52,6 +57,10 @@ class CustomerServiceAsyncStub(CustomerServiceStub):
     The operation is the same record that the published API shows: its metadata and its response
     have the same types, and either operation service answers for it.
     """
+    GetCustomer: _aio.UnaryUnaryMultiCallable[_customer_service_pb2.GetCustomerRequest, _customer_pb2.Customer]  # type: ignore[assignment]
+    """Returns a customer."""
+    ListCustomers: _aio.UnaryUnaryMultiCallable[_customer_service_pb2.ListCustomersRequest, _customer_service_pb2.ListCustomersResponse]  # type: ignore[assignment]
+    """Lists the customers of a reseller, newest first."""
 
 class CustomerServiceServicer(metaclass=_abc_1.ABCMeta):
     """A reseller's customers, for clients that speak google.longrunning."""
@@ -67,5 +76,21 @@ class CustomerServiceServicer(metaclass=_abc_1.ABCMeta):
         The operation is the same record that the published API shows: its metadata and its response
         have the same types, and either operation service answers for it.
         """
+
+    @_abc_1.abstractmethod
+    def GetCustomer(
+        self,
+        request: _customer_service_pb2.GetCustomerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customer_pb2.Customer, _abc.Awaitable[_customer_pb2.Customer]]:
+        """Returns a customer."""
+
+    @_abc_1.abstractmethod
+    def ListCustomers(
+        self,
+        request: _customer_service_pb2.ListCustomersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customer_service_pb2.ListCustomersResponse, _abc.Awaitable[_customer_service_pb2.ListCustomersResponse]]:
+        """Lists the customers of a reseller, newest first."""
 
 def add_CustomerServiceServicer_to_server(servicer: CustomerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
