@@ -15,8 +15,10 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
+from functools import lru_cache
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from email_validator import EmailNotValidError, validate_email
@@ -43,9 +45,21 @@ _ASCII_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+", re.ASCII)
 _DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _JOINER = "\u200d"
 
+_FRAMES = 64
+# Stand-ins in a frame: templates can do nothing with them but show them. No clean name holds a NUL.
+_RESELLER, _CUSTOMER, _LINK = "\0reseller", "\0customer", "\0link"
+
 
 class MessageSettingError(ValueError):
     """A sender, link or language that can't be used; one line that says why."""
+
+
+class _Frame(NamedTuple):
+    """The templates, rendered but for names and link."""
+
+    subject: str
+    text: str
+    html: str
 
 
 class Messages:
@@ -83,6 +97,9 @@ class Messages:
         self._subject = environment.get_template(f"{languages[0]}/invitation.subject")
         self._text = environment.get_template("invitation.txt")
         self._html = environment.get_template("invitation.html")
+        # Those that are sent at a time mostly end at the same minute, and rendering costs more
+        # than all the rest.
+        self._frame = lru_cache(_FRAMES)(self._render)
 
     def invitation(self, delivery: Delivery) -> Mail:
         """Returns the e-mail for an invitation; its Message-ID is the same for each attempt.
@@ -92,21 +109,21 @@ class Messages:
         """
         recipient = _parse_recipient(delivery.email)
         reseller, customer = _clean(delivery.reseller_name), _clean(delivery.customer_name)
-        facts = {
-            "reseller": _shortened(reseller, _LONGEST_IN_BODY),
-            "customer": _shortened(customer, _LONGEST_IN_BODY),
-            "link": self._link_prefix + delivery.link_token,
-            "expires_at": delivery.expires_at.astimezone(UTC),
-            "is_resent": delivery.first_operation_id != delivery.operation_id,
-        }
-        subject = self._subject.render(
-            reseller=_shortened(reseller, _LONGEST_IN_SUBJECT),
-            customer=_shortened(customer, _LONGEST_IN_SUBJECT),
+        until = delivery.expires_at.astimezone(UTC).replace(second=0, microsecond=0)
+        is_resent = delivery.first_operation_id != delivery.operation_id
+        frame = self._frame(until, is_resent)
+        subject = _filled(
+            frame.subject,
+            _shortened(reseller, _LONGEST_IN_SUBJECT),
+            _shortened(customer, _LONGEST_IN_SUBJECT),
         )
-        # HTML can name any character in ASCII, which spares it an encoding.
-        html = (
-            self._html.render(facts, subject=subject).encode("ascii", "xmlcharrefreplace").decode()
+        facts = (
+            _shortened(reseller, _LONGEST_IN_BODY),
+            _shortened(customer, _LONGEST_IN_BODY),
+            self._link_prefix + delivery.link_token,
         )
+        text = _filled(frame.text, *facts)
+        html = _filled(frame.html, *map(_ascii_html, facts))
         boundary = f"=_{delivery.operation_id}"
         content = (
             f"{self._headers}"
@@ -117,11 +134,19 @@ class Messages:
             f"{self._thread(delivery)}"
             f'Content-Type: multipart/alternative; boundary="{boundary}"\n'
             f"\n"
-            f"--{boundary}\n{_part('plain', self._text.render(facts))}\n"
+            f"--{boundary}\n{_part('plain', text)}\n"
             f"--{boundary}\n{_part('html', html)}\n"
             f"--{boundary}--\n"
         )
         return Mail(self._sender, recipient, content.replace("\n", "\r\n").encode())
+
+    def _render(self, until: datetime, is_resent: bool) -> _Frame:
+        """Renders the templates, with stand-ins for what differs from e-mail to e-mail."""
+        names = {"reseller": _RESELLER, "customer": _CUSTOMER}
+        subject = self._subject.render(names)
+        facts = {**names, "link": _LINK, "expires_at": until, "is_resent": is_resent}
+        html = self._html.render(facts, subject=subject)
+        return _Frame(subject, self._text.render(facts), _in_ascii(html))
 
     def _message_id(self, operation_id: str) -> str:
         return f"<{operation_id}@{self._domain}>"
@@ -202,6 +227,19 @@ def _encoded_subject(subject: str) -> str:
     if subject.isascii() and "=?" not in subject and len(subject) <= _LONGEST_SUBJECT:
         return subject
     return Header(subject, "utf-8", header_name="Subject").encode()
+
+
+def _filled(frame: str, reseller: str, customer: str, link: str = "") -> str:
+    return frame.replace(_RESELLER, reseller).replace(_CUSTOMER, customer).replace(_LINK, link)
+
+
+def _ascii_html(text: str) -> str:
+    return _in_ascii(escape(text))
+
+
+def _in_ascii(html: str) -> str:
+    """HTML can name any character in ASCII, which spares it an encoding."""
+    return html.encode("ascii", "xmlcharrefreplace").decode()
 
 
 def _part(subtype: str, text: str) -> str:

@@ -103,6 +103,13 @@ def test_message_id_is_the_same_for_each_attempt() -> None:
     assert invitation(operation_id="bop00000000000000001")["Message-ID"] != again["Message-ID"]
 
 
+def test_says_of_each_until_when_it_holds() -> None:
+    for minute in (4, 5, 4):
+        message = invitation(expires_at=DELIVERY.expires_at.replace(minute=minute, second=59))
+        for shown in (part(message, "plain"), Page(part(message, "html")).text):
+            assert f"until 22 December 2026, 15:0{minute} UTC" in shown
+
+
 def test_bears_the_brand() -> None:
     brand = Brand("Ромашка & Co", "#A1b2C3", support="help@example.com")
     message = read(Messages("a@b.test", LINK, lambda: NOW, brand).invitation(DELIVERY))
