@@ -4,7 +4,6 @@ import logging
 import sqlite3
 from enum import Enum
 
-import psycopg
 from sqlalchemy.exc import DBAPIError
 
 from server.domain.errors import BillingError, Reason
@@ -59,19 +58,28 @@ def judge(error: Exception) -> Verdict:
         error = error.orig
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", None)
-        return Verdict.UNEXPECTED if code is None else _judge_sqlite(code)
-    if isinstance(error, psycopg.Error):
-        if error.sqlstate is None:  # the connection broke or could not be made
-            lost = isinstance(error, psycopg.OperationalError)
-            return Verdict.DISCONNECTED if lost else Verdict.UNEXPECTED
-        for prefix, verdict in _BY_SQLSTATE:
-            if error.sqlstate.startswith(prefix):
-                return verdict
+        return _BY_SQLITE_CODE.get((code or 0) & 0xFF, Verdict.UNEXPECTED)
+    if _is_psycopg(error):
+        return _judge_psycopg(error)
     return Verdict.UNEXPECTED
 
 
-def _judge_sqlite(code: int) -> Verdict:
-    return _BY_SQLITE_CODE.get(code & 0xFF, Verdict.UNEXPECTED)
+def _is_psycopg(error: Exception) -> bool:
+    """Tells without importing psycopg, which takes a good part of a server's start."""
+    return hasattr(error, "sqlstate")
+
+
+def _judge_psycopg(error: Exception) -> Verdict:
+    from psycopg import OperationalError
+
+    state = getattr(error, "sqlstate", None)
+    if state is None:  # the connection broke or could not be made
+        lost = isinstance(error, OperationalError)
+        return Verdict.DISCONNECTED if lost else Verdict.UNEXPECTED
+    for prefix, verdict in _BY_SQLSTATE:
+        if state.startswith(prefix):
+            return verdict
+    return Verdict.UNEXPECTED
 
 
 def refusal(error: Exception) -> Exception:
@@ -80,7 +88,7 @@ def refusal(error: Exception) -> Exception:
     A driver's text may hold rows, so it goes neither to callers nor to the log: the log gets its
     class and code. Any other exception is returned as it is.
     """
-    if not isinstance(error, (sqlite3.Error, psycopg.Error, DBAPIError)):
+    if not isinstance(error, (sqlite3.Error, DBAPIError)) and not _is_psycopg(error):
         return error
     verdict = judge(error)
     cause = error.orig if isinstance(error, DBAPIError) else error

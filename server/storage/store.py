@@ -33,7 +33,7 @@ from server.storage.failures import refusal
 from server.storage.idempotency import KeyUse
 from server.storage.interface import Cursor, Delivery, IdempotencyKey
 from server.storage.point_reads import PointReads
-from server.storage.posts import PostgresPost, SocketPost
+from server.storage.posts import SocketPost
 from server.storage.rows import microseconds, time
 from server.storage.signals import Signals
 from server.storage.statements import Transaction
@@ -78,6 +78,9 @@ class SqlStorage(SqlAccess):
 
     def _connect_signals(self, database: Database) -> None:
         if not database.is_sqlite:
+            # Only here: on SQLite, a server starts without PostgreSQL's driver.
+            from server.storage.postgres_posts import PostgresPost
+
             self._signals.post = PostgresPost(database.conninfo, self._signals.receive)
             return
         folder = Path(f"{database.url.database}-signals")
