@@ -9,6 +9,7 @@ import pytest
 from server.storage.interface import Storage
 from tests.worker.mail_server import MailServer
 from tests.worker.office import (
+    LONG,
     MINUTE,
     SETTINGS,
     Clock,
@@ -78,6 +79,22 @@ class TestStorageOutages:
             assert (await ended(storage, operation)).failure is None
         first, second = (received.message["Message-ID"] for received in mail_server.received)
         assert first == second
+
+    async def test_nothing_is_recorded_past_the_lease(
+        self, storage: Storage, mail_server: MailServer, clock: Clock
+    ) -> None:
+        watched = Watched(storage, {"finish_delivery": 10**9})
+        await invited(storage)
+        worker = make_worker(watched, mail_server.url, clock)
+        running = asyncio.create_task(worker.run())
+        await watched.until(2, "finish_delivery")
+        stopping = asyncio.create_task(worker.stop(LONG))
+        await running
+        clock.advance(MINUTE)
+        await stopping
+        assert "retry_delivery" not in [
+            name for name, _ in watched.calls
+        ]  # none was left to give up
 
     async def test_an_overtaken_worker_records_nothing(
         self, storage: Storage, mail_server: MailServer, clock: Clock
