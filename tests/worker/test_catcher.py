@@ -1,8 +1,10 @@
 """The local mail catcher."""
 
 import asyncio
+import itertools
 import logging
 import shutil
+import time
 from collections.abc import AsyncIterator
 from email.parser import BytesParser
 from email.policy import default
@@ -69,6 +71,17 @@ async def test_names_sort_by_arrival(catcher: Catcher, folder: Path) -> None:
         int(BytesParser(policy=default).parsebytes(file.read_bytes())["N"]) for file in kept(folder)
     ]
     assert numbers == list(range(20))
+
+
+async def test_names_sort_by_arrival_when_the_clock_goes_back(
+    catcher: Catcher, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = itertools.count(2_000_000_000, -1)
+    monkeypatch.setattr(time, "time_ns", lambda: next(seconds) * 10**9)
+    async with client(catcher) as smtp:
+        for number in range(3):
+            await smtp.sendmail("a@example.com", ["b@example.com"], b"N: %d\r\n\r\n" % number)
+    assert [b"N: %d" % n in file.read_bytes() for n, file in enumerate(kept(folder))] == [True] * 3
 
 
 async def test_takes_many_at_once(catcher: Catcher, folder: Path) -> None:
