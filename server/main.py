@@ -14,13 +14,14 @@ import grpc
 from billing.v1 import customer_service_pb2 as google_customers
 from billing.v1 import invitation_page_service_pb2, invitation_service_pb2
 from google.longrunning import operations_proto_pb2
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection
 from yandex.cloud.billing.v1 import customer_service_pb2 as customers
 from yandex.cloud.endpoint import api_endpoint_service_pb2
 from yandex.cloud.iam.v1 import iam_token_service_pb2
 from yandex.cloud.operation import operation_service_pb2
 
+from server.api import requests
 from server.api.calls import Calls
 from server.api.customer_services import Customers, CustomerService, GoogleCustomerService
 from server.api.endpoint_services import ApiEndpointService
@@ -31,6 +32,7 @@ from server.api.invitations import Invitations
 from server.api.limits import Concurrency, RateLimit
 from server.api.operation_services import LongrunningOperations, Operations, OperationService
 from server.api.page_services import InvitationPageService
+from server.api.standard_services import add_standard_services
 from server.config import Settings, SettingsError
 from server.domain.errors import BillingError
 from server.identity.assertions import Assertions
@@ -68,6 +70,7 @@ def build_server(
     tokens = build_tokens(settings, clock)
     server = grpc.aio.server(
         options=[
+            *requests.OPTIONS,
             ("grpc.max_receive_message_length", settings.max_body_bytes),
             ("grpc.max_metadata_size", settings.max_metadata_bytes),
             ("grpc.absolute_max_metadata_size", settings.max_metadata_bytes),
@@ -79,6 +82,7 @@ def build_server(
         RateLimit(settings.rate_limit),
         Concurrency(settings.max_concurrent_calls),
         Concurrency(settings.max_concurrent_calls),
+        settings.max_body_bytes,
     )
     operations = Operations(storage, clock)
     use_cases = Customers(storage, clock, settings.invitation_lifetime)
@@ -119,8 +123,7 @@ def build_server(
         handlers = calls.handlers(service, servicer, open_to_all=open_to_all)
         server.add_generic_rpc_handlers((handlers,))
     healthy = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    reflection.enable_server_reflection(names, server)
+    add_standard_services(server, healthy, names, settings.max_body_bytes)
     server.add_generic_rpc_handlers((calls.unknown_methods(),))
     return server, healthy
 

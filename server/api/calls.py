@@ -21,6 +21,7 @@ from google.rpc import status_pb2
 from server.api.errors import call_status
 from server.api.identity import Authenticator
 from server.api.limits import Concurrency, RateLimit
+from server.api.requests import receive
 from server.api.validation import validate
 from server.domain.access import Subject
 from server.domain.errors import BillingError, FieldViolation, Reason
@@ -74,11 +75,13 @@ class Calls:
         rate_limit: RateLimit,
         concurrency: Concurrency,
         waits: Concurrency,
+        most_bytes: int,
     ) -> None:
         self._authenticator = authenticator
         self._rate_limit = rate_limit
         self._concurrency = concurrency
         self._waits = waits
+        self._most_bytes = most_bytes
 
     def handlers(
         self,
@@ -91,7 +94,7 @@ class Calls:
         return grpc.method_handlers_generic_handler(
             service.full_name,
             {
-                method.name: grpc.unary_unary_rpc_method_handler(
+                method.name: grpc.stream_unary_rpc_method_handler(
                     self._behaviour(
                         method, getattr(servicer, method.name), method.name in open_to_all
                     ),
@@ -108,16 +111,17 @@ class Calls:
 
     def _behaviour(
         self, method: MethodDescriptor, run: Method, open_to_all: bool
-    ) -> Callable[[bytes, grpc.aio.ServicerContext[Any, Any]], Awaitable[Message]]:
+    ) -> Callable[[object, grpc.aio.ServicerContext[Any, Any]], Awaitable[Message]]:
         request_type = GetMessageClass(method.input_type)
         read = method.name.startswith(_READS)
         slots = self._waits if method.name.startswith("Wait") else self._concurrency
         name = method.full_name
 
-        async def behaviour(raw: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+        async def behaviour(_: object, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
             metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
-            request_id = _request_id(metadata)
+            request_id = request_id_of(metadata)
             try:
+                raw = await receive(context, self._most_bytes)
                 with slots:
                     subject = None
                     address = ""
@@ -131,7 +135,7 @@ class Calls:
                     try:
                         request = request_type.FromString(raw)
                     except DecodeError:
-                        raise _malformed(name) from None
+                        raise malformed(name) from None
                     validate(request)
                     key = None if read else _idempotency_key(metadata, subject, name, request)
                     context.set_trailing_metadata((("x-request-id", request_id),))
@@ -149,12 +153,12 @@ class Calls:
                         ),
                     )
             except BillingError as error:
-                return await _abort(context, error, request_id, json_names=_REST in metadata)
+                return await abort(context, error, request_id, json_names=_REST in metadata)
             except (asyncio.CancelledError, grpc.aio.AbortError):
                 raise
             except Exception:
                 _log.exception("%s failed, request %s", name, request_id)
-                return await _abort(context, _INTERNAL, request_id)
+                return await abort(context, _INTERNAL, request_id)
 
         return behaviour
 
@@ -165,8 +169,8 @@ class _UnknownMethods(grpc.GenericRpcHandler):
             error = BillingError(
                 Reason.METHOD_UNKNOWN, "There is no such method; see the server's reflection."
             )
-            request_id = _request_id(dict(context.invocation_metadata() or ()))
-            return await _abort(context, error, request_id)
+            request_id = request_id_of(dict(context.invocation_metadata() or ()))
+            return await abort(context, error, request_id)
 
         return grpc.stream_unary_rpc_method_handler(refuse)
 
@@ -176,7 +180,8 @@ _INTERNAL = BillingError(
 )
 
 
-def _malformed(method: str) -> BillingError:
+def malformed(method: str) -> BillingError:
+    """Returns the refusal of bytes that are no message of the method."""
     return BillingError(
         Reason.REQUEST_MALFORMED,
         "The request is not a valid message of this method (text must be UTF-8).",
@@ -184,7 +189,8 @@ def _malformed(method: str) -> BillingError:
     )
 
 
-def _request_id(metadata: dict[str, Any]) -> str:
+def request_id_of(metadata: dict[str, Any]) -> str:
+    """Returns the caller's own ID of the request where it is sane, else a new one."""
     sent = metadata.get("x-request-id") or metadata.get("x-client-request-id")
     if isinstance(sent, str) and _REQUEST_ID.fullmatch(sent):
         return sent
@@ -228,13 +234,14 @@ def _digest(scope: bytes, content: bytes) -> bytes:
     return hashlib.blake2b(scope + b"\0" + content, digest_size=16).digest()
 
 
-async def _abort(
+async def abort(
     context: grpc.aio.ServicerContext[Any, Any],
     error: BillingError,
     request_id: str,
     *,
     json_names: bool = False,
 ) -> Message:
+    """Ends the call with the error's status; never returns."""
     trailing: tuple[tuple[str, str | bytes], ...] = (("x-request-id", request_id),)
     if error.retry_after_s is not None:
         trailing += (("retry-after", str(max(1, round(error.retry_after_s)))),)

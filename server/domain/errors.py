@@ -9,6 +9,7 @@ class Reason(StrEnum):
     """Why a call or an operation failed; sent to callers as `google.rpc.ErrorInfo.reason`."""
 
     REQUEST_MALFORMED = "REQUEST_MALFORMED"
+    REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
     FIELDS_INVALID = "FIELDS_INVALID"
     IDEMPOTENCY_KEY_INVALID = "IDEMPOTENCY_KEY_INVALID"
     IDEMPOTENCY_KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
