@@ -70,3 +70,10 @@ def test_every_setting_is_listed_with_its_default() -> None:
             rf"^\| `BILLING_{name.upper()}` \| (.*?) \| (.*?) \|$", README, re.MULTILINE
         )
         assert row == (f"`{field.default}`" if field.default != "" else "", field.description)
+
+
+@pytest.mark.parametrize(
+    "file", sorted(ROOT.glob("tests/clients/*/snippet.*")), ids=lambda file: file.parent.name
+)
+def test_clients_snippets_are_shown_as_they_are_tested(file: Path) -> None:
+    assert f"```{file.suffix[1:]}\n{file.read_text()}```" in README
