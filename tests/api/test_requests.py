@@ -43,13 +43,15 @@ async def test_what_is_no_message_is_the_callers_error(api: Api, method: str) ->
 
 
 async def test_what_is_no_reflection_request_is_the_callers_error(api: Api) -> None:
-    call: Any = api.channel.stream_stream(REFLECTION)(iter([b"\x1a\x02\xff\xfe"]))
+    reflect: Any = api.channel.stream_stream(REFLECTION)
+    call = reflect(iter([b"\x1a\x02\xff\xfe"]))
     code, reason, _ = await refusal(call.read())
     assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "REQUEST_MALFORMED")
 
 
 async def test_health_is_watched(api: Api) -> None:
-    call: Any = api.channel.unary_stream(WATCH)(b"")
+    watch: Any = api.channel.unary_stream(WATCH)
+    call = watch(b"")
     seen = health_pb2.HealthCheckResponse.FromString(await call.read())
     assert seen.status == health_pb2.HealthCheckResponse.SERVING
     call.cancel()
