@@ -154,10 +154,10 @@ class Worker:
         """
         loop = asyncio.get_running_loop()
         started_at = loop.time()
-        await self._unless_stopping(
-            self._storage.wait_for_work(self._now(), self._settings.longest_wait)
-        )
-        if claimed or loop.time() - started_at > _FIRST_PAUSE_S:
+        longest = self._settings.longest_wait
+        await self._unless_stopping(self._storage.wait_for_work(self._now(), longest))
+        at_once_s = min(_FIRST_PAUSE_S, longest.total_seconds() / 2)
+        if claimed or loop.time() - started_at > at_once_s:
             self._false_alarms = 0
             return
         self._false_alarms += 1
