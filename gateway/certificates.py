@@ -3,6 +3,7 @@
 import datetime
 import ipaddress
 import json
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,19 +47,22 @@ def ensure_certificates(folder: Path) -> Certificates:
 
 
 def write_secret_config(file: Path, certificate: Path, private_key: Path) -> None:
-    """Tells Envoy which certificate to show, in a file that it watches (SDS).
+    """Hands both to Envoy in one file that it watches (SDS), so that it never sees half a renewal.
 
-    Envoy also watches the folders of the two: moving new files over them is enough to renew.
+    Raises OSError (or its subclass ssl.SSLError) where they can't be read or do not belong together.
     """
+    ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+        certificate, private_key, password=""
+    )
     secret = {
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
         "name": "certificate",
         "tls_certificate": {
-            "certificate_chain": {"filename": str(certificate)},
-            "private_key": {"filename": str(private_key)},
+            "certificate_chain": {"inline_string": certificate.read_text()},
+            "private_key": {"inline_string": private_key.read_text()},
         },
     }
-    _replace(file, json.dumps({"resources": [secret]}, indent=2).encode(), 0o644)
+    _replace(file, json.dumps({"resources": [secret]}).encode(), 0o600)
 
 
 def _is_fresh(file: Path) -> bool:

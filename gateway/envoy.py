@@ -24,6 +24,7 @@ __all__ = ["Gateway", "GatewayError", "GatewaySettings", "StaticFile"]
 _ROOT = Path(__file__).resolve().parent.parent
 _START_S = 30.0
 _LOOK_S = 0.05
+_RENEWAL_S = 1.0
 _PR_SET_PDEATHSIG = 1
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Gateway:
         self._log = settings.var / "logs" / "envoy.log"
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
+        self._renewing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Returns when Envoy answers on all its ports; raises GatewayError where it can't."""
@@ -48,6 +50,12 @@ class Gateway:
         self._stopping = False
         _check(settings)
         command = self._command(self._write_config())
+        try:
+            self._write_certificate()
+        except OSError as error:
+            raise GatewayError(
+                f"{settings.certificate} and {settings.private_key} can't be used: {error}"
+            ) from None
         with self._log.open("ab") as log:
             start = log.tell()
             self._process = await asyncio.create_subprocess_exec(
@@ -73,18 +81,24 @@ class Gateway:
         except BaseException:
             await self._kill()
             raise
+        if not self._renewing:
+            self._renewing = asyncio.create_task(self._keep_certificate())
 
     async def stop(self, within_s: float) -> None:
         """Lets calls in flight finish, for at most that long, and ends Envoy."""
         self._stopping = True
+        if self._renewing:
+            self._renewing.cancel()
+            self._renewing = None
         process = self._process
         if process is None or process.returncode is not None:
             return
         with contextlib.suppress(OSError, http.client.HTTPException, TimeoutError):
             async with asyncio.timeout(within_s):
-                # HTTP/1 answers now say `connection: close`, HTTP/2 connections get GOAWAY.
+                # HTTP/1 answers now say `connection: close`, HTTP/2 connections get GOAWAY, and no
+                # new connection is taken: else callers who come at once again keep Envoy busy.
                 await self._admin("POST", "/healthcheck/fail")
-                await self._admin("POST", "/drain_listeners?graceful&skip_exit")
+                await self._admin("POST", "/drain_listeners")
                 # Envoy tells the number only when asked.
                 while await self._active_requests():  # noqa: ASYNC110
                     await asyncio.sleep(_LOOK_S)
@@ -111,9 +125,6 @@ class Gateway:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         for folder in ("tls", "envoy"):
             (settings.var / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_secret_config(
-            settings.var / "tls" / "sds.json", settings.certificate, settings.private_key
-        )
         tree = bootstrap(
             _ROOT,
             DescriptorSet.read(_ROOT / settings.descriptors),
@@ -125,6 +136,40 @@ class Gateway:
             to_yaml(tree, "# What Envoy was last started with; written at each start.\n")
         )
         return file
+
+    async def _keep_certificate(self) -> None:
+        """Hands a renewed certificate to Envoy, however its files were replaced."""
+        shown = self._certificate_state()
+        while True:
+            await asyncio.sleep(_RENEWAL_S)
+            found = self._certificate_state()
+            if found == shown:
+                continue
+            shown = found
+            try:
+                self._write_certificate()
+            except OSError as error:
+                logger.warning("the old certificate is shown on: %s", error)
+            else:
+                logger.info("the renewed certificate is shown")
+
+    def _write_certificate(self) -> None:
+        settings = self._settings
+        write_secret_config(
+            settings.var / "tls" / "sds.json", settings.certificate, settings.private_key
+        )
+
+    def _certificate_state(self) -> list[tuple[int, int, int] | None]:
+        """Returns what changes with the files, whatever links lead to them."""
+        states: list[tuple[int, int, int] | None] = []
+        for file in (self._settings.certificate, self._settings.private_key):
+            try:
+                found = file.stat()
+            except OSError:
+                states.append(None)
+            else:
+                states.append((found.st_ino, found.st_size, found.st_mtime_ns))
+        return states
 
     def _command(self, config: Path) -> list[str]:
         folder = Path(sys.executable).parent
@@ -192,9 +237,6 @@ def _check(settings: GatewaySettings) -> None:
                 raise GatewayError(
                     f"port {port} on {address}, for {what}, can't be used: {error.strerror}"
                 ) from None
-    for file in (settings.certificate, settings.private_key):
-        if not file.is_file():
-            raise GatewayError(f"there is no certificate file {file}")
 
 
 def _is_loopback(address: str) -> bool:

@@ -9,19 +9,13 @@ import grpc
 import grpc.aio
 import httpx
 import pytest
-import trustme
-from cryptography import x509
 
-from gateway.certificates import Certificates
+from gateway.certificates import Certificates, ensure_certificates
 from tests.gateway.conftest import House, running
 from tests.gateway.test_answers import GET
 from tests.gateway.test_native import unary
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-def serial(certificate: bytes) -> int:
-    return x509.load_der_x509_certificate(certificate).serial_number
 
 
 def not_trusting(_: Certificates) -> ssl.SSLContext:
@@ -95,29 +89,51 @@ async def test_refused(
         await shown(house, host, context(house.certificates))
 
 
-async def test_a_renewed_certificate_is_shown(tmp_path: Path) -> None:
-    """The files are replaced as an administrator's tool would: moved over the old ones."""
+def move_over(old: Path, new: Path) -> None:
+    """What most tools do."""
+    copy = old.with_suffix(".new")
+    copy.write_bytes(new.read_bytes())
+    copy.replace(old)
+
+
+def write_into(old: Path, new: Path) -> None:
+    old.write_bytes(new.read_bytes())
+
+
+def link_anew(old: Path, new: Path) -> None:
+    """What certbot does."""
+    old.unlink()
+    old.symlink_to(new)
+
+
+@pytest.mark.parametrize("replace", [move_over, write_into, link_anew])
+async def test_a_renewed_certificate_is_shown(
+    tmp_path: Path, replace: Callable[[Path, Path], None]
+) -> None:
+    renewed = ensure_certificates(tmp_path / "renewed")
     async with running(tmp_path) as house:
-        own = house.certificates
-        before = serial(await shown(house, "localhost", trusting(own)))
-        other = trustme.CA()
-        renewed = other.issue_cert("localhost")
-        context = ssl.create_default_context()
-        context.load_verify_locations(cadata=other.cert_pem.bytes().decode())
-        for file, parts in (
-            (own.private_key, [renewed.private_key_pem]),
-            (own.certificate, renewed.cert_chain_pems),
-        ):
-            new = file.with_suffix(".new")
-            new.write_bytes(b"".join(part.bytes() for part in parts))
-            new.replace(file)
-        async with asyncio.timeout(10):
+        old = house.certificates
+        before = await shown(house, "localhost", trusting(old))
+        replace(old.certificate, renewed.certificate)
+        replace(old.private_key, renewed.private_key)
+        async with asyncio.timeout(20):
             while True:
                 try:
-                    after = serial(await shown(house, "localhost", context))
+                    after = await shown(house, "localhost", trusting(renewed))
                     break
                 except ssl.SSLCertVerificationError:
                     continue
         assert after != before
-        async with httpx.AsyncClient(base_url=house.rest_tls, verify=context) as rest:
+        async with httpx.AsyncClient(base_url=house.rest_tls, verify=trusting(renewed)) as rest:
             assert (await rest.get("/operations/a")).status_code == 200
+
+
+async def test_half_a_renewal_changes_nothing(tmp_path: Path) -> None:
+    """A certificate whose key has not come yet is not shown; the two are, once both are there."""
+    renewed = ensure_certificates(tmp_path / "renewed")
+    async with running(tmp_path) as house:
+        old = house.certificates
+        move_over(old.certificate, renewed.certificate)
+        with pytest.raises(OSError, match="mismatch"):
+            house.gateway._write_certificate()
+        assert await shown(house, "localhost", trusting(old))
