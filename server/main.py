@@ -68,6 +68,7 @@ def build_server(
 ) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
     """Puts the gRPC server together; the caller adds ports and starts it. Raises SettingsError."""
     tokens = build_tokens(settings, clock)
+    requests.keep_metadata_from_the_log()
     server = grpc.aio.server(
         options=[
             *requests.OPTIONS,

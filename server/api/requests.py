@@ -6,6 +6,7 @@ methods are served as if they took streams, the core's unpacking is off (`OPTION
 message is read here.
 """
 
+import logging
 import zlib
 from typing import Any
 
@@ -19,6 +20,15 @@ OPTIONS = (("grpc.per_message_decompression", 0),)
 # begins with gzip's; zlib's could be a field of number 15, so what does not unpack is left as it is.
 _GZIP, _ZLIB = 0x1F, 0x78
 _EITHER = 32 + zlib.MAX_WBITS
+
+
+def keep_metadata_from_the_log() -> None:
+    """Has the core no longer log each header value that is not UTF-8: it may be a token or a name."""
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_holds_no_metadata)
+
+
+def _holds_no_metadata(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("Invalid encoding")
 
 
 async def receive(context: grpc.aio.ServicerContext[Any, Any], most: int) -> bytes:

@@ -1,5 +1,6 @@
 """How requests arrive: none, cut short, compressed, too large, unreadable. Every one is answered."""
 
+import asyncio
 import gzip
 import zlib
 from typing import Any
@@ -14,6 +15,8 @@ from server.config import Settings
 from server.domain.errors import BillingError, Reason
 from tests.api.conftest import Api
 from tests.api.test_calls import refusal, request
+from tests.fuzz.inputs import Input
+from tests.fuzz.wire import H2Client
 
 GET = "/yandex.cloud.operation.OperationService/Get"
 CHECK = "/grpc.health.v1.Health/Check"
@@ -101,3 +104,22 @@ def test_unpacking_stops_at_the_limit(pack: Any) -> None:
 )
 def test_what_does_not_unpack_is_left_as_it_is(raw: bytes) -> None:
     assert unpacked(raw, 1000) == raw
+
+
+async def test_no_header_reaches_the_log(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    """A value that is not UTF-8, which grpcio's client would not send."""
+    host, _, port = api.address.partition(":")
+    client = H2Client((host, int(port)))
+    headers = (
+        (b":method", b"POST"),
+        (b":scheme", b"http"),
+        (b":path", GET.encode()),
+        (b":authority", b"localhost"),
+        (b"content-type", b"application/grpc"),
+        (b"te", b"trailers"),
+        (b"authorization", b"Bearer secret-\xff"),
+    )
+    answer = await asyncio.to_thread(client.exchange, Input("grpc", bytes(5), headers), 20)
+    client.close()
+    assert answer.header(b"grpc-status") == "16"
+    assert "secret-" not in caplog.text
