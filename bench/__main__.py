@@ -1,0 +1,74 @@
+"""Measures all rows in one run: `python -m bench --help`."""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+from tqdm import tqdm
+
+from bench import http, report, rows_calls, rows_growth, rows_life, rows_mail, rows_whole
+from bench.measure import FULL, QUICK, Row, Scale
+
+Measure = Callable[[Path, Scale, Callable[[str], None]], list[Row]]
+
+MEASURES: dict[str, Measure] = {
+    "1+2": rows_calls.against_empty,
+    "3": rows_whole.against_peer,
+    "4": rows_calls.through_envoy,
+    "5": rows_whole.on_postgres,
+    "6": rows_mail.to_done,
+    "6b": rows_mail.sustained,
+    "7": rows_growth.growth,
+    "8": rows_life.memory,
+    "9": rows_calls.two_processes,
+    "10": rows_life.start,
+}
+
+LOAD = """\
+What loads the machine: gRPC calls come from one process of grpc.aio under uvloop that sends prebuilt
+bytes and parses no answers; Invites over REST from wrk with a Lua script that gives each its own
+body; reads over REST from h2load. They share the machine's cores with what is measured, so compare
+ratios and CPU time for each call, which does not depend on the generator's speed, not calls a second.
+"""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--quick", is_flag=True, help="A few minutes instead of an hour; rougher, smaller.")
+@click.option("--rows", help=f"Only these, of {','.join(MEASURES)}.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("build/bench"))
+def main(quick: bool, rows: str | None, out: Path) -> None:
+    """Measure the service beside its baselines and write table, JSON and picture."""
+    missing = http.missing_tools()
+    if missing:
+        sys.exit(f"missing: {', '.join(missing)}; on Debian: apt-get install wrk nghttp2-client")
+    scale = QUICK if quick else FULL
+    chosen = rows.split(",") if rows else list(MEASURES)
+    found: list[Row] = []
+    started = time.monotonic()
+    click.echo(LOAD)
+    with tqdm(total=len(chosen), unit="row", smoothing=0) as bar:
+        for name in chosen:
+
+            def step(what: str, row: str = name) -> None:
+                bar.set_description(f"row {row}: {what}")
+
+            with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+                found += MEASURES[name](Path(folder), scale, step)
+            bar.update()
+    facts: dict[str, object] = {
+        "scale": "quick" if quick else "full",
+        "minutes": round((time.monotonic() - started) / 60, 1),
+        "machine": report.machine(),
+    }
+    found.sort(key=lambda row: int(row.number))
+    report.write(out, found, facts)
+    click.echo(f"\n{report.table(found)}\n")
+    click.echo("\n".join(f"{name}: {value}" for name, value in report.machine().items()))
+    click.echo(f"\nAll of it is in {out}/bench.json, bench.md and bench.png.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""The parts that are measured, each started with a folder and ports of its own."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from bench.processes import Running, python, running
+from server.config import Settings
+from server.domain.access import Role, hash_token
+from server.storage import migrate, open_storage
+
+RESELLER = "bench-reseller"
+TOKEN = "bench-" + "t" * 37  # as long as one of `make run`
+
+
+def free_port() -> int:
+    """Returns a port that nothing listened at a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def listening(address: str) -> bool:
+    """Tells whether a TCP connection can be made."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def healthy(address: str) -> bool:
+    """Tells whether a gRPC server calls itself healthy."""
+    with grpc.insecure_channel(address) as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(
+                health_pb2.HealthCheckRequest(), timeout=1, wait_for_ready=True
+            )
+        except grpc.RpcError:
+            return False
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+@contextmanager
+def empty_server(folder: Path) -> Iterator[tuple[Running, str]]:
+    """Runs the empty servicer; gives its address."""
+    address = f"127.0.0.1:{free_port()}"
+    with running(
+        "empty", python("bench.empty", address), folder / "empty.log", lambda: listening(address)
+    ) as process:
+        yield process, address
+
+
+def settings(folder: Path, database_url: str = "") -> Settings:
+    """Returns settings of a service in a folder of its own."""
+    return Settings(var=folder, database_url=database_url, rate_limit=0)
+
+
+def prepare(chosen: Settings) -> None:
+    """Makes the schema, a reseller and a token that may invite for it."""
+    chosen.var.mkdir(parents=True, exist_ok=True)
+    migrate(chosen.database)
+
+    async def fill() -> None:
+        storage = await open_storage(
+            chosen.database, idempotency_lifetime=chosen.idempotency_lifetime
+        )
+        now = datetime.now(UTC)
+        await storage.add_reseller(RESELLER, "A reseller", now)
+        await storage.grant_role("bench", RESELLER, Role.EDITOR, now)
+        await storage.add_access_token(hash_token(TOKEN), "bench", now, None)
+        await storage.close()
+
+    asyncio.run(fill())
+
+
+def operation_ids(chosen: Settings, most: int) -> list[str]:
+    """Returns the IDs of the latest operations in the database."""
+
+    async def read() -> list[str]:
+        storage = await open_storage(
+            chosen.database, idempotency_lifetime=chosen.idempotency_lifetime
+        )
+        found = await storage.list_operations([RESELLER], None, most, None)
+        await storage.close()
+        return [operation.id for operation in found]
+
+    return asyncio.run(read())
+
+
+@contextmanager
+def server(
+    chosen: Settings, *, name: str = "server", worker: bool = False, smtp_url: str = ""
+) -> Iterator[tuple[Running, str]]:
+    """Runs one server process over a prepared database; gives its address."""
+    address = f"127.0.0.1:{free_port()}"
+    arguments = ["serve", "--listen", address, "--worker" if worker else "--no-worker"]
+    environment = {
+        "BILLING_VAR": str(chosen.var),
+        "BILLING_DATABASE_URL": chosen.database,
+        "BILLING_RATE_LIMIT": "0",
+    }
+    if smtp_url:
+        environment["BILLING_SMTP_URL"] = smtp_url
+    with running(
+        name,
+        python("server", *arguments),
+        chosen.var / "logs" / f"{name}.log",
+        lambda: healthy(address),
+        environment,
+    ) as process:
+        yield process, address

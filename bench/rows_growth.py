@@ -1,0 +1,184 @@
+"""Row 7: what calls cost as the database grows, and how large it becomes."""
+
+import asyncio
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from shutil import copyfile
+
+from bench.load import Job, generator
+from bench.measure import Row, Sample, Scale, cpu, interleaved, ratio, sample, told
+from bench.parts import RESELLER, TOKEN, prepare, server, settings
+from bench.requests import LIST, PERSON, lists
+from bench.rows_calls import get_job, invite_job
+from server.config import Settings
+from server.domain.invitations import invite
+from server.storage import open_storage
+from server.storage.interface import IdempotencyKey
+
+Step = Callable[[str], None]
+
+_AT_ONCE = 128
+_CHUNK = 10_000
+_CLAIM = 16
+# What the worker leaves of an invitation whose e-mail has been sent.
+_SENT = (
+    """
+    INSERT INTO link_tokens (token_hash, invitation_id, operation_id, created_at)
+    SELECT randomblob(32), invitation_id, id, created_at FROM operations WHERE NOT done
+    """,
+    "UPDATE operations SET done = 1, due_at = NULL, attempts = 1 WHERE NOT done",
+)
+
+
+def growth(folder: Path, scale: Scale, step: Step) -> list[Row]:
+    """Row 7: Invite, Get, List and claim."""
+    databases = _filled(folder, scale, step)
+    files = {size: chosen.var / "billing.db" for size, chosen in databases.items()}
+    bytes_each = {size: file.stat().st_size / size for size, file in files.items()}
+    rows = []
+    with ExitStack() as parts:
+        variants: dict[str, dict[str, Callable[[], Sample]]] = {}
+        for size, chosen in databases.items():
+            program, address = parts.enter_context(server(chosen))
+            load = parts.enter_context(generator(address))
+            page = Job(
+                LIST,
+                scale.calls // 10,
+                scale.at_once,
+                TOKEN,
+                bodies=[body.hex() for body in lists(RESELLER, 100)],
+            )
+            for name, job in (
+                ("Invite", invite_job(scale)),
+                ("Operation Get", get_job(scale, _ids(files[size], size))),
+                ("List (100 a page)", page),
+            ):
+                variants.setdefault(name, {})[_named(size)] = partial(
+                    sample, [program], partial(load.run, job)
+                )
+        for name, by_size in variants.items():
+            found = interleaved(by_size, scale.rounds, step)
+            rows.append(_row(name, scale, found, bytes_each))
+    claims = {_named(size): partial(_claim, chosen) for size, chosen in databases.items()}
+    rows.append(
+        _row("claim of an e-mail", scale, interleaved(claims, scale.rounds, step), bytes_each)
+    )
+    return rows
+
+
+def _row(
+    name: str, scale: Scale, found: Mapping[str, Sequence[Sample]], bytes_each: Mapping[int, float]
+) -> Row:
+    first, last = (found[_named(scale.customers[place])] for place in (0, -1))
+    return Row(
+        "7",
+        f"{name} with {_named(scale.customers[-1])} against {_named(scale.customers[0])}: CPU per call",
+        *ratio(cpu(last), cpu(first)),
+        goal=1.1,
+        ours=told(last),
+        baseline=told(first),
+        meaning="What growth costs; the database holds "
+        + ", ".join(
+            f"{each:,.0f} bytes a customer at {size:,}" for size, each in bytes_each.items()
+        )
+        + ".",
+        samples={**found, "bytes a customer": bytes_each},
+    )
+
+
+def _named(size: int) -> str:
+    return f"{size:,} customers"
+
+
+def _filled(folder: Path, scale: Scale, step: Step) -> dict[int, Settings]:
+    """Returns a database of each size: invited through the storage, their e-mails sent."""
+    growing = settings(folder / "growing")
+    prepare(growing)
+    filled = {}
+    have = 0
+    for size in scale.customers:
+        while have < size:
+            step(f"filling: {have:,} of {scale.customers[-1]:,} customers")
+            more = min(_CHUNK, size - have)
+            asyncio.run(_invite(growing, more))
+            with closing(sqlite3.connect(growing.var / "billing.db")) as database, database:
+                for statement in _SENT:
+                    database.execute(statement)
+            have += more
+        with closing(sqlite3.connect(growing.var / "billing.db")) as database:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        filled[size] = settings(folder / f"of-{size}")
+        filled[size].var.mkdir()
+        copyfile(growing.var / "billing.db", filled[size].var / "billing.db")
+    return filled
+
+
+async def _invite(chosen: Settings, count: int) -> None:
+    storage = await open_storage(chosen.database, idempotency_lifetime=chosen.idempotency_lifetime)
+    numbers: Iterator[int] = iter(range(count))
+
+    async def caller() -> None:
+        for _ in numbers:
+            unique = uuid.uuid4()
+            new = invite(
+                reseller_id=RESELLER,
+                name="Horns and Hooves",
+                email=f"customer-{unique.hex}@example.com",
+                person=PERSON,
+                invited_by="bench",
+                now=datetime.now(UTC),
+                lifetime=timedelta(days=30),
+            )
+            await storage.create_invitation(new, IdempotencyKey(unique.bytes, unique.bytes))
+
+    await asyncio.gather(*(caller() for _ in range(_AT_ONCE)))
+    await storage.close()
+
+
+def _ids(file: Path, size: int) -> list[str]:
+    """Returns a thousand operations from all over the database."""
+    with closing(sqlite3.connect(file)) as database:
+        found = database.execute(
+            "SELECT id FROM operations WHERE rowid % ? = 0", (max(1, size // 1000),)
+        )
+        return [id_ for (id_,) in found]
+
+
+def _claim(chosen: Settings) -> Sample:
+    """Claims e-mails as the worker does and records that they have been sent."""
+
+    async def work() -> Sample:
+        storage = await open_storage(
+            chosen.database, idempotency_lifetime=chosen.idempotency_lifetime
+        )
+        count = 0
+        latencies = []
+        began, cpu_began = time.perf_counter(), time.process_time()
+        for _ in range(50):
+            claimed_at = time.perf_counter()
+            claimed = await storage.claim_deliveries(
+                _CLAIM, datetime.now(UTC), timedelta(seconds=60)
+            )
+            latencies.append((time.perf_counter() - claimed_at) * 1000)
+            await asyncio.gather(
+                *(storage.finish_delivery(each, datetime.now(UTC)) for each in claimed)
+            )
+            count += len(claimed)
+        seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu_began
+        await storage.close()
+        latencies.sort()
+        return Sample(
+            calls=count,
+            per_s=count / seconds,
+            p50_ms=latencies[len(latencies) // 2],
+            p99_ms=latencies[-1],
+            cpu_us={"worker": cpu_s / count * 1e6},
+        )
+
+    return asyncio.run(work())
