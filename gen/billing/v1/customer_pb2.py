@@ -26,6 +26,10 @@ from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior_
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from yandex.cloud.billing.v1 import customer_service_pb2 as yandex_dot_cloud_dot_billing_dot_v1_dot_customer__service__pb2
+try:
+  yandex_dot_cloud_dot_billing_dot_v1_dot_customer__pb2 = yandex_dot_cloud_dot_billing_dot_v1_dot_customer__service__pb2.yandex_dot_cloud_dot_billing_dot_v1_dot_customer__pb2
+except AttributeError:
+  yandex_dot_cloud_dot_billing_dot_v1_dot_customer__pb2 = yandex_dot_cloud_dot_billing_dot_v1_dot_customer__service__pb2.yandex.cloud.billing.v1.customer_pb2
 
 
 DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x62illing/v1/customer.proto\x12\nbilling.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.yandex/cloud/billing/v1/customer_service.proto\"\x94\x04\n\x08\x43ustomer\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12/\n\x05state\x18\x03 \x01(\x0e\x32\x1a.billing.v1.Customer.StateB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x65mail\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12=\n\x06person\x18\x05 \x01(\x0b\x32\'.yandex.cloud.billing.v1.CustomerPersonB\x04\xe2\x41\x01\x03\x12 \n\x12\x62illing_account_id\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"`\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41\x43\x43\x45PTANCE_REQUIRED\x10\x01\x12\n\n\x06\x41\x43TIVE\x10\x02\x12\r\n\tSUSPENDED\x10\x03\x12\x0c\n\x08INACTIVE\x10\x04:a\xea\x41^\n\x1c\x62illing.example.com/Customer\x12)resellers/{reseller}/customers/{customer}*\tcustomers2\x08\x63ustomerB`Z\x12\x62illing/v1;billing\xea\x41I\n\x1c\x62illing.example.com/Reseller\x12\x14resellers/{reseller}*\tresellers2\x08resellerb\x06proto3')

@@ -7,7 +7,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-from yandex.cloud.billing.v1 import customer_service_pb2 as _customer_service_pb2
+from yandex.cloud.billing.v1 import customer_pb2 as _customer_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -77,7 +77,7 @@ class Customer(_message.Message):
     billing_account_id: _builtins.str
     """ID of the billing account that the customer's usage is charged to."""
     @_builtins.property
-    def person(self) -> _customer_service_pb2.CustomerPerson:
+    def person(self) -> _customer_pb2.CustomerPerson:
         """Legal information about the customer."""
 
     @_builtins.property
@@ -95,7 +95,7 @@ class Customer(_message.Message):
         display_name: _builtins.str = ...,
         state: Global___Customer.State.ValueType = ...,
         email: _builtins.str = ...,
-        person: _customer_service_pb2.CustomerPerson | None = ...,
+        person: _customer_pb2.CustomerPerson | None = ...,
         billing_account_id: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,

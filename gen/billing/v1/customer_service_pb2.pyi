@@ -3,12 +3,12 @@
 isort:skip_file
 """
 
-from billing.v1 import customer_pb2 as _customer_pb2
+from billing.v1 import customer_pb2 as _customer_pb2_1
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
-from yandex.cloud.billing.v1 import customer_service_pb2 as _customer_service_pb2
+from yandex.cloud.billing.v1 import customer_pb2 as _customer_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -37,7 +37,7 @@ class InviteCustomerRequest(_message.Message):
     invitation_email: _builtins.str
     """The address that the invitation is sent to."""
     @_builtins.property
-    def person(self) -> _customer_service_pb2.CustomerPerson:
+    def person(self) -> _customer_pb2.CustomerPerson:
         """Legal information about the customer."""
 
     def __init__(
@@ -46,7 +46,7 @@ class InviteCustomerRequest(_message.Message):
         reseller_id: _builtins.str = ...,
         name: _builtins.str = ...,
         invitation_email: _builtins.str = ...,
-        person: _customer_service_pb2.CustomerPerson | None = ...,
+        person: _customer_pb2.CustomerPerson | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["person", b"person"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -119,13 +119,13 @@ class ListCustomersResponse(_message.Message):
     next_page_token: _builtins.str
     """Asks for the next page; empty on the last one."""
     @_builtins.property
-    def customers(self) -> _containers.RepeatedCompositeFieldContainer[_customer_pb2.Customer]:
+    def customers(self) -> _containers.RepeatedCompositeFieldContainer[_customer_pb2_1.Customer]:
         """The customers, newest first."""
 
     def __init__(
         self,
         *,
-        customers: _abc.Iterable[_customer_pb2.Customer] | None = ...,
+        customers: _abc.Iterable[_customer_pb2_1.Customer] | None = ...,
         next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015

@@ -41,3 +41,53 @@ class Customer(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Customer: _TypeAlias = Customer  # noqa: Y015
+
+@_typing.final
+class CustomerPerson(_message.Message):
+    """Legal information about a customer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    LONGNAME_FIELD_NUMBER: _builtins.int
+    PHONE_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    POST_CODE_FIELD_NUMBER: _builtins.int
+    POST_ADDRESS_FIELD_NUMBER: _builtins.int
+    LEGAL_ADDRESS_FIELD_NUMBER: _builtins.int
+    TIN_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the person."""
+    longname: _builtins.str
+    """Full name of the person."""
+    phone: _builtins.str
+    """Telephone number, best in international form: `+7 495 123-45-67`."""
+    email: _builtins.str
+    """E-mail address of the person."""
+    post_code: _builtins.str
+    """Post code."""
+    post_address: _builtins.str
+    """Address for letters."""
+    legal_address: _builtins.str
+    """Registered address."""
+    tin: _builtins.str
+    """Tax identification number."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        longname: _builtins.str = ...,
+        phone: _builtins.str = ...,
+        email: _builtins.str = ...,
+        post_code: _builtins.str = ...,
+        post_address: _builtins.str = ...,
+        legal_address: _builtins.str = ...,
+        tin: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "legal_address", b"legal_address", "longname", b"longname", "name", b"name", "phone", b"phone", "post_address", b"post_address", "post_code", b"post_code", "tin", b"tin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CustomerPerson: _TypeAlias = CustomerPerson  # noqa: Y015

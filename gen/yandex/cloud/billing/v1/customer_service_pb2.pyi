@@ -8,6 +8,8 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from yandex.cloud.billing.v1 import customer_pb2 as _customer_pb2
+from yandex.cloud.billing.v1.customer_pb2 import Customer as Customer
+from yandex.cloud.billing.v1.customer_pb2 import CustomerPerson as CustomerPerson
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,56 +20,6 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-@_typing.final
-class CustomerPerson(_message.Message):
-    """Legal information about a customer."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NAME_FIELD_NUMBER: _builtins.int
-    LONGNAME_FIELD_NUMBER: _builtins.int
-    PHONE_FIELD_NUMBER: _builtins.int
-    EMAIL_FIELD_NUMBER: _builtins.int
-    POST_CODE_FIELD_NUMBER: _builtins.int
-    POST_ADDRESS_FIELD_NUMBER: _builtins.int
-    LEGAL_ADDRESS_FIELD_NUMBER: _builtins.int
-    TIN_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    """Name of the person."""
-    longname: _builtins.str
-    """Full name of the person."""
-    phone: _builtins.str
-    """Telephone number, best in international form: `+7 495 123-45-67`."""
-    email: _builtins.str
-    """E-mail address of the person."""
-    post_code: _builtins.str
-    """Post code."""
-    post_address: _builtins.str
-    """Address for letters."""
-    legal_address: _builtins.str
-    """Registered address."""
-    tin: _builtins.str
-    """Tax identification number."""
-    def __init__(
-        self,
-        *,
-        name: _builtins.str = ...,
-        longname: _builtins.str = ...,
-        phone: _builtins.str = ...,
-        email: _builtins.str = ...,
-        post_code: _builtins.str = ...,
-        post_address: _builtins.str = ...,
-        legal_address: _builtins.str = ...,
-        tin: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "legal_address", b"legal_address", "longname", b"longname", "name", b"name", "phone", b"phone", "post_address", b"post_address", "post_code", b"post_code", "tin", b"tin"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___CustomerPerson: _TypeAlias = CustomerPerson  # noqa: Y015
 
 @_typing.final
 class InviteCustomerRequest(_message.Message):
@@ -86,7 +38,7 @@ class InviteCustomerRequest(_message.Message):
     invitation_email: _builtins.str
     """The address that the invitation is sent to."""
     @_builtins.property
-    def person(self) -> Global___CustomerPerson:
+    def person(self) -> _customer_pb2.CustomerPerson:
         """Legal information about the customer."""
 
     def __init__(
@@ -95,7 +47,7 @@ class InviteCustomerRequest(_message.Message):
         reseller_id: _builtins.str = ...,
         name: _builtins.str = ...,
         invitation_email: _builtins.str = ...,
-        person: Global___CustomerPerson | None = ...,
+        person: _customer_pb2.CustomerPerson | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["person", b"person"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -203,7 +155,7 @@ class CreateResellerServedCustomerRequest(_message.Message):
     name: _builtins.str
     """Name of the customer."""
     @_builtins.property
-    def person(self) -> Global___CustomerPerson:
+    def person(self) -> _customer_pb2.CustomerPerson:
         """Legal information about the customer."""
 
     def __init__(
@@ -211,7 +163,7 @@ class CreateResellerServedCustomerRequest(_message.Message):
         *,
         reseller_id: _builtins.str = ...,
         name: _builtins.str = ...,
-        person: Global___CustomerPerson | None = ...,
+        person: _customer_pb2.CustomerPerson | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["person", b"person"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

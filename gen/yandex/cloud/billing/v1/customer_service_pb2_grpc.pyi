@@ -6,6 +6,8 @@ isort:skip_file
 from collections import abc as _abc
 from grpc import aio as _aio
 from yandex.cloud.billing.v1 import customer_service_pb2 as _customer_service_pb2
+from yandex.cloud.billing.v1.customer_pb2 import Customer as Customer
+from yandex.cloud.billing.v1.customer_pb2 import CustomerPerson as CustomerPerson
 from yandex.cloud.operation import operation_pb2 as _operation_pb2
 import abc as _abc_1
 import grpc as _grpc
