@@ -167,6 +167,34 @@ async def test_an_expired_invitation_can_not_be_accepted(
     await visitor.heading("This invitation has expired")
 
 
+def act(service: Service, invitation: Invited, action: str) -> None:
+    """Does to an invitation what its reseller can do."""
+    name = f"resellers/{service.resellerId}/invitations/{invitation.invitation_id}"
+    answer = httpx.post(f"{service.rest}/v1/{name}:{action}", json={}, headers=service.headers)
+    assert answer.status_code == 200, answer.text
+
+
+async def test_a_revoked_invitation_says_so(service: Service, visitor: Visitor) -> None:
+    invitation = invited(service)
+    await visitor.page.goto(invitation.link)
+    act(service, invitation, "revoke")
+    await visitor.page.get_by_role("button", name="Accept").click()
+    await visitor.heading("This invitation has been withdrawn")
+    await visitor.screenshot("revoked")
+    assert customer_state(service, invitation) == "inactive"
+
+
+async def test_a_link_that_a_newer_e_mail_replaced_leads_nowhere(
+    service: Service, visitor: Visitor
+) -> None:
+    invitation = invited(service)
+    await visitor.page.goto(invitation.link)
+    act(service, invitation, "resend")
+    await visitor.page.get_by_role("button", name="Accept").click()
+    await visitor.heading("This link leads nowhere")
+    assert customer_state(service, invitation) == "acceptance_required"
+
+
 async def test_an_unknown_link_says_so(service: Service, visitor: Visitor) -> None:
     link = invited(service).link
     answer = await visitor.page.goto(link[:-1] + ("A" if link[-1] != "A" else "B"))
