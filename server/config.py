@@ -85,9 +85,6 @@ class Settings(BaseSettings):
     )
     invitation_lifetime_d: Count = Field(30, description="how long an invitation can be accepted")
     resend_interval_s: float = Field(60.0, ge=0, description="how often one may be sent again")
-    expiry_interval_s: float = Field(
-        30.0, gt=0, description="how often what has lapsed is recorded as expired"
-    )
     unknown_links_per_min: float = Field(
         30.0, ge=0, description="wrong links that one address may try; 0 for any number"
     )
@@ -103,6 +100,12 @@ class Settings(BaseSettings):
     )
 
     idempotency_lifetime_h: int = Field(48, ge=24, description="how long keys are remembered")
+    operation_retention_d: int = Field(
+        30, ge=0, description="how long ended operations and links are kept; 0 for ever"
+    )
+    sweep_interval_s: float = Field(
+        30.0, gt=0, description="how often what is old is cleared and what has lapsed is recorded"
+    )
     rate_limit: float = Field(2000.0, ge=0, description="calls a second for one caller; 0 for none")
     max_concurrent_calls: Count = Field(1000, description="calls in work at once in one process")
     max_body_bytes: int = Field(1 << 20, ge=1024, description="largest request")
@@ -201,6 +204,12 @@ class Settings(BaseSettings):
     def idempotency_lifetime(self) -> timedelta:
         """How long idempotency keys are remembered."""
         return timedelta(hours=self.idempotency_lifetime_h)
+
+    @property
+    def operation_retention(self) -> timedelta | None:
+        """How long finished operations and links to ended invitations are kept; None: for ever."""
+        days = self.operation_retention_d
+        return timedelta(days=days) if days else None
 
 
 def read_settings() -> Settings:

@@ -44,7 +44,7 @@ from server.storage.interface import Storage
 from server.worker.messages import Messages, MessageSettingError
 from server.worker.smtp import SmtpMailer
 from server.worker.smtp_server import SmtpServer, SmtpUrlError
-from server.worker.sweeper import Sweeper
+from server.worker.sweeper import Sweeper, SweeperSettings
 from server.worker.worker import Worker, WorkerSettings
 
 _log = logging.getLogger(__name__)
@@ -184,8 +184,8 @@ async def work(settings: Settings) -> None:
 async def _sweeping(
     storage: Storage, settings: Settings, wanted: bool = True
 ) -> AsyncIterator[None]:
-    """Has invitations expire, if that is wanted of this process."""
-    sweeper = Sweeper(storage, now, timedelta(seconds=settings.expiry_interval_s))
+    """Has invitations expire and old records cleared, if that is wanted of this process."""
+    sweeper = build_sweeper(storage, settings)
     sweeping = asyncio.create_task(sweeper.run()) if wanted else None
     try:
         yield
@@ -193,6 +193,14 @@ async def _sweeping(
         if sweeping:
             sweeper.stop()
             await sweeping
+
+
+def build_sweeper(
+    storage: Storage, settings: Settings, clock: Callable[[], datetime] = now
+) -> Sweeper:
+    """Puts the sweeper together."""
+    every = timedelta(seconds=settings.sweep_interval_s)
+    return Sweeper(storage, clock, SweeperSettings(every, settings.operation_retention))
 
 
 def build_worker(

@@ -74,7 +74,7 @@ class IamTokenService:
         except TokenError:
             subject_id = await self._storage.end_access_token(hash_token(request.iam_token), now)
         else:
-            await self._storage.revoke_token(proof, now)
+            await self._storage.revoke_token(proof)
             subject_id = proof.subject_id
         if subject_id is None:
             raise credentials_invalid()

@@ -42,7 +42,7 @@ class AccessStorage(Protocol):
         """Returns a service account's key, or None."""
         ...
 
-    async def revoke_token(self, proof: Proof, now: datetime) -> None:
+    async def revoke_token(self, proof: Proof) -> None:
         """Makes a signed token useless; nothing if it is so already."""
         ...
 

@@ -38,8 +38,8 @@ class SqlAccess:
     async def get_account_key(self, key_id: str) -> AccountKey | None:
         return await self._reads.submit(access.get_keys, key_id)
 
-    async def revoke_token(self, proof: Proof, now: datetime) -> None:
-        await self._writes.submit(tokens.revoke, (proof, microseconds(now)))
+    async def revoke_token(self, proof: Proof) -> None:
+        await self._writes.submit(tokens.revoke, proof)
 
     async def end_access_token(self, token_hash: bytes, now: datetime) -> str | None:
         ended = token_hash, microseconds(now)

@@ -143,6 +143,28 @@ class Storage(AccessStorage, Administration, Protocol):
         """Records the expiry of at most `limit` invitations that have lapsed; returns of how many."""
         ...
 
+    async def clear_idempotency_keys(self, now: datetime, limit: int) -> int:
+        """Clears at most `limit` keys that count as unknown since an hour; returns how many."""
+        ...
+
+    async def clear_operations(self, before: datetime, limit: int) -> int:
+        """Clears at most `limit` operations that ended before the time; returns how many.
+
+        None for which a key stands, or may: not even a key that counts as unknown.
+        """
+        ...
+
+    async def clear_links(self, before: datetime, limit: int) -> int:
+        """Clears the links to at most `limit` invitations that ended before the time.
+
+        Returns to how many. Until then the invitee can see how the invitation ended.
+        """
+        ...
+
+    async def clear_revoked_tokens(self, now: datetime, limit: int) -> int:
+        """Clears at most `limit` revocations of tokens that expired an hour ago; returns how many."""
+        ...
+
     async def create_customer(self, new: NewCustomer, key: IdempotencyKey | None) -> Operation:
         """Records customer, operation and key.
 

@@ -293,7 +293,8 @@ def _resent(transaction: Transaction, row: Invitation, wanted: Resending) -> Inv
     state_after(InvitationAction.RESEND, as_of(row, now).state)
     if row.resent_at and row.resent_at + wanted.interval > now:
         raise resent_too_soon((row.resent_at + wanted.interval - now).total_seconds())
-    if not by_id(transaction, [row.latest_operation_id])[row.latest_operation_id].done:
+    latest = by_id(transaction, [row.latest_operation_id]).get(row.latest_operation_id)
+    if latest and not latest.done:  # a cleared one was
         raise resent_too_soon(_ON_ITS_WAY_S)
     at = microseconds(now)
     transaction.run(

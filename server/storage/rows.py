@@ -116,6 +116,7 @@ def operation_row(
         False,
         0,
         False,
+        None,
     )
 
 
@@ -187,6 +188,7 @@ def invitation_row(value: Invitation) -> tuple[Any, ...]:
         value.latest_operation_id,
         None,
         value.email.casefold(),
+        True,
     )
 
 

@@ -18,10 +18,11 @@ from sqlalchemy import (
     Table,
     Text,
     text,
+    true,
 )
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0004"
+REVISION = "0005"
 
 metadata = MetaData()
 
@@ -84,7 +85,8 @@ role_bindings = Table(
 # One row is the record that callers see and the unit of work behind it. `due_at` is when a worker
 # may next take it up: at once for a new one, later after a failed try, and at the end of the lease
 # while one has it (`claimed`); NULL once there is nothing to do. `attempts` counts claims and
-# fences. A deleted one is kept for the idempotency keys that stand for it.
+# fences. A deleted one is kept for the idempotency keys that stand for it; `keyed_at` is when the
+# latest of those came that did not make it.
 operations = Table(
     "operations",
     metadata,
@@ -104,6 +106,7 @@ operations = Table(
     Column("claimed", Boolean, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("cancel_requested", Boolean, nullable=False),
+    Column("keyed_at", BigInteger),
 )
 
 # All lists are for one reseller, newest first. What is not done is a small part of all, so listing
@@ -112,6 +115,7 @@ for _name, _columns, _condition in (
     ("operations_due", ("due_at",), operations.c.due_at.is_not(None)),
     ("operations_by_age", ("reseller_id", "created_at", "id"), ~operations.c.deleted),
     ("operations_running_by_age", ("reseller_id", "created_at", "id"), ~operations.c.done),
+    ("operations_finished", ("modified_at",), operations.c.done == true()),
 ):
     Index(
         _name,
@@ -138,7 +142,7 @@ Index("customers_by_age", customers.c.reseller_id, customers.c.created_at, custo
 
 # `open_key` is NULL once the invitation is not pending; `operation_id` is the operation that made
 # it, `latest_operation_id` the one that sent, or is to send, its latest e-mail. `email_key` is the
-# address without case.
+# address without case. `linked` ends when the links to an ended one are cleared.
 invitations = Table(
     "invitations",
     metadata,
@@ -155,18 +159,20 @@ invitations = Table(
     Column("latest_operation_id", Text, nullable=False, server_default=text("''")),
     Column("resent_at", BigInteger),
     Column("email_key", Text, nullable=False, server_default=text("''")),
+    Column("linked", Boolean, nullable=False, server_default=true()),
 )
-for _name, _column, _unique in (
-    ("invitations_open", invitations.c.open_key, True),
-    ("invitations_lapsing", invitations.c.expires_at, False),
+_is_open = invitations.c.open_key.is_not(None)
+for _name, _column, _unique, _condition in (
+    ("invitations_open", invitations.c.open_key, True, _is_open),
+    ("invitations_lapsing", invitations.c.expires_at, False, _is_open),
+    (
+        "invitations_ended",
+        invitations.c.ended_at,
+        False,
+        invitations.c.ended_at.is_not(None) & invitations.c.linked,
+    ),
 ):
-    Index(
-        _name,
-        _column,
-        unique=_unique,
-        sqlite_where=invitations.c.open_key.is_not(None),
-        postgresql_where=invitations.c.open_key.is_not(None),
-    )
+    Index(_name, _column, unique=_unique, sqlite_where=_condition, postgresql_where=_condition)
 # Lists of all states are merged from those of each.
 for _name, _filter in (("invitations_by_state", "state"), ("invitations_by_email", "email_key")):
     Index(
@@ -191,7 +197,15 @@ idempotency_keys = Table(
     Column("key", LargeBinary, primary_key=True),
     Column("fingerprint", LargeBinary, nullable=False),
     Column("target_id", Text, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False, index=True),
+)
+
+# One row, `operations`: those that ended before `cleared_before` may have been cleared since.
+retention = Table(
+    "retention",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("cleared_before", BigInteger, nullable=False),
 )
 
 # Who changed what of the tables on top, from the command line or by a program's start.

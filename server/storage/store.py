@@ -25,6 +25,7 @@ from server.storage import (
     invitation_lives,
     invitations,
     operations,
+    retention,
 )
 from server.storage.access_store import SqlAccess
 from server.storage.batches import Batcher
@@ -34,6 +35,7 @@ from server.storage.idempotency import KeyUse
 from server.storage.interface import Cursor, Delivery, IdempotencyKey
 from server.storage.point_reads import PointReads
 from server.storage.posts import SocketPost
+from server.storage.retention import Clearing
 from server.storage.rows import microseconds, time
 from server.storage.signals import Signals
 from server.storage.statements import Transaction
@@ -42,6 +44,8 @@ _log = logging.getLogger(__name__)
 
 # Those who wait for a signal look for themselves this often: signals may be lost.
 _LOOK_EVERY = timedelta(seconds=1)
+# What one process takes for over may not be so for another, by less than this.
+_CLOCKS_DIFFER = timedelta(hours=1)
 
 
 async def open_storage(database_url: str, *, idempotency_lifetime: timedelta) -> "SqlStorage":
@@ -141,6 +145,22 @@ class SqlStorage(SqlAccess):
     async def expire_invitations(self, now: datetime, limit: int) -> int:
         expiry = invitation_lives.Expiry(microseconds(now), limit)
         return await self._writes.submit(invitation_lives.expire, expiry)
+
+    async def clear_idempotency_keys(self, now: datetime, limit: int) -> int:
+        unknown = Clearing(microseconds(now - self._lifetime - _CLOCKS_DIFFER), limit)
+        return await self._writes.submit(retention.clear_keys, unknown)
+
+    async def clear_operations(self, before: datetime, limit: int) -> int:
+        clearing = Clearing(microseconds(before), limit)
+        return await self._writes.submit(retention.clear_operations, clearing)
+
+    async def clear_links(self, before: datetime, limit: int) -> int:
+        clearing = Clearing(microseconds(before), limit)
+        return await self._writes.submit(retention.clear_links, clearing)
+
+    async def clear_revoked_tokens(self, now: datetime, limit: int) -> int:
+        expired = Clearing(microseconds(now - _CLOCKS_DIFFER), limit)
+        return await self._writes.submit(retention.clear_revoked_tokens, expired)
 
     async def create_customer(self, new: NewCustomer, key: IdempotencyKey | None) -> Operation:
         use = self._use(key, new.operation.created_at) if key else None

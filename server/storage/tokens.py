@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import bindparam, select, update
 
 from server.domain.access import Proof
 from server.storage.administration import one_by_one
@@ -21,9 +21,6 @@ _MOVE_TOKEN = Statement(
 )
 _REVOKED = Statement(
     select(revoked_tokens.c.token_hash).where(revoked_tokens.c.token_hash.in_(IDS))
-)
-_FORGET_REVOKED = Statement(
-    delete(revoked_tokens).where(revoked_tokens.c.expires_at <= bindparam("now")), "now"
 )
 _INSERT_TOKENS = Insert(access_tokens)
 _INSERT_REVOKED = Insert(revoked_tokens)
@@ -61,10 +58,8 @@ def end_token(transaction: Transaction, ended: tuple[bytes, int]) -> str | None:
 
 
 @one_by_one
-def revoke(transaction: Transaction, revoked: tuple[Proof, int]) -> None:
-    """Remembers a token as revoked until it would have expired anyway."""
-    proof, now = revoked
-    transaction.run(_FORGET_REVOKED, now=now)
+def revoke(transaction: Transaction, proof: Proof) -> None:
+    """Remembers a token as revoked; `retention` forgets it once it has expired anyway."""
     if not transaction.fetch(_REVOKED, [proof.token_hash]):
         row = (proof.token_hash, microseconds(proof.expires_at))
         transaction.insert(_INSERT_REVOKED, [row])

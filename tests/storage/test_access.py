@@ -41,7 +41,7 @@ async def test_a_proof_gives_the_subject_and_its_roles(storage: SqlStorage, acco
 
 async def test_proofs_are_judged_one_by_one(storage: SqlStorage, account: str) -> None:
     revoked = replace(PROOF, token_hash=b"revoked")
-    await storage.revoke_token(revoked, START)
+    await storage.revoke_token(revoked)
     proofs = {
         PROOF: account,
         revoked: None,
@@ -59,7 +59,7 @@ async def test_revoking_twice_at_once(
     storage: SqlStorage, other_process: SqlStorage, account: str
 ) -> None:
     await asyncio.gather(
-        *(each.revoke_token(PROOF, START) for each in (storage, other_process) for _ in range(5))
+        *(each.revoke_token(PROOF) for each in (storage, other_process) for _ in range(5))
     )
     assert await storage.get_proven_subject(PROOF) is None
     second = replace(PROOF, token_hash=b"second")
@@ -147,7 +147,7 @@ async def test_a_change_is_told_before_it_is_acknowledged(
     storage.on_access_change(lambda: told.append("changed"))
     await storage.grant_role(account, RESELLER, Role.OWNER, START)
     assert told == ["changed"]
-    await storage.revoke_token(PROOF, START)
+    await storage.revoke_token(PROOF)
     assert told == ["changed"] * 2
 
 

@@ -14,6 +14,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, PoolProxiedConnection, inspect
 
 import server.storage.migrations
+from server.domain.access import Proof
 from server.domain.operations import CANCELLED
 from server.storage import SchemaError, migrate, open_storage
 from server.storage.database import Database
@@ -161,3 +162,9 @@ async def _call_everything(storage: SqlStorage) -> None:
     await invited(storage, much_later + LEASE)
     assert await claimed(storage, much_later + LEASE - LEASE / 2)
     assert await storage.ready()
+    retired = much_later + timedelta(days=100)
+    assert await storage.expire_invitations(retired, 10)
+    for clear in (storage.clear_idempotency_keys, storage.clear_operations, storage.clear_links):
+        assert await clear(retired, 10), clear
+    await storage.revoke_token(Proof(b"revoked", "subject", None, START))
+    assert await storage.clear_revoked_tokens(retired, 10)
