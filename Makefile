@@ -81,9 +81,12 @@ browser: ## install the Chromium that tests look at /docs with, where it is miss
 test: $(VENV)/dev.stamp browser ## all tests, on the real Envoy, databases and SMTP
 	@$(BIN)/python -m pytest -q
 
+chaos: $(VENV)/dev.stamp ## kill its processes 200 times under load; exits with 1 if anything was lost
+	@$(BIN)/python -m tests.chaos $(if $(KILLS),--kills $(KILLS))
+
 test-clients: $(VENV)/dev.stamp ## official and generic clients against the service; prints a table
 	@$(BIN)/python -m pytest -q tests/clients
 
 check: gen-check lint types test ## what CI runs
 
-.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients check
+.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients chaos check

@@ -1,0 +1,101 @@
+"""What became of the invitations that callers were told of."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from email.parser import BytesHeaderParser
+from email.policy import default
+from pathlib import Path
+
+from tests.chaos.load import Ledger
+from tests.chaos.stack import Stack
+from tests.service import eventually
+from tests.storage.databases import query
+
+_EACH_IS_WHOLE = """
+SELECT count(*) FROM customers c
+LEFT JOIN operations o ON o.customer_id = c.id AND o.kind = 'invite'
+LEFT JOIN invitations i ON i.customer_id = c.id
+WHERE o.id IS NULL OR i.id IS NULL OR i.operation_id <> o.id
+"""
+
+
+@dataclass
+class Findings:
+    """Numbers that people read, and lists of what must not be."""
+
+    acknowledged: int = 0
+    done: int = 0
+    emails: int = 0
+    repeated: int = 0
+    wrong: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def lines(self) -> list[str]:
+        """What a person reads."""
+        return [
+            f"invitations acknowledged      {self.acknowledged:8}",
+            f"  done, with their customer   {self.done:8}",
+            f"  e-mails for them            {self.emails:8}",
+            f"  of them repeats, each with the first one's Message-ID {self.repeated:8}",
+            *(
+                f"WRONG: {what}: {len(who)} ({', '.join(who[:3])} …)"
+                for what, who in self.wrong.items()
+            ),
+        ]
+
+
+def audit(stack: Stack, ledger: Ledger, within_s: float = 60.0) -> Findings:
+    """Waits for all that was begun to end, then looks for what got lost."""
+    database = stack.database_url
+
+    def all_done() -> bool:
+        return query(database, "SELECT count(*) FROM operations WHERE NOT done") == [(0,)]
+
+    found = Findings(acknowledged=len(ledger.acknowledged))
+    try:
+        eventually(all_done, within_s)
+    except AssertionError:
+        rows = query(database, "SELECT id FROM operations WHERE NOT done")
+        found.wrong["left undone"] += [id_ for (id_,) in rows]
+    operations = {
+        id_: (done, failure, customer)
+        for id_, done, failure, customer in query(
+            database,
+            "SELECT o.id, o.done, o.failure, c.id FROM operations o "
+            "LEFT JOIN customers c ON c.id = o.customer_id",
+        )
+    }
+    for id_ in ledger.acknowledged.values():
+        done, failure, customer = operations.get(id_, (None, None, None))
+        if done is None:
+            found.wrong["acknowledged and lost"].append(id_)
+        elif failure:
+            found.wrong["failed"].append(id_)
+        elif done and not customer:
+            found.wrong["done without a customer"].append(id_)
+        elif done:
+            found.done += 1
+    found.wrong["two operations for one key"] += ledger.contradictions
+    if query(database, _EACH_IS_WHOLE) != [(0,)]:
+        found.wrong["customers without an operation or an invitation"].append(database)
+    doubled = query(database, "SELECT email FROM invitations GROUP BY email HAVING count(*) > 1")
+    found.wrong["one call, two invitations"] += [address for (address,) in doubled]
+    _audit_mail(Path(stack.service.mail), ledger, found)
+    found.wrong = {what: who for what, who in found.wrong.items() if who}
+    return found
+
+
+def _audit_mail(folder: Path, ledger: Ledger, found: Findings) -> None:
+    received: dict[str, Counter[str]] = defaultdict(Counter)
+    parser = BytesHeaderParser(policy=default)
+    for file in folder.glob("*.eml"):
+        headers = parser.parsebytes(file.read_bytes())
+        received[str(headers["Delivered-To"])][str(headers["Message-ID"])] += 1
+    for address, id_ in ledger.acknowledged.items():
+        ids = received[address]
+        found.emails += ids.total()
+        found.repeated += max(0, ids.total() - 1)
+        if not ids:
+            found.wrong["without an e-mail"].append(id_)
+        if len(ids) > 1:
+            found.wrong["repeats with another Message-ID"].append(id_)

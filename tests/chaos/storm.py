@@ -1,0 +1,116 @@
+"""kill -9 at random instants, under load."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.chaos.audit import Findings, audit
+from tests.chaos.load import Ledger, callers
+from tests.chaos.postgres import Postgres, postgres
+from tests.chaos.stack import Stack, kill, stack
+
+# Who is up again so late is not coming back by itself.
+_RECOVERY_S = 40.0
+
+
+class Storm:
+    """Kills one process after the other, each at random, and counts them."""
+
+    def __init__(
+        self, stack: Stack, ledger: Ledger, database: Postgres | None, chance: random.Random
+    ) -> None:
+        self._stack = stack
+        self._ledger = ledger
+        self._database = database
+        self._chance = chance
+        self.kills: Counter[str] = Counter()
+        self.longest_outage_s = 0.0
+
+    async def rage(self, kills: int, each: Callable[[], object] = lambda: None) -> None:
+        """Kills so many; calls `each` after each. Raises AssertionError where service stays away."""
+        kinds = ["server", "worker", "gateway", *(["database"] if self._database else [])]
+        while self.kills.total() < kills:
+            # Every kind has its turn, in an order of chance, at an instant of chance: sometimes while
+            # the last one's victims are still getting up.
+            for kind in self._chance.sample(kinds, len(kinds)):
+                if self.kills.total() < kills and await self._kill(kind):
+                    self.kills[kind] += 1
+                    each()
+                    await self._recovery()
+                await asyncio.sleep(self._chance.random())
+
+    async def _kill(self, kind: str) -> bool:
+        match kind:
+            case "server":
+                pids = self._stack.servers()
+            case "worker":
+                pids = [self._stack.worker.pid] if self._stack.worker else []
+            case "gateway":
+                pids = self._stack.gateways()
+            case _:
+                assert self._database
+                await asyncio.to_thread(self._database.kill)
+                await asyncio.sleep(self._chance.random())
+                await asyncio.to_thread(self._database.start)
+                return True
+        return bool(pids) and kill(self._chance.choice(pids))
+
+    async def _recovery(self) -> None:
+        """Returns once an invitation has been acknowledged that was sent after this began."""
+        began = time.monotonic()
+        seen = len(self._ledger.acknowledged)
+        while len(self._ledger.acknowledged) < seen + 10:
+            waited = time.monotonic() - began
+            assert waited < _RECOVERY_S, "service does not come back"
+            await asyncio.sleep(0.02)
+        self.longest_outage_s = max(self.longest_outage_s, time.monotonic() - began)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was done to the service, what callers were told, and what became of it."""
+
+    storm: Storm
+    ledger: Ledger
+    findings: Findings
+
+    @property
+    def lines(self) -> list[str]:
+        """What a person reads."""
+        kills = ", ".join(f"{count} × {kind}" for kind, count in sorted(self.storm.kills.items()))
+        return [
+            f"killed                        {self.storm.kills.total():8}   ({kills})",
+            f"longest until invited again   {self.storm.longest_outage_s:8.1f} s",
+            f"slowest answer                {self.ledger.slowest_s:8.1f} s",
+            "answers",
+            *(f"  {kind:40} {count:8}" for kind, count in sorted(self.ledger.answers.items())),
+            *self.findings.lines,
+        ]
+
+
+async def storm(
+    running: Stack,
+    database: Postgres | None,
+    kills: int,
+    seed: int,
+    each: Callable[[], object] = lambda: None,
+) -> Report:
+    """Kills the processes of a service under load, and finds what was lost."""
+    async with callers(running.service) as at_work:
+        raging = Storm(running, at_work.ledger, database, random.Random(seed))
+        await raging.rage(kills, each)
+    return Report(raging, at_work.ledger, await asyncio.to_thread(audit, running, at_work.ledger))
+
+
+@contextmanager
+def exposed(kind: str, folder: Path) -> Iterator[tuple[Stack, Postgres | None]]:
+    """Runs a service of two servers and a worker on a database of that kind."""
+    with ExitStack() as open_:
+        database = open_.enter_context(postgres()) if kind == "postgresql" else None
+        url = database.url if database else ""
+        yield open_.enter_context(stack(folder / "var", url, worker=True, workers=2)), database

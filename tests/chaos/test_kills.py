@@ -1,0 +1,26 @@
+"""Killed at random instants under load, the service loses nothing; `make chaos` does it for longer."""
+
+from tests.chaos.postgres import Postgres
+from tests.chaos.stack import Stack
+from tests.chaos.storm import storm
+
+# What a caller may be told while processes die: to come back, or nothing by a broken connection.
+# Any other status would be a wrong answer.
+TOLD = {
+    "UNAVAILABLE",
+    "RESOURCE_EXHAUSTED",
+    "503",
+    "429",
+    "ReadError",
+    "WriteError",
+    "ConnectError",
+    "RemoteProtocolError",
+}
+
+
+async def test_nothing_acknowledged_is_lost(running: Stack, database: Postgres | None) -> None:
+    report = await storm(running, database, kills=8, seed=1)
+    print(*report.lines, sep="\n")
+    assert not report.findings.wrong
+    assert report.findings.done == report.findings.acknowledged > 0
+    assert {answer.refusal for _, _, answer in report.ledger.refusals} <= TOLD
