@@ -1,5 +1,6 @@
 """Recording invitations."""
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,19 +28,22 @@ _OPEN = Statement(
 _INSERT_OPERATIONS = Insert(operations)
 _INSERT_CUSTOMERS = Insert(customers)
 _INSERT_INVITATIONS = Insert(invitations)
+_OPEN_KEY = operator.itemgetter(3)
 
 
 def create(
     transaction: Transaction, batch: Sequence[tuple[NewInvitation, KeyUse | None]]
 ) -> list[Operation | Exception]:
     """Records invitations; see Storage.create_invitation."""
-    keys = Keys(transaction, (use for _, use in batch))
     open_ones = {
         row[0]: row[1:]
         for row in transaction.fetch(_OPEN, list({new.invitation.open_key for new, _ in batch}))
     }
+    # After the open ones: what another transaction commits between the two is then seen as the
+    # repeat that it is, not as an invitation in the way.
+    keys = Keys(transaction, (use for _, use in batch))
     outcomes: list[Operation | Exception] = []
-    rows: list[tuple[tuple[Any, ...], ...]] = []
+    rows: list[tuple[Any, ...]] = []
     lapsed: dict[str, int] = {}
     replayed: dict[int, str] = {}
     for new, use in batch:
@@ -68,17 +72,16 @@ def create(
             operation.id,
             expires_at,
         )
-        rows.append(_rows(new, now))
+        rows.append((*_rows(new, now), invitation.open_key))
         keys.record(use, operation.id)
         outcomes.append(operation)
     if rows:
         expire_by_id(transaction, list(lapsed), max(lapsed.values(), default=0))
-        for statement, table_rows in zip(
-            (_INSERT_OPERATIONS, _INSERT_CUSTOMERS, _INSERT_INVITATIONS),
-            zip(*rows, strict=True),
-            strict=True,
-        ):
-            transaction.insert(statement, table_rows)
+        rows.sort(key=_OPEN_KEY)  # in one order, so that two batches don't wait for each other
+        of_operations, of_customers, of_invitations, _ = zip(*rows, strict=True)
+        transaction.insert(_INSERT_OPERATIONS, of_operations)
+        transaction.insert(_INSERT_CUSTOMERS, of_customers)
+        transaction.insert(_INSERT_INVITATIONS, of_invitations)
         keys.write()
         transaction.work = True
     if replayed:

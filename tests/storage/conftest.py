@@ -16,7 +16,7 @@ def databases(
     if request.param == "sqlite":
         yield Databases("sqlite", folder, None)
     else:
-        with postgres_server(folder) as url:
+        with postgres_server() as url:
             yield Databases("postgresql", folder, url)
 
 

