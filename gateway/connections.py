@@ -127,6 +127,7 @@ def _rest_headers() -> dict[str, Any]:
         {
             "mutations": {
                 "request_mutations": [*grpcs, *useless],
+                "request_trailers_mutations": [_remove({"safe_regex": {"regex": ".*"}})],
                 "response_mutations": grpcs,
                 "response_trailers_mutations": grpcs,
             }

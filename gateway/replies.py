@@ -11,7 +11,7 @@ _TYPE = "type.googleapis.com/google.rpc."
 # REST routes are named like `GET /path`. The transcoder has changed their content type by the time
 # that an answer is made, so the content type alone does not tell them from native gRPC.
 _IS_GRPC = (
-    "request.headers['content-type'].startsWith('application/grpc')"
+    "request.headers['content-type'].matches('^application/grpc([+].*)?$')"
     " && !xds.route_name.contains(' ')"
 )
 

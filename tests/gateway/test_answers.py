@@ -158,29 +158,6 @@ async def test_an_operation_is_printed_whole(house: House, rest: httpx.AsyncClie
     }
 
 
-async def test_no_trailers_either(house: House) -> None:
-    """Over HTTP/2 gRPC's trailers would follow the JSON."""
-    import h2.config
-    import h2.connection
-    import h2.events
-
-    reader, writer = await asyncio.open_connection("127.0.0.1", house.settings.http_port)
-    connection = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
-    connection.initiate_connection()
-    headers = [(":method", "GET"), (":path", "/operations/a"), (":scheme", "http")]
-    connection.send_headers(1, [*headers, (":authority", "a")], end_stream=True)
-    writer.write(connection.data_to_send())
-    seen: list[Any] = []
-    try:
-        async with asyncio.timeout(10):
-            while not any(isinstance(event, h2.events.StreamEnded) for event in seen):
-                seen += connection.receive_data(await reader.read(65536))
-    finally:
-        writer.close()
-    assert any(isinstance(event, h2.events.ResponseReceived) for event in seen)
-    assert not any(isinstance(event, h2.events.TrailersReceived) for event in seen)
-
-
 async def test_a_slow_server(tmp_path: Path) -> None:
     stopped = asyncio.Event()
 
