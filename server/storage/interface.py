@@ -228,6 +228,10 @@ class Storage(AccessStorage, Administration, Protocol):
         """Returns the operation as soon as it is done, or as it is when the time is over."""
         ...
 
+    def end_waits(self) -> None:
+        """Ends the time of all `wait_operation`s, later ones too: the process is about to stop."""
+        ...
+
     async def claim_deliveries(self, limit: int, now: datetime, lease: timedelta) -> list[Delivery]:
         """Claims e-mails that are due and not under a live lease, oldest first.
 

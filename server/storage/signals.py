@@ -37,6 +37,7 @@ class Signals:
         self._workers: set[asyncio.Event] = set()
         self.on_access_change: list[Callable[[], None]] = []
         self._waiting = 0
+        self.ended = False
         self.post: Post | None = None
 
     @contextmanager
@@ -65,6 +66,13 @@ class Signals:
             yield event
         finally:
             self._workers.remove(event)
+
+    def end_waits(self) -> None:
+        """Sets the events of all operations, for good: `ended` tells so."""
+        self.ended = True
+        for events in self._operations.values():
+            for event in events:
+                event.set()
 
     def publish(self, ended: list[str], work: bool) -> None:
         """Tells all processes."""

@@ -211,9 +211,13 @@ class SqlStorage(SqlAccess):
                 ended.clear()
                 operation = await self.get_operation(operation_id)
                 left_s = ends_at - loop.time()
-                if operation is None or operation.done or left_s <= 0:
+                over = left_s <= 0 or self._signals.ended
+                if operation is None or operation.done or over:
                     return operation
                 await _wait(ended, min(left_s, _LOOK_EVERY.total_seconds()))
+
+    def end_waits(self) -> None:
+        self._signals.end_waits()
 
     async def claim_deliveries(self, limit: int, now: datetime, lease: timedelta) -> list[Delivery]:
         claim = deliveries.Claim(limit, microseconds(now), microseconds(now + lease))
