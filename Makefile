@@ -27,6 +27,11 @@ $(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $(VENV)/run.stamp $@
 
+$(VENV)/bench.stamp: requirements/bench.txt $(VENV)/run.stamp
+	@echo "installing what the service is measured with …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	@touch $@
+
 run: $(VENV)/run.stamp ## start everything on this machine, WORKERS=N servers of it; Ctrl-C stops it
 	@exec env $(if $(WORKERS),BILLING_WORKERS=$(WORKERS)) $(BIN)/python -m server dev
 
@@ -53,7 +58,7 @@ baseline: gen ## make the protos as they are now the contract that buf holds lat
 
 lock: $(VENV)/bin/python ## pin what pyproject.toml asks for, with hashes
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@for part in run dev; do $(BIN)/uv pip compile --quiet pyproject.toml $$([ $$part = dev ] && echo --group dev -c requirements/run.txt) \
+	@for part in run dev bench; do $(BIN)/uv pip compile --quiet pyproject.toml $$([ $$part = run ] || echo --group $$part -c requirements/run.txt) \
 	  --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/$$part.txt; done
 	@for file in tests/clients/*/requirements.in; do $(BIN)/uv pip compile --quiet $$file \
 	  --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o $${file%.in}.txt; done
@@ -89,4 +94,20 @@ test-clients: $(VENV)/dev.stamp ## official and generic clients against the serv
 
 check: gen-check lint types test ## what CI runs
 
-.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients chaos check
+bench-tools:
+	@command -v wrk >/dev/null && command -v h2load >/dev/null || { \
+	  command -v apt-get >/dev/null || { echo "install wrk and h2load (part of nghttp2) so that both are on the PATH"; exit 1; }; \
+	  echo "installing wrk and h2load …"; \
+	  as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
+	  $$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends wrk nghttp2-client >/dev/null; }
+
+bench: $(VENV)/bench.stamp bench-tools ## measure beside baselines, an hour; QUICK=1: minutes; ROWS=1+2,3: only these
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS))
+
+bench-grpcio: $(VENV)/bench.stamp ## what an empty call costs on each version of grpcio; VERSIONS="1.80.1 …"
+	@$(BIN)/python -m bench.grpcio $(VERSIONS)
+
+bench-profile: $(VENV)/bench.stamp ## where the server spends its time; METHOD=get: reading an operation
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.profile $(or $(METHOD),invite)
+
+.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients chaos check bench bench-tools bench-grpcio bench-profile

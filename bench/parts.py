@@ -39,6 +39,8 @@ def listening(address: str) -> bool:
 
 def healthy(address: str) -> bool:
     """Tells whether a gRPC server calls itself healthy."""
+    if not listening(address):
+        return False  # a channel that failed to connect would wait a second to try again
     with grpc.insecure_channel(address) as channel:
         try:
             answer = health_pb2_grpc.HealthStub(channel).Check(

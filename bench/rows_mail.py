@@ -146,7 +146,7 @@ async def _sent(port: int, content: bytes, count: int, connections: int) -> Samp
     numbers = iter(range(count))
 
     async def one() -> None:
-        async with SMTP("127.0.0.1", port, start_tls=False) as smtp:
+        async with SMTP(hostname="127.0.0.1", port=port, start_tls=False) as smtp:
             for _ in numbers:
                 began = time.perf_counter()
                 await smtp.sendmail(_SENDER, [_RECIPIENT], content)
