@@ -8,13 +8,22 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, PoolProxiedConnection, inspect
 
 import server.storage.migrations
 from server.domain.access import Proof
+from server.domain.errors import BillingError
+from server.domain.invitations import (
+    InvitationAction,
+    InvitationState,
+    link_token_hash,
+    resend,
+)
 from server.domain.operations import CANCELLED
 from server.storage import SchemaError, migrate, open_storage
 from server.storage.database import Database
@@ -102,6 +111,51 @@ async def test_other_databases_are_refused(url: str) -> None:
         await open_storage(url, idempotency_lifetime=timedelta(days=1))
 
 
+def test_rows_of_before_get_what_later_migrations_added(databases: Databases) -> None:
+    url = databases.empty("with_rows")
+    _migrate_to("0003", url)
+    query(url, "INSERT INTO resellers VALUES ('r', 'Name', 1, 1, NULL)")
+    for id_, key_ in (("1", "x"), ("2", None)):
+        query(
+            url,
+            "INSERT INTO customers VALUES (:id, 'r', 'b', 'N', '{}', 'acceptance_required', 1, 1)",
+            id=f"bcu{id_}",
+        )
+        query(
+            url,
+            "INSERT INTO invitations VALUES "
+            "(:id, 'r', :customer, :operation, 'Ё@Example.com', :key, 'pending', 1, 99)",
+            id=f"inv{id_}",
+            customer=f"bcu{id_}",
+            operation=f"bop{id_}",
+            key=key_ and key_.encode(),
+        )
+    query(url, "INSERT INTO link_tokens VALUES (:hash, 'inv1', 1)", hash=b"h")
+    query(
+        url, "INSERT INTO idempotency_keys VALUES (:key, :print, 'bop1', 1)", key=b"k", print=b"p"
+    )
+    migrate(url)
+    assert query(url, "SELECT id, email, state FROM customers ORDER BY id") == [
+        ("bcu1", "Ё@Example.com", "acceptance_required"),
+        ("bcu2", "Ё@Example.com", "inactive"),
+    ]
+    columns = "id, state, ended_at, latest_operation_id, resent_at, email_key"
+    assert query(url, f"SELECT {columns} FROM invitations ORDER BY id") == [
+        ("inv1", "pending", None, "bop1", None, "ё@example.com"),
+        ("inv2", "expired", 99, "bop2", None, "ё@example.com"),
+    ]
+    assert query(url, "SELECT operation_id FROM link_tokens") == [("bop1",)]
+    assert query(url, "SELECT target_id FROM idempotency_keys") == [("bop1",)]
+
+
+def _migrate_to(revision: str, url: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", "server.storage:migrations")
+    with Database(url).engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
 async def test_no_call_reads_a_whole_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"sqlite:///{tmp_path / 'billing.db'}"
     migrate(url)
@@ -127,7 +181,9 @@ async def test_no_call_reads_a_whole_table(tmp_path: Path, monkeypatch: pytest.M
     assert len(statements) > 30
     for statement in statements:
         for *_, step in query(url, f"EXPLAIN QUERY PLAN {statement.replace(':', chr(92) + ':')}"):
-            assert not step.startswith("SCAN") or step == "SCAN CONSTANT ROW", (statement, step)
+            # `lapsed` is what a subquery found by an index.
+            small = step in ("SCAN CONSTANT ROW", "SCAN lapsed")
+            assert not step.startswith("SCAN") or small, (statement, step)
 
 
 async def _call_everything(storage: SqlStorage) -> None:
@@ -159,6 +215,7 @@ async def _call_everything(storage: SqlStorage) -> None:
     await asyncio.gather(*(storage.finish_delivery(each, START) for each in deliveries))
     for operation in await storage.list_operations([RESELLER], True, 10, None):
         await storage.delete_operation(operation.id, START, key(operation.id))
+    await _call_everything_about_invitations(storage)
     await invited(storage, much_later + LEASE)
     assert await claimed(storage, much_later + LEASE - LEASE / 2)
     assert await storage.ready()
@@ -168,3 +225,29 @@ async def _call_everything(storage: SqlStorage) -> None:
         assert await clear(retired, 10), clear
     await storage.revoke_token(Proof(b"revoked", "subject", None, START))
     assert await storage.clear_revoked_tokens(retired, 10)
+
+
+async def _call_everything_about_invitations(storage: SqlStorage) -> None:
+    await invited(storage)
+    sent = await claimed(storage)
+    await storage.finish_delivery(sent, START)
+    cursor = Cursor(START, sent.invitation_id)
+    for state in (None, *InvitationState):
+        for email in (None, "a@example.com"):
+            for after in (None, cursor):
+                await storage.list_invitations(RESELLER, state, email, START, 10, after)
+    found = await storage.get_invitation(sent.invitation_id)
+    assert found
+    customer = await storage.get_customer(found.customer_id)
+    assert customer
+    operation = resend(customer, resent_by="s", now=START)
+    until = START + timedelta(days=30)
+    await storage.resend_invitation(found.id, operation, until, timedelta(0), key("resend"))
+    token_hash = link_token_hash((await claimed(storage)).link_token)
+    assert await storage.look_up_invitation(token_hash)
+    assert await storage.answer_invitation(
+        token_hash, InvitationAction.ACCEPT, START, key("accept")
+    )
+    with pytest.raises(BillingError):
+        await storage.revoke_invitation(found.id, START, key("revoke"))
+    await storage.expire_invitations(START, 10)

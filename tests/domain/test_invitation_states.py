@@ -1,0 +1,133 @@
+"""The state machine, whole: every action in every state, and what time does."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.domain.customers import CustomerState
+from server.domain.errors import BillingError, Reason
+from server.domain.invitations import (
+    CUSTOMER_STATES,
+    Invitation,
+    InvitationAction,
+    InvitationState,
+    as_of,
+    invite,
+    is_link_token,
+    new_link_token,
+    state_after,
+    unsent,
+)
+
+NOW = datetime(2030, 1, 2, tzinfo=UTC)
+TABLE = """
+            accept    decline   resend    revoke    expire
+pending     accepted  declined  pending   revoked   expired
+accepted    accepted  -         -         -         -
+declined    -         declined  -         -         -
+revoked     -         -         -         revoked   -
+expired     -         -         -         -         expired
+"""
+HEAD, *ROWS = (line.split() for line in TABLE.strip().splitlines())
+CELLS = [
+    (InvitationState(state), InvitationAction(action), after)
+    for state, *row in ROWS
+    for action, after in zip(HEAD, row, strict=True)
+]
+
+
+def test_the_table_is_whole() -> None:
+    assert {cell[:2] for cell in CELLS} == {
+        (state, action) for state in InvitationState for action in InvitationAction
+    }
+
+
+@pytest.mark.parametrize(("state", "action", "after"), CELLS)
+def test_every_action_in_every_state(
+    state: InvitationState, action: InvitationAction, after: str
+) -> None:
+    if after != "-":
+        assert state_after(action, state) is InvitationState(after)
+        return
+    with pytest.raises(BillingError) as refused:
+        state_after(action, state)
+    assert refused.value.reason is Reason.INVITATION_STATE
+    assert refused.value.metadata == {"state": state.name}
+    assert state.name in refused.value.message
+
+
+@given(st.lists(st.sampled_from(InvitationAction)))
+def test_what_has_ended_stays_as_it_ended(actions: list[InvitationAction]) -> None:
+    state, ended = InvitationState.PENDING, None
+    for action in actions:
+        try:
+            state = state_after(action, state)
+        except BillingError:
+            assert ended
+        if ended:
+            assert state is ended
+        elif state is not InvitationState.PENDING:
+            ended = state
+
+
+def test_the_customer_goes_with_the_invitation() -> None:
+    assert CUSTOMER_STATES == {
+        InvitationState.PENDING: CustomerState.ACCEPTANCE_REQUIRED,
+        InvitationState.ACCEPTED: CustomerState.ACTIVE,
+        InvitationState.DECLINED: CustomerState.INACTIVE,
+        InvitationState.REVOKED: CustomerState.INACTIVE,
+        InvitationState.EXPIRED: CustomerState.INACTIVE,
+    }
+
+
+def invitation() -> Invitation:
+    return invite(
+        reseller_id="r",
+        name="N",
+        email="a@example.com",
+        person={},
+        invited_by="s",
+        now=NOW,
+        lifetime=timedelta(days=30),
+    ).invitation
+
+
+def test_it_reads_as_expired_the_moment_it_lapses() -> None:
+    made = invitation()
+    lapses_at = NOW + timedelta(days=30)
+    assert as_of(made, lapses_at - timedelta(microseconds=1)) == made
+    for later in (timedelta(), timedelta(microseconds=1), timedelta(days=1000)):
+        expired = as_of(made, lapses_at + later)
+        assert expired.state is InvitationState.EXPIRED
+        assert expired.ended_at == lapses_at
+
+
+def test_time_does_nothing_to_what_has_ended() -> None:
+    for state in InvitationState:
+        if state is not InvitationState.PENDING:
+            ended = replace(invitation(), state=state, ended_at=NOW)
+            assert as_of(ended, NOW + timedelta(days=1000)) == ended
+
+
+def test_an_e_mail_that_is_not_sent_says_why() -> None:
+    failure = unsent(InvitationState.REVOKED)
+    assert failure.reason is Reason.INVITATION_STATE
+    assert failure.metadata == {"state": "REVOKED"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "a" * 31, "a" * 33, "a" * 31 + "é", "a" * 31 + "\n", "a" * 32 + "\n"),
+        *("a" * 31 + "+", "a" * 31 + "\0", "а" * 32, "a" * 1_000_000),
+    ],
+)
+def test_what_is_no_links_secret(text: str) -> None:
+    assert not is_link_token(text)
+
+
+def test_every_secret_made_is_one() -> None:
+    assert all(is_link_token(new_link_token()) for _ in range(1000))

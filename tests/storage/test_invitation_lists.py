@@ -1,0 +1,108 @@
+"""Lists of invitations, on SQLite and PostgreSQL."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+import pytest
+
+from server.domain.invitations import Invitation, InvitationAction, InvitationState, as_of
+from server.storage.interface import Cursor
+from server.storage.store import SqlStorage
+from tests.storage.records import (
+    DAY,
+    INVITATION_LIFETIME,
+    LEASE,
+    RESELLER,
+    SECOND_RESELLER,
+    START,
+    new,
+)
+from tests.storage.test_lives import Life
+
+PENDING, ACCEPTED, DECLINED, REVOKED, EXPIRED = InvitationState
+# When the lists are read: the pending ones of the first day have lapsed, half of them recorded.
+NOW = START + INVITATION_LIFETIME + DAY / 2
+
+
+async def listed(
+    storage: SqlStorage,
+    state: InvitationState | None = None,
+    email: str | None = None,
+    now: datetime = NOW,
+    limit: int = 1000,
+) -> list[Invitation]:
+    """Returns the whole list, read in pages."""
+    rows: list[Invitation] = []
+    while True:
+        after = Cursor(rows[-1].created_at, rows[-1].id) if rows else None
+        page = await storage.list_invitations(RESELLER, state, email, now, limit, after)
+        assert len(page) <= limit
+        rows += page
+        if len(page) < limit:
+            return rows
+
+
+@pytest.fixture
+async def made(storage: SqlStorage) -> list[Invitation]:
+    """Invitations of two days in all states, newest first, as they are at NOW."""
+    lives = []
+    for day in (0, 1):
+        for number in range(12):
+            # Some of the same moment: the ID tells their order.
+            now = START + day * DAY + timedelta(seconds=number // 2)
+            given = new(f"User{number % 4}@example.com", now=now, tin=f"{day}-{number}")
+            await storage.create_invitation(given, None)
+            lives.append(Life(storage, given))
+    await storage.create_invitation(new("user0@example.com", reseller_id=SECOND_RESELLER), None)
+    deliveries = await storage.claim_deliveries(100, START + 2 * DAY, LEASE)
+    tokens = {each.invitation_id: each.link_token for each in deliveries}
+    for number, life in enumerate(lives):
+        life.token = tokens[life.made.invitation.id]
+        match number % 6:
+            case 0:
+                await life.answer(now=START + 2 * DAY)
+            case 1:
+                await life.answer(InvitationAction.DECLINE, now=START + 2 * DAY)
+            case 2:
+                await life.revoke(START + 2 * DAY)
+    # Not all that has lapsed is recorded as expired.
+    assert await storage.expire_invitations(NOW, 3) == 3
+    rows = await asyncio.gather(*(life.recorded() for life in lives))
+    return sorted(rows, key=lambda row: (row.created_at, row.id), reverse=True)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 5, 1000])
+async def test_each_filter_finds_what_it_says(
+    storage: SqlStorage, made: list[Invitation], limit: int
+) -> None:
+    now = [as_of(row, NOW) for row in made]
+    assert {row.state for row in now} == set(InvitationState)
+    for state in (None, *InvitationState):
+        for email in (None, "user1@EXAMPLE.com", "nobody@example.com"):
+            expected = [
+                row
+                for row in now
+                if state in (None, row.state)
+                and (email is None or row.email.casefold() == email.casefold())
+            ]
+            found = await listed(storage, state, email, limit=limit)
+            assert [as_of(row, NOW) for row in found] == expected
+
+
+async def test_what_has_lapsed_moves_between_lists_at_its_moment(
+    storage: SqlStorage, made: list[Invitation]
+) -> None:
+    pending = [row for row in made if row.state is PENDING]
+    last = max(row.expires_at for row in pending)
+    just_before = last - timedelta(microseconds=1)
+    assert await listed(storage, PENDING, now=just_before)
+    assert await listed(storage, PENDING, now=last) == []
+    expired = await listed(storage, EXPIRED, now=last)
+    assert {row.id for row in expired} >= {row.id for row in pending}
+
+
+async def test_other_resellers_are_not_listed(storage: SqlStorage, made: list[Invitation]) -> None:
+    for state in (None, EXPIRED):
+        found = await storage.list_invitations(SECOND_RESELLER, state, None, NOW, 100, None)
+        assert [row.reseller_id for row in found] == [SECOND_RESELLER]
+    assert await storage.list_invitations("other", EXPIRED, None, NOW, 100, None) == []
