@@ -18,7 +18,10 @@ _ID, _CREATED_AT = _NAMES.index("id"), _NAMES.index("created_at")
 _IS_LAPSED = table.c.expires_at <= bindparam("now")
 # Read whole, by the index of all that can lapse: what has lapsed and is not yet recorded is little.
 _LAPSED = (
-    select(table).where(table.c.open_key.is_not(None), _IS_LAPSED).cte("lapsed").prefix_with("MATERIALIZED")
+    select(table)
+    .where(table.c.open_key.is_not(None), _IS_LAPSED)
+    .cte("lapsed")
+    .prefix_with("MATERIALIZED")
 )
 
 

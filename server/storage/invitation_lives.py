@@ -171,13 +171,13 @@ def answer(
     transaction: Transaction, batch: Sequence[Answer]
 ) -> list[InvitationView | Exception | None]:
     """Records answers; see Storage.answer_invitation."""
-    keys = Keys(transaction, (each.use for each in batch))
     ids: dict[bytes, str] = {}
     rows: dict[str, InvitationView] = {}
     for row in transaction.fetch(_LOCK_BY_LINK, list({each.token_hash for each in batch})):
         view = _view(row[1:])
         ids[bytes(row[0])] = view.id
         rows[view.id] = view
+    keys = _keys(transaction, batch)
     outcomes: list[InvitationView | Exception | None] = []
     for each in batch:
         id_ = ids.get(each.token_hash)
@@ -198,8 +198,8 @@ def revoke(
     transaction: Transaction, batch: Sequence[Revocation]
 ) -> list[Invitation | Exception | None]:
     """Revokes invitations; see Storage.revoke_invitation."""
-    keys = Keys(transaction, (each.use for each in batch))
     rows = _lock(transaction, [each.invitation_id for each in batch])
+    keys = _keys(transaction, batch)
     outcomes: list[Invitation | Exception | None] = []
     for each in batch:
         id_ = each.invitation_id
@@ -219,8 +219,8 @@ def resend(
     transaction: Transaction, batch: Sequence[Resending]
 ) -> list[Operation | Exception | None]:
     """Has e-mails sent again; see Storage.resend_invitation."""
-    keys = Keys(transaction, (each.use for each in batch))
     rows = _lock(transaction, [each.invitation_id for each in batch])
+    keys = _keys(transaction, batch)
     outcomes: list[Operation | Exception | None] = []
     for each in batch:
         row = rows.get(each.invitation_id)
@@ -261,6 +261,14 @@ def expire_by_id(transaction: Transaction, ids: Sequence[str], now: int) -> int:
     if customer_ids:
         _change_customers(transaction, customer_ids, InvitationState.EXPIRED, now)
     return len(customer_ids)
+
+
+def _keys(transaction: Transaction, batch: Sequence[Answer | Revocation | Resending]) -> Keys:
+    """Reads the keys of a batch whose rows are locked.
+
+    What another transaction did with one of them while this one waited is then seen as a repeat.
+    """
+    return Keys(transaction, (each.use for each in batch))
 
 
 def _lock(transaction: Transaction, ids: Sequence[str]) -> dict[str, Invitation]:

@@ -20,7 +20,7 @@ from server.domain.invitations import (
 from server.domain.operations import Failure
 from server.storage.interface import Delivery
 from server.storage.store import SqlStorage
-from tests.storage.records import LEASE, START, new
+from tests.storage.records import LEASE, START, key, new
 from tests.storage.test_lives import LAPSES_AT, MINUTE, Life, recorded
 
 RACES = 60
@@ -169,6 +169,17 @@ async def test_two_resends(storage: SqlStorage, other_process: SqlStorage) -> No
         (error,) = [each for each in outcome if isinstance(each, BillingError)]
         assert error.reason is Reason.RESENT_TOO_SOON
     assert len(await storage.claim_deliveries(1000, START + MINUTE, LEASE)) == RACES
+
+
+async def test_one_resend_repeated(storage: SqlStorage, other_process: SqlStorage) -> None:
+    pairs, _ = await lives(storage, other_process)
+
+    async def resend_with_key(life: Life) -> object:
+        return await life.resend(interval=NEVER, use=key(life.made.invitation.id))
+
+    for (life, _), outcome in zip(pairs, await race(pairs, *[resend_with_key] * 3), strict=True):
+        latest = (await life.recorded()).latest_operation_id
+        assert [getattr(each, "id", each) for each in outcome] == [latest] * 3
 
 
 async def test_accept_against_the_failure_of_the_e_mail(
