@@ -247,5 +247,6 @@ def _is_loopback(address: str) -> bool:
 
 
 def _die_with_parent() -> None:
-    """Runs in the child: the kernel ends Envoy when its starter is killed, so the ports are free again."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    """Runs in the child: Linux ends Envoy when its starter is killed, so the ports are free again."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
