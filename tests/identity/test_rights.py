@@ -1,15 +1,20 @@
 """The whole table of rights, method by method and role by role, through the API."""
 
+import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from enum import Enum
 from typing import Any
 
 import grpc
 import pytest
 import pytest_asyncio
+from billing.v1 import customer_pb2 as google_customer
 from billing.v1 import customer_service_pb2 as google_customers
 from billing.v1 import invitation_page_service_pb2 as pages
+from billing.v1 import invitation_pb2
+from billing.v1 import invitation_service_pb2 as invitations
 from google.api import httpbody_pb2
 from google.longrunning import operations_pb2, operations_proto_pb2
 from google.protobuf import empty_pb2
@@ -24,6 +29,8 @@ from yandex.cloud.operation import operation_service_pb2 as operations
 
 from server.config import Settings
 from server.domain.access import Role
+from server.domain.invitations import invite
+from server.storage.interface import Delivery
 from tests.identity.served import RESELLER, Served, bearer, serving
 
 OK = grpc.StatusCode.OK
@@ -48,13 +55,18 @@ class Right(Enum):
 
 @dataclass(frozen=True)
 class Made:
-    """What a request can be about, made for it alone: a customer and an operation that is done."""
+    """What a request can be about, made for it alone.
+
+    A customer, an operation that is done, and an invitation that has gone out, with its link.
+    """
 
     reseller_id: str
     customer_id: str
     operation_id: str
     token: str
     assertion: str
+    invitation_id: str
+    link_token: str
 
 
 NOWHERE = "bop00000000000000000"
@@ -75,7 +87,7 @@ class Method:
     names_reseller: bool = False
 
 
-def invite(made: Made) -> dict[str, Any]:
+def invite_fields(made: Made) -> dict[str, Any]:
     return {
         "reseller_id": made.reseller_id,
         "name": "A customer",
@@ -88,7 +100,13 @@ def named(made: Made) -> str:
     return f"operations/{made.operation_id}"
 
 
+def named_invitation(made: Made) -> dict[str, str]:
+    return {"name": f"resellers/{made.reseller_id}/invitations/{made.invitation_id}"}
+
+
 _CUSTOMERS = "yandex.cloud.billing.v1.CustomerService"
+_GOOGLE_CUSTOMERS = "billing.v1.CustomerService"
+_INVITATIONS = "billing.v1.InvitationService"
 _PAGES = "billing.v1.InvitationPageService"
 _OPERATIONS = "yandex.cloud.operation.OperationService"
 _LONGRUNNING = "google.longrunning.Operations"
@@ -98,7 +116,7 @@ _IAM = "yandex.cloud.iam.v1.IamTokenService"
 TABLE: dict[str, Method] = {
     f"{_CUSTOMERS}/Invite": Method(
         Right.WRITE,
-        lambda made: customers.InviteCustomerRequest(**invite(made)),
+        lambda made: customers.InviteCustomerRequest(**invite_fields(made)),
         operation_pb2.Operation,
         names_reseller=True,
     ),
@@ -130,13 +148,61 @@ TABLE: dict[str, Method] = {
         customers.ListCustomersResponse,
         names_reseller=True,
     ),
-    "billing.v1.CustomerService/InviteCustomer": Method(
+    f"{_GOOGLE_CUSTOMERS}/InviteCustomer": Method(
         Right.WRITE,
-        lambda made: google_customers.InviteCustomerRequest(**invite(made)),
+        lambda made: google_customers.InviteCustomerRequest(**invite_fields(made)),
         operations_pb2.Operation,
         names_reseller=True,
     ),
+    f"{_GOOGLE_CUSTOMERS}/GetCustomer": Method(
+        Right.READ,
+        lambda made: google_customers.GetCustomerRequest(
+            name=f"resellers/{made.reseller_id}/customers/{made.customer_id}"
+        ),
+        google_customer.Customer,
+        names_reseller=True,
+    ),
+    f"{_GOOGLE_CUSTOMERS}/ListCustomers": Method(
+        Right.READ,
+        lambda made: google_customers.ListCustomersRequest(parent=f"resellers/{made.reseller_id}"),
+        google_customers.ListCustomersResponse,
+        names_reseller=True,
+    ),
+    f"{_INVITATIONS}/GetInvitation": Method(
+        Right.READ,
+        lambda made: invitations.GetInvitationRequest(**named_invitation(made)),
+        invitation_pb2.Invitation,
+        names_reseller=True,
+    ),
+    f"{_INVITATIONS}/ListInvitations": Method(
+        Right.READ,
+        lambda made: invitations.ListInvitationsRequest(parent=f"resellers/{made.reseller_id}"),
+        invitations.ListInvitationsResponse,
+        names_reseller=True,
+    ),
+    f"{_INVITATIONS}/ResendInvitation": Method(
+        Right.WRITE,
+        lambda made: invitations.ResendInvitationRequest(**named_invitation(made)),
+        operations_pb2.Operation,
+        names_reseller=True,
+    ),
+    f"{_INVITATIONS}/RevokeInvitation": Method(
+        Right.WRITE,
+        lambda made: invitations.RevokeInvitationRequest(**named_invitation(made)),
+        invitation_pb2.Invitation,
+        names_reseller=True,
+    ),
     # Who holds a link's secret may; a page says so to all others.
+    f"{_INVITATIONS}/AcceptInvitation": Method(
+        Right.NOTHING,
+        lambda made: invitations.AcceptInvitationRequest(token=made.link_token),
+        invitation_pb2.Invitation,
+    ),
+    f"{_INVITATIONS}/DeclineInvitation": Method(
+        Right.NOTHING,
+        lambda made: invitations.DeclineInvitationRequest(token=made.link_token),
+        invitation_pb2.Invitation,
+    ),
     f"{_PAGES}/GetInvitationPage": Method(
         Right.NOTHING,
         lambda _: pages.GetInvitationPageRequest(token="unknown"),
@@ -251,13 +317,35 @@ class Table:
         )
         metadata = customers.CustomerMetadata()
         operation.metadata.Unpack(metadata)
+        delivery = await self._sent()
         return Made(
             RESELLER,
             metadata.customer_id,
             operation.id,
             await self.served.token(self.key),
             self.served.assertion(self.key),
+            delivery.invitation_id,
+            delivery.link_token,
         )
+
+    async def _sent(self) -> Delivery:
+        """Sends an invitation as a worker does."""
+        storage, now = self.served.storage, self.served.clock()
+        new = invite(
+            reseller_id=RESELLER,
+            name="A customer",
+            email=f"{uuid.uuid4()}@example.com",
+            person={},
+            invited_by="s",
+            now=now,
+            lifetime=timedelta(days=1),
+        )
+        await storage.create_invitation(new, None)
+        for delivery in await storage.claim_deliveries(1000, now, timedelta(minutes=1)):
+            await storage.finish_delivery(delivery, now)
+            if delivery.invitation_id == new.invitation.id:
+                return delivery
+        raise LookupError("the e-mail was not due")
 
     async def call(self, name: str, request: Message, caller: str) -> tuple[grpc.StatusCode, str]:
         """Returns the code and the text of the answer."""
@@ -300,7 +388,7 @@ async def test_every_method_that_is_served_has_a_row(table: Table) -> None:
         "grpc.reflection.v1alpha.ServerReflection",
     }
     modules = (
-        *(customers, google_customers, pages),
+        *(customers, google_customers, invitations, pages),
         *(operations, operations_proto_pb2, endpoints, iam),
     )
     methods = {
@@ -325,7 +413,7 @@ async def test_right(table: Table, name: str, caller: str) -> None:
 async def test_permission_comes_before_existence(table: Table, name: str, caller: str) -> None:
     method = TABLE[name]
     made = await table.made()
-    nothing = Made(RESELLER, NOWHERE, NOWHERE, "", "")
+    nothing = Made(RESELLER, NOWHERE, NOWHERE, "", "", NOWHERE, "")
     of_existing = await table.call(name, method.request(made), caller)
     of_nothing = await table.call(name, method.request(nothing), caller)
     if caller == FOREIGNER:
