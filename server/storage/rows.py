@@ -10,6 +10,8 @@ from server.domain.invitations import Invitation, InvitationState
 from server.domain.operations import Failure, Operation, OperationKind
 from server.storage.schema import customers, invitations, operations
 
+# One encoder for all: json.dumps would make one for each text that is not plain ASCII.
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KINDS = {kind.value: kind for kind in OperationKind}
 
@@ -200,9 +202,9 @@ def failure(text: str) -> Failure:
 
 def failure_text(value: Failure) -> str:
     """Returns a failure as the database keeps it: a JSON array."""
-    return json.dumps([value.reason, value.message, value.metadata], ensure_ascii=False)
+    return _as_json([value.reason, value.message, value.metadata])
 
 
 def person_text(person: dict[str, str]) -> str:
     """Returns a customer's person as the database keeps it: a JSON object."""
-    return json.dumps(person, ensure_ascii=False)
+    return _as_json(person)
