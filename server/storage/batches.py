@@ -8,6 +8,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum
 from queue import Empty, SimpleQueue
@@ -31,6 +32,10 @@ MOST_QUEUED = 4096
 # A thread that has just served several callers gives the next ones this long to gather: each time
 # that threads take turns costs more than a row. Who calls alone never waits for it.
 _GATHER_S = 0.001
+# Whoever has no answer by then is refused, even where the database says nothing at all: soon enough
+# for a gateway that tries three times within a caller's fifteen seconds.
+_ANSWER_WITHIN_S = 3.5
+_LOOK_EVERY_S = 0.25
 
 _log = logging.getLogger(__name__)
 
@@ -63,6 +68,9 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._requests: SimpleQueue[_Request | None] = SimpleQueue()
         self._closed = False
+        # All requests of late, the oldest first, and until when each is to be answered.
+        self._asked: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._looking = False
         self._threads = [
             threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
             for number in range(threads)
@@ -73,7 +81,7 @@ class Batcher:
     def submit(self, bulk: Bulk[A, R], argument: A) -> asyncio.Future[R]:
         """Asks for `argument` to be done together with others of its kind.
 
-        A request whose future is cancelled before its turn does nothing.
+        A request whose future is cancelled, or refused as too late, before its turn does nothing.
         Raises OVERLOADED, STORAGE_UNAVAILABLE.
         """
         if self._closed:
@@ -81,8 +89,24 @@ class Batcher:
         if self._requests.qsize() >= MOST_QUEUED:
             raise overloaded()
         future: asyncio.Future[R] = self._loop.create_future()
+        self._asked.append((self._loop.time() + _ANSWER_WITHIN_S, future))
+        if not self._looking:
+            self._looking = True
+            self._loop.call_later(_LOOK_EVERY_S, self._refuse_overdue)
         self._requests.put(_Request(bulk, argument, future))
         return future
+
+    def _refuse_overdue(self) -> None:
+        """Refuses those who have waited too long, and looks again as long as anybody waits."""
+        now = self._loop.time()
+        asked = self._asked
+        while asked and (asked[0][1].done() or asked[0][0] <= now):
+            _, future = asked.popleft()
+            if not future.done():
+                future.set_exception(unavailable())
+        self._looking = bool(asked)
+        if asked:
+            self._loop.call_later(_LOOK_EVERY_S, self._refuse_overdue)
 
     async def close(self) -> None:
         """Returns when all that was submitted is done; refuses what comes later."""
@@ -100,7 +124,7 @@ class Batcher:
                 time.sleep(_GATHER_S)
             batch, last = self._take(MOST_IN_BATCH)
             busy = len(batch) > 1
-            live = [request for request in batch if not request.future.cancelled()]
+            live = [request for request in batch if not request.future.done()]
             if not live:
                 continue
             outcomes, ended, work = _run(connection, live)

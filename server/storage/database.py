@@ -38,6 +38,10 @@ class Database:
             arguments = {
                 "connect_timeout": TIMEOUT_S,
                 "tcp_user_timeout": TIMEOUT_S * 1000,
+                # A machine that is gone is noticed by who waits for its answer, too.
+                "keepalives_idle": TIMEOUT_S,
+                "keepalives_interval": 1,
+                "keepalives_count": TIMEOUT_S,
                 "application_name": "billing",
                 "options": f"-c statement_timeout={TIMEOUT_S * 1000}",
             }

@@ -50,13 +50,18 @@ class Postgres:
             time.sleep(0.02)
         raise TimeoutError((self._folder / "log").read_text())
 
+    def pids(self) -> list[int]:
+        """Returns all its processes, the one that starts the others first."""
+        assert self._process
+        server = self._process.pid
+        children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+        return [server, *map(int, children)]
+
     def kill(self) -> None:
         """Ends all its processes at once, as a crash of the machine does."""
         if self._process is None:
             return
-        server = self._process.pid
-        children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
-        for pid in (server, *map(int, children)):
+        for pid in self.pids():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self._process.wait()
@@ -96,6 +101,7 @@ class Postgres:
 def postgres(folder: Path | None = None, **settings: object) -> Iterator[Postgres]:
     """Runs a server; its folder must be on a short path, for sockets', and is removed at the end."""
     made = folder or Path(tempfile.mkdtemp(prefix="pg"))
+    made.mkdir(exist_ok=True)
     server = Postgres(made, settings)
     try:
         server.start()

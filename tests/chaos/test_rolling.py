@@ -38,7 +38,7 @@ async def _restarted(running: Stack, pid: int) -> float:
     async with asyncio.timeout(60):
         while pid in running.servers() or len(running.servers()) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
-        while not all([await _serves(address) for address in addresses]):
+        while not all([await _serves(address) for address in addresses]):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     return time.monotonic() - began
 

@@ -230,3 +230,35 @@ async def test_closing_finishes_what_is_under_way(database_url: str) -> None:
         assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
         assert not await storage.ready()
     assert {id_ for (id_,) in query(database_url, "SELECT id FROM operations")} == ids
+
+
+async def test_a_database_that_says_nothing_holds_nobody_up(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was refused meanwhile is not done after."""
+    monkeypatch.setattr(batches, "_ANSWER_WITHIN_S", 0.1)
+    began, answers = threading.Event(), threading.Event()
+    done: list[int] = []
+
+    def hang(_: Transaction, batch: Sequence[int]) -> list[int]:
+        began.set()
+        answers.wait(IN_TIME_S)
+        return list(batch)
+
+    def note(_: Transaction, batch: Sequence[int]) -> list[int]:
+        done.extend(batch)
+        return list(batch)
+
+    batcher = Batcher(Database(database_url), "test", writes=True)
+    calls = [batcher.submit(hang, 1)]
+    await asyncio.to_thread(began.wait, IN_TIME_S)
+    calls.append(batcher.submit(note, 2))
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert not answers.is_set()
+    for outcome in outcomes:
+        assert isinstance(outcome, BillingError)
+        assert outcome.reason is Reason.STORAGE_UNAVAILABLE
+    answers.set()
+    assert await batcher.submit(note, 3) == 3
+    assert done == [3]
+    await batcher.close()
