@@ -12,6 +12,7 @@ from yandex.cloud import validation_pb2
 _CONTROL = "\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029"
 TEXT = f"^[^{_CONTROL}]*$"
 NOT_BLANK = f"^(?!\\s*$)[^{_CONTROL}]*$"
+SOME_TEXT = "[^\\s\\u001c-\\u001f\\u0085]"
 PHONE = (
     "^\\+?[0-9][0-9 ().\\/\\u2010-\\u2015-]*(?:(?:[eE][xX][tT]|[xX]|[дД][оО][бБ])\\.? ?[0-9]+)?$"
 )
@@ -36,6 +37,8 @@ def of_text(field: FieldDescriptor, *, asked: bool) -> dict[str, Any]:
         keywords["format"] = "email"
     elif options[format_pb2.format] == format_pb2.FORMAT_PHONE:
         keywords |= {"format": "phone", "pattern": PHONE}
+    elif options[format_pb2.format] == format_pb2.FORMAT_OPAQUE:
+        keywords |= {"pattern": SOME_TEXT} if required else {}
     elif options[validation_pb2.pattern]:
         keywords["pattern"] = f"^(?:{options[validation_pb2.pattern]})$"
     elif asked:

@@ -6,7 +6,8 @@ from collections.abc import Collection
 from server.domain.errors import BillingError, FieldViolation, Reason
 
 _TERM = re.compile(
-    r"""\s*(?P<field>[a-z_]+)\s*=\s*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<bare>[^\s"()=]+))\s*"""
+    r"\s*(?P<field>[a-z_]+)\s*=\s*"
+    r"""(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<bare>[^\s"'()=]+))\s*"""
 )
 _AND = re.compile(r"AND\s")
 _ESCAPED = re.compile(r"\\(.)")
@@ -23,8 +24,8 @@ def parse_filter(text: str, fields: Collection[str]) -> dict[str, str]:
         term = _TERM.match(text, at)
         if not term or term["field"] not in fields or term["field"] in found:
             raise invalid_filter(f"Must be terms like {_terms(fields)}, joined by AND.")
-        quoted = term["quoted"]
-        found[term["field"]] = term["bare"] if quoted is None else _ESCAPED.sub(r"\1", quoted)
+        quoted = term["double"] or term["single"] or ""
+        found[term["field"]] = term["bare"] or _ESCAPED.sub(r"\1", quoted)
         at = term.end()
         joined = _AND.match(text, at)
         if joined:

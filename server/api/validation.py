@@ -92,7 +92,8 @@ def _field_checks(field: FieldDescriptor) -> tuple[list[Check], list[Check]]:
     if options[validation_pb2.required] or REQUIRED in options[field_behavior]:
         empty.append(_required)
         checks.append(_required)
-    if text:
+    wanted = options[format_pb2.format]
+    if text and wanted != format_pb2.FORMAT_OPAQUE:
         checks.append(_each(field, _no_control))
     if options[validation_pb2.length]:
         checks.append(_each(field, _limit(options[validation_pb2.length], len, "characters long")))
@@ -108,7 +109,6 @@ def _field_checks(field: FieldDescriptor) -> tuple[list[Check], list[Check]]:
         checks.append(limit)
     if options[validation_pb2.unique]:
         checks.append(_unique)
-    wanted = options[format_pb2.format]
     if wanted in _FORMATS:
         checks.append(_each(field, _FORMATS[wanted]))
     if field.message_type and not field.message_type.GetOptions().map_entry:

@@ -54,6 +54,9 @@ CREATE = {"resellerId": "reseller", "name": "Romashka", "person": {}}
         ("billing.v1.InviteCustomerRequest", INVITE | {"name": ""}, False),
         (f"{PUBLISHED}CreateResellerServedCustomerRequest", CREATE, True),
         (f"{PUBLISHED}CreateResellerServedCustomerRequest", CREATE | {"resellerId": "A"}, False),
+        ("billing.v1.AcceptInvitationRequest", {"token": "\0" * 100_000 + "x"}, True),
+        ("billing.v1.AcceptInvitationRequest", {"token": " \x1f"}, False),
+        ("billing.v1.DeclineInvitationRequest", {}, False),
         ("yandex.cloud.iam.v1.CreateIamTokenRequest", {"jwt": "x" * 8000}, True),
         ("yandex.cloud.iam.v1.CreateIamTokenRequest", {"jwt": "x" * 8001}, False),
         (
