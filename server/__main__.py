@@ -82,11 +82,28 @@ def gateway() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring the database's schema up to date. Safe to run from several machines at once."""
-    from server.storage import migrate as apply
+    from server import databases
 
-    settings = _settings()
-    settings.var.mkdir(parents=True, exist_ok=True)
-    apply(settings.database)
+    databases.migrate_database(_settings())
+
+
+@cli.command()
+@click.pass_context
+def check(context: click.Context) -> None:
+    """Prove that the database is consistent, while servers run or not; exit code 1 if it is not.
+
+    Prints each invariant with the number of records that break it, and the IDs of some of them.
+    """
+    from server import databases
+
+    findings = databases.check_database(_settings())
+    for finding in findings:
+        some = f": {', '.join(finding.ids)}" if finding.ids else ""
+        more = ", …" if finding.count > len(finding.ids) else ""
+        click.echo(f"{finding.count:7}  {finding.invariant}{some}{more}")
+    broken = sum(finding.count > 0 for finding in findings)
+    click.echo(f"{broken} of {len(findings)} invariants are broken", err=bool(broken))
+    context.exit(1 if broken else 0)
 
 
 @cli.command()

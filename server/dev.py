@@ -18,10 +18,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from server.catcher import start_catcher
 from server.config import Settings, SettingsError
+from server.databases import migrate_database
 from server.dev_identity import development_identity, write_private
 from server.edge import keep_gateway, start_gateway
 from server.main import mail_settings
-from server.storage import migrate
 
 _log = logging.getLogger(__name__)
 _START_S = 30.0
@@ -41,10 +41,7 @@ async def run(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as parts:
         _say("applying migrations …")
-        try:
-            migrate(settings.database)
-        except ValueError as error:
-            raise SettingsError(f"BILLING_DATABASE_URL: {error}") from None
+        migrate_database(settings)
         who, key_file = await development_identity(settings)
         mail = settings.var / "mail"
         if not settings.smtp_url:

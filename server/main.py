@@ -34,12 +34,12 @@ from server.api.operation_services import LongrunningOperations, Operations, Ope
 from server.api.page_services import InvitationPageService
 from server.api.standard_services import add_standard_services
 from server.config import Settings, SettingsError
-from server.domain.errors import BillingError
+from server.databases import database_errors
 from server.identity.assertions import Assertions
 from server.identity.key_ring import KeyRing, KeyRingError
 from server.identity.outside import OutsideIssuer
 from server.identity.tokens import Tokens
-from server.storage import SchemaError, open_storage
+from server.storage import open_storage
 from server.storage.interface import Storage
 from server.worker.messages import Messages, MessageSettingError
 from server.worker.smtp import SmtpMailer
@@ -250,16 +250,10 @@ def mail_settings(
 async def opened_storage(settings: Settings) -> AsyncIterator[Storage]:
     """Opens the storage and closes it at the end; raises SettingsError where it can't be used."""
     settings.var.mkdir(parents=True, exist_ok=True)
-    try:
+    with database_errors():
         storage = await open_storage(
             settings.database, idempotency_lifetime=settings.idempotency_lifetime
         )
-    except SchemaError as error:
-        raise SettingsError(str(error)) from None
-    except ValueError as error:
-        raise SettingsError(f"BILLING_DATABASE_URL: {error}") from None
-    except BillingError as error:
-        raise SettingsError(f"BILLING_DATABASE_URL: {error.message}") from None
     try:
         yield storage
     finally:

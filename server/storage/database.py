@@ -10,6 +10,8 @@ from server.storage.schema import REVISION
 
 # How long a statement, a lock or a connection may take before callers are told to come back.
 TIMEOUT_S = 3
+# Those that change or read whole tables, and wait for others that do.
+_PATIENCE_S = 24 * 3600
 
 
 class SchemaError(Exception):
@@ -23,14 +25,16 @@ class Database:
     without its help, which costs more than half of a row's time otherwise.
     """
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, *, patient: bool = False) -> None:
+        """A patient one lets statements take, and waits for locks, as long as it may be."""
         url = _driver_url(database_url)
+        limit_s = _PATIENCE_S if patient else TIMEOUT_S
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.url = url
         if self.is_sqlite:
             # One thread uses a connection at a time, but not always the one that opened it.
             arguments: dict[str, Any] = {
-                "timeout": TIMEOUT_S,
+                "timeout": limit_s,
                 "check_same_thread": False,
                 "cached_statements": 256,
             }
@@ -43,7 +47,7 @@ class Database:
                 "keepalives_interval": 1,
                 "keepalives_count": TIMEOUT_S,
                 "application_name": "billing",
-                "options": f"-c statement_timeout={TIMEOUT_S * 1000}",
+                "options": f"-c statement_timeout={limit_s * 1000}",
             }
         self.engine = create_engine(
             url,

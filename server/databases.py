@@ -1,0 +1,35 @@
+"""The database of the settings: brought up to date and checked. What fails is one clear line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from server.config import Settings, SettingsError
+from server.domain.errors import BillingError
+from server.storage import SchemaError, migrate
+from server.storage.consistency import Finding, check
+
+
+@contextmanager
+def database_errors() -> Iterator[None]:
+    """Turns what is wrong with the database into SettingsError."""
+    try:
+        yield
+    except SchemaError as error:
+        raise SettingsError(str(error)) from None
+    except ValueError as error:
+        raise SettingsError(f"BILLING_DATABASE_URL: {error}") from None
+    except BillingError as error:
+        raise SettingsError(f"BILLING_DATABASE_URL: {error.message}") from None
+
+
+def migrate_database(settings: Settings) -> None:
+    """Brings the schema up to date; raises SettingsError."""
+    settings.var.mkdir(parents=True, exist_ok=True)
+    with database_errors():
+        migrate(settings.database)
+
+
+def check_database(settings: Settings) -> list[Finding]:
+    """Returns a finding for each invariant; raises SettingsError."""
+    with database_errors():
+        return check(settings.database)

@@ -1,0 +1,57 @@
+"""Who may do what, and the audit of it."""
+
+from sqlalchemy import ColumnElement, Table, and_, or_, true
+
+from server.storage.invariants.subjects import Subject, missing
+from server.storage.schema import (
+    account_keys,
+    audit_records,
+    resellers,
+    role_bindings,
+    service_accounts,
+)
+
+_ROLES = Subject(
+    role_bindings.outerjoin(resellers, resellers.c.id == role_bindings.c.reseller_id),
+    role_bindings.c.subject_id,
+    {
+        "a role is for a reseller that is there": or_(
+            missing(resellers), resellers.c.removed_at.is_not(None)
+        )
+    },
+)
+
+_KEYS = Subject(
+    account_keys.outerjoin(
+        service_accounts, service_accounts.c.id == account_keys.c.service_account_id
+    ),
+    account_keys.c.id,
+    {"a key is a service account's": missing(service_accounts)},
+)
+
+
+def _audited(
+    table: Table, action: str, text: str, concerned: ColumnElement[bool] | None = None
+) -> Subject:
+    records = and_(audit_records.c.target == table.c.id, audit_records.c.action == action)
+    condition = true() if concerned is None else concerned
+    return Subject(
+        table.outerjoin(audit_records, records),
+        table.c.id,
+        {f"the audit tells of {text}": and_(missing(audit_records), condition)},
+    )
+
+
+# Resellers and roles may be older than the audit.
+SUBJECTS = (
+    _ROLES,
+    _KEYS,
+    _audited(service_accounts, "service-accounts.add", "each service account"),
+    _audited(account_keys, "keys.add", "each key"),
+    _audited(
+        resellers,
+        "resellers.remove",
+        "each reseller's removal",
+        resellers.c.removed_at.is_not(None),
+    ),
+)
