@@ -66,17 +66,42 @@ class Known:
     reseller_id: str
     operation_ids: tuple[str, ...]
     customer_ids: tuple[str, ...]
+    invitation_ids: tuple[str, ...]
+    link_tokens: tuple[str, ...]
     jwt: str
     iam_token: str
 
     @property
+    def names(self) -> dict[str, list[str]]:
+        """Returns resource names by the type that google.api.resource_reference gives them."""
+        parent = f"resellers/{self.reseller_id}"
+        return {
+            "billing.example.com/Customer": [
+                f"{parent}/customers/{one}" for one in self.customer_ids
+            ],
+            "billing.example.com/Invitation": [
+                f"{parent}/invitations/{one}" for one in self.invitation_ids
+            ],
+            "": [parent],
+        }
+
+    @property
     def secrets(self) -> dict[str, str]:
         """Names for the values that differ from service to service."""
+        listed = {
+            "OPERATION": self.operation_ids,
+            "CUSTOMER": self.customer_ids,
+            "INVITATION": self.invitation_ids,
+            "LINK": self.link_tokens,
+        }
         return {
             "{JWT}": self.jwt,
             "{IAM_TOKEN}": self.iam_token,
             "{TOKEN}": self.token,
             "{RESELLER}": self.reseller_id,
-            **{f"{{OPERATION_{at}}}": one for at, one in enumerate(self.operation_ids)},
-            **{f"{{CUSTOMER_{at}}}": one for at, one in enumerate(self.customer_ids)},
+            **{
+                f"{{{kind}_{at}}}": value
+                for kind, values in listed.items()
+                for at, value in enumerate(values)
+            },
         }

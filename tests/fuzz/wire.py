@@ -5,7 +5,6 @@ import http.client
 import io
 import socket
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -213,14 +212,13 @@ def _read_h1(file: Any, method: str) -> Answer:
     return Answer("whole", parsed.status, headers, body)
 
 
-@contextlib.contextmanager
-def connected(address: tuple[str, int], data: bytes) -> Iterator[socket.socket]:
-    """A connection on which these bytes were sent, as far as the other side took them."""
-    with socket.create_connection(address, timeout=10) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        with contextlib.suppress(OSError):
-            connection.sendall(data)
-        yield connection
+def connect(address: tuple[str, int], data: bytes) -> socket.socket:
+    """Returns a connection on which these bytes were sent, as far as the other side took them."""
+    connection = socket.create_connection(address, timeout=10)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with contextlib.suppress(OSError):
+        connection.sendall(data)
+    return connection
 
 
 def received(connection: socket.socket, within_s: float) -> bytes | None:

@@ -1,0 +1,233 @@
+"""A run of many inputs against the whole service: hypothesis makes and shrinks them, the contract judges."""
+
+import json
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from tests.fuzz import grpc_inputs, raw_inputs, rest_inputs
+from tests.fuzz.contract import Breach, Verdict, judge, judge_rest
+from tests.fuzz.discovery import discover
+from tests.fuzz.inputs import Input, Known
+from tests.fuzz.raw_wire import Outcome, exchange_raw_h2, read_raw_h1, send_raw_h1
+from tests.fuzz.wire import H2Client, exchange_h1
+from tests.fuzz.witness import Memory, Rows
+from tests.service import Service
+
+# Of inputs that ask for no deadline of their own.
+WITHIN_S = 5.0
+# By then Envoy has given up on what it takes for the beginning of a request.
+_ENVOY_WAITS_S = 12.0
+_SLOWEST = 5
+
+# Each family with its share of a run, in per cent.
+FAMILIES: dict[str, tuple[int, Callable[[Known], st.SearchStrategy[Input]]]] = {
+    "gRPC messages, metadata and frames": (30, grpc_inputs.calls),
+    "REST by schemathesis": (25, rest_inputs.described),
+    "REST bent as text": (25, rest_inputs.bent),
+    "raw HTTP/1.1": (10, raw_inputs.h1_bytes),
+    "raw HTTP/2": (10, raw_inputs.h2_frames),
+}
+
+
+@dataclass
+class Finding:
+    """A breach of the contract: the smallest input found that shows it."""
+
+    family: str
+    breach: str
+    sent: Input
+    times: int = 1
+
+
+@dataclass
+class Tally:
+    """What a run has seen."""
+
+    inputs: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+    findings: dict[str, Finding] = field(default_factory=dict)
+    slowest: list[tuple[float, str, str]] = field(default_factory=list)
+
+    def took(self, seconds: float, family: str, what: str) -> None:
+        self.slowest.append((seconds, family, what))
+        if len(self.slowest) > 100:
+            self._cut()
+
+    def _cut(self) -> None:
+        self.slowest = sorted(self.slowest, reverse=True)[:_SLOWEST]
+
+    def worst(self) -> list[tuple[float, str, str]]:
+        """Returns the slowest answers: seconds, family, what was asked."""
+        self._cut()
+        return self.slowest
+
+
+class Campaign:
+    """Sends inputs one after another and holds each answer, and the database, to the contract."""
+
+    def __init__(self, service: Service, keep: Path) -> None:
+        self._keep = keep
+        self.tally = Tally()
+        self.memory = Memory.of(service.process.pid)
+        self._service = service
+        self._gateway = _address(service.rest)
+        self._clients = {
+            "rest-h2": H2Client(self._gateway),
+            "grpc": H2Client(self._gateway),
+            "grpc-direct": H2Client(_address(service.grpc)),
+        }
+        self._rows = Rows(service.var / "billing.db")
+        self._family = ""
+        # Calls whose outcome nobody knows: what they write may show later.
+        self._unsettled = 0
+        self._waiting: list[tuple[float, Input, socket.socket]] = []
+        self._shrinking = ""
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._rows.close()
+        for client in self._clients.values():
+            client.close()
+
+    def known(self) -> Known:
+        """Makes things for inputs to name, all new, and returns them."""
+        known = discover(self._service)
+        self._rows.added()
+        return known
+
+    def run(
+        self, family: str, count: int, number: int, known: Known, sent: Callable[[], None]
+    ) -> None:
+        """Sends about `count` inputs of a family, the same for the same `number`; counts breaches."""
+        self._family = family
+
+        def one(given_input: Input) -> None:
+            sent()
+            self.send(given_input)
+
+        strategy = FAMILIES[family][1](known)
+        with suppress(Breach, ExceptionGroup):
+            seed(number)(
+                settings(
+                    max_examples=count,
+                    deadline=None,
+                    database=None,
+                    suppress_health_check=list(HealthCheck),
+                    phases=[Phase.generate, Phase.shrink],
+                    print_blob=False,
+                )(given(strategy)(one))
+            )()
+        self._store(known)
+
+    def send(self, sent: Input) -> None:
+        """Sends one input; raises Breach where the answer, or a row, is outside the contract."""
+        self.tally.inputs[self._family] += 1
+        started = time.monotonic()
+        try:
+            verdict = self._exchange(sent)
+            self._check_rows(verdict)
+        except Breach as breach:
+            # What it wrote is not the next one's doing.
+            self._rows.added()
+            self._found(sent, str(breach))
+        else:
+            self.tally.labels[verdict.label] += 1
+        what = sent.method or sent.door
+        self.tally.took(time.monotonic() - started, self._family, what)
+
+    def _exchange(self, sent: Input) -> Verdict:
+        if sent.door == "raw-h1":
+            return self._exchange_raw_h1(sent)
+        if sent.door == "raw-h2":
+            return _judge_raw(exchange_raw_h2(self._gateway, sent.body, WITHIN_S))
+        within_s = WITHIN_S + min(sent.deadline_s or 0.0, WITHIN_S)
+        if sent.door == "rest-h1":
+            return judge(sent, exchange_h1(self._gateway, sent, within_s))
+        return judge(sent, self._clients[sent.door].exchange(sent, within_s))
+
+    def _exchange_raw_h1(self, sent: Input) -> Verdict:
+        outcome, connection = send_raw_h1(self._gateway, sent.body)
+        if outcome.end == "silent":
+            self._waiting.append((time.monotonic() + _ENVOY_WAITS_S, sent, connection))
+            return Verdict("raw: waited for", False)
+        connection.close()
+        return _judge_raw(outcome)
+
+    def settle(self) -> None:
+        """Waits for the answers that did not come at once, and judges them."""
+        waiting, self._waiting = self._waiting, []
+        for until, sent, connection in waiting:
+            outcome = read_raw_h1(connection, max(0.0, until - time.monotonic()))
+            connection.close()
+            self.tally.labels["raw: waited for"] -= 1
+            try:
+                self.tally.labels[f"{_judge_raw(outcome).label}, late"] += 1
+            except Breach as breach:
+                with suppress(Breach):
+                    self._found(sent, str(breach))
+
+    def _check_rows(self, verdict: Verdict) -> None:
+        added = self._rows.added()
+        if verdict.wrote is None:
+            self._unsettled += 1
+        elif added and not verdict.wrote and not self._unsettled:
+            raise Breach(f"a call that was refused wrote to {', '.join(sorted(added))}")
+        elif verdict.wrote:
+            # Whatever was still under way is in order of arrival behind us now.
+            self._unsettled = 0
+
+    def _found(self, sent: Input, breach: str) -> None:
+        self.tally.labels[f"BREACH {breach}"] += 1
+        known = self.tally.findings.get(breach)
+        if known is None:
+            self.tally.findings[breach] = Finding(self._family, breach, sent)
+            self._shrinking = breach
+            raise Breach(breach)
+        known.times += 1
+        if _size(sent) < _size(known.sent):
+            known.sent = sent
+        # Hypothesis looks for a smaller input while the first one's batch lasts.
+        if self._shrinking == breach:
+            raise Breach(breach)
+
+    def _store(self, known: Known) -> None:
+        self._shrinking = ""
+        self._keep.mkdir(parents=True, exist_ok=True)
+        for number, finding in enumerate(self.tally.findings.values()):
+            file = self._keep / f"{number:03}.json"
+            stored = finding.sent.to_json(known.secrets)
+            file.write_text(
+                json.dumps({"breach": finding.breach, "input": stored}, indent=1) + "\n"
+            )
+
+    def died(self) -> bool:
+        """Whether a process of the service is no longer the one that was started."""
+        return not all(psutil.pid_exists(pid) for pid in self.memory.pids())
+
+
+def _size(sent: Input) -> int:
+    return len(sent.body) + sum(len(name) + len(value) for name, value in sent.headers)
+
+
+def _judge_raw(outcome: Outcome) -> Verdict:
+    """Judges what came of bytes: every whole answer as any other, and that there was one where due."""
+    if outcome.end == "silent":
+        raise Breach("no answer to raw bytes, and no end of the connection")
+    verdicts = [judge_rest(answer) for answer in outcome.answers if answer.end == "whole"]
+    wrote = any(verdict.wrote for verdict in verdicts)
+    label = ", ".join(sorted({verdict.label for verdict in verdicts})) or outcome.end
+    return Verdict(f"raw: {label}", wrote)
+
+
+def _address(url: str) -> tuple[str, int]:
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    return host, int(port)

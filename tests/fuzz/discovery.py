@@ -1,0 +1,70 @@
+"""Things in the service that inputs can name, made for them."""
+
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+
+from tests.fuzz.inputs import Known
+from tests.service import Service, eventually
+
+_COUNT = 4
+_LINK = re.compile(r"/invitations/([\w-]+)")
+
+
+def discover(service: Service) -> Known:
+    """Invites a few customers, gets an IAM token, and returns everything that inputs can name."""
+    bodies = [service.invitation() for _ in range(_COUNT)]
+    begun = [service.invite(**body) for body in bodies]
+    for operation in begun:
+        service.finished(operation["id"])
+    assertion = _assertion(service)
+    listed = _get(service, f"/v1/resellers/{service.resellerId}/invitations?pageSize={_COUNT}")
+    return Known(
+        token=service.token,
+        reseller_id=service.resellerId,
+        operation_ids=tuple(operation["id"] for operation in begun),
+        customer_ids=tuple(operation["metadata"]["customerId"] for operation in begun),
+        invitation_ids=tuple(one["name"].rpartition("/")[2] for one in listed["invitations"]),
+        link_tokens=tuple(_link(service, body["invitationEmail"]) for body in bodies),
+        jwt=assertion,
+        iam_token=_iam_token(service, assertion),
+    )
+
+
+def _get(service: Service, path: str) -> Any:
+    answer = httpx.get(service.rest + path, headers=service.headers)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def _link(service: Service, address: str) -> str:
+    """Returns the secret in the e-mail's link."""
+    mail = eventually(lambda: service.mails_to(address))[0]
+    found = _LINK.search(mail.get_body(("plain",)).get_content())  # type: ignore[union-attr]
+    assert found
+    return found[1]
+
+
+def _assertion(service: Service) -> str:
+    """Returns what an SDK signs with the service account's key."""
+    key = json.loads(Path(service.serviceAccountKey).read_text())
+    now = int(time.time())
+    claims = {
+        "iss": key["service_account_id"],
+        "aud": f"https://iam.{service.rest_tls.removeprefix('https://')}/iam/v1/tokens",
+        "iat": now,
+        "exp": now + 3600,
+    }
+    return jwt.encode(claims, key["private_key"], "PS256", {"kid": key["id"]})
+
+
+def _iam_token(service: Service, assertion: str) -> str:
+    answer = httpx.post(f"{service.rest}/iam/v1/tokens", json={"jwt": assertion})
+    answer.raise_for_status()
+    token: str = answer.json()["iamToken"]
+    return token

@@ -1,0 +1,344 @@
+"""REST: what schemathesis makes of the description, and JSON, paths, queries and headers bent as text."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+from urllib.parse import quote, urlencode
+
+import requests
+import schemathesis
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from hypothesis import strategies as st
+from schemathesis import GenerationMode
+
+from tests.fuzz import protos
+from tests.fuzz.headers import authorizations, extra_headers
+from tests.fuzz.inputs import Header, Input, Known
+from tests.fuzz.messages import ODD_TEXT, Text, edits, good_text, is_needed, mutate
+from tests.gateway.described import DOCUMENT
+
+schemathesis.openapi.format("phone", st.sampled_from(["+7 495 123-45-67", "8 (812) 555 44 33"]))
+_SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
+_RESELLER = "resellerId"
+_JSON: Header = (b"content-type", b"application/json")
+_DOORS = st.sampled_from(["rest-h1", "rest-h2"])
+_RestDoor = Literal["rest-h1", "rest-h2"]
+_VARIABLE = re.compile(r"\{(\w+)\}")
+
+_VERBS = st.sampled_from(
+    [
+        b"GET",
+        b"POST",
+        b"PUT",
+        b"PATCH",
+        b"DELETE",
+        b"HEAD",
+        b"OPTIONS",
+        b"TRACE",
+        b"QUERY",
+        b"PROPFIND",
+        b"get",
+        b"X",
+    ]
+)
+_JSON_PARTS = (
+    b'"', b"'", b"{", b"}", b"[", b"]", b",", b":", b"null", b"true", b"1e999", b"-0", b"01", b"NaN",
+    b'"name":"x",', b'"nmae":1,', b"\\u0000", b"\\ud800", b"\\x", b"/**/", b"//\n", b"\xef\xbb\xbf",
+    b"\xff", b"\0", b"\x0b", b"{}" * 40, b"[" * 70, b'{"person":' * 70, b'{"a":' * 3000, b"9" * 400, b"",
+)  # fmt: skip
+_PATH_PARTS = (
+    b"/", b"//", b":", b":cancel", b"%2F", b"%00", b"%ff", b"%c0%af", b"%", b"%zz", b"..", b"/../", b"?",
+    b"&", b"=", b"#", b";", b"*", b"%3A", b"?operationId=x", b"?operation%5Fid=x", b"?name=x", b"a" * 9000, b"",
+)  # fmt: skip
+_CONTENT_TYPES = (
+    b"", b"text/plain", b"application/jsonx", b"application/json; charset=utf-8", b"application/json;",
+    b"application/x-www-form-urlencoded", b"multipart/form-data; boundary=x", b"application/grpc-web",
+    b"APPLICATION/JSON", b"application/json, application/json", b"application/grpcx", b"*/*",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation of the description: verb, path with variables, message, and how it is called."""
+
+    verb: str
+    path: str
+    message: Descriptor
+
+    @property
+    def label(self) -> str:
+        return f"{self.verb} {self.path}"
+
+
+@cache
+def routes() -> tuple[Route, ...]:
+    """Returns all operations of the description."""
+    inputs = {
+        name.rpartition(".")[0].rpartition(".")[2] + name[name.rindex(".") :]: method.input_type
+        for name, method in protos.methods().items()
+    }
+    return tuple(
+        Route(verb.upper(), path, inputs[operation["operationId"].rstrip("0123456789")])
+        for path, item in DOCUMENT["paths"].items()
+        for verb, operation in item.items()
+        if verb in {"get", "post", "put", "patch", "delete"}
+    )
+
+
+def described(known: Known) -> st.SearchStrategy[Input]:
+    """Returns what schemathesis generates: requests that fit the description, and ones that do not."""
+    return st.one_of(
+        [
+            _described(_SCHEMA[route.path][route.verb], route, mode, known)
+            for route in routes()
+            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+        ]
+    )
+
+
+def _described(
+    operation: Any, route: Route, mode: GenerationMode, known: Known
+) -> st.SearchStrategy[Input]:
+    def build(case: Any, door: _RestDoor, rightly: bool, ids: dict[str, str]) -> Input:
+        if mode is GenerationMode.POSITIVE:
+            _name_what_exists(case, known, ids if rightly else {})
+        arguments = case.as_transport_kwargs(base_url="http://localhost")
+        names = ("method", "url", "headers", "params", "data", "json", "cookies", "files")
+        prepared = requests.Request(
+            **{name: arguments[name] for name in names if name in arguments}
+        ).prepare()
+        headers = tuple(
+            (_bytes(name).lower(), _bytes(value))
+            for name, value in prepared.headers.items()
+            if name.lower() not in {"content-length", "authorization", "host"}
+        )
+        sent = prepared.headers.get("Authorization")
+        token = f"Bearer {known.token}" if rightly else sent
+        if token is not None:
+            headers += ((b"authorization", _bytes(token)),)
+        return request(
+            door,
+            route,
+            _bytes(prepared.method or ""),
+            _bytes(prepared.path_url),
+            headers,
+            _body(prepared.body),
+        )
+
+    cases = operation.as_strategy(generation_mode=mode)
+    rightly = st.sampled_from([True, True, True, False])
+    return st.builds(build, cases, _DOORS, rightly, _identifiers(known))
+
+
+def _name_what_exists(case: Any, known: Known, ids: dict[str, str]) -> None:
+    for part in ("query", "body"):
+        values = getattr(case, part)
+        if isinstance(values, dict) and isinstance(values.get(_RESELLER), str):
+            setattr(case, part, {**values, _RESELLER: known.reseller_id})
+    given = case.path_parameters or {}
+    case.path_parameters = {name: ids.get(name, value) for name, value in given.items()}
+
+
+def _body(body: Any) -> bytes:
+    return body.encode() if isinstance(body, str) else body or b""
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("latin-1", "replace")
+
+
+def request(
+    door: _RestDoor,
+    route: Route | None,
+    verb: bytes,
+    path: bytes,
+    headers: tuple[Header, ...],
+    body: bytes,
+) -> Input:
+    """Returns a request to Envoy; `route` is given where verb and path are still its own."""
+    pseudo = (
+        (b":method", verb),
+        (b":scheme", b"http"),
+        (b":path", path),
+        (b":authority", b"localhost"),
+    )
+    if door == "rest-h2":
+        # What means something to a connection alone has no place in HTTP/2.
+        headers = tuple(pair for pair in headers if pair[0] not in _HOP_BY_HOP)
+    return Input(door, body, (*pseudo, *headers), route.label if route else "")
+
+
+_HOP_BY_HOP = {
+    b"connection",
+    b"keep-alive",
+    b"te",
+    b"transfer-encoding",
+    b"upgrade",
+    b"http2-settings",
+}
+
+
+def _identifiers(known: Known) -> st.SearchStrategy[dict[str, str]]:
+    """Returns values for all variables of paths that name what is there."""
+    return st.fixed_dictionaries(
+        {
+            "apiEndpointId": st.sampled_from(["billing", "iam"]),
+            "customerId": st.sampled_from(known.customer_ids),
+            "customersId": st.sampled_from(known.customer_ids),
+            "invitationsId": st.sampled_from(known.invitation_ids),
+            "operationId": st.sampled_from(known.operation_ids),
+            "operationsId": st.sampled_from(known.operation_ids),
+            "resellersId": st.just(known.reseller_id),
+        }
+    )
+
+
+def bent(known: Known) -> st.SearchStrategy[Input]:
+    """Returns requests that are right but for one or two things, changed as text."""
+    return st.one_of([_bent(route, known) for route in routes()])
+
+
+def _bent(route: Route, known: Known) -> st.SearchStrategy[Input]:
+    fields = _json(route.message, known, set(_VARIABLE.findall(route.path)))
+    odd_values = st.one_of(st.none(), st.none(), st.none(), st.tuples(st.integers(0, 9), ODD_TEXT))
+
+    def build(
+        door: _RestDoor,
+        ids: dict[str, str],
+        values: dict[str, Any],
+        odd: tuple[int, str] | None,
+        authorization: tuple[Header, ...],
+        extra: tuple[Header, ...],
+        bend: Callable[[_Draft], None],
+    ) -> Input:
+        texts = [name for name, value in values.items() if isinstance(value, str)]
+        if odd and texts:
+            values = {**values, texts[odd[0] % len(texts)]: odd[1]}
+        draft = _Draft(
+            verb=route.verb.encode(),
+            path=_VARIABLE.sub(lambda name: quote(ids[name[1]], safe=""), route.path).encode(),
+        )
+        if route.verb == "GET":
+            draft.path += b"?" + urlencode(values).encode() if values else b""
+        elif route.verb == "POST":
+            draft.body = json.dumps(values, ensure_ascii=False).encode()
+            draft.headers = [_JSON]
+        before = draft.verb, draft.path
+        bend(draft)
+        kept = route if before == (draft.verb, draft.path) else None
+        # A target holds neither spaces nor control characters, and the raw doors send all else.
+        path = re.sub(rb"[^!-~]", b"_", draft.path)
+        headers = (*draft.headers, *authorization, *extra)
+        return request(door, kept, draft.verb, path or b"/", headers, draft.body)
+
+    return st.builds(
+        build,
+        _DOORS,
+        _identifiers(known),
+        fields,
+        odd_values,
+        authorizations(known),
+        extra_headers(),
+        _bends(),
+    )
+
+
+@dataclass
+class _Draft:
+    verb: bytes
+    path: bytes
+    body: bytes = b""
+    headers: list[Header] = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        self.headers = self.headers or []
+
+
+_Bend = Callable[[_Draft], None]
+
+
+def _bends() -> st.SearchStrategy[_Bend]:
+    """Returns changes of a request: of nothing, its body, path, verb or what the body is called."""
+
+    def body(changes: Any) -> _Bend:
+        def bend(draft: _Draft) -> None:
+            draft.body = mutate(draft.body, changes)
+
+        return bend
+
+    def path(changes: Any) -> _Bend:
+        def bend(draft: _Draft) -> None:
+            draft.path = b"/" + mutate(draft.path, changes).lstrip(b"/")
+
+        return bend
+
+    def verb(name: bytes) -> _Bend:
+        def bend(draft: _Draft) -> None:
+            draft.verb = name
+
+        return bend
+
+    def headers(*pairs: Header) -> _Bend:
+        def bend(draft: _Draft) -> None:
+            names = {name for name, _ in pairs}
+            draft.headers = [pair for pair in draft.headers if pair[0] not in names] + list(pairs)
+
+        return bend
+
+    def replaced(text: bytes) -> _Bend:
+        def bend(draft: _Draft) -> None:
+            draft.body = text
+
+        return bend
+
+    whole = st.one_of(
+        st.binary(max_size=100),
+        st.sampled_from(
+            [b"null", b"[]", b"1", b'""', b" ", b"{}" * 2, b" " * 1_100_000, b"[" * 60_000]
+        ),
+        st.recursive(
+            st.none() | st.booleans() | st.floats() | st.text(max_size=5),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+            max_leaves=8,
+        ).map(lambda value: json.dumps(value).encode()),
+    )
+    codings = st.sampled_from([b"gzip", b"identity", b"br", b"x", b"deflate, gzip", b""])
+    return st.one_of(
+        st.just(headers()),
+        edits(_JSON_PARTS).map(body),
+        edits(_JSON_PARTS).map(body),
+        edits(_PATH_PARTS).map(path),
+        edits(_PATH_PARTS).map(path),
+        _VERBS.map(verb),
+        whole.map(replaced),
+        st.sampled_from(_CONTENT_TYPES).map(lambda value: headers((b"content-type", value))),
+        codings.map(lambda value: headers((b"content-encoding", value))),
+        st.just(headers((b"expect", b"100-continue"))),
+        st.just(headers((b"connection", b"close"))),
+        st.just(headers((b"connection", b"upgrade"), (b"upgrade", b"websocket"))),
+    )
+
+
+def _json(message: Descriptor, known: Known, bound: set[str]) -> st.SearchStrategy[dict[str, Any]]:
+    """Returns a message's fields as JSON has them, without those that the path holds."""
+    needed: dict[str, st.SearchStrategy[Any]] = {}
+    optional: dict[str, st.SearchStrategy[Any]] = {}
+    for field in message.fields:
+        if field.json_name in bound or (bound and field.name in {"name", "parent"}):
+            continue
+        (needed if is_needed(field) else optional)[field.json_name] = _value(field, known)
+    return st.fixed_dictionaries(needed, optional=optional)
+
+
+def _value(field: FieldDescriptor, known: Known) -> st.SearchStrategy[Any]:
+    if field.type == FieldDescriptor.TYPE_STRING:
+        text: Text = good_text(field, known)
+        return text
+    if field.type == FieldDescriptor.TYPE_MESSAGE:
+        return _json(field.message_type, known, set())
+    if field.type == FieldDescriptor.TYPE_BOOL:
+        return st.sampled_from(["true", "false"])
+    return st.integers(0, 1000)
