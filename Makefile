@@ -102,7 +102,7 @@ bench-tools:
 	  $$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends wrk nghttp2-client >/dev/null; }
 
 bench: $(VENV)/bench.stamp bench-tools ## measure beside baselines, an hour; QUICK=1: minutes; ROWS=1+2,3: only these
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS))
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-grpcio: $(VENV)/bench.stamp ## what an empty call costs on each version of grpcio; VERSIONS="1.80.1 …"
 	@$(BIN)/python -m bench.grpcio $(VERSIONS)

