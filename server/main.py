@@ -212,11 +212,12 @@ def build_worker(
     server, messages = mail_settings(settings, clock)
     return Worker(
         storage,
-        SmtpMailer(server, settings.mail_connections),
+        SmtpMailer(server, settings.mail_connections + settings.mail_slow_connections),
         messages,
         clock,
         WorkerSettings(
             parallel=settings.mail_connections,
+            slow=settings.mail_slow_connections,
             lease=timedelta(seconds=settings.mail_lease_s),
             send_within=timedelta(seconds=settings.mail_lease_s * 0.8),
             attempts=settings.mail_attempts,

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -35,6 +36,8 @@ class WorkerSettings:
     """How the worker works.
 
     parallel: e-mails sent at once, and claimed at most.
+    slow, patience: so many of those that have taken this long already don't count, so that
+        recipients whose servers hang hold the others up for no longer than that.
     lease: how long a claim holds; after a crash, how long until another worker takes over.
     send_within: the longest that one attempt may take; shorter than the lease by what it takes to
         record the outcome.
@@ -44,6 +47,8 @@ class WorkerSettings:
     """
 
     parallel: int = 16
+    slow: int = 0
+    patience: timedelta = timedelta(seconds=2)
     lease: timedelta = timedelta(seconds=60)
     send_within: timedelta = timedelta(seconds=30)
     attempts: int = 12
@@ -54,6 +59,8 @@ class WorkerSettings:
     def __post_init__(self) -> None:
         if self.parallel < 1 or self.attempts < 1:
             raise ValueError("parallel and attempts must be 1 or more")
+        if self.slow < 0:
+            raise ValueError("slow must not be negative")
         if not timedelta() < self.send_within < self.lease:
             raise ValueError("an attempt must have some time, and less than the lease")
 
@@ -81,9 +88,10 @@ class Worker:
         self._now = now
         self._settings = settings or WorkerSettings()
         self._chance = chance
-        # Everything claimed whose outcome is not recorded yet, and how much of it is being sent.
+        # Everything claimed whose outcome is not recorded yet, and since when what of it is being
+        # sent, the oldest first.
         self._claimed: dict[asyncio.Task[None], Delivery] = {}
-        self._sending = 0
+        self._sending: dict[Delivery, float] = {}
         self._freed = asyncio.Event()
         self._false_alarms = 0
         self._stopping = asyncio.Event()
@@ -132,20 +140,36 @@ class Worker:
 
     async def _round(self) -> None:
         """Claims as much as can be sent now; else waits until there may be something to do."""
-        free = self._settings.parallel - self._sending
-        if not free:
+        free, next_s = self._free()
+        if free <= 0:
             self._freed.clear()
-            await self._freed.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(next_s):
+                    await self._freed.wait()
             await asyncio.sleep(0)  # those who finish at the same moment are claimed for together
             return
         deliveries = await self._storage.claim_deliveries(free, self._now(), self._settings.lease)
-        self._sending += len(deliveries)
+        now_s = asyncio.get_running_loop().time()
         for delivery in deliveries:
             task = asyncio.create_task(self._deliver(delivery))
             self._claimed[task] = delivery
+            self._sending[delivery] = now_s
             task.add_done_callback(self._claimed.pop)
         if len(deliveries) < free:
             await self._wait(claimed=bool(deliveries))
+
+    def _free(self) -> tuple[int, float | None]:
+        """Returns how many more can be sent now, and the seconds until time alone makes room."""
+        settings = self._settings
+        now_s = asyncio.get_running_loop().time()
+        ages = [now_s - since for since in self._sending.values()]
+        patience_s = settings.patience.total_seconds()
+        slow = sum(age >= patience_s for age in ages)
+        counted = len(ages) - min(slow, settings.slow)
+        next_s = None
+        if slow < min(len(ages), settings.slow):
+            next_s = patience_s - ages[slow]
+        return settings.parallel - counted, next_s
 
     async def _wait(self, *, claimed: bool) -> None:
         """Waits for work; pauses where there is said to be some again and again but none is found.
@@ -185,7 +209,7 @@ class Worker:
             try:
                 record = await self._attempt(delivery)
             finally:
-                self._sending -= 1
+                del self._sending[delivery]
                 self._freed.set()
             await self._recorded(delivery, record)
         except Exception as error:

@@ -8,9 +8,12 @@ import pytest
 
 from server.domain.operations import CANCELLED
 from server.storage.interface import Storage
+from server.worker.smtp import SmtpMailer
+from server.worker.smtp_server import SmtpServer
 from server.worker.worker import WorkerSettings
 from tests.worker.mail_server import MailServer
 from tests.worker.office import (
+    MINUTE,
     SETTINGS,
     START,
     Clock,
@@ -93,10 +96,49 @@ class TestSending:
             gate.set()
             assert (await ended(storage, slow)).failure is None
 
+    async def test_many_that_hang_hold_none_up(
+        self, storage: Storage, mail_server: MailServer, clock: Clock
+    ) -> None:
+        """Recipients whose servers hang take all places, and lose them when patience ends."""
+        gate = mail_server.gates["RCPT"] = asyncio.Event()
+        settings = replace(
+            SETTINGS,
+            parallel=2,
+            slow=4,
+            patience=timedelta(milliseconds=100),
+            send_within=MINUTE / 2,
+        )
+        hanging = [await invited(storage) for _ in range(4)]
+        mailer = SmtpMailer(SmtpServer.from_url(mail_server.url), 6)
+        async with at_work(make_worker(storage, mailer, clock, settings)):
+            await mail_server.until(4, "RCPT")
+            del mail_server.gates["RCPT"]
+            assert (await ended(storage, await invited(storage))).failure is None
+            assert not any([await is_done(storage, each) for each in hanging])
+            gate.set()
+            for each in hanging:
+                assert (await ended(storage, each)).failure is None
+
+    async def test_no_more_hang_at_once_than_told(
+        self, storage: Storage, mail_server: MailServer, clock: Clock
+    ) -> None:
+        gate = mail_server.gates["RCPT"] = asyncio.Event()
+        settings = replace(SETTINGS, parallel=2, slow=1, patience=timedelta(milliseconds=1))
+        for _ in range(9):
+            await invited(storage)
+        mailer = SmtpMailer(SmtpServer.from_url(mail_server.url), 9)
+        async with at_work(make_worker(storage, mailer, clock, settings)) as worker:
+            await mail_server.until(3, "RCPT")
+            assert worker._free() == (0, None)  # time alone makes no more room
+            del mail_server.gates["RCPT"]
+            gate.set()
+            await mail_server.until(9)
+
 
 @pytest.mark.parametrize(
     "wrong",
     [
+        {"slow": -1},
         {"parallel": 0},
         {"attempts": 0},
         {"send_within": timedelta()},
