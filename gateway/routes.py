@@ -34,6 +34,7 @@ _NATIVE_FILTERS = dict.fromkeys((BUFFER, LUA, REST_HEADERS, TRANSCODER), _OFF)
 _LOCAL_FILTERS = dict.fromkeys((LUA, TRANSCODER), _OFF)
 
 # Another endpoint may have a call that never left; one that changes nothing, whenever it fails.
+# CANCELLED by the server, not the caller, is what a call meets that comes while one shuts down.
 _NEVER_LEFT = "connect-failure,refused-stream,reset-before-request"
 _RETRY: dict[str, Any] = {
     "retry_on": _NEVER_LEFT,
@@ -47,9 +48,10 @@ _RETRY: dict[str, Any] = {
             },
         }
     ],
-    "host_selection_retry_max_attempts": 3,
+    # Drawn anew while it is one that has failed; with few draws it would often be the same again.
+    "host_selection_retry_max_attempts": 20,
 }
-_READ_RETRY = {**_RETRY, "retry_on": f"{_NEVER_LEFT},reset,unavailable"}
+_READ_RETRY = {**_RETRY, "retry_on": f"{_NEVER_LEFT},reset,unavailable,cancelled"}
 _IF_KEYED = "%CEL('idempotency-key' in request.headers ? '{}' : '')%"
 # Of no use to the server, which knows REST callers by x-envoy-original-path.
 _ENVOYS_HEADERS = ("x-envoy-external-address", "x-envoy-original-method", "x-forwarded-proto")
@@ -69,7 +71,7 @@ def route_config(descriptors: DescriptorSet, settings: GatewaySettings) -> dict[
                     _header("x-forwarded-for", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"),
                     # A key makes it safe to repeat a change whose outcome is unknown.
                     _header("x-envoy-retry-on", _IF_KEYED.format("reset")),
-                    _header("x-envoy-retry-grpc-on", _IF_KEYED.format("unavailable")),
+                    _header("x-envoy-retry-grpc-on", _IF_KEYED.format("unavailable,cancelled")),
                 ],
                 "request_headers_to_remove": list(_ENVOYS_HEADERS),
                 "routes": [
