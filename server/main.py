@@ -50,6 +50,8 @@ from server.worker.worker import Worker, WorkerSettings
 _log = logging.getLogger(__name__)
 
 # Called by those who have no token yet, or another proof.
+# Bytes of headers that the gateway may add to a request.
+_GATEWAYS_HEADERS = 4 << 10
 _OPEN_TO_ALL = {
     "billing.v1.InvitationPageService": frozenset({"GetInvitationPage", "AnswerInvitationPage"}),
     "billing.v1.InvitationService": frozenset({"AcceptInvitation", "DeclineInvitation"}),
@@ -73,8 +75,9 @@ def build_server(
         options=[
             *requests.OPTIONS,
             ("grpc.max_receive_message_length", settings.max_body_bytes),
-            ("grpc.max_metadata_size", settings.max_metadata_bytes),
-            ("grpc.absolute_max_metadata_size", settings.max_metadata_bytes),
+            # The gateway refuses what is larger, and adds headers of its own to what is not.
+            ("grpc.max_metadata_size", settings.max_metadata_bytes + _GATEWAYS_HEADERS),
+            ("grpc.absolute_max_metadata_size", settings.max_metadata_bytes + _GATEWAYS_HEADERS),
             ("grpc.so_reuseport", 0),
         ]
     )
