@@ -1,0 +1,108 @@
+"""Several processes on one database: nobody waits, and nothing happens twice."""
+
+import asyncio
+import json
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import jwt
+from google.longrunning import operations_pb2, operations_pb2_grpc
+
+from tests.chaos.audit import audit
+from tests.chaos.load import Ledger, by_grpc
+from tests.chaos.stack import Stack
+from tests.service import Service
+
+_REPEATS = 1000
+# Below the second after which those who wait look for themselves.
+_AT_ONCE_S = 0.9
+
+
+def _replicas(running: Stack) -> list[grpc.aio.Channel]:
+    """Returns a channel to each server process, past Envoy."""
+    sockets = [running.service.grpc, f"unix:{running.service.var}/run/server-1.sock"]
+    return [grpc.aio.insecure_channel(address) for address in sockets]
+
+
+async def test_a_thousand_repeats_of_a_key_are_one_invitation(running: Stack) -> None:
+    service, key = running.service, str(uuid.uuid4())
+    body = service.invitation()
+    channels = _replicas(running)
+    sends = [by_grpc(channel, service) for channel in channels]
+    answers = await asyncio.gather(*(sends[n % 2](body, key) for n in range(_REPEATS)))
+    ledger = Ledger()
+    shed = 0
+    for answer in answers:
+        if answer.operation:
+            ledger.acknowledge(body["invitationEmail"], answer)
+        else:
+            assert (answer.refusal, answer.retry_info) == ("RESOURCE_EXHAUSTED", True)
+            shed += 1
+    assert shed < _REPEATS / 2
+    assert len(ledger.acknowledged) == 1
+    found = await asyncio.to_thread(audit, running, ledger)
+    assert not found.wrong
+    assert (found.done, found.emails) == (1, 1)
+    for channel in channels:
+        await channel.close()
+
+
+async def test_waits_and_work_cross_processes_without_delay(running: Stack) -> None:
+    """Whichever process sends the e-mail, those who wait at another hear of it as it is done."""
+    service = running.service
+    channels = _replicas(running)
+    took = []
+    for number in range(20):
+        invite = by_grpc(channels[number % 2], service)
+        stub: Any = operations_pb2_grpc.OperationsStub(channels[1 - number % 2])
+        began = time.monotonic()
+        answer = await invite(service.invitation(), None)
+        assert answer.operation
+        request = operations_pb2.WaitOperationRequest(name=f"operations/{answer.operation['id']}")
+        request.timeout.FromSeconds(60)
+        ended = await stub.WaitOperation(request, metadata=service.metadata)
+        assert ended.done
+        took.append(time.monotonic() - began)
+    assert sorted(took)[len(took) // 2] < _AT_ONCE_S
+    for channel in channels:
+        await channel.close()
+
+
+async def test_a_token_revoked_at_one_is_refused_by_all(running: Stack) -> None:
+    service = running.service
+    async with httpx.AsyncClient(base_url=service.rest) as client:
+        made = await client.post("/iam/v1/tokens", json={"jwt": _assertion(service)})
+        token = made.json()["iamToken"]
+
+        async def statuses() -> set[int]:
+            path = f"/billing/v1/customers?resellerId={service.resellerId}"
+            headers = {"authorization": f"Bearer {token}"}
+            asked = [client.get(path, headers=headers) for _ in range(20)]
+            return {answer.status_code for answer in await asyncio.gather(*asked)}
+
+        assert await statuses() == {200}
+        gone = await client.post(
+            "/iam/v1/tokens:revoke", json={"iamToken": token}, headers=service.headers
+        )
+        assert gone.status_code == 200, gone.text
+        began = time.monotonic()
+        while await statuses() != {401}:
+            assert time.monotonic() - began < _AT_ONCE_S
+
+
+def _assertion(service: Service) -> str:
+    """Returns what the service account's key proves it by, as SDKs make it."""
+    key = json.loads(Path(service.serviceAccountKey).read_text())
+    now = int(time.time())
+    port = service.rest_tls.rpartition(":")[2]
+    claims = {
+        "iss": key["service_account_id"],
+        "aud": f"https://iam.localhost:{port}/iam/v1/tokens",
+        "iat": now,
+        "exp": now + 3600,
+    }
+    return jwt.encode(claims, key["private_key"], "PS256", {"kid": key["id"]})
