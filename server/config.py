@@ -87,7 +87,9 @@ class Settings(BaseSettings):
         "", description="what the link in the e-mail begins with; default the gateway's page"
     )
     invitation_lifetime_d: Count = Field(30, description="how long an invitation can be accepted")
-    resend_interval_s: float = Field(60.0, ge=0, description="how often one may be sent again")
+    resend_interval_s: float = Field(
+        60.0, ge=0, description="least time from one resend of an invitation to the next"
+    )
     unknown_links_per_min: float = Field(
         30.0, ge=0, description="wrong links that one address may try; 0 for any number"
     )

@@ -27,14 +27,14 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(billing/v1/invitation_page_service.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"/\n\x18GetInvitationPageRequest\x12\x13\n\x05token\x18\x01 \x01(\tB\x04\x88\xb2\x19\x03\"V\n\x1b\x41nswerInvitationPageRequest\x12\x13\n\x05token\x18\x01 \x01(\tB\x04\x88\xb2\x19\x03\x12\"\n\x04\x66orm\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody2\x81\x02\n\x15InvitationPageService\x12m\n\x11GetInvitationPage\x12$.billing.v1.GetInvitationPageRequest\x1a\x14.google.api.HttpBody\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/invitations/{token}\x12y\n\x14\x41nswerInvitationPage\x12\'.billing.v1.AnswerInvitationPageRequest\x1a\x14.google.api.HttpBody\"\"\x82\xd3\xe4\x93\x02\x1c\"\x14/invitations/{token}:\x04\x66ormB\x14Z\x12\x62illing/v1;billingb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(billing/v1/invitation_page_service.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"/\n\x18GetInvitationPageRequest\x12\x13\n\x05token\x18\x01 \x01(\tB\x04\x88\xb2\x19\x03\"V\n\x1b\x41nswerInvitationPageRequest\x12\x13\n\x05token\x18\x01 \x01(\tB\x04\x88\xb2\x19\x03\x12\"\n\x04\x66orm\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody2\x81\x02\n\x15InvitationPageService\x12m\n\x11GetInvitationPage\x12$.billing.v1.GetInvitationPageRequest\x1a\x14.google.api.HttpBody\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/invitations/{token}\x12y\n\x14\x41nswerInvitationPage\x12\'.billing.v1.AnswerInvitationPageRequest\x1a\x14.google.api.HttpBody\"\"\x82\xd3\xe4\x93\x02\x1c\"\x14/invitations/{token}:\x04\x66ormB>\n\nbilling.v1B\x1aInvitationPageServiceProtoP\x01Z\x12\x62illing/v1;billingb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'billing.v1.invitation_page_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'Z\022billing/v1;billing'
+  _globals['DESCRIPTOR']._serialized_options = b'\n\nbilling.v1B\032InvitationPageServiceProtoP\001Z\022billing/v1;billing'
   _globals['_GETINVITATIONPAGEREQUEST'].fields_by_name['token']._loaded_options = None
   _globals['_GETINVITATIONPAGEREQUEST'].fields_by_name['token']._serialized_options = b'\210\262\031\003'
   _globals['_ANSWERINVITATIONPAGEREQUEST'].fields_by_name['token']._loaded_options = None
