@@ -49,9 +49,9 @@ from server.worker.worker import Worker, WorkerSettings
 
 _log = logging.getLogger(__name__)
 
-# Called by those who have no token yet, or another proof.
 # Bytes of headers that the gateway may add to a request.
 _GATEWAYS_HEADERS = 4 << 10
+# Called by those who have no token yet, or another proof.
 _OPEN_TO_ALL = {
     "billing.v1.InvitationPageService": frozenset({"GetInvitationPage", "AnswerInvitationPage"}),
     "billing.v1.InvitationService": frozenset({"AcceptInvitation", "DeclineInvitation"}),
