@@ -40,7 +40,9 @@ def check(database_url: str) -> list[Finding]:
         database.require_schema()
         with _snapshot(database) as cursor:
             return [
-                finding for subject in SUBJECTS for finding in _examine(database, cursor, subject)
+                finding
+                for invariants, reading in _READINGS
+                for finding in _examine(database, cursor, invariants, reading)
             ]
     except Exception as error:
         raise refusal(error) from None
@@ -64,12 +66,21 @@ def _snapshot(database: Database) -> Iterator[Any]:
         connection.close()
 
 
-def _examine(database: Database, cursor: Any, subject: Subject) -> list[Finding]:
-    """Returns a finding for each invariant of the subject, all from one reading of it."""
+def _reading(subject: Subject) -> Statement:
+    """Reads what breaks an invariant of the subject: its ID, and whether it breaks each of them."""
     broken = list(subject.invariants.values())
-    statement = Statement(select(subject.id, *broken).select_from(subject.rows).where(or_(*broken)))
-    findings = [Finding(text) for text in subject.invariants]
-    cursor.execute(*statement.bind(database.engine.dialect, (), {}))
+    return Statement(select(subject.id, *broken).select_from(subject.rows).where(or_(*broken)))
+
+
+_READINGS = [(list(subject.invariants), _reading(subject)) for subject in SUBJECTS]
+
+
+def _examine(
+    database: Database, cursor: Any, invariants: list[str], reading: Statement
+) -> list[Finding]:
+    """Returns a finding for each invariant of a subject, all from one reading of it."""
+    findings = [Finding(text) for text in invariants]
+    cursor.execute(*reading.bind(database.engine.dialect, (), {}))
     for id_, *flags in cursor:
         for finding, is_broken in zip(findings, flags, strict=True):
             if is_broken:

@@ -68,12 +68,17 @@ class Databases:
 
     def migrated(self, folder: Path) -> str:
         """Returns the URL of a database with the schema; a SQLite file is put into the folder."""
+        return self.copy(self._template, folder)
+
+    def copy(self, url: str, folder: Path) -> str:
+        """Returns the URL of a copy of a database that nobody uses, as `migrated` does."""
+        original = make_url(url).database
+        assert original
         if self._server_url is None:
-            shutil.copyfile(self._folder / "template.db", folder / "billing.db")
+            shutil.copyfile(original, folder / "billing.db")
             return f"sqlite:///{folder / 'billing.db'}"
         name = f"copy_{uuid.uuid4().hex}"
-        template = make_url(self._template).database
-        query(self._server_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+        query(self._server_url, f"CREATE DATABASE {name} TEMPLATE {original}")
         return self._named(name)
 
     def _named(self, name: str) -> str:
