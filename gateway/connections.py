@@ -15,6 +15,9 @@ _USELESS_HEADERS = (
     "priority|range|referer|upgrade-insecure-requests|user-agent|via|x-real-ip",
     "(if|sec)-.+",
 )
+# Of gRPC's own headers a caller may send grpc-timeout, grpc-encoding and grpc-accept-encoding.
+_NOT_FOR_CALLERS = "internal-.*|message|previous-rpc-attempts|retry-pushback-ms|status"
+_ANY = {"safe_regex": {"regex": ".*"}}
 _SANE_REQUEST_ID = (
     "size(request.headers['x-request-id']) <= 128"
     " && request.headers['x-request-id'].matches('^[A-Za-z0-9._~:/+=-]+$')"
@@ -38,6 +41,8 @@ class ConnectionManagers:
                 "idle_timeout": "600s",
                 "max_headers_count": input_checks.MOST_HEADERS * _HEADER_MARGIN,
             },
+            # A method that HTTP does not know is one that the path does not have: 405, not 400.
+            "http_protocol_options": {"allow_custom_methods": True},
             "http2_protocol_options": {
                 "max_concurrent_streams": 1000,
                 "max_header_field_size_kb": header_kib,
@@ -61,6 +66,7 @@ class ConnectionManagers:
             "access_log": [_access_log(access_log)],
             "local_reply_config": local_reply_config(),
             "http_filters": [
+                _sane_metadata(),
                 _rest_headers(),
                 *_rate_limit(settings.requests_per_s),
                 _filter(
@@ -118,6 +124,29 @@ def _early_headers(*, over_tls: bool) -> dict[str, Any]:
     }
 
 
+def _sane_metadata() -> dict[str, Any]:
+    """What breaks gRPC's rules for metadata stops here, for REST and native callers alike.
+
+    The server's core would break the call off, and mistake later calls on the same connection for
+    it. No servicer reads binary metadata, of which the values too have rules.
+    """
+    gone = (
+        # Pseudo-headers begin with a colon.
+        {"safe_regex": {"regex": "[^:]*[^:0-9a-z_.-][^:]*"}},
+        {"suffix": "-bin"},
+        {"safe_regex": {"regex": f"grpc-({_NOT_FOR_CALLERS})"}},
+    )
+    return _filter(
+        *("sane_metadata", "header_mutation.v3.HeaderMutation"),
+        {
+            "mutations": {
+                "request_mutations": [_remove(names) for names in gone],
+                "request_trailers_mutations": [_remove(_ANY)],
+            }
+        },
+    )
+
+
 def _rest_headers() -> dict[str, Any]:
     """REST callers neither send nor see gRPC's own headers."""
     grpcs = [_remove({"prefix": "grpc-"}), _remove({"suffix": "-bin"})]
@@ -127,9 +156,8 @@ def _rest_headers() -> dict[str, Any]:
         {
             "mutations": {
                 "request_mutations": [*grpcs, *useless],
-                "request_trailers_mutations": [_remove({"safe_regex": {"regex": ".*"}})],
                 "response_mutations": grpcs,
-                "response_trailers_mutations": grpcs,
+                "response_trailers_mutations": [_remove(_ANY)],
             }
         },
     )

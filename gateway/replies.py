@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.routes import COMPRESSIONS, UNKNOWN_COMPRESSION
+
 # The domain of every `google.rpc.ErrorInfo`, the same as the server's.
 DOMAIN = "billing"
 RETRY_AFTER_S = 1
@@ -18,7 +20,10 @@ _IS_GRPC = (
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answer of Envoy's for what `when` (CEL) fits: HTTP status, gRPC code, reason and text."""
+    """The answer of Envoy's for what `when` (CEL) fits: HTTP status, gRPC code, reason and text.
+
+    `native_code` is the code for native gRPC callers, where it is another.
+    """
 
     when: str
     status: int
@@ -26,10 +31,20 @@ class Reply:
     reason: str
     message: str
     retry: bool = False
+    native_code: int | None = None
 
 
 REPLIES = (
-    Reply("response.code == 404", 404, 5, "METHOD_UNKNOWN", "No method has this path."),
+    Reply(
+        f"xds.route_name == '{UNKNOWN_COMPRESSION}'",
+        *(415, 3, "COMPRESSION_UNSUPPORTED", f"Messages may be compressed by: {COMPRESSIONS}."),
+        native_code=12,
+    ),
+    Reply(
+        "response.code == 404",
+        *(404, 5, "METHOD_UNKNOWN", "No method has this path."),
+        native_code=12,
+    ),
     Reply(
         "response.code == 405",
         *(405, 12, "METHOD_NOT_ALLOWED", "The path exists, but not with this HTTP method."),
@@ -95,9 +110,10 @@ def local_reply_config() -> dict[str, Any]:
 
 
 def _grpc(reply: Reply) -> dict[str, Any]:
-    """For native callers the text becomes `grpc-message`; Envoy makes the code."""
+    """For native callers the text becomes `grpc-message`; Envoy's own code would often be UNKNOWN."""
     return {
         "filter": _when(f"{reply.when} && {_IS_GRPC}"),
+        "headers_to_add": [_header("grpc-status", str(reply.native_code or reply.code))],
         "body_format_override": _text(reply.message),
     }
 

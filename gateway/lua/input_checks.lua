@@ -149,6 +149,8 @@ end
 function M.new_response_check()
   return function(handle)
     local headers = handle:headers()
+    -- Nobody polls for an error.
+    if headers:get(":status") ~= "200" then headers:remove("x-operation-poll-interval") end
     -- A page names its own HTTP status, which gRPC has no place for.
     local status = headers:get("x-http-status")
     if status then

@@ -16,6 +16,8 @@ SOME_TEXT = "[^\\s\\u001c-\\u001f\\u0085]"
 PHONE = (
     "^\\+?[0-9][0-9 ().\\/\\u2010-\\u2015-]*(?:(?:[eE][xX][tT]|[xX]|[дД][оО][бБ])\\.? ?[0-9]+)?$"
 )
+# A text that is empty counts as not set.
+_EMPTY = {"maxLength": 0}
 
 _LIMIT = re.compile(r"(?P<op><=|>=|<|>)?(?P<low>-?\d+)(?:-(?P<high>-?\d+))?")
 
@@ -34,9 +36,10 @@ def of_text(field: FieldDescriptor, *, asked: bool) -> dict[str, Any]:
     low, high = _bounds(options[validation_pb2.length])
     keywords: dict[str, Any] = {}
     if options[format_pb2.format] == format_pb2.FORMAT_EMAIL:
-        keywords["format"] = "email"
+        email = {"format": "email"}
+        keywords |= email if required else {"anyOf": [email, _EMPTY]}
     elif options[format_pb2.format] == format_pb2.FORMAT_PHONE:
-        keywords |= {"format": "phone", "pattern": PHONE}
+        keywords |= {"format": "phone", "pattern": PHONE if required else f"^$|{PHONE}"}
     elif options[format_pb2.format] == format_pb2.FORMAT_OPAQUE:
         keywords |= {"pattern": SOME_TEXT} if required else {}
     elif options[validation_pb2.pattern]:

@@ -75,6 +75,7 @@ async def test_every_code(house: House, rest: httpx.AsyncClient, code: int, stat
     response = await rest.get("/operations/a")
     assert response.status_code == status
     check_headers(response.headers)
+    assert "x-operation-poll-interval" not in response.headers
     assert response.headers["content-type"] == "application/json"
     body = response.json()
     assert (body["code"], body["message"]) == (code, 'No, "нет"\n')

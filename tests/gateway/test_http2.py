@@ -107,6 +107,54 @@ async def test_grpc_web_is_not_spoken(house: House) -> None:
     check_refusal(answer, 404, 5, "METHOD_UNKNOWN")
 
 
+NATIVE: Headers = [
+    POST[0],
+    (":path", "/yandex.cloud.operation.OperationService/Get"),
+    *GET[2:],
+    ("content-type", "application/grpc"),
+    ("te", "trailers"),
+]
+# The server's core would break the call off for each, and later calls that have the same header.
+AGAINST_GRPC: dict[str, tuple[str, str]] = {
+    "a name that is HTTP's but not gRPC's": ("a~b", "1"),
+    "the same with a letter that is not ASCII in the value": ("a*b", "я"),
+    "binary that is not base64": ("trace-bin", "!!!"),
+    "binary, twice in one": ("trace-bin", "QUI,QUI"),
+    "a number of attempts": ("grpc-previous-rpc-attempts", "x"),
+    "a status": ("grpc-status", "x"),
+    "a timeout": ("grpc-timeout", "soon"),
+}
+
+
+@pytest.mark.parametrize("header", AGAINST_GRPC.values(), ids=AGAINST_GRPC)
+@pytest.mark.parametrize("asked", [GET, NATIVE], ids=["REST", "native"])
+async def test_metadata_against_grpcs_rules(
+    house: House, asked: Headers, header: tuple[str, str]
+) -> None:
+    body = None if asked == GET else bytes(5)
+    answer = response(await exchange(house, [*asked, header], body))
+    assert answer.status_code == 200
+    assert answer.headers.get("grpc-status", "0") == "0"
+    (call,) = house.upstream.calls
+    assert header[0] not in call.metadata
+
+
+async def test_a_native_callers_trailers_stop_at_the_gateway(house: House) -> None:
+    await exchange(house, NATIVE, bytes(5), [("a~b", "1"), ("x-trace-bin", "!!!")])
+    assert len(house.upstream.calls) == 1
+
+
+@pytest.mark.parametrize("coding", ["br", "snappy", "gzip, br", ""])
+async def test_unknown_compression(house: House, coding: str) -> None:
+    answer = response(await exchange(house, [*NATIVE, ("grpc-encoding", coding)], bytes(5)))
+    assert answer.headers["grpc-status"] == "12"
+    assert (
+        answer.headers["grpc-message"] == "Messages may be compressed by: identity, deflate, gzip."
+    )
+    assert answer.headers["grpc-accept-encoding"] == "identity, deflate, gzip"
+    assert house.upstream.calls == []
+
+
 async def test_an_unknown_method(house: House) -> None:
     answer = response(await exchange(house, [(":method", "FROB"), *GET[1:]]))
     check_refusal(answer, 405, 12, "METHOD_NOT_ALLOWED")
