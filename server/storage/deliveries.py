@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, func, select, update
+from sqlalchemy import ColumnElement, bindparam, func, select, update
 
 from server.domain.invitations import (
     InvitationState,
@@ -20,30 +20,38 @@ from server.storage.schema import customers, invitations, link_tokens, resellers
 from server.storage.schema import operations as table
 from server.storage.statements import IDS, Insert, Statement, Transaction
 
-_DUE = Statement(
-    select(
-        table.c.id,
-        table.c.attempts,
-        table.c.cancel_requested,
-        invitations.c.id,
-        invitations.c.email,
-        customers.c.name,
-        resellers.c.name,
-        invitations.c.expires_at,
-        invitations.c.operation_id,
-        invitations.c.state,
+
+def _found_by(condition: ColumnElement[bool]) -> Statement:
+    """Returns what finds e-mails to claim, those that have been due for longest first."""
+    return Statement(
+        select(
+            table.c.id,
+            table.c.attempts,
+            table.c.cancel_requested,
+            invitations.c.id,
+            invitations.c.email,
+            customers.c.name,
+            resellers.c.name,
+            invitations.c.expires_at,
+            invitations.c.operation_id,
+            invitations.c.state,
+        )
+        .join_from(table, invitations, invitations.c.id == table.c.invitation_id)
+        .join(customers, customers.c.id == table.c.customer_id)
+        .join(resellers, resellers.c.id == table.c.reseller_id)
+        .where(condition)
+        .order_by(table.c.due_at)
+        .limit(bindparam("limit"))
+        # Says nothing to SQLite, which has one writer at a time.
+        .with_for_update(of=table, skip_locked=True),
+        "at",
+        "limit",
     )
-    .join_from(table, invitations, invitations.c.id == table.c.invitation_id)
-    .join(customers, customers.c.id == table.c.customer_id)
-    .join(resellers, resellers.c.id == table.c.reseller_id)
-    .where(table.c.due_at <= bindparam("now", type_=table.c.due_at.type))
-    .order_by(table.c.due_at)
-    .limit(bindparam("limit"))
-    # Says nothing to SQLite, which has one writer at a time.
-    .with_for_update(of=table, skip_locked=True),
-    "now",
-    "limit",
-)
+
+
+_DUE = _found_by(table.c.due_at <= bindparam("at", type_=table.c.due_at.type))
+# Due at a time that nobody means: a clock was wrong then, or is now.
+_FAR = _found_by(table.c.due_at > bindparam("at", type_=table.c.due_at.type))
 _CLAIM = Statement(
     update(table)
     .where(table.c.id.in_(IDS))
@@ -59,11 +67,12 @@ _NEXT_DUE = Statement(select(func.min(table.c.due_at)).where(table.c.due_at.is_n
 
 
 class Claim(NamedTuple):
-    """How much to claim, and until when."""
+    """How much to claim, until when, and from when on a due time is nobody's intention."""
 
     limit: int
     now: int
     lease_until: int
+    far: int
 
 
 class Finish(NamedTuple):
@@ -82,7 +91,9 @@ def claim(transaction: Transaction, batch: Sequence[Claim]) -> list[list[Deliver
 
 
 def _claim(transaction: Transaction, wanted: Claim) -> list[Delivery]:
-    rows = transaction.fetch(_DUE, now=wanted.now, limit=wanted.limit)
+    rows = transaction.fetch(_DUE, at=wanted.now, limit=wanted.limit)
+    if len(rows) < wanted.limit:
+        rows += transaction.fetch(_FAR, at=wanted.far, limit=wanted.limit - len(rows))
     unwanted = {row[0]: failure for row in rows if (failure := _unwanted(row, wanted.now))}
     locked = lock(transaction, list(unwanted))
     end(transaction, [(row, unwanted[id_], wanted.now) for id_, row in locked.items()])

@@ -21,6 +21,9 @@ from server.domain.invitations import (
 from server.domain.operations import Failure, Operation
 from server.storage.access_interface import AccessStorage, Administration
 
+# What is to be done later than this from now was not meant so, unless a caller says otherwise.
+FURTHEST = timedelta(days=365)
+
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
@@ -232,9 +235,13 @@ class Storage(AccessStorage, Administration, Protocol):
         """Ends the time of all `wait_operation`s, later ones too: the process is about to stop."""
         ...
 
-    async def claim_deliveries(self, limit: int, now: datetime, lease: timedelta) -> list[Delivery]:
+    async def claim_deliveries(
+        self, limit: int, now: datetime, lease: timedelta, furthest: timedelta = FURTHEST
+    ) -> list[Delivery]:
         """Claims e-mails that are due and not under a live lease, oldest first.
 
+        One that is due, or leased, for longer than `furthest` from now was dated by a wrong clock,
+        and counts as due: it would lie for as long as the clock was wrong by.
         Operations whose invitation has ended meanwhile end without an e-mail.
         """
         ...

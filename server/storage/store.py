@@ -32,7 +32,7 @@ from server.storage.batches import Batcher
 from server.storage.database import Database
 from server.storage.failures import refusal
 from server.storage.idempotency import KeyUse
-from server.storage.interface import Cursor, Delivery, IdempotencyKey
+from server.storage.interface import FURTHEST, Cursor, Delivery, IdempotencyKey
 from server.storage.point_reads import PointReads
 from server.storage.posts import SocketPost
 from server.storage.retention import Clearing
@@ -219,8 +219,11 @@ class SqlStorage(SqlAccess):
     def end_waits(self) -> None:
         self._signals.end_waits()
 
-    async def claim_deliveries(self, limit: int, now: datetime, lease: timedelta) -> list[Delivery]:
-        claim = deliveries.Claim(limit, microseconds(now), microseconds(now + lease))
+    async def claim_deliveries(
+        self, limit: int, now: datetime, lease: timedelta, furthest: timedelta = FURTHEST
+    ) -> list[Delivery]:
+        until, far = microseconds(now + lease), microseconds(now + furthest)
+        claim = deliveries.Claim(limit, microseconds(now), until, far)
         return await self._writes.submit(deliveries.claim, claim)
 
     async def finish_delivery(self, delivery: Delivery, now: datetime) -> bool:

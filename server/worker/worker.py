@@ -148,7 +148,11 @@ class Worker:
                     await self._freed.wait()
             await asyncio.sleep(0)  # those who finish at the same moment are claimed for together
             return
-        deliveries = await self._storage.claim_deliveries(free, self._now(), self._settings.lease)
+        settings = self._settings
+        furthest = 2 * max(settings.longest_delay, settings.lease)
+        deliveries = await self._storage.claim_deliveries(
+            free, self._now(), settings.lease, furthest
+        )
         now_s = asyncio.get_running_loop().time()
         for delivery in deliveries:
             task = asyncio.create_task(self._deliver(delivery))

@@ -15,7 +15,7 @@ from tests.service import ROOT, Service, environment, running
 HASTY = {
     "mail_lease_s": 3,
     "mail_first_retry_s": 0.2,
-    "mail_longest_retry_s": 1,
+    "mail_longest_retry_s": 600,
     "mail_attempts": 1000,
     "rate_limit": 0,
 }

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
@@ -14,7 +14,7 @@ from server.domain.operations import Operation
 from tests.chaos.audit import audit
 from tests.chaos.load import callers
 from tests.chaos.stack import Stack, kill
-from tests.storage.records import START, new, opened
+from tests.storage.records import new, opened
 
 # The pause for the gateway, the end of calls and the start of a process; far below BILLING_SHUTDOWN_S.
 _RESTART_S = 15.0
@@ -50,15 +50,16 @@ async def test_no_call_fails(running: Stack) -> None:
         callers(running.service, each=2, waits=1) as at_work,
         grpc.aio.insecure_channel(running.service.rest.removeprefix("http://")) as channel,
     ):
-        # Its e-mail is due in years: who waits for it waits for longer than a restart takes.
+        # Its e-mail is due in minutes: who waits for it waits for longer than a restart takes.
+        due_at = datetime.now(UTC) + timedelta(minutes=10)
         begun = await storage.create_invitation(
-            new(reseller_id=running.service.resellerId, now=START), None
+            new(reseller_id=running.service.resellerId, now=due_at), None
         )
         waits = [asyncio.create_task(_waited(running, channel, begun)) for _ in range(5)]
         for pid in running.servers():
             assert await _restarted(running, pid) < _RESTART_S
         assert not any(wait.done() for wait in waits)
-        await storage.cancel_operation(begun.id, START, None)
+        await storage.cancel_operation(begun.id, due_at, None)
         await asyncio.gather(*waits)
     assert at_work.ledger.failures() == {}
     assert running.gateways() == gateways

@@ -7,6 +7,7 @@ from server.domain.operations import Failure
 from server.storage.store import SqlStorage
 from tests.storage.databases import query
 from tests.storage.records import (
+    DAY,
     INVITATION_LIFETIME,
     LEASE,
     START,
@@ -129,3 +130,17 @@ async def test_of_two_outcomes_at_once_one_counts(storage: SqlStorage) -> None:
     )
     assert sorted(outcomes) == [False, False, True]
     assert await storage.get_operation(given.id)
+
+
+async def test_what_a_wrong_clock_has_dated_does_not_lie(storage: SqlStorage) -> None:
+    """A day ahead, a machine took an invitation in, and another's e-mail under a lease, and died."""
+    tomorrow = START + 2 * DAY
+    for due_at in (tomorrow, START):
+        await invited(storage, due_at)
+    claimed = await storage.claim_deliveries(1, tomorrow, LEASE)
+    assert len(claimed) == 1
+    deliveries = await storage.claim_deliveries(10, START, LEASE, DAY)
+    assert sorted(delivery.attempt for delivery in deliveries) == [1, 2]
+    assert not await storage.finish_delivery(claimed[0], tomorrow)
+    for delivery in deliveries:
+        assert await storage.finish_delivery(delivery, START)

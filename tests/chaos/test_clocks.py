@@ -1,0 +1,106 @@
+"""A machine whose clock is set forward and back, beside one whose clock is right."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.longrunning import operations_pb2, operations_pb2_grpc
+
+from tests.chaos.audit import audit
+from tests.chaos.load import Invite, Ledger, by_grpc
+from tests.chaos.stack import Stack
+from tests.service import ROOT, eventually
+
+# A server process whose clock is off by what a file says, in seconds. Calls between machines and
+# waits go by the kernel's monotonic clock, which nobody sets.
+_OFF = """
+import datetime, pathlib, sys
+import server.__main__, server.main
+
+file = pathlib.Path(sys.argv.pop(1))
+
+class Off(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return super().now(tz) + datetime.timedelta(seconds=float(file.read_text()))
+
+server.main.datetime = Off
+server.__main__.main()
+"""
+_DAY_S = 86_400
+
+
+@contextmanager
+def machine(running: Stack, folder: Path) -> Iterator[tuple[Path, str]]:
+    """Runs one more server process; gives the file that sets its clock, and its address."""
+    clock, address = folder / "clock", f"unix:{running.service.var}/run/off.sock"
+    clock.write_text("0")
+    env = dict(running.service.environment)
+    env.setdefault("BILLING_SMTP_URL", f"smtp://127.0.0.1:{env['BILLING_SMTP_PORT']}")
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _OFF, str(clock), "serve", "--listen", address],
+            cwd=ROOT,
+            env=env,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        socket = Path(address.removeprefix("unix:"))
+        eventually(socket.exists)
+        yield clock, address
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, (folder / "log").read_text()
+
+
+def set_clock(clock: Path, seconds: int) -> None:
+    """Sets it as a whole: its reader looks at any moment."""
+    fresh = clock.with_suffix(".new")
+    fresh.write_text(str(seconds))
+    fresh.replace(clock)
+
+
+async def _finished(running: Stack, channel: grpc.aio.Channel, send: Invite, ledger: Ledger) -> Any:
+    body = running.service.invitation()
+    answer = await send(body, None)
+    assert answer.operation, answer.refusal
+    ledger.acknowledge(body["invitationEmail"], answer)
+    stub: Any = operations_pb2_grpc.OperationsStub(channel)
+    request = operations_pb2.WaitOperationRequest(name=f"operations/{answer.operation['id']}")
+    request.timeout.FromSeconds(60)
+    ended = await stub.WaitOperation(request, metadata=running.service.metadata)
+    assert ended.done
+    assert not ended.HasField("error")
+    return answer.operation
+
+
+async def test_a_clock_that_is_set_back_and_forward_loses_nothing(
+    running: Stack, tmp_path: Path
+) -> None:
+    """Each invitation is sent, at whichever machine it came in, whichever of them sends it."""
+    ledger = Ledger()
+    with machine(running, tmp_path) as (clock, address):
+        async with (
+            grpc.aio.insecure_channel(address) as wrong,
+            grpc.aio.insecure_channel(running.service.grpc) as right,
+        ):
+            for off in (0, -_DAY_S, _DAY_S, -3600, 3600, 0):
+                set_clock(clock, off)
+                for channel in (wrong, right):
+                    send = by_grpc(channel, running.service)
+                    begun = [_finished(running, channel, send, ledger) for _ in range(5)]
+                    (first, *_) = await asyncio.gather(*begun)
+                    at = datetime.fromisoformat(first["createdAt"])
+                    expected = datetime.now(UTC) + timedelta(seconds=off if channel is wrong else 0)
+                    assert abs(at - expected) < timedelta(minutes=5)
+    assert len(ledger.acknowledged) == 60
+    found = await asyncio.to_thread(audit, running, ledger)
+    assert not found.wrong
