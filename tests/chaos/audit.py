@@ -44,19 +44,21 @@ class Findings:
         ]
 
 
+def unfinished(running: Stack) -> set[str]:
+    """Returns the IDs of operations that have not ended."""
+    return {
+        id_ for (id_,) in query(running.database_url, "SELECT id FROM operations WHERE NOT done")
+    }
+
+
 def audit(stack: Stack, ledger: Ledger, within_s: float = 60.0) -> Findings:
     """Waits for all that was begun to end, then looks for what got lost."""
     database = stack.database_url
-
-    def all_done() -> bool:
-        return query(database, "SELECT count(*) FROM operations WHERE NOT done") == [(0,)]
-
     found = Findings(acknowledged=len(ledger.acknowledged))
     try:
-        eventually(all_done, within_s)
+        eventually(lambda: not unfinished(stack), within_s)
     except AssertionError:
-        rows = query(database, "SELECT id FROM operations WHERE NOT done")
-        found.wrong["left undone"] += [id_ for (id_,) in rows]
+        found.wrong["left undone"] += unfinished(stack)
     operations = {
         id_: (done, failure, customer)
         for id_, done, failure, customer in query(
