@@ -9,8 +9,8 @@ from sqlalchemy import select
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import NewInvitation
 from server.domain.operations import Operation
+from server.storage.expiry import expire_by_id
 from server.storage.idempotency import Keys, KeyUse
-from server.storage.invitation_lives import expire_by_id
 from server.storage.operations import by_id
 from server.storage.rows import customer_row, invitation_row, microseconds, operation_row
 from server.storage.schema import customers, invitations, operations

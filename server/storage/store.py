@@ -5,6 +5,7 @@ import logging
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 from server.domain.customers import Customer, NewCustomer
 from server.domain.errors import BillingError
@@ -19,10 +20,11 @@ from server.domain.operations import Failure, Operation
 from server.storage import (
     access,
     customers,
+    deeds,
     deliveries,
     endings,
-    invitation_lists,
-    invitation_lives,
+    expiry,
+    invitation_reads,
     invitations,
     operations,
     retention,
@@ -98,17 +100,17 @@ class SqlStorage(SqlAccess):
         return await self._writes.submit(invitations.create, (new, use))
 
     async def look_up_invitation(self, token_hash: bytes) -> InvitationView | None:
-        return await self._reads.submit(invitation_lives.look_up, token_hash)
+        return await self._reads.submit(invitation_reads.look_up, token_hash)
 
     async def answer_invitation(
         self, token_hash: bytes, action: InvitationAction, now: datetime, key: IdempotencyKey | None
     ) -> InvitationView | None:
         use = self._use(key, now) if key else None
-        answer = invitation_lives.Answer(token_hash, action, now, use)
-        return await self._writes.submit(invitation_lives.answer, answer)
+        answered = await self._act(deeds.Answer(token_hash, action, now, use))
+        return cast("InvitationView | None", answered)
 
     async def get_invitation(self, invitation_id: str) -> Invitation | None:
-        return await self._reads.submit(invitation_lives.get, invitation_id)
+        return await self._reads.submit(invitation_reads.get, invitation_id)
 
     async def list_invitations(
         self,
@@ -120,8 +122,8 @@ class SqlStorage(SqlAccess):
         after: Cursor | None,
     ) -> list[Invitation]:
         email_key = None if email is None else email.casefold()
-        page = invitation_lists.Page(reseller_id, state, email_key, microseconds(now), limit, after)
-        return await self._reads.submit(invitation_lists.list_pages, page)
+        page = invitation_reads.Page(reseller_id, state, email_key, microseconds(now), limit, after)
+        return await self._reads.submit(invitation_reads.list_pages, page)
 
     async def resend_invitation(
         self,
@@ -132,19 +134,18 @@ class SqlStorage(SqlAccess):
         key: IdempotencyKey | None,
     ) -> Operation | None:
         use = self._use(key, operation.created_at) if key else None
-        wanted = invitation_lives.Resending(invitation_id, operation, expires_at, interval, use)
-        return await self._writes.submit(invitation_lives.resend, wanted)
+        resending = deeds.Resending(invitation_id, operation, expires_at, interval, use)
+        return cast("Operation | None", await self._act(resending))
 
     async def revoke_invitation(
         self, invitation_id: str, now: datetime, key: IdempotencyKey | None
     ) -> Invitation | None:
         use = self._use(key, now) if key else None
-        revocation = invitation_lives.Revocation(invitation_id, now, use)
-        return await self._writes.submit(invitation_lives.revoke, revocation)
+        revoked = await self._act(deeds.Revocation(invitation_id, now, use))
+        return cast("Invitation | None", revoked)
 
     async def expire_invitations(self, now: datetime, limit: int) -> int:
-        expiry = invitation_lives.Expiry(microseconds(now), limit)
-        return await self._writes.submit(invitation_lives.expire, expiry)
+        return await self._writes.submit(expiry.expire, expiry.Expiry(microseconds(now), limit))
 
     async def clear_idempotency_keys(self, now: datetime, limit: int) -> int:
         unknown = Clearing(microseconds(now - self._lifetime - _CLOCKS_DIFFER), limit)
@@ -264,6 +265,9 @@ class SqlStorage(SqlAccess):
         post, self._signals.post = self._signals.post, None
         if post:
             await post.close()
+
+    async def _act(self, deed: deeds.Deed) -> deeds.Outcome:
+        return await self._writes.submit(deeds.act, deed)
 
     async def _finish(
         self,

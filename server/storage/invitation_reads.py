@@ -1,15 +1,16 @@
-"""Lists of a reseller's invitations, newest first."""
+"""Reading invitations: by link, by ID, and lists of a reseller's, newest first."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import FromClause, Select, bindparam, select, tuple_
+from sqlalchemy import FromClause, Select, and_, bindparam, select, tuple_
 
-from server.domain.invitations import Invitation, InvitationState
+from server.domain.invitations import Invitation, InvitationState, InvitationView
 from server.storage.interface import Cursor
-from server.storage.rows import INVITATION_COLUMNS, invitation, microseconds
+from server.storage.rows import INVITATION_COLUMNS, invitation, microseconds, view
+from server.storage.schema import customers, link_tokens, resellers
 from server.storage.schema import invitations as table
-from server.storage.statements import Statement, Transaction
+from server.storage.statements import IDS, Statement, Transaction
 
 _PENDING, _EXPIRED = InvitationState.PENDING, InvitationState.EXPIRED
 _NAMES = [column.name for column in INVITATION_COLUMNS]
@@ -23,6 +24,40 @@ _LAPSED = (
     .cte("lapsed")
     .prefix_with("MATERIALIZED")
 )
+
+
+_BY_LINK = Statement(
+    select(link_tokens.c.token_hash, *INVITATION_COLUMNS, resellers.c.name, customers.c.name)
+    .join_from(
+        link_tokens,
+        table,
+        and_(
+            table.c.id == link_tokens.c.invitation_id,
+            table.c.latest_operation_id == link_tokens.c.operation_id,
+        ),
+    )
+    .join(resellers, resellers.c.id == table.c.reseller_id)
+    .join(customers, customers.c.id == table.c.customer_id)
+    .where(link_tokens.c.token_hash.in_(IDS))
+)
+_BY_ID = Statement(select(*INVITATION_COLUMNS).where(table.c.id.in_(IDS)))
+
+
+def look_up(transaction: Transaction, batch: Sequence[bytes]) -> list[InvitationView | None]:
+    """Returns what links lead to; see Storage.look_up_invitation."""
+    found = {
+        bytes(token_hash): view(invitation(tuple(row)), reseller_name, customer_name)
+        for token_hash, *row, reseller_name, customer_name in transaction.fetch(
+            _BY_LINK, list(set(batch))
+        )
+    }
+    return [found.get(token_hash) for token_hash in batch]
+
+
+def get(transaction: Transaction, ids: Sequence[str]) -> list[Invitation | None]:
+    """Returns invitations; see Storage.get_invitation."""
+    found = {row[0]: invitation(row) for row in transaction.fetch(_BY_ID, list(dict.fromkeys(ids)))}
+    return [found.get(id_) for id_ in ids]
 
 
 class Page(NamedTuple):

@@ -1,0 +1,242 @@
+"""What the two sides do with invitations: answer, revoke, send again.
+
+Rows are locked in the order invitations, customers; `endings` goes operations, invitations,
+customers. So an operation is only touched here if nobody holds it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy import bindparam, select, update
+
+from server.domain.errors import BillingError
+from server.domain.invitations import (
+    Invitation,
+    InvitationAction,
+    InvitationView,
+    as_of,
+    resent_too_soon,
+    state_after,
+)
+from server.domain.operations import Operation
+from server.storage.expiry import change_customers
+from server.storage.idempotency import Keys, KeyUse
+from server.storage.operations import by_id
+from server.storage.rows import INVITATION_COLUMNS, invitation, microseconds, operation_row, view
+from server.storage.schema import customers, link_tokens, operations, resellers
+from server.storage.schema import invitations as table
+from server.storage.statements import IDS, Insert, Statement, Transaction
+
+_LINKS = Statement(
+    select(
+        link_tokens.c.token_hash,
+        link_tokens.c.invitation_id,
+        link_tokens.c.operation_id,
+        resellers.c.name,
+        customers.c.name,
+    )
+    .join_from(link_tokens, table, table.c.id == link_tokens.c.invitation_id)
+    .join(resellers, resellers.c.id == table.c.reseller_id)
+    .join(customers, customers.c.id == table.c.customer_id)
+    .where(link_tokens.c.token_hash.in_(IDS))
+)
+_LOCK = Statement(
+    select(*INVITATION_COLUMNS)
+    .where(table.c.id.in_(IDS))
+    .order_by(table.c.id)  # in one order, so that two batches don't wait for each other
+    .with_for_update()
+)
+_END = Statement(
+    update(table)
+    .where(table.c.id.in_(IDS))
+    .values(state=bindparam("state"), ended_at=bindparam("at"), open_key=None),
+    "state",
+    "at",
+)
+_LET_END = Statement(
+    update(operations)
+    .where(
+        operations.c.id.in_(
+            select(operations.c.id)
+            .where(operations.c.id.in_(IDS), ~operations.c.done, ~operations.c.claimed)
+            .with_for_update(skip_locked=True)
+        )
+    )
+    .values(due_at=bindparam("at"))
+    .returning(operations.c.id),
+    "at",
+)
+_RESEND = Statement(
+    update(table)
+    .where(table.c.id.in_(IDS))
+    .values(
+        latest_operation_id=bindparam("operation_id"),
+        resent_at=bindparam("at"),
+        expires_at=bindparam("until"),
+    ),
+    "operation_id",
+    "at",
+    "until",
+)
+_INSERT_OPERATIONS = Insert(operations)
+
+# While an e-mail is on its way, this is how soon it may have left.
+_ON_ITS_WAY_S = 1.0
+
+
+class Answer(NamedTuple):
+    """What the invitee says, by the link."""
+
+    token_hash: bytes
+    action: InvitationAction
+    now: datetime
+    use: KeyUse | None
+
+
+class Revocation(NamedTuple):
+    """What the reseller takes back."""
+
+    invitation_id: str
+    now: datetime
+    use: KeyUse | None
+
+
+class Resending(NamedTuple):
+    """What the reseller has sent again, at the operation's time."""
+
+    invitation_id: str
+    operation: Operation
+    expires_at: datetime
+    interval: timedelta
+    use: KeyUse | None
+
+
+class _Link(NamedTuple):
+    """Where a link leads, if it is still the operation's that sent the latest e-mail."""
+
+    invitation_id: str
+    operation_id: str
+    reseller_name: str
+    customer_name: str
+
+
+Deed = Answer | Revocation | Resending
+# An answered invitation as a view, a revoked one, or a resend's operation; None: no such thing.
+Outcome = InvitationView | Invitation | Operation | None
+
+
+def act(transaction: Transaction, batch: Sequence[Deed]) -> list[Outcome | Exception]:
+    """Does what the two sides ask for; see Storage.answer_invitation, _revoke_ and _resend_.
+
+    All deeds of a batch are done here, in their order, so that what they are about is locked at
+    once and in one order.
+    """
+    return _Acts(transaction, batch).outcomes()
+
+
+class _Acts:
+    """The deeds of one batch, and the rows that they change."""
+
+    def __init__(self, transaction: Transaction, batch: Sequence[Deed]) -> None:
+        self._transaction = transaction
+        self._batch = batch
+        self._links = _links(transaction, batch)
+        ids = [link.invitation_id for link in self._links.values()]
+        ids += [each.invitation_id for each in batch if not isinstance(each, Answer)]
+        self._rows = _lock(transaction, ids)
+        # After the lock: what another transaction did with a key while this one waited for it is
+        # then seen as a repeat.
+        self._keys = Keys(transaction, (each.use for each in batch))
+
+    def outcomes(self) -> list[Outcome | Exception]:
+        """Does it all."""
+        outcomes: list[Outcome | Exception] = []
+        for each in self._batch:
+            try:
+                outcomes.append(self._outcome(each))
+            except BillingError as error:
+                outcomes.append(error)
+        self._keys.write()
+        return outcomes
+
+    def _outcome(self, deed: Deed) -> Outcome:
+        replayed = self._keys.replayed(deed.use)
+        if replayed and isinstance(deed, Resending):
+            return by_id(self._transaction, [replayed])[replayed]
+        link = self._links.get(deed.token_hash) if isinstance(deed, Answer) else None
+        row = self._row(deed, link)
+        if row is None:
+            return None
+        if isinstance(deed, Resending):
+            self._rows[row.id] = _resent(self._transaction, row, deed)
+            self._keys.record(deed.use, deed.operation.id)
+            return deed.operation
+        if not replayed:
+            action = deed.action if isinstance(deed, Answer) else InvitationAction.REVOKE
+            row = self._rows[row.id] = _ended(self._transaction, row, action, deed.now)
+            self._keys.record(deed.use, row.id)
+        return view(row, link.reseller_name, link.customer_name) if link else row
+
+    def _row(self, deed: Deed, link: _Link | None) -> Invitation | None:
+        if not isinstance(deed, Answer):
+            return self._rows.get(deed.invitation_id)
+        row = self._rows.get(link.invitation_id) if link else None
+        holds = row and link and row.latest_operation_id == link.operation_id
+        return row if holds else None
+
+
+def _links(transaction: Transaction, batch: Sequence[Deed]) -> dict[bytes, _Link]:
+    hashes = {each.token_hash for each in batch if isinstance(each, Answer)}
+    rows = transaction.fetch(_LINKS, list(hashes)) if hashes else []
+    return {bytes(token_hash): _Link(*rest) for token_hash, *rest in rows}
+
+
+def _lock(transaction: Transaction, ids: Sequence[str]) -> dict[str, Invitation]:
+    """Returns rows by ID, and keeps others from changing them."""
+    rows = transaction.fetch(_LOCK, list(dict.fromkeys(ids))) if ids else []
+    return {row[0]: invitation(row) for row in rows}
+
+
+def _ended(
+    transaction: Transaction, row: Invitation, action: InvitationAction, now: datetime
+) -> Invitation:
+    """Ends a locked invitation unless that is done already; returns it. Raises INVITATION_STATE."""
+    before = as_of(row, now)
+    state = state_after(action, before.state)
+    if state is before.state:
+        return before
+    ended_at = max(now, row.created_at)  # clocks differ
+    at = microseconds(ended_at)
+    transaction.run(_END, [row.id], state=state, at=at)
+    change_customers(transaction, [row.customer_id], state, at)
+    # What is still to be sent will not be: the operation ends when a worker takes it up.
+    if transaction.fetch(_LET_END, [row.latest_operation_id], at=at):
+        transaction.work = True
+    return replace(row, state=state, open_key=None, ended_at=ended_at)
+
+
+def _resent(transaction: Transaction, row: Invitation, wanted: Resending) -> Invitation:
+    """Has a locked invitation's e-mail sent again. Raises INVITATION_STATE, RESENT_TOO_SOON."""
+    operation = wanted.operation
+    now = operation.created_at
+    state_after(InvitationAction.RESEND, as_of(row, now).state)
+    if row.resent_at and row.resent_at + wanted.interval > now:
+        raise resent_too_soon((row.resent_at + wanted.interval - now).total_seconds())
+    latest = by_id(transaction, [row.latest_operation_id]).get(row.latest_operation_id)
+    if latest and not latest.done:  # a cleared one was
+        raise resent_too_soon(_ON_ITS_WAY_S)
+    at = microseconds(now)
+    transaction.run(
+        _RESEND,
+        [row.id],
+        operation_id=operation.id,
+        at=at,
+        until=microseconds(wanted.expires_at),
+    )
+    transaction.insert(_INSERT_OPERATIONS, [operation_row(operation, row.id, due_at=at)])
+    transaction.work = True
+    return replace(
+        row, latest_operation_id=operation.id, resent_at=now, expires_at=wanted.expires_at
+    )
