@@ -1,5 +1,7 @@
 """What became of the invitations that callers were told of."""
 
+import subprocess
+import sys
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from email.parser import BytesHeaderParser
@@ -8,7 +10,7 @@ from pathlib import Path
 
 from tests.chaos.load import Ledger
 from tests.chaos.stack import Stack
-from tests.service import eventually
+from tests.service import ROOT, eventually
 from tests.storage.databases import query
 
 _EACH_IS_WHOLE = """
@@ -83,6 +85,7 @@ def audit(stack: Stack, ledger: Ledger, within_s: float = 60.0) -> Findings:
     doubled = query(database, "SELECT email FROM invitations GROUP BY email HAVING count(*) > 1")
     found.wrong["one call, two invitations"] += [address for (address,) in doubled]
     _audit_mail(Path(stack.service.mail), ledger, found)
+    _check(stack, found)
     found.wrong = {what: who for what, who in found.wrong.items() if who}
     return found
 
@@ -101,3 +104,18 @@ def _audit_mail(folder: Path, ledger: Ledger, found: Findings) -> None:
             found.wrong["without an e-mail"].append(id_)
         if len(ids) > 1:
             found.wrong["repeats with another Message-ID"].append(id_)
+
+
+def _check(stack: Stack, found: Findings) -> None:
+    """Runs the service's own check of its database."""
+    done = subprocess.run(
+        [sys.executable, "-m", "server", "check"],
+        cwd=ROOT,
+        env=stack.service.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if done.returncode:
+        found.wrong["found by server check"].append(done.stdout + done.stderr)

@@ -9,7 +9,7 @@ from tests.chaos.load import callers
 from tests.chaos.stack import stack
 
 _ROOM = 10
-_SECONDS = 4.0
+_SECONDS = 2.0
 # What a process may grow by while it sheds; it holds what _ROOM calls need and no more.
 _GROWTH_KIB = 64 << 10
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from tests.chaos.stack import Stack
+from tests.chaos.storm import exposed
 from tests.e2e.test_grpc import (
     test_a_repeat_shows_the_operation_as_it_is_now,
     test_errors_carry_their_details,
@@ -49,12 +49,12 @@ __all__ = [
     "test_wait_ends_with_the_operation",
 ]
 
-pytestmark = pytest.mark.parametrize("exposed_service", ["postgresql"], indirect=True)
 
-
-@pytest.fixture
-def service(running: Stack) -> Service:
-    return running.service
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One of its own: lists are in order only where no clock was wrong."""
+    with exposed("postgresql", tmp_path_factory.mktemp("postgresql")) as (running, _):
+        yield running.service
 
 
 @pytest.fixture
