@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.routes import COMPRESSIONS, UNKNOWN_COMPRESSION
+from gateway.routes import COMPRESSIONS, UNKNOWN_COMPRESSION, UNREADABLE_DEADLINE
 
 # The domain of every `google.rpc.ErrorInfo`, the same as the server's.
 DOMAIN = "billing"
@@ -37,8 +37,17 @@ class Reply:
 REPLIES = (
     Reply(
         f"xds.route_name == '{UNKNOWN_COMPRESSION}'",
-        *(415, 3, "COMPRESSION_UNSUPPORTED", f"Messages may be compressed by: {COMPRESSIONS}."),
+        *(
+            415,
+            3,
+            "COMPRESSION_UNSUPPORTED",
+            f"Messages may be compressed by: {', '.join(COMPRESSIONS)}.",
+        ),
         native_code=12,
+    ),
+    Reply(
+        f"xds.route_name == '{UNREADABLE_DEADLINE}'",
+        *(400, 3, "REQUEST_MALFORMED", "grpc-timeout is a number and one of H, M, S, m, u, n."),
     ),
     Reply(
         "response.code == 404",

@@ -24,9 +24,10 @@ STANDARD_SERVICES = (
     "grpc.reflection.v1alpha.ServerReflection",
 )
 
-# The name of the route for native calls with another; what the server's core can unpack.
-UNKNOWN_COMPRESSION = "grpc-encoding"
-COMPRESSIONS = "identity, deflate, gzip"
+# Routes' names. What the server can unpack.
+UNKNOWN_COMPRESSION = "unknown-compression"
+UNREADABLE_DEADLINE = "unreadable-deadline"
+COMPRESSIONS = ("identity", "deflate", "gzip")
 
 BUFFER = "envoy.filters.http.buffer"
 LUA = "envoy.filters.http.lua"
@@ -80,7 +81,8 @@ def route_config(descriptors: DescriptorSet, settings: GatewaySettings) -> dict[
                 "request_headers_to_remove": list(_ENVOYS_HEADERS),
                 "routes": [
                     _answer("CONNECT", {"connect_matcher": {}}, 501, filters=_NATIVE_FILTERS),
-                    _unknown_compression(),
+                    _unreadable(UNKNOWN_COMPRESSION, "grpc-encoding", "|".join(COMPRESSIONS)),
+                    _unreadable(UNREADABLE_DEADLINE, "grpc-timeout", "[0-9]{1,8}[HMSmun]"),
                     *(_native(method) for method in descriptors.methods),
                     *(_standard(service) for service in STANDARD_SERVICES),
                     _answer("grpc", {"prefix": "/", "grpc": {}}, 404, filters=_NATIVE_FILTERS),
@@ -93,17 +95,19 @@ def route_config(descriptors: DescriptorSet, settings: GatewaySettings) -> dict[
     }
 
 
-def _unknown_compression() -> dict[str, Any]:
-    """UNIMPLEMENTED, as gRPC has it; the server's core would break the call off."""
-    known = {"safe_regex": {"regex": COMPRESSIONS.replace(", ", "|")}}
-    others = {"name": "grpc-encoding", "string_match": known, "invert_match": True}
-    return _answer(
-        UNKNOWN_COMPRESSION,
-        {"prefix": "/", "grpc": {}, "headers": [others]},
-        501,
-        headers=[_header("grpc-accept-encoding", COMPRESSIONS)],
-        filters=_NATIVE_FILTERS,
-    )
+def _unreadable(name: str, header: str, readable: str) -> dict[str, Any]:
+    """Refuses native calls with another value of the header.
+
+    The server's core would break the call off, and mistake later calls on the same connection for
+    it. What the caller reads is in `replies`, by the route's name.
+    """
+    others = {
+        "name": header,
+        "string_match": {"safe_regex": {"regex": readable}},
+        "invert_match": True,
+    }
+    match = {"prefix": "/", "grpc": {}, "headers": [others]}
+    return _answer(name, match, 400, filters=_NATIVE_FILTERS)
 
 
 def _native(method: Method) -> dict[str, Any]:

@@ -122,7 +122,6 @@ AGAINST_GRPC: dict[str, tuple[str, str]] = {
     "binary, twice in one": ("trace-bin", "QUI,QUI"),
     "a number of attempts": ("grpc-previous-rpc-attempts", "x"),
     "a status": ("grpc-status", "x"),
-    "a timeout": ("grpc-timeout", "soon"),
 }
 
 
@@ -139,6 +138,20 @@ async def test_metadata_against_grpcs_rules(
     assert header[0] not in call.metadata
 
 
+@pytest.mark.parametrize("path", [NATIVE[1][1], "/grpc.health.v1.Health/Check"])
+@pytest.mark.parametrize("deadline", ["soon", "", "1", "S", "-1S", "1.5S", "123456789S", "1S,1S"])
+async def test_a_deadline_that_can_not_be_read(house: House, path: str, deadline: str) -> None:
+    asked = [NATIVE[0], (":path", path), *NATIVE[2:]]
+    answer = response(await exchange(house, [*asked, ("grpc-timeout", deadline)], bytes(5)))
+    assert answer.headers["grpc-status"] == "3"
+    assert answer.headers["grpc-message"].startswith("grpc-timeout is ")
+    assert house.upstream.calls == []
+
+
+async def test_a_deadline_is_for_grpc_alone(house: House) -> None:
+    assert response(await exchange(house, [*GET, ("grpc-timeout", "soon")])).status_code == 200
+
+
 async def test_a_native_callers_trailers_stop_at_the_gateway(house: House) -> None:
     await exchange(house, NATIVE, bytes(5), [("a~b", "1"), ("x-trace-bin", "!!!")])
     assert len(house.upstream.calls) == 1
@@ -151,7 +164,6 @@ async def test_unknown_compression(house: House, coding: str) -> None:
     assert (
         answer.headers["grpc-message"] == "Messages may be compressed by: identity, deflate, gzip."
     )
-    assert answer.headers["grpc-accept-encoding"] == "identity, deflate, gzip"
     assert house.upstream.calls == []
 
 
