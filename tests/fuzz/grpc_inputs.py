@@ -6,7 +6,13 @@ from typing import Literal
 from hypothesis import strategies as st
 
 from tests.fuzz import protos
-from tests.fuzz.headers import authorizations, deadline_s, extra_headers, grpc_headers
+from tests.fuzz.headers import (
+    authorizations,
+    deadline_s,
+    extra_headers,
+    grpc_headers,
+    is_legal_metadata,
+)
 from tests.fuzz.inputs import Header, Input, Known
 from tests.fuzz.messages import messages
 
@@ -31,6 +37,8 @@ def _calls(name: str, known: Known) -> st.SearchStrategy[Input]:
     ) -> Input:
         if name.endswith(_LASTING):
             steering = (_WAIT, *(pair for pair in steering if pair[0] != b"grpc-timeout"))
+        if door == "grpc-direct":
+            steering, extra = (tuple(filter(is_legal_metadata, each)) for each in (steering, extra))
         service, _, method = name.rpartition(".")
         headers = (
             (b":method", b"POST"),

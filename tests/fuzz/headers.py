@@ -15,6 +15,7 @@ _KEYS = [b"6f8c0a52-3a7e-4d8b-9c1e-2b5d7f9a0c%02x" % number for number in range(
 _VALUE = st.lists(
     st.sampled_from([*range(0x21, 0x7F), 0x20, 0x09, *range(0x80, 0x100)]), max_size=30
 ).map(lambda codes: bytes(codes).strip())
+_NAME = re.compile(rb"[0-9a-z_.-]+")
 _TIMEOUT = re.compile(rb"(\d{1,8})([HMSmun])")
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
@@ -119,6 +120,18 @@ def grpc_headers() -> Headers:
         st.tuples(st.just(b"grpc-previous-rpc-attempts"), st.sampled_from([b"1", b"x"])),
     )
     return st.one_of(st.just(()), st.just(()), st.lists(one, min_size=1, max_size=2).map(tuple))
+
+
+def is_legal_metadata(header: Header) -> bool:
+    """Whether gRPC allows the header; its core breaks off calls with others, which Envoy keeps away."""
+    name, value = header
+    if name == b"grpc-timeout":
+        return bool(_TIMEOUT.fullmatch(value))
+    if name == b"grpc-encoding":
+        return value in {b"identity", b"gzip", b"deflate"}
+    if name in {b"grpc-status", b"grpc-previous-rpc-attempts"}:
+        return False
+    return bool(_NAME.fullmatch(name)) and not name.endswith(b"-bin")
 
 
 def deadline_s(headers: tuple[Header, ...]) -> float | None:

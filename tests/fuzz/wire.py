@@ -54,7 +54,7 @@ class H2Client:
     def exchange(self, sent: Input, within_s: float) -> Answer:
         """Sends one request and returns its answer, or "silent" when the time is over."""
         deadline = time.monotonic() + within_s
-        if self._socket is None or self._streams >= _STREAMS:
+        if self._socket is None or self._streams >= _STREAMS or self._has_ended():
             self._open()
         self._streams += 1
         stream = self._connection.get_next_available_stream_id()
@@ -91,6 +91,17 @@ class H2Client:
         self._connection.initiate_connection()
         self._streams = 0
         self._flush()
+
+    def _has_ended(self) -> bool:
+        """Whether the other side closed the connection, or said that it will, since the last answer."""
+        assert self._socket
+        while True:
+            data = received(self._socket, 0.0)
+            if not data:
+                return data is None
+            events = self._connection.receive_data(data)
+            if any(isinstance(event, h2.events.ConnectionTerminated) for event in events):
+                return True
 
     def _flush(self) -> None:
         assert self._socket
@@ -223,10 +234,10 @@ def connect(address: tuple[str, int], data: bytes) -> socket.socket:
 
 def received(connection: socket.socket, within_s: float) -> bytes | None:
     """Returns what comes within the time: b"" for nothing, None for the end of the connection."""
-    connection.settimeout(max(within_s, 0.0005))
+    connection.settimeout(max(within_s, 0.0))
     try:
         return connection.recv(_CHUNK) or None
-    except TimeoutError:
+    except (TimeoutError, BlockingIOError):
         return b""
     except OSError:
         return None
