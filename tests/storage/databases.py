@@ -60,9 +60,9 @@ class Databases:
 
     def empty(self, name: str) -> str:
         """Returns the URL of a database without a schema."""
+        name = f"{name}_{uuid.uuid4().hex}"
         if self._server_url is None:
             return f"sqlite:///{self._folder / name}.db"
-        name = f"{name}_{uuid.uuid4().hex}"
         query(self._server_url, f"CREATE DATABASE {name}")
         return self._named(name)
 

@@ -1,0 +1,226 @@
+"""Databases of earlier releases are brought up to date with all that is in them."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from sqlalchemy.exc import OperationalError
+
+from server.domain.access import Permission
+from server.domain.customers import CustomerState
+from server.domain.invitations import InvitationAction, InvitationState, link_token_hash
+from server.storage import SchemaError, database, migrate, migrations
+from server.storage.consistency import Finding, check
+from server.storage.database import Database
+from server.storage.rows import time
+from server.storage.schema import REVISION
+from tests.storage.databases import Databases, query
+from tests.storage.history import (
+    EXPIRES_AT,
+    LATER_KEY_AT,
+    MANY,
+    REVISIONS,
+    SENT_TOKEN,
+    fill,
+    upgrade,
+)
+from tests.storage.records import DAY, LEASE, RESELLER, START, key, new, opened
+
+TABLES = "resellers", "operations", "customers", "invitations", "link_tokens", "idempotency_keys"
+
+
+@pytest.fixture(params=REVISIONS)
+def old_url(request: pytest.FixtureRequest, databases: Databases) -> str:
+    """A database with each of the schemas that there have been, and data."""
+    url = databases.empty(f"old_{request.param}")
+    upgrade(url, request.param)
+    fill(url, request.param)
+    return url
+
+
+def _broken(database_url: str) -> list[Finding]:
+    return [found for found in check(database_url) if found.count]
+
+
+def _counts(database_url: str) -> list[tuple[int, ...]]:
+    return query(
+        database_url, " UNION ALL ".join(f"SELECT count(*) FROM {name}" for name in TABLES)
+    )
+
+
+async def test_nothing_is_lost_on_the_way_up(old_url: str) -> None:
+    before = _counts(old_url)
+    migrate(old_url)
+    assert query(old_url, "SELECT version_num FROM alembic_version") == [(REVISION,)]
+    assert _counts(old_url) == before
+    assert _broken(old_url) == []
+    async with opened(old_url) as storage:
+        lapsed = await storage.get_invitation("inv-lapsed")
+        assert lapsed
+        assert lapsed.state is InvitationState.EXPIRED
+        assert lapsed.ended_at == time(EXPIRES_AT)
+        customer = await storage.get_customer("bcu-lapsed")
+        assert customer
+        assert customer.state is CustomerState.INACTIVE
+        assert customer.email == lapsed.email == "STRASSE-lapsed-ẞ@Example.com"
+        by_address = await storage.list_invitations(
+            RESELLER, InvitationState.PENDING, "strasse-SENT-ß@example.com", START, 10, None
+        )
+        assert [each.id for each in by_address] == ["inv-sent"]
+        failed = await storage.get_operation("bop-failed")
+        assert failed
+        assert failed.failure
+        assert failed.failure.metadata == {"attempts": "12"}
+        subject = await storage.get_subject(b"token", START)
+        assert subject
+        assert subject.resellers(Permission.WRITE) == [RESELLER]
+    folded = "SELECT count(*) FROM invitations WHERE email_key LIKE 'strasse-%-ss@example.com'"
+    assert query(old_url, folded) == [(MANY + 5,)]
+    keyed = "SELECT id, keyed_at FROM operations WHERE keyed_at IS NOT NULL"
+    assert query(old_url, keyed) == [("bop-served", LATER_KEY_AT)]
+
+
+async def test_work_goes_on_after_it(old_url: str) -> None:
+    migrate(old_url)
+    async with opened(old_url) as storage:
+        repeated = await storage.create_invitation(new(), key("sent"))
+        assert repeated == await storage.get_operation("bop-sent")
+        assert await storage.delete_operation("bop-served", START, key("later"))
+        (delivery,) = await storage.claim_deliveries(10, START, LEASE)
+        assert delivery.operation_id == "bop-due"
+        assert await storage.finish_delivery(delivery, START)
+        (taken_over,) = await storage.claim_deliveries(10, START + LEASE, LEASE)
+        assert (taken_over.operation_id, taken_over.attempt) == ("bop-held", 4)
+        link = link_token_hash(SENT_TOKEN)
+        accepted = await storage.answer_invitation(link, InvitationAction.ACCEPT, START, None)
+        assert accepted
+        assert accepted.id == "inv-sent"
+        assert await storage.expire_invitations(time(EXPIRES_AT), 10) == 10
+        long_after = time(EXPIRES_AT) + 30 * DAY
+        assert await storage.clear_operations(long_after, 10) == 0
+        assert await storage.clear_idempotency_keys(long_after, 2 * MANY) == MANY + 9
+        assert await storage.clear_operations(long_after, 10) == 10
+        assert await storage.clear_links(long_after, 10) == 10
+    assert _broken(old_url) == []
+
+
+def test_a_schema_of_a_newer_release_is_left_alone(database_url: str) -> None:
+    query(database_url, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaError, match="9999") as refused:
+        migrate(database_url)
+    assert "\n" not in str(refused.value)
+    assert query(database_url, "SELECT version_num FROM alembic_version") == [("9999",)]
+
+
+@contextmanager
+def _migrating_elsewhere(database_url: str) -> Iterator[None]:
+    """Holds what keeps migrations apart."""
+    holder = Database(database_url)
+    with holder.engine.begin() as connection:
+        if not holder.is_sqlite:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({migrations._LOCK})")
+        yield
+
+
+def test_it_waits_for_another_longer_than_any_call_would(
+    databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = databases.empty("awaited")
+    migrate(url)
+    monkeypatch.setattr(database, "TIMEOUT_S", 1)
+    waiting = threading.Thread(target=migrate, args=[url])
+    with _migrating_elsewhere(url):
+        waiting.start()
+        for _ in range(2):
+            with pytest.raises(OperationalError), _migrating_elsewhere(url):
+                pass
+        assert waiting.is_alive()
+    waiting.join(30)
+    assert not waiting.is_alive()
+
+
+def _environment(database_url: str, folder: Path) -> dict[str, str]:
+    return {**os.environ, "BILLING_DATABASE_URL": database_url, "BILLING_VAR": str(folder)}
+
+
+def _start(database_url: str, folder: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "server", *words],
+        env=_environment(database_url, folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_commands_that_migrate_at_once_do_not_collide(databases: Databases, tmp_path: Path) -> None:
+    url = databases.empty("contended")
+    upgrade(url, REVISIONS[0])
+    fill(url, REVISIONS[0])
+    commands = [_start(url, tmp_path, "migrate") for _ in range(3)]
+    errors = [each.communicate()[1] for each in commands]
+    assert [each.returncode for each in commands] == [0] * 3, errors
+    assert query(url, "SELECT version_num FROM alembic_version") == [(REVISION,)]
+    assert _broken(url) == []
+
+
+def test_servers_that_start_at_once_do_not_collide(database_url: str, tmp_path: Path) -> None:
+    """While a third process finds that there is nothing to migrate."""
+    addresses = [f"unix:{tmp_path}/{number}.sock" for number in range(2)]
+    with ExitStack() as stack:
+        servers = [_start(database_url, tmp_path, "serve", "--listen", each) for each in addresses]
+        for each in servers:
+            stack.callback(each.kill)
+        migration = _start(database_url, tmp_path, "migrate")
+        for address in addresses:
+            with grpc.insecure_channel(address) as channel:
+                stub: Any = health_pb2_grpc.HealthStub(channel)
+                answer = stub.Check(
+                    health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=60
+                )
+                assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        errors = migration.communicate(timeout=60)[1]
+        assert migration.returncode == 0, errors
+        for each in servers:
+            each.send_signal(signal.SIGINT)
+        outputs = [each.communicate(timeout=60)[1] for each in servers]
+        assert [each.returncode for each in servers] == [0, 0], outputs
+    assert _broken(database_url) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "schema"),
+    [
+        ("serve", "none"),
+        ("serve", "older"),
+        ("serve", "newer"),
+        ("worker", "older"),
+        ("check", "older"),
+        ("migrate", "newer"),
+    ],
+)
+def test_a_command_says_in_one_line_that_it_can_not_use_the_schema(
+    databases: Databases, tmp_path: Path, command: str, schema: str
+) -> None:
+    url = databases.empty(f"{command}_{schema}")
+    if schema == "older":
+        upgrade(url, REVISIONS[-2])
+    elif schema == "newer":
+        migrate(url)
+        query(url, "UPDATE alembic_version SET version_num = '9999'")
+    process = _start(url, tmp_path, command)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert output == ""
+    (line,) = errors.splitlines()
+    assert line.startswith("error: ")
+    assert "9999" in line if schema == "newer" else "python -m server migrate" in line
