@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -47,12 +48,14 @@ class Sweeper:
         now: Callable[[], datetime],
         settings: SweeperSettings | None = None,
         chance: Callable[[], float] = random.random,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`chance` returns numbers from 0 to 1, which spread the sweeps."""
+        """`chance` returns numbers from 0 to 1, which spread the sweeps; `timer` counts seconds."""
         self._storage = storage
         self._now = now
         self._settings = settings or SweeperSettings()
         self._chance = chance
+        self._timer = timer
         self._limit = _FEWEST
         self._stopping = asyncio.Event()
 
@@ -93,12 +96,11 @@ class Sweeper:
 
     async def _in_batches(self, step: Step) -> int:
         """Repeats the step until nothing is left; returns how many rows it did."""
-        loop = asyncio.get_running_loop()
         total = 0
         while not self._stopping.is_set():
-            limit, started_at = self._limit, loop.time()
+            limit, started_at = self._limit, self._timer()
             done = await step(limit)
-            took_s = loop.time() - started_at
+            took_s = self._timer() - started_at
             total += done
             if done < limit:
                 break
