@@ -45,8 +45,8 @@ class InvitationServiceStub:
     The new e-mail has a new link, and the links sent before hold no longer, from this call on. The
     invitation can be accepted for its whole lifetime anew. The operation ends once the e-mail has
     been handed over to the mail server, or with the reason why it could not be; the invitation
-    stays pending either way. What has just been sent, or is on its way, is refused with
-    RESOURCE_EXHAUSTED and the time to wait.
+    stays pending either way. One that was sent again a moment ago, or whose e-mail is on its way,
+    is refused with RESOURCE_EXHAUSTED and the time to wait.
     """
     RevokeInvitation: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.RevokeInvitationRequest, _invitation_pb2.Invitation]
     """Takes a pending invitation back; its customer becomes inactive.
@@ -81,8 +81,8 @@ class InvitationServiceAsyncStub(InvitationServiceStub):
     The new e-mail has a new link, and the links sent before hold no longer, from this call on. The
     invitation can be accepted for its whole lifetime anew. The operation ends once the e-mail has
     been handed over to the mail server, or with the reason why it could not be; the invitation
-    stays pending either way. What has just been sent, or is on its way, is refused with
-    RESOURCE_EXHAUSTED and the time to wait.
+    stays pending either way. One that was sent again a moment ago, or whose e-mail is on its way,
+    is refused with RESOURCE_EXHAUSTED and the time to wait.
     """
     RevokeInvitation: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.RevokeInvitationRequest, _invitation_pb2.Invitation]  # type: ignore[assignment]
     """Takes a pending invitation back; its customer becomes inactive.
@@ -132,8 +132,8 @@ class InvitationServiceServicer(metaclass=_abc_1.ABCMeta):
         The new e-mail has a new link, and the links sent before hold no longer, from this call on. The
         invitation can be accepted for its whole lifetime anew. The operation ends once the e-mail has
         been handed over to the mail server, or with the reason why it could not be; the invitation
-        stays pending either way. What has just been sent, or is on its way, is refused with
-        RESOURCE_EXHAUSTED and the time to wait.
+        stays pending either way. One that was sent again a moment ago, or whose e-mail is on its way,
+        is refused with RESOURCE_EXHAUSTED and the time to wait.
         """
 
     @_abc_1.abstractmethod
