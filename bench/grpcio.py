@@ -54,7 +54,7 @@ def main(rounds: int, calls: int, versions: tuple[str, ...]) -> None:
     pinned = version("grpcio")
     click.echo("grpcio    CPU us a call   spread     calls/s")
     for each, samples in found.items():
-        low, middle, high = statistics.quantiles(cpu(samples), n=4)
+        low, middle, high = statistics.quantiles(cpu(samples), n=4, method="inclusive")
         rate = statistics.median(taken.per_s for taken in samples)
         click.echo(
             f"{each:9} {middle:13.1f}   {low:.0f} to {high:.0f} {rate:10,.0f}"

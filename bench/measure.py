@@ -115,7 +115,9 @@ def interleaved(
 def ratio(over: Sequence[float], under: Sequence[float]) -> tuple[float, float, float]:
     """Returns median and quartiles of the rounds' ratios: each compares what ran side by side."""
     ratios = [a / b for a, b in zip(over, under, strict=True)]
-    low, _, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+    low, _, high = (
+        statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
+    )
     return statistics.median(ratios), low, high
 
 

@@ -69,7 +69,7 @@ def start(folder: Path, scale: Scale, step: Step) -> list[Row]:
             whole_s.append(time.perf_counter() - began)
     spent = _imports()
     ratios = [whole / bare for whole, bare in zip(whole_s, python_s, strict=True)]
-    low, _, high = statistics.quantiles(ratios, n=4)
+    low, _, high = statistics.quantiles(ratios, n=4, method="inclusive")
     return [
         Row(
             "10",

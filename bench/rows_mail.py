@@ -56,7 +56,7 @@ def to_done(folder: Path, scale: Scale, step: Step) -> list[Row]:
         ("p50", 15, [s.p50_ms for s in ours], [s.p50_ms for s in bare]),
         ("p99", 60, [s.p99_ms for s in ours], [s.p99_ms for s in bare]),
     ):
-        low, middle, high = statistics.quantiles(values, n=4)
+        low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
         times, *_ = ratio(values, bare_values)
         rows.append(
             Row(
