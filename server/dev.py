@@ -72,7 +72,9 @@ async def run(settings: Settings) -> None:
         }
         write_private(handover, json.dumps(ready, indent=2) + "\n")
         parts.callback(handover.unlink, missing_ok=True)
-        write_private(settings.var / "dev.env", _shell_variables(ready))
+        variables = settings.var / "dev.env"
+        write_private(variables, _shell_variables(ready))
+        parts.callback(variables.unlink, missing_ok=True)
         _print_calls(ready)
         watching = [asyncio.create_task(server.keep_alive()) for server in servers]
         watching.append(asyncio.create_task(keep_gateway(gateway)))
