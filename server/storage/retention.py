@@ -5,10 +5,14 @@ once: each takes other rows.
 """
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, bindparam, delete, func, or_, select, update
 
+from server.storage import expiry
+from server.storage.batches import Batcher
+from server.storage.rows import microseconds
 from server.storage.schema import (
     idempotency_keys,
     invitations,
@@ -18,6 +22,9 @@ from server.storage.schema import (
 )
 from server.storage.schema import retention as table
 from server.storage.statements import IDS, Statement, Transaction
+
+# What one process takes for over may not be so for another, by less than this.
+_CLOCKS_DIFFER = timedelta(hours=1)
 
 
 class Clearing(NamedTuple):
@@ -129,3 +136,29 @@ def _clear(
         if also:
             transaction.run(also, ids)
     return len(ids)
+
+
+class SqlRetention:
+    """The part of the storage that records what has expired and clears what is old."""
+
+    _sweeps: Batcher
+    _lifetime: timedelta
+
+    async def expire_invitations(self, now: datetime, limit: int) -> int:
+        return await self._sweeps.submit(expiry.expire, expiry.Expiry(microseconds(now), limit))
+
+    async def clear_idempotency_keys(self, now: datetime, limit: int) -> int:
+        unknown = Clearing(microseconds(now - self._lifetime - _CLOCKS_DIFFER), limit)
+        return await self._sweeps.submit(clear_keys, unknown)
+
+    async def clear_operations(self, before: datetime, limit: int) -> int:
+        clearing = Clearing(microseconds(before), limit)
+        return await self._sweeps.submit(clear_operations, clearing)
+
+    async def clear_links(self, before: datetime, limit: int) -> int:
+        clearing = Clearing(microseconds(before), limit)
+        return await self._sweeps.submit(clear_links, clearing)
+
+    async def clear_revoked_tokens(self, now: datetime, limit: int) -> int:
+        expired = Clearing(microseconds(now - _CLOCKS_DIFFER), limit)
+        return await self._sweeps.submit(clear_revoked_tokens, expired)

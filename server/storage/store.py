@@ -23,11 +23,9 @@ from server.storage import (
     deeds,
     deliveries,
     endings,
-    expiry,
     invitation_reads,
     invitations,
     operations,
-    retention,
 )
 from server.storage.access_store import SqlAccess
 from server.storage.batches import Batcher
@@ -37,7 +35,7 @@ from server.storage.idempotency import KeyUse
 from server.storage.interface import FURTHEST, Cursor, Delivery, IdempotencyKey
 from server.storage.point_reads import PointReads
 from server.storage.posts import SocketPost
-from server.storage.retention import Clearing
+from server.storage.retention import SqlRetention
 from server.storage.rows import microseconds, time
 from server.storage.signals import Signals
 from server.storage.statements import Transaction
@@ -46,8 +44,6 @@ _log = logging.getLogger(__name__)
 
 # Those who wait for a signal look for themselves this often: signals may be lost.
 _LOOK_EVERY = timedelta(seconds=1)
-# What one process takes for over may not be so for another, by less than this.
-_CLOCKS_DIFFER = timedelta(hours=1)
 
 
 async def open_storage(database_url: str, *, idempotency_lifetime: timedelta) -> "SqlStorage":
@@ -65,7 +61,7 @@ async def open_storage(database_url: str, *, idempotency_lifetime: timedelta) ->
     return SqlStorage(database, idempotency_lifetime)
 
 
-class SqlStorage(SqlAccess):
+class SqlStorage(SqlAccess, SqlRetention):
     """Implements `server.storage.interface.Storage`."""
 
     def __init__(self, database: Database, idempotency_lifetime: timedelta) -> None:
@@ -78,6 +74,12 @@ class SqlStorage(SqlAccess):
             threads=1 if database.is_sqlite else 2,
             on_commit=self._signals.publish,
         )
+        self._sweeps = self._writes
+        if not database.is_sqlite:
+            # There a transaction of its own keeps no call waiting.
+            self._sweeps = Batcher(
+                database, "storage-sweeps", writes=True, on_commit=self._signals.publish
+            )
         self._reads = Batcher(database, "storage-reads", writes=False)
         self._points = PointReads(database, self._reads)
         self._connect_signals(database)
@@ -143,25 +145,6 @@ class SqlStorage(SqlAccess):
         use = self._use(key, now) if key else None
         revoked = await self._act(deeds.Revocation(invitation_id, now, use))
         return cast("Invitation | None", revoked)
-
-    async def expire_invitations(self, now: datetime, limit: int) -> int:
-        return await self._writes.submit(expiry.expire, expiry.Expiry(microseconds(now), limit))
-
-    async def clear_idempotency_keys(self, now: datetime, limit: int) -> int:
-        unknown = Clearing(microseconds(now - self._lifetime - _CLOCKS_DIFFER), limit)
-        return await self._writes.submit(retention.clear_keys, unknown)
-
-    async def clear_operations(self, before: datetime, limit: int) -> int:
-        clearing = Clearing(microseconds(before), limit)
-        return await self._writes.submit(retention.clear_operations, clearing)
-
-    async def clear_links(self, before: datetime, limit: int) -> int:
-        clearing = Clearing(microseconds(before), limit)
-        return await self._writes.submit(retention.clear_links, clearing)
-
-    async def clear_revoked_tokens(self, now: datetime, limit: int) -> int:
-        expired = Clearing(microseconds(now - _CLOCKS_DIFFER), limit)
-        return await self._writes.submit(retention.clear_revoked_tokens, expired)
 
     async def create_customer(self, new: NewCustomer, key: IdempotencyKey | None) -> Operation:
         use = self._use(key, new.operation.created_at) if key else None
@@ -259,6 +242,8 @@ class SqlStorage(SqlAccess):
         return True
 
     async def close(self) -> None:
+        if self._sweeps is not self._writes:
+            await self._sweeps.close()
         await self._writes.close()
         self._points.close()
         await self._reads.close()
