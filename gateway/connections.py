@@ -110,6 +110,8 @@ def _early_headers(*, over_tls: bool) -> dict[str, Any]:
     mutations = [
         _remove({"prefix": "x-envoy-"}),
         _remove({"prefix": "x-forwarded-"}),
+        # One line of it, so that what the routes look at is what the server reads.
+        _set("grpc-encoding", "%REQ(GRPC-ENCODING)%"),
         _set("x-request-id", f"%CEL({_SANE_REQUEST_ID} ? request.headers['x-request-id'] : '')%"),
     ]
     if over_tls:

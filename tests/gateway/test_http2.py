@@ -148,6 +148,19 @@ async def test_a_deadline_that_can_not_be_read(house: House, path: str, deadline
     assert house.upstream.calls == []
 
 
+@pytest.mark.parametrize(
+    ("name", "good", "code"), [("grpc-encoding", "gzip", "12"), ("grpc-timeout", "5S", "3")]
+)
+async def test_two_lines_of_which_one_can_not_be_read(
+    house: House, name: str, good: str, code: str
+) -> None:
+    answer = response(await exchange(house, [*NATIVE, (name, "x"), (name, good)], bytes(5)))
+    assert answer.headers["grpc-status"] == code
+    answer = response(await exchange(house, [*NATIVE, (name, good), (name, "x")], bytes(5)))
+    assert answer.headers.get("grpc-status", "0") in {"0", code}
+    assert {call.metadata.get(name) for call in house.upstream.calls} <= {good, None}
+
+
 async def test_a_deadline_is_for_grpc_alone(house: House) -> None:
     assert response(await exchange(house, [*GET, ("grpc-timeout", "soon")])).status_code == 200
 
