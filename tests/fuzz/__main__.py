@@ -7,11 +7,10 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from tests.fuzz.campaign import FAMILIES, Campaign
+from tests.fuzz.campaign import FAMILIES, SETTINGS, Campaign
 from tests.fuzz.contract import Breach
 from tests.fuzz.inputs import Input
 from tests.service import running
@@ -21,7 +20,6 @@ KEEP = Path("build/fuzz")
 _BATCH = 500
 # What memory may grow by between a tenth of the run and its end.
 _GROWTH, _GROWTH_MIB = 0.2, 24
-SETTINGS: dict[str, Any] = {"rate_limit": 0, "unknown_links_per_min": 10**9, "resend_interval_s": 0}
 
 
 def main() -> int:
@@ -61,7 +59,7 @@ def _run(campaign: Campaign, count: int, seed: int, family: str | None) -> int:
             for name in left:
                 number += 1
                 batch = min(_BATCH, wanted[name] - campaign.tally.inputs[name])
-                campaign.run(name, batch, number, known, sent=lambda: bar.update() and None)
+                campaign.run(name, batch, number, known, bar.update)
                 bar.set_postfix(breaches=len(campaign.tally.findings), refresh=False)
             campaign.settle()
             memory = campaign.memory.now()

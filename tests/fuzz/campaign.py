@@ -1,23 +1,23 @@
 """A run of many inputs against the whole service: hypothesis makes and shrinks them, the contract judges."""
 
 import json
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.fuzz import grpc_inputs, raw_inputs, rest_inputs
+from tests.fuzz import bent_inputs, described_inputs, grpc_inputs, page_inputs, raw_inputs
 from tests.fuzz.contract import Breach, Verdict, judge, judge_rest
 from tests.fuzz.discovery import discover
 from tests.fuzz.inputs import Input, Known
-from tests.fuzz.raw_wire import Outcome, exchange_raw_h2, read_raw_h1, send_raw_h1
+from tests.fuzz.raw_wire import Outcome, RawExchange
 from tests.fuzz.wire import H2Client, exchange_h1
 from tests.fuzz.witness import Memory, Rows
 from tests.service import Service
@@ -26,15 +26,25 @@ from tests.service import Service
 WITHIN_S = 5.0
 # By then Envoy has given up on what it takes for the beginning of a request.
 _ENVOY_WAITS_S = 12.0
+_WAITED_FOR = "raw: waited for"
 _SLOWEST = 5
 
 # Each family with its share of a run, in per cent.
 FAMILIES: dict[str, tuple[int, Callable[[Known], st.SearchStrategy[Input]]]] = {
     "gRPC messages, metadata and frames": (30, grpc_inputs.calls),
-    "REST by schemathesis": (25, rest_inputs.described),
-    "REST bent as text": (25, rest_inputs.bent),
+    "REST by schemathesis": (25, described_inputs.described),
+    "REST bent as text": (22, bent_inputs.bent),
+    "pages": (3, page_inputs.pages),
     "raw HTTP/1.1": (10, raw_inputs.h1_bytes),
     "raw HTTP/2": (10, raw_inputs.h2_frames),
+}
+
+
+# What the service is started with: nothing that is there to slow callers down.
+SETTINGS: dict[str, Any] = {
+    "rate_limit": 0,
+    "unknown_links_per_min": 10**9,
+    "resend_interval_s": 0,
 }
 
 
@@ -89,7 +99,7 @@ class Campaign:
         self._family = ""
         # Calls whose outcome nobody knows: what they write may show later.
         self._unsettled = 0
-        self._waiting: list[tuple[float, Input, socket.socket]] = []
+        self._waiting: list[tuple[float, Input, RawExchange]] = []
         self._shrinking = ""
 
     def close(self) -> None:
@@ -104,8 +114,17 @@ class Campaign:
         self._rows.added()
         return known
 
+    def invite_behind_its_back(self) -> None:
+        """Writes rows that no input asked for."""
+        self._service.invite()
+
     def run(
-        self, family: str, count: int, number: int, known: Known, sent: Callable[[], None]
+        self,
+        family: str,
+        count: int,
+        number: int,
+        known: Known,
+        sent: Callable[[], object] = lambda: None,
     ) -> None:
         """Sends about `count` inputs of a family, the same for the same `number`; counts breaches."""
         self._family = family
@@ -145,30 +164,29 @@ class Campaign:
         self.tally.took(time.monotonic() - started, self._family, what)
 
     def _exchange(self, sent: Input) -> Verdict:
-        if sent.door == "raw-h1":
-            return self._exchange_raw_h1(sent)
-        if sent.door == "raw-h2":
-            return _judge_raw(exchange_raw_h2(self._gateway, sent.body, WITHIN_S))
+        if sent.door in ("raw-h1", "raw-h2"):
+            return self._exchange_raw(sent)
         within_s = WITHIN_S + min(sent.deadline_s or 0.0, WITHIN_S)
         if sent.door == "rest-h1":
             return judge(sent, exchange_h1(self._gateway, sent, within_s))
         return judge(sent, self._clients[sent.door].exchange(sent, within_s))
 
-    def _exchange_raw_h1(self, sent: Input) -> Verdict:
-        outcome, connection = send_raw_h1(self._gateway, sent.body)
+    def _exchange_raw(self, sent: Input) -> Verdict:
+        exchange = RawExchange(self._gateway, sent)
+        outcome = exchange.soon()
         if outcome.end == "silent":
-            self._waiting.append((time.monotonic() + _ENVOY_WAITS_S, sent, connection))
-            return Verdict("raw: waited for", False)
-        connection.close()
+            self._waiting.append((time.monotonic() + _ENVOY_WAITS_S, sent, exchange))
+            return Verdict(_WAITED_FOR, False)
+        exchange.close()
         return _judge_raw(outcome)
 
     def settle(self) -> None:
         """Waits for the answers that did not come at once, and judges them."""
         waiting, self._waiting = self._waiting, []
-        for until, sent, connection in waiting:
-            outcome = read_raw_h1(connection, max(0.0, until - time.monotonic()))
-            connection.close()
-            self.tally.labels["raw: waited for"] -= 1
+        for until, sent, exchange in waiting:
+            outcome = exchange.read(max(0.0, until - time.monotonic()))
+            exchange.close()
+            self.tally.labels[_WAITED_FOR] -= 1
             try:
                 self.tally.labels[f"{_judge_raw(outcome).label}, late"] += 1
             except Breach as breach:

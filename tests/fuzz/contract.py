@@ -30,6 +30,8 @@ _STATUSES = {
 }
 _TIMES_OUT = 4
 _STATIC = (b"/docs", b"/openapi.json")
+_PAGES = b"/invitations/"
+_PAGE_STATUSES = {200, 303, 404, 410, 429}
 
 
 class Breach(AssertionError):  # noqa: N818
@@ -66,6 +68,10 @@ def judge_rest(answer: Answer, sent: Input | None = None) -> Verdict:
     if answer.trailers:
         raise Breach("trailers behind a REST answer")
     verb = sent.header(b":method") if sent else b""
+    if answer.header(b"content-type").startswith("text/html") and _is_page(sent):
+        if status not in _PAGE_STATUSES:
+            raise Breach(f"a page with HTTP {status}")
+        return Verdict(f"page {status}", status in {200, 303})
     if status == 200:
         if verb != b"HEAD" and not (sent and sent.header(b":path").startswith(_STATIC)):
             _check_result(sent, answer)
@@ -90,6 +96,10 @@ def judge_rest(answer: Answer, sent: Input | None = None) -> Verdict:
         if wrong:
             raise Breach(wrong)
     return Verdict(f"HTTP {status}/{code}", None if code == _TIMES_OUT else False)
+
+
+def _is_page(sent: Input | None) -> bool:
+    return sent is not None and sent.header(b":path").startswith(_PAGES)
 
 
 def _is_rest_read(sent: Input) -> bool:

@@ -89,6 +89,8 @@ def _blocks(known: Known) -> st.SearchStrategy[bytes]:
         (b"a b", b"x"),
         (b"a", b"x\r\ny: z"),
         (b"a", b"\0"),
+        (b"authorization", b"\x01\x1f"),
+        (b"x-request-id", b"\x7f"),
         (b"", b"x"),
         (b":path", b""),
         (b":scheme", b"foo"),

@@ -1,31 +1,21 @@
-"""REST: what schemathesis makes of the description, and JSON, paths, queries and headers bent as text."""
+"""REST requests that are right but for one or two things: JSON, paths, queries and headers bent as text."""
 
+import dataclasses
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import quote, urlencode
 
-import requests
-import schemathesis
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from hypothesis import strategies as st
-from schemathesis import GenerationMode
 
-from tests.fuzz import protos
 from tests.fuzz.headers import authorizations, extra_headers
 from tests.fuzz.inputs import Header, Input, Known
 from tests.fuzz.messages import ODD_TEXT, Text, edits, good_text, is_needed, mutate
-from tests.gateway.described import DOCUMENT
+from tests.fuzz.routes import DOORS, RestDoor, Route, identifiers, request, routes
 
-schemathesis.openapi.format("phone", st.sampled_from(["+7 495 123-45-67", "8 (812) 555 44 33"]))
-_SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
-_RESELLER = "resellerId"
 _JSON: Header = (b"content-type", b"application/json")
-_DOORS = st.sampled_from(["rest-h1", "rest-h2"])
-_RestDoor = Literal["rest-h1", "rest-h2"]
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
 _VERBS = st.sampled_from(
@@ -60,142 +50,6 @@ _CONTENT_TYPES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Route:
-    """One operation of the description: verb, path with variables, message, and how it is called."""
-
-    verb: str
-    path: str
-    message: Descriptor
-
-    @property
-    def label(self) -> str:
-        return f"{self.verb} {self.path}"
-
-
-@cache
-def routes() -> tuple[Route, ...]:
-    """Returns all operations of the description."""
-    inputs = {
-        name.rpartition(".")[0].rpartition(".")[2] + name[name.rindex(".") :]: method.input_type
-        for name, method in protos.methods().items()
-    }
-    return tuple(
-        Route(verb.upper(), path, inputs[operation["operationId"].rstrip("0123456789")])
-        for path, item in DOCUMENT["paths"].items()
-        for verb, operation in item.items()
-        if verb in {"get", "post", "put", "patch", "delete"}
-    )
-
-
-def described(known: Known) -> st.SearchStrategy[Input]:
-    """Returns what schemathesis generates: requests that fit the description, and ones that do not."""
-    return st.one_of(
-        [
-            _described(_SCHEMA[route.path][route.verb], route, mode, known)
-            for route in routes()
-            for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
-        ]
-    )
-
-
-def _described(
-    operation: Any, route: Route, mode: GenerationMode, known: Known
-) -> st.SearchStrategy[Input]:
-    def build(case: Any, door: _RestDoor, rightly: bool, ids: dict[str, str]) -> Input:
-        if mode is GenerationMode.POSITIVE:
-            _name_what_exists(case, known, ids if rightly else {})
-        arguments = case.as_transport_kwargs(base_url="http://localhost")
-        names = ("method", "url", "headers", "params", "data", "json", "cookies", "files")
-        prepared = requests.Request(
-            **{name: arguments[name] for name in names if name in arguments}
-        ).prepare()
-        headers = tuple(
-            (_bytes(name).lower(), _bytes(value))
-            for name, value in prepared.headers.items()
-            if name.lower() not in {"content-length", "authorization", "host"}
-        )
-        sent = prepared.headers.get("Authorization")
-        token = f"Bearer {known.token}" if rightly else sent
-        if token is not None:
-            headers += ((b"authorization", _bytes(token)),)
-        return request(
-            door,
-            route,
-            _bytes(prepared.method or ""),
-            _bytes(prepared.path_url),
-            headers,
-            _body(prepared.body),
-        )
-
-    cases = operation.as_strategy(generation_mode=mode)
-    rightly = st.sampled_from([True, True, True, False])
-    return st.builds(build, cases, _DOORS, rightly, _identifiers(known))
-
-
-def _name_what_exists(case: Any, known: Known, ids: dict[str, str]) -> None:
-    for part in ("query", "body"):
-        values = getattr(case, part)
-        if isinstance(values, dict) and isinstance(values.get(_RESELLER), str):
-            setattr(case, part, {**values, _RESELLER: known.reseller_id})
-    given = case.path_parameters or {}
-    case.path_parameters = {name: ids.get(name, value) for name, value in given.items()}
-
-
-def _body(body: Any) -> bytes:
-    return body.encode() if isinstance(body, str) else body or b""
-
-
-def _bytes(text: str | bytes) -> bytes:
-    return text if isinstance(text, bytes) else text.encode("latin-1", "replace")
-
-
-def request(
-    door: _RestDoor,
-    route: Route | None,
-    verb: bytes,
-    path: bytes,
-    headers: tuple[Header, ...],
-    body: bytes,
-) -> Input:
-    """Returns a request to Envoy; `route` is given where verb and path are still its own."""
-    pseudo = (
-        (b":method", verb),
-        (b":scheme", b"http"),
-        (b":path", path),
-        (b":authority", b"localhost"),
-    )
-    if door == "rest-h2":
-        # What means something to a connection alone has no place in HTTP/2.
-        headers = tuple(pair for pair in headers if pair[0] not in _HOP_BY_HOP)
-    return Input(door, body, (*pseudo, *headers), route.label if route else "")
-
-
-_HOP_BY_HOP = {
-    b"connection",
-    b"keep-alive",
-    b"te",
-    b"transfer-encoding",
-    b"upgrade",
-    b"http2-settings",
-}
-
-
-def _identifiers(known: Known) -> st.SearchStrategy[dict[str, str]]:
-    """Returns values for all variables of paths that name what is there."""
-    return st.fixed_dictionaries(
-        {
-            "apiEndpointId": st.sampled_from(["billing", "iam"]),
-            "customerId": st.sampled_from(known.customer_ids),
-            "customersId": st.sampled_from(known.customer_ids),
-            "invitationsId": st.sampled_from(known.invitation_ids),
-            "operationId": st.sampled_from(known.operation_ids),
-            "operationsId": st.sampled_from(known.operation_ids),
-            "resellersId": st.just(known.reseller_id),
-        }
-    )
-
-
 def bent(known: Known) -> st.SearchStrategy[Input]:
     """Returns requests that are right but for one or two things, changed as text."""
     return st.one_of([_bent(route, known) for route in routes()])
@@ -206,7 +60,7 @@ def _bent(route: Route, known: Known) -> st.SearchStrategy[Input]:
     odd_values = st.one_of(st.none(), st.none(), st.none(), st.tuples(st.integers(0, 9), ODD_TEXT))
 
     def build(
-        door: _RestDoor,
+        door: RestDoor,
         ids: dict[str, str],
         values: dict[str, Any],
         odd: tuple[int, str] | None,
@@ -236,8 +90,8 @@ def _bent(route: Route, known: Known) -> st.SearchStrategy[Input]:
 
     return st.builds(
         build,
-        _DOORS,
-        _identifiers(known),
+        DOORS,
+        identifiers(known),
         fields,
         odd_values,
         authorizations(known),
@@ -246,15 +100,12 @@ def _bent(route: Route, known: Known) -> st.SearchStrategy[Input]:
     )
 
 
-@dataclass
+@dataclasses.dataclass
 class _Draft:
     verb: bytes
     path: bytes
     body: bytes = b""
-    headers: list[Header] = None  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        self.headers = self.headers or []
+    headers: list[Header] = dataclasses.field(default_factory=list)
 
 
 _Bend = Callable[[_Draft], None]

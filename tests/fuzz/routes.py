@@ -1,0 +1,87 @@
+"""The operations of the REST description, and requests to them."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+from google.protobuf.descriptor import Descriptor
+from hypothesis import strategies as st
+
+from tests.fuzz import protos
+from tests.fuzz.inputs import Header, Input, Known
+from tests.gateway.described import DOCUMENT
+
+RestDoor = Literal["rest-h1", "rest-h2"]
+DOORS: st.SearchStrategy[RestDoor] = st.sampled_from(["rest-h1", "rest-h2"])
+# What means something to one connection alone has no place in HTTP/2.
+_HOP_BY_HOP = {
+    b"connection",
+    b"keep-alive",
+    b"te",
+    b"transfer-encoding",
+    b"upgrade",
+    b"http2-settings",
+}
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation of the description: verb, path with variables, message, and how it is called."""
+
+    verb: str
+    path: str
+    message: Descriptor
+
+    @property
+    def label(self) -> str:
+        return f"{self.verb} {self.path}"
+
+
+@cache
+def routes() -> tuple[Route, ...]:
+    """Returns all operations of the description."""
+    inputs = {
+        name.rpartition(".")[0].rpartition(".")[2] + name[name.rindex(".") :]: method.input_type
+        for name, method in protos.methods().items()
+    }
+    return tuple(
+        Route(verb.upper(), path, inputs[operation["operationId"].rstrip("0123456789")])
+        for path, item in DOCUMENT["paths"].items()
+        for verb, operation in item.items()
+        if verb in {"get", "post", "put", "patch", "delete"}
+    )
+
+
+def request(
+    door: RestDoor,
+    route: Route | None,
+    verb: bytes,
+    path: bytes,
+    headers: tuple[Header, ...],
+    body: bytes,
+) -> Input:
+    """Returns a request to Envoy; `route` is given where verb and path are still its own."""
+    pseudo = (
+        (b":method", verb),
+        (b":scheme", b"http"),
+        (b":path", path),
+        (b":authority", b"localhost"),
+    )
+    if door == "rest-h2":
+        headers = tuple(pair for pair in headers if pair[0] not in _HOP_BY_HOP)
+    return Input(door, body, (*pseudo, *headers), route.label if route else "")
+
+
+def identifiers(known: Known) -> st.SearchStrategy[dict[str, str]]:
+    """Returns values for all variables of paths that name what is there."""
+    return st.fixed_dictionaries(
+        {
+            "apiEndpointId": st.sampled_from(["billing", "iam"]),
+            "customerId": st.sampled_from(known.customer_ids),
+            "customersId": st.sampled_from(known.customer_ids),
+            "invitationsId": st.sampled_from(known.invitation_ids),
+            "operationId": st.sampled_from(known.operation_ids),
+            "operationsId": st.sampled_from(known.operation_ids),
+            "resellersId": st.just(known.reseller_id),
+        }
+    )
