@@ -86,6 +86,9 @@ browser: ## install the Chromium that tests look at /docs with, where it is miss
 test: $(VENV)/dev.stamp browser ## all tests, on the real Envoy, databases and SMTP
 	@$(BIN)/python -m pytest -q
 
+fuzz: $(VENV)/dev.stamp ## N=100000 inputs that nobody should send, SEED=… the same again; exit 1 for an answer outside the contract
+	@$(BIN)/python -m tests.fuzz $(or $(N),10000) $(if $(SEED),--seed $(SEED))
+
 chaos: $(VENV)/dev.stamp ## kill its processes 200 times under load; exits with 1 if anything was lost
 	@$(BIN)/python -m tests.chaos $(if $(KILLS),--kills $(KILLS))
 
@@ -110,4 +113,4 @@ bench-grpcio: $(VENV)/bench.stamp ## what an empty call costs on each version of
 bench-profile: $(VENV)/bench.stamp ## where the server spends its time; METHOD=get: reading an operation
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.profile $(or $(METHOD),invite)
 
-.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients chaos check bench bench-tools bench-grpcio bench-profile
+.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients fuzz chaos check bench bench-tools bench-grpcio bench-profile
