@@ -120,7 +120,6 @@ def grpc_headers() -> Headers:
         st.tuples(st.sampled_from([b"grpc-status", b"grpc-message", b"grpc-unknown"]), _VALUE),
         st.tuples(st.just(b"grpc-previous-rpc-attempts"), st.sampled_from([b"1", b"x"])),
         st.just((b"te", b"trailers")),
-        st.tuples(st.just(b"content-type"), st.sampled_from([b"application/grpc", b"x"])),
     )
     return st.one_of(st.just(()), st.just(()), st.lists(one, min_size=1, max_size=2).map(tuple))
 
