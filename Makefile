@@ -86,8 +86,8 @@ browser: ## install the Chromium that tests look at /docs with, where it is miss
 test: $(VENV)/dev.stamp browser ## all tests, on the real Envoy, databases and SMTP
 	@$(BIN)/python -m pytest -q
 
-fuzz: $(VENV)/dev.stamp ## N=100000 inputs that nobody should send, SEED=… the same again; exit 1 for an answer outside the contract
-	@$(BIN)/python -m tests.fuzz $(or $(N),10000) $(if $(SEED),--seed $(SEED))
+fuzz: $(VENV)/dev.stamp ## N=100000 inputs that nobody should send, SEED=… the same again, AGAIN=build/fuzz/000.json a kept one; exit 1 for an answer outside the contract
+	@$(BIN)/python -m tests.fuzz $(or $(N),10000) $(if $(SEED),--seed $(SEED)) $(if $(AGAIN),--again $(AGAIN))
 
 chaos: $(VENV)/dev.stamp ## kill its processes 200 times under load; exits with 1 if anything was lost
 	@$(BIN)/python -m tests.chaos $(if $(KILLS),--kills $(KILLS))

@@ -12,7 +12,7 @@ from tests.fuzz.inputs import Input, Known
 from tests.fuzz.wire import Answer
 from tests.service import running
 
-INPUTS = 2000
+INPUTS = 1500
 SEED = 1
 GET = Input("rest-h1", headers=((b":method", b"GET"), (b":path", b"/operations/a")))
 CALL = Input("grpc", method="yandex.cloud.operation.OperationService.Get")

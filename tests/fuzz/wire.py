@@ -13,6 +13,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
+import hpack
 
 from tests.fuzz.inputs import Header, Input
 
@@ -35,6 +36,13 @@ class Answer:
         """Returns a header's or trailer's value, "" where there is none."""
         found = (value for key, value in (*self.headers, *self.trailers) if key == name)
         return next(found, b"").decode("latin-1")
+
+
+class _Encoder(hpack.Encoder):
+    """Without Huffman coding, which hpack takes long for where values are long."""
+
+    def encode(self, headers: Any, huffman: bool = True) -> bytes:  # noqa: ARG002
+        return bytes(super().encode(headers, huffman=False))
 
 
 class H2Client:
@@ -88,6 +96,7 @@ class H2Client:
                 normalize_outbound_headers=False,
             )
         )
+        self._connection.encoder = _Encoder()
         self._connection.initiate_connection()
         self._streams = 0
         self._flush()
