@@ -100,6 +100,8 @@ class InvitationPageService:
             elif answer == ["decline"]:
                 await self._invitations.decline(request.token, call.address, call.idempotency_key)
         except BillingError as error:
+            if error.reason is Reason.IDEMPOTENCY_KEY_REUSED:
+                raise  # no form sends a key: it is a program that asks
             # What has ended otherwise in the meantime is shown as it is.
             if error.reason is not Reason.INVITATION_STATE:
                 return await self._answer(_failure(error), call)

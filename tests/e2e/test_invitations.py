@@ -4,6 +4,7 @@ import re
 import secrets
 import sqlite3
 import time
+import uuid
 from contextlib import closing
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -212,6 +213,19 @@ def test_the_secret_is_kept_by_nobody(service: Service) -> None:
     assert any(file.suffix == ".log" for file in kept)
     holding = [file for file in kept if secret in file.read_bytes()]
     assert {file.suffix for file in holding} == {".eml"}
+
+
+def test_a_program_that_posts_the_form_learns_of_a_key_used_twice(service: Service) -> None:
+    first, second = sent(service), sent(service)
+    headers = {"idempotency-key": str(uuid.uuid4())}
+
+    def post(made: Sent) -> httpx.Response:
+        page = f"{service.rest}/invitations/{made.token}"
+        return httpx.post(page, data={"answer": "accept"}, headers=headers)
+
+    assert [post(first).status_code, post(first).status_code] == [303, 303]
+    assert error(post(second), 400, 3)["ErrorInfo"]["reason"] == "IDEMPOTENCY_KEY_REUSED"
+    assert second.read()["state"] == "PENDING"
 
 
 def test_guessing_is_slowed_down(tmp_path: Path) -> None:
