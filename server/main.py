@@ -22,7 +22,7 @@ from yandex.cloud.iam.v1 import iam_token_service_pb2
 from yandex.cloud.operation import operation_service_pb2
 
 from server.api import requests
-from server.api.calls import Calls
+from server.api.calls import Calls, Methods
 from server.api.customer_services import Customers, CustomerService, GoogleCustomerService
 from server.api.endpoint_services import ApiEndpointService
 from server.api.iam_services import IamTokenService
@@ -119,16 +119,17 @@ def build_server(
         (operation_service_pb2, "OperationService", OperationService(operations)),
         (operations_proto_pb2, "Operations", LongrunningOperations(operations, storage)),
     ]
+    methods = Methods()
     names = [health.SERVICE_NAME, reflection.SERVICE_NAME]
     for module, name, servicer in services:
         service = module.DESCRIPTOR.services_by_name[name]
         names.append(service.full_name)
         open_to_all = _OPEN_TO_ALL.get(service.full_name, frozenset())
         handlers = calls.handlers(service, servicer, open_to_all=open_to_all)
-        server.add_generic_rpc_handlers((handlers,))
+        methods.add(service.full_name, handlers)
     healthy = health.aio.HealthServicer()
-    add_standard_services(server, healthy, names, settings.max_body_bytes)
-    server.add_generic_rpc_handlers((calls.unknown_methods(),))
+    add_standard_services(methods, healthy, names, settings.max_body_bytes)
+    server.add_generic_rpc_handlers((methods,))
     return server, healthy
 
 

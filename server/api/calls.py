@@ -8,7 +8,7 @@ import ipaddress
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,7 @@ class Call:
 
 
 Method = Callable[[Any, Call], Awaitable[Message]]
+Handlers = Mapping[str, "grpc.RpcMethodHandler[Any, Any]"]
 
 
 class Calls:
@@ -89,25 +90,16 @@ class Calls:
         servicer: object,
         *,
         open_to_all: frozenset[str] = frozenset(),
-    ) -> grpc.GenericRpcHandler:
-        """Returns the handlers of a service; `open_to_all` names methods without identity."""
-        return grpc.method_handlers_generic_handler(
-            service.full_name,
-            {
-                method.name: grpc.stream_unary_rpc_method_handler(
-                    self._behaviour(
-                        method, getattr(servicer, method.name), method.name in open_to_all
-                    ),
-                    response_serializer=GetMessageClass(method.output_type).SerializeToString,
-                )
-                for method in service.methods
-                if hasattr(servicer, method.name)
-            },
-        )
-
-    def unknown_methods(self) -> grpc.GenericRpcHandler:
-        """Returns the handler that answers for all methods that no other handler knows."""
-        return _UnknownMethods()
+    ) -> Handlers:
+        """Returns a service's handlers by method; `open_to_all` names methods without identity."""
+        return {
+            method.name: grpc.stream_unary_rpc_method_handler(
+                self._behaviour(method, getattr(servicer, method.name), method.name in open_to_all),
+                response_serializer=GetMessageClass(method.output_type).SerializeToString,
+            )
+            for method in service.methods
+            if hasattr(servicer, method.name)
+        }
 
     def _behaviour(
         self, method: MethodDescriptor, run: Method, open_to_all: bool
@@ -163,16 +155,29 @@ class Calls:
         return behaviour
 
 
-class _UnknownMethods(grpc.GenericRpcHandler):
-    def service(self, _call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
-        async def refuse(_: object, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
-            error = BillingError(
-                Reason.METHOD_UNKNOWN, "There is no such method; see the server's reflection."
-            )
-            request_id = request_id_of(dict(context.invocation_metadata() or ()))
-            return await abort(context, error, request_id)
+class Methods(grpc.GenericRpcHandler):
+    """The handlers of all services; grpc would ask one of each service in turn."""
 
-        return grpc.stream_unary_rpc_method_handler(refuse)
+    def __init__(self) -> None:
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._unknown: grpc.RpcMethodHandler[Any, Any] = grpc.stream_unary_rpc_method_handler(
+            _refuse_unknown
+        )
+
+    def add(self, service: str, handlers: Handlers) -> None:
+        """Adds those of a service, given by its full name."""
+        self._handlers |= {f"/{service}/{name}": handler for name, handler in handlers.items()}
+
+    def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
+        """Returns the handler of the call's method, or what refuses an unknown one."""
+        return self._handlers.get(call.method, self._unknown)
+
+
+async def _refuse_unknown(_: object, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+    error = BillingError(
+        Reason.METHOD_UNKNOWN, "There is no such method; see the server's reflection."
+    )
+    return await abort(context, error, request_id_of(dict(context.invocation_metadata() or ())))
 
 
 _INTERNAL = BillingError(

@@ -5,7 +5,7 @@ Its handlers call a message that can't be parsed UNKNOWN, and never answer one t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import grpc
@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from server.api.calls import abort, malformed, request_id_of
+from server.api.calls import Handlers, Methods, abort, malformed, request_id_of
 from server.api.requests import receive, unpacked
 from server.domain.errors import BillingError
 
@@ -21,10 +21,10 @@ _Context = grpc.aio.ServicerContext[Any, Any]
 
 
 def add_standard_services(
-    server: grpc.aio.Server, healthy: health.aio.HealthServicer, names: list[str], most_bytes: int
+    methods: Methods, healthy: health.aio.HealthServicer, names: list[str], most_bytes: int
 ) -> None:
-    """Has the server offer health and reflection; `names` are the services that it tells of."""
-    stand_in: Any = _StandIn(server, most_bytes)
+    """Adds health and reflection; `names` are the services that it tells of."""
+    stand_in: Any = _StandIn(methods, most_bytes)
     add_reflection: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
     health_pb2_grpc.add_HealthServicer_to_server(healthy, stand_in)
     add_reflection(reflection.aio.ReflectionServicer(names), stand_in)
@@ -33,22 +33,19 @@ def add_standard_services(
 class _StandIn:
     """Stands in for a server where generated code adds a servicer to one."""
 
-    def __init__(self, server: grpc.aio.Server, most_bytes: int) -> None:
-        self._server = server
+    def __init__(self, methods: Methods, most_bytes: int) -> None:
+        self._methods = methods
         self._most_bytes = most_bytes
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Does nothing: the same handlers come one by one."""
 
-    def add_registered_method_handlers(
-        self, service: str, handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]
-    ) -> None:
-        """Adds a service's methods to the real server."""
+    def add_registered_method_handlers(self, service: str, handlers: Handlers) -> None:
+        """Adds a service's methods to those of the real server."""
         ours = {
             name: self._handler(f"{service}.{name}", handler) for name, handler in handlers.items()
         }
-        generic = grpc.method_handlers_generic_handler(service, ours)
-        self._server.add_generic_rpc_handlers((generic,))
+        self._methods.add(service, ours)
 
     def _handler(
         self, name: str, handler: grpc.RpcMethodHandler[Any, Any]

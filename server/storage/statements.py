@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, cast
 
 from sqlalchemy import BindParameter, Dialect, Table, bindparam, insert
@@ -30,7 +31,9 @@ class Statement:
     def __init__(self, clause: ClauseElement, *names: str) -> None:
         self._clause = clause
         self._names = names
-        self._texts: dict[tuple[str, int], tuple[str, list[Any]]] = {}
+        # The texts by dialect and length of the list, each with the places of its parameters;
+        # None where those are the list and nothing else.
+        self._texts: dict[tuple[str, int], tuple[str, list[Any] | None]] = {}
 
     def bind(
         self, dialect: Dialect, ids: Sequence[Any], values: dict[str, Any]
@@ -41,6 +44,8 @@ class Statement:
         if found is None:
             found = self._texts[dialect.name, size] = self._compile(dialect, size)
         text, places = found
+        if places is None:
+            return text, [*ids, *repeat(ids[-1], size - len(ids))]
         last = len(ids) - 1
         return text, [
             place
@@ -51,13 +56,14 @@ class Statement:
             for place in places
         ]
 
-    def _compile(self, dialect: Dialect, size: int) -> tuple[str, list[Any]]:
+    def _compile(self, dialect: Dialect, size: int) -> tuple[str, list[Any] | None]:
         slots: dict[str, Any] = {name: _Slot(name, 0) for name in self._names}
         if size:
             slots["ids"] = [_Slot("ids", index) for index in range(size)]
         compiled = cast("SQLCompiler", self._clause.compile(dialect=dialect))
         expanded = compiled.construct_expanded_state(slots)
-        return expanded.statement, list(expanded.positional_parameters)
+        places = list(expanded.positional_parameters)
+        return expanded.statement, None if size and places == slots["ids"] else places
 
 
 class Insert:
