@@ -70,7 +70,7 @@ def _environment(grpcio: str) -> Path:
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         others = ("protobuf", "googleapis-common-protos", "uvloop")
         pins = [f"grpcio=={grpcio}", *(f"{name}=={version(name)}" for name in others)]
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pins]
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *pins]
         subprocess.run(pip, check=True)
         (folder / "installed").touch()
     return python

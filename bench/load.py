@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import islice
+from typing import Any
 
 import grpc
 import uvloop
@@ -108,7 +109,7 @@ async def _run(channel: grpc.aio.Channel, job: Job) -> Outcome:
     requests = islice(requests, job.calls)
     if job.calls <= 100_000:
         requests = iter(list(requests))
-    call = channel.unary_unary(job.method)
+    call: Any = channel.unary_unary(job.method)
     codes: Counter[str] = Counter()
     latencies: list[float] = []
 

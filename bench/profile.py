@@ -54,8 +54,8 @@ def main(method: str, top: int) -> None:
     click.echo(f"{method}: {cpu_us:.0f} us CPU a call")
     for title, counted in (("itself", own), ("with what it calls", whole)):
         click.echo(f"\n{title}")
-        for frame, count in counted.most_common(top):
-            click.echo(f"{count / total:6.1%}  {frame}")
+        for frame, samples in counted.most_common(top):
+            click.echo(f"{samples / total:6.1%}  {frame}")
 
 
 if __name__ == "__main__":

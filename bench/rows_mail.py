@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import grpc
 import uvloop
@@ -114,7 +115,8 @@ async def _invited(address: str, count: int) -> Sample:
     """Starts Invites on time and waits for each operation's end; times from when it was due."""
     latencies: list[float] = []
     async with grpc.aio.insecure_channel(address) as channel:
-        invite, wait = channel.unary_unary(INVITE), channel.unary_unary(_WAIT)
+        invite: Any = channel.unary_unary(INVITE)
+        wait: Any = channel.unary_unary(_WAIT)
         await channel.channel_ready()
         start = time.perf_counter() + 0.1
 

@@ -30,7 +30,7 @@ from server.storage.interface import IdempotencyKey
 _log = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 # The gateway sets it on every REST call, and lets no caller send it.
 _REST = "x-envoy-original-path"
 _READS = ("Get", "List", "Wait")
@@ -222,6 +222,7 @@ def _idempotency_key(
     sent = metadata.get("idempotency-key")
     if sent is None:
         return None
+    sent = sent.lower()
     if not _UUID.fullmatch(sent):
         raise BillingError(
             Reason.IDEMPOTENCY_KEY_INVALID,
@@ -230,7 +231,7 @@ def _idempotency_key(
         )
     caller = subject.id if subject else ""
     return IdempotencyKey(
-        key=_digest(caller.encode(), sent.lower().encode()),
+        key=_digest(caller.encode(), sent.encode()),
         fingerprint=_digest(method.encode(), request.SerializeToString(deterministic=True)),
     )
 
