@@ -31,7 +31,7 @@ MOST_IN_BATCH = 128
 MOST_QUEUED = 4096
 # A thread that has just served several callers gives the next ones this long to gather: each time
 # that threads take turns costs more than a row. Who calls alone never waits for it.
-_GATHER_S = 0.003
+_GATHER_S = 0.001
 # Whoever has no answer by then is refused, even where the database says nothing at all: soon enough
 # for a gateway that tries three times within a caller's fifteen seconds.
 _ANSWER_WITHIN_S = 3.5
