@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, bindparam, func, select, update
+from sqlalchemy import ColumnElement, bindparam, case, exists, func, select, update
 
 from server.domain.invitations import (
     InvitationState,
@@ -59,8 +59,24 @@ _CLAIM = Statement(
     "lease_until",
 )
 _INSERT_LINKS = Insert(link_tokens)
+# What has been revoked meanwhile is due at once, to be ended by whoever claims it.
 _RETRY = Statement(
-    update(table).where(table.c.id.in_(IDS)).values(claimed=False, due_at=bindparam("retry_at")),
+    update(table)
+    .where(table.c.id.in_(IDS))
+    .values(
+        claimed=False,
+        due_at=case(
+            (
+                exists().where(
+                    invitations.c.id == table.c.invitation_id,
+                    invitations.c.state != InvitationState.PENDING,
+                ),
+                bindparam("at", type_=table.c.due_at.type),
+            ),
+            else_=bindparam("retry_at", type_=table.c.due_at.type),
+        ),
+    ),
+    "at",
     "retry_at",
 )
 _NEXT_DUE = Statement(select(func.min(table.c.due_at)).where(table.c.due_at.is_not(None)))
@@ -171,7 +187,9 @@ def finish(transaction: Transaction, batch: Sequence[Finish]) -> list[bool]:
         if unsent and row.cancel_requested:
             endings.append((row, CANCELLED, finished.now))
         elif finished.retry_at is not None:
-            transaction.run(_RETRY, [finished.operation_id], retry_at=finished.retry_at)
+            transaction.run(
+                _RETRY, [finished.operation_id], at=finished.now, retry_at=finished.retry_at
+            )
             transaction.work = True
         else:
             endings.append((row, finished.failure, finished.now))

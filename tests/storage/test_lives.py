@@ -313,6 +313,19 @@ async def test_a_revoked_one_survives_the_failure_of_its_e_mail(storage: SqlStor
     assert (await life.recorded()).state is InvitationState.REVOKED
 
 
+async def test_one_revoked_while_its_e_mail_is_tried_ends_with_that_try(
+    storage: SqlStorage,
+) -> None:
+    life = await recorded(storage)
+    delivery = await life.claim()
+    await life.revoke()
+    assert await storage.retry_delivery(delivery, START + DAY, START + MINUTE)
+    assert await storage.claim_deliveries(10, START + MINUTE, LEASE) == []
+    failure = (await life.operation()).failure
+    assert failure
+    assert failure.reason is Reason.INVITATION_STATE
+
+
 async def test_a_revocation_wakes_the_workers(storage: SqlStorage) -> None:
     life = await recorded(storage)
     delivery = await life.claim()
