@@ -1,9 +1,9 @@
 """The tables. The migrations make exactly these; a test compares the two on both databases.
 
-Times are microseconds since 1970 UTC. Keys are random, so that no range of a distributed database
-becomes hot. Each index costs on every write, so there is one only where a call needs it. Rows of
-great number carry no foreign keys: each would look its parent up on every insert. Columns with a
-default were added when there were rows.
+Times are microseconds since 1970 UTC. Keys are random but for a digit that changes every second, so
+that no range of a distributed database stays hot. Each index costs on every write, so there is one
+only where a call needs it. Rows of great number carry no foreign keys: each would look its parent up
+on every insert. Columns with a default were added when there were rows.
 """
 
 from sqlalchemy import (

@@ -1,5 +1,7 @@
 import re
 
+import pytest
+
 from server.domain import ids
 
 
@@ -10,5 +12,13 @@ def test_ids_have_the_contracts_form_and_do_not_repeat() -> None:
 
 
 def test_every_random_position_takes_every_digit() -> None:
-    made = [ids.new_id("abc")[3:] for _ in range(3_000)]
-    assert all(len({each[position] for each in made}) == 32 for position in range(17))
+    made = [ids.new_id("abc")[4:] for _ in range(3_000)]
+    assert all(len({each[position] for each in made}) == 32 for position in range(16))
+
+
+def test_the_first_digit_goes_round_with_the_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    digits = []
+    for second in range(1_800_000_000, 1_800_000_064):
+        monkeypatch.setattr("time.time", lambda second=second: second + 0.9)
+        digits.append(ids.new_id("abc")[3])
+    assert "".join(digits) == "0123456789abcdefghijklmnopqrstuv" * 2
