@@ -1,6 +1,5 @@
 """Bytes to a connection and what comes of them: answers, an end, or nothing where nothing is due."""
 
-import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ from tests.fuzz.wire import Answer, connect, parse_h1, received
 
 # How long an answer is waited for before others are sent meanwhile, if one is due or not.
 _SOON_S, _NOT_DUE_S = 0.1, 0.02
-_LONE_CR = re.compile(rb"\r(?!\n)")
 # How long more may follow what looks like all.
 _MORE_S, _MORE_STREAMS_S = 0.003, 0.02
 
@@ -34,7 +32,7 @@ class RawExchange:
 
     def __init__(self, address: tuple[str, int], sent: Input) -> None:
         self._h2 = sent.door == "raw-h2"
-        self._due = _is_h2_due(sent.body) if self._h2 else is_h1_due(sent.body)
+        self._due = _is_h2_due(sent.body) if self._h2 else _is_h1_due(sent.body)
         self._connection = connect(address, sent.body)
         self._got = b""
 
@@ -62,17 +60,8 @@ class RawExchange:
                 return _parse_h1(self._got, end) if h1 else _parse_h2(self._got, end)
 
 
-def is_h1_due(data: bytes) -> bool:
-    """Whether an HTTP/1.1 server has something to say to the beginning of these bytes.
-
-    A lone CR in a header may be refused or read as a space (RFC 9112, 2.2).
-    """
-    head, end, body = data.partition(b"\r\n\r\n")
-    spaced = _LONE_CR.sub(b" ", head) + end + body
-    return _is_due_to_h11(data) and (spaced == data or _is_due_to_h11(spaced))
-
-
-def _is_due_to_h11(data: bytes) -> bool:
+def _is_h1_due(data: bytes) -> bool:
+    """Whether an HTTP/1.1 server has something to say to the beginning of these bytes."""
     server = h11.Connection(h11.SERVER, max_incomplete_event_size=1 << 20)
     try:
         server.receive_data(data)

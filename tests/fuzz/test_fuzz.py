@@ -9,7 +9,6 @@ import pytest
 from tests.fuzz.campaign import FAMILIES, SETTINGS, Campaign
 from tests.fuzz.contract import Breach, judge, judge_rest
 from tests.fuzz.inputs import Input, Known
-from tests.fuzz.raw_wire import is_h1_due
 from tests.fuzz.wire import Answer
 from tests.service import running
 
@@ -135,22 +134,6 @@ def grpc(code: bytes, body: bytes = b"", http: int = 200) -> Answer:
 def test_breaches_over_grpc_are_noticed(answer: Answer) -> None:
     with pytest.raises(Breach):
         judge(CALL, answer)
-
-
-@pytest.mark.parametrize(
-    ("data", "due"),
-    [
-        (b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", True),
-        (b"GET / HTTP/1.1\r\nHost: a\r\n", False),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{", False),
-        (b"GET / HTTP/1.1\r\nHost\r\n\r\n", True),
-        # A lone CR may be refused at once or stand for a space: then the body is not whole yet.
-        (b"POST / HTTP/1.1\r\nHost: a\rb\r\nContent-Length: 2\r\n\r\n{", False),
-        (b"GET / HTTP/1.1\r\nHost: a\rb\r\n\r\n", True),
-    ],
-)
-def test_an_answer_is_due_to_what_is_whole_or_broken(data: bytes, due: bool) -> None:
-    assert is_h1_due(data) is due
 
 
 def test_inputs_are_kept_without_what_is_secret(tmp_path: Path) -> None:
