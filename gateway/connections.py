@@ -55,7 +55,6 @@ class ConnectionManagers:
             "skip_xff_append": True,
             "server_header_transformation": "PASS_THROUGH",
             "preserve_external_request_id": True,
-            "always_set_request_id_in_response": True,
             "request_id_extension": {
                 "typed_config": {
                     "@type": f"{_TYPES}.request_id.uuid.v3.UuidRequestIdConfig",

@@ -100,6 +100,7 @@ def local_reply_config() -> dict[str, Any]:
             # What the Lua filter answers is Status JSON already.
             {
                 "filter": _when("response.code_details == 'lua_response'"),
+                "headers_to_add": _REQUEST_ID,
                 "body_format_override": {
                     **_text("%LOCAL_REPLY_BODY%"),
                     "content_type": "application/json",
@@ -122,7 +123,10 @@ def _grpc(reply: Reply) -> dict[str, Any]:
     """For native callers the text becomes `grpc-message`; Envoy's own code would often be UNKNOWN."""
     return {
         "filter": _when(f"{reply.when} && {_IS_GRPC}"),
-        "headers_to_add": [_header("grpc-status", str(reply.native_code or reply.code))],
+        "headers_to_add": [
+            *_REQUEST_ID,
+            _header("grpc-status", str(reply.native_code or reply.code)),
+        ],
         "body_format_override": _text(reply.message),
     }
 
@@ -132,11 +136,7 @@ def _json(reply: Reply) -> dict[str, Any]:
         {"@type": f"{_TYPE}ErrorInfo", "reason": reply.reason, "domain": DOMAIN},
         {"@type": f"{_TYPE}RequestInfo", "requestId": "%RESP(X-REQUEST-ID)%"},
     ]
-    # A request that could not even be read has no id yet.
-    headers = [
-        _header("x-request-id", "%UNIQUE_ID%"),
-        _header("x-request-id", "%REQ(X-REQUEST-ID)%"),
-    ]
+    headers = list(_REQUEST_ID)
     if reply.retry:
         details.append({"@type": f"{_TYPE}RetryInfo", "retryDelay": f"{RETRY_AFTER_S}s"})
         headers.append(_header("retry-after", str(RETRY_AFTER_S)))
@@ -152,6 +152,13 @@ def _json(reply: Reply) -> dict[str, Any]:
 
 def _header(key: str, value: str) -> dict[str, Any]:
     return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+# A request that could not even be read has no id yet.
+_REQUEST_ID = [
+    _header("x-request-id", "%UNIQUE_ID%"),
+    _header("x-request-id", "%REQ(X-REQUEST-ID)%"),
+]
 
 
 def _text(text: str) -> dict[str, Any]:

@@ -79,6 +79,8 @@ def route_config(descriptors: DescriptorSet, settings: GatewaySettings) -> dict[
                     _header("x-envoy-retry-grpc-on", _IF_KEYED.format("unavailable,cancelled")),
                 ],
                 "request_headers_to_remove": list(_ENVOYS_HEADERS),
+                # Envoy's own setting for it would give an empty one back where it refuses early.
+                "response_headers_to_add": [_header("x-request-id", "%REQ(X-REQUEST-ID)%")],
                 "routes": [
                     _answer("CONNECT", {"connect_matcher": {}}, 501, filters=_NATIVE_FILTERS),
                     _unreadable(UNKNOWN_COMPRESSION, "grpc-encoding", "|".join(COMPRESSIONS)),

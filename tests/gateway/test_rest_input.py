@@ -436,3 +436,8 @@ async def test_wild_request_ids_are_replaced(
     response = await rest.get("/operations/a", headers={"x-request-id": wild})
     assert response.headers["x-request-id"] not in {wild, ""}
     assert house.upstream.calls[0].metadata["x-request-id"] == response.headers["x-request-id"]
+
+
+async def test_what_envoy_refuses_unseen_has_a_request_id(rest: httpx.AsyncClient) -> None:
+    response = await rest.request("QUERY", "/operations/a", headers={"x-request-id": ""})
+    check_refusal(response, 400, 3, "REQUEST_MALFORMED")
