@@ -28,7 +28,7 @@ Step = Callable[[str], None]
 
 _WAIT = "/google.longrunning.Operations/WaitOperation"
 _RATE = 100
-_CONNECTIONS = 16  # as BILLING_MAIL_CONNECTIONS is by default
+_CONNECTIONS = 24  # as BILLING_MAIL_CONNECTIONS is by default
 _SENDER, _RECIPIENT = "billing@example.com", "customer@example.com"
 
 

@@ -79,9 +79,9 @@ class Settings(BaseSettings):
     mail_first_retry_s: float = Field(2.0, gt=0, description="delay before the second try")
     mail_longest_retry_s: float = Field(1800.0, gt=0, description="delays grow up to this")
     mail_lease_s: float = Field(30.0, gt=0, description="after a crash, time until another sends")
-    mail_connections: Count = Field(16, description="e-mails a process sends at once")
+    mail_connections: Count = Field(24, description="e-mails a process sends at once")
     mail_slow_connections: int = Field(
-        48, ge=0, description="more of them, in place of those that take over 2 s"
+        40, ge=0, description="more of them, in place of those that take over 2 s"
     )
     invitation_url: str = Field(
         "", description="what the link in the e-mail begins with; default the gateway's page"
