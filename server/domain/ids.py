@@ -1,8 +1,8 @@
 """IDs: 20 characters, a 3-letter prefix, a digit for the second and 80 random bits.
 
 What is made in the same second stands together in the database's indexes, so that a transaction
-changes few of their pages: a third less work for each row of a large table. The digits go round
-every 32 seconds, so no range stays hot.
+changes few of their pages: about a fifth less of SQLite's time for each invitation in a large
+database. The digits go round every 32 seconds, so no range stays hot.
 """
 
 import os
