@@ -27,6 +27,9 @@ _LOOK_S = 0.05
 _RENEWAL_S = 1.0
 _PR_SET_PDEATHSIG = 1
 
+# Inode, size and time of change in ns of each file; None where it is missing.
+_FileStates = list[tuple[int, int, int] | None]
+
 logger = logging.getLogger(__name__)
 
 
@@ -43,6 +46,7 @@ class Gateway:
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self._renewing: asyncio.Task[None] | None = None
+        self._shown: _FileStates = []
 
     async def start(self) -> None:
         """Returns when Envoy answers on all its ports; raises GatewayError where it can't."""
@@ -139,13 +143,10 @@ class Gateway:
 
     async def _keep_certificate(self) -> None:
         """Hands a renewed certificate to Envoy, however its files were replaced."""
-        shown = self._certificate_state()
         while True:
             await asyncio.sleep(_RENEWAL_S)
-            found = self._certificate_state()
-            if found == shown:
+            if self._certificate_state() == self._shown:
                 continue
-            shown = found
             try:
                 self._write_certificate()
             except OSError as error:
@@ -155,13 +156,15 @@ class Gateway:
 
     def _write_certificate(self) -> None:
         settings = self._settings
+        # Taken before the files are read: what changes from then on is seen at the next look.
+        self._shown = self._certificate_state()
         write_secret_config(
             settings.var / "tls" / "sds.json", settings.certificate, settings.private_key
         )
 
-    def _certificate_state(self) -> list[tuple[int, int, int] | None]:
+    def _certificate_state(self) -> _FileStates:
         """Returns what changes with the files, whatever links lead to them."""
-        states: list[tuple[int, int, int] | None] = []
+        states: _FileStates = []
         for file in (self._settings.certificate, self._settings.private_key):
             try:
                 found = file.stat()

@@ -6,10 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import httpx
 import pytest
 import trustme
+from cryptography import x509
 
 from tests.service import ROOT, Service, environment, eventually
 
@@ -29,7 +31,7 @@ class Edge:
             "BILLING_TLS_KEY": str(self.key),
         }
         self.port = int(self.env["BILLING_HTTPS_PORT"])
-        self.output = (folder / "output.txt").open("w+")
+        self.output = (folder / "output.txt").open("w")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "server", "gateway"],
             cwd=ROOT,
@@ -40,9 +42,11 @@ class Edge:
 
     def renew(self) -> None:
         issued = self.authority.issue_cert("localhost", "127.0.0.1")
+        chain = issued.cert_chain_pems[0].bytes()
+        self.issued = f"{x509.load_pem_x509_certificate(chain).serial_number:X}"
         for file, pem in (
             (self.key, issued.private_key_pem.bytes()),
-            (self.certificate, issued.cert_chain_pems[0].bytes()),
+            (self.certificate, chain),
         ):
             fresh = file.with_suffix(".new")
             fresh.write_bytes(pem)
@@ -61,25 +65,28 @@ class Edge:
         ):
             found = secure.getpeercert()
             assert found
-            return str(found["serialNumber"])
+            return str(found["serialNumber"]).lstrip("0")
+
+
+    def is_up(self) -> bool:
+        assert self.process.poll() is None, Path(self.output.name).read_text()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        assert self.process.wait(60) == 0
+        self.output.close()
 
 
 @pytest.fixture
 def edge(service: Service, tmp_path: Path) -> Iterator[Edge]:
-    started = Edge(tmp_path, service)
-
-    def ready() -> bool:
-        assert started.process.poll() is None, (tmp_path / "output.txt").read_text()
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", started.port)) == 0
-
-    try:
-        eventually(ready)
+    with Edge(tmp_path, service) as started:
+        eventually(started.is_up)
         yield started
-    finally:
-        started.process.terminate()
-        assert started.process.wait(60) == 0
-        started.output.close()
 
 
 def test_a_renewed_certificate_is_taken_up(edge: Edge) -> None:
@@ -87,7 +94,19 @@ def test_a_renewed_certificate_is_taken_up(edge: Edge) -> None:
     answer = httpx.get(f"https://localhost:{edge.port}/endpoints", verify=edge.context())
     assert answer.status_code == 200
     edge.renew()
-    assert eventually(lambda: (now := edge.serial()) != first and now)
+    assert first != edge.issued
+    eventually(lambda: edge.serial() == edge.issued)
+
+
+def test_a_certificate_renewed_during_the_start_is_taken_up(
+    service: Service, tmp_path: Path
+) -> None:
+    with Edge(tmp_path, service) as starting:
+        # Written just before Envoy is started, from what the files hold then.
+        eventually((tmp_path / "var" / "tls" / "sds.json").exists)
+        starting.renew()
+        eventually(starting.is_up)
+        eventually(lambda: starting.serial() == starting.issued)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
