@@ -67,7 +67,6 @@ class Edge:
             assert found
             return str(found["serialNumber"]).lstrip("0")
 
-
     def is_up(self) -> bool:
         assert self.process.poll() is None, Path(self.output.name).read_text()
         with socket.socket() as probe:
