@@ -46,6 +46,10 @@ class _Request(NamedTuple):
     future: asyncio.Future[Any]
 
 
+# Adds to a batch those that have come meanwhile.
+Join = Callable[[list[_Request]], None]
+
+
 class Batcher:
     """Runs requests in batches, on threads that hold a connection each.
 
@@ -63,7 +67,7 @@ class Batcher:
         on_commit: Callable[[list[str], bool], None] | None = None,
     ) -> None:
         self._database = database
-        self._begin = database.begin if writes else None
+        self._writes = writes
         self._on_commit = on_commit
         self._loop = asyncio.get_running_loop()
         self._requests: SimpleQueue[_Request | None] = SimpleQueue()
@@ -117,37 +121,39 @@ class Batcher:
             await asyncio.to_thread(thread.join)
 
     def _work(self) -> None:
-        connection = _Connection(self._database, self._begin)
-        last = busy = False
-        while not last:
+        connection = _Connection(self._database, writes=self._writes)
+        busy = False
+        while True:
             if busy:
                 time.sleep(_GATHER_S)
-            batch, last = self._take(MOST_IN_BATCH)
-            busy = len(batch) > 1
-            live = [request for request in batch if not request.future.done()]
-            if not live:
+            first = self._requests.get()
+            if first is None:
+                break
+            if first.future.done():
                 continue
-            outcomes, ended, work = _run(connection, live)
-            if connection.phase is _Phase.BEGINNING and not last:
+            batch = [first]
+            self._join(batch)
+            outcomes, ended, work = _run(connection, batch, self._join)
+            if connection.phase is _Phase.BEGINNING:
                 # Whoever has queued meanwhile has waited for nothing just as long.
-                others, last = self._take(MOST_QUEUED, wait=False)
-                live += others
-                outcomes += [outcomes[-1]] * len(others)
-            self._loop.call_soon_threadsafe(self._resolve, live, outcomes, ended, work)
+                self._join(batch, MOST_QUEUED)
+                outcomes += [outcomes[-1]] * (len(batch) - len(outcomes))
+            busy = len(batch) > 1
+            self._loop.call_soon_threadsafe(self._resolve, batch, outcomes, ended, work)
         connection.close()
 
-    def _take(self, most: int, *, wait: bool = True) -> tuple[list[_Request], bool]:
-        """Returns what is queued, and whether it was the last; waits until there is something."""
-        batch: list[_Request] = []
+    def _join(self, batch: list[_Request], most: int = MOST_IN_BATCH) -> None:
+        """Adds what is queued to a batch, up to so many in all."""
         try:
             while len(batch) < most:
-                request = self._requests.get(block=wait and not batch)
+                request = self._requests.get(block=False)
                 if request is None:
-                    return batch, True
-                batch.append(request)
+                    self._requests.put(None)  # the end, once what came before it is done
+                    return
+                if not request.future.done():
+                    batch.append(request)
         except Empty:
             pass
-        return batch, False
 
     def _resolve(
         self, batch: list[_Request], outcomes: Sequence[Any], ended: list[str], work: bool
@@ -174,26 +180,30 @@ class _Phase(Enum):
 class _Connection:
     """A connection that is made when first needed, and anew after it failed."""
 
-    def __init__(self, database: Database, begin: str | None) -> None:
+    def __init__(self, database: Database, *, writes: bool) -> None:
         self._database = database
-        self._begin = begin
+        self._writes = writes
         self._connection: PoolProxiedConnection | None = None
         self.phase = _Phase.BEGINNING
 
-    def transact(self, batch: Sequence[_Request]) -> tuple[list[Any], list[str], bool]:
-        """Runs the batch in one transaction; on an error nothing of it stays."""
+    def transact(self, batch: list[_Request], join: Join) -> tuple[list[Any], list[str], bool]:
+        """Runs the batch in one transaction; on an error nothing of it stays.
+
+        Those that came while the transaction waited to begin join the batch.
+        """
         self.phase = _Phase.BEGINNING
         if self._connection is None:
-            self._connection = self._database.connect()
+            self._connection = self._database.connect(writes=self._writes)
         connection = self._connection
         try:
             cursor = connection.cursor()
             transaction = Transaction(cursor, self._database.engine.dialect)
-            if self._begin:
-                cursor.execute(self._begin)
+            if self._writes:
+                self._database.begin(cursor)
             self.phase = _Phase.WORKING
+            join(batch)
             outcomes = _outcomes(transaction, batch)
-            if self._begin:
+            if self._writes:
                 self.phase = _Phase.COMMITTING
                 cursor.execute("COMMIT")
             cursor.close()
@@ -237,8 +247,10 @@ def _outcomes(transaction: Transaction, batch: Sequence[_Request]) -> list[Any]:
     return outcomes
 
 
-def _run(connection: _Connection, batch: Sequence[_Request]) -> tuple[list[Any], list[str], bool]:
-    """Runs a batch to the end, whatever the end is.
+def _run(
+    connection: _Connection, batch: list[_Request], join: Join
+) -> tuple[list[Any], list[str], bool]:
+    """Runs a batch, with those that join it, to the end, whatever the end is.
 
     Conflicts are tried again: then the rows that were in the way are seen. A connection that
     turns out to be dead is replaced, unless the commit was under way: whether that took place is
@@ -247,7 +259,7 @@ def _run(connection: _Connection, batch: Sequence[_Request]) -> tuple[list[Any],
     tries = {Verdict.CONFLICT: 3, Verdict.DISCONNECTED: 1}
     while True:
         try:
-            return connection.transact(batch)
+            return connection.transact(batch, join)
         except Exception as error:
             verdict, failure = judge(error), error
         left = tries.get(verdict, 0)
@@ -260,7 +272,7 @@ def _run(connection: _Connection, batch: Sequence[_Request]) -> tuple[list[Any],
     ended: list[str] = []
     work = False
     for request in batch:
-        (outcome,), its_ended, its_work = _run(connection, [request])
+        (outcome,), its_ended, its_work = _run(connection, [request], lambda _: None)
         outcomes.append(outcome)
         ended += its_ended
         work |= its_work

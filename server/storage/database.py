@@ -1,6 +1,7 @@
 """Connections to SQLite or PostgreSQL."""
 
 import sqlite3
+import time
 from typing import Any
 
 from sqlalchemy import URL, PoolProxiedConnection, create_engine, event, make_url
@@ -10,6 +11,10 @@ from server.storage.schema import REVISION
 
 # How long a statement, a lock or a connection may take before callers are told to come back.
 TIMEOUT_S = 3
+# How often to look whether SQLite's one writer is done. Left to itself, SQLite looks ever less often,
+# so that whoever comes later goes first, again and again; looking more often makes small batches.
+_LOOK_S = 0.005
+_BEGIN_SQLITE = "BEGIN IMMEDIATE"  # taking the lock at once: a reader that wants to write may fail
 # Those that change or read whole tables, and wait for others that do.
 _PATIENCE_S = 24 * 3600
 
@@ -28,7 +33,7 @@ class Database:
     def __init__(self, database_url: str, *, patient: bool = False) -> None:
         """A patient one lets statements take, and waits for locks, as long as it may be."""
         url = _driver_url(database_url)
-        limit_s = _PATIENCE_S if patient else TIMEOUT_S
+        self._limit_s = limit_s = _PATIENCE_S if patient else TIMEOUT_S
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.url = url
         if self.is_sqlite:
@@ -60,25 +65,42 @@ class Database:
             event.listen(self.engine, "connect", _prepare_sqlite)
             # SQLAlchemy's own transactions (migrations) must hold the write lock from the start.
             event.listen(
-                self.engine, "begin", lambda connection: connection.exec_driver_sql(self.begin)
+                self.engine,
+                "begin",
+                lambda connection: connection.exec_driver_sql(_BEGIN_SQLITE),
             )
 
-    @property
-    def begin(self) -> str:
-        """The statement that begins a writing transaction."""
-        # Taking the lock at once avoids the failure of a reader that wants to write.
-        return "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
+    def begin(self, cursor: Any) -> None:
+        """Begins a writing transaction; waits for that of another process. Raises the driver's error."""
+        if not self.is_sqlite:
+            cursor.execute("BEGIN")
+            return
+        give_up_at = time.monotonic() + self._limit_s
+        while True:
+            try:
+                cursor.execute(_BEGIN_SQLITE)
+                return
+            except sqlite3.OperationalError as error:
+                busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+                if not busy or time.monotonic() >= give_up_at:
+                    raise
+            time.sleep(_LOOK_S)
 
     @property
     def conninfo(self) -> str:
         """The address in the form that PostgreSQL's own clients take."""
         return self.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
-    def connect(self) -> PoolProxiedConnection:
-        """Returns a new connection of the driver, in autocommit mode. Raises the driver's error."""
+    def connect(self, *, writes: bool = False) -> PoolProxiedConnection:
+        """Returns a new connection of the driver, in autocommit mode. Raises the driver's error.
+
+        One that writes must do so after `begin`, which waits in its own way.
+        """
         connection = self.engine.raw_connection()
         if not self.is_sqlite:
             connection.driver_connection.autocommit = True  # type: ignore[union-attr]
+        elif writes:
+            connection.cursor().execute("PRAGMA busy_timeout = 0")
         return connection
 
     def require_schema(self) -> None:

@@ -228,7 +228,7 @@ async def test_a_change_waits_for_one_that_is_under_way(
     await storage.create_customer(made, None)
     database = Database(database_url)
     with contextlib.closing(database.connect()) as connection:
-        connection.execute(database.begin)
+        database.begin(connection.cursor())
         connection.execute("UPDATE customers SET state = 'inactive'")
         asked = asyncio.create_task(
             storage.change_customer_state(change(SUSPEND, made.customer), None)

@@ -43,12 +43,12 @@ async def _invite_forever(storage: SqlStorage) -> None:
         await invited(storage)
 
 
-def _with_pragma(pragma: str) -> Callable[[Database], PoolProxiedConnection]:
+def _with_pragma(pragma: str) -> Callable[..., PoolProxiedConnection]:
     """Makes a Database.connect of connections that can't do what others can."""
     connect = Database.connect
 
-    def limited(self: Database) -> PoolProxiedConnection:
-        connection = connect(self)
+    def limited(self: Database, *, writes: bool = False) -> PoolProxiedConnection:
+        connection = connect(self, writes=writes)
         connection.cursor().execute(f"PRAGMA {pragma}")
         return connection
 
@@ -185,7 +185,7 @@ async def test_all_who_wait_for_a_database_that_is_away_hear_of_it_at_once(
     tries = 0
     all_queued = threading.Event()
 
-    def away(_: Database) -> PoolProxiedConnection:
+    def away(_: Database, **_options: bool) -> PoolProxiedConnection:
         nonlocal tries
         tries += 1
         all_queued.wait(IN_TIME_S)

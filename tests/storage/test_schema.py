@@ -162,8 +162,8 @@ async def test_no_call_reads_a_whole_table(tmp_path: Path, monkeypatch: pytest.M
     seen: set[str] = set()
     connect = Database.connect
 
-    def traced(self: Database) -> PoolProxiedConnection:
-        connection = connect(self)
+    def traced(self: Database, *, writes: bool = False) -> PoolProxiedConnection:
+        connection = connect(self, writes=writes)
         assert isinstance(connection.driver_connection, sqlite3.Connection)
         connection.driver_connection.set_trace_callback(seen.add)
         return connection
