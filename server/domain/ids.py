@@ -23,4 +23,9 @@ AUDIT = "aud"
 
 def new_id(prefix: str) -> str:
     """Returns `prefix` and 17 characters of `[0-9a-v]`, 16 of them random."""
-    return prefix + _SECONDS[int(time.time()) & 31] + os.urandom(16).translate(_DIGITS).decode()
+    return prefix + second() + os.urandom(16).translate(_DIGITS).decode()
+
+
+def second() -> str:
+    """Returns the digit of the current second, to put in front of a key."""
+    return _SECONDS[int(time.time()) & 31]

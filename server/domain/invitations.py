@@ -65,7 +65,7 @@ CUSTOMER_STATES: Mapping[InvitationState, CustomerState] = {
 # Only an e-mail that arrived can be answered.
 ANSWERED = frozenset({_S.ACCEPTED, _S.DECLINED})
 
-_LINK_TOKEN = re.compile(r"[A-Za-z0-9_-]{32}")
+_LINK_TOKEN = re.compile(r"[0-9a-v]?[A-Za-z0-9_-]{32}")  # earlier ones have no digit in front
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +235,8 @@ def open_key(reseller_id: str, email: str, tin: str) -> bytes:
 
 
 def new_link_token() -> str:
-    """Returns a fresh secret of 192 random bits for the link in an e-mail."""
-    return secrets.token_urlsafe(24)
+    """Returns a fresh secret for the link in an e-mail: a digit as in IDs, and 192 random bits."""
+    return ids.second() + secrets.token_urlsafe(24)
 
 
 def is_link_token(text: str) -> bool:
@@ -245,5 +245,5 @@ def is_link_token(text: str) -> bool:
 
 
 def link_token_hash(token: str) -> bytes:
-    """Returns what the database keeps of a link's secret."""
-    return hashlib.sha256(token.encode()).digest()
+    """Returns what the database keeps of a link's secret: the digit, if any, and a digest."""
+    return token[:-32].encode() + hashlib.sha256(token.encode()).digest()
