@@ -1,7 +1,7 @@
 """The gRPC load generator: a process of its own that takes jobs from stdin, one JSON line each.
 
 It sends prebuilt bytes and parses no answers, over one connection, as many calls at once as asked,
-each of which follows its predecessor at once (a closed loop).
+each of which follows its predecessor at once (a closed loop) unless a rate is given.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 import grpc
@@ -27,7 +27,7 @@ from bench.requests import Request, invitations, repeated
 class Job:
     """`bodies` (hex) are sent over and over; without any, each call is an Invite of its own.
 
-    `rate` (calls a second) opens the loop: calls start on time whatever became of earlier ones.
+    With a `rate`, calls start no faster than so many a second; 0: as fast as answers come.
     """
 
     method: str
@@ -36,6 +36,7 @@ class Job:
     token: str
     reseller: str = ""
     bodies: list[str] = field(default_factory=list)
+    rate: float = 0
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,12 @@ async def _run(channel: grpc.aio.Channel, job: Job) -> Outcome:
     codes: Counter[str] = Counter()
     latencies: list[float] = []
 
+    numbers = count()
+
     async def caller() -> None:
         for body, headers in requests:
+            if job.rate:
+                await asyncio.sleep(began + next(numbers) / job.rate - time.perf_counter())
             start = time.perf_counter()
             try:
                 await call(body, metadata=headers)
@@ -124,9 +129,9 @@ async def _run(channel: grpc.aio.Channel, job: Job) -> Outcome:
                 codes["OK"] += 1
                 latencies.append(time.perf_counter() - start)
 
-    start = time.perf_counter()
+    began = time.perf_counter()
     await asyncio.gather(*(caller() for _ in range(job.at_once)))
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - began
     latencies.sort()
     return Outcome(
         seconds=seconds,

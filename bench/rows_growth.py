@@ -26,6 +26,7 @@ Step = Callable[[str], None]
 _AT_ONCE = 128
 _CHUNK = 10_000
 _CLAIM = 16
+_CLAIMS = 250
 # What the worker leaves of an invitation whose e-mail has been sent.
 _SENT = (
     """
@@ -43,7 +44,7 @@ def growth(folder: Path, scale: Scale, step: Step) -> list[Row]:
     bytes_each = {size: file.stat().st_size / size for size, file in files.items()}
     rows = []
     with ExitStack() as parts:
-        variants: dict[str, dict[str, Callable[[], Sample]]] = {}
+        reads: dict[str, dict[str, Callable[[], Sample]]] = {}
         for size, chosen in databases.items():
             program, address = parts.enter_context(server(chosen))
             load = parts.enter_context(generator(address))
@@ -55,21 +56,33 @@ def growth(folder: Path, scale: Scale, step: Step) -> list[Row]:
                 bodies=[body.hex() for body in lists(RESELLER, 100)],
             )
             for name, job in (
-                ("Invite", invite_job(scale)),
                 ("Operation Get", get_job(scale, _ids(files[size], size))),
                 ("List (100 a page)", page),
             ):
-                variants.setdefault(name, {})[_named(size)] = partial(
+                reads.setdefault(name, {})[_named(size)] = partial(
                     sample, [program], partial(load.run, job)
                 )
-        for name, by_size in variants.items():
-            found = interleaved(by_size, scale.rounds, step)
-            rows.append(_row(name, scale, found, bytes_each))
-    claims = {_named(size): partial(_claim, chosen) for size, chosen in databases.items()}
-    rows.append(
-        _row("claim of an e-mail", scale, interleaved(claims, scale.rounds, step), bytes_each)
-    )
+        for name, by_size in reads.items():
+            rows.append(_row(name, scale, interleaved(by_size, scale.rounds, step), bytes_each))
+    # What is measured makes the database grow, so a small one is made anew each time.
+    smallest = databases[scale.customers[0]].var
+    kept = copyfile(smallest / "billing.db", folder / "smallest.db")
+    for name, measure in (("Invite", partial(_invited, scale)), ("claim of an e-mail", _claimed)):
+        writes = {
+            _named(size): partial(measure, chosen, kept if size == scale.customers[0] else None)
+            for size, chosen in databases.items()
+        }
+        rows.append(_row(name, scale, interleaved(writes, scale.rounds, step), bytes_each))
     return rows
+
+
+def _invited(scale: Scale, chosen: Settings, kept: Path | None) -> Sample:
+    """Measures Invites from a fresh server, after some that are not counted."""
+    if kept:
+        copyfile(kept, chosen.var / "billing.db")
+    with server(chosen) as (program, address), generator(address) as load:
+        load.run(invite_job(scale, scale.calls // 20))
+        return sample([program], partial(load.run, invite_job(scale, scale.calls // 5)))
 
 
 def _row(
@@ -150,8 +163,11 @@ def _ids(file: Path, size: int) -> list[str]:
         return [id_ for (id_,) in found]
 
 
-def _claim(chosen: Settings) -> Sample:
+def _claimed(chosen: Settings, kept: Path | None) -> Sample:
     """Claims e-mails as the worker does and records that they have been sent."""
+    if kept:
+        copyfile(kept, chosen.var / "billing.db")
+    asyncio.run(_invite(chosen, _CLAIM * _CLAIMS))
 
     async def work() -> Sample:
         storage = await open_storage(
@@ -160,7 +176,7 @@ def _claim(chosen: Settings) -> Sample:
         count = 0
         latencies = []
         began, cpu_began = time.perf_counter(), time.process_time()
-        for _ in range(50):
+        for _ in range(_CLAIMS):
             claimed_at = time.perf_counter()
             claimed = await storage.claim_deliveries(
                 _CLAIM, datetime.now(UTC), timedelta(seconds=60)
