@@ -87,6 +87,35 @@ async def test_sqlite_waits_for_a_short_lock(sqlite_file: Path) -> None:
         assert await waiting
 
 
+async def test_who_comes_while_the_database_is_waited_for_joins_the_batch(
+    sqlite_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[list[int]] = []
+    waiting = asyncio.Event()
+    begin, loop = Database.begin, asyncio.get_running_loop()
+
+    def beginning(self: Database, cursor: sqlite3.Cursor) -> None:
+        loop.call_soon_threadsafe(waiting.set)
+        begin(self, cursor)
+
+    def note(_: Transaction, batch: Sequence[int]) -> list[int]:
+        batches.append(list(batch))
+        return list(batch)
+
+    monkeypatch.setattr(Database, "begin", beginning)
+    blocker = sqlite3.connect(sqlite_file, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    batcher = Batcher(Database(f"sqlite:///{sqlite_file}"), "test", writes=True)
+    first = batcher.submit(note, 1)
+    await waiting.wait()
+    others = [batcher.submit(note, number) for number in (2, 3)]
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    assert await asyncio.gather(first, *others) == [1, 2, 3]
+    assert batches == [[1, 2, 3]]
+    await batcher.close()
+
+
 async def test_sqlite_without_room(sqlite_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ((pages,),) = query(f"sqlite:///{sqlite_file}", "PRAGMA page_count")
     limited = _with_pragma(f"max_page_count = {pages + 2}")
