@@ -29,9 +29,11 @@ Bulk = Callable[[Transaction, Sequence[A]], Sequence[R | Exception]]
 
 MOST_IN_BATCH = 128
 MOST_QUEUED = 4096
-# A thread that has just served several callers gives the next ones this long to gather: each time
-# that threads take turns costs more than a row. Who calls alone never waits for it.
-_GATHER_S = 0.001
+# A thread that has just served several callers gives the next ones time to gather, since what is
+# done once for a transaction costs more than several rows. Those who write wait the longer the more
+# they were, as they will be that many again; who calls alone never waits.
+_GATHER_S, _GATHER_MOST_S = 0.001, 0.006
+_GATHER_EACH_S = 0.00015
 # Whoever has no answer by then is refused, even where the database says nothing at all: soon enough
 # for a gateway that tries three times within a caller's fifteen seconds.
 _ANSWER_WITHIN_S = 3.5
@@ -122,10 +124,10 @@ class Batcher:
 
     def _work(self) -> None:
         connection = _Connection(self._database, writes=self._writes)
-        busy = False
+        served = 0
         while True:
-            if busy:
-                time.sleep(_GATHER_S)
+            if served > 1:
+                time.sleep(self._gathering_s(served))
             first = self._requests.get()
             if first is None:
                 break
@@ -138,9 +140,14 @@ class Batcher:
                 # Whoever has queued meanwhile has waited for nothing just as long.
                 self._join(batch, MOST_QUEUED)
                 outcomes += [outcomes[-1]] * (len(batch) - len(outcomes))
-            busy = len(batch) > 1
+            served = len(batch)
             self._loop.call_soon_threadsafe(self._resolve, batch, outcomes, ended, work)
         connection.close()
+
+    def _gathering_s(self, served: int) -> float:
+        if not self._writes:
+            return _GATHER_S
+        return min(max(_GATHER_S, served * _GATHER_EACH_S), _GATHER_MOST_S)
 
     def _join(self, batch: list[_Request], most: int = MOST_IN_BATCH) -> None:
         """Adds what is queued to a batch, up to so many in all."""
