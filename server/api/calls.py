@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import ipaddress
 import logging
-import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from server.api.requests import receive
 from server.api.validation import validate
 from server.domain.access import Subject
 from server.domain.errors import BillingError, FieldViolation, Reason
+from server.domain.ids import random_bytes
 from server.storage.interface import IdempotencyKey
 
 _log = logging.getLogger(__name__)
@@ -200,7 +200,7 @@ def request_id_of(metadata: dict[str, Any]) -> str:
     if isinstance(sent, str) and _REQUEST_ID.fullmatch(sent):
         return sent
     # A UUID of version 4, as the library makes it at three times the cost.
-    digits = os.urandom(16).hex()
+    digits = random_bytes().hex()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
