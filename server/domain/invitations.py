@@ -65,7 +65,8 @@ CUSTOMER_STATES: Mapping[InvitationState, CustomerState] = {
 # Only an e-mail that arrived can be answered.
 ANSWERED = frozenset({_S.ACCEPTED, _S.DECLINED})
 
-_LINK_TOKEN = re.compile(r"[0-9a-v]?[A-Za-z0-9_-]{32}")  # earlier ones have no digit in front
+# Earlier ones have one digit in front, or none.
+_LINK_TOKEN = re.compile(r"(?:[0-9a-v]{4}|[0-9a-v])?[A-Za-z0-9_-]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +236,8 @@ def open_key(reseller_id: str, email: str, tin: str) -> bytes:
 
 
 def new_link_token() -> str:
-    """Returns a fresh secret for the link in an e-mail: a digit as in IDs, and 192 random bits."""
-    return ids.second() + secrets.token_urlsafe(24)
+    """Returns a fresh secret for the link in an e-mail: digits of the time, and 192 random bits."""
+    return ids.moment() + secrets.token_urlsafe(24)
 
 
 def is_link_token(text: str) -> bool:
@@ -245,5 +246,5 @@ def is_link_token(text: str) -> bool:
 
 
 def link_token_hash(token: str) -> bytes:
-    """Returns what the database keeps of a link's secret: the digit, if any, and a digest."""
+    """Returns what the database keeps of a link's secret: the digits, if any, and a digest."""
     return token[:-32].encode() + hashlib.sha256(token.encode()).digest()

@@ -27,7 +27,7 @@ LEASE = timedelta(minutes=1)
 DAY = timedelta(days=1)
 BAD_TOKENS = {
     "cut short": "a" * 31,
-    "too long": "a" * 33,
+    "too long": "a" * 37,
     "of wrong characters": "a" * 31 + "!",
     "of another script": "а" * 32,
     "with a line's end": "a" * 32 + "\n",

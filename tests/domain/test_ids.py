@@ -22,3 +22,14 @@ def test_the_first_digit_goes_round_with_the_seconds(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr("time.time", lambda second=second: second + 0.9)
         digits.append(ids.new_id("abc")[3])
     assert "".join(digits) == "0123456789abcdefghijklmnopqrstuv" * 2
+
+
+def test_digits_of_the_moment_change_32_times_a_second_and_go_round_in_nine_hours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ticks = [0, 1, 31, 32, 1024, 32_768, 32**4 - 1, 32**4]
+    moments = []
+    for tick in ticks:
+        monkeypatch.setattr("time.time", lambda tick=tick: tick / 32)
+        moments.append(ids.moment())
+    assert moments == ["0000", "1000", "v000", "0100", "0010", "0001", "vvvv", "0000"]

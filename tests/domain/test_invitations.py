@@ -37,5 +37,5 @@ def test_open_key_is_the_address_without_case_and_the_tax_number() -> None:
 def test_link_tokens_are_long_random_and_kept_as_a_hash() -> None:
     tokens = {new_link_token() for _ in range(1000)}
     assert len(tokens) == 1000
-    assert all(len(token) == 33 for token in tokens)
+    assert all(len(token) == 36 for token in tokens)
     assert all(token.encode() not in link_token_hash(token) for token in tokens)
