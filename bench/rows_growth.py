@@ -17,7 +17,7 @@ from bench.parts import RESELLER, TOKEN, prepare, server, settings
 from bench.requests import LIST, PERSON, lists
 from bench.rows_calls import get_job, invite_job
 from server.config import Settings
-from server.domain.invitations import invite
+from server.domain.invitations import invite, link_token_hash, new_link_token
 from server.storage import open_storage
 from server.storage.interface import IdempotencyKey
 
@@ -31,7 +31,7 @@ _CLAIMS = 250
 _SENT = (
     """
     INSERT INTO link_tokens (token_hash, invitation_id, operation_id, created_at)
-    SELECT randomblob(32), invitation_id, id, created_at FROM operations WHERE NOT done
+    SELECT link_hash(), invitation_id, id, created_at FROM operations WHERE NOT done
     """,
     "UPDATE operations SET done = 1, due_at = NULL, attempts = 1 WHERE NOT done",
 )
@@ -121,6 +121,7 @@ def _filled(folder: Path, scale: Scale, step: Step) -> dict[int, Settings]:
             more = min(_CHUNK, size - have)
             asyncio.run(_invite(growing, more))
             with closing(sqlite3.connect(growing.var / "billing.db")) as database, database:
+                database.create_function("link_hash", 0, lambda: link_token_hash(new_link_token()))
                 for statement in _SENT:
                     database.execute(statement)
             have += more
