@@ -116,6 +116,34 @@ async def test_who_comes_while_the_database_is_waited_for_joins_the_batch(
     await batcher.close()
 
 
+@pytest.mark.parametrize(("served", "pause_s"), [(1, None), (2, 0.001), (20, 0.003), (100, 0.006)])
+async def test_the_next_ones_have_time_to_gather_by_how_many_were_served(
+    sqlite_file: Path, monkeypatch: pytest.MonkeyPatch, served: int, pause_s: float | None
+) -> None:
+    """Whoever calls alone never waits for it."""
+    all_queued = threading.Event()
+    begin, sleep = Database.begin, time.sleep
+    pauses = []
+
+    def beginning(self: Database, cursor: sqlite3.Cursor) -> None:
+        all_queued.wait(IN_TIME_S)
+        begin(self, cursor)
+
+    def note(seconds: float) -> None:
+        if threading.current_thread().name == "gathering-0":
+            pauses.append(seconds)
+        sleep(seconds)
+
+    monkeypatch.setattr(Database, "begin", beginning)
+    monkeypatch.setattr(time, "sleep", note)
+    batcher = Batcher(Database(f"sqlite:///{sqlite_file}"), "gathering", writes=True)
+    calls = [batcher.submit(_two, 0) for _ in range(served)]
+    all_queued.set()
+    await asyncio.gather(*calls)
+    await batcher.close()
+    assert pauses == ([] if pause_s is None else [pytest.approx(pause_s)])
+
+
 async def test_sqlite_without_room(sqlite_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ((pages,),) = query(f"sqlite:///{sqlite_file}", "PRAGMA page_count")
     limited = _with_pragma(f"max_page_count = {pages + 2}")
