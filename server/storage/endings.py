@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, select, update
 
@@ -96,15 +96,16 @@ def end(
     failed = [row for row, failure, _ in endings if failure and row.invitation_id]
     states = _lock_invitations(transaction, [row.invitation_id for row in failed])
     ended = []
+    changes: list[tuple[str, dict[str, Any]]] = []
     for row, failure, now in endings:
         if failure and states.get(row.invitation_id) in ANSWERED:
             failure = None
         before = row.operation
         at = max(now, microseconds(before.modified_at))  # clocks differ
-        transaction.run(
-            _END, [before.id], failure=failure_text(failure) if failure else None, now=at
-        )
+        text = failure_text(failure) if failure else None
+        changes.append((before.id, {"failure": text, "now": at}))
         ended.append(replace(before, done=True, failure=failure, modified_at=time(at)))
+    transaction.run_each(_END, changes)
     _take_back(
         transaction,
         [

@@ -44,9 +44,9 @@ class Cursor:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Delivery:
-    """An e-mail that is due, claimed by one worker until `lease_until`.
+    """An e-mail that is due, claimed by one worker until `lease_until`. Each claim is its own.
 
     `attempt` counts from 1 and fences: who has been overtaken by a later attempt records nothing.
     `link_token` is the secret for the link in this attempt's e-mail; only its hash is kept, and it

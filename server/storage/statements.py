@@ -117,6 +117,13 @@ class Transaction:
         """Runs a statement that returns nothing."""
         self._cursor.execute(*statement.bind(self._dialect, ids, values))
 
+    def run_each(self, statement: Statement, rows: Sequence[tuple[Any, dict[str, Any]]]) -> None:
+        """Runs a statement for each row, given as an ID and values, without waiting in between."""
+        if not rows:
+            return
+        bound = [statement.bind(self._dialect, [id_], values) for id_, values in rows]
+        self._cursor.executemany(bound[0][0], [parameters for _, parameters in bound])
+
     def insert(self, statement: Insert, rows: Sequence[tuple[Any, ...]]) -> None:
         """Inserts rows."""
         if not rows:

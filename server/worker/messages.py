@@ -39,6 +39,7 @@ _LONGEST_IN_BODY = 200
 _LONGEST_LINE = 998
 # The longest Subject that needs no second line of 78 characters.
 _LONGEST_SUBJECT = 78 - len("Subject: ")
+_EOL = "\r\n"
 
 _ASCII_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+", re.ASCII)
 # Embeddings, overrides and isolates of text direction: they would reach past the name.
@@ -48,6 +49,7 @@ _JOINER = "\u200d"
 _FRAMES = 64
 # Stand-ins in a frame: templates can do nothing with them but show them. No clean name holds a NUL.
 _RESELLER, _CUSTOMER, _LINK = "\0reseller", "\0customer", "\0link"
+_STAND_IN = re.compile(f"({_RESELLER}|{_CUSTOMER}|{_LINK})")
 
 
 class MessageSettingError(ValueError):
@@ -55,11 +57,11 @@ class MessageSettingError(ValueError):
 
 
 class _Frame(NamedTuple):
-    """The templates, rendered but for names and link."""
+    """The templates, rendered but for names and link: pieces of text, and stand-ins between them."""
 
-    subject: str
-    text: str
-    html: str
+    subject: list[str]
+    text: list[str]
+    html: list[str]
 
 
 class Messages:
@@ -127,18 +129,18 @@ class Messages:
         boundary = f"=_{delivery.operation_id}"
         content = (
             f"{self._headers}"
-            f"To: {recipient}\n"
-            f"Subject: {_encoded_subject(subject)}\n"
-            f"Date: {format_datetime(self._now())}\n"
-            f"Message-ID: {self._message_id(delivery.operation_id)}\n"
+            f"To: {recipient}\r\n"
+            f"Subject: {_encoded_subject(subject)}\r\n"
+            f"Date: {_date(self._now().replace(microsecond=0))}\r\n"
+            f"Message-ID: {self._message_id(delivery.operation_id)}\r\n"
             f"{self._thread(delivery)}"
-            f'Content-Type: multipart/alternative; boundary="{boundary}"\n'
-            f"\n"
-            f"--{boundary}\n{_part('plain', text)}\n"
-            f"--{boundary}\n{_part('html', html)}\n"
-            f"--{boundary}--\n"
+            f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n'
+            f"\r\n"
+            f"--{boundary}\r\n{_part('plain', text)}\r\n"
+            f"--{boundary}\r\n{_part('html', html)}\r\n"
+            f"--{boundary}--\r\n"
         )
-        return Mail(self._sender, recipient, content.replace("\n", "\r\n").encode())
+        return Mail(self._sender, recipient, content.encode())
 
     def _render(self, until: datetime, is_resent: bool) -> _Frame:
         """Renders the templates, with stand-ins for what differs from e-mail to e-mail."""
@@ -146,7 +148,7 @@ class Messages:
         subject = self._subject.render(names)
         facts = {**names, "link": _LINK, "expires_at": until, "is_resent": is_resent}
         html = self._html.render(facts, subject=subject)
-        return _Frame(subject, self._text.render(facts), _in_ascii(html))
+        return _Frame(*map(_pieces, (subject, self._text.render(facts), _in_ascii(html))))
 
     def _message_id(self, operation_id: str) -> str:
         return f"<{operation_id}@{self._domain}>"
@@ -155,7 +157,7 @@ class Messages:
         if delivery.first_operation_id == delivery.operation_id:
             return ""
         first = self._message_id(delivery.first_operation_id)
-        return f"In-Reply-To: {first}\nReferences: {first}\n"
+        return f"In-Reply-To: {first}\r\nReferences: {first}\r\n"
 
 
 def _ascii_address(address: str) -> str:
@@ -213,24 +215,34 @@ def _checked_prefix(prefix: str) -> str:
 
 
 def _constant_headers(sender: Address, languages: Sequence[str]) -> str:
-    message = EmailMessage(SMTP.clone(linesep="\n"))
+    message = EmailMessage(SMTP)
     message["From"] = sender
     message["MIME-Version"] = "1.0"
     message["Content-Language"] = ", ".join(languages)
     message["Auto-Submitted"] = "auto-generated"
     message["X-Auto-Response-Suppress"] = "DR, RN, NRN, OOF, AutoReply"
-    return message.as_string().removesuffix("\n")
+    return message.as_string().removesuffix(_EOL)
 
 
 def _encoded_subject(subject: str) -> str:
     # What looks like an encoded word must be encoded, or readers would decode it.
     if subject.isascii() and "=?" not in subject and len(subject) <= _LONGEST_SUBJECT:
         return subject
-    return Header(subject, "utf-8", header_name="Subject").encode()
+    return Header(subject, "utf-8", header_name="Subject").encode(linesep=_EOL)
 
 
-def _filled(frame: str, reseller: str, customer: str, link: str = "") -> str:
-    return frame.replace(_RESELLER, reseller).replace(_CUSTOMER, customer).replace(_LINK, link)
+@lru_cache(1)
+def _date(at: datetime) -> str:
+    return format_datetime(at)
+
+
+def _pieces(template: str) -> list[str]:
+    return _STAND_IN.split(template.replace("\n", _EOL))
+
+
+def _filled(pieces: Sequence[str], reseller: str, customer: str, link: str = "") -> str:
+    facts = {_RESELLER: reseller, _CUSTOMER: customer, _LINK: link}
+    return "".join([facts.get(piece, piece) for piece in pieces])
 
 
 def _ascii_html(text: str) -> str:
@@ -244,14 +256,16 @@ def _in_ascii(html: str) -> str:
 
 def _part(subtype: str, text: str) -> str:
     """Returns a text part in ASCII, its headers included."""
-    if text.isascii() and max(map(len, text.split("\n"))) <= _LONGEST_LINE:
+    if text.isascii() and max(map(len, text.split(_EOL))) <= _LONGEST_LINE:
         encoding = "7bit"
     else:
-        encoding, text = "quoted-printable", b2a_qp(text.encode(), istext=True).decode()
+        encoding = "quoted-printable"
+        lines = text.replace(_EOL, "\n").encode()
+        text = b2a_qp(lines, istext=True).decode().replace("\n", _EOL)
     return (
-        f'Content-Type: text/{subtype}; charset="utf-8"\n'
-        f"Content-Transfer-Encoding: {encoding}\n"
-        f"\n"
+        f'Content-Type: text/{subtype}; charset="utf-8"\r\n'
+        f"Content-Transfer-Encoding: {encoding}\r\n"
+        f"\r\n"
         f"{text}"
     )
 
