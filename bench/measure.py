@@ -45,7 +45,10 @@ QUICK = Scale(
 
 @dataclass(frozen=True)
 class Sample:
-    """One run of one variant. `cpu_us` is CPU time for each call, by program."""
+    """One run of one variant. `cpu_us` is CPU time for each call, by program.
+
+    The latencies are 0 where none were taken.
+    """
 
     calls: int
     per_s: float
@@ -137,8 +140,10 @@ def rates(samples: Sequence[Sample]) -> list[float]:
 def told(samples: Sequence[Sample], *programs: str) -> str:
     """Returns the medians in words."""
     median = statistics.median
-    return (
-        f"{median(cpu(samples, *programs)):.0f} us CPU, {median(rates(samples)):,.0f}/s, "
-        f"p50 {median(each.p50_ms for each in samples):.1f} ms, "
-        f"p99 {median(each.p99_ms for each in samples):.1f} ms"
-    )
+    words = [f"{median(cpu(samples, *programs)):.0f} us CPU", f"{median(rates(samples)):,.0f}/s"]
+    if all(each.p99_ms for each in samples):
+        words += [
+            f"p50 {median(each.p50_ms for each in samples):.1f} ms",
+            f"p99 {median(each.p99_ms for each in samples):.1f} ms",
+        ]
+    return ", ".join(words)

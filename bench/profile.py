@@ -1,61 +1,215 @@
-"""Where a running server spends its time under load: `make bench-profile`."""
+"""Where a program spends its time under load: `make bench-profile`."""
 
+import os
+import re
+import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import click
+import psutil
+import uvloop
 
-from bench.load import generator
-from bench.measure import FULL
-from bench.parts import operation_ids, prepare, server, settings
-from bench.rows_calls import get_job, invite_job
+from bench.gates import catcher
+from bench.load import Job, generator
+from bench.measure import FULL, Sample, cpu, sample
+from bench.parts import RESELLER, TOKEN, empty_server, operation_ids, prepare, server, settings
+from bench.processes import Running
+from bench.requests import INVITE
+from bench.rows_calls import all_at_once, get_job, invite_job
+from bench.rows_mail import CONNECTIONS, caught, sent, worked
 
-_SAMPLES_A_SECOND = 400
+# Watches programs as long as the block runs.
+Watch = Callable[[Sequence[Running]], AbstractContextManager[None]]
+# Runs the load once, watched.
+Load = Callable[[Watch], Sample]
+
+_MAILS = 12_000
+_ATTACH_S = 1.0
+_PY_SPY_A_SECOND, _PERF_A_SECOND = 400, 1500
+_LIBRARIES = (
+    ("interpreter", re.compile(r"^(lib)?python3")),
+    ("kernel", re.compile(r"^\[kernel")),
+    ("grpcio's core", re.compile(r"^cygrpc")),
+    ("SQLite", re.compile(r"^(lib|_)sqlite3")),
+    ("C library, its locks among it", re.compile(r"^(libc|libpthread|ld-linux)")),
+)
+_SHARE = re.compile(r"^\s+([\d.]+)%\s+(\S+)")
+
+
+@contextmanager
+def _calls(folder: Path, method: str, processes: int = 1) -> Iterator[Load]:
+    """Calls of one method to the empty servicer, or to servers on one database."""
+    chosen = settings(folder / "service")
+    prepare(chosen)
+    with ExitStack() as parts:
+        if method == "empty":
+            started = [parts.enter_context(empty_server(folder))]
+        else:
+            started = [
+                parts.enter_context(server(chosen, name=f"server-{number}"))
+                for number in range(processes)
+            ]
+        programs = [program for program, _ in started]
+        loads = [parts.enter_context(generator(address)) for _, address in started]
+        job = invite_job(FULL)
+        if method == "get":
+            loads[0].run(invite_job(FULL, 2000))
+            job = get_job(FULL, operation_ids(chosen, 1000))
+        run = partial(all_at_once, loads, job)
+        run()
+
+        def load(watch: Watch) -> Sample:
+            with watch(programs):
+                return sample(programs, run)
+
+        yield load
+
+
+@contextmanager
+def _worker(folder: Path) -> Iterator[Load]:
+    """A worker on a full queue."""
+    chosen = settings(folder / "service")
+    prepare(chosen)
+    with catcher(folder) as (_, port), server(chosen) as (_, address), generator(address) as load:
+
+        def run(watch: Watch) -> Sample:
+            load.run(Job(INVITE, _MAILS, FULL.at_once, TOKEN, RESELLER))
+            return worked(chosen.var, port, _MAILS, lambda program: watch([program]))
+
+        yield run
+
+
+@contextmanager
+def _send(folder: Path) -> Iterator[Load]:
+    """Bare sends of one of the worker's e-mails, from this process."""
+    with _worker(folder) as fill, catcher(folder) as (_, port):
+        fill(lambda _: nullcontext())
+        content = caught(folder)
+
+        def run(watch: Watch) -> Sample:
+            with watch([Running("client", psutil.Process())]):
+                return uvloop.run(sent(port, content, _MAILS, CONNECTIONS))
+
+        yield run
+
+
+_SUBJECTS: dict[str, Callable[[Path], AbstractContextManager[Load]]] = {
+    "invite": partial(_calls, method="invite"),
+    "get": partial(_calls, method="get"),
+    "empty": partial(_calls, method="empty"),
+    "two": partial(_calls, method="invite", processes=2),
+    "worker": _worker,
+    "send": _send,
+}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("method", type=click.Choice(["invite", "get"]))
-@click.option("--top", default=25, show_default=True, help="Lines to print.")
-def main(method: str, top: int) -> None:
-    """Print the top of a profile of the server while it answers METHOD."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        chosen = settings(Path(folder) / "service")
-        prepare(chosen)
-        with server(chosen) as (program, address), generator(address) as load:
-            load.run(invite_job(FULL, 2000))
-            ids = operation_ids(chosen, 1000)
-            job = invite_job(FULL) if method == "invite" else get_job(FULL, ids)
-            load.run(job)
-            stacks = Path(folder) / "stacks"
-            recorder = subprocess.Popen(
-                [
-                    *("py-spy", "record", "--rate", str(_SAMPLES_A_SECOND), "--format", "raw"),
-                    *("--threads", "--duration", "3600", "--output", str(stacks)),
-                    *("--pid", str(program.process.pid)),
-                ],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            before = program.cpu_s()
-            load.run(job)
-            cpu_us = (program.cpu_s() - before) / job.calls * 1e6
-            recorder.send_signal(2)
-            recorder.wait()
-        own: Counter[str] = Counter()
-        whole: Counter[str] = Counter()
+@click.argument("subject", type=click.Choice(list(_SUBJECTS)))
+@click.option("--top", default=25, show_default=True, help="Lines to print of each kind.")
+def main(subject: str, top: int) -> None:
+    """Print where SUBJECT spends its time.
+
+    \b
+    invite, get   a server that answers these calls
+    empty         the empty servicer
+    two           two servers on one SQLite that answer Invites
+    worker        a worker that sends a full queue of e-mails
+    send          a bare SMTP client that sends one of them over and over
+
+    By library with perf, if this machine has it; by function with py-spy. Each needs the right to
+    look into other processes.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as name,
+        _SUBJECTS[subject](Path(name)) as load,
+    ):
+        folder = Path(name)
+        if shutil.which("perf"):
+            cpu_us = _cpu_us(load(partial(_perf, folder)))
+            click.echo(f"{subject}: {cpu_us:.0f} us CPU time each, by library:")
+            for library, share in _by_library(folder).most_common():
+                click.echo(f"{share * cpu_us:6.0f} us  {library}")
+        else:
+            click.echo("by library: perf is not on this machine")
+        cpu_us = _cpu_us(load(partial(_py_spy, folder)))
+        own, whole = _by_function(folder)
+        click.echo(f"\n{subject}: {cpu_us:.0f} us CPU time each while watched by function")
+        for title, counted in (("itself", own), ("with what it calls", whole)):
+            click.echo(f"\n{title}")
+            for frame, samples in counted.most_common(top):
+                click.echo(f"{samples / own.total():6.1%}  {frame}")
+
+
+def _cpu_us(taken: Sample) -> float:
+    return cpu([taken])[0]
+
+
+@contextmanager
+def _perf(folder: Path, programs: Sequence[Running]) -> Iterator[None]:
+    ids = ",".join(str(program.process.pid) for program in programs)
+    command = ["perf", "record", "-q", "-F", str(_PERF_A_SECOND), "-p", ids]
+    with _recording([*command, "-o", str(folder / "perf.data")]):
+        yield
+
+
+@contextmanager
+def _py_spy(folder: Path, programs: Sequence[Running]) -> Iterator[None]:
+    command = ["py-spy", "record", "--rate", str(_PY_SPY_A_SECOND), "--format", "raw", "--threads"]
+    with ExitStack() as recorders:
+        for number, program in enumerate(programs):
+            output = ["--duration", "3600", "--output", str(folder / f"{number}.stacks")]
+            process = ["--pid", str(program.process.pid)]
+            recorders.enter_context(_recording([*command, *output, *process]))
+        yield
+
+
+@contextmanager
+def _recording(command: Sequence[str]) -> Iterator[None]:
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
+    ) as recorder:
+        time.sleep(_ATTACH_S)
+        try:
+            yield
+        finally:
+            recorder.send_signal(signal.SIGINT)
+
+
+def _by_library(folder: Path) -> Counter[str]:
+    """Returns each library's share of what perf has seen."""
+    report = ["perf", "report", "-i", str(folder / "perf.data"), "--sort", "dso", "--stdio"]
+    text = subprocess.run(report, capture_output=True, text=True, check=True).stdout
+    shares: Counter[str] = Counter()
+    for line in text.splitlines():
+        if found := _SHARE.match(line):
+            share, library = found.groups()
+            shares[_library(library)] += float(share) / 100  # type: ignore[assignment]
+    return shares
+
+
+def _library(file: str) -> str:
+    return next((name for name, pattern in _LIBRARIES if pattern.match(file)), "other")
+
+
+def _by_function(folder: Path) -> tuple[Counter[str], Counter[str]]:
+    """Returns the samples of py-spy in each function itself, and with what it calls."""
+    own: Counter[str] = Counter()
+    whole: Counter[str] = Counter()
+    for stacks in folder.glob("*.stacks"):
         for line in stacks.read_text().splitlines():
             stack, _, count = line.rpartition(" ")
             frames = stack.split(";")
             own[frames[-1]] += int(count)
             whole.update(dict.fromkeys(frames, int(count)))
-    total = own.total()
-    click.echo(f"{method}: {cpu_us:.0f} us CPU a call")
-    for title, counted in (("itself", own), ("with what it calls", whole)):
-        click.echo(f"\n{title}")
-        for frame, samples in counted.most_common(top):
-            click.echo(f"{samples / total:6.1%}  {frame}")
+    return own, whole
 
 
 if __name__ == "__main__":

@@ -149,7 +149,7 @@ def two_processes(folder: Path, scale: Scale, step: Step) -> list[Row]:
                 loads.append(parts.enter_context(generator(address)))
             job = Job(INVITE, scale.calls // count, scale.at_once // count, TOKEN, RESELLER)
             variants[f"{count} process(es)"] = partial(
-                sample, programs, partial(_all_at_once, loads, job)
+                sample, programs, partial(all_at_once, loads, job)
             )
         found = interleaved(variants, scale.rounds, step)
         one, two = found.values()
@@ -167,7 +167,7 @@ def two_processes(folder: Path, scale: Scale, step: Step) -> list[Row]:
         ]
 
 
-def _all_at_once(loads: Sequence[Generator], job: Job) -> Outcome:
+def all_at_once(loads: Sequence[Generator], job: Job) -> Outcome:
     with ThreadPoolExecutor(len(loads)) as threads:
         outcomes = list(threads.map(lambda load: load.run(job), loads))
     codes: Counter[str] = Counter()

@@ -5,7 +5,7 @@ import sqlite3
 import statistics
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from bench.gates import catcher
 from bench.load import Job, generator, percentile
 from bench.measure import Row, Sample, Scale, interleaved, rates, ratio, told
 from bench.parts import RESELLER, TOKEN, prepare, server, settings
-from bench.processes import python, running
+from bench.processes import Running, python, running
 from bench.requests import INVITE, invitations
 
 Step = Callable[[str], None]
@@ -30,7 +30,7 @@ Step = Callable[[str], None]
 _WAIT = "/google.longrunning.Operations/WaitOperation"
 _RATE = 100
 _LOOK_S = 0.1  # counting takes some of the processor that the worker could use
-_CONNECTIONS = 24  # as BILLING_MAIL_CONNECTIONS is by default
+CONNECTIONS = 24  # as BILLING_MAIL_CONNECTIONS is by default
 _SENDER, _RECIPIENT = "billing@example.com", "customer@example.com"
 
 
@@ -44,10 +44,10 @@ def to_done(folder: Path, scale: Scale, step: Step) -> list[Row]:
         server(chosen, worker=True, smtp_url=f"smtp://127.0.0.1:{port}") as (_, address),
     ):
         uvloop.run(_invited(address, _RATE))
-        content = _caught(folder)
+        content = caught(folder)
         found = interleaved(
             {
-                "bare": lambda: uvloop.run(_sent(port, content, min(count, 300), 1)),
+                "bare": lambda: uvloop.run(sent(port, content, min(count, 300), 1)),
                 "ours": lambda: uvloop.run(_invited(address, count)),
             },
             scale.rounds,
@@ -84,18 +84,18 @@ def sustained(folder: Path, scale: Scale, step: Step) -> list[Row]:
     prepare(chosen)
     with catcher(folder) as (_, port), server(chosen) as (_, address), generator(address) as load:
 
-        def worked() -> Sample:
+        def once() -> Sample:
             load.run(Job(INVITE, scale.mails, 64, TOKEN, RESELLER))
-            return _worked(chosen.var, port, scale.mails)
+            return worked(chosen.var, port, scale.mails, nullcontext)
 
-        worked()
-        content = _caught(folder)
+        once()
+        content = caught(folder)
         found = interleaved(
             {
-                "bare": lambda: uvloop.run(_sent(port, content, scale.mails, _CONNECTIONS)),
-                "ours": worked,
+                "bare": lambda: uvloop.run(sent(port, content, scale.mails, CONNECTIONS)),
+                "ours": once,
             },
-            max(3, scale.rounds // 2),
+            scale.rounds,
             step,
         )
     return [
@@ -105,7 +105,7 @@ def sustained(folder: Path, scale: Scale, step: Step) -> list[Row]:
             *ratio(rates(found["ours"]), rates(found["bare"])),
             goal=0.9,
             at_least=True,
-            ours=f"{statistics.median(rates(found['ours'])):,.0f}/s",
+            ours=told(found["ours"]),
             baseline=told(found["bare"]),
             meaning="What claiming, writing and recording take from SMTP's own pace.",
             samples=found,
@@ -140,10 +140,10 @@ async def _invited(address: str, count: int) -> Sample:
             *(one(start + number / _RATE, *each) for number, each in enumerate(requests))
         )
         seconds = time.perf_counter() - start
-    return _sample(latencies, seconds)
+    return _sample(latencies, seconds, {})
 
 
-async def _sent(port: int, content: bytes, count: int, connections: int) -> Sample:
+async def sent(port: int, content: bytes, count: int, connections: int) -> Sample:
     """Sends one e-mail over and over with nothing but the client library."""
     latencies: list[float] = []
     numbers = iter(range(count))
@@ -155,45 +155,61 @@ async def _sent(port: int, content: bytes, count: int, connections: int) -> Samp
                 await smtp.sendmail(_SENDER, [_RECIPIENT], content)
                 latencies.append(time.perf_counter() - began)
 
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), time.process_time()
     await asyncio.gather(*(one() for _ in range(connections)))
-    return _sample(latencies, time.perf_counter() - began)
+    seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu_began
+    return _sample(latencies, seconds, {"client": cpu_s / count * 1e6})
 
 
-def _worked(var: Path, port: int, count: int) -> Sample:
-    """Runs a worker until all is sent; its rate is that of the middle four fifths."""
-    seen: list[tuple[float, int]] = []
+def worked(
+    var: Path, port: int, count: int, watch: Callable[[Running], AbstractContextManager[Any]]
+) -> Sample:
+    """Runs a worker until all is sent; measures, and watches, the middle four fifths."""
     log = var / "logs" / "worker.log"
     variables = {"BILLING_VAR": str(var), "BILLING_SMTP_URL": f"smtp://127.0.0.1:{port}"}
     with (
         closing(sqlite3.connect(var / "billing.db")) as database,
         running("worker", python("server", "worker"), log, lambda: True, variables) as worker,
     ):
-        number = count
-        while number:
-            time.sleep(_LOOK_S)
-            if worker.process.status() == psutil.STATUS_ZOMBIE:
-                raise RuntimeError(f"the worker has ended ({log})")
-            ((number,),) = database.execute("SELECT count(*) FROM operations WHERE NOT done")
-            seen.append((time.perf_counter(), number))
-    middle = [(at, number) for at, number in seen if 0.1 * count <= number <= 0.9 * count]
-    (first_at, first), (last_at, last) = middle[0], middle[-1]
-    rate = (first - last) / (last_at - first_at)
-    return Sample(calls=count, per_s=rate, p50_ms=0, p99_ms=0, cpu_us={})
+
+        def down_to(most: float) -> tuple[int, float, float]:
+            """Returns what is left to send, the time and the worker's CPU time, once it is so few."""
+            while True:
+                time.sleep(_LOOK_S)
+                if worker.process.status() == psutil.STATUS_ZOMBIE:
+                    raise RuntimeError(f"the worker has ended ({log})")
+                ((left,),) = database.execute("SELECT count(*) FROM operations WHERE NOT done")
+                if left <= most:
+                    return left, time.perf_counter(), worker.cpu_s()
+
+        down_to(0.9 * count)
+        with watch(worker):
+            # Not before the watch has begun, which takes its time.
+            first, first_at, first_cpu_s = down_to(count)
+            last, last_at, last_cpu_s = down_to(0.1 * count)
+        down_to(0)
+    sent = first - last
+    return Sample(
+        calls=sent,
+        per_s=sent / (last_at - first_at),
+        p50_ms=0,
+        p99_ms=0,
+        cpu_us={"worker": (last_cpu_s - first_cpu_s) / sent * 1e6},
+    )
 
 
-def _caught(folder: Path) -> bytes:
+def caught(folder: Path) -> bytes:
     """Returns an e-mail that the service sent, without what the catcher put in front."""
     newest = max((folder / "mail").glob("*.eml"))
     return newest.read_bytes().split(b"\r\n", 2)[2]
 
 
-def _sample(latencies: list[float], seconds: float) -> Sample:
+def _sample(latencies: list[float], seconds: float, cpu_us: dict[str, float]) -> Sample:
     ordered = sorted(latencies)
     return Sample(
         calls=len(ordered),
         per_s=len(ordered) / seconds,
         p50_ms=percentile(ordered, 0.5) * 1000,
         p99_ms=percentile(ordered, 0.99) * 1000,
-        cpu_us={},
+        cpu_us=cpu_us,
     )
