@@ -58,17 +58,17 @@ class Invitations:
         if found is None:
             raise _no_such_link()
         self._guesses.give_back(address)
-        return as_of(found, self._clock())
+        return found._replace(invitation=as_of(found.invitation, self._clock()))
 
     async def accept(
         self, token: str, address: str = "", key: IdempotencyKey | None = None
-    ) -> InvitationView:
+    ) -> Invitation:
         """Accepts; an accepted one is returned as it is. Raises INVITATION_STATE."""
         return await self._answer(InvitationAction.ACCEPT, token, address, key)
 
     async def decline(
         self, token: str, address: str = "", key: IdempotencyKey | None = None
-    ) -> InvitationView:
+    ) -> Invitation:
         """Declines; a declined one is returned as it is. Raises INVITATION_STATE."""
         return await self._answer(InvitationAction.DECLINE, token, address, key)
 
@@ -122,7 +122,7 @@ class Invitations:
 
     async def _answer(
         self, action: InvitationAction, token: str, address: str, key: IdempotencyKey | None
-    ) -> InvitationView:
+    ) -> Invitation:
         _require_form(token)
         self._guesses.admit(address)
         found = await self._storage.answer_invitation(

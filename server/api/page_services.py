@@ -88,7 +88,8 @@ class InvitationPageService:
             view = await self._invitations.look_up(request.token, call.address)
         except BillingError as error:
             return await self._answer(_failure(error), call)
-        return await self._answer(_Page(view.state.value, _STATUSES[view.state], view), call)
+        state = view.invitation.state
+        return await self._answer(_Page(state.value, _STATUSES[state], view), call)
 
     async def AnswerInvitationPage(
         self, request: pages.AnswerInvitationPageRequest, call: Call

@@ -40,12 +40,13 @@ class Language:
 
     def facts(self, view: InvitationView) -> list[tuple[str, str]]:
         """Returns who invites, whom, until when, and when it ended."""
+        invitation = view.invitation
         by, whom, address, until = self.terms
-        facts = [(by, view.reseller_name), (whom, view.customer_name), (address, view.email)]
-        if view.ended_at and view.state.value in self.ended:
-            facts.append((self.ended[view.state.value], self.day(view.ended_at)))
+        facts = [(by, view.reseller_name), (whom, view.customer_name), (address, invitation.email)]
+        if invitation.ended_at and invitation.state.value in self.ended:
+            facts.append((self.ended[invitation.state.value], self.day(invitation.ended_at)))
         else:
-            facts.append((until, self.day(view.expires_at)))
+            facts.append((until, self.day(invitation.expires_at)))
         return facts
 
     def day(self, at: datetime) -> str:

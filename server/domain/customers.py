@@ -1,9 +1,9 @@
 """A reseller's customers, and how they become active or suspended."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from server.domain import ids
 from server.domain.errors import BillingError, Reason
@@ -27,8 +27,7 @@ TARGETS: Mapping[OperationKind, CustomerState] = {
 _CHANGEABLE = frozenset(TARGETS.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Customer:
+class Customer(NamedTuple):
     """`person` holds the fields of the published CustomerPerson that were set, by proto name.
 
     `email` is the address that the customer was invited at, None if it was not invited.
@@ -45,8 +44,7 @@ class Customer:
     modified_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class NewCustomer:
+class NewCustomer(NamedTuple):
     """All that one CreateResellerServed records, in one transaction."""
 
     operation: Operation

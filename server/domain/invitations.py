@@ -4,10 +4,9 @@ import hashlib
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TypeVar
+from typing import NamedTuple
 
 from server.domain import ids
 from server.domain.customers import Customer, CustomerState
@@ -69,8 +68,7 @@ ANSWERED = frozenset({_S.ACCEPTED, _S.DECLINED})
 _LINK_TOKEN = re.compile(r"(?:[0-9a-v]{4}|[0-9a-v])?[A-Za-z0-9_-]{32}")
 
 
-@dataclass(frozen=True, slots=True)
-class Invitation:
+class Invitation(NamedTuple):
     """`email` is the address in normal form; `open_key` names what only one open invitation has.
 
     `operation_id` made it; `latest_operation_id` sent its latest e-mail, whose link alone holds.
@@ -91,16 +89,15 @@ class Invitation:
     resent_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class InvitationView(Invitation):
+class InvitationView(NamedTuple):
     """An invitation as its invitee sees it: with the names of who invites whom."""
 
+    invitation: Invitation
     reseller_name: str
     customer_name: str
 
 
-@dataclass(frozen=True, slots=True)
-class NewInvitation:
+class NewInvitation(NamedTuple):
     """All that one Invite records, in one transaction."""
 
     operation: Operation
@@ -158,15 +155,12 @@ def invite(
     return NewInvitation(operation, customer, invitation)
 
 
-InvitationT = TypeVar("InvitationT", bound=Invitation)
-
-
-def as_of(invitation: InvitationT, now: datetime) -> InvitationT:
+def as_of(invitation: Invitation, now: datetime) -> Invitation:
     """Returns the invitation as it is at the time: a pending one that has lapsed is expired."""
     state = state_at(invitation.state, invitation.expires_at, now)
     if state is invitation.state:
         return invitation
-    return replace(invitation, state=state, open_key=None, ended_at=invitation.expires_at)
+    return invitation._replace(state=state, open_key=None, ended_at=invitation.expires_at)
 
 
 def state_at(state: InvitationState, expires_at: datetime, now: datetime) -> InvitationState:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from server.domain.errors import Reason
 
@@ -35,8 +36,7 @@ class Failure:
     metadata: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     """One operation on one customer. It succeeded if `done` and `failure` is None."""
 
     id: str

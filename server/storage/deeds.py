@@ -5,7 +5,6 @@ customers. So an operation is only touched here if nobody holds it.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -15,7 +14,6 @@ from server.domain.errors import BillingError
 from server.domain.invitations import (
     Invitation,
     InvitationAction,
-    InvitationView,
     as_of,
     resent_too_soon,
     state_after,
@@ -24,23 +22,15 @@ from server.domain.operations import Operation
 from server.storage.expiry import change_customers
 from server.storage.idempotency import Keys, KeyUse
 from server.storage.operations import by_id
-from server.storage.rows import INVITATION_COLUMNS, invitation, microseconds, operation_row, view
-from server.storage.schema import customers, link_tokens, operations, resellers
+from server.storage.rows import INVITATION_COLUMNS, invitation, microseconds, operation_row
 from server.storage.schema import invitations as table
+from server.storage.schema import link_tokens, operations
 from server.storage.statements import IDS, Insert, Statement, Transaction
 
 _LINKS = Statement(
-    select(
-        link_tokens.c.token_hash,
-        link_tokens.c.invitation_id,
-        link_tokens.c.operation_id,
-        resellers.c.name,
-        customers.c.name,
+    select(link_tokens.c.token_hash, link_tokens.c.invitation_id, link_tokens.c.operation_id).where(
+        link_tokens.c.token_hash.in_(IDS)
     )
-    .join_from(link_tokens, table, table.c.id == link_tokens.c.invitation_id)
-    .join(resellers, resellers.c.id == table.c.reseller_id)
-    .join(customers, customers.c.id == table.c.customer_id)
-    .where(link_tokens.c.token_hash.in_(IDS))
 )
 _LOCK = Statement(
     select(*INVITATION_COLUMNS)
@@ -118,13 +108,11 @@ class _Link(NamedTuple):
 
     invitation_id: str
     operation_id: str
-    reseller_name: str
-    customer_name: str
 
 
 Deed = Answer | Revocation | Resending
-# An answered invitation as a view, a revoked one, or a resend's operation; None: no such thing.
-Outcome = InvitationView | Invitation | Operation | None
+# An answered or revoked invitation, or a resend's operation; None: no such thing.
+Outcome = Invitation | Operation | None
 
 
 def act(transaction: Transaction, batch: Sequence[Deed]) -> list[Outcome | Exception]:
@@ -177,7 +165,7 @@ class _Acts:
             action = deed.action if isinstance(deed, Answer) else InvitationAction.REVOKE
             row = self._rows[row.id] = _ended(self._transaction, row, action, deed.now)
             self._keys.record(deed.use, row.id)
-        return view(row, link.reseller_name, link.customer_name) if link else row
+        return row
 
     def _row(self, deed: Deed, link: _Link | None) -> Invitation | None:
         if not isinstance(deed, Answer):
@@ -214,7 +202,7 @@ def _ended(
     # What is still to be sent will not be: the operation ends when a worker takes it up.
     if transaction.fetch(_LET_END, [row.latest_operation_id], at=at):
         transaction.work = True
-    return replace(row, state=state, open_key=None, ended_at=ended_at)
+    return row._replace(state=state, open_key=None, ended_at=ended_at)
 
 
 def _resent(transaction: Transaction, row: Invitation, wanted: Resending) -> Invitation:
@@ -237,6 +225,6 @@ def _resent(transaction: Transaction, row: Invitation, wanted: Resending) -> Inv
     )
     transaction.insert(_INSERT_OPERATIONS, [operation_row(operation, row.id, due_at=at)])
     transaction.work = True
-    return replace(
-        row, latest_operation_id=operation.id, resent_at=now, expires_at=wanted.expires_at
+    return row._replace(
+        latest_operation_id=operation.id, resent_at=now, expires_at=wanted.expires_at
     )

@@ -1,7 +1,6 @@
 """How operations end, and how they are cancelled and deleted by callers."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, delete, select, update
@@ -104,7 +103,7 @@ def end(
         at = max(now, microseconds(before.modified_at))  # clocks differ
         text = failure_text(failure) if failure else None
         changes.append((before.id, {"failure": text, "now": at}))
-        ended.append(replace(before, done=True, failure=failure, modified_at=time(at)))
+        ended.append(before._replace(done=True, failure=failure, modified_at=time(at)))
     transaction.run_each(_END, changes)
     _take_back(
         transaction,

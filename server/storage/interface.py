@@ -89,7 +89,7 @@ class Storage(AccessStorage, Administration, Protocol):
 
     async def answer_invitation(
         self, token_hash: bytes, action: InvitationAction, now: datetime, key: IdempotencyKey | None
-    ) -> InvitationView | None:
+    ) -> Invitation | None:
         """Accepts or declines the invitation that the latest link leads to, and returns it.
 
         Its customer becomes what goes with that. None: no such link.

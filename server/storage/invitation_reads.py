@@ -7,7 +7,7 @@ from sqlalchemy import FromClause, Select, and_, bindparam, select, tuple_
 
 from server.domain.invitations import Invitation, InvitationState, InvitationView
 from server.storage.interface import Cursor
-from server.storage.rows import INVITATION_COLUMNS, invitation, microseconds, view
+from server.storage.rows import INVITATION_COLUMNS, invitation, microseconds
 from server.storage.schema import customers, link_tokens, resellers
 from server.storage.schema import invitations as table
 from server.storage.statements import IDS, Statement, Transaction
@@ -46,7 +46,7 @@ _BY_ID = Statement(select(*INVITATION_COLUMNS).where(table.c.id.in_(IDS)))
 def look_up(transaction: Transaction, batch: Sequence[bytes]) -> list[InvitationView | None]:
     """Returns what links lead to; see Storage.look_up_invitation."""
     found = {
-        bytes(token_hash): view(invitation(tuple(row)), reseller_name, customer_name)
+        bytes(token_hash): InvitationView(invitation(tuple(row)), reseller_name, customer_name)
         for token_hash, *row, reseller_name, customer_name in transaction.fetch(
             _BY_LINK, list(set(batch))
         )

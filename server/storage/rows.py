@@ -6,7 +6,7 @@ from typing import Any
 
 from server.domain.customers import Customer, CustomerState
 from server.domain.errors import Reason
-from server.domain.invitations import Invitation, InvitationState, InvitationView
+from server.domain.invitations import Invitation, InvitationState
 from server.domain.operations import Failure, Operation, OperationKind
 from server.storage.schema import customers, invitations, operations
 
@@ -172,12 +172,6 @@ def invitation(row: tuple[Any, ...]) -> Invitation:
         latest,
         None if resent is None else time(resent),
     )
-
-
-def view(found: Invitation, reseller_name: str, customer_name: str) -> InvitationView:
-    """Returns an invitation with the names of who invites whom."""
-    values = {name: getattr(found, name) for name in Invitation.__dataclass_fields__}
-    return InvitationView(**values, reseller_name=reseller_name, customer_name=customer_name)
 
 
 def invitation_row(value: Invitation) -> tuple[Any, ...]:

@@ -106,10 +106,10 @@ class SqlStorage(SqlAccess, SqlRetention):
 
     async def answer_invitation(
         self, token_hash: bytes, action: InvitationAction, now: datetime, key: IdempotencyKey | None
-    ) -> InvitationView | None:
+    ) -> Invitation | None:
         use = self._use(key, now) if key else None
         answered = await self._act(deeds.Answer(token_hash, action, now, use))
-        return cast("InvitationView | None", answered)
+        return cast("Invitation | None", answered)
 
     async def get_invitation(self, invitation_id: str) -> Invitation | None:
         return await self._reads.submit(invitation_reads.get, invitation_id)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import uuid
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -33,7 +32,7 @@ def new_customer(
     made = create_reseller_served(
         reseller_id=reseller_id, name="Рога", person={"tin": "77"}, created_by="s", now=at
     )
-    return NewCustomer(made.operation, replace(made.customer, state=state))
+    return NewCustomer(made.operation, made.customer._replace(state=state))
 
 
 def new_key(fingerprint: bytes = b"f") -> IdempotencyKey:
@@ -105,7 +104,7 @@ async def test_states(storage: SqlStorage, kind: OperationKind, before: Customer
         found = await storage.get_customer(made.customer.id)
         after = TARGETS[kind]
         changed_at = START if after is before else later
-        assert found == replace(made.customer, state=after, modified_at=changed_at)
+        assert found == made.customer._replace(state=after, modified_at=changed_at)
         return
     with pytest.raises(BillingError) as refused:
         await storage.change_customer_state(asked, key)

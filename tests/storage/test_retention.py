@@ -176,7 +176,7 @@ async def test_links_are_cleared_some_time_after_the_invitation_ended(
     assert await storage.clear_links(START + DAY, 10) == 0
     found = await storage.look_up_invitation(link)
     assert found
-    assert found.state is InvitationState.ACCEPTED
+    assert found.invitation.state is InvitationState.ACCEPTED
     assert await storage.clear_links(START + DAY + MOMENT, 10) == 1
     assert await storage.look_up_invitation(link) is None
     assert query(database_url, "SELECT count(*) FROM link_tokens") == [(0,)]
