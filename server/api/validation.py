@@ -23,6 +23,7 @@ _FINE: Wrong = ()
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _PHONE = re.compile(r"\+?[0-9][0-9 ().\-/\u2010-\u2015]*((ext|x|доб)\.? ?[0-9]+)?", re.IGNORECASE)
+_LEAST, _MOST = -(1 << 63), 1 << 64  # of all numbers in protobuf
 _LIMIT = re.compile(r"(?P<op><=|>=|<|>)?(?P<low>-?\d+)(-(?P<high>-?\d+))?")
 # Numbers written without a country are read as the published service would.
 _HOME = "RU"
@@ -140,7 +141,8 @@ def _nested(field: FieldDescriptor) -> Check:
                 for index, element in enumerate(value)
                 for path, description in inner(element)
             ]
-        return [("." + path, description) for path, description in inner(value)]
+        wrong = inner(value)
+        return [("." + path, description) for path, description in wrong] if wrong else _FINE
 
     return check
 
@@ -161,19 +163,18 @@ def _limit(spec: str, measure: Callable[[Any], int], unit: str) -> Check:
     parsed = _LIMIT.fullmatch(spec.replace(" ", ""))
     if not parsed:
         raise ValueError(f"not a limit: {spec!r}")
-    low, high = int(parsed["low"]), int(parsed["high"] or parsed["low"])
-    test: Callable[[int], bool] = {
-        "<=": lambda n: n <= low,
-        ">=": lambda n: n >= low,
-        "<": lambda n: n < low,
-        ">": lambda n: n > low,
-        None: lambda n: low <= n <= high,
+    bound = int(parsed["low"])
+    low, high = {
+        "<=": (_LEAST, bound),
+        ">=": (bound, _MOST),
+        "<": (_LEAST, bound - 1),
+        ">": (bound + 1, _MOST),
+        None: (bound, int(parsed["high"] or bound)),
     }[parsed["op"]]
-
     wrong = [("", " ".join(f"Must be {spec} {unit}".split()) + ".")]
 
     def check(value: Any) -> Wrong:
-        return _FINE if test(measure(value)) else wrong
+        return _FINE if low <= measure(value) <= high else wrong
 
     return check
 

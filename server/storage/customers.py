@@ -13,14 +13,15 @@ from server.storage.interface import Cursor
 from server.storage.operations import by_id
 from server.storage.rows import (
     CUSTOMER_COLUMNS,
+    INSERT_CUSTOMERS,
+    INSERT_OPERATIONS,
     customer,
     customer_row,
     microseconds,
     operation_row,
 )
 from server.storage.schema import customers as table
-from server.storage.schema import operations
-from server.storage.statements import IDS, Insert, Statement, Transaction
+from server.storage.statements import IDS, Statement, Transaction
 
 _BY_ID = Statement(select(*CUSTOMER_COLUMNS).where(table.c.id.in_(IDS)))
 _PAGE = (
@@ -56,8 +57,6 @@ _CHANGE = Statement(
     "state",
     "now",
 )
-_INSERT_OPERATIONS = Insert(operations)
-_INSERT_CUSTOMERS = Insert(table)
 
 
 class _Made:
@@ -83,7 +82,7 @@ class _Made:
     def write(self) -> None:
         """Writes what was recorded."""
         rows = [operation_row(operation) for operation in self._new.values()]
-        self._transaction.insert(_INSERT_OPERATIONS, rows)
+        self._transaction.insert(INSERT_OPERATIONS, rows)
         self._keys.write()
 
 
@@ -105,7 +104,7 @@ def create(
             rows.append(customer_row(new.customer))
             made.record(outcome, use)
         outcomes.append(outcome)
-    transaction.insert(_INSERT_CUSTOMERS, rows)
+    transaction.insert(INSERT_CUSTOMERS, rows)
     made.write()
     return outcomes
 

@@ -22,10 +22,16 @@ from server.domain.operations import Operation
 from server.storage.expiry import change_customers
 from server.storage.idempotency import Keys, KeyUse
 from server.storage.operations import by_id
-from server.storage.rows import INVITATION_COLUMNS, invitation, microseconds, operation_row
+from server.storage.rows import (
+    INSERT_OPERATIONS,
+    INVITATION_COLUMNS,
+    invitation,
+    microseconds,
+    operation_row,
+)
 from server.storage.schema import invitations as table
 from server.storage.schema import link_tokens, operations
-from server.storage.statements import IDS, Insert, Statement, Transaction
+from server.storage.statements import IDS, Statement, Transaction
 
 _LINKS = Statement(
     select(link_tokens.c.token_hash, link_tokens.c.invitation_id, link_tokens.c.operation_id).where(
@@ -70,7 +76,6 @@ _RESEND = Statement(
     "at",
     "until",
 )
-_INSERT_OPERATIONS = Insert(operations)
 
 # While an e-mail is on its way, this is how soon it may have left.
 _ON_ITS_WAY_S = 1.0
@@ -223,7 +228,7 @@ def _resent(transaction: Transaction, row: Invitation, wanted: Resending) -> Inv
         at=at,
         until=microseconds(wanted.expires_at),
     )
-    transaction.insert(_INSERT_OPERATIONS, [operation_row(operation, row.id, due_at=at)])
+    transaction.insert(INSERT_OPERATIONS, [operation_row(operation, row.id, due_at=at)])
     transaction.work = True
     return row._replace(
         latest_operation_id=operation.id, resent_at=now, expires_at=wanted.expires_at

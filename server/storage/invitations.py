@@ -12,9 +12,17 @@ from server.domain.operations import Operation
 from server.storage.expiry import expire_by_id
 from server.storage.idempotency import Keys, KeyUse
 from server.storage.operations import by_id
-from server.storage.rows import customer_row, invitation_row, microseconds, operation_row
-from server.storage.schema import customers, invitations, operations
-from server.storage.statements import IDS, Insert, Statement, Transaction
+from server.storage.rows import (
+    INSERT_CUSTOMERS,
+    INSERT_INVITATIONS,
+    INSERT_OPERATIONS,
+    customer_row,
+    invitation_row,
+    microseconds,
+    operation_row,
+)
+from server.storage.schema import invitations
+from server.storage.statements import IDS, Statement, Transaction
 
 _OPEN = Statement(
     select(
@@ -25,9 +33,6 @@ _OPEN = Statement(
         invitations.c.expires_at,
     ).where(invitations.c.open_key.in_(IDS))
 )
-_INSERT_OPERATIONS = Insert(operations)
-_INSERT_CUSTOMERS = Insert(customers)
-_INSERT_INVITATIONS = Insert(invitations)
 _OPEN_KEY = operator.itemgetter(3)
 
 
@@ -79,9 +84,9 @@ def create(
         expire_by_id(transaction, list(lapsed), max(lapsed.values(), default=0))
         rows.sort(key=_OPEN_KEY)  # in one order, so that two batches don't wait for each other
         of_operations, of_customers, of_invitations, _ = zip(*rows, strict=True)
-        transaction.insert(_INSERT_OPERATIONS, of_operations)
-        transaction.insert(_INSERT_CUSTOMERS, of_customers)
-        transaction.insert(_INSERT_INVITATIONS, of_invitations)
+        transaction.insert(INSERT_OPERATIONS, of_operations)
+        transaction.insert(INSERT_CUSTOMERS, of_customers)
+        transaction.insert(INSERT_INVITATIONS, of_invitations)
         keys.write()
         transaction.work = True
     if replayed:

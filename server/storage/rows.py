@@ -9,6 +9,11 @@ from server.domain.errors import Reason
 from server.domain.invitations import Invitation, InvitationState
 from server.domain.operations import Failure, Operation, OperationKind
 from server.storage.schema import customers, invitations, operations
+from server.storage.statements import Insert
+
+INSERT_OPERATIONS = Insert(operations, left_out=("failure", "keyed_at"))
+INSERT_CUSTOMERS = Insert(customers)
+INSERT_INVITATIONS = Insert(invitations, left_out=("ended_at", "resent_at", "linked"))
 
 # One encoder for all: json.dumps would make one for each text that is not plain ASCII.
 _as_json = json.JSONEncoder(ensure_ascii=False).encode
@@ -99,26 +104,24 @@ def operation(row: tuple[Any, ...]) -> Operation:
 def operation_row(
     value: Operation, invitation_id: str | None = None, due_at: int | None = None
 ) -> tuple[Any, ...]:
-    """Returns a new row of the table; `due_at` is when a worker may take it up."""
+    """Returns a row for INSERT_OPERATIONS; `due_at` is when a worker may take it up."""
     created = microseconds(value.created_at)
     return (
         value.id,
-        value.kind,
+        value.kind.value,
         value.reseller_id,
         value.customer_id,
         value.billing_account_id,
         value.created_by,
         created,
         created,
-        value.done,
-        None,
-        False,
+        int(value.done),
+        0,
         invitation_id,
         due_at,
-        False,
         0,
-        False,
-        None,
+        0,
+        0,
     )
 
 
@@ -139,7 +142,7 @@ def customer(row: tuple[Any, ...]) -> Customer:
 
 
 def customer_row(value: Customer) -> tuple[Any, ...]:
-    """Returns a new row of the table."""
+    """Returns a row for INSERT_CUSTOMERS."""
     created = microseconds(value.created_at)
     return (
         value.id,
@@ -147,7 +150,7 @@ def customer_row(value: Customer) -> tuple[Any, ...]:
         value.billing_account_id,
         value.name,
         person_text(value.person),
-        value.state,
+        value.state.value,
         created,
         created,
         value.email,
@@ -175,7 +178,7 @@ def invitation(row: tuple[Any, ...]) -> Invitation:
 
 
 def invitation_row(value: Invitation) -> tuple[Any, ...]:
-    """Returns a new row of the table."""
+    """Returns a row for INSERT_INVITATIONS."""
     return (
         value.id,
         value.reseller_id,
@@ -183,14 +186,11 @@ def invitation_row(value: Invitation) -> tuple[Any, ...]:
         value.operation_id,
         value.email,
         value.open_key,
-        value.state,
+        value.state.value,
         microseconds(value.created_at),
         microseconds(value.expires_at),
-        None,
         value.latest_operation_id,
-        None,
         value.email.casefold(),
-        True,
     )
 
 
