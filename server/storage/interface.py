@@ -6,9 +6,8 @@ with the same idempotency key is safe. Writes return once they are durable.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from server.domain.customers import Customer, NewCustomer
 from server.domain.invitations import (
@@ -25,8 +24,7 @@ from server.storage.access_interface import AccessStorage, Administration
 FURTHEST = timedelta(days=365)
 
 
-@dataclass(frozen=True, slots=True)
-class IdempotencyKey:
+class IdempotencyKey(NamedTuple):
     """A caller's promise that two requests are one.
 
     `key` is a digest of the caller and the UUID it sent, `fingerprint` one of method and request.
@@ -36,17 +34,15 @@ class IdempotencyKey:
     fingerprint: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
+class Cursor(NamedTuple):
     """Where a page ended: the time and ID of its last row."""
 
     created_at: datetime
     id: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Delivery:
-    """An e-mail that is due, claimed by one worker until `lease_until`. Each claim is its own.
+class Delivery(NamedTuple):
+    """An e-mail that is due, claimed by one worker until `lease_until`.
 
     `attempt` counts from 1 and fences: who has been overtaken by a later attempt records nothing.
     `link_token` is the secret for the link in this attempt's e-mail; only its hash is kept, and it

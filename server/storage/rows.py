@@ -108,7 +108,7 @@ def operation_row(
     created = microseconds(value.created_at)
     return (
         value.id,
-        value.kind.value,
+        str(value.kind),
         value.reseller_id,
         value.customer_id,
         value.billing_account_id,
@@ -150,7 +150,7 @@ def customer_row(value: Customer) -> tuple[Any, ...]:
         value.billing_account_id,
         value.name,
         person_text(value.person),
-        value.state.value,
+        str(value.state),
         created,
         created,
         value.email,
@@ -186,7 +186,7 @@ def invitation_row(value: Invitation) -> tuple[Any, ...]:
         value.operation_id,
         value.email,
         value.open_key,
-        value.state.value,
+        str(value.state),
         microseconds(value.created_at),
         microseconds(value.expires_at),
         value.latest_operation_id,

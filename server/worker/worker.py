@@ -91,7 +91,7 @@ class Worker:
         # Everything claimed whose outcome is not recorded yet, and since when what of it is being
         # sent, the oldest first.
         self._claimed: dict[asyncio.Task[None], Delivery] = {}
-        self._sending: dict[Delivery, float] = {}
+        self._sending: dict[tuple[str, int], float] = {}
         self._freed = asyncio.Event()
         self._false_alarms = 0
         self._stopping = asyncio.Event()
@@ -157,7 +157,7 @@ class Worker:
         for delivery in deliveries:
             task = asyncio.create_task(self._deliver(delivery))
             self._claimed[task] = delivery
-            self._sending[delivery] = now_s
+            self._sending[delivery.operation_id, delivery.attempt] = now_s
             task.add_done_callback(self._claimed.pop)
         if len(deliveries) < free:
             await self._wait(claimed=bool(deliveries))
@@ -213,7 +213,7 @@ class Worker:
             try:
                 record = await self._attempt(delivery)
             finally:
-                del self._sending[delivery]
+                del self._sending[delivery.operation_id, delivery.attempt]
                 self._freed.set()
             await self._recorded(delivery, record)
         except Exception as error:

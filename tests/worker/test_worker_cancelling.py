@@ -1,7 +1,6 @@
 """An invitation that is cancelled before, during and after its e-mail is sent."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -95,7 +94,7 @@ class TestCancelling:
                 claimed = await self.storage.claim_deliveries(*arguments)  # type: ignore[arg-type]
                 for delivery in claimed:
                     await self.storage.cancel_operation(delivery.operation_id, clock(), None)
-                return [replace(delivery, cancel_requested=True) for delivery in claimed]
+                return [delivery._replace(cancel_requested=True) for delivery in claimed]
 
         operation = await invited(storage)
         async with at_work(make_worker(Marking(storage), mail_server.url, clock)):
