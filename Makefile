@@ -104,13 +104,13 @@ bench-tools:
 	  as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends wrk nghttp2-client >/dev/null; }
 
-bench: $(VENV)/bench.stamp bench-tools ## measure beside baselines, an hour; QUICK=1: minutes; ROWS=1+2,3: only these
+bench: $(VENV)/bench.stamp bench-tools ## measure beside baselines, half an hour; QUICK=1: minutes; ROWS=1+2,3: only these
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-grpcio: $(VENV)/bench.stamp ## what an empty call costs on each version of grpcio; VERSIONS="1.80.1 …"
 	@$(BIN)/python -m bench.grpcio $(VERSIONS)
 
-bench-profile: $(VENV)/bench.stamp ## where the server spends its time; METHOD=get: reading an operation
+bench-profile: $(VENV)/bench.stamp ## where the server spends its time; METHOD=get, empty, two, worker or send
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.profile $(or $(METHOD),invite)
 
 .PHONY: help run gen gen-check baseline lock lint format types browser test test-clients fuzz chaos check bench bench-tools bench-grpcio bench-profile

@@ -40,9 +40,11 @@ ratios and CPU time for each call, which does not depend on the generator's spee
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--quick", is_flag=True, help="A few minutes instead of an hour; rougher, smaller.")
+@click.option(
+    "--quick", is_flag=True, help="A few minutes instead of half an hour; rougher, smaller."
+)
 @click.option("--rows", help=f"Only these, of {','.join(MEASURES)}.")
-@click.option("--rounds", type=click.IntRange(2), help="Rounds for each row; default 9, quick 5.")
+@click.option("--rounds", type=click.IntRange(2), help="Rounds for each row; default 25, quick 5.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("build/bench"))
 def main(quick: bool, rows: str | None, rounds: int | None, out: Path) -> None:
     """Measure the service beside its baselines and write table, JSON and picture."""

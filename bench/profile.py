@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,11 +19,10 @@ import psutil
 import uvloop
 
 from bench.gates import catcher
-from bench.load import Job, generator
+from bench.load import generator
 from bench.measure import FULL, Sample, cpu, sample
-from bench.parts import RESELLER, TOKEN, empty_server, operation_ids, prepare, server, settings
+from bench.parts import empty_server, operation_ids, prepare, server, settings
 from bench.processes import Running
-from bench.requests import INVITE
 from bench.rows_calls import all_at_once, get_job, invite_job
 from bench.rows_mail import CONNECTIONS, caught, sent, worked
 
@@ -31,8 +31,10 @@ Watch = Callable[[Sequence[Running]], AbstractContextManager[None]]
 # Runs the load once, watched.
 Load = Callable[[Watch], Sample]
 
-_MAILS = 12_000
+_SCALE = replace(FULL, calls=20_000, mails=12_000)
 _ATTACH_S = 1.0
+# :u is outside the kernel, :k within.
+_COUNTED = ("instructions:u", "instructions:k", "cycles:u", "cycles:k", "context-switches")
 _PY_SPY_A_SECOND, _PERF_A_SECOND = 400, 1500
 _LIBRARIES = (
     ("interpreter", re.compile(r"^(lib)?python3")),
@@ -59,11 +61,12 @@ def _calls(folder: Path, method: str, processes: int = 1) -> Iterator[Load]:
             ]
         programs = [program for program, _ in started]
         loads = [parts.enter_context(generator(address)) for _, address in started]
-        job = invite_job(FULL)
+        job = invite_job(_SCALE)
         if method == "get":
-            loads[0].run(invite_job(FULL, 2000))
-            job = get_job(FULL, operation_ids(chosen, 1000))
-        run = partial(all_at_once, loads, job)
+            loads[0].run(invite_job(_SCALE, 2000))
+            job = get_job(_SCALE, operation_ids(chosen, 1000))
+        shared = replace(job, calls=job.calls // processes, at_once=job.at_once // processes)
+        run = partial(all_at_once, loads, shared)
         run()
 
         def load(watch: Watch) -> Sample:
@@ -81,8 +84,8 @@ def _worker(folder: Path) -> Iterator[Load]:
     with catcher(folder) as (_, port), server(chosen) as (_, address), generator(address) as load:
 
         def run(watch: Watch) -> Sample:
-            load.run(Job(INVITE, _MAILS, FULL.at_once, TOKEN, RESELLER))
-            return worked(chosen.var, port, _MAILS, lambda program: watch([program]))
+            load.run(invite_job(_SCALE, _SCALE.mails))
+            return worked(chosen.var, port, _SCALE.mails, lambda program: watch([program]))
 
         yield run
 
@@ -96,7 +99,7 @@ def _send(folder: Path) -> Iterator[Load]:
 
         def run(watch: Watch) -> Sample:
             with watch([Running("client", psutil.Process())]):
-                return uvloop.run(sent(port, content, _MAILS, CONNECTIONS))
+                return uvloop.run(sent(port, content, _SCALE.mails, CONNECTIONS))
 
         yield run
 
@@ -124,8 +127,8 @@ def main(subject: str, top: int) -> None:
     worker        a worker that sends a full queue of e-mails
     send          a bare SMTP client that sends one of them over and over
 
-    By library with perf, if this machine has it; by function with py-spy. Each needs the right to
-    look into other processes.
+    Counts and libraries with perf, if this machine has it; functions with py-spy. Each needs the
+    right to look into other processes. The count of instructions hardly differs from run to run.
     """
     with (
         tempfile.TemporaryDirectory(prefix="bench-") as name,
@@ -133,12 +136,13 @@ def main(subject: str, top: int) -> None:
     ):
         folder = Path(name)
         if shutil.which("perf"):
+            click.echo(f"{subject}, each:{_counted(folder, load(partial(_counting, folder)))}")
             cpu_us = _cpu_us(load(partial(_perf, folder)))
             click.echo(f"{subject}: {cpu_us:.0f} us CPU time each, by library:")
             for library, share in _by_library(folder).most_common():
                 click.echo(f"{share * cpu_us:6.0f} us  {library}")
         else:
-            click.echo("by library: perf is not on this machine")
+            click.echo("no counts, and nothing by library: perf is not on this machine")
         cpu_us = _cpu_us(load(partial(_py_spy, folder)))
         own, whole = _by_function(folder)
         click.echo(f"\n{subject}: {cpu_us:.0f} us CPU time each while watched by function")
@@ -153,11 +157,31 @@ def _cpu_us(taken: Sample) -> float:
 
 
 @contextmanager
+def _counting(folder: Path, programs: Sequence[Running]) -> Iterator[None]:
+    command = ["perf", "stat", "-x,", "-e", ",".join(_COUNTED), "-p", _ids(programs)]
+    with _recording([*command, "-o", str(folder / "counts")]):
+        yield
+
+
+def _counted(folder: Path, taken: Sample) -> str:
+    """Returns what has been counted for each call, in words; the machine may not count all."""
+    words = ""
+    for line in (folder / "counts").read_text().splitlines():
+        count, _, event, *_ = [*line.split(","), "", ""]
+        if event in _COUNTED and count.isdigit():
+            words += f" {int(count) / taken.calls:,.{0 if ':' in event else 1}f} {event}"
+    return words
+
+
+@contextmanager
 def _perf(folder: Path, programs: Sequence[Running]) -> Iterator[None]:
-    ids = ",".join(str(program.process.pid) for program in programs)
-    command = ["perf", "record", "-q", "-F", str(_PERF_A_SECOND), "-p", ids]
+    command = ["perf", "record", "-q", "-F", str(_PERF_A_SECOND), "-p", _ids(programs)]
     with _recording([*command, "-o", str(folder / "perf.data")]):
         yield
+
+
+def _ids(programs: Sequence[Running]) -> str:
+    return ",".join(str(program.process.pid) for program in programs)
 
 
 @contextmanager

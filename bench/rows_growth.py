@@ -27,8 +27,6 @@ _AT_ONCE = 128
 _CHUNK = 10_000
 _CLAIM = 16
 _CLAIMS = 250
-# Writes are measured in pieces of about a second, so it takes more of them for a sound median.
-_TIMES_AS_MANY = 3
 # What the worker leaves of an invitation whose e-mail has been sent.
 _SENT = (
     """
@@ -74,7 +72,7 @@ def growth(folder: Path, scale: Scale, step: Step) -> list[Row]:
             _named(size): partial(measure, chosen, kept if size == scale.customers[0] else None)
             for size, chosen in databases.items()
         }
-        found = interleaved(writes, _TIMES_AS_MANY * scale.rounds, step)
+        found = interleaved(writes, scale.rounds, step)
         rows.append(_row(name, scale, found, bytes_each))
     return rows
 
@@ -84,8 +82,8 @@ def _invited(scale: Scale, chosen: Settings, kept: Path | None) -> Sample:
     if kept:
         copyfile(kept, chosen.var / "billing.db")
     with server(chosen) as (program, address), generator(address) as load:
-        load.run(invite_job(scale, scale.calls // 20))
-        return sample([program], partial(load.run, invite_job(scale, scale.calls // 5)))
+        load.run(invite_job(scale, scale.calls // 6))
+        return sample([program], partial(load.run, invite_job(scale, scale.calls * 2 // 3)))
 
 
 def _row(

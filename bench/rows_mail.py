@@ -95,7 +95,7 @@ def sustained(folder: Path, scale: Scale, step: Step) -> list[Row]:
                 "bare": lambda: uvloop.run(sent(port, content, scale.mails, CONNECTIONS)),
                 "ours": once,
             },
-            scale.rounds,
+            max(3, scale.rounds // 3),
             step,
         )
     return [
