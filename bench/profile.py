@@ -1,15 +1,13 @@
 """Where a program spends its time under load: `make bench-profile`."""
 
-import os
 import re
 import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -197,10 +195,14 @@ def _py_spy(folder: Path, programs: Sequence[Running]) -> Iterator[None]:
 
 @contextmanager
 def _recording(command: Sequence[str]) -> Iterator[None]:
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
-    ) as recorder:
-        time.sleep(_ATTACH_S)
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(command, stdout=said, stderr=said) as recorder,
+    ):
+        with suppress(subprocess.TimeoutExpired):
+            recorder.wait(_ATTACH_S)
+            said.seek(0)
+            raise click.ClickException(f"{command[0]}: {said.read().decode(errors='replace')}")
         try:
             yield
         finally:
