@@ -13,6 +13,8 @@ from typing import Self
 from google.api import annotations_pb2, http_pb2
 from google.protobuf import descriptor_pb2
 
+from gateway.method_options import is_open_to_all, only_reads
+
 _VARIABLE = re.compile(r"\{([\w.]+)(?:=([^}]*))?\}")
 # A raw colon would be read as the start of a verb, so in a value it has to be written %3A.
 _ONE_SEGMENT = "[^/:]+"
@@ -57,12 +59,9 @@ class Method:
     output_type: str
     streaming: bool
     waits: bool
+    open_to_all: bool
+    only_reads: bool
     rules: tuple[Rule, ...]
-
-    @property
-    def reads(self) -> bool:
-        """Whether a repeat changes nothing: its main binding is a GET, or it waits."""
-        return self.waits or bool(self.rules and self.rules[0].verb == "GET")
 
     @property
     def is_polled(self) -> bool:
@@ -124,6 +123,8 @@ class DescriptorSet:
             streaming=method.client_streaming or method.server_streaming,
             # A request that carries a timeout asks to be held until then: WaitOperation.
             waits=any(field.name == "timeout" and field.type_name == _DURATION for field in asked),
+            open_to_all=is_open_to_all(f"{service}.{method.name}", method.options),
+            only_reads=only_reads(f"{service}.{method.name}", method.options),
             rules=tuple(_rules(method.options.Extensions[annotations_pb2.http])),
         )
 

@@ -121,7 +121,7 @@ def _native(method: Method) -> dict[str, Any]:
             "max_stream_duration": longest,
             "grpc_timeout_header_max": longest,
         },
-        "retry_policy": _READ_RETRY if method.reads else _RETRY,
+        "retry_policy": _READ_RETRY if method.only_reads else _RETRY,
     }
     if method.streaming or method.waits:
         action["idle_timeout"] = "0s"
@@ -181,7 +181,7 @@ def _binding(
         "route": {
             "cluster": CLUSTER,
             "timeout": f"{settings.timeout_s:g}s",
-            "retry_policy": _READ_RETRY if method.reads else _RETRY,
+            "retry_policy": _READ_RETRY if method.only_reads else _RETRY,
         },
         # The server gives up when the caller's answer is due.
         "request_headers_to_add": [_header("grpc-timeout", f"{deadline_s * 1000:.0f}m")],

@@ -51,13 +51,6 @@ _log = logging.getLogger(__name__)
 
 # Bytes of headers that the gateway may add to a request.
 _GATEWAYS_HEADERS = 4 << 10
-# Called by those who have no token yet, or another proof.
-_OPEN_TO_ALL = {
-    "billing.v1.InvitationPageService": frozenset({"GetInvitationPage", "AnswerInvitationPage"}),
-    "billing.v1.InvitationService": frozenset({"AcceptInvitation", "DeclineInvitation"}),
-    "yandex.cloud.endpoint.ApiEndpointService": frozenset({"Get", "List"}),
-    "yandex.cloud.iam.v1.IamTokenService": frozenset({"Create"}),
-}
 
 
 def now() -> datetime:
@@ -124,9 +117,7 @@ def build_server(
     for module, name, servicer in services:
         service = module.DESCRIPTOR.services_by_name[name]
         names.append(service.full_name)
-        open_to_all = _OPEN_TO_ALL.get(service.full_name, frozenset())
-        handlers = calls.handlers(service, servicer, open_to_all=open_to_all)
-        methods.add(service.full_name, handlers)
+        methods.add(service.full_name, calls.handlers(service, servicer))
     healthy = health.aio.HealthServicer()
     add_standard_services(methods, healthy, names, settings.max_body_bytes)
     server.add_generic_rpc_handlers((methods,))

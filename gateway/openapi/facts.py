@@ -2,12 +2,8 @@
 
 from typing import Any
 
-# Called without a token.
-OPEN_SERVICES = frozenset(
-    {"billing.v1.InvitationPageService", "yandex.cloud.endpoint.ApiEndpointService"}
-)
-# Called without a token too: the proof is in the request. By method, the answer to a wrong one.
-OPEN_METHODS = {
+# The HTTP status for a wrong proof, by method: of those whose request holds the proof.
+WRONG_PROOF = {
     "billing.v1.InvitationService.AcceptInvitation": 404,
     "billing.v1.InvitationService.DeclineInvitation": 404,
     "yandex.cloud.iam.v1.IamTokenService.Create": 401,

@@ -5,12 +5,11 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
+from gateway.method_options import is_open_to_all, only_reads
 from gateway.openapi import constraints, examples, facts, responses
 from gateway.openapi.schemas import Schema, Schemas, is_well_known
 from gateway.openapi.templates import Binding, Variable, json_name
 
-# The server tells methods that change nothing by their names; there the key is ignored.
-_READS = ("Get", "List", "Wait")
 _UUID = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 
 PARAMETERS: dict[str, Any] = {
@@ -51,7 +50,7 @@ class Operations:
         if binding.body:
             made["requestBody"] = self._body(binding)
         made["responses"] = self._responses(binding)
-        if is_open(method):
+        if is_open_to_all(method.full_name, method.GetOptions()):
             made["security"] = []
         return made
 
@@ -63,7 +62,7 @@ class Operations:
             example = examples.REQUESTS.get(message.full_name, {})
             for path, field in _query_fields(message, binding):
                 yield self._in_query(path, field, example)
-        if not binding.method.name.startswith(_READS):
+        if not only_reads(binding.method.full_name, binding.method.GetOptions()):
             yield {"$ref": "#/components/parameters/IdempotencyKey"}
 
     def _in_path(self, variable: Variable, method: MethodDescriptor) -> dict[str, Any]:
@@ -142,21 +141,13 @@ class Operations:
                 for title, (wanted, name, pointer) in links.items()
             }
         failures = responses.statuses(
-            secured=not is_open(method),
-            wrong_proof=facts.OPEN_METHODS.get(method.full_name),
+            secured=not is_open_to_all(method.full_name, method.GetOptions()),
+            wrong_proof=facts.WRONG_PROOF.get(method.full_name),
             in_path=bool(binding.variables),
             body=bool(binding.body),
-            changes=not method.name.startswith(_READS),
+            changes=not only_reads(method.full_name, method.GetOptions()),
         )
         return {"200": answer} | responses.references(failures)
-
-
-def is_open(method: MethodDescriptor) -> bool:
-    """Tells whether a method is called without a token."""
-    return (
-        method.containing_service.full_name in facts.OPEN_SERVICES
-        or method.full_name in facts.OPEN_METHODS
-    )
 
 
 def _query_fields(

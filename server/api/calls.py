@@ -20,6 +20,7 @@ from google.rpc import status_pb2
 from server.api.errors import call_status
 from server.api.identity import Authenticator
 from server.api.limits import Concurrency, RateLimit
+from server.api.method_options import is_open_to_all, only_reads
 from server.api.requests import receive
 from server.api.validation import validate
 from server.domain.access import Subject
@@ -33,7 +34,6 @@ _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 # The gateway sets it on every REST call, and lets no caller send it.
 _REST = "x-envoy-original-path"
-_READS = ("Get", "List", "Wait")
 
 
 @dataclass(slots=True)
@@ -84,17 +84,11 @@ class Calls:
         self._waits = waits
         self._most_bytes = most_bytes
 
-    def handlers(
-        self,
-        service: ServiceDescriptor,
-        servicer: object,
-        *,
-        open_to_all: frozenset[str] = frozenset(),
-    ) -> Handlers:
-        """Returns a service's handlers by method; `open_to_all` names methods without identity."""
+    def handlers(self, service: ServiceDescriptor, servicer: object) -> Handlers:
+        """Returns a service's handlers by method."""
         return {
             method.name: grpc.stream_unary_rpc_method_handler(
-                self._behaviour(method, getattr(servicer, method.name), method.name in open_to_all),
+                self._behaviour(method, getattr(servicer, method.name)),
                 response_serializer=GetMessageClass(method.output_type).SerializeToString,
             )
             for method in service.methods
@@ -102,10 +96,11 @@ class Calls:
         }
 
     def _behaviour(
-        self, method: MethodDescriptor, run: Method, open_to_all: bool
+        self, method: MethodDescriptor, run: Method
     ) -> Callable[[object, grpc.aio.ServicerContext[Any, Any]], Awaitable[Message]]:
         request_type = GetMessageClass(method.input_type)
-        read = method.name.startswith(_READS)
+        open_to_all = is_open_to_all(method.full_name, method.GetOptions())
+        read = only_reads(method.full_name, method.GetOptions())
         slots = self._waits if method.name.startswith("Wait") else self._concurrency
         name = method.full_name
 

@@ -17,6 +17,7 @@ syntax = "proto3";
 package shop.v1;
 
 import "google/api/annotations.proto";
+import "billing/options/v1/methods.proto";
 import "google/api/field_behavior.proto";
 import "google/protobuf/duration.proto";
 import "google/protobuf/field_mask.proto";
@@ -31,6 +32,7 @@ service Shelves {
   //
   // Nothing found is no error.
   rpc ListBooks(SearchRequest) returns (Book) {
+    option (billing.options.v1.only_reads) = true;
     option (google.api.http) = {get: "/v1/{parent=shelves/*/boxes/*}/books"};
   }
   rpc Update(UpdateRequest) returns (Book) {

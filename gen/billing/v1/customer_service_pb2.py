@@ -23,6 +23,7 @@ _sym_db = _symbol_database.Default()
 
 
 from billing.options.v1 import format_pb2 as billing_dot_options_dot_v1_dot_format__pb2
+from billing.options.v1 import methods_pb2 as billing_dot_options_dot_v1_dot_methods__pb2
 from billing.v1 import customer_pb2 as billing_dot_v1_dot_customer__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import client_pb2 as google_dot_api_dot_client__pb2
@@ -33,7 +34,7 @@ from yandex.cloud.billing.v1 import customer_pb2 as yandex_dot_cloud_dot_billing
 from yandex.cloud import validation_pb2 as yandex_dot_cloud_dot_validation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!billing/v1/customer_service.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a\x19\x62illing/v1/customer.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a&yandex/cloud/billing/v1/customer.proto\x1a\x1dyandex/cloud/validation.proto\"\xc1\x01\n\x15InviteCustomerRequest\x12%\n\x0breseller_id\x18\x01 \x01(\tB\x10\xe2\x41\x01\x02\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=50\x12\x16\n\x04name\x18\x02 \x01(\tB\x08\xe2\x41\x01\x02\xe8\xc7\x31\x01\x12&\n\x10invitation_email\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x02\x88\xb2\x19\x01\xe8\xc7\x31\x01\x12\x41\n\x06person\x18\x04 \x01(\x0b\x32\'.yandex.cloud.billing.v1.CustomerPersonB\x08\xe2\x41\x01\x02\xe8\xc7\x31\x01\"I\n\x12GetCustomerRequest\x12\x33\n\x04name\x18\x01 \x01(\tB%\xe2\x41\x01\x02\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\"\x90\x01\n\x14ListCustomersRequest\x12\x35\n\x06parent\x18\x01 \x01(\tB%\xe2\x41\x01\x02\xfa\x41\x1e\x12\x1c\x62illing.example.com/Customer\x12\x1e\n\tpage_size\x18\x02 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xfa\xc7\x31\x03>=0\x12!\n\npage_token\x18\x03 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=100\"Y\n\x15ListCustomersResponse\x12\'\n\tcustomers\x18\x01 \x03(\x0b\x32\x14.billing.v1.Customer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x86\x04\n\x0f\x43ustomerService\x12\xee\x01\n\x0eInviteCustomer\x12!.billing.v1.InviteCustomerRequest\x1a\x1d.google.longrunning.Operation\"\x99\x01\xca\x41L\n yandex.cloud.billing.v1.Customer\x12(yandex.cloud.billing.v1.CustomerMetadata\xda\x41(reseller_id,name,invitation_email,person\x82\xd3\xe4\x93\x02\x19\"\x14/v1/customers:invite:\x01*\x12v\n\x0bGetCustomer\x12\x1e.billing.v1.GetCustomerRequest\x1a\x14.billing.v1.Customer\"1\xda\x41\x04name\x82\xd3\xe4\x93\x02$\x12\"/v1/{name=resellers/*/customers/*}\x12\x89\x01\n\rListCustomers\x12 .billing.v1.ListCustomersRequest\x1a!.billing.v1.ListCustomersResponse\"3\xda\x41\x06parent\x82\xd3\xe4\x93\x02$\x12\"/v1/{parent=resellers/*}/customersB8\n\nbilling.v1B\x14\x43ustomerServiceProtoP\x01Z\x12\x62illing/v1;billingb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!billing/v1/customer_service.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a billing/options/v1/methods.proto\x1a\x19\x62illing/v1/customer.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a&yandex/cloud/billing/v1/customer.proto\x1a\x1dyandex/cloud/validation.proto\"\xc1\x01\n\x15InviteCustomerRequest\x12%\n\x0breseller_id\x18\x01 \x01(\tB\x10\xe2\x41\x01\x02\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=50\x12\x16\n\x04name\x18\x02 \x01(\tB\x08\xe2\x41\x01\x02\xe8\xc7\x31\x01\x12&\n\x10invitation_email\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x02\x88\xb2\x19\x01\xe8\xc7\x31\x01\x12\x41\n\x06person\x18\x04 \x01(\x0b\x32\'.yandex.cloud.billing.v1.CustomerPersonB\x08\xe2\x41\x01\x02\xe8\xc7\x31\x01\"I\n\x12GetCustomerRequest\x12\x33\n\x04name\x18\x01 \x01(\tB%\xe2\x41\x01\x02\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\"\x90\x01\n\x14ListCustomersRequest\x12\x35\n\x06parent\x18\x01 \x01(\tB%\xe2\x41\x01\x02\xfa\x41\x1e\x12\x1c\x62illing.example.com/Customer\x12\x1e\n\tpage_size\x18\x02 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xfa\xc7\x31\x03>=0\x12!\n\npage_token\x18\x03 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=100\"Y\n\x15ListCustomersResponse\x12\'\n\tcustomers\x18\x01 \x03(\x0b\x32\x14.billing.v1.Customer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x8e\x04\n\x0f\x43ustomerService\x12\xee\x01\n\x0eInviteCustomer\x12!.billing.v1.InviteCustomerRequest\x1a\x1d.google.longrunning.Operation\"\x99\x01\xca\x41L\n yandex.cloud.billing.v1.Customer\x12(yandex.cloud.billing.v1.CustomerMetadata\xda\x41(reseller_id,name,invitation_email,person\x82\xd3\xe4\x93\x02\x19\"\x14/v1/customers:invite:\x01*\x12z\n\x0bGetCustomer\x12\x1e.billing.v1.GetCustomerRequest\x1a\x14.billing.v1.Customer\"5\xda\x41\x04name\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02$\x12\"/v1/{name=resellers/*/customers/*}\x12\x8d\x01\n\rListCustomers\x12 .billing.v1.ListCustomersRequest\x1a!.billing.v1.ListCustomersResponse\"7\xda\x41\x06parent\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02$\x12\"/v1/{parent=resellers/*}/customersB8\n\nbilling.v1B\x14\x43ustomerServiceProtoP\x01Z\x12\x62illing/v1;billingb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -60,17 +61,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CUSTOMERSERVICE'].methods_by_name['InviteCustomer']._loaded_options = None
   _globals['_CUSTOMERSERVICE'].methods_by_name['InviteCustomer']._serialized_options = b'\312AL\n yandex.cloud.billing.v1.Customer\022(yandex.cloud.billing.v1.CustomerMetadata\332A(reseller_id,name,invitation_email,person\202\323\344\223\002\031\"\024/v1/customers:invite:\001*'
   _globals['_CUSTOMERSERVICE'].methods_by_name['GetCustomer']._loaded_options = None
-  _globals['_CUSTOMERSERVICE'].methods_by_name['GetCustomer']._serialized_options = b'\332A\004name\202\323\344\223\002$\022\"/v1/{name=resellers/*/customers/*}'
+  _globals['_CUSTOMERSERVICE'].methods_by_name['GetCustomer']._serialized_options = b'\332A\004name\230\262\031\001\202\323\344\223\002$\022\"/v1/{name=resellers/*/customers/*}'
   _globals['_CUSTOMERSERVICE'].methods_by_name['ListCustomers']._loaded_options = None
-  _globals['_CUSTOMERSERVICE'].methods_by_name['ListCustomers']._serialized_options = b'\332A\006parent\202\323\344\223\002$\022\"/v1/{parent=resellers/*}/customers'
-  _globals['_INVITECUSTOMERREQUEST']._serialized_start=333
-  _globals['_INVITECUSTOMERREQUEST']._serialized_end=526
-  _globals['_GETCUSTOMERREQUEST']._serialized_start=528
-  _globals['_GETCUSTOMERREQUEST']._serialized_end=601
-  _globals['_LISTCUSTOMERSREQUEST']._serialized_start=604
-  _globals['_LISTCUSTOMERSREQUEST']._serialized_end=748
-  _globals['_LISTCUSTOMERSRESPONSE']._serialized_start=750
-  _globals['_LISTCUSTOMERSRESPONSE']._serialized_end=839
-  _globals['_CUSTOMERSERVICE']._serialized_start=842
-  _globals['_CUSTOMERSERVICE']._serialized_end=1360
+  _globals['_CUSTOMERSERVICE'].methods_by_name['ListCustomers']._serialized_options = b'\332A\006parent\230\262\031\001\202\323\344\223\002$\022\"/v1/{parent=resellers/*}/customers'
+  _globals['_INVITECUSTOMERREQUEST']._serialized_start=367
+  _globals['_INVITECUSTOMERREQUEST']._serialized_end=560
+  _globals['_GETCUSTOMERREQUEST']._serialized_start=562
+  _globals['_GETCUSTOMERREQUEST']._serialized_end=635
+  _globals['_LISTCUSTOMERSREQUEST']._serialized_start=638
+  _globals['_LISTCUSTOMERSREQUEST']._serialized_end=782
+  _globals['_LISTCUSTOMERSRESPONSE']._serialized_start=784
+  _globals['_LISTCUSTOMERSRESPONSE']._serialized_end=873
+  _globals['_CUSTOMERSERVICE']._serialized_start=876
+  _globals['_CUSTOMERSERVICE']._serialized_end=1402
 # @@protoc_insertion_point(module_scope)

@@ -23,6 +23,7 @@ _sym_db = _symbol_database.Default()
 
 
 from billing.options.v1 import format_pb2 as billing_dot_options_dot_v1_dot_format__pb2
+from billing.options.v1 import methods_pb2 as billing_dot_options_dot_v1_dot_methods__pb2
 from billing.v1 import invitation_pb2 as billing_dot_v1_dot_invitation__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import client_pb2 as google_dot_api_dot_client__pb2
@@ -32,7 +33,7 @@ from google.longrunning import operations_pb2 as google_dot_longrunning_dot_oper
 from yandex.cloud import validation_pb2 as yandex_dot_cloud_dot_validation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#billing/v1/invitation_service.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a\x1b\x62illing/v1/invitation.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1dyandex/cloud/validation.proto\"M\n\x14GetInvitationRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41 \n\x1e\x62illing.example.com/Invitation\"\xb4\x01\n\x16ListInvitationsRequest\x12\x37\n\x06parent\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41 \x12\x1e\x62illing.example.com/Invitation\x12\x1e\n\tpage_size\x18\x02 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xfa\xc7\x31\x03>=0\x12!\n\npage_token\x18\x03 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=100\x12\x1e\n\x06\x66ilter\x18\x04 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=1000\"_\n\x17ListInvitationsResponse\x12+\n\x0binvitations\x18\x01 \x03(\x0b\x32\x16.billing.v1.Invitation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"P\n\x17ResendInvitationRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41 \n\x1e\x62illing.example.com/Invitation\"P\n\x17RevokeInvitationRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41 \n\x1e\x62illing.example.com/Invitation\"5\n\x17\x41\x63\x63\x65ptInvitationRequest\x12\x1a\n\x05token\x18\x01 \x01(\tB\x0b\x80\x01\x01\xe2\x41\x01\x02\x88\xb2\x19\x03\"6\n\x18\x44\x65\x63lineInvitationRequest\x12\x1a\n\x05token\x18\x01 \x01(\tB\x0b\x80\x01\x01\xe2\x41\x01\x02\x88\xb2\x19\x03\x32\x9b\x07\n\x11InvitationService\x12~\n\rGetInvitation\x12 .billing.v1.GetInvitationRequest\x1a\x16.billing.v1.Invitation\"3\xda\x41\x04name\x82\xd3\xe4\x93\x02&\x12$/v1/{name=resellers/*/invitations/*}\x12\x91\x01\n\x0fListInvitations\x12\".billing.v1.ListInvitationsRequest\x1a#.billing.v1.ListInvitationsResponse\"5\xda\x41\x06parent\x82\xd3\xe4\x93\x02&\x12$/v1/{parent=resellers/*}/invitations\x12\xe5\x01\n\x10ResendInvitation\x12#.billing.v1.ResendInvitationRequest\x1a\x1d.google.longrunning.Operation\"\x8c\x01\xca\x41L\n yandex.cloud.billing.v1.Customer\x12(yandex.cloud.billing.v1.CustomerMetadata\xda\x41\x04name\x82\xd3\xe4\x93\x02\x30\"+/v1/{name=resellers/*/invitations/*}:resend:\x01*\x12\x8e\x01\n\x10RevokeInvitation\x12#.billing.v1.RevokeInvitationRequest\x1a\x16.billing.v1.Invitation\"=\xda\x41\x04name\x82\xd3\xe4\x93\x02\x30\"+/v1/{name=resellers/*/invitations/*}:revoke:\x01*\x12z\n\x10\x41\x63\x63\x65ptInvitation\x12#.billing.v1.AcceptInvitationRequest\x1a\x16.billing.v1.Invitation\")\xda\x41\x05token\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/invitations:accept:\x01*\x12}\n\x11\x44\x65\x63lineInvitation\x12$.billing.v1.DeclineInvitationRequest\x1a\x16.billing.v1.Invitation\"*\xda\x41\x05token\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/invitations:decline:\x01*B:\n\nbilling.v1B\x16InvitationServiceProtoP\x01Z\x12\x62illing/v1;billingb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#billing/v1/invitation_service.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a billing/options/v1/methods.proto\x1a\x1b\x62illing/v1/invitation.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1dyandex/cloud/validation.proto\"M\n\x14GetInvitationRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41 \n\x1e\x62illing.example.com/Invitation\"\xb4\x01\n\x16ListInvitationsRequest\x12\x37\n\x06parent\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41 \x12\x1e\x62illing.example.com/Invitation\x12\x1e\n\tpage_size\x18\x02 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xfa\xc7\x31\x03>=0\x12!\n\npage_token\x18\x03 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=100\x12\x1e\n\x06\x66ilter\x18\x04 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=1000\"_\n\x17ListInvitationsResponse\x12+\n\x0binvitations\x18\x01 \x03(\x0b\x32\x16.billing.v1.Invitation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"P\n\x17ResendInvitationRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41 \n\x1e\x62illing.example.com/Invitation\"P\n\x17RevokeInvitationRequest\x12\x35\n\x04name\x18\x01 \x01(\tB\'\xe2\x41\x01\x02\xfa\x41 \n\x1e\x62illing.example.com/Invitation\"5\n\x17\x41\x63\x63\x65ptInvitationRequest\x12\x1a\n\x05token\x18\x01 \x01(\tB\x0b\x80\x01\x01\xe2\x41\x01\x02\x88\xb2\x19\x03\"6\n\x18\x44\x65\x63lineInvitationRequest\x12\x1a\n\x05token\x18\x01 \x01(\tB\x0b\x80\x01\x01\xe2\x41\x01\x02\x88\xb2\x19\x03\x32\xad\x07\n\x11InvitationService\x12\x82\x01\n\rGetInvitation\x12 .billing.v1.GetInvitationRequest\x1a\x16.billing.v1.Invitation\"7\xda\x41\x04name\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02&\x12$/v1/{name=resellers/*/invitations/*}\x12\x95\x01\n\x0fListInvitations\x12\".billing.v1.ListInvitationsRequest\x1a#.billing.v1.ListInvitationsResponse\"9\xda\x41\x06parent\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02&\x12$/v1/{parent=resellers/*}/invitations\x12\xe5\x01\n\x10ResendInvitation\x12#.billing.v1.ResendInvitationRequest\x1a\x1d.google.longrunning.Operation\"\x8c\x01\xca\x41L\n yandex.cloud.billing.v1.Customer\x12(yandex.cloud.billing.v1.CustomerMetadata\xda\x41\x04name\x82\xd3\xe4\x93\x02\x30\"+/v1/{name=resellers/*/invitations/*}:resend:\x01*\x12\x8e\x01\n\x10RevokeInvitation\x12#.billing.v1.RevokeInvitationRequest\x1a\x16.billing.v1.Invitation\"=\xda\x41\x04name\x82\xd3\xe4\x93\x02\x30\"+/v1/{name=resellers/*/invitations/*}:revoke:\x01*\x12~\n\x10\x41\x63\x63\x65ptInvitation\x12#.billing.v1.AcceptInvitationRequest\x1a\x16.billing.v1.Invitation\"-\xda\x41\x05token\x90\xb2\x19\x01\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/invitations:accept:\x01*\x12\x81\x01\n\x11\x44\x65\x63lineInvitation\x12$.billing.v1.DeclineInvitationRequest\x1a\x16.billing.v1.Invitation\".\xda\x41\x05token\x90\xb2\x19\x01\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/invitations:decline:\x01*B:\n\nbilling.v1B\x16InvitationServiceProtoP\x01Z\x12\x62illing/v1;billingb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,31 +60,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DECLINEINVITATIONREQUEST'].fields_by_name['token']._loaded_options = None
   _globals['_DECLINEINVITATIONREQUEST'].fields_by_name['token']._serialized_options = b'\200\001\001\342A\001\002\210\262\031\003'
   _globals['_INVITATIONSERVICE'].methods_by_name['GetInvitation']._loaded_options = None
-  _globals['_INVITATIONSERVICE'].methods_by_name['GetInvitation']._serialized_options = b'\332A\004name\202\323\344\223\002&\022$/v1/{name=resellers/*/invitations/*}'
+  _globals['_INVITATIONSERVICE'].methods_by_name['GetInvitation']._serialized_options = b'\332A\004name\230\262\031\001\202\323\344\223\002&\022$/v1/{name=resellers/*/invitations/*}'
   _globals['_INVITATIONSERVICE'].methods_by_name['ListInvitations']._loaded_options = None
-  _globals['_INVITATIONSERVICE'].methods_by_name['ListInvitations']._serialized_options = b'\332A\006parent\202\323\344\223\002&\022$/v1/{parent=resellers/*}/invitations'
+  _globals['_INVITATIONSERVICE'].methods_by_name['ListInvitations']._serialized_options = b'\332A\006parent\230\262\031\001\202\323\344\223\002&\022$/v1/{parent=resellers/*}/invitations'
   _globals['_INVITATIONSERVICE'].methods_by_name['ResendInvitation']._loaded_options = None
   _globals['_INVITATIONSERVICE'].methods_by_name['ResendInvitation']._serialized_options = b'\312AL\n yandex.cloud.billing.v1.Customer\022(yandex.cloud.billing.v1.CustomerMetadata\332A\004name\202\323\344\223\0020\"+/v1/{name=resellers/*/invitations/*}:resend:\001*'
   _globals['_INVITATIONSERVICE'].methods_by_name['RevokeInvitation']._loaded_options = None
   _globals['_INVITATIONSERVICE'].methods_by_name['RevokeInvitation']._serialized_options = b'\332A\004name\202\323\344\223\0020\"+/v1/{name=resellers/*/invitations/*}:revoke:\001*'
   _globals['_INVITATIONSERVICE'].methods_by_name['AcceptInvitation']._loaded_options = None
-  _globals['_INVITATIONSERVICE'].methods_by_name['AcceptInvitation']._serialized_options = b'\332A\005token\202\323\344\223\002\033\"\026/v1/invitations:accept:\001*'
+  _globals['_INVITATIONSERVICE'].methods_by_name['AcceptInvitation']._serialized_options = b'\332A\005token\220\262\031\001\202\323\344\223\002\033\"\026/v1/invitations:accept:\001*'
   _globals['_INVITATIONSERVICE'].methods_by_name['DeclineInvitation']._loaded_options = None
-  _globals['_INVITATIONSERVICE'].methods_by_name['DeclineInvitation']._serialized_options = b'\332A\005token\202\323\344\223\002\034\"\027/v1/invitations:decline:\001*'
-  _globals['_GETINVITATIONREQUEST']._serialized_start=296
-  _globals['_GETINVITATIONREQUEST']._serialized_end=373
-  _globals['_LISTINVITATIONSREQUEST']._serialized_start=376
-  _globals['_LISTINVITATIONSREQUEST']._serialized_end=556
-  _globals['_LISTINVITATIONSRESPONSE']._serialized_start=558
-  _globals['_LISTINVITATIONSRESPONSE']._serialized_end=653
-  _globals['_RESENDINVITATIONREQUEST']._serialized_start=655
-  _globals['_RESENDINVITATIONREQUEST']._serialized_end=735
-  _globals['_REVOKEINVITATIONREQUEST']._serialized_start=737
-  _globals['_REVOKEINVITATIONREQUEST']._serialized_end=817
-  _globals['_ACCEPTINVITATIONREQUEST']._serialized_start=819
-  _globals['_ACCEPTINVITATIONREQUEST']._serialized_end=872
-  _globals['_DECLINEINVITATIONREQUEST']._serialized_start=874
-  _globals['_DECLINEINVITATIONREQUEST']._serialized_end=928
-  _globals['_INVITATIONSERVICE']._serialized_start=931
-  _globals['_INVITATIONSERVICE']._serialized_end=1854
+  _globals['_INVITATIONSERVICE'].methods_by_name['DeclineInvitation']._serialized_options = b'\332A\005token\220\262\031\001\202\323\344\223\002\034\"\027/v1/invitations:decline:\001*'
+  _globals['_GETINVITATIONREQUEST']._serialized_start=330
+  _globals['_GETINVITATIONREQUEST']._serialized_end=407
+  _globals['_LISTINVITATIONSREQUEST']._serialized_start=410
+  _globals['_LISTINVITATIONSREQUEST']._serialized_end=590
+  _globals['_LISTINVITATIONSRESPONSE']._serialized_start=592
+  _globals['_LISTINVITATIONSRESPONSE']._serialized_end=687
+  _globals['_RESENDINVITATIONREQUEST']._serialized_start=689
+  _globals['_RESENDINVITATIONREQUEST']._serialized_end=769
+  _globals['_REVOKEINVITATIONREQUEST']._serialized_start=771
+  _globals['_REVOKEINVITATIONREQUEST']._serialized_end=851
+  _globals['_ACCEPTINVITATIONREQUEST']._serialized_start=853
+  _globals['_ACCEPTINVITATIONREQUEST']._serialized_end=906
+  _globals['_DECLINEINVITATIONREQUEST']._serialized_start=908
+  _globals['_DECLINEINVITATIONREQUEST']._serialized_end=962
+  _globals['_INVITATIONSERVICE']._serialized_start=965
+  _globals['_INVITATIONSERVICE']._serialized_end=1906
 # @@protoc_insertion_point(module_scope)

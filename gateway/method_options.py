@@ -1,0 +1,18 @@
+"""Who may call a method and whether it changes anything: options in the protos, and their one table."""
+
+from billing.options.v1 import methods_pb2, published_methods_pb2
+from google.protobuf.descriptor_pb2 import MethodOptions
+
+_PUBLISHED = published_methods_pb2.DESCRIPTOR.GetOptions().Extensions[methods_pb2.published_methods]
+_OPEN_TO_ALL = frozenset(_PUBLISHED.open_to_all)
+_ONLY_READS = frozenset(_PUBLISHED.only_reads)
+
+
+def is_open_to_all(full_name: str, options: MethodOptions) -> bool:
+    """Tells whether a method is called without credentials."""
+    return full_name in _OPEN_TO_ALL or options.Extensions[methods_pb2.open_to_all]
+
+
+def only_reads(full_name: str, options: MethodOptions) -> bool:
+    """Tells whether a method changes nothing, so that it may be repeated whenever it fails."""
+    return full_name in _ONLY_READS or options.Extensions[methods_pb2.only_reads]
