@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from server.domain import ids
+from server.domain.addresses import address_key
 from server.domain.customers import Customer, CustomerState
 from server.domain.errors import BillingError, Reason
 from server.domain.operations import Failure, Operation, OperationKind
@@ -224,8 +225,8 @@ def resent_too_soon(retry_after_s: float) -> BillingError:
 
 
 def open_key(reseller_id: str, email: str, tin: str) -> bytes:
-    """Names what a reseller has at most one open invitation for: address without case, tax number."""
-    text = "\0".join((reseller_id, email.casefold(), tin.strip()))
+    """Names what a reseller has at most one open invitation for: address and tax number."""
+    text = "\0".join((reseller_id, address_key(email), tin.strip()))
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 

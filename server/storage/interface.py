@@ -108,7 +108,7 @@ class Storage(AccessStorage, Administration, Protocol):
     ) -> list[Invitation]:
         """Returns at most `limit` invitations of the reseller, newest first, past the cursor.
 
-        `state` is what they are at `now`; `email` is compared without case. As recorded: see `as_of`.
+        `state` is what they are at `now`; `email` is compared by `address_key`. As recorded: see `as_of`.
         """
         ...
 

@@ -61,7 +61,7 @@ def get(transaction: Transaction, ids: Sequence[str]) -> list[Invitation | None]
 
 
 class Page(NamedTuple):
-    """Which invitations to list. `email_key` is an address without case."""
+    """Which invitations to list. `email_key` is what `address_key` returns."""
 
     reseller_id: str
     state: InvitationState | None

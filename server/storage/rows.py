@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from server.domain.addresses import address_key
 from server.domain.customers import Customer, CustomerState
 from server.domain.errors import Reason
 from server.domain.invitations import Invitation, InvitationState
@@ -190,7 +191,7 @@ def invitation_row(value: Invitation) -> tuple[Any, ...]:
         microseconds(value.created_at),
         microseconds(value.expires_at),
         value.latest_operation_id,
-        value.email.casefold(),
+        address_key(value.email),
     )
 
 

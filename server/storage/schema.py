@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0005"
+REVISION = "0006"
 
 metadata = MetaData()
 
@@ -141,8 +141,8 @@ customers = Table(
 Index("customers_by_age", customers.c.reseller_id, customers.c.created_at, customers.c.id)
 
 # `open_key` is NULL once the invitation is not pending; `operation_id` is the operation that made
-# it, `latest_operation_id` the one that sent, or is to send, its latest e-mail. `email_key` is the
-# address without case. `linked` ends when the links to an ended one are cleared.
+# it, `latest_operation_id` the one that sent, or is to send, its latest e-mail. `email_key` is its
+# `address_key`. `linked` ends when the links to an ended one are cleared.
 invitations = Table(
     "invitations",
     metadata,

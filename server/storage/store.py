@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
 
+from server.domain.addresses import address_key
 from server.domain.customers import Customer, NewCustomer
 from server.domain.errors import BillingError
 from server.domain.invitations import (
@@ -123,7 +124,7 @@ class SqlStorage(SqlAccess, SqlRetention):
         limit: int,
         after: Cursor | None,
     ) -> list[Invitation]:
-        email_key = None if email is None else email.casefold()
+        email_key = None if email is None else address_key(email)
         page = invitation_reads.Page(reseller_id, state, email_key, microseconds(now), limit, after)
         return await self._reads.submit(invitation_reads.list_pages, page)
 

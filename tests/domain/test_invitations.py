@@ -26,7 +26,7 @@ def test_one_invitation_ties_its_records_together() -> None:
     assert len({new.operation.id, new.customer.id, new.customer.billing_account_id}) == 3
 
 
-def test_open_key_is_the_address_without_case_and_the_tax_number() -> None:
+def test_open_key_is_the_address_and_the_tax_number() -> None:
     key = open_key("r", "Ivan@Example.com", "77")
     assert key == open_key("r", "iVAN@eXAMPLE.COM", " 77 ")
     assert key != open_key("r", "ivan@example.com", "78")

@@ -9,6 +9,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 import server.storage.migrations
+from server.domain.addresses import address_key
 from server.domain.invitations import link_token_hash
 from server.storage.database import Database
 from server.storage.rows import microseconds
@@ -112,7 +113,7 @@ class _Writer:
                 "state": "expired" if lapsed else "pending",
                 "ended_at": EXPIRES_AT if lapsed else None,
                 "latest_operation_id": f"bop-{name}",
-                "email_key": email.casefold(),
+                "email_key": address_key(email) if self._revision >= "0006" else email.casefold(),
             }
         self._insert("invitations", invitation)
         if operation.get("attempts") == 0:

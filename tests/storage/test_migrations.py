@@ -13,10 +13,12 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from sqlalchemy import inspect
 from sqlalchemy.exc import OperationalError
 
 from server.domain.access import Permission
 from server.domain.customers import CustomerState
+from server.domain.errors import BillingError
 from server.domain.invitations import InvitationAction, InvitationState, link_token_hash
 from server.storage import SchemaError, database, migrate, migrations
 from server.storage.consistency import Finding, check
@@ -35,6 +37,7 @@ from tests.storage.history import (
 )
 from tests.storage.records import DAY, LEASE, RESELLER, START, key, new, opened
 
+STRASSE = "info@straße9.example"
 TABLES = "resellers", "operations", "customers", "invitations", "link_tokens", "idempotency_keys"
 
 
@@ -83,10 +86,33 @@ async def test_nothing_is_lost_on_the_way_up(old_url: str) -> None:
         subject = await storage.get_subject(b"token", START)
         assert subject
         assert subject.resellers(Permission.WRITE) == [RESELLER]
-    folded = "SELECT count(*) FROM invitations WHERE email_key LIKE 'strasse-%-ss@example.com'"
+    folded = "SELECT count(*) FROM invitations WHERE email_key LIKE 'strasse-%-ß@example.com'"
     assert query(old_url, folded) == [(MANY + 5,)]
     keyed = "SELECT id, keyed_at FROM operations WHERE keyed_at IS NOT NULL"
     assert query(old_url, keyed) == [("bop-served", LATER_KEY_AT)]
+
+
+@pytest.mark.parametrize("old_url", [each for each in REVISIONS if each < "0006"], indirect=True)
+async def test_domains_once_taken_for_one_are_two_on_the_way_up(old_url: str) -> None:
+    """One database has only the address in it that the other was taken for."""
+    for table, name in ("invitations", "inv-sent"), ("customers", "bcu-sent"):
+        if table == "invitations" or "email" in _columns(old_url, table):
+            query(
+                old_url, f"UPDATE {table} SET email = :email WHERE id = :id", id=name, email=STRASSE
+            )
+    migrate(old_url)
+    assert _broken(old_url) == []
+    async with opened(old_url) as storage:
+        page = InvitationState.PENDING, "INFO@Straße9.example", START, 10, None
+        assert [each.id for each in await storage.list_invitations(RESELLER, *page)] == ["inv-sent"]
+        with pytest.raises(BillingError, match="open invitation"):
+            await storage.create_invitation(new(STRASSE), None)
+        await storage.create_invitation(new("info@strasse9.example"), None)
+
+
+def _columns(database_url: str, table: str) -> set[str]:
+    inspector = inspect(Database(database_url).engine)
+    return {column["name"] for column in inspector.get_columns(table)}
 
 
 async def test_work_goes_on_after_it(old_url: str) -> None:
