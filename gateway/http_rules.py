@@ -15,7 +15,8 @@ from google.protobuf import descriptor_pb2
 
 from gateway.method_options import is_open_to_all, only_reads
 
-_VARIABLE = re.compile(r"\{([\w.]+)(?:=([^}]*))?\}")
+# A variable of a path template: the field that it fills, and the segments that it takes.
+VARIABLE = re.compile(r"\{(?P<field>[\w.]+)(?:=(?P<segments>[^}]*))?\}")
 # A raw colon would be read as the start of a verb, so in a value it has to be written %3A.
 _ONE_SEGMENT = "[^/:]+"
 _SEGMENTS = f"{_ONE_SEGMENT}(?:/{_ONE_SEGMENT})*"
@@ -38,12 +39,12 @@ class Rule:
     @property
     def variables(self) -> list[str]:
         """Field paths that the path fills: `operation_id`."""
-        return [match[1] for match in _VARIABLE.finditer(self.template)]
+        return [match["field"] for match in VARIABLE.finditer(self.template)]
 
     @property
     def pattern(self) -> str:
         """The template as a regular expression (RE2) for a whole path."""
-        segments = _VARIABLE.sub(lambda match: match[2] or "*", self.template)
+        segments = VARIABLE.sub(lambda match: match["segments"] or "*", self.template)
         kinds = {"**": _SEGMENTS, "*": _ONE_SEGMENT}
         return "".join(
             kinds.get(part) or re.escape(part) for part in re.split(r"(\*\*|\*)", segments)
@@ -125,15 +126,16 @@ class DescriptorSet:
             waits=any(field.name == "timeout" and field.type_name == _DURATION for field in asked),
             open_to_all=is_open_to_all(f"{service}.{method.name}", method.options),
             only_reads=only_reads(f"{service}.{method.name}", method.options),
-            rules=tuple(_rules(method.options.Extensions[annotations_pb2.http])),
+            rules=tuple(parse_rules(method.options.Extensions[annotations_pb2.http])),
         )
 
 
-def _rules(rule: http_pb2.HttpRule) -> Iterator[Rule]:
+def parse_rules(rule: http_pb2.HttpRule) -> Iterator[Rule]:
+    """Returns the bindings of an annotation, the main one first; none where there is none."""
     kind = rule.WhichOneof("pattern")
     if kind == "custom":
         yield Rule(rule.custom.kind, rule.custom.path, rule.body)
     elif kind:
         yield Rule(kind.upper(), getattr(rule, kind), rule.body)
     for additional in rule.additional_bindings:
-        yield from _rules(additional)
+        yield from parse_rules(additional)

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from google.api import annotations_pb2, http_pb2
+from google.api import annotations_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
-_VARIABLE = re.compile(r"\{(?P<field>[^}=]+)(?:=(?P<pattern>[^}]*))?\}")
+from gateway.http_rules import VARIABLE, parse_rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,11 @@ class Binding:
 
 def bindings(method: MethodDescriptor) -> Iterator[Binding]:
     """Returns all REST bindings of a method, the main one first."""
-    rule = method.GetOptions().Extensions[annotations_pb2.http]
-    for index, each in enumerate([rule, *rule.additional_bindings]):
-        verb, template = _pattern(each)
-        path, variables, bound = _parse(template, method.input_type)
-        yield Binding(method, index, verb, path, tuple(variables), frozenset(bound), each.body)
+    rules = parse_rules(method.GetOptions().Extensions[annotations_pb2.http])
+    for index, rule in enumerate(rules):
+        path, variables = _parse(rule.template, method.input_type)
+        bound = frozenset(rule.variables)
+        yield Binding(method, index, rule.verb.lower(), path, tuple(variables), bound, rule.body)
 
 
 def find_field(message: Descriptor, path: str) -> FieldDescriptor:
@@ -61,25 +61,16 @@ def json_name(field: FieldDescriptor) -> str:
     return str(field.json_name)  # type: ignore[attr-defined]  # The stubs lack it.
 
 
-def _pattern(rule: http_pb2.HttpRule) -> tuple[str, str]:
-    kind = rule.WhichOneof("pattern")
-    if kind == "custom":
-        return rule.custom.kind.lower(), rule.custom.path
-    return kind, getattr(rule, kind)
-
-
-def _parse(template: str, message: Descriptor) -> tuple[str, list[Variable], list[str]]:
+def _parse(template: str, message: Descriptor) -> tuple[str, list[Variable]]:
     """Turns `/v1/{name=shelves/*}:buy` into `/v1/shelves/{shelvesId}:buy`, as Google's own do.
 
     OpenAPI has no parameters of several segments: `**` becomes one of a single segment.
     """
     variables: list[Variable] = []
-    bound: list[str] = []
 
     def replace(found: re.Match[str]) -> str:
         field = find_field(message, found["field"])
-        bound.append(found["field"])
-        segments = (found["pattern"] or "*").split("/")
+        segments = (found["segments"] or "*").split("/")
         for index, segment in enumerate(segments):
             if segment in ("*", "**"):
                 prefix = segments[index - 1] if index else ""
@@ -88,4 +79,4 @@ def _parse(template: str, message: Descriptor) -> tuple[str, list[Variable], lis
                 segments[index] = "{" + name + "}"
         return "/".join(segments)
 
-    return _VARIABLE.sub(replace, template), variables, bound
+    return VARIABLE.sub(replace, template), variables
