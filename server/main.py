@@ -14,8 +14,6 @@ import grpc
 from billing.v1 import customer_service_pb2 as google_customers
 from billing.v1 import invitation_page_service_pb2, invitation_service_pb2
 from google.longrunning import operations_proto_pb2
-from grpc_health.v1 import health, health_pb2
-from grpc_reflection.v1alpha import reflection
 from yandex.cloud.billing.v1 import customer_service_pb2 as customers
 from yandex.cloud.endpoint import api_endpoint_service_pb2
 from yandex.cloud.iam.v1 import iam_token_service_pb2
@@ -32,7 +30,7 @@ from server.api.invitations import Invitations
 from server.api.limits import Concurrency, RateLimit
 from server.api.operation_services import LongrunningOperations, Operations, OperationService
 from server.api.page_services import InvitationPageService
-from server.api.standard_services import add_standard_services
+from server.api.standard_services import Health, add_standard_services
 from server.config import Settings, SettingsError
 from server.databases import database_errors
 from server.identity.assertions import Assertions
@@ -60,7 +58,7 @@ def now() -> datetime:
 
 def build_server(
     storage: Storage, settings: Settings, clock: Callable[[], datetime] = now
-) -> tuple[grpc.aio.Server, health.aio.HealthServicer]:
+) -> tuple[grpc.aio.Server, Health]:
     """Puts the gRPC server together; the caller adds ports and starts it. Raises SettingsError."""
     tokens = build_tokens(settings, clock)
     requests.keep_metadata_from_the_log()
@@ -113,13 +111,13 @@ def build_server(
         (operations_proto_pb2, "Operations", LongrunningOperations(operations, storage)),
     ]
     methods = Methods()
-    names = [health.SERVICE_NAME, reflection.SERVICE_NAME]
+    names = []
     for module, name, servicer in services:
         service = module.DESCRIPTOR.services_by_name[name]
         names.append(service.full_name)
         methods.add(service.full_name, calls.handlers(service, servicer))
-    healthy = health.aio.HealthServicer()
-    add_standard_services(methods, healthy, names, settings.max_body_bytes)
+    healthy = Health()
+    add_standard_services(methods, healthy, names)
     server.add_generic_rpc_handlers((methods,))
     return server, healthy
 
@@ -148,7 +146,6 @@ async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
         worker = build_worker(storage, settings) if with_worker else None
         await server.start()
         _spare_the_collector()
-        await healthy.set(health.OVERALL_HEALTH, health_pb2.HealthCheckResponse.SERVING)
         working = asyncio.create_task(worker.run()) if worker else None
         _log.info("serving at %s", listen)
         asked = await _signal()

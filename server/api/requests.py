@@ -46,6 +46,8 @@ async def receive(context: grpc.aio.ServicerContext[Any, Any], most: int) -> byt
 
 def unpacked(raw: bytes, most: int) -> bytes:
     """Returns a message without its compression, if any; raises REQUEST_TOO_LARGE."""
+    if len(raw) > most:
+        raise _too_large(most)
     if not raw or raw[0] not in (_GZIP, _ZLIB):
         return raw
     packed = zlib.decompressobj(_EITHER)
@@ -54,9 +56,13 @@ def unpacked(raw: bytes, most: int) -> bytes:
     except zlib.error:
         return raw
     if len(plain) > most:
-        raise BillingError(
-            Reason.REQUEST_TOO_LARGE,
-            f"The message is larger than {most} bytes; send less at a time.",
-            metadata={"maxBytes": str(most)},
-        )
+        raise _too_large(most)
     return plain if packed.eof and not packed.unused_data else raw
+
+
+def _too_large(most: int) -> BillingError:
+    return BillingError(
+        Reason.REQUEST_TOO_LARGE,
+        f"The message is larger than {most} bytes; send less at a time.",
+        metadata={"maxBytes": str(most)},
+    )

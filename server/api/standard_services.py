@@ -1,33 +1,83 @@
 """Health and reflection: grpcio's own servicers, with messages read as those of all other calls.
 
 Its handlers call a message that can't be parsed UNKNOWN, and never answer one that is not whole.
+Its reflection has neither methods nor the final version of the protocol.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format
 from google.protobuf.message import DecodeError
-from grpc_health.v1 import health, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from server.api.calls import Handlers, Methods, abort, malformed, request_id_of
 from server.api.requests import receive, unpacked
 from server.domain.errors import BillingError
 
+# A name or two; whoever watches holds its message for as long.
+_MOST_BYTES = 4096
+
 _Context = grpc.aio.ServicerContext[Any, Any]
 
 
-def add_standard_services(
-    methods: Methods, healthy: health.aio.HealthServicer, names: list[str], most_bytes: int
-) -> None:
-    """Adds health and reflection; `names` are the services that it tells of."""
-    stand_in: Any = _StandIn(methods, most_bytes)
-    add_reflection: Any = reflection_pb2_grpc.add_ServerReflectionServicer_to_server
+def _reflection_v1() -> str:
+    """Describes version 1 of reflection, which is v1alpha but for its name; returns the service's name."""
+    alpha, final = "grpc.reflection.v1alpha", "grpc.reflection.v1"
+    file = descriptor_pb2.FileDescriptorProto.FromString(reflection_pb2.DESCRIPTOR.serialized_pb)
+    text = json_format.MessageToJson(file).replace(alpha, final)
+    file = json_format.Parse(text, descriptor_pb2.FileDescriptorProto())
+    file.name = "grpc/reflection/v1/reflection.proto"
+    descriptor_pool.Default().AddSerializedFile(file.SerializeToString())
+    return reflection.SERVICE_NAME.replace(alpha, final)
+
+
+_REFLECTION = (reflection.SERVICE_NAME, _reflection_v1())
+
+
+class Health(health.aio.HealthServicer):
+    """Knows the health of the whole server ("") and of each of its services by name."""
+
+    _server_status: dict[str, Any]
+
+    def serve(self, names: Iterable[str]) -> None:
+        """Calls the services healthy."""
+        self._server_status |= dict.fromkeys(names, health_pb2.HealthCheckResponse.SERVING)
+
+
+class _Reflection(reflection.aio.ReflectionServicer):
+    """Finds methods too."""
+
+    _pool: Any
+
+    def _file_containing_symbol(self, request: Any, fully_qualified_name: str) -> Any:
+        try:
+            method = self._pool.FindMethodByName(fully_qualified_name)
+        except KeyError:
+            found = fully_qualified_name
+        else:
+            found = method.containing_service.full_name
+        theirs: Any = super()
+        return theirs._file_containing_symbol(request, found)  # noqa: SLF001 - its own class's
+
+
+def add_standard_services(methods: Methods, healthy: Health, names: list[str]) -> None:
+    """Adds health and reflection, which tell of the services with these names and of themselves."""
+    stand_in: Any = _StandIn(methods, _MOST_BYTES)
+    all_names = [*names, health.SERVICE_NAME, *_REFLECTION]
+    healthy.serve(all_names)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, stand_in)
-    add_reflection(reflection.aio.ReflectionServicer(names), stand_in)
+    reflect = grpc.stream_stream_rpc_method_handler(
+        _Reflection(all_names).ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    for service in _REFLECTION:
+        stand_in.add_registered_method_handlers(service, {"ServerReflectionInfo": reflect})
 
 
 class _StandIn:

@@ -385,6 +385,7 @@ async def test_every_method_that_is_served_has_a_row(table: Table) -> None:
     ours = {name.partition("/")[0] for name in TABLE}
     assert served == ours | {
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
     }
     modules = (
