@@ -13,7 +13,7 @@ from typing import Self
 from google.api import annotations_pb2, http_pb2
 from google.protobuf import descriptor_pb2
 
-from gateway.method_options import is_open_to_all, only_reads
+from contract.method_options import is_open_to_all, only_reads
 
 # A variable of a path template: the field that it fills, and the segments that it takes.
 VARIABLE = re.compile(r"\{(?P<field>[\w.]+)(?:=(?P<segments>[^}]*))?\}")

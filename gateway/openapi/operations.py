@@ -5,7 +5,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
-from gateway.method_options import is_open_to_all, only_reads
+from contract.method_options import is_open_to_all, only_reads
 from gateway.openapi import constraints, examples, facts, responses
 from gateway.openapi.schemas import Schema, Schemas, is_well_known
 from gateway.openapi.templates import Binding, Variable, json_name

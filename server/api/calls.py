@@ -17,10 +17,10 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import status_pb2
 
+from contract.method_options import is_open_to_all, only_reads
 from server.api.errors import call_status
 from server.api.identity import Authenticator
 from server.api.limits import Concurrency, RateLimit
-from server.api.method_options import is_open_to_all, only_reads
 from server.api.requests import receive
 from server.api.validation import validate
 from server.domain.access import Subject

@@ -25,7 +25,7 @@ def descriptors() -> DescriptorSet:
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that looks like the project's, without anything that a run leaves."""
-    for name in ("gateway", "gen", "envoy.yaml"):
+    for name in ("contract", "gateway", "gen", "envoy.yaml"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -5,9 +5,7 @@ from pathlib import Path
 import pytest
 from billing.options.v1 import methods_pb2, published_methods_pb2
 
-from gateway import method_options
 from gateway.http_rules import DescriptorSet, Method
-from server.api import method_options as servers_options
 
 ROOT = Path(__file__).parents[2]
 METHODS = {
@@ -33,14 +31,3 @@ def test_cancelling_changes_something_although_it_is_published_as_a_get() -> Non
     cancel = METHODS["yandex.cloud.operation.OperationService.Cancel"]
     assert cancel.rules[0].verb == "GET"
     assert not cancel.only_reads
-
-
-def test_server_and_gateway_read_the_same_table() -> None:
-    ours = (method_options.is_open_to_all, method_options.only_reads)
-    theirs = (servers_options.is_open_to_all, servers_options.only_reads)
-    service = published_methods_pb2.DESCRIPTOR.pool.FindServiceByName
-    for name in METHODS:
-        parent, _, verb = name.rpartition(".")
-        options = service(parent).methods_by_name[verb].GetOptions()
-        for our, their in zip(ours, theirs, strict=True):
-            assert our(name, options) is their(name, options)
