@@ -5,6 +5,7 @@ import pytest
 
 from server.storage.store import SqlStorage
 from tests.storage.databases import Databases, postgres_server
+from tests.storage.overlap import Overlap, overlapping
 from tests.storage.records import RESELLER, SECOND_RESELLER, START, opened
 
 
@@ -40,3 +41,10 @@ async def other_process(storage: SqlStorage, database_url: str) -> AsyncIterator
     """Another storage on the same database, which shares nothing else with `storage`."""
     async with opened(database_url) as other:
         yield other
+
+
+@pytest.fixture
+async def overlap(storage: SqlStorage, database_url: str) -> AsyncIterator[Overlap]:
+    """Two more processes on the same database, whose transactions overlap as the test says."""
+    async with overlapping(database_url) as overlap:
+        yield overlap

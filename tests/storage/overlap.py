@@ -1,0 +1,170 @@
+"""Two transactions that overlap in an order that the test decides.
+
+Both processes are real storages. Only the statement that the first one stops before is held back.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import psycopg
+from sqlalchemy import PoolProxiedConnection
+
+from server.storage.database import Database
+from server.storage.store import SqlStorage
+from tests.storage.records import KEY_LIFETIME
+
+# Far above what anything here takes, far below a hang.
+IN_TIME_S = 20.0
+
+_WAITING_FOR_LOCKS = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+class _Stop:
+    """Holds a thread back that is about to run a statement with a text in it, once."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._text = ""
+        self._go_on = threading.Event()
+        self.reached = asyncio.Event()
+
+    def set_before(self, text: str) -> None:
+        self._go_on.clear()
+        self.reached.clear()
+        self._text = text
+
+    def release(self) -> None:
+        self._text = ""
+        self._go_on.set()
+
+    def pass_(self, statement: str) -> None:
+        """Called by the storage's threads with each statement before it runs."""
+        if self._text and self._text in statement:
+            self._text = ""
+            self._loop.call_soon_threadsafe(self.reached.set)
+            assert self._go_on.wait(IN_TIME_S), "the test never let it go on"
+
+
+class _Cursor:
+    """A driver's cursor whose statements pass the stop."""
+
+    def __init__(self, cursor: Any, stop: _Stop) -> None:
+        self._cursor = cursor
+        self._stop = stop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+    def execute(self, statement: str, *parameters: Any) -> Any:
+        self._stop.pass_(statement)
+        return self._cursor.execute(statement, *parameters)
+
+
+class _Connection:
+    """A driver's connection with such cursors."""
+
+    def __init__(self, connection: PoolProxiedConnection, stop: _Stop) -> None:
+        self._connection = connection
+        self._stop = stop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def cursor(self) -> Any:
+        return _Cursor(self._connection.cursor(), self._stop)
+
+
+class _Watched(Database):
+    """Makes connections that can be stopped, and tells when a transaction is about to begin."""
+
+    def __init__(self, database_url: str) -> None:
+        super().__init__(database_url)
+        self.stop = _Stop()
+        self.begun = threading.Event()
+
+    def begin(self, cursor: Any) -> None:
+        self.begun.set()
+        super().begin(cursor)
+
+    def connect(self, *, writes: bool = False) -> PoolProxiedConnection:
+        connection: Any = super().connect(writes=writes)
+        return _Connection(connection, self.stop) if writes else connection  # type: ignore[return-value]
+
+
+class Outcome(NamedTuple):
+    """What the two calls returned or raised, and whether the second waited for the first."""
+
+    first: Any
+    second: Any
+    waited: bool
+
+
+@dataclass
+class Overlap:
+    """Two processes on one database."""
+
+    first: SqlStorage
+    second: SqlStorage
+    _databases: tuple[_Watched, _Watched]
+    _observer: psycopg.AsyncConnection | None
+
+    async def run(
+        self,
+        first: Coroutine[Any, Any, Any],
+        second: Coroutine[Any, Any, Any],
+        *,
+        stop_before: str = "COMMIT",
+    ) -> Outcome:
+        """Runs a call of the first process up to a statement; then one of the second one, until it
+        waits for the first or has ended; then lets the first go on.
+        """
+        stop = self._databases[0].stop
+        stop.set_before(stop_before)
+        begun = asyncio.create_task(first)
+        async with asyncio.timeout(IN_TIME_S):
+            reached = asyncio.create_task(stop.reached.wait())
+            await asyncio.wait({begun, reached}, return_when=asyncio.FIRST_COMPLETED)
+            assert reached.done(), f"ended without {stop_before}: {await begun}"
+            self._databases[1].begun.clear()
+            other = asyncio.create_task(second)
+            try:
+                while not other.done() and not await self._waits():  # noqa: ASYNC110 - nothing tells of it
+                    await asyncio.sleep(0.002)
+                waited = not other.done()
+            finally:
+                stop.release()
+            outcomes = await asyncio.gather(begun, other, return_exceptions=True)
+        return Outcome(*outcomes, waited)
+
+    async def _waits(self) -> bool:
+        """Tells whether the second process waits for the first."""
+        if self._observer is None:
+            # The first one has SQLite's only write lock.
+            return self._databases[1].begun.is_set()
+        cursor = await self._observer.execute(_WAITING_FOR_LOCKS)
+        row = await cursor.fetchone()
+        return row is not None and row[0] > 0
+
+
+@asynccontextmanager
+async def overlapping(database_url: str) -> AsyncIterator[Overlap]:
+    """Opens both processes and closes them."""
+    databases = _Watched(database_url), _Watched(database_url)
+    first, second = (SqlStorage(database, KEY_LIFETIME) for database in databases)
+    observer = None
+    if not databases[0].is_sqlite:
+        observer = await psycopg.AsyncConnection.connect(databases[0].conninfo, autocommit=True)
+    try:
+        yield Overlap(first, second, databases, observer)
+    finally:
+        if observer:
+            await observer.close()
+        await first.close()
+        await second.close()

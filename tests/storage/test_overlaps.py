@@ -1,0 +1,482 @@
+"""What one process does while another's transaction on the same rows is not yet committed.
+
+Each test decides the order: the first call stops right before its commit, the second one runs until
+it waits for a lock of the first (or ends without), and then the first commits. SQLite has one
+writer, so the second always waits there.
+"""
+
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from server.domain.access import AccountKey, Proof, Role
+from server.domain.customers import TARGETS, CustomerState
+from server.domain.errors import BillingError, Reason
+from server.domain.invitations import InvitationAction, InvitationState
+from server.domain.operations import CANCELLED, Failure, OperationKind
+from server.storage.interface import Delivery
+from server.storage.store import SqlStorage
+from tests.storage.databases import query
+from tests.storage.overlap import Overlap
+from tests.storage.records import DAY, LEASE, RESELLER, START, claimed, invited, key, new
+from tests.storage.test_customers import change, new_customer
+from tests.storage.test_lives import LAPSES_AT, MINUTE, Life, recorded, sent
+
+# A test of what readers and writers of PostgreSQL do beside each other.
+on_postgresql = pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+LATER = START + timedelta(seconds=1)
+REFUSED = Failure(Reason.RECIPIENT_REFUSED, "No such mailbox.", {})
+
+
+def seen_by(process: SqlStorage, life: Life) -> Life:
+    """Returns the same invitation as another process sees it."""
+    return Life(process, life.made, life.token)
+
+
+def refused_as(outcome: object, state: InvitationState) -> bool:
+    return (
+        isinstance(outcome, BillingError)
+        and outcome.reason is Reason.INVITATION_STATE
+        and outcome.metadata == {"state": state.name}
+    )
+
+
+class TestOperations:
+    async def test_a_cancel_sees_the_claim_that_it_waited_for(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        given = await invited(storage)
+        outcome = await overlap.run(
+            overlap.first.claim_deliveries(10, START, LEASE),
+            overlap.second.cancel_operation(given.id, LATER, None),
+        )
+        assert outcome.waited
+        (delivery,) = outcome.first
+        # The e-mail is being sent, so the operation still runs and the customer is still there.
+        assert outcome.second == given
+        assert await storage.get_customer(given.customer_id)
+        assert await storage.retry_delivery(delivery, LATER, LATER)
+        ended = await storage.get_operation(given.id)
+        assert ended
+        assert ended.failure == CANCELLED
+
+    async def test_an_outcome_sees_the_cancel_that_it_waited_for(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        given = await invited(storage)
+        delivery = await claimed(storage)
+        outcome = await overlap.run(
+            overlap.first.cancel_operation(given.id, LATER, None),
+            overlap.second.retry_delivery(delivery, LATER + LEASE, LATER),
+        )
+        assert (outcome.waited, outcome.second) == (True, True)
+        ended = await storage.get_operation(given.id)
+        assert ended
+        assert ended.failure == CANCELLED
+        assert await storage.get_customer(given.customer_id) is None
+
+    @pytest.mark.parametrize("ending", ["finish", "fail", "retry"])
+    async def test_an_outcome_sees_the_claim_that_overtook_it(
+        self, storage: SqlStorage, overlap: Overlap, ending: str
+    ) -> None:
+        given = await invited(storage)
+        slow = await claimed(storage)
+        now = slow.lease_until
+        second = overlap.second
+        endings: dict[str, Callable[[Delivery], Coroutine[Any, Any, bool]]] = {
+            "finish": lambda delivery: second.finish_delivery(delivery, now),
+            "fail": lambda delivery: second.fail_delivery(delivery, REFUSED, now),
+            "retry": lambda delivery: second.retry_delivery(delivery, now, now),
+        }
+        outcome = await overlap.run(
+            overlap.first.claim_deliveries(10, now, LEASE), endings[ending](slow)
+        )
+        (fast,) = outcome.first
+        assert (outcome.waited, outcome.second, fast.attempt) == (True, False, 2)
+        assert await storage.get_operation(given.id) == given
+        assert await storage.finish_delivery(fast, now)
+
+    async def test_of_two_cancels_the_later_changes_nothing(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        given = await invited(storage)
+        outcome = await overlap.run(
+            overlap.first.cancel_operation(given.id, LATER, None),
+            overlap.second.cancel_operation(given.id, LATER + LEASE, None),
+        )
+        assert outcome.waited
+        assert outcome.first == outcome.second == await storage.get_operation(given.id)
+
+    async def test_of_two_deletes_one_finds_the_operation(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        given = await invited(storage)
+        await storage.finish_delivery(await claimed(storage), START)
+        outcome = await overlap.run(
+            overlap.first.delete_operation(given.id, LATER, None),
+            overlap.second.delete_operation(given.id, LATER, None),
+        )
+        assert outcome == (True, False, True)
+
+    @on_postgresql
+    async def test_workers_pass_over_what_others_are_claiming(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        given = [await invited(storage, START + number * MINUTE) for number in range(4)]
+        now = START + 4 * MINUTE
+        outcome = await overlap.run(
+            overlap.first.claim_deliveries(2, now, LEASE),
+            overlap.second.claim_deliveries(2, now, LEASE),
+        )
+        assert not outcome.waited
+        assert {each.operation_id for each in outcome.first} == {row.id for row in given[:2]}
+        assert {each.operation_id for each in outcome.second} == {row.id for row in given[2:]}
+
+    @on_postgresql
+    async def test_a_claim_passes_over_what_is_being_cancelled(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        given, other = await invited(storage), await invited(storage)
+        outcome = await overlap.run(
+            overlap.first.cancel_operation(given.id, START, None),
+            overlap.second.claim_deliveries(10, START, LEASE),
+        )
+        assert not outcome.waited
+        assert [each.operation_id for each in outcome.second] == [other.id]
+
+
+class TestInvitations:
+    async def test_a_failed_e_mail_sees_the_answer_that_it_waited_for(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        """An attempt timed out whose e-mail arrived; the next one is refused."""
+        life = await recorded(storage)
+        delivery = await life.claim()
+        outcome = await overlap.run(
+            seen_by(overlap.first, life).answer(),
+            overlap.second.fail_delivery(delivery, REFUSED, LATER),
+        )
+        assert (outcome.waited, outcome.second) == (True, True)
+        assert outcome.first.state is InvitationState.ACCEPTED
+        ended = await life.operation()
+        assert (ended.done, ended.failure) == (True, None)
+        assert await life.customer_state() is CustomerState.ACTIVE
+
+    async def test_an_answer_sees_the_failed_e_mail_that_it_waited_for(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        life = await recorded(storage)
+        delivery = await life.claim()
+        outcome = await overlap.run(
+            overlap.first.fail_delivery(delivery, REFUSED, LATER),
+            seen_by(overlap.second, life).answer(),
+        )
+        assert outcome == (True, None, True)
+        assert (await life.operation()).failure == REFUSED
+
+    @pytest.mark.parametrize(
+        ("first", "state"),
+        [
+            ("accept", InvitationState.ACCEPTED),
+            ("decline", InvitationState.DECLINED),
+            ("revoke", InvitationState.REVOKED),
+            ("expire", InvitationState.EXPIRED),
+        ],
+    )
+    @pytest.mark.parametrize("second", ["accept", "decline", "revoke", "resend"])
+    async def test_who_comes_second_sees_how_it_ended(
+        self,
+        storage: SqlStorage,
+        overlap: Overlap,
+        first: str,
+        state: InvitationState,
+        second: str,
+    ) -> None:
+        life = await sent(storage)
+        outcome = await overlap.run(
+            _act(seen_by(overlap.first, life), first), _act(seen_by(overlap.second, life), second)
+        )
+        assert outcome.waited
+        found = await life.recorded()
+        assert found.state is state
+        if first == second:
+            assert outcome.first == outcome.second == found
+        else:
+            assert refused_as(outcome.second, state)
+        assert found.latest_operation_id == life.made.operation.id
+
+    @pytest.mark.parametrize("second", ["accept", "decline"])
+    async def test_an_answer_by_the_old_link_sees_the_resend_that_it_waited_for(
+        self, storage: SqlStorage, overlap: Overlap, second: str
+    ) -> None:
+        life = await sent(storage)
+        outcome = await overlap.run(
+            seen_by(overlap.first, life).resend(), _act(seen_by(overlap.second, life), second)
+        )
+        assert (outcome.waited, outcome.second) == (True, None)
+        found = await life.recorded()
+        assert found.state is InvitationState.PENDING
+        assert found.latest_operation_id == outcome.first.id
+
+    async def test_of_two_resends_one_is_too_soon(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        life = await sent(storage)
+        outcome = await overlap.run(
+            seen_by(overlap.first, life).resend(), seen_by(overlap.second, life).resend()
+        )
+        assert outcome.waited
+        assert outcome.second.reason is Reason.RESENT_TOO_SOON
+        assert (await life.recorded()).latest_operation_id == outcome.first.id
+
+    async def test_a_revoked_resend_is_not_sent(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        life = await sent(storage)
+        outcome = await overlap.run(
+            seen_by(overlap.first, life).resend(), seen_by(overlap.second, life).revoke()
+        )
+        assert outcome.waited
+        assert outcome.second.state is InvitationState.REVOKED
+        assert await storage.claim_deliveries(10, START + MINUTE, LEASE) == []
+        assert (await life.operation(outcome.first.id)).done
+
+    @pytest.mark.parametrize("action", ["resend", "accept", "revoke"])
+    async def test_a_repeat_with_the_same_key_is_what_it_waited_for(
+        self, storage: SqlStorage, overlap: Overlap, action: str
+    ) -> None:
+        life = await sent(storage)
+        outcome = await overlap.run(
+            *(
+                _act(seen_by(process, life), action, use=key("k"))
+                for process in (overlap.first, overlap.second)
+            )
+        )
+        assert outcome.waited
+        assert outcome.first == outcome.second
+        assert not isinstance(outcome.first, BillingError)
+
+    @on_postgresql
+    @pytest.mark.parametrize("second", ["accept", "decline", "revoke"])
+    async def test_ending_does_not_wait_for_who_claims_its_e_mail(
+        self, storage: SqlStorage, overlap: Overlap, second: str
+    ) -> None:
+        """Those who end operations lock the invitation after: they would wait for each other."""
+        life = await recorded(storage)
+        delivery = await life.claim()
+        assert await storage.retry_delivery(delivery, START, START)
+        outcome = await overlap.run(
+            overlap.first.claim_deliveries(10, START, LEASE),
+            _act(seen_by(overlap.second, life), second),
+        )
+        assert not outcome.waited
+        found = await life.recorded()
+        assert found == outcome.second
+        assert found.state is not InvitationState.PENDING
+        # The claim's outcome counts all the same.
+        (delivery,) = outcome.first
+        assert await storage.finish_delivery(delivery, LATER)
+        assert (await life.operation()).done
+
+    @on_postgresql
+    @pytest.mark.parametrize("first", ["accept", "resend"])
+    async def test_the_sweep_passes_over_what_others_hold(
+        self, storage: SqlStorage, overlap: Overlap, first: str
+    ) -> None:
+        """Two processes whose clocks differ: by one it is in time, by the other it has lapsed."""
+        life, lapsed = await sent(storage), await sent(storage)
+        outcome = await overlap.run(
+            _act(seen_by(overlap.first, life), first),
+            overlap.second.expire_invitations(LAPSES_AT, 10),
+        )
+        assert (outcome.waited, outcome.second) == (False, 1)
+        assert (await lapsed.recorded()).state is InvitationState.EXPIRED
+        assert (await life.recorded()).state is not InvitationState.EXPIRED
+
+    @pytest.mark.parametrize(
+        ("first", "state"),
+        [
+            ("accept", InvitationState.ACCEPTED),
+            ("decline", InvitationState.DECLINED),
+            ("revoke", InvitationState.REVOKED),
+        ],
+    )
+    async def test_inviting_anew_sees_the_ending_that_it_waited_for(
+        self, storage: SqlStorage, overlap: Overlap, first: str, state: InvitationState
+    ) -> None:
+        """By the clock of who invites anew, the invitation that is being answered has lapsed."""
+        life = await sent(storage)
+        anew = new(life.made.invitation.email, now=LAPSES_AT)
+        outcome = await overlap.run(
+            _act(seen_by(overlap.first, life), first), overlap.second.create_invitation(anew, None)
+        )
+        assert outcome.waited
+        assert outcome.second == anew.operation
+        found = await life.recorded()
+        assert (found.state, found.ended_at) == (state, START + MINUTE)
+        assert found == outcome.first
+
+    async def test_inviting_anew_sees_the_resend_that_it_waited_for(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        """It gave the invitation more time, so that it has not lapsed after all."""
+        life = await sent(storage)
+        anew = new(life.made.invitation.email, now=LAPSES_AT)
+        outcome = await overlap.run(
+            seen_by(overlap.first, life).resend(), overlap.second.create_invitation(anew, None)
+        )
+        assert outcome.waited
+        assert outcome.second.reason is Reason.INVITATION_OPEN
+        assert outcome.second.metadata["invitationId"] == life.made.invitation.id
+        assert (await life.recorded()).state is InvitationState.PENDING
+
+    async def test_of_two_for_the_same_address_the_later_names_the_first(
+        self, overlap: Overlap
+    ) -> None:
+        outcome = await overlap.run(
+            overlap.first.create_invitation(new("a@example.com"), key("one")),
+            overlap.second.create_invitation(new("A@example.com"), key("other")),
+        )
+        assert outcome.waited
+        assert outcome.second.reason is Reason.INVITATION_OPEN
+        assert outcome.second.metadata["operationId"] == outcome.first.id
+
+    async def test_of_two_with_the_same_key_the_later_is_the_first(self, overlap: Overlap) -> None:
+        outcome = await overlap.run(
+            overlap.first.create_invitation(new("a@example.com"), key("k")),
+            overlap.second.create_invitation(new("a@example.com"), key("k")),
+        )
+        assert outcome.waited
+        assert outcome.first == outcome.second
+
+    @on_postgresql
+    @pytest.mark.parametrize("table", ["FROM invitations", "FROM idempotency_keys"])
+    async def test_a_repeat_is_known_whenever_the_first_commits(
+        self, overlap: Overlap, table: str
+    ) -> None:
+        """Whatever it has read by then, it does not take the first for one that is in the way."""
+        outcome = await overlap.run(
+            overlap.first.create_invitation(new("a@example.com"), key("k")),
+            overlap.second.create_invitation(new("a@example.com"), key("k")),
+            stop_before=table,
+        )
+        assert not outcome.waited
+        assert outcome.first == outcome.second
+
+
+class TestCustomers:
+    @pytest.mark.parametrize(
+        ("first", "second", "state"),
+        [
+            (OperationKind.SUSPEND, OperationKind.ACTIVATE, CustomerState.ACTIVE),
+            (OperationKind.ACTIVATE, OperationKind.SUSPEND, CustomerState.SUSPENDED),
+        ],
+    )
+    async def test_the_later_change_counts(
+        self,
+        storage: SqlStorage,
+        overlap: Overlap,
+        first: OperationKind,
+        second: OperationKind,
+        state: CustomerState,
+    ) -> None:
+        made = new_customer(TARGETS[second])
+        await storage.create_customer(made, None)
+        outcome = await overlap.run(
+            overlap.first.change_customer_state(change(first, made.customer, LATER), None),
+            overlap.second.change_customer_state(change(second, made.customer), None),
+        )
+        assert outcome.waited
+        found = await storage.get_customer(made.customer.id)
+        assert found
+        assert (found.state, found.modified_at) == (state, LATER)
+
+    async def test_of_two_with_the_same_key_the_later_is_the_first(self, overlap: Overlap) -> None:
+        outcome = await overlap.run(
+            overlap.first.create_customer(new_customer(), key("k")),
+            overlap.second.create_customer(new_customer(), key("k")),
+        )
+        assert outcome.waited
+        assert outcome.first == outcome.second
+
+
+class TestAdministration:
+    async def test_a_role_for_a_reseller_that_is_being_removed(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        outcome = await overlap.run(
+            overlap.first.remove_reseller(RESELLER, START),
+            overlap.second.grant_role("subject", RESELLER, Role.OWNER, START),
+        )
+        assert outcome.waited
+        assert outcome.second.reason is Reason.NOT_FOUND
+        assert await storage.list_roles() == []
+
+    async def test_a_reseller_that_is_removed_while_a_role_for_it_is_given(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        outcome = await overlap.run(
+            overlap.first.grant_role("subject", RESELLER, Role.OWNER, START),
+            overlap.second.remove_reseller(RESELLER, START),
+        )
+        assert outcome == (True, True, True)
+        assert await storage.list_roles() == []
+
+    async def test_a_key_for_an_account_that_is_being_removed(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        await storage.add_service_account("account", "An account", START)
+        outcome = await overlap.run(
+            overlap.first.remove_service_account("account", START),
+            overlap.second.add_account_key(AccountKey("key", "account", "RSA_2048", "", START)),
+        )
+        assert outcome.waited
+        assert outcome.second.reason is Reason.NOT_FOUND
+        assert await storage.list_account_keys() == []
+
+
+class TestClearing:
+    @on_postgresql
+    async def test_processes_pass_over_what_others_are_clearing(
+        self, storage: SqlStorage, overlap: Overlap, database_url: str
+    ) -> None:
+        for number in range(4):
+            await storage.revoke_token(Proof(b"%d" % number, "subject", None, START))
+        outcome = await overlap.run(
+            overlap.first.clear_revoked_tokens(START + DAY, 3),
+            overlap.second.clear_revoked_tokens(START + DAY, 3),
+        )
+        assert outcome == (3, 1, False)
+        assert query(database_url, "SELECT count(*) FROM revoked_tokens") == [(0,)]
+
+    @on_postgresql
+    async def test_clearing_passes_over_an_operation_that_is_being_given_a_key(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        given = await invited(storage)
+        await storage.cancel_operation(given.id, START, None)
+        outcome = await overlap.run(
+            overlap.first.cancel_operation(given.id, START + DAY, key("k")),
+            overlap.second.clear_operations(START + DAY, 10),
+        )
+        assert (outcome.waited, outcome.second) == (False, 0)
+        repeated = await storage.cancel_operation(given.id, START + DAY, key("k"))
+        assert repeated == outcome.first
+
+
+def _act(life: Life, name: str, **arguments: Any) -> Coroutine[Any, Any, Any]:
+    """Returns the call of an action on an invitation."""
+    match name:
+        case "accept":
+            return life.answer(InvitationAction.ACCEPT, **arguments)
+        case "decline":
+            return life.answer(InvitationAction.DECLINE, **arguments)
+        case "revoke":
+            return life.revoke(**arguments)
+        case "resend":
+            return life.resend(**arguments)
+        case "expire":
+            return life.storage.expire_invitations(LAPSES_AT, 10)
+    raise AssertionError(name)
