@@ -3,7 +3,7 @@
 import ipaddress
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -13,6 +13,8 @@ from server.domain.brands import Brand
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
+# Where the code is, unless it has been installed elsewhere.
+_CHECKOUT = Path(__file__).parent.parent
 
 
 class SettingsError(Exception):
@@ -24,7 +26,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="BILLING_", frozen=True)
 
-    var: Path = Field(Path("var"), description="all that a run keeps: database, mail, keys, logs")
+    var: Path = Field(
+        Path("var"), description="all that a run keeps: database, mail, keys, logs; in the checkout"
+    )
     http_port: Port = Field(8080, description="Envoy: REST and gRPC without TLS, loopback only")
     https_port: Port = Field(8443, description="Envoy: REST and gRPC over TLS")
     grpc_port: Port = Field(50051, description="the gRPC server itself")
@@ -120,6 +124,16 @@ class Settings(BaseSettings):
         2.0, ge=0, description="how long SIGTERM leaves the gateway to notice before calls end"
     )
     shutdown_s: float = Field(20.0, gt=0, description="time for calls and sends to finish on stop")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_the_checkout(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Whatever folder a command is run from, it works on the same database."""
+        if "var" in values:
+            return values
+        if not (_CHECKOUT / "pyproject.toml").is_file():
+            raise PydanticCustomError("var", "set BILLING_VAR to the folder that the service keeps")
+        return {**values, "var": _CHECKOUT / "var"}
 
     @field_validator("var")
     @classmethod

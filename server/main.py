@@ -242,7 +242,6 @@ def mail_settings(
 @asynccontextmanager
 async def opened_storage(settings: Settings) -> AsyncIterator[Storage]:
     """Opens the storage and closes it at the end; raises SettingsError where it can't be used."""
-    settings.var.mkdir(parents=True, exist_ok=True)
     with database_errors():
         storage = await open_storage(
             settings.database, idempotency_lifetime=settings.idempotency_lifetime

@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, PoolProxiedConnection, create_engine, event, make_url
@@ -30,8 +31,12 @@ class Database:
     without its help, which costs more than half of a row's time otherwise.
     """
 
-    def __init__(self, database_url: str, *, patient: bool = False) -> None:
-        """A patient one lets statements take, and waits for locks, as long as it may be."""
+    def __init__(self, database_url: str, *, patient: bool = False, make: bool = False) -> None:
+        """A patient one lets statements take, and waits for locks, as long as it may be.
+
+        A SQLite file that is not there is made with `make` alone: whoever names a wrong folder would
+        go on with an empty database.
+        """
         url = _driver_url(database_url)
         self._limit_s = limit_s = _PATIENCE_S if patient else TIMEOUT_S
         self.is_sqlite = url.get_backend_name() == "sqlite"
@@ -62,6 +67,8 @@ class Database:
             paramstyle="qmark" if self.is_sqlite else "format",
         )
         if self.is_sqlite:
+            if not make:
+                event.listen(self.engine, "do_connect", _open_existing)
             event.listen(self.engine, "connect", _prepare_sqlite)
             # SQLAlchemy's own transactions (migrations) must hold the write lock from the start.
             event.listen(
@@ -105,6 +112,11 @@ class Database:
 
     def require_schema(self) -> None:
         """Raises SchemaError, in one line, unless the schema is the one this code works with."""
+        if self.is_sqlite and not Path(str(self.url.database)).is_file():
+            raise SchemaError(
+                f"there is no database at {self.url.database}: set BILLING_VAR or "
+                "BILLING_DATABASE_URL to where it is, or run `python -m server migrate` to make one"
+            )
         connection = self.connect()
         try:
             cursor = connection.cursor()
@@ -136,6 +148,14 @@ def _driver_url(database_url: str) -> URL:
     if backend in ("postgresql", "postgres"):
         return url.set(drivername="postgresql+psycopg")
     raise ValueError("only sqlite:// and postgresql:// are known")
+
+
+def _open_existing(
+    _dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]
+) -> None:
+    """Has the driver open a file that is there, and make none."""
+    arguments[0] = f"{Path(arguments[0]).as_uri()}?mode=rw"
+    options["uri"] = True
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -37,7 +37,7 @@ def upgrade(database_url: str, revision: str) -> None:
     """Brings a database to a schema of the past."""
     config = Config()
     config.set_main_option("script_location", "server.storage:migrations")
-    with Database(database_url).engine.begin() as connection:
+    with Database(database_url, make=True).engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
 

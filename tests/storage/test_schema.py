@@ -53,7 +53,7 @@ def test_migrations_make_the_schema(databases: Databases, database_url: str) -> 
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
         assert compare_metadata(context, metadata) == []
     # What that leaves out: the conditions of partial indexes.
-    plain = Database(databases.empty("plain")).engine
+    plain = Database(databases.empty("plain"), make=True).engine
     metadata.create_all(plain)
     for table in metadata.tables:
         assert _indexes(engine, table) == _indexes(plain, table)

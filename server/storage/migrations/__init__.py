@@ -19,7 +19,7 @@ def migrate(database_url: str) -> None:
     from alembic.config import Config
     from alembic.util import CommandError
 
-    database = Database(database_url, patient=True)
+    database = Database(database_url, patient=True, make=True)
     config = Config()
     config.set_main_option("script_location", "server.storage:migrations")
     try:
