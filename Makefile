@@ -97,6 +97,10 @@ test-clients: $(VENV)/dev.stamp ## official and generic clients against the serv
 
 check: gen-check lint types test ## what CI runs
 
+dist: gen ## build the wheel, which gives the command billing-server, into build/dist
+	@rm -rf build/dist && $(BIN)/python -m build --wheel --no-isolation --outdir build/dist >build/dist.log || { cat build/dist.log; exit 1; }
+	@ls build/dist
+
 bench-tools:
 	@command -v wrk >/dev/null && command -v h2load >/dev/null || { \
 	  command -v apt-get >/dev/null || { echo "install wrk and h2load (part of nghttp2) so that both are on the PATH"; exit 1; }; \
@@ -113,4 +117,4 @@ bench-grpcio: $(VENV)/bench.stamp ## what an empty call costs on each version of
 bench-profile: $(VENV)/bench.stamp ## where the server spends its time; METHOD=get, empty, two, worker or send
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.profile $(or $(METHOD),invite)
 
-.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients fuzz chaos check bench bench-tools bench-grpcio bench-profile
+.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients fuzz chaos check dist bench bench-tools bench-grpcio bench-profile

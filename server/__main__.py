@@ -11,6 +11,7 @@ from typing import Any
 import click
 import uvloop
 
+from server import version
 from server.admin import GROUPS, Services
 from server.config import Settings, SettingsError, read_settings
 from server.identity.key_ring import KeyRing
@@ -20,6 +21,7 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version.current(), message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
     """The billing service: invites a reseller's customers by gRPC and REST.
@@ -139,10 +141,10 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
     uvloop.run(work)
 
 
-def main() -> None:
-    """Runs a command; an expected error is one clear line and exit code 1."""
+def main(name: str = "python -m server") -> None:
+    """Runs a command, called by `name`; an expected error is one clear line and exit code 1."""
     try:
-        cli()
+        cli(prog_name=name)
     except SettingsError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)
