@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import input_checks, routes
+from gateway.access_log import access_log, grpc_status_filter
 from gateway.http_rules import DescriptorSet
 from gateway.replies import local_reply_config
 from gateway.settings import GatewaySettings
@@ -31,7 +32,7 @@ class ConnectionManagers:
     """Makes the connection managers of both listeners, which share nearly all."""
 
     def __init__(
-        self, root: Path, descriptors: DescriptorSet, settings: GatewaySettings, access_log: Path
+        self, root: Path, descriptors: DescriptorSet, settings: GatewaySettings, log_file: Path
     ) -> None:
         header_kib = settings.max_headers_kib * _HEADER_MARGIN
         self._shared = {
@@ -62,11 +63,12 @@ class ConnectionManagers:
                     "pack_trace_reason": False,
                 }
             },
-            "access_log": [_access_log(access_log)],
+            "access_log": [access_log(log_file)],
             "local_reply_config": local_reply_config(),
             "http_filters": [
                 _sane_metadata(),
                 _rest_headers(),
+                grpc_status_filter(routes.GRPC_STATUS_OF_SUCCESS),
                 *_rate_limit(settings.requests_per_s),
                 _filter(
                     *(routes.BUFFER, "buffer.v3.Buffer"),
@@ -83,6 +85,7 @@ class ConnectionManagers:
                     },
                 ),
                 _transcoder(root / settings.descriptors, descriptors),
+                grpc_status_filter(routes.GRPC_STATUS_OF_ERRORS),
                 _filter(
                     *("envoy.filters.http.router", "router.v3.Router"),
                     {"suppress_envoy_headers": True},
@@ -202,34 +205,6 @@ def _transcoder(file: Path, descriptors: DescriptorSet) -> dict[str, Any]:
             },
         },
     )
-
-
-def _access_log(file: Path) -> dict[str, Any]:
-    """Routes, never paths or addresses: those can name people or hold a link's secret."""
-    return {
-        "name": "envoy.access_loggers.file",
-        "typed_config": {
-            "@type": f"{_TYPES}.access_loggers.file.v3.FileAccessLog",
-            "path": str(file),
-            "log_format": {
-                "json_format": {
-                    "at": "%START_TIME(%Y-%m-%dT%H:%M:%E3SZ)%",
-                    "route": "%ROUTE_NAME%",
-                    "protocol": "%PROTOCOL%",
-                    "status": "%RESPONSE_CODE%",
-                    "grpc_status": "%GRPC_STATUS_NUMBER%",
-                    "flags": "%RESPONSE_FLAGS%",
-                    "details": "%RESPONSE_CODE_DETAILS%",
-                    "duration_ms": "%DURATION%",
-                    "received_bytes": "%BYTES_RECEIVED%",
-                    "sent_bytes": "%BYTES_SENT%",
-                    "attempts": "%UPSTREAM_REQUEST_ATTEMPT_COUNT%",
-                    "upstream": "%UPSTREAM_HOST%",
-                    "request_id": "%REQ(X-REQUEST-ID)%",
-                }
-            },
-        },
-    }
 
 
 def _filter(name: str, kind: str, config: dict[str, Any]) -> dict[str, Any]:

@@ -32,10 +32,14 @@ COMPRESSIONS = ("identity", "deflate", "gzip")
 BUFFER = "envoy.filters.http.buffer"
 LUA = "envoy.filters.http.lua"
 REST_HEADERS = "rest_headers"
+GRPC_STATUS_OF_SUCCESS = "grpc_status_of_success"
+GRPC_STATUS_OF_ERRORS = "grpc_status_of_errors"
 TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 
 _OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
-_NATIVE_FILTERS = dict.fromkeys((BUFFER, LUA, REST_HEADERS, TRANSCODER), _OFF)
+_NATIVE_FILTERS = dict.fromkeys(
+    (BUFFER, LUA, REST_HEADERS, TRANSCODER, GRPC_STATUS_OF_SUCCESS, GRPC_STATUS_OF_ERRORS), _OFF
+)
 _LOCAL_FILTERS = dict.fromkeys((LUA, TRANSCODER), _OFF)
 
 # Another endpoint may have a call that never left; one that changes nothing, whenever it fails.
