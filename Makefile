@@ -92,6 +92,9 @@ fuzz: $(VENV)/dev.stamp ## N=100000 inputs that nobody should send, SEED=… the
 chaos: $(VENV)/dev.stamp ## kill its processes 200 times under load; exits with 1 if anything was lost
 	@$(BIN)/python -m tests.chaos $(if $(KILLS),--kills $(KILLS))
 
+strangers: $(VENV)/dev.stamp ## attack it as strangers and greedy callers do, ATTACKS="idle …" only these; exits with 1 if the others noticed
+	@$(BIN)/python -m tests.strangers $(ATTACKS)
+
 test-clients: $(VENV)/dev.stamp ## official and generic clients against the service; prints a table
 	@$(BIN)/python -m pytest -q tests/clients
 
@@ -117,4 +120,4 @@ bench-grpcio: $(VENV)/bench.stamp ## what an empty call costs on each version of
 bench-profile: $(VENV)/bench.stamp ## where the server spends its time; METHOD=get, empty, two, worker or send
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.profile $(or $(METHOD),invite)
 
-.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients fuzz chaos check dist bench bench-tools bench-grpcio bench-profile
+.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients fuzz chaos strangers check dist bench bench-tools bench-grpcio bench-profile
