@@ -55,6 +55,26 @@ _LOCK_INVITATIONS = Statement(
 )
 _TAKE_BACK_CUSTOMERS = Statement(delete(customers).where(customers.c.id.in_(IDS)))
 _TAKE_BACK_INVITATIONS = Statement(delete(invitations).where(invitations.c.id.in_(IDS)))
+_UNDO_RESENDS = Statement(
+    update(invitations)
+    .where(invitations.c.id.in_(IDS), invitations.c.previous_operation_id.is_not(None))
+    .values(
+        latest_operation_id=invitations.c.previous_operation_id,
+        resent_at=invitations.c.previous_resent_at,
+        expires_at=invitations.c.previous_expires_at,
+        previous_operation_id=None,
+        previous_resent_at=None,
+        previous_expires_at=None,
+    )
+    .returning(invitations.c.id, invitations.c.latest_operation_id)
+)
+_HAND_LINKS_OVER = Statement(
+    update(link_tokens)
+    .where(link_tokens.c.invitation_id.in_(IDS), link_tokens.c.operation_id == bindparam("failed"))
+    .values(operation_id=bindparam("holds")),
+    "failed",
+    "holds",
+)
 _TAKE_BACK_LINKS = Statement(delete(link_tokens).where(link_tokens.c.invitation_id.in_(IDS)))
 
 
@@ -90,7 +110,8 @@ def end(
     """Ends operations, each at its time.
 
     A failed Invite is taken back: customer, invitation and links go, unless the invitation has
-    ended otherwise. What was answered had arrived, so its operation has not failed.
+    ended otherwise. A failed resend is undone: the invitation is as it was before. What was answered
+    had arrived, so its operation has not failed.
     """
     failed = [row for row, failure, _ in endings if failure and row.invitation_id]
     states = _lock_invitations(transaction, [row.invitation_id for row in failed])
@@ -105,14 +126,10 @@ def end(
         changes.append((before.id, {"failure": text, "now": at}))
         ended.append(before._replace(done=True, failure=failure, modified_at=time(at)))
     transaction.run_each(_END, changes)
-    _take_back(
-        transaction,
-        [
-            row
-            for row in failed
-            if row.operation.kind is OperationKind.INVITE
-            and states.get(row.invitation_id) is InvitationState.PENDING
-        ],
+    undone = [row for row in failed if states.get(row.invitation_id) is InvitationState.PENDING]
+    _take_back(transaction, [row for row in undone if row.operation.kind is OperationKind.INVITE])
+    _undo_resends(
+        transaction, [row for row in undone if row.operation.kind is OperationKind.RESEND]
     )
     transaction.ended += [result.id for result in ended]
     return ended
@@ -132,6 +149,26 @@ def _take_back(transaction: Transaction, failed: Sequence[Locked]) -> None:
         transaction.run(_TAKE_BACK_INVITATIONS, sent)
         transaction.run(_TAKE_BACK_CUSTOMERS, [row.operation.customer_id for row in failed])
         transaction.run(_TAKE_BACK_LINKS, sent)
+
+
+def _undo_resends(transaction: Transaction, failed: Sequence[Locked]) -> None:
+    """Makes the links hold again that were sent before, and with them those of the failed tries.
+
+    Their e-mails may have arrived all the same.
+    """
+    ids = [row.invitation_id for row in failed]
+    before = dict(transaction.fetch(_UNDO_RESENDS, ids)) if ids else {}
+    transaction.run_each(
+        _HAND_LINKS_OVER,
+        [
+            (
+                row.invitation_id,
+                {"failed": row.operation.id, "holds": before[row.invitation_id]},
+            )
+            for row in failed
+            if row.invitation_id in before
+        ],
+    )
 
 
 def cancel(

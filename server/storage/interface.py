@@ -122,7 +122,9 @@ class Storage(AccessStorage, Administration, Protocol):
     ) -> Operation | None:
         """Has the invitation's e-mail sent again, by the operation, at whose time all this happens.
 
-        The links sent before hold no longer; the invitation can be accepted until `expires_at`.
+        The links sent before hold no longer; the invitation can be accepted until `expires_at`. If
+        the operation fails or is cancelled, all this is as it was before, and its own links hold
+        beside the earlier ones.
         Returns the operation as `create_customer` does. None: no such invitation.
         Raises INVITATION_STATE; RESENT_TOO_SOON within the interval after it was last sent again,
         and while its e-mail is on its way; IDEMPOTENCY_KEY_REUSED.

@@ -12,9 +12,14 @@ from server.domain.operations import Failure, Operation, OperationKind
 from server.storage.schema import customers, invitations, operations
 from server.storage.statements import Insert
 
+# Of invitations; empty when they are made.
+_SET_LATER = (
+    *("ended_at", "resent_at", "linked"),
+    *("previous_operation_id", "previous_resent_at", "previous_expires_at"),
+)
 INSERT_OPERATIONS = Insert(operations, left_out=("failure", "keyed_at"))
 INSERT_CUSTOMERS = Insert(customers)
-INSERT_INVITATIONS = Insert(invitations, left_out=("ended_at", "resent_at", "linked"))
+INSERT_INVITATIONS = Insert(invitations, left_out=_SET_LATER)
 
 # One encoder for all: json.dumps would make one for each text that is not plain ASCII.
 _as_json = json.JSONEncoder(ensure_ascii=False).encode

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0006"
+REVISION = "0007"
 
 metadata = MetaData()
 
@@ -142,7 +142,8 @@ Index("customers_by_age", customers.c.reseller_id, customers.c.created_at, custo
 
 # `open_key` is NULL once the invitation is not pending; `operation_id` is the operation that made
 # it, `latest_operation_id` the one that sent, or is to send, its latest e-mail. `email_key` is its
-# `address_key`. `linked` ends when the links to an ended one are cleared.
+# `address_key`. `linked` ends when the links to an ended one are cleared. `previous_…` is what was
+# there before it was sent again; a resend that fails gives it back.
 invitations = Table(
     "invitations",
     metadata,
@@ -160,6 +161,9 @@ invitations = Table(
     Column("resent_at", BigInteger),
     Column("email_key", Text, nullable=False, server_default=text("''")),
     Column("linked", Boolean, nullable=False, server_default=true()),
+    Column("previous_operation_id", Text),
+    Column("previous_resent_at", BigInteger),
+    Column("previous_expires_at", BigInteger),
 )
 _is_open = invitations.c.open_key.is_not(None)
 for _name, _column, _unique, _condition in (

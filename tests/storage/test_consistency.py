@@ -38,6 +38,7 @@ from tests.storage.records import (
 _FAILURE = """'["INTERNAL", "…", {}]'"""
 _AN_INVITE = "(SELECT min(operation_id) FROM invitations WHERE state = 'pending')"
 _A_RESENT = "(SELECT min(operation_id) FROM invitations WHERE resent_at IS NOT NULL)"
+_THE_RESENDS = "(SELECT latest_operation_id FROM invitations WHERE resent_at IS NOT NULL)"
 _AN_ACTIVATE = "(SELECT min(id) FROM operations WHERE kind = 'activate')"
 _AN_OPEN_KEY = "(SELECT open_key FROM invitations WHERE state = 'pending' LIMIT 1)"
 _A_CUSTOMER = "(SELECT min(id) FROM customers)"
@@ -145,6 +146,14 @@ BREAKS = {
         "DELETE FROM operations WHERE kind = 'resend'",
         "UPDATE operations SET invitation_id = 'other' WHERE kind = 'resend'",
     ],
+    "an invitation that was sent again is not as before": [
+        "UPDATE invitations SET previous_expires_at = NULL",
+        "UPDATE invitations SET previous_operation_id = latest_operation_id, previous_expires_at = 1",
+        "UPDATE invitations SET previous_operation_id = 'other', previous_expires_at = 1",
+    ],
+    "a pending invitation's resend that failed is undone": [
+        f"UPDATE operations SET failure = {_FAILURE} WHERE id IN {_THE_RESENDS}"
+    ],
     "an invitation was sent again by another operation than at first": [
         "UPDATE invitations SET resent_at = NULL",
         "UPDATE invitations SET resent_at = created_at",
@@ -234,6 +243,9 @@ async def _end_invitations(storage: SqlStorage) -> None:
     again = await _sent(storage)
     await _resend(storage, again, START)
     assert await storage.finish_delivery(await claimed(storage), START)
+    undone = await _sent(storage)
+    await _resend(storage, undone, START)
+    assert await storage.fail_delivery(await claimed(storage), CANCELLED, START)
     for number in range(2):
         for action in (InvitationAction.ACCEPT, InvitationAction.DECLINE):
             delivery = await _sent(storage)

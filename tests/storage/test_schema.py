@@ -151,7 +151,7 @@ def test_rows_of_before_get_what_later_migrations_added(databases: Databases) ->
 def _migrate_to(revision: str, url: str) -> None:
     config = Config()
     config.set_main_option("script_location", "server.storage:migrations")
-    with Database(url).engine.begin() as connection:
+    with Database(url, make=True).engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
 

@@ -58,6 +58,19 @@ _INVITATIONS = Subject(
             invitations.c.resent_at.is_(None),
             invitations.c.latest_operation_id == invitations.c.operation_id,
         ),
+        "an invitation that was sent again is not as before": and_(
+            invitations.c.previous_operation_id.is_not(None),
+            or_(
+                invitations.c.resent_at.is_(None),
+                invitations.c.previous_expires_at.is_(None),
+                invitations.c.previous_operation_id == invitations.c.latest_operation_id,
+            ),
+        ),
+        "a pending invitation's resend that failed is undone": and_(
+            _is_pending,
+            invitations.c.previous_operation_id.is_not(None),
+            _latest.c.failure.is_not(None),
+        ),
         "a pending invitation that was sent can be accepted by a link": and_(
             _is_pending,
             _latest.c.done,
