@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     iam_endpoints: str = Field(
         "",
         pattern=r"^[^\s,]*(, *[^\s,]+)*$",
-        description="host:port,… that clients reach IAM by, as they sign it; this machine's always",
+        description="host:port,… that clients sign their requests for tokens for; this machine's always",
     )
     oidc_issuer: str = Field("", description="an outside issuer whose tokens are accepted too")
     oidc_audience: str = Field("", description="the audience that those tokens must be for")
@@ -160,8 +160,6 @@ class Settings(BaseSettings):
         """What service accounts' requests for tokens may be made for; SDKs derive it from the endpoint."""
         ours = ("localhost", "127.0.0.1")
         endpoints = {
-            # Some SDKs name this one whatever endpoint they use.
-            "api.cloud.yandex.net",
             *(f"{host}:{self.https_port}" for host in ours),
             *(endpoint.strip() for endpoint in self.iam_endpoints.split(",")),
             self.endpoint,

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -57,7 +58,10 @@ def now() -> datetime:
 
 
 def build_server(
-    storage: Storage, settings: Settings, clock: Callable[[], datetime] = now
+    storage: Storage,
+    settings: Settings,
+    clock: Callable[[], datetime] = now,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> tuple[grpc.aio.Server, Health]:
     """Puts the gRPC server together; the caller adds ports and starts it. Raises SettingsError."""
     tokens = build_tokens(settings, clock)
@@ -73,7 +77,7 @@ def build_server(
         ]
     )
     calls = Calls(
-        Authenticator(storage, tokens, clock),
+        Authenticator(storage, tokens, clock, monotonic),
         RateLimit(settings.rate_limit),
         Concurrency(settings.max_concurrent_calls),
         Concurrency(settings.max_concurrent_calls),

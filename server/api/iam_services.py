@@ -7,12 +7,12 @@ from datetime import datetime
 from yandex.cloud.iam.v1 import iam_token_service_pb2
 
 from server.api.calls import Call
-from server.api.identity import credentials_invalid
 from server.api.operations import timestamp
 from server.domain.access import hash_token
 from server.domain.errors import BillingError, FieldViolation, Reason
 from server.identity.assertions import Assertions
 from server.identity.claims import TokenError
+from server.identity.key_ring import KeyRingError
 from server.identity.tokens import Tokens
 from server.storage.access_interface import AccessStorage
 
@@ -57,8 +57,12 @@ class IamTokenService:
             key = self._assertions.check(request.jwt, key, now)
         except TokenError as error:
             _log.info("assertion refused: %s", error)
-            raise credentials_invalid() from None
-        token, ends_at = self._tokens.issue(key.service_account_id, key.id, now)
+            raise _assertion_invalid() from None
+        try:
+            token, ends_at = self._tokens.issue(key.service_account_id, key.id, now)
+        except KeyRingError as error:
+            _log.error("no token was made: %s", error)
+            raise _no_signing_key() from None
         return iam_token_service_pb2.CreateIamTokenResponse(
             iam_token=token, expires_at=timestamp(ends_at)
         )
@@ -77,5 +81,30 @@ class IamTokenService:
             await self._storage.revoke_token(proof)
             subject_id = proof.subject_id
         if subject_id is None:
-            raise credentials_invalid()
+            raise BillingError(
+                Reason.CREDENTIALS_INVALID,
+                "The token to revoke is not valid, or no longer: nobody can call with it, and there "
+                "is nothing left to do.",
+            )
         return iam_token_service_pb2.RevokeIamTokenResponse(subject_id=subject_id)
+
+
+def _assertion_invalid() -> BillingError:
+    """Returns the refusal of a signed request, which never tells what was wrong with it."""
+    return BillingError(
+        Reason.CREDENTIALS_INVALID,
+        "The JWT is not accepted. Check all that can be wrong with one: the clock of the machine "
+        "that signed it (`iat` must not lie ahead, nor `exp` behind); its life, from `iat` to `exp`, of "
+        "an hour at most; `aud`, which is https://iam.HOST:PORT/iam/v1/tokens of this service; `kid`, "
+        "the ID of a key that was not removed; `iss`, the ID of that key's service account; the "
+        "algorithm PS256; and that key's signature.",
+    )
+
+
+def _no_signing_key() -> BillingError:
+    return BillingError(
+        Reason.SIGNING_KEY_MISSING,
+        "The service has no key to sign tokens with; whoever runs it makes one with "
+        "`iam-keys rotate`. Try again then.",
+        retry_after_s=60.0,
+    )

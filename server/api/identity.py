@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections import OrderedDict
+import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from server.domain.access import Subject, hash_token
 from server.domain.errors import BillingError, Reason
@@ -16,9 +16,12 @@ _log = logging.getLogger(__name__)
 
 # Characters of a token; a longer one is refused unseen.
 LONGEST_TOKEN = 8192
-_REMEMBERED = 10_000
-# How long a change may take to be seen by a process that missed the signal.
-_REMEMBERED_FOR = timedelta(seconds=5)
+# What a process remembers of callers, in bytes of memory, and how many tokens it looks up at once.
+MOST_BYTES = 16 << 20
+MOST_PROVING = 1000
+# With the second that the keys in use may be old, this is how long a change may take to be seen by
+# a process that missed the signal: five seconds.
+_REMEMBERED_FOR_S = 4.0
 
 
 def credentials_invalid() -> BillingError:
@@ -30,41 +33,85 @@ def credentials_invalid() -> BillingError:
     )
 
 
+class _Remembered:
+    """Proven subjects by Authorization header, the oldest of which make room for new ones."""
+
+    def __init__(self) -> None:
+        self._subjects: dict[str, tuple[Subject, float]] = {}
+        self._bytes = 0
+        self.get = self._subjects.get
+
+    def put(self, authorization: str, subject: Subject, until: float) -> None:
+        """Remembers a subject until a monotonic time."""
+        known = self._subjects
+        if authorization in known:
+            self._drop(authorization)
+        known[authorization] = subject, until
+        self._bytes += _size(authorization, subject)
+        while self._bytes > MOST_BYTES and len(known) > 1:
+            self._drop(next(iter(known)))
+
+    def _drop(self, authorization: str) -> None:
+        subject, _ = self._subjects.pop(authorization)
+        self._bytes -= _size(authorization, subject)
+
+
+def _size(authorization: str, subject: Subject) -> int:
+    """Returns about how many bytes of memory are held: measured, rounded up."""
+    return 600 + len(authorization) + 500 * len(subject.roles)
+
+
 class Authenticator:
     """Proves callers' identity; remembers the latest answers so that most calls cost no look-up."""
 
     def __init__(
-        self, storage: AccessStorage, tokens: Tokens, clock: Callable[[], datetime]
+        self,
+        storage: AccessStorage,
+        tokens: Tokens,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._storage = storage
         self._tokens = tokens
         self._clock = clock
-        self._known: OrderedDict[str, tuple[Subject, datetime]] = OrderedDict()
+        self._monotonic = monotonic
+        self._known = _Remembered()
         self._proving: dict[str, asyncio.Task[Subject]] = {}
         storage.on_access_change(self._forget)
 
     def remembered(self, authorization: str) -> Subject | None:
-        """Returns the subject that `authenticate` found a moment ago, if it did."""
+        """Returns the subject that `authenticate` found a moment ago, if it did.
+
+        It knows the usual spelling of the header alone.
+        """
         known = self._known.get(authorization)
-        return known[0] if known and self._clock() < known[1] else None
+        return known[0] if known and self._monotonic() < known[1] else None
 
     async def authenticate(self, authorization: str) -> Subject:
-        """Returns the subject of `Bearer <token>`; raises CREDENTIALS_MISSING or _INVALID."""
+        """Returns the subject of `Bearer <token>`; raises CREDENTIALS_MISSING or _INVALID, OVERLOADED."""
         if not authorization:
             raise BillingError(
                 Reason.CREDENTIALS_MISSING,
                 "Send your IAM token as 'Authorization: Bearer <token>'.",
             )
+        scheme, _, token = authorization.partition(" ")
+        token = _normal(token)
+        if scheme.lower() != "bearer" or not 0 < len(token) <= LONGEST_TOKEN:
+            raise credentials_invalid()
+        # However it was spelt, a token is remembered once.
+        authorization = f"Bearer {token}"
         known = self.remembered(authorization)
         if known:
             return known
-        scheme, _, token = authorization.partition(" ")
-        token = token.strip()
-        if scheme.lower() != "bearer" or not 0 < len(token) <= LONGEST_TOKEN:
-            raise credentials_invalid()
         # Calls that come with the same token meanwhile wait for the one answer.
         proving = self._proving.get(authorization)
         if proving is None:
+            if len(self._proving) >= MOST_PROVING:
+                raise BillingError(
+                    Reason.OVERLOADED,
+                    "The server has as many tokens to check as it can bear; try again shortly.",
+                    retry_after_s=1.0,
+                )
             proving = asyncio.create_task(self._prove(authorization, token))
             self._proving[authorization] = proving
             proving.add_done_callback(lambda done: self._proved(authorization, done))
@@ -72,7 +119,8 @@ class Authenticator:
 
     async def _prove(self, authorization: str, token: str) -> Subject:
         now = self._clock()
-        remembered_until = now + _REMEMBERED_FOR
+        begun_at = self._monotonic()
+        remembered_for_s = _REMEMBERED_FOR_S
         known = self._known
         why = "revoked, or its account or key removed"
         try:
@@ -82,14 +130,12 @@ class Authenticator:
             subject = await self._storage.get_subject(hash_token(token), now)
         else:
             subject = await self._storage.get_proven_subject(proof)
-            remembered_until = min(remembered_until, proof.expires_at)
+            remembered_for_s = min(remembered_for_s, (proof.expires_at - now).total_seconds())
         if subject is None:
             _log.info("credentials refused: %s", why)
             raise credentials_invalid()
         # What was looked up before a change of rights goes into what was forgotten since.
-        known[authorization] = subject, remembered_until
-        if len(known) > _REMEMBERED:
-            known.popitem(last=False)
+        known.put(authorization, subject, begun_at + remembered_for_s)
         return subject
 
     def _proved(self, authorization: str, done: asyncio.Task[Subject]) -> None:
@@ -99,5 +145,12 @@ class Authenticator:
             done.exception()  # those who waited may have gone
 
     def _forget(self) -> None:
-        self._known = OrderedDict()
+        self._known = _Remembered()
         self._proving = {}
+        self._tokens.forget_keys()
+
+
+def _normal(token: str) -> str:
+    """Returns the token without what has no meaning: blanks around it, padding of a signature."""
+    token = token.strip()
+    return token.rstrip("=") if token.count(".") == 2 else token

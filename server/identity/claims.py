@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,12 +23,18 @@ _OPTIONS: Options = {
 }
 
 
+# The library skips other characters in a signature: one token could be spelt in countless ways.
+_COMPACT = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]*){2}=*")
+
+
 class TokenError(Exception):
     """A token that proves nothing. The text is a class of failure: no part of the token."""
 
 
 def header(token: str) -> Mapping[str, Any]:
     """Returns the header, which proves nothing yet; raises TokenError if there is none."""
+    if not _COMPACT.fullmatch(token):
+        raise TokenError("not a token in compact form")
     try:
         return jwt.get_unverified_header(token)
     except jwt.PyJWTError as error:

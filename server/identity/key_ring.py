@@ -2,6 +2,7 @@
 
 import fcntl
 import logging
+import math
 import os
 import secrets
 import time
@@ -43,8 +44,8 @@ class KeyRing:
     """The newest key signs; older ones verify until the last token they signed has expired.
 
     With `make`, makes the folder and the first key where there is none, however many processes begin
-    at once. Files that come and go are noticed: by the process that signs within `look_every_s`, and for an
-    unknown key at once. Raises KeyRingError.
+    at once. Files that come and go are noticed within `look_every_s`, or at once after `forget` and for
+    an unknown key. With all files gone nothing is signed or verified. Raises KeyRingError.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class KeyRing:
         self._folder = folder
         self._clock = clock
         self._look_every_s = look_every_s
-        self._looked_at = 0.0
+        self._looked_at = -math.inf
         self._names: list[str] = []
         self._keys: dict[str, RingKey] = {}
         if not self._look() and make:
@@ -68,8 +69,12 @@ class KeyRing:
                     self._look()
 
     def signing(self) -> RingKey:
-        """Returns the key to sign with."""
+        """Returns the key to sign with; raises KeyRingError where there is none any more."""
         self._look_again()
+        if not self._names:
+            raise KeyRingError(
+                f"no key is left in {self._folder}: `python -m server iam-keys rotate` makes one"
+            )
         return self._keys[self._names[-1]]
 
     def verifying(self, key_id: str) -> Ed25519PublicKey | None:
@@ -79,6 +84,10 @@ class KeyRing:
         if key is None or (key.ends_at and key.ends_at <= self._clock()):
             return None
         return key.public
+
+    def forget(self) -> None:
+        """Has the next who asks for a key look at the files."""
+        self._looked_at = -math.inf
 
     def all(self) -> list[RingKey]:
         """Returns the keys, oldest first, those that have ended too."""
@@ -104,7 +113,7 @@ class KeyRing:
         try:
             self._look()
         except KeyRingError as error:
-            # Those that are known go on being used.
+            # Those that are still there go on being used.
             _log.error("%s", error)
             self._looked_at = now
 
@@ -121,7 +130,10 @@ class KeyRing:
             names = []
         except OSError as error:
             raise KeyRingError(f"can't read the folder {self._folder}: {error.strerror}") from None
-        if names != self._names and names:
+        if names != self._names:
+            # What is gone holds no longer, even where what came can't be read.
+            self._names = [name for name in self._names if name in names]
+            self._keys = {name: self._keys[name] for name in self._names}
             self._keys = self._load(names)
             self._names = names
         return bool(names)

@@ -1,10 +1,12 @@
 """Tokens of an outside issuer (OpenID Connect), checked against the key set that it publishes."""
 
 import asyncio
+import http.client
 import json
 import logging
 import re
 import time
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,6 +35,9 @@ _FETCH_S = 5.0
 _FRESH_S = 300.0
 # Unknown keys make it read the set again, but not more often than this.
 _RETRY_S = 30.0
+# Of a key set; the largest known ones have a few kilobytes.
+_MOST_BYTES = 1 << 20
+_MOST_KEYS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,8 @@ class OutsideIssuer:
         self._issuer = issuer
         self._audience = audience
         self._source = key_set
-        self._keys: Mapping[str, jwt.PyJWK] = {}
+        # Public keys by ID and by the algorithm that a token may be checked with.
+        self._keys: Mapping[tuple[str, str], Any] = {}
         self._read_at = -_FRESH_S
         self._tried_at = -_RETRY_S
         self._reading = asyncio.Lock()
@@ -62,18 +68,17 @@ class OutsideIssuer:
 
     async def key(self, described: Mapping[str, Any]) -> OutsideKey | None:
         """Returns the issuer's key that a token with this header is to be checked with, if any."""
-        algorithm, key_id = str(described.get("alg")), described.get("kid", "")
+        wanted = described.get("kid", ""), str(described.get("alg"))
+        key_id, algorithm = wanted
         if algorithm not in _ALGORITHMS or not key_id:
             return None
-        if key_id not in self._keys:
-            await self._read_for(key_id)
+        if wanted not in self._keys:
+            await self._read_for(wanted)
         elif time.monotonic() - self._read_at >= _FRESH_S and self._may_read():
             # Nobody waits for this: an issuer that is down must not hold up those it has known.
             self._refresh = asyncio.create_task(self._read())
-        key = self._keys.get(key_id)
-        if key is None or not isinstance(key.key, _ALGORITHMS[algorithm]):
-            return None
-        return OutsideKey(key.key, algorithm)
+        key = self._keys.get(wanted)
+        return OutsideKey(key, algorithm) if key else None
 
     def proof(self, token: str, key: OutsideKey, now: datetime) -> Proof:
         """Returns what the token proves; raises TokenError."""
@@ -90,11 +95,11 @@ class OutsideIssuer:
             raise TokenError("sub is no subject")
         return Proof(signed_part_hash(token), subject, None, ends_at)
 
-    async def _read_for(self, key_id: str) -> None:
+    async def _read_for(self, wanted: tuple[str, str]) -> None:
         """Reads the set, or waits for who reads it already, in the hope of a key."""
         if self._reading.locked() or self._may_read():
             async with self._reading:
-                if key_id not in self._keys and self._may_read():
+                if wanted not in self._keys and self._may_read():
                     await self._read()
 
     def _may_read(self) -> bool:
@@ -105,20 +110,75 @@ class OutsideIssuer:
         try:
             async with asyncio.timeout(_FETCH_S):
                 found = await asyncio.to_thread(_read_keys, self._source)
-        except (jwt.PyJWTError, OSError, ValueError) as error:
-            # TimeoutError is an OSError.
+        except (http.client.HTTPException, OSError, ValueError, RecursionError) as error:
+            # What urllib raises and TimeoutError are OSErrors.
             _log.error("key set of the outside issuer not read: %s", type(error).__name__)
             return
         self._keys = found
         self._read_at = time.monotonic()
 
 
-def _read_keys(source: str) -> dict[str, jwt.PyJWK]:
-    if source.startswith("https://"):
-        data = jwt.PyJWKClient(source, cache_jwk_set=False, timeout=_FETCH_S).fetch_data()
-    else:
-        data = json.loads(Path(source).read_bytes())
-    if not isinstance(data, dict):
-        raise jwt.PyJWKSetError("not a JSON object")
-    keys = jwt.PyJWKSet.from_dict(data).keys
-    return {key.key_id: key for key in keys if key.key_id and key.public_key_use in (None, "sig")}
+def _read_keys(source: str) -> dict[tuple[str, str], Any]:
+    """Returns the usable keys of a set; raises ValueError where there is none."""
+    data = json.loads(_fetched(source) if source.startswith("https://") else _file(source))
+    described = data.get("keys") if isinstance(data, dict) else None
+    if not isinstance(described, list) or len(described) > _MOST_KEYS:
+        raise ValueError("not a key set of reasonable size")
+    keys = {
+        (each["kid"], algorithm): public
+        for each in described
+        for algorithm in _ALGORITHMS
+        if (public := _public_key(each, algorithm))
+    }
+    if not keys:
+        raise ValueError("no usable key")
+    return keys
+
+
+def _public_key(described: Any, algorithm: str) -> Any:
+    """Returns what a JSON Web Key verifies by this algorithm with, if it is meant for that."""
+    if not isinstance(described, dict):
+        return None
+    key_id, operations = described.get("kid"), described.get("key_ops", ["verify"])
+    if not isinstance(key_id, str) or not key_id or described.get("alg", algorithm) != algorithm:
+        return None
+    if described.get("use", "sig") != "sig":
+        return None
+    if not isinstance(operations, list) or "verify" not in operations:
+        return None
+    try:
+        public = jwt.PyJWK(described, algorithm).key
+    except (jwt.PyJWTError, TypeError, ValueError, AttributeError):
+        # The library does not look at the types of all members before it reads them.
+        return None
+    return public if isinstance(public, _ALGORITHMS[algorithm]) else None
+
+
+def _file(path: str) -> bytes:
+    with Path(path).open("rb") as file:
+        return _bounded(file.read(_MOST_BYTES + 1))
+
+
+def _fetched(url: str) -> bytes:
+    """Reads an https URL, without going on to another, in bounded time."""
+    give_up_at = time.monotonic() + _FETCH_S
+    content = b""
+    with urllib.request.build_opener(_NoRedirects).open(url, timeout=_FETCH_S) as answer:
+        while part := answer.read1(64 << 10):
+            content = _bounded(content + part)
+            if time.monotonic() > give_up_at:
+                raise TimeoutError
+    return content
+
+
+def _bounded(content: bytes) -> bytes:
+    if len(content) > _MOST_BYTES:
+        raise ValueError("the key set is too large")
+    return content
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """What leads elsewhere, perhaps without TLS, is an error."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None

@@ -25,7 +25,10 @@ class Tokens:
         self._nobody = Ed25519PrivateKey.generate().public_key()
 
     def issue(self, subject_id: str, key_id: str, now: datetime) -> tuple[str, datetime]:
-        """Returns a token for a subject that proved itself by its key, and when it ends."""
+        """Returns a token for a subject that proved itself by its key, and when it ends.
+
+        Raises KeyRingError where no key is left to sign with.
+        """
         key = self._ring.signing()
         issued_at = now.replace(microsecond=0)
         ends_at = issued_at + LONGEST_LIFE
@@ -59,6 +62,10 @@ class Tokens:
                 return self._outside.proof(token, outside_key, now)
         self._check_nothing(token)
         raise TokenError("unknown key or algorithm")
+
+    def forget_keys(self) -> None:
+        """Has the next token checked, or signed, with the keys that there are by then."""
+        self._ring.forget()
 
     def _check_nothing(self, token: str) -> None:
         try:

@@ -9,7 +9,11 @@ from tests.identity.served import Served, serving
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(var=tmp_path / "var", rate_limit=0, iam_endpoints="billing.example:443")
+    return Settings(
+        var=tmp_path / "var",
+        rate_limit=0,
+        iam_endpoints="billing.example:443, api.cloud.yandex.net",
+    )
 
 
 @pytest.fixture

@@ -26,13 +26,18 @@ RESELLER = "reseller-1"
 
 
 class Clock:
-    """A clock that stands until it is set."""
+    """A clock that stands until it is set; `wrong_by` is how far the machine's time of day is off."""
 
     def __init__(self) -> None:
         self.at = datetime(2030, 1, 2, 3, 4, 5, 678901, UTC)
+        self.wrong_by = timedelta()
 
     def __call__(self) -> datetime:
-        return self.at
+        return self.at + self.wrong_by
+
+    def monotonic(self) -> float:
+        """Returns the seconds that have passed, whatever the time of day was set to."""
+        return self.at.timestamp()
 
 
 @dataclass
@@ -150,7 +155,7 @@ async def serving(settings: Settings, clock: Clock | None = None) -> AsyncIterat
     )
     try:
         await storage.add_reseller(RESELLER, "A reseller", clock())
-        server, _ = build_server(storage, settings, clock)
+        server, _ = build_server(storage, settings, clock, clock.monotonic)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

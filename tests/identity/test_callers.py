@@ -3,6 +3,7 @@
 import asyncio
 import math
 import time
+import tracemalloc
 from collections.abc import Awaitable
 from datetime import timedelta
 from typing import Any
@@ -13,9 +14,9 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from server.api.identity import LONGEST_TOKEN, Authenticator
-from server.domain.access import Proof, Role, Subject, hash_token
-from server.domain.errors import BillingError
+from server.api.identity import LONGEST_TOKEN, MOST_BYTES, MOST_PROVING, Authenticator
+from server.domain.access import AuditRecord, Proof, Role, Subject, hash_token
+from server.domain.errors import BillingError, Reason
 from server.identity.key_ring import KeyRing
 from server.identity.tokens import Tokens
 from server.storage.interface import Storage
@@ -130,7 +131,9 @@ async def test_tokens_and_reasons_stay_apart_in_the_log(
 async def test_no_bad_token_takes_much_longer_than_another(served: Served) -> None:
     bad = await bad_tokens(served)
     ring = KeyRing(served.settings.iam_keys, served.clock)
-    authenticator = Authenticator(served.storage, Tokens(ring), served.clock)
+    authenticator = Authenticator(
+        served.storage, Tokens(ring), served.clock, served.clock.monotonic
+    )
     # The shortest of many tries is what the work itself takes, whatever else the machine does.
     shortest = dict.fromkeys(bad, math.inf)
     too_long = {name for name, token in bad.items() if len(token) > LONGEST_TOKEN}
@@ -228,6 +231,131 @@ async def test_a_missed_signal_costs_five_seconds(
         await second.call(token)
         served.clock.at += timedelta(seconds=5)
         assert (await second.refusal(token)).code() is UNAUTHENTICATED
+
+
+async def test_a_clock_set_back_leaves_nothing_remembered_for_longer(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = await served.account()
+    token = await served.token(key)
+    async with serving(served.settings, served.clock) as second:
+        await second.call(token)
+        monkeypatch.setattr(SocketPost, "send", lambda *_: None)
+        await served.storage.remove_service_account(key["service_account_id"], served.clock())
+        served.clock.wrong_by = -HOUR / 2
+        served.clock.at += timedelta(seconds=5)
+        assert (await second.refusal(token)).code() is UNAUTHENTICATED
+
+
+async def test_a_dropped_key_proves_nothing_at_once_in_any_process(served: Served) -> None:
+    """The clocks stand, so that nothing is looked at again because of its age."""
+    key = await served.account()
+    token = await served.token(key)
+    async with serving(served.settings, served.clock) as second:
+        for each in (served, second):
+            await each.call(token)
+        KeyRing(served.settings.iam_keys, served.clock, make=False).rotate(drop_old=True)
+        record = AuditRecord(served.clock(), "test", "iam-keys.rotate", "", "")
+        await served.storage.add_audit_record(record)
+        assert (await served.refusal(token)).code() is UNAUTHENTICATED
+        async with asyncio.timeout(30):
+            while await answer(second.call(token)) is not UNAUTHENTICATED:
+                pass
+        for each in (served, second):
+            await each.call(await each.token(key))
+
+
+async def test_without_keys_nothing_is_signed_or_accepted(served: Served) -> None:
+    key = await served.account()
+    token = await served.token(key)
+    for file in served.settings.iam_keys.glob("*.pem"):
+        file.unlink()
+    await served.storage.add_audit_record(AuditRecord(served.clock(), "test", "a", "", ""))
+    assert (await served.refusal(token)).code() is UNAUTHENTICATED
+    error = await refusal(served.exchange(served.assertion(key)))
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
+    assert "iam-keys rotate" in str(error.details())
+    KeyRing(served.settings.iam_keys, served.clock, make=False).rotate()
+    await served.storage.add_audit_record(AuditRecord(served.clock(), "test", "a", "", ""))
+    assert (await served.refusal(token)).code() is UNAUTHENTICATED
+    await served.call(await served.token(key))
+
+
+async def test_one_token_is_remembered_once_however_it_is_spelt(served: Served) -> None:
+    token = await served.token(await served.account())
+    ring = KeyRing(served.settings.iam_keys, served.clock)
+    authenticator = Authenticator(served.storage, Tokens(ring), served.clock)
+    usual = f"Bearer {token}"
+    await authenticator.authenticate(usual)
+    tracemalloc.start()
+    for number in range(4000):
+        blanks = " " * (number % 100)
+        spelt = f"{'bearer' if number % 2 else 'BEARER'} {blanks}{token}{'=' * (number % 3)}"
+        spelt += " " * (number // 100)
+        await authenticator.authenticate(spelt)
+        assert authenticator.remembered(spelt) is None
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 1 << 20
+    assert authenticator.remembered(usual)
+
+
+@pytest.mark.parametrize("between", [" ", "\t", "~", ".", "=", "é"])
+async def test_characters_within_a_signature_make_another_token(
+    served: Served, between: str
+) -> None:
+    token = await served.token(await served.account())
+    ring = KeyRing(served.settings.iam_keys, served.clock)
+    authenticator = Authenticator(served.storage, Tokens(ring), served.clock)
+    await authenticator.authenticate(f"Bearer {token}")
+    with pytest.raises(BillingError) as refused:
+        await authenticator.authenticate(f"Bearer {token[:-5]}{between}{token[-5:]}")
+    assert refused.value.reason is Reason.CREDENTIALS_INVALID
+
+
+@pytest.mark.parametrize(("resellers", "length"), [(1, 8000), (200, 50)])
+async def test_what_is_remembered_of_callers_is_bounded_by_memory(
+    served: Served, resellers: int, length: int
+) -> None:
+    roles = {f"reseller-{number}": frozenset({Role.VIEWER}) for number in range(resellers)}
+
+    async def found(*_: object) -> Subject:
+        return Subject("a" * 20, {f"{each} ": frozenset(set(role)) for each, role in roles.items()})
+
+    storage = AsyncMock(spec=Storage, get_subject=found)
+    ring = KeyRing(served.settings.iam_keys, served.clock)
+    authenticator = Authenticator(storage, Tokens(ring), served.clock)
+    tracemalloc.start()
+    for number in range(5000):
+        await authenticator.authenticate(f"Bearer {number:0{length}}")
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < MOST_BYTES * 1.2
+    assert authenticator.remembered(f"Bearer {4999:0{length}}")
+    assert authenticator.remembered(f"Bearer {0:0{length}}") is None
+
+
+async def test_tokens_that_are_being_looked_up_are_bounded(served: Served) -> None:
+    over = asyncio.Event()
+
+    async def never(*_: object) -> None:
+        await over.wait()
+
+    storage = AsyncMock(spec=Storage, get_subject=never)
+    ring = KeyRing(served.settings.iam_keys, served.clock)
+    authenticator = Authenticator(storage, Tokens(ring), served.clock)
+    for number in range(MOST_PROVING):
+        asking = asyncio.create_task(authenticator.authenticate(f"Bearer {number:040}"))
+        await asyncio.sleep(0)
+        asking.cancel()  # who goes away leaves the look-up behind
+    with pytest.raises(BillingError) as refused:
+        await authenticator.authenticate(f"Bearer {'x' * 40}")
+    assert refused.value.reason is Reason.OVERLOADED
+    over.set()
+    await asyncio.gather(*authenticator._proving.values(), return_exceptions=True)
+    with pytest.raises(BillingError) as refused:
+        await authenticator.authenticate(f"Bearer {'x' * 40}")
+    assert refused.value.reason is Reason.CREDENTIALS_INVALID
 
 
 async def test_a_token_of_another_process_with_a_new_key(served: Served) -> None:

@@ -1,4 +1,5 @@
 from datetime import UTC, timedelta
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -9,6 +10,7 @@ from grpc_status import rpc_status
 from yandex.cloud.billing.v1 import customer_service_pb2
 from yandex.cloud.iam.v1 import iam_token_service_pb2
 
+from server.config import Settings
 from server.domain.access import hash_token
 from server.identity.account_keys import new_account_key
 from tests.identity.forged import broken, hmac_signed
@@ -60,6 +62,16 @@ async def test_an_assertion_becomes_a_token_that_proves_the_account(served: Serv
 )
 async def test_audiences_that_are_ours(served: Served, audience: str | list[str]) -> None:
     await served.exchange(served.assertion(await served.account(), aud=audience))
+
+
+async def test_the_published_host_is_no_audience_unless_asked_for(tmp_path: Path) -> None:
+    async with serving(Settings(var=tmp_path, rate_limit=0)) as served:
+        key = await served.account()
+        published = served.assertion(key, aud="https://iam.api.cloud.yandex.net/iam/v1/tokens")
+        assert (await refusal(served.exchange(published))).code() is (
+            grpc.StatusCode.UNAUTHENTICATED
+        )
+        await served.exchange(served.assertion(key))
 
 
 async def test_two_tokens_of_one_second_differ(served: Served) -> None:
@@ -114,6 +126,11 @@ async def test_bad_assertions_are_refused_alike(served: Served) -> None:
     assert len({error.details() for error in refusals.values()}) == 1
     reasons = {details(error, error_details_pb2.ErrorInfo).reason for error in refusals.values()}
     assert reasons == {"CREDENTIALS_INVALID"}
+    # What can be wrong is said, which of it was is not, nor to do again what was just done.
+    advice = str(refusals["expired"].details())
+    for part in ("clock", "`exp`", "`aud`", "`kid`", "`iss`", "PS256", "an hour"):
+        assert part in advice
+    assert "get a new IAM token" not in advice
     await served.exchange(good)
 
 

@@ -89,6 +89,35 @@ def test_after_a_leak_all_others_are_dropped(tmp_path: Path) -> None:
     assert names(tmp_path) == {f"{new}.pem"}
 
 
+def test_what_is_dropped_is_noticed_when_told(tmp_path: Path) -> None:
+    running = KeyRing(tmp_path, Clock(), look_every_s=3600)
+    leaked = running.signing().id
+    new = KeyRing(tmp_path, Clock(), make=False).rotate(drop_old=True).id
+    running.forget()
+    assert running.verifying(leaked) is None
+    assert running.signing().id == new
+
+
+def test_a_ring_without_keys_neither_signs_nor_verifies(tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path, Clock(), look_every_s=0)
+    gone = ring.signing().id
+    for file in tmp_path.glob("*.pem"):
+        file.unlink()
+    assert ring.verifying(gone) is None
+    with pytest.raises(KeyRingError, match="iam-keys rotate"):
+        ring.signing()
+    assert ring.all() == []
+    assert ring.rotate().id == ring.signing().id
+
+
+def test_a_bad_file_keeps_no_dropped_key_in_use(tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path, Clock(), look_every_s=0)
+    dropped = ring.signing().id
+    (tmp_path / f"{dropped}.pem").unlink()
+    (tmp_path / "my-own.pem").write_bytes(b"no key")
+    assert ring.verifying(dropped) is None
+
+
 def test_a_clock_set_back_does_not_revive_an_older_key(tmp_path: Path) -> None:
     clock = Clock()
     ring = KeyRing(tmp_path, clock)

@@ -203,7 +203,59 @@ async def test_a_set_that_has_aged_is_read_again_without_waiting(
     await served.call(signed(served, key_id="new"))
 
 
-@pytest.mark.parametrize("broken_set", ["", "[]", "{}", '{"keys": []}', '{"keys": [{"kty": "x"}]}'])
+@pytest.mark.parametrize(
+    ("said", "accepted"),
+    [
+        ({}, {"RS256", "PS256"}),
+        ({"alg": "RS256"}, {"RS256"}),
+        ({"alg": "PS256"}, {"PS256"}),
+        ({"alg": "RSA-OAEP"}, set()),
+        ({"alg": None}, set()),
+        ({"use": "enc"}, set()),
+        ({"key_ops": ["verify"]}, {"RS256", "PS256"}),
+        ({"key_ops": ["encrypt", "wrapKey"]}, set()),
+    ],
+)
+async def test_a_key_is_used_for_what_it_says_alone(
+    served: Served, key_file: Path, said: dict[str, Any], accepted: set[str]
+) -> None:
+    keys = json.loads(KEY_SET)["keys"]
+    rsa_key = next(key for key in keys if key["kid"] == "key-RS256")
+    del rsa_key["key_ops"]
+    write(key_file, json.dumps({"keys": [rsa_key | {"kid": "one"} | said, keys[2]]}))
+    for algorithm in ("RS256", "PS256"):
+        token = signed(served, algorithm, key_id="one")
+        if algorithm in accepted:
+            await served.call(token)
+        else:
+            assert (await served.refusal(token)).code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_keys_of_two_kinds_may_share_an_id(served: Served, key_file: Path) -> None:
+    write(key_file, key_set(same=("ES256", PRIVATE["ES256"])))
+    both = json.loads(key_set(same=("ES256", PRIVATE["ES256"])))["keys"]
+    both += json.loads(key_set(same=("EdDSA", PRIVATE["EdDSA"])))["keys"]
+    write(key_file, json.dumps({"keys": both}))
+    for algorithm in ("ES256", "EdDSA"):
+        await served.call(signed(served, algorithm, key_id="same"))
+
+
+_KEY = json.dumps(json.loads(KEY_SET)["keys"][0])
+
+
+@pytest.mark.parametrize(
+    "broken_set",
+    [
+        *("", "[]", "{}", '{"keys": []}', '{"keys": [{"kty": "x"}]}'),
+        *('{"keys": {}}', '{"keys": [1]}', '{"keys": [{"kty": [], "kid": "unknown"}]}'),
+        '{"keys": [{"kid": ["unknown"], "kty": "RSA", "alg": []}]}',
+        '{"keys": [{"kid": "unknown", "kty": "RSA", "n": 1, "e": [], "key_ops": 5}]}',
+        "[" * 100_000,
+        f'{{"keys": [{_KEY}], "padding": "{"x" * (1 << 20)}"}}',
+        f'{{"keys": [{", ".join([_KEY] * 1001)}]}}',
+    ],
+    ids=range(13),
+)
 async def test_a_broken_key_set_leaves_the_last_one_in_force(
     served: Served, key_file: Path, monkeypatch: pytest.MonkeyPatch, broken_set: str
 ) -> None:
