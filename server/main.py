@@ -22,14 +22,14 @@ from yandex.cloud.operation import operation_service_pb2
 
 from server.api import requests
 from server.api.calls import Calls, Methods
-from server.api.customer_services import Customers, CustomerService, GoogleCustomerService
+from server.api.customer_services import CustomerService, GoogleCustomerService
 from server.api.endpoint_services import ApiEndpointService
 from server.api.iam_services import IamTokenService
 from server.api.identity import Authenticator
 from server.api.invitation_services import InvitationService
 from server.api.invitations import Invitations
 from server.api.limits import Concurrency, RateLimit
-from server.api.operation_services import LongrunningOperations, Operations, OperationService
+from server.api.operation_services import LongrunningOperations, OperationService
 from server.api.page_services import InvitationPageService
 from server.api.standard_services import Health, add_standard_services
 from server.config import Settings, SettingsError
@@ -40,6 +40,8 @@ from server.identity.outside import OutsideIssuer
 from server.identity.tokens import Tokens
 from server.storage import open_storage
 from server.storage.interface import Storage
+from server.use_cases.customers import Customers
+from server.use_cases.operations import Operations
 from server.worker.messages import Messages, MessageSettingError
 from server.worker.smtp import SmtpMailer
 from server.worker.smtp_server import SmtpServer, SmtpUrlError
@@ -112,7 +114,7 @@ def build_server(
             IamTokenService(storage, tokens, Assertions(settings.iam_audiences), clock),
         ),
         (operation_service_pb2, "OperationService", OperationService(operations)),
-        (operations_proto_pb2, "Operations", LongrunningOperations(operations, storage)),
+        (operations_proto_pb2, "Operations", LongrunningOperations(operations)),
     ]
     methods = Methods()
     names = []

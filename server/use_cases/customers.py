@@ -1,0 +1,96 @@
+"""Inviting, creating, reading, activating and suspending customers."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from server.domain.access import Permission, Subject, permission_missing
+from server.domain.customers import Customer, create_reseller_served, finished_operation
+from server.domain.invitations import invite
+from server.domain.operations import Operation, OperationKind
+from server.storage.interface import Cursor, IdempotencyKey, Storage
+
+
+class Customers:
+    """The use cases. Operations are returned once durable. Each raises PERMISSION_MISSING."""
+
+    def __init__(
+        self, storage: Storage, clock: Callable[[], datetime], lifetime: timedelta
+    ) -> None:
+        """`lifetime` is how long an invitation can be accepted."""
+        self._storage = storage
+        self._clock = clock
+        self._lifetime = lifetime
+
+    async def invite(
+        self,
+        caller: Subject,
+        *,
+        reseller_id: str,
+        name: str,
+        email: str,
+        person: dict[str, str],
+        key: IdempotencyKey | None,
+    ) -> Operation:
+        """Records an invitation and the e-mail to send. `email` is in normal form.
+
+        Raises INVITATION_OPEN, IDEMPOTENCY_KEY_REUSED.
+        """
+        caller.require(Permission.WRITE, reseller_id)
+        new = invite(
+            reseller_id=reseller_id,
+            name=name,
+            email=email,
+            person=person,
+            invited_by=caller.id,
+            now=self._clock(),
+            lifetime=self._lifetime,
+        )
+        return await self._storage.create_invitation(new, key)
+
+    async def create_reseller_served(
+        self,
+        caller: Subject,
+        *,
+        reseller_id: str,
+        name: str,
+        person: dict[str, str],
+        key: IdempotencyKey | None,
+    ) -> Operation:
+        """Creates a customer that is active at once. Raises IDEMPOTENCY_KEY_REUSED."""
+        caller.require(Permission.WRITE, reseller_id)
+        new = create_reseller_served(
+            reseller_id=reseller_id,
+            name=name,
+            person=person,
+            created_by=caller.id,
+            now=self._clock(),
+        )
+        return await self._storage.create_customer(new, key)
+
+    async def change_state(
+        self, caller: Subject, kind: OperationKind, customer_id: str, key: IdempotencyKey | None
+    ) -> Operation | None:
+        """Activates or suspends a customer. Raises CUSTOMER_STATE, IDEMPOTENCY_KEY_REUSED."""
+        customer = await self._storage.get_customer(customer_id)
+        if customer is None:
+            # Who may change nobody's customers does not learn which there are.
+            if not caller.resellers(Permission.WRITE):
+                raise permission_missing(Permission.WRITE)
+            return None
+        caller.require(Permission.WRITE, customer.reseller_id)
+        return await self._storage.change_customer_state(
+            finished_operation(kind, customer, caller.id, self._clock()), key
+        )
+
+    async def get(self, caller: Subject, reseller_id: str, customer_id: str) -> Customer | None:
+        """Returns a customer of the reseller."""
+        caller.require(Permission.READ, reseller_id)
+        customer = await self._storage.get_customer(customer_id)
+        return customer if customer and customer.reseller_id == reseller_id else None
+
+    async def page(
+        self, caller: Subject, reseller_id: str, limit: int, after: Cursor | None
+    ) -> Sequence[Customer]:
+        """Returns at most `limit` customers of the reseller, newest first, past the cursor."""
+        caller.require(Permission.READ, reseller_id)
+        return await self._storage.list_customers(reseller_id, limit, after)

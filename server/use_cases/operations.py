@@ -1,0 +1,62 @@
+"""Reading, cancelling, deleting and waiting for operations."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from server.domain.access import Permission, Subject, permission_missing
+from server.domain.operations import Operation
+from server.storage.interface import Cursor, IdempotencyKey, Storage
+
+
+class Operations:
+    """The use cases. Each raises PERMISSION_MISSING."""
+
+    def __init__(self, storage: Storage, clock: Callable[[], datetime]) -> None:
+        self._storage = storage
+        self._clock = clock
+
+    async def get(
+        self, caller: Subject, operation_id: str, permission: Permission = Permission.READ
+    ) -> Operation | None:
+        """Returns an operation that the caller has the permission for."""
+        operation = await self._storage.get_operation(operation_id)
+        if operation:
+            caller.require(permission, operation.reseller_id)
+        elif not caller.resellers(permission):
+            raise permission_missing(permission)
+        return operation
+
+    async def page(
+        self, caller: Subject, done: bool | None, limit: int, after: Cursor | None
+    ) -> Sequence[Operation]:
+        """Returns at most `limit` operations of all the caller's resellers, newest first."""
+        resellers = caller.resellers(Permission.READ)
+        if not resellers:
+            raise permission_missing(Permission.READ)
+        return await self._storage.list_operations(resellers, done, limit, after)
+
+    async def cancel(
+        self, caller: Subject, operation_id: str, key: IdempotencyKey | None
+    ) -> Operation | None:
+        """Cancels as far as that is still possible. Raises IDEMPOTENCY_KEY_REUSED."""
+        if await self.get(caller, operation_id, Permission.WRITE) is None:
+            return None
+        return await self._storage.cancel_operation(operation_id, self._clock(), key)
+
+    async def delete(self, caller: Subject, operation_id: str, key: IdempotencyKey | None) -> bool:
+        """Deletes a finished operation's record; False where there is none.
+
+        Raises OPERATION_RUNNING, IDEMPOTENCY_KEY_REUSED.
+        """
+        # Not there any more: a repeat by key is still to be told that it is done.
+        await self.get(caller, operation_id, Permission.WRITE)
+        return await self._storage.delete_operation(operation_id, self._clock(), key)
+
+    async def wait(
+        self, caller: Subject, operation_id: str, longest: timedelta
+    ) -> Operation | None:
+        """Returns the operation once it is done or the time is over."""
+        operation = await self.get(caller, operation_id)
+        if operation is None or operation.done:
+            return operation
+        return await self._storage.wait_operation(operation_id, longest)
