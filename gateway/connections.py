@@ -64,7 +64,7 @@ class ConnectionManagers:
                 }
             },
             "access_log": [access_log(log_file)],
-            "local_reply_config": local_reply_config(),
+            "local_reply_config": local_reply_config(descriptors.page_folders),
             "http_filters": [
                 _sane_metadata(),
                 _rest_headers(),

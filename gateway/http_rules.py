@@ -21,6 +21,8 @@ VARIABLE = re.compile(r"\{(?P<field>[\w.]+)(?:=(?P<segments>[^}]*))?\}")
 _ONE_SEGMENT = "[^/:]+"
 _SEGMENTS = f"{_ONE_SEGMENT}(?:/{_ONE_SEGMENT})*"
 _DURATION = ".google.protobuf.Duration"
+# How services of pages for browsers are called.
+_PAGES = "PageService"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,11 @@ class Rule:
     def name(self) -> str:
         """How the rule is called in routes and logs; holds nothing that a caller sent."""
         return f"{self.verb} {self.template}"
+
+    @property
+    def folder(self) -> str:
+        """The template up to its first variable."""
+        return self.template.partition("{")[0]
 
     @property
     def variables(self) -> list[str]:
@@ -63,6 +70,11 @@ class Method:
     open_to_all: bool
     only_reads: bool
     rules: tuple[Rule, ...]
+
+    @property
+    def is_page(self) -> bool:
+        """Whether it is for people alone: they get a page, whatever they ask for and goes wrong."""
+        return self.path.rpartition("/")[0].endswith(_PAGES)
 
     @property
     def is_polled(self) -> bool:
@@ -114,6 +126,12 @@ class DescriptorSet:
     @property
     def methods(self) -> list[Method]:
         return [method for methods in self.services.values() for method in methods]
+
+    @property
+    def page_folders(self) -> list[str]:
+        """What the paths of pages begin with, like `/invitations/`."""
+        rules = (rule for method in self.methods if method.is_page for rule in method.rules)
+        return sorted({rule.folder for rule in rules})
 
     def _method(self, service: str, method: descriptor_pb2.MethodDescriptorProto) -> Method:
         asked = self.messages[method.input_type].field

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 
+from gateway import pages
 from gateway.http_rules import DescriptorSet, Method, Rule
 
 _Type = FieldDescriptorProto.Type
@@ -39,6 +40,8 @@ _WELL_KNOWN: dict[str, str | None] = {
 
 
 MOST_HEADERS = 100
+# The HTTP statuses of the gRPC codes.
+_REFUSALS = (400, 401, 403, 404, 409, 429, 499, 500, 501, 503, 504)
 
 
 def source(root: Path, descriptors: DescriptorSet, max_headers_kib: int) -> str:
@@ -60,12 +63,19 @@ def source(root: Path, descriptors: DescriptorSet, max_headers_kib: int) -> str:
     lines += [
         "}",
         f"local limits = {{ headers = {MOST_HEADERS}, header_bytes = {max_headers_kib << 10} }}",
+        "local pages = {",
+        *(f"  [{status}] = {_lua_text(pages.html(status))}," for status in _REFUSALS),
+        "}",
         'local checks = require("input_checks")',
         "envoy_on_request = checks.new_request_check(rules, messages, limits)",
-        "envoy_on_response = checks.new_response_check()",
+        "envoy_on_response = checks.new_response_check(rules, pages)",
         "",
     ]
     return "\n".join(lines)
+
+
+def _lua_text(text: str) -> str:
+    return f"[==[{text}]==]"
 
 
 def _reachable(descriptors: DescriptorSet, types: set[str]) -> set[str]:
@@ -123,7 +133,9 @@ def _rule(descriptors: DescriptorSet, method: Method, rule: Rule) -> str:
         yield f'message = "{method.input_type.removeprefix(".")}"'
         yield f'body = "{rule.body}"'
         yield "bound = {" + ", ".join(f'["{name}"] = true' for name in rule.variables) + "}"
-        if _body_type(descriptors, method, rule) == _HTTP_BODY:
+        if method.is_page:
+            yield f'page = "{rule.folder}"'
+        elif _body_type(descriptors, method, rule) == _HTTP_BODY:
             yield "raw = true"
 
     return "{ " + ", ".join(parts()) + " }"

@@ -1,8 +1,10 @@
 """What callers read when Envoy itself refuses: `google.rpc.Status` in JSON, plain text for gRPC."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from gateway import pages
 from gateway.routes import COMPRESSIONS, UNKNOWN_COMPRESSION, UNREADABLE_DEADLINE
 
 # The domain of every `google.rpc.ErrorInfo`, the same as the server's.
@@ -93,10 +95,11 @@ REPLIES = (
 )
 
 
-def local_reply_config() -> dict[str, Any]:
+def local_reply_config(page_folders: Iterable[str] = ()) -> dict[str, Any]:
     """Returns Envoy's LocalReplyConfig; the first mapper that fits is used."""
     return {
         "mappers": [
+            *(_page(reply, folder) for folder in page_folders for reply in REPLIES),
             # What the Lua filter answers is Status JSON already.
             {
                 "filter": _when("response.code_details == 'lua_response'"),
@@ -116,6 +119,31 @@ def local_reply_config() -> dict[str, Any]:
             *(_grpc(reply) for reply in REPLIES),
             *(_json(reply) for reply in REPLIES),
         ]
+    }
+
+
+def _page(reply: Reply, folder: str) -> dict[str, Any]:
+    """People read a page, whatever went wrong and wherever: routes are known by the path in their
+    name, since the transcoder changes the request's own; before there is a route, by that."""
+    native = (
+        "'content-type' in request.headers"
+        " && request.headers['content-type'].startsWith('application/grpc')"
+    )
+    where = (
+        f"(xds.route_name.contains(' {folder}')"
+        f" || (request.url_path.matches('^{pages.pattern(folder)}$') && !({native})))"
+    )
+    headers = [*_REQUEST_ID, *(_header(key, value) for key, value in pages.HEADERS.items())]
+    if reply.retry:
+        headers.append(_header("retry-after", str(RETRY_AFTER_S)))
+    return {
+        "filter": _when(f"{reply.when} && {where}"),
+        "status_code": reply.status,
+        "headers_to_add": headers,
+        "body_format_override": {
+            **_text(pages.html(reply.status)),
+            "content_type": "text/html; charset=utf-8",
+        },
     }
 
 

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gateway import pages
 from gateway.http_rules import DescriptorSet, Method, Rule
 from gateway.settings import GatewaySettings, StaticFile
 
@@ -15,6 +16,9 @@ LONGEST_CALL_S = 120
 POLL_INTERVAL_S = 1
 # Envoy holds static files in memory; the largest is a script of 1.5 MB.
 _LARGEST_FILE = 4 << 20
+# Far above a form, whose limit the script in lua/ knows: Envoy's limit is one for request and
+# answer, and this is above every page.
+_PAGE_BYTES = 64 << 10
 # The server is told a later time than Envoy's, so that the answer is always Envoy's whole one.
 _DEADLINE_MARGIN_S = 0.5
 # What every gRPC server offers; Watch and reflection last as long as the caller likes.
@@ -40,6 +44,10 @@ _OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disa
 _NATIVE_FILTERS = dict.fromkeys(
     (BUFFER, LUA, REST_HEADERS, TRANSCODER, GRPC_STATUS_OF_SUCCESS, GRPC_STATUS_OF_ERRORS), _OFF
 )
+_PAGE_BUFFER = {
+    "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
+    "buffer": {"max_request_bytes": _PAGE_BYTES},
+}
 _LOCAL_FILTERS = dict.fromkeys((LUA, TRANSCODER), _OFF)
 
 # Another endpoint may have a call that never left; one that changes nothing, whenever it fails.
@@ -92,6 +100,7 @@ def route_config(descriptors: DescriptorSet, settings: GatewaySettings) -> dict[
                     *(_native(method) for method in descriptors.methods),
                     *(_standard(service) for service in STANDARD_SERVICES),
                     _answer("grpc", {"prefix": "/", "grpc": {}}, 404, filters=_NATIVE_FILTERS),
+                    *_pages(descriptors.methods, settings),
                     *_rest(descriptors.methods, settings),
                     *(route for file in settings.static_files for route in _static(file)),
                     _answer("unknown", {"prefix": "/"}, 404),
@@ -149,11 +158,36 @@ def _standard(service: str) -> dict[str, Any]:
     }
 
 
+def _pages(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict[str, Any]]:
+    """Yields the routes of pages for browsers, which ask for HEAD too before they open a link."""
+    folders: dict[str, list[tuple[Method, Rule]]] = defaultdict(list)
+    for method in methods:
+        if method.is_page:
+            for rule in method.rules:
+                folders[rule.folder].append((method, rule))
+    for folder, bindings in folders.items():
+        match = {"safe_regex": {"regex": pages.pattern(folder)}}
+        allowed = ["HEAD"]
+        for method, rule in bindings:
+            verb = "GET|HEAD" if rule.verb == "GET" else rule.verb
+            route = _binding(method, rule, match, settings, verb)
+            route["typed_per_filter_config"] = {BUFFER: _PAGE_BUFFER}
+            route["response_headers_to_add"] = _PAGE_HEADERS
+            allowed.append(rule.verb)
+            yield route
+        yield _answer(
+            f"* {bindings[0][1].template}",
+            match,
+            405,
+            headers=[_header("allow", ", ".join(sorted(allowed))), *_PAGE_HEADERS],
+        )
+
+
 def _rest(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict[str, Any]]:
     """Yields the bindings path by path, each path closed by the answer for other HTTP methods."""
     by_pattern: dict[str, list[tuple[Method, Rule]]] = defaultdict(list)
     for method in methods:
-        for rule in method.rules:
+        for rule in () if method.is_page else method.rules:
             by_pattern[rule.pattern].append((method, rule))
     # What is more exact goes first, as in the transcoder.
     for pattern in sorted(by_pattern, key=lambda pattern: (pattern.count("["), pattern)):
@@ -163,7 +197,7 @@ def _rest(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict
             {"safe_regex": {"regex": pattern}} if rule.variables else {"path": rule.template}
         )
         for method, rule in bindings:
-            yield _binding(method, rule, match, settings)
+            yield _binding(method, rule, match, settings, rule.verb)
         yield _answer(
             f"* {rule.template}",
             match,
@@ -173,14 +207,15 @@ def _rest(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict
 
 
 def _binding(
-    method: Method, rule: Rule, match: dict[str, Any], settings: GatewaySettings
+    method: Method, rule: Rule, match: dict[str, Any], settings: GatewaySettings, verbs: str
 ) -> dict[str, Any]:
+    """Returns the route of a REST binding; `verbs` is a regular expression."""
     deadline_s = settings.timeout_s + _DEADLINE_MARGIN_S
     route: dict[str, Any] = {
         "name": rule.name,
         "match": {
             **match,
-            "headers": [{"name": ":method", "string_match": {"exact": rule.verb}}],
+            "headers": [{"name": ":method", "string_match": _verbs(verbs)}],
         },
         "route": {
             "cluster": CLUSTER,
@@ -195,13 +230,17 @@ def _binding(
     return route
 
 
+def _verbs(expression: str) -> dict[str, Any]:
+    return {"safe_regex": {"regex": expression}} if "|" in expression else {"exact": expression}
+
+
 def _static(file: StaticFile) -> Iterable[dict[str, Any]]:
     match = {"path": file.path}
     yield {
         "name": f"GET {file.path}",
         "match": {
             **match,
-            "headers": [{"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}],
+            "headers": [{"name": ":method", "string_match": _verbs("GET|HEAD")}],
         },
         "direct_response": {"status": 200, "body": {"filename": str(file.file)}},
         "response_headers_to_add": [
@@ -236,5 +275,10 @@ def _header(key: str, value: str) -> dict[str, Any]:
     return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
+# The server's own pages have a stricter one of each.
+_PAGE_HEADERS = [
+    {"header": {"key": key, "value": value}, "append_action": "ADD_IF_ABSENT"}
+    for key, value in pages.HEADERS.items()
+]
 # The official Go client asks again after as many seconds.
 _POLL_INTERVAL = _header("x-operation-poll-interval", str(POLL_INTERVAL_S))

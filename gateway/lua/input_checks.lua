@@ -11,6 +11,11 @@ local json_string, percent_decoded = text.json_string, text.percent_decoded
 local DOMAIN = "billing"
 local MOST_VIOLATIONS = 50
 local NO_NAMES = {}
+-- Where a page's request says what its answer depends on.
+local PAGE = "page"
+local LONGEST_TOKEN = 64
+-- A page's form sends `answer=accept`, and browsers' extensions a little more.
+local LARGEST_FORM = 512
 
 local function detail(type, rest)
   return '{"@type":"type.googleapis.com/google.rpc.' .. type .. '",' .. rest .. "}"
@@ -142,20 +147,73 @@ local function has_large_headers(headers, limits)
   return count > limits.headers or bytes > limits.header_bytes
 end
 
--- Returns the function that Envoy calls for each answer, REST only.
+-- Gives a request for a page the one path that the transcoder knows, and says of what it was before
+-- only what the answer depends on. Mail programs and people add to links: a query, slashes,
+-- punctuation. What can be no link's secret becomes one that leads nowhere.
+local function take_page_request(handle, rule)
+  local headers = handle:headers()
+  local path = headers:get(":path"):match("^[^?]*")
+  local token = (percent_decoded(path) or path):match("^/+[^/]+/+([%w_-]+)")
+  headers:replace(":path", rule.page .. (token and #token <= LONGEST_TOKEN and token or "-"))
+  local known = handle:streamInfo():dynamicMetadata()
+  if headers:get(":method") == "HEAD" then
+    headers:replace(":method", "GET")
+    known:set(PAGE, "head", true)
+  end
+  -- No browser sends a key: it is a program that posts the form.
+  if headers:get("idempotency-key") then known:set(PAGE, "program", true) end
+  local body = handle:body()
+  if body and rule.body == "" then
+    body:setBytes("")
+  elseif body and body:length() > LARGEST_FORM then
+    refuse(handle, 413, "REQUEST_TOO_LARGE", "The form is too large.")
+  end
+end
+
+-- Over HTTP/2 an answer to HEAD must not have a body, but the length that it would have.
+local function empty_for_head(handle)
+  if not (handle:streamInfo():dynamicMetadata():get(PAGE) or NO_NAMES).head then return end
+  local body = handle:body(true)
+  local length = body:length()
+  body:setBytes("")
+  handle:headers():replace("content-length", tostring(length))
+end
+
+-- Answers people by a page where the server, or what is in front of it, says a status.
+local function refuse_by_page(handle, pages)
+  local headers = handle:headers()
+  if headers:get("content-type") ~= "application/json" then return end
+  if (handle:streamInfo():dynamicMetadata():get(PAGE) or NO_NAMES).program then return end
+  local status = tonumber(headers:get(":status"))
+  handle:body(true):setBytes(pages[status] or pages[status < 500 and 400 or 500])
+  -- The script may have waited for the body; what it held before is no longer valid.
+  handle:headers():replace("content-type", "text/html; charset=utf-8")
+end
+
+-- Returns the function that Envoy calls for each answer, REST only. `rules` is as below; `pages`
+-- holds the HTML for a status.
 --
 -- The transcoder gives up on a status that has a detail of a type that it does not know, and leaves
 -- the answer without a body; code and text are still there.
-function M.new_response_check()
+function M.new_response_check(rules, pages)
   return function(handle)
     local headers = handle:headers()
-    -- Nobody polls for an error.
-    if headers:get(":status") ~= "200" then headers:remove("x-operation-poll-interval") end
+    if headers:get(":status") ~= "200" then
+      -- Nobody polls for an error.
+      headers:remove("x-operation-poll-interval")
+      local rule = rules[handle:streamInfo():routeName()]
+      if rule and rule.page then
+        refuse_by_page(handle, pages)
+        empty_for_head(handle)
+        return
+      end
+    end
     -- A page names its own HTTP status, which gRPC has no place for.
     local status = headers:get("x-http-status")
     if status then
       headers:replace(":status", status)
       headers:remove("x-http-status")
+      empty_for_head(handle)
       return
     end
     if headers:get("content-type") ~= "application/grpc" then return end
@@ -170,10 +228,10 @@ end
 
 -- Returns the function that Envoy calls for each request.
 --
--- `rules` maps a route's name to {message, body, bound, raw}: the request's type, what the body
--- fills, the fields that the path fills, whether the body is passed on as it is. `messages` maps a
--- type to its fields: a list of {name, json, kind, of, many, oneof}. `limits` holds the most headers
--- and header_bytes.
+-- `rules` maps a route's name to {message, body, bound, raw, page}: the request's type, what the body
+-- fills, the fields that the path fills, whether the body is passed on as it is, the folder of a page
+-- for browsers. `messages` maps a type to its fields: a list of {name, json, kind, of, many, oneof}.
+-- `limits` holds the most headers and header_bytes.
 function M.new_request_check(rules, messages, limits)
   local by_name = {}
   for type, fields in pairs(messages) do
@@ -196,6 +254,7 @@ function M.new_request_check(rules, messages, limits)
     if has_large_headers(headers, limits) then
       return refuse(handle, 431, "HEADERS_TOO_LARGE", "The request's headers are too large.")
     end
+    if rule.page then return take_page_request(handle, rule) end
     local target = headers:get(":path")
     if find(target, "[%%?\128-\255]") then
       local question = find(target, "?", 1, true) or #target + 1

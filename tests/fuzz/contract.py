@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +31,8 @@ _STATUSES = {
 }
 _TIMES_OUT = 4
 _STATIC = (b"/docs", b"/openapi.json")
-_PAGES = b"/invitations/"
-_PAGE_STATUSES = {200, 303, 404, 410, 429}
+_PAGES = re.compile(rb"/+invitations(?:/|\?|$)")
+_PAGE_STATUSES = {200, 303, 400, 404, 405, 408, 410, 413, 429, 431, 504}
 
 
 class Breach(AssertionError):  # noqa: N818
@@ -68,7 +69,9 @@ def judge_rest(answer: Answer, sent: Input | None = None) -> Verdict:
     if answer.trailers:
         raise Breach("trailers behind a REST answer")
     verb = sent.header(b":method") if sent else b""
-    if answer.header(b"content-type").startswith("text/html") and _is_page(sent):
+    if sent and _is_page(sent) and not _is_told_a_status(sent, answer):
+        if not answer.header(b"content-type").startswith("text/html"):
+            raise Breach(f"a page as {answer.header(b'content-type')!r}")
         if status not in _PAGE_STATUSES:
             raise Breach(f"a page with HTTP {status}")
         return Verdict(f"page {status}", status in {200, 303})
@@ -98,8 +101,14 @@ def judge_rest(answer: Answer, sent: Input | None = None) -> Verdict:
     return Verdict(f"HTTP {status}/{code}", None if code == _TIMES_OUT else False)
 
 
+def _is_told_a_status(sent: Input, answer: Answer) -> bool:
+    """Whether a program posted the form: no browser sends a key."""
+    is_json = answer.header(b"content-type") == "application/json"
+    return is_json and bool(sent.header(b"idempotency-key"))
+
+
 def _is_page(sent: Input | None) -> bool:
-    return sent is not None and sent.header(b":path").startswith(_PAGES)
+    return sent is not None and _PAGES.match(sent.header(b":path")) is not None
 
 
 def _is_rest_read(sent: Input) -> bool:

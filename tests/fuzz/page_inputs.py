@@ -10,6 +10,19 @@ from tests.fuzz.messages import ODD_TEXT
 from tests.fuzz.routes import request
 
 PATH = b"/invitations/"
+_PATHS = (PATH, PATH, PATH, b"//invitations/", b"/invitations//")
+# What mail programs, in-app browsers and people add to links.
+_ADDED = (
+    b"",
+    b"",
+    b"?utm_source=mail",
+    b"?",
+    b"/",
+    b".",
+    b"%20",
+    b"?token=x&form.data=y",
+    b"/?a=%ff",
+)
 _FORM: Header = (b"content-type", b"application/x-www-form-urlencoded")
 _LANGUAGES = (
     b"ru", b"en-GB,en;q=0.9", b"*", b"", b"ru;q=x", b"\xff", b"a" * 500, b";;;", b"q=1", b",,,", b"ru-" * 99
@@ -40,16 +53,20 @@ def pages(known: Known) -> st.SearchStrategy[Input]:
     kinds = st.sampled_from(
         [_FORM, _FORM, _FORM, (b"content-type", b"text/plain"), (b"content-type", b"")]
     )
+    links = st.builds(
+        lambda folder, link, added: folder + link.encode() + added,
+        *(st.sampled_from(_PATHS), links, st.sampled_from(_ADDED)),
+    )
     doors = st.sampled_from(["rest-h1", "rest-h2"])
     looks = st.builds(
-        lambda door, link, language, extra: request(
-            door, None, b"GET", PATH + link.encode(), (*language, *extra), b""
+        lambda door, verb, link, language, extra: request(
+            door, None, verb, link, (*language, *extra), b""
         ),
-        *(doors, links, spoken, extra_headers()),
+        *(doors, st.sampled_from([b"GET", b"GET", b"HEAD"]), links, spoken, extra_headers()),
     )
     answers = st.builds(
         lambda door, link, language, extra, kind, body: request(
-            door, None, b"POST", PATH + link.encode(), (kind, *language, *extra), body
+            door, None, b"POST", link, (kind, *language, *extra), body
         ),
         *(doors, links, spoken, extra_headers(), kinds, bodies),
     )
