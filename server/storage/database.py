@@ -57,7 +57,8 @@ class Database:
                 "keepalives_interval": 1,
                 "keepalives_count": TIMEOUT_S,
                 "application_name": "billing",
-                "options": f"-c statement_timeout={limit_s * 1000}",
+                # A commit is on disk before it returns, whatever the database's own setting is.
+                "options": f"-c statement_timeout={limit_s * 1000} -c synchronous_commit=on",
             }
         self.engine = create_engine(
             url,

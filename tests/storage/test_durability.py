@@ -1,9 +1,18 @@
-"""What was acknowledged is there, whatever kills the process."""
+"""What was acknowledged is there, whatever kills the process or the machine."""
 
 import asyncio
 import sys
+from collections.abc import Sequence
+from typing import Any
 
+import pytest
+from sqlalchemy import text
+
+from server.storage.database import Database
+from server.storage.statements import Statement, Transaction
+from server.storage.store import SqlStorage
 from tests.storage.databases import query
+from tests.storage.records import opened
 
 # Invites as fast as it can and prints what was acknowledged.
 _CHILD = """
@@ -46,3 +55,41 @@ async def test_a_killed_process_loses_nothing_that_it_acknowledged(database_url:
     # Nor is anything there by halves.
     for table in ("operations", "customers", "invitations"):
         assert query(database_url, f"SELECT count(*) FROM {table}") == [(len(stored),)]
+
+
+# What a connection must answer for a commit to be on disk before it returns. SQLite: 2 is FULL.
+_DURABLE: dict[str, dict[str, Any]] = {
+    "sqlite": {
+        "PRAGMA synchronous": 2,
+        "PRAGMA journal_mode": "wal",
+    },
+    "postgresql": {"SHOW synchronous_commit": "on"},
+}
+
+
+async def _answers(storage: SqlStorage, questions: Sequence[str]) -> list[dict[str, Any]]:
+    """Returns what each connection in use for writes answers."""
+
+    def ask(transaction: Transaction, batch: Sequence[None]) -> list[dict[str, Any]]:
+        answers = {each: transaction.fetch(Statement(text(each)))[0][0] for each in questions}
+        return [answers] * len(batch)
+
+    batchers = {storage._writes, storage._sweeps}
+    return [await batcher.submit(ask, None) for batcher in batchers]
+
+
+async def test_commits_reach_the_disk_before_they_return(
+    storage: SqlStorage, database_url: str
+) -> None:
+    durable = _DURABLE[database_url.partition(":")[0]]
+    for answers in await _answers(storage, list(durable)):
+        assert answers == durable
+
+
+@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+async def test_commits_reach_the_disk_whatever_the_databases_own_setting(database_url: str) -> None:
+    name = Database(database_url).url.database
+    query(database_url, f"ALTER DATABASE {name} SET synchronous_commit = off")
+    durable = _DURABLE["postgresql"]
+    async with opened(database_url) as storage:
+        assert await _answers(storage, list(durable)) == [durable, durable]

@@ -18,9 +18,14 @@ from server.storage.batches import Batcher
 from server.storage.database import Database
 from server.storage.statements import Transaction
 from server.storage.store import SqlStorage
-from tests.storage.databases import Databases, query
+from tests.storage.databases import query
 from tests.storage.records import invited, key, new, opened
 
+on_postgresql = pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+CUT = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 # Far above what a refusal may take, far below a hang.
 IN_TIME_S = 10.0
 
@@ -181,36 +186,29 @@ async def test_no_server_at_all(tmp_path: Path) -> None:
     assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
 
 
+@on_postgresql
 async def test_cut_connections_are_made_anew(storage: SqlStorage, database_url: str) -> None:
-    """On SQLite there is nothing to cut: then this is the ordinary way."""
     given = await invited(storage)
-    if database_url.startswith("postgresql"):
-        query(
-            database_url,
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()",
-        )
+    assert await storage.ready()
+    # Those that write and read, and the two that carry signals, if they are there already.
+    assert len(query(database_url, CUT)) >= 2
     assert await storage.ready()
     assert await storage.get_operation(given.id) == given
     assert await storage.create_invitation(new("secret@example.com"), key("refused"))
 
 
+@on_postgresql
 async def test_postgres_made_read_only_and_writable_again(
-    databases: Databases, storage: SqlStorage, database_url: str
+    storage: SqlStorage, database_url: str
 ) -> None:
-    """As on a standby after a switch; on SQLite the file does it, above."""
-    if databases.kind == "postgresql":
-        name = Database(database_url).url.database
-        query(database_url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-        cut = (
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-        query(database_url, cut)
-        await _refused(storage, Reason.STORAGE_UNAVAILABLE)
-        with psycopg.connect(database_url, autocommit=True) as connection:
-            connection.execute("SET default_transaction_read_only = off")
-            connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    """As on a standby after a switch."""
+    name = Database(database_url).url.database
+    query(database_url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    query(database_url, CUT)
+    await _refused(storage, Reason.STORAGE_UNAVAILABLE)
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("SET default_transaction_read_only = off")
+        connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
     assert await storage.create_invitation(new("secret@example.com"), key("refused"))
 
 

@@ -1,0 +1,111 @@
+"""A connection that breaks during a commit: whether it took place is not known to the storage."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any
+
+import pytest
+
+from server.domain.errors import BillingError, Reason
+from server.storage.batches import Batcher
+from server.storage.database import Database
+from server.storage.statements import Transaction
+from server.storage.store import SqlStorage
+from tests.storage.network import Network, network
+from tests.storage.overlap import IN_TIME_S
+from tests.storage.records import LEASE, START, invited, key, new, opened
+from tests.storage.test_customers import new_customer
+from tests.storage.test_lives import MINUTE, Life, sent
+
+pytestmark = pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+
+
+@pytest.fixture
+async def way(storage: SqlStorage, database_url: str) -> AsyncIterator[tuple[Network, str]]:
+    """A network to the database, where `storage` has none between."""
+    async with network(database_url) as found:
+        yield found
+
+
+def _writes(life: Life) -> dict[str, Callable[[SqlStorage], Coroutine[Any, Any, Any]]]:
+    """Returns calls that change something, by name."""
+    invitation = life.made.invitation
+    return {
+        "invite": lambda own: own.create_invitation(new("a@example.com"), None),
+        "create": lambda own: own.create_customer(new_customer(), None),
+        "cancel": lambda own: own.cancel_operation(life.made.operation.id, START, None),
+        "resend": lambda own: Life(own, life.made).resend(START + MINUTE),
+        "revoke": lambda own: own.revoke_invitation(invitation.id, START + MINUTE, None),
+        "claim": lambda own: own.claim_deliveries(10, START, LEASE),
+    }
+
+
+@pytest.mark.parametrize("name", ["invite", "create", "cancel", "resend", "revoke", "claim"])
+async def test_a_commit_whose_answer_is_lost_is_not_repeated(
+    storage: SqlStorage, way: tuple[Network, str], name: str
+) -> None:
+    life = await sent(storage)
+    lossy, url = way
+    async with opened(url) as own:
+        lossy.lose_answer_to(b"COMMIT")
+        with pytest.raises(BillingError) as refused:
+            await _writes(life)[name](own)
+        assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
+        assert lossy.sent.count(b"COMMIT") == 1
+        # The next call is served on a new connection.
+        await invited(own)
+        assert lossy.sent.count(b"COMMIT") == 2
+
+
+async def test_what_was_committed_without_an_answer_is_there(
+    storage: SqlStorage, way: tuple[Network, str]
+) -> None:
+    lossy, url = way
+    given = new()
+    async with opened(url) as own:
+        lossy.lose_answer_to(b"COMMIT")
+        with pytest.raises(BillingError):
+            await own.create_invitation(given, key("k"))
+        assert await storage.get_operation(given.operation.id) == given.operation
+        # So who has sent a key may ask again.
+        assert await own.create_invitation(new(given.invitation.email), key("k")) == given.operation
+
+
+async def test_none_of_a_batch_is_repeated(
+    way: tuple[Network, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lossy, url = way
+    all_queued = threading.Event()
+    begin = Database.begin
+    runs: list[list[int]] = []
+
+    def beginning(self: Database, cursor: Any) -> None:
+        all_queued.wait(IN_TIME_S)
+        begin(self, cursor)
+
+    def note(_: Transaction, batch: Sequence[int]) -> list[int]:
+        runs.append(list(batch))
+        return list(batch)
+
+    monkeypatch.setattr(Database, "begin", beginning)
+    batcher = Batcher(Database(url), "test", writes=True)
+    lossy.lose_answer_to(b"COMMIT")
+    calls = [batcher.submit(note, number) for number in range(3)]
+    all_queued.set()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [getattr(each, "reason", each) for each in outcomes] == [Reason.STORAGE_UNAVAILABLE] * 3
+    assert runs == [[0, 1, 2]]
+    await batcher.close()
+
+
+async def test_what_breaks_before_the_commit_is_done_on_a_new_connection(
+    storage: SqlStorage, way: tuple[Network, str]
+) -> None:
+    lossy, url = way
+    async with opened(url) as own:
+        lossy.lose_answer_to(b"COPY operations")
+        given = await invited(own)
+        assert lossy.sent.count(b"COPY operations") == 2
+        assert lossy.sent.count(b"COMMIT") == 1
+    assert await storage.list_operations(["reseller-1"], None, 100, None) == [given]
