@@ -1,11 +1,11 @@
-"""Two transactions that overlap in an order that the test decides.
+"""Calls that overlap, or share a batch, in an order that the test decides.
 
 Both processes are real storages. Only the statement that the first one stops before is held back.
 """
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ import psycopg
 from sqlalchemy import PoolProxiedConnection
 
 from server.storage.database import Database
+from server.storage.statements import Transaction
 from server.storage.store import SqlStorage
 from tests.storage.records import KEY_LIFETIME
 
@@ -88,8 +89,10 @@ class _Watched(Database):
         super().__init__(database_url)
         self.stop = _Stop()
         self.begun = threading.Event()
+        self.begun_times = 0
 
     def begin(self, cursor: Any) -> None:
+        self.begun_times += 1
         self.begun.set()
         super().begin(cursor)
 
@@ -142,6 +145,38 @@ class Overlap:
                 stop.release()
             outcomes = await asyncio.gather(begun, other, return_exceptions=True)
         return Outcome(*outcomes, waited)
+
+    async def in_one_batch(self, *calls: Coroutine[Any, Any, Any]) -> list[Any]:
+        """Runs calls that write in one transaction of the second process, in their order."""
+        database = self._databases[1]
+        go_on, end = threading.Event(), threading.Event()
+        loop = asyncio.get_running_loop()
+
+        async def occupy(until: threading.Event) -> asyncio.Future[None]:
+            """Keeps one of the threads that write busy."""
+            busy = asyncio.Event()
+
+            def wait(_: Transaction, batch: Sequence[None]) -> list[None]:
+                loop.call_soon_threadsafe(busy.set)
+                assert until.wait(IN_TIME_S)
+                return list(batch)
+
+            done = self.second._writes.submit(wait, None)
+            await busy.wait()
+            return done
+
+        async with asyncio.timeout(IN_TIME_S):
+            occupied = [await occupy(end) for _ in self.second._writes._threads[1:]]
+            occupied.append(await occupy(go_on))
+            database.begun_times = 0
+            running = [asyncio.create_task(call) for call in calls]
+            await asyncio.sleep(0)  # they are queued
+            go_on.set()
+            outcomes = await asyncio.gather(*running, return_exceptions=True)
+            assert database.begun_times == 1
+            end.set()
+            await asyncio.gather(*occupied)
+        return outcomes
 
     async def _waits(self) -> bool:
         """Tells whether the second process waits for the first."""

@@ -318,6 +318,31 @@ class TestInvitations:
         assert (found.state, found.ended_at) == (state, START + MINUTE)
         assert found == outcome.first
 
+    async def test_who_comes_second_sees_that_it_was_invited_anew(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        """By its own clock it would have been in time."""
+        life = await sent(storage)
+        anew = new(life.made.invitation.email, now=LAPSES_AT)
+        outcome = await overlap.run(
+            overlap.first.create_invitation(anew, None), seen_by(overlap.second, life).answer()
+        )
+        assert outcome.waited
+        assert refused_as(outcome.second, InvitationState.EXPIRED)
+        assert await life.customer_state() is CustomerState.INACTIVE
+
+    async def test_inviting_anew_beside_the_sweep(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        life = await sent(storage)
+        anew = new(life.made.invitation.email, now=LAPSES_AT)
+        outcome = await overlap.run(
+            overlap.first.expire_invitations(LAPSES_AT, 10),
+            overlap.second.create_invitation(anew, None),
+        )
+        assert outcome == (1, anew.operation, True)
+        assert (await life.recorded()).state is InvitationState.EXPIRED
+
     async def test_inviting_anew_sees_the_resend_that_it_waited_for(
         self, storage: SqlStorage, overlap: Overlap
     ) -> None:

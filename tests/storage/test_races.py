@@ -1,13 +1,15 @@
 """Actions on one invitation at once: they end as if one had come after the other.
 
-Each race is run for many invitations at once and from two processes, so that every order occurs:
-in one batch, in two batches, and with one batch waiting for another's lock.
+Each race is run in every order of its actions (of many, in every rotation), and in both ways: in
+one batch, and with those that come later waiting for the first one's commit.
 """
 
-import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from datetime import timedelta
+from itertools import permutations
+from typing import Any, NamedTuple
+
+import pytest
 
 from server.domain.customers import CustomerState
 from server.domain.errors import BillingError, Reason
@@ -20,51 +22,54 @@ from server.domain.invitations import (
 from server.domain.operations import Failure
 from server.storage.interface import Delivery
 from server.storage.store import SqlStorage
-from tests.storage.records import LEASE, START, key, new
-from tests.storage.test_lives import LAPSES_AT, MINUTE, Life, recorded
+from tests.storage.overlap import Overlap
+from tests.storage.records import LEASE, START, key
+from tests.storage.test_lives import MINUTE, Life, recorded, sent
 
-RACES = 60
-AT_ONCE = 10
 NEVER = timedelta(days=1)
-Action = Callable[[Life], Awaitable[object]]
+Action = Callable[[Life], Coroutine[Any, Any, object]]
 
 
-async def lives(
-    storage: SqlStorage, other: SqlStorage, *, finish: bool = True
-) -> tuple[list[tuple[Life, Life]], dict[str, Delivery]]:
-    """Returns invitations, each as two processes see it, and by ID their claimed e-mails."""
-    made = await asyncio.gather(*(recorded(storage, new()) for _ in range(RACES)))
-    pairs = [(life, Life(other, life.made)) for life in made]
-    deliveries = {
-        each.invitation_id: each for each in await storage.claim_deliveries(RACES, START, LEASE)
-    }
-    if finish:
-        await asyncio.gather(
-            *(storage.finish_delivery(each, START) for each in deliveries.values())
-        )
-    for pair in pairs:
-        for life in pair:
-            life.token = deliveries[life.made.invitation.id].link_token
-    return pairs, deliveries
+class Ended(NamedTuple):
+    """One race: its invitation, which action came first, and the outcomes by action."""
+
+    life: Life
+    first: int
+    outcomes: list[Any]
 
 
-async def race(pairs: list[tuple[Life, Life]], *actions: Action) -> list[tuple[object, ...]]:
-    """Runs the actions at once, on every invitation; who is asked first, and who asks, differs."""
-    outcomes: list[tuple[object, ...]] = []
-    for start in range(0, len(pairs), AT_ONCE):
-        order = [(start // AT_ONCE + place) % len(actions) for place in range(len(actions))]
-        calls = [
-            [actions[at](pair[(at + number) % 2]) for at in order]
-            for number, pair in enumerate(pairs[start : start + AT_ONCE])
-        ]
-        done = await asyncio.gather(
-            *(call for each in calls for call in each), return_exceptions=True
-        )
-        for number in range(len(calls)):
-            own = done[number * len(actions) : (number + 1) * len(actions)]
-            by_action = dict(zip(order, own, strict=True))
-            outcomes.append(tuple(by_action[at] for at in range(len(actions))))
-    return outcomes
+@pytest.fixture(params=["one batch", "overlapping"])
+def way(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+async def race(
+    overlap: Overlap,
+    way: str,
+    *actions: Action,
+    begin: Callable[[SqlStorage], Awaitable[Life]] = sent,
+) -> AsyncIterator[Ended]:
+    """Runs the actions on a new invitation for each order."""
+    for order in _orders(len(actions)):
+        life = await begin(overlap.first)
+        others = Life(overlap.second, life.made, life.token)
+        first, *rest = (actions[at] for at in order)
+        if way == "one batch":
+            outcomes = await overlap.in_one_batch(first(others), *(act(others) for act in rest))
+        else:
+            outcome = await overlap.run(
+                first(life), overlap.in_one_batch(*(act(others) for act in rest))
+            )
+            assert outcome.waited
+            outcomes = [outcome.first, *outcome.second]
+        by_action = dict(zip(order, outcomes, strict=True))
+        yield Ended(life, order[0], [by_action[at] for at in range(len(actions))])
+
+
+def _orders(count: int) -> list[tuple[int, ...]]:
+    if count <= 3:
+        return list(permutations(range(count)))
+    return [tuple((start + step) % count for step in range(count)) for start in range(count)]
 
 
 def refused_as(outcome: object, state: InvitationState) -> bool:
@@ -95,158 +100,117 @@ async def resend(life: Life) -> object:
     return await life.resend(interval=NEVER)
 
 
-async def test_accept_against_revoke_against_decline(
-    storage: SqlStorage, other_process: SqlStorage
-) -> None:
-    pairs, _ = await lives(storage, other_process)
+async def due(life: Life) -> list[Delivery]:
+    """Claims what is due of one invitation's e-mails."""
+    found = await life.storage.claim_deliveries(1000, START + MINUTE, LEASE)
+    return [each for each in found if each.invitation_id == life.made.invitation.id]
+
+
+async def test_accept_against_revoke_against_decline(overlap: Overlap, way: str) -> None:
     wanted = (InvitationState.ACCEPTED, InvitationState.REVOKED, InvitationState.DECLINED)
-    outcomes = await race(pairs, accept, revoke, decline)
-    for (life, _), outcome in zip(pairs, outcomes, strict=True):
+    async for life, first, outcomes in race(overlap, way, accept, revoke, decline):
         found = await life.recorded()
-        for state, each in zip(wanted, outcome, strict=True):
+        assert found.state is wanted[first]
+        for state, each in zip(wanted, outcomes, strict=True):
             assert is_in(each, state) if state is found.state else refused_as(each, found.state)
         assert await life.customer_state() is CUSTOMER_STATES[found.state]
 
 
-async def test_two_accepts(storage: SqlStorage, other_process: SqlStorage) -> None:
-    pairs, _ = await lives(storage, other_process)
-
+async def test_two_accepts(overlap: Overlap, way: str) -> None:
     async def accept_later(life: Life) -> object:
         return await life.answer(now=START + 2 * MINUTE)
 
-    for (life, _), outcome in zip(pairs, await race(pairs, accept, accept_later), strict=True):
-        assert outcome[0] == outcome[1]
+    async for life, first, outcomes in race(overlap, way, accept, accept_later):
         found = await life.recorded()
+        assert outcomes == [found, found]
         assert found.state is InvitationState.ACCEPTED
-        assert is_in(outcome[0], InvitationState.ACCEPTED)
-        assert found.ended_at == getattr(outcome[0], "ended_at", None)
+        assert found.ended_at == START + (first + 1) * MINUTE
         assert await life.customer_state() is CustomerState.ACTIVE
 
 
-async def test_resend_against_accept(storage: SqlStorage, other_process: SqlStorage) -> None:
-    pairs, _ = await lives(storage, other_process)
-    states = Counter[InvitationState]()
-    for (life, _), (accepted, resent) in zip(pairs, await race(pairs, accept, resend), strict=True):
+async def test_resend_against_accept(overlap: Overlap, way: str) -> None:
+    async for life, first, (accepted, resent) in race(overlap, way, accept, resend):
         found = await life.recorded()
-        states[found.state] += 1
-        if found.state is InvitationState.ACCEPTED:
+        if first == 0:
             assert is_in(accepted, InvitationState.ACCEPTED)
             assert refused_as(resent, InvitationState.ACCEPTED)
             assert found.latest_operation_id == life.made.operation.id
+            assert await due(life) == []
         else:
             assert accepted is None  # its link was dead by then
             assert found.state is InvitationState.PENDING
-            assert found.latest_operation_id == getattr(resent, "id", None)
-        assert await life.customer_state() is CUSTOMER_STATES[found.state]
-    # What was sent again can be accepted by the new link.
-    due = await storage.claim_deliveries(RACES, START + MINUTE, LEASE)
-    assert len(due) == states[InvitationState.PENDING]
-    for life, _ in pairs:
-        for delivery in due:
-            if delivery.invitation_id == life.made.invitation.id:
-                assert is_in(await life.answer(token=delivery.link_token), InvitationState.ACCEPTED)
+            assert found.latest_operation_id == resent.id
+            # What was sent again can be accepted by the new link.
+            (delivery,) = await due(life)
+            assert is_in(await life.answer(token=delivery.link_token), InvitationState.ACCEPTED)
 
 
-async def test_resend_against_revoke(storage: SqlStorage, other_process: SqlStorage) -> None:
-    pairs, _ = await lives(storage, other_process)
-    for (life, _), (revoked, resent) in zip(pairs, await race(pairs, revoke, resend), strict=True):
+async def test_resend_against_revoke(overlap: Overlap, way: str) -> None:
+    async for life, first, (revoked, resent) in race(overlap, way, revoke, resend):
         found = await life.recorded()
         assert found.state is InvitationState.REVOKED
         assert is_in(revoked, InvitationState.REVOKED)
-        first = life.made.operation.id
-        assert refused_as(resent, InvitationState.REVOKED) is (found.latest_operation_id == first)
+        assert refused_as(resent, InvitationState.REVOKED) is (first == 0)
+        assert (found.latest_operation_id == life.made.operation.id) is (first == 0)
         assert await life.customer_state() is CustomerState.INACTIVE
-    # Whatever was to be sent again by then is not.
-    assert await storage.claim_deliveries(RACES, START + MINUTE, LEASE) == []
+        # Whatever was to be sent again by then is not.
+        assert await due(life) == []
 
 
-async def test_two_resends(storage: SqlStorage, other_process: SqlStorage) -> None:
-    pairs, _ = await lives(storage, other_process)
-    for (life, _), outcome in zip(pairs, await race(pairs, resend, resend), strict=True):
-        latest = (await life.recorded()).latest_operation_id
-        ids = [getattr(each, "id", None) for each in outcome]
-        assert sorted(ids, key=str) == sorted([latest, None], key=str)
-        (error,) = [each for each in outcome if isinstance(each, BillingError)]
-        assert error.reason is Reason.RESENT_TOO_SOON
-    assert len(await storage.claim_deliveries(1000, START + MINUTE, LEASE)) == RACES
+async def test_two_resends(overlap: Overlap, way: str) -> None:
+    async for life, first, outcomes in race(overlap, way, resend, resend):
+        assert (await life.recorded()).latest_operation_id == outcomes[first].id
+        assert outcomes[1 - first].reason is Reason.RESENT_TOO_SOON
+        assert len(await due(life)) == 1
 
 
-async def test_one_resend_repeated(storage: SqlStorage, other_process: SqlStorage) -> None:
-    pairs, _ = await lives(storage, other_process)
-
+async def test_one_resend_repeated(overlap: Overlap, way: str) -> None:
     async def resend_with_key(life: Life) -> object:
         return await life.resend(interval=NEVER, use=key(life.made.invitation.id))
 
-    for (life, _), outcome in zip(pairs, await race(pairs, *[resend_with_key] * 3), strict=True):
+    async for life, first, outcomes in race(overlap, way, *[resend_with_key] * 3):
         latest = (await life.recorded()).latest_operation_id
-        assert [getattr(each, "id", each) for each in outcome] == [latest] * 3
+        assert [each.id for each in outcomes] == [latest] * 3, first
 
 
-async def test_accept_against_the_failure_of_the_e_mail(
-    storage: SqlStorage, other_process: SqlStorage
-) -> None:
+async def test_accept_against_the_failure_of_the_e_mail(overlap: Overlap, way: str) -> None:
     """An attempt timed out whose e-mail arrived; the next one is refused while it is accepted."""
-    pairs, deliveries = await lives(storage, other_process, finish=False)
     refused = Failure(Reason.RECIPIENT_REFUSED, "Refused.", {})
+    claims: dict[str, Delivery] = {}
+
+    async def claimed(storage: SqlStorage) -> Life:
+        life = await recorded(storage)
+        claims[life.made.invitation.id] = await life.claim()
+        return life
 
     async def fail(life: Life) -> object:
-        delivery = deliveries[life.made.invitation.id]
+        delivery = claims[life.made.invitation.id]
         return await life.storage.fail_delivery(delivery, refused, START + MINUTE)
 
-    for (life, _), (accepted, recorded_) in zip(
-        pairs, await race(pairs, accept, fail), strict=True
-    ):
+    async for life, first, (accepted, recorded_) in race(overlap, way, accept, fail, begin=claimed):
         assert recorded_ is True
         operation = await life.operation()
         assert operation.done
-        found = await storage.get_invitation(life.made.invitation.id)
-        customer = await storage.get_customer(life.made.customer.id)
-        if operation.failure:
-            assert (accepted, found, customer) == (None, None, None)
-        else:
-            assert is_in(accepted, InvitationState.ACCEPTED)
+        found = await life.storage.get_invitation(life.made.invitation.id)
+        customer = await life.storage.get_customer(life.made.customer.id)
+        if first == 0:
             assert found
+            assert accepted == found
             assert found.state is InvitationState.ACCEPTED
+            assert operation.failure is None
             assert customer
             assert customer.state is CustomerState.ACTIVE
-
-
-async def test_accept_against_expiry(storage: SqlStorage, other_process: SqlStorage) -> None:
-    """Two processes whose clocks differ: by one it is in time, by the other it has lapsed."""
-    pairs, _ = await lives(storage, other_process)
-
-    async def accept_in_time(life: Life) -> object:
-        return await life.answer(now=LAPSES_AT - MINUTE)
-
-    async def sweep(life: Life) -> object:
-        return await life.storage.expire_invitations(LAPSES_AT, 1)
-
-    async def invite_anew(life: Life) -> object:
-        given = life.made.invitation
-        anew = new(given.email, now=LAPSES_AT)
-        return await life.storage.create_invitation(anew, None)
-
-    for (life, _), (accepted, _, invited) in zip(
-        pairs, await race(pairs, accept_in_time, sweep, invite_anew), strict=True
-    ):
-        found = await life.recorded()
-        if found.state is InvitationState.ACCEPTED:
-            assert is_in(accepted, InvitationState.ACCEPTED)
         else:
-            assert found.state is InvitationState.EXPIRED
-            assert refused_as(accepted, InvitationState.EXPIRED)
-        assert not isinstance(invited, BillingError), invited
-        assert await life.customer_state() is CUSTOMER_STATES[found.state]
+            assert operation.failure == refused
+            assert (accepted, found, customer) == (None, None, None)
 
 
-async def test_everything_at_once(storage: SqlStorage, other_process: SqlStorage) -> None:
-    pairs, _ = await lives(storage, other_process)
-    await race(pairs, accept, revoke, resend, decline, accept, resend, revoke)
-    due = await storage.claim_deliveries(1000, START + MINUTE, LEASE)
-    for life, _ in pairs:
+async def test_everything_at_once(overlap: Overlap, way: str) -> None:
+    async for life, _, _ in race(
+        overlap, way, accept, revoke, resend, decline, accept, resend, revoke
+    ):
         found = await life.recorded()
         assert await life.customer_state() is CUSTOMER_STATES[found.state]
         assert (found.open_key is None) is (found.state is not InvitationState.PENDING)
         assert (found.ended_at is None) is (found.state is InvitationState.PENDING)
-        is_due = life.made.invitation.id in {each.invitation_id for each in due}
-        assert is_due is (found.state is InvitationState.PENDING)
+        assert bool(await due(life)) is (found.state is InvitationState.PENDING)
