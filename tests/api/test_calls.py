@@ -266,19 +266,6 @@ async def test_filters(api: Api, filter_: str, found: int) -> None:
     assert len(listed.operations) == found
 
 
-async def test_tokens_of_other_lists_are_refused(api: Api) -> None:
-    for _ in range(3):
-        await api.customers.Invite(request(), metadata=api.as_("writer"))
-        api.clock.pass_(timedelta(seconds=1))
-    listing = operations_pb2.ListOperationsRequest(name="operations", page_size=1)
-    page = await api.longrunning.ListOperations(listing, metadata=api.as_("reader"))
-    listing.page_token = page.next_page_token
-    for change, who in (("done=true", "reader"), ("", "writer")):
-        listing.filter = change
-        code, _, _ = await refusal(api.longrunning.ListOperations(listing, metadata=api.as_(who)))
-        assert code is grpc.StatusCode.INVALID_ARGUMENT
-
-
 async def test_a_strangers_exception_is_told_to_no_one(
     api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
