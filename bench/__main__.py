@@ -11,7 +11,15 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from bench import http, report, rows_calls, rows_growth, rows_life, rows_mail, rows_whole
+from bench import (
+    http,
+    report,
+    rows_calls,
+    rows_growth,
+    rows_mail,
+    rows_startup_and_memory,
+    rows_throughput,
+)
 from bench.measure import FULL, QUICK, Row, Scale
 
 _log = logging.getLogger(__name__)
@@ -20,15 +28,15 @@ Measure = Callable[[Path, Scale, Callable[[str], None]], list[Row]]
 
 MEASURES: dict[str, Measure] = {
     "1+2": rows_calls.against_empty,
-    "3": rows_whole.against_peer,
+    "3": rows_throughput.against_peer,
     "4": rows_calls.through_envoy,
-    "5": rows_whole.on_postgres,
+    "5": rows_throughput.on_postgres,
     "6": rows_mail.to_done,
     "6b": rows_mail.sustained,
     "7": rows_growth.growth,
-    "8": rows_life.memory,
+    "8": rows_startup_and_memory.memory,
     "9": rows_calls.two_processes,
-    "10": rows_life.start,
+    "10": rows_startup_and_memory.start,
 }
 
 LOAD = """\

@@ -17,9 +17,9 @@ from tqdm import tqdm
 
 from bench.load import Job, generator
 from bench.measure import Sample, cpu, sample
-from bench.parts import RESELLER, TOKEN, free_port, listening
 from bench.processes import ROOT, running
 from bench.requests import INVITE
+from bench.service import RESELLER, TOKEN, free_port, listening
 
 VERSIONS = ("1.67.1", "1.71.2", "1.74.0", "1.76.0", "1.78.2", "1.80.1", "1.85.1")
 _FOLDER = ROOT / "build" / "grpcio"

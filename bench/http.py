@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from bench.load import Outcome, percentile
-from bench.parts import RESELLER, TOKEN
+from bench.service import RESELLER, TOKEN
 
 _SCRIPT = Path(__file__).parent / "wrk" / "invite.lua"
 

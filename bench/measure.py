@@ -139,7 +139,7 @@ def rates(samples: Sequence[Sample]) -> list[float]:
     return [each.per_s for each in samples]
 
 
-def told(samples: Sequence[Sample], *programs: str) -> str:
+def format_medians(samples: Sequence[Sample], *programs: str) -> str:
     """Returns the medians in words."""
     median = statistics.median
     words = [f"{median(cpu(samples, *programs)):.0f} us CPU", f"{median(rates(samples)):,.0f}/s"]

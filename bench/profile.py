@@ -16,13 +16,13 @@ import click
 import psutil
 import uvloop
 
-from bench.gates import catcher
+from bench.dependencies import catcher
 from bench.load import generator
 from bench.measure import FULL, Sample, cpu, sample
-from bench.parts import empty_server, operation_ids, prepare, server, settings
 from bench.processes import Running
 from bench.rows_calls import all_at_once, get_job, invite_job
 from bench.rows_mail import CONNECTIONS, caught, sent, worked
+from bench.service import empty_server, operation_ids, prepare, server, settings
 
 # Watches programs as long as the block runs.
 Watch = Callable[[Sequence[Running]], AbstractContextManager[None]]

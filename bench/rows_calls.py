@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 
 from bench import http
-from bench.gates import envoy
+from bench.dependencies import envoy
 from bench.load import Generator, Job, Outcome, generator
-from bench.measure import Row, Sample, Scale, cpu, interleaved, ratio, sample, told
-from bench.parts import RESELLER, TOKEN, empty_server, operation_ids, prepare, server, settings
+from bench.measure import Row, Sample, Scale, cpu, format_medians, interleaved, ratio, sample
 from bench.requests import GET, INVITE, gets
+from bench.service import RESELLER, TOKEN, empty_server, operation_ids, prepare, server, settings
 
 Step = Callable[[str], None]
 
@@ -61,8 +61,8 @@ def against_empty(folder: Path, scale: Scale, step: Step) -> list[Row]:
                     f"{name}, gRPC, against the empty servicer: CPU per call",
                     *ratio(cpu(mine), cpu(base)),
                     goal=goal,
-                    ours=told(mine),
-                    baseline=told(base),
+                    ours=format_medians(mine),
+                    baseline=format_medians(base),
                     meaning=f"What {name} adds to what grpcio itself costs.",
                     samples=found,
                 )
@@ -104,8 +104,8 @@ def through_envoy(folder: Path, scale: Scale, step: Step) -> list[Row]:
                     f"{name}, REST through Envoy against {way}: the server's CPU per call",
                     *ratio(cpu(found[_REST], "server"), cpu(found[way], "server")),
                     goal=1.05,
-                    ours=told(found[_REST], "server"),
-                    baseline=told(found[way], "server"),
+                    ours=format_medians(found[_REST], "server"),
+                    baseline=format_medians(found[way], "server"),
                     meaning=f"What REST costs the server; Envoy's own CPU: {envoy_us:.0f} us a call.",
                     samples={_REST: found[_REST], way: found[way]},
                 )
@@ -159,8 +159,8 @@ def two_processes(folder: Path, scale: Scale, step: Step) -> list[Row]:
                 "Invite, 2 server processes on one SQLite against 1: CPU per call",
                 *ratio(cpu(two), cpu(one)),
                 goal=1.1,
-                ours=told(two),
-                baseline=told(one),
+                ours=format_medians(two),
+                baseline=format_medians(one),
                 meaning="What it costs that processes share the work and wait for one writer.",
                 samples=found,
             )

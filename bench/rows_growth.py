@@ -12,10 +12,10 @@ from pathlib import Path
 from shutil import copyfile
 
 from bench.load import Job, generator
-from bench.measure import Row, Sample, Scale, cpu, interleaved, ratio, sample, told
-from bench.parts import RESELLER, TOKEN, prepare, server, settings
+from bench.measure import Row, Sample, Scale, cpu, format_medians, interleaved, ratio, sample
 from bench.requests import LIST, PERSON, lists
 from bench.rows_calls import get_job, invite_job
+from bench.service import RESELLER, TOKEN, prepare, server, settings
 from server.config import Settings
 from server.domain.invitations import invite, link_token_hash, new_link_token
 from server.storage import open_storage
@@ -95,8 +95,8 @@ def _row(
         f"{name} with {_named(scale.customers[-1])} against {_named(scale.customers[0])}: CPU per call",
         *ratio(cpu(last), cpu(first)),
         goal=1.1,
-        ours=told(last),
-        baseline=told(first),
+        ours=format_medians(last),
+        baseline=format_medians(first),
         meaning="What growth costs; the database holds "
         + ", ".join(
             f"{each:,.0f} bytes a customer at {size:,}" for size, each in bytes_each.items()

@@ -18,12 +18,12 @@ from google.longrunning import operations_pb2
 from google.protobuf import duration_pb2
 from yandex.cloud.operation import operation_pb2
 
-from bench.gates import catcher
+from bench.dependencies import catcher
 from bench.load import Job, generator, percentile
-from bench.measure import Row, Sample, Scale, interleaved, rates, ratio, told
-from bench.parts import RESELLER, TOKEN, prepare, server, settings
+from bench.measure import Row, Sample, Scale, format_medians, interleaved, rates, ratio
 from bench.processes import Running, python, running
 from bench.requests import INVITE, invitations
+from bench.service import RESELLER, TOKEN, prepare, server, settings
 
 Step = Callable[[str], None]
 
@@ -105,8 +105,8 @@ def sustained(folder: Path, scale: Scale, step: Step) -> list[Row]:
             *ratio(rates(found["ours"]), rates(found["bare"])),
             goal=0.9,
             at_least=True,
-            ours=told(found["ours"]),
-            baseline=told(found["bare"]),
+            ours=format_medians(found["ours"]),
+            baseline=format_medians(found["bare"]),
             meaning="What claiming, writing and recording take from SMTP's own pace.",
             samples=found,
         )

@@ -1,4 +1,4 @@
-"""The long run of the storm: `python -m tests.chaos [--kills N] [--seed N] [sqlite] [postgresql]`."""
+"""The long run of the process killer: `python -m tests.chaos [--kills N] [--seed N] [sqlite] [postgresql]`."""
 
 import argparse
 import asyncio
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from tests.chaos.storm import exposed, storm
+from tests.chaos.process_killer import exposed, kill_processes
 
 _KINDS = ("sqlite", "postgresql")
 
@@ -33,7 +33,7 @@ def main() -> int:
                 exposed(kind, Path(folder)) as (running, database),
             ):
                 reports[kind] = asyncio.run(
-                    storm(running, database, share, asked.seed, progress.update)
+                    kill_processes(running, database, share, asked.seed, progress.update)
                 )
     for kind, report in reports.items():
         print(f"\n{kind}", *report.lines, sep="\n")

@@ -8,7 +8,7 @@ from email.parser import BytesHeaderParser
 from email.policy import default
 from pathlib import Path
 
-from tests.chaos.load import Ledger
+from tests.chaos.load import AcknowledgedCalls
 from tests.chaos.stack import Stack
 from tests.service import ROOT, eventually
 from tests.storage.databases import query
@@ -53,10 +53,10 @@ def unfinished(running: Stack) -> set[str]:
     }
 
 
-def audit(stack: Stack, ledger: Ledger, within_s: float = 60.0) -> Findings:
+def audit(stack: Stack, calls: AcknowledgedCalls, within_s: float = 60.0) -> Findings:
     """Waits for all that was begun to end, then looks for what got lost."""
     database = stack.database_url
-    found = Findings(acknowledged=len(ledger.acknowledged))
+    found = Findings(acknowledged=len(calls.acknowledged))
     try:
         eventually(lambda: not unfinished(stack), within_s)
     except AssertionError:
@@ -69,7 +69,7 @@ def audit(stack: Stack, ledger: Ledger, within_s: float = 60.0) -> Findings:
             "LEFT JOIN customers c ON c.id = o.customer_id",
         )
     }
-    for id_ in ledger.acknowledged.values():
+    for id_ in calls.acknowledged.values():
         done, failure, customer = operations.get(id_, (None, None, None))
         if done is None:
             found.wrong["acknowledged and lost"].append(id_)
@@ -79,24 +79,24 @@ def audit(stack: Stack, ledger: Ledger, within_s: float = 60.0) -> Findings:
             found.wrong["done without a customer"].append(id_)
         elif done:
             found.done += 1
-    found.wrong["two operations for one key"] += ledger.contradictions
+    found.wrong["two operations for one key"] += calls.contradictions
     if query(database, _EACH_IS_WHOLE) != [(0,)]:
         found.wrong["customers without an operation or an invitation"].append(database)
     doubled = query(database, "SELECT email FROM invitations GROUP BY email HAVING count(*) > 1")
     found.wrong["one call, two invitations"] += [address for (address,) in doubled]
-    _audit_mail(Path(stack.service.mail), ledger, found)
+    _audit_mail(Path(stack.service.mail), calls, found)
     _check(stack, found)
     found.wrong = {what: who for what, who in found.wrong.items() if who}
     return found
 
 
-def _audit_mail(folder: Path, ledger: Ledger, found: Findings) -> None:
+def _audit_mail(folder: Path, calls: AcknowledgedCalls, found: Findings) -> None:
     received: dict[str, Counter[str]] = defaultdict(Counter)
     parser = BytesHeaderParser(policy=default)
     for file in folder.glob("*.eml"):
         headers = parser.parsebytes(file.read_bytes())
         received[str(headers["Delivered-To"])][str(headers["Message-ID"])] += 1
-    for address, id_ in ledger.acknowledged.items():
+    for address, id_ in calls.acknowledged.items():
         ids = received[address]
         found.emails += ids.total()
         found.repeated += max(0, ids.total() - 1)

@@ -3,8 +3,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos.postgres import Postgres
+from tests.chaos.process_killer import exposed
 from tests.chaos.stack import Stack
-from tests.chaos.storm import exposed
 
 
 @pytest.fixture(scope="package", params=["sqlite", "postgresql"])

@@ -37,7 +37,7 @@ class Answer:
 
 
 @dataclass
-class Ledger:
+class AcknowledgedCalls:
     """What all callers were told."""
 
     acknowledged: dict[str, str] = field(default_factory=dict)
@@ -73,9 +73,9 @@ Invite = Callable[[dict[str, Any], str | None], Awaitable[Answer]]
 class Callers:
     """Callers of one service; made by `callers`. All of them go through Envoy."""
 
-    def __init__(self, service: Service, ledger: Ledger, pause_s: float) -> None:
+    def __init__(self, service: Service, calls: AcknowledgedCalls, pause_s: float) -> None:
         self._service = service
-        self.ledger = ledger
+        self.calls = calls
         self._pause_s = pause_s
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -83,16 +83,16 @@ class Callers:
     async def invite(
         self, kind: str, send: Invite, key: str | None, **changes: Any
     ) -> tuple[str, Answer]:
-        """Invites once; returns who, and the answer, which is in the ledger."""
+        """Invites once; returns who, and the answer, which is kept if it acknowledges."""
         body = self._service.invitation(**changes)
         return body["invitationEmail"], await self._ask(kind, send, body, key)
 
     async def _ask(self, kind: str, send: Invite, body: dict[str, Any], key: str | None) -> Answer:
         started = time.monotonic()
         answer = await send(body, key)
-        self.ledger.note(kind, answer, time.monotonic() - started)
+        self.calls.note(kind, answer, time.monotonic() - started)
         if answer.operation:
-            self.ledger.acknowledge(body["invitationEmail"], answer)
+            self.calls.acknowledge(body["invitationEmail"], answer)
         return answer
 
     def start(self, kind: str, send: Invite, *, keyed: bool) -> None:
@@ -125,10 +125,10 @@ class Callers:
 
     async def _wait_forever(self, kind: str, stub: Any, timeout_s: int) -> None:
         while not self._stop.is_set():
-            if not self.ledger.acknowledged:
+            if not self.calls.acknowledged:
                 await asyncio.sleep(0.05)
                 continue
-            name = f"operations/{list(self.ledger.acknowledged.values())[-1]}"
+            name = f"operations/{list(self.calls.acknowledged.values())[-1]}"
             started = time.monotonic()
             try:
                 request = operations_pb2.WaitOperationRequest(name=name)
@@ -139,7 +139,7 @@ class Callers:
                 answer = Answer({})
             except grpc.aio.AioRpcError as error:
                 answer = refused(error)
-            self.ledger.note(kind, answer, 0.0)
+            self.calls.note(kind, answer, 0.0)
             if time.monotonic() - started < 0.05:
                 await asyncio.sleep(0.05)
 
@@ -192,7 +192,7 @@ async def callers(
 ) -> AsyncIterator[Callers]:
     """Has callers of each kind at work until the block ends; then all have their last answer."""
     async with AsyncExitStack() as open_:
-        made = Callers(service, Ledger(), pause_s)
+        made = Callers(service, AcknowledgedCalls(), pause_s)
         kinds: list[tuple[str, Invite]] = []
         for number in range(each):
             for name, http2 in (("REST", False), ("REST over HTTP/2", True)):

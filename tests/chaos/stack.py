@@ -45,7 +45,7 @@ class WorkerProcess:
     def _watch(self) -> None:
         while True:
             self._process.wait()
-            # What a supervisor waits, so that a database that is away makes no storm of starts.
+            # What a supervisor waits, so that a database that is away does not make it start again and again at once.
             if self._stopping.wait(0.2):
                 return
             self._process = self._begin()

@@ -14,7 +14,7 @@ import grpc
 from google.longrunning import operations_pb2, operations_pb2_grpc
 
 from tests.chaos.audit import audit
-from tests.chaos.load import Invite, Ledger, by_grpc
+from tests.chaos.load import AcknowledgedCalls, Invite, by_grpc
 from tests.chaos.stack import Stack
 from tests.service import ROOT, eventually
 
@@ -26,12 +26,12 @@ import server.__main__, server.main
 
 file = pathlib.Path(sys.argv.pop(1))
 
-class Off(datetime.datetime):
+class SkewedDatetime(datetime.datetime):
     @classmethod
     def now(cls, tz=None):
         return super().now(tz) + datetime.timedelta(seconds=float(file.read_text()))
 
-server.main.datetime = Off
+server.main.datetime = SkewedDatetime
 server.__main__.main()
 """
 _DAY_S = 86_400
@@ -68,11 +68,13 @@ def set_clock(clock: Path, seconds: int) -> None:
     fresh.replace(clock)
 
 
-async def _finished(running: Stack, channel: grpc.aio.Channel, send: Invite, ledger: Ledger) -> Any:
+async def _finished(
+    running: Stack, channel: grpc.aio.Channel, send: Invite, calls: AcknowledgedCalls
+) -> Any:
     body = running.service.invitation()
     answer = await send(body, None)
     assert answer.operation, answer.refusal
-    ledger.acknowledge(body["invitationEmail"], answer)
+    calls.acknowledge(body["invitationEmail"], answer)
     stub: Any = operations_pb2_grpc.OperationsStub(channel)
     request = operations_pb2.WaitOperationRequest(name=f"operations/{answer.operation['id']}")
     request.timeout.FromSeconds(60)
@@ -86,7 +88,7 @@ async def test_a_clock_that_is_set_back_and_forward_loses_nothing(
     running: Stack, tmp_path: Path
 ) -> None:
     """Each invitation is sent, at whichever machine it came in, whichever of them sends it."""
-    ledger = Ledger()
+    calls = AcknowledgedCalls()
     with machine(running, tmp_path) as (clock, address):
         async with (
             grpc.aio.insecure_channel(address) as wrong,
@@ -96,11 +98,11 @@ async def test_a_clock_that_is_set_back_and_forward_loses_nothing(
                 set_clock(clock, off)
                 for channel in (wrong, right):
                     send = by_grpc(channel, running.service)
-                    begun = [_finished(running, channel, send, ledger) for _ in range(5)]
+                    begun = [_finished(running, channel, send, calls) for _ in range(5)]
                     (first, *_) = await asyncio.gather(*begun)
                     at = datetime.fromisoformat(first["createdAt"])
                     expected = datetime.now(UTC) + timedelta(seconds=off if channel is wrong else 0)
                     assert abs(at - expected) < timedelta(minutes=5)
-    assert len(ledger.acknowledged) == 60
-    found = await asyncio.to_thread(audit, running, ledger)
+    assert len(calls.acknowledged) == 60
+    found = await asyncio.to_thread(audit, running, calls)
     assert not found.wrong

@@ -21,16 +21,16 @@ _BACK_S = 20.0
 
 
 async def _until_acknowledged(at_work: Callers, more: int) -> None:
-    wanted = len(at_work.ledger.acknowledged) + more
+    wanted = len(at_work.calls.acknowledged) + more
     async with asyncio.timeout(_BACK_S):
-        while len(at_work.ledger.acknowledged) < wanted:  # noqa: ASYNC110
+        while len(at_work.calls.acknowledged) < wanted:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
 async def _until_refused(at_work: Callers, kinds: int, since: float) -> None:
     """Returns once callers of so many kinds were refused."""
     async with asyncio.timeout(2 * DEADLINE_S):
-        while len({kind for at, kind, _ in at_work.ledger.refusals if at > since}) < kinds:  # noqa: ASYNC110
+        while len({kind for at, kind, _ in at_work.calls.refusals if at > since}) < kinds:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
@@ -47,13 +47,13 @@ async def survive(
         with fault():
             await _until_refused(at_work, kinds, time.monotonic())
         await _until_acknowledged(at_work, 50)
-    ledger = at_work.ledger
-    told = {answer.refusal for _, _, answer in ledger.refusals}
-    assert told <= _TOLD, ledger.answers
-    silent = [kind for _, kind, answer in ledger.refusals if not answer.retry_info]
+    calls = at_work.calls
+    told = {answer.refusal for _, _, answer in calls.refusals}
+    assert told <= _TOLD, calls.answers
+    silent = [kind for _, kind, answer in calls.refusals if not answer.retry_info]
     assert not silent
-    assert ledger.slowest_s < DEADLINE_S
-    found = await asyncio.to_thread(audit, running, ledger)
+    assert calls.slowest_s < DEADLINE_S
+    found = await asyncio.to_thread(audit, running, calls)
     assert not found.wrong
 
 
@@ -99,6 +99,6 @@ async def test_cut_connections(running: Stack, database: Postgres | None) -> Non
             await _until_acknowledged(at_work, 10)
             assert await asyncio.to_thread(database.cut_connections)
         await _until_acknowledged(at_work, 10)
-    assert {answer.refusal for _, _, answer in at_work.ledger.refusals} <= _TOLD
-    assert all(answer.retry_info for _, _, answer in at_work.ledger.refusals)
-    assert not (await asyncio.to_thread(audit, running, at_work.ledger)).wrong
+    assert {answer.refusal for _, _, answer in at_work.calls.refusals} <= _TOLD
+    assert all(answer.retry_info for _, _, answer in at_work.calls.refusals)
+    assert not (await asyncio.to_thread(audit, running, at_work.calls)).wrong

@@ -1,8 +1,8 @@
 """Killed at random instants under load, the service loses nothing; `make chaos` does it for longer."""
 
 from tests.chaos.postgres import Postgres
+from tests.chaos.process_killer import kill_processes
 from tests.chaos.stack import Stack
-from tests.chaos.storm import storm
 
 # What a caller may be told while processes die: to come back, or nothing by a broken connection.
 # Any other status would be a wrong answer.
@@ -19,8 +19,8 @@ TOLD = {
 
 
 async def test_nothing_acknowledged_is_lost(running: Stack, database: Postgres | None) -> None:
-    report = await storm(running, database, kills=6, seed=1)
+    report = await kill_processes(running, database, kills=6, seed=1)
     print(*report.lines, sep="\n")
     assert not report.findings.wrong
     assert report.findings.done == report.findings.acknowledged > 0
-    assert {answer.refusal for _, _, answer in report.ledger.refusals} <= TOLD
+    assert {answer.refusal for _, _, answer in report.calls.refusals} <= TOLD

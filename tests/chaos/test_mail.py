@@ -21,7 +21,7 @@ _CONNECTIONS = 4
 _SOON_S = 20.0
 
 
-class Moody(MailServer):
+class FlakyMailServer(MailServer):
     """Treats recipients by the first word of their address; all but `refused` get better in time."""
 
     def __init__(self) -> None:
@@ -61,8 +61,8 @@ async def _invited(service: Service, kind: str, count: int) -> set[str]:
 
 
 async def test_each_e_mail_gets_what_is_right(tmp_path: Path) -> None:
-    async with serving(Moody()) as mail:
-        assert isinstance(mail, Moody)
+    async with serving(FlakyMailServer()) as mail:
+        assert isinstance(mail, FlakyMailServer)
         with stack(
             tmp_path / "var", smtp_url=mail.url, mail_connections=_CONNECTIONS, mail_lease_s=30
         ) as running:

@@ -34,19 +34,19 @@ async def test_it_sheds_and_recovers(tmp_path: Path) -> None:
             while time.monotonic() - began < _SECONDS:
                 most = max(most, _resident_kib(server))
                 await asyncio.sleep(0.1)
-        ledger = crowd.ledger
-        shed = [answer for _, _, answer in ledger.refusals]
+        calls = crowd.calls
+        shed = [answer for _, _, answer in calls.refusals]
         assert {answer.refusal for answer in shed} == {"RESOURCE_EXHAUSTED", "429"}
         assert all(answer.retry_info for answer in shed)
-        served = sum(ledger.answers.values()) - len(shed)
+        served = sum(calls.answers.values()) - len(shed)
         # It goes on serving, at a good part of what it can do.
-        assert served / _SECONDS > sum(before.ledger.answers.values()) / 4
+        assert served / _SECONDS > sum(before.calls.answers.values()) / 4
         assert most - resident < _GROWTH_KIB
-        assert not before.ledger.failures()
+        assert not before.calls.failures()
         async with callers(running.service) as after:
             await asyncio.sleep(1)
-        assert not after.ledger.failures()
-        ledger.acknowledged |= before.ledger.acknowledged | after.ledger.acknowledged
-        found = await asyncio.to_thread(audit, running, ledger)
+        assert not after.calls.failures()
+        calls.acknowledged |= before.calls.acknowledged | after.calls.acknowledged
+        found = await asyncio.to_thread(audit, running, calls)
         assert not found.wrong
         assert found.done == found.acknowledged > 0

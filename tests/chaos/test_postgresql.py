@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from tests.chaos.storm import exposed
+from tests.chaos.process_killer import exposed
 from tests.e2e.test_grpc import (
     test_a_repeat_shows_the_operation_as_it_is_now,
     test_errors_carry_their_details,

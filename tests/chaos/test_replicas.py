@@ -13,7 +13,7 @@ import jwt
 from google.longrunning import operations_pb2, operations_pb2_grpc
 
 from tests.chaos.audit import audit
-from tests.chaos.load import Ledger, by_grpc
+from tests.chaos.load import AcknowledgedCalls, by_grpc
 from tests.chaos.stack import Stack
 from tests.service import Service
 
@@ -34,17 +34,17 @@ async def test_a_thousand_repeats_of_a_key_are_one_invitation(running: Stack) ->
     channels = _replicas(running)
     sends = [by_grpc(channel, service) for channel in channels]
     answers = await asyncio.gather(*(sends[n % 2](body, key) for n in range(_REPEATS)))
-    ledger = Ledger()
+    calls = AcknowledgedCalls()
     shed = 0
     for answer in answers:
         if answer.operation:
-            ledger.acknowledge(body["invitationEmail"], answer)
+            calls.acknowledge(body["invitationEmail"], answer)
         else:
             assert (answer.refusal, answer.retry_info) == ("RESOURCE_EXHAUSTED", True)
             shed += 1
     assert shed < _REPEATS / 2
-    assert len(ledger.acknowledged) == 1
-    found = await asyncio.to_thread(audit, running, ledger)
+    assert len(calls.acknowledged) == 1
+    found = await asyncio.to_thread(audit, running, calls)
     assert not found.wrong
     assert (found.done, found.emails) == (1, 1)
     for channel in channels:

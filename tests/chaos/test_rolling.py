@@ -61,9 +61,9 @@ async def test_no_call_fails(running: Stack) -> None:
         assert not any(wait.done() for wait in waits)
         await storage.cancel_operation(begun.id, due_at, None)
         await asyncio.gather(*waits)
-    assert at_work.ledger.failures() == {}
+    assert at_work.calls.failures() == {}
     assert running.gateways() == gateways
-    found = await asyncio.to_thread(audit, running, at_work.ledger)
+    found = await asyncio.to_thread(audit, running, at_work.calls)
     assert not found.wrong
     assert found.acknowledged > 0
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tests.fuzz.campaign import FAMILIES, SETTINGS, Campaign
-from tests.fuzz.contract import Breach
+from tests.fuzz.contract import ContractViolation
 from tests.fuzz.inputs import Input
 from tests.service import running
 
@@ -55,13 +55,13 @@ def _run(campaign: Campaign, count: int, seed: int, family: str | None) -> int:
     with tqdm(
         total=count, unit=" inputs", smoothing=0.01, mininterval=every_s, file=sys.stdout
     ) as bar:
-        while left := [name for name in plan if campaign.tally.inputs[name] < wanted[name]]:
+        while left := [name for name in plan if campaign.counts.inputs[name] < wanted[name]]:
             known = campaign.known()
             for name in left:
                 number += 1
-                batch = min(_BATCH, wanted[name] - campaign.tally.inputs[name])
+                batch = min(_BATCH, wanted[name] - campaign.counts.inputs[name])
                 campaign.run(name, batch, number, known, bar.update)
-                bar.set_postfix(breaches=len(campaign.tally.findings), refresh=False)
+                bar.set_postfix(violations=len(campaign.counts.findings), refresh=False)
             campaign.settle()
             memory = campaign.memory.now()
             if not early and bar.n >= count / 10:
@@ -70,16 +70,16 @@ def _run(campaign: Campaign, count: int, seed: int, family: str | None) -> int:
 
 
 def _report(campaign: Campaign, seconds: float, early: dict[str, int]) -> int:
-    tally = campaign.tally
-    total = sum(tally.inputs.values())
+    counts = campaign.counts
+    total = sum(counts.inputs.values())
     print(f"\n{total} inputs in {seconds:.0f} s")
-    for name, count in tally.inputs.items():
+    for name, count in counts.inputs.items():
         print(f"  {count:8} {name}")
     print("answers")
-    for label, count in tally.labels.most_common():
+    for label, count in counts.labels.most_common():
         print(f"  {count:8} {label}")
     print("slowest answers")
-    for took, name, what in tally.worst():
+    for took, name, what in counts.worst():
         print(f"  {took:7.3f} s {name}: {what}")
     print("memory in MiB: at a tenth, at the end, at most")
     late = campaign.memory.now()
@@ -89,15 +89,15 @@ def _report(campaign: Campaign, seconds: float, early: dict[str, int]) -> int:
         print(f"  {name:8} {first:6} {size:6} {campaign.memory.most[name]:6}")
         if size > first * (1 + _GROWTH) + _GROWTH_MIB:
             grown.append(name)
-    for finding in tally.findings.values():
-        print(f"BREACH, {finding.times} times, {finding.family}: {finding.breach}")
+    for finding in counts.findings.values():
+        print(f"VIOLATION, {finding.times} times, {finding.family}: {finding.violation}")
     for name in grown:
         print(f"BREACH: the memory of {name} is not flat")
     if campaign.died():
         print("BREACH: a process of the service died")
-    if tally.findings:
+    if counts.findings:
         print(f"the inputs are in {KEEP}; send one again with: make fuzz AGAIN={KEEP}/000.json")
-    return 1 if tally.findings or grown or campaign.died() else 0
+    return 1 if counts.findings or grown or campaign.died() else 0
 
 
 def _send_again(campaign: Campaign, files: list[Path]) -> int:
@@ -106,12 +106,12 @@ def _send_again(campaign: Campaign, files: list[Path]) -> int:
         stored = json.loads(file.read_text())
         sent = Input.from_json(json.dumps(stored["input"]), known.secrets)
         print(f"{file}: {sent.door} {sent.method} {sent.headers}\n  {sent.body[:2000]!r}")
-        campaign.tally.labels.clear()
-        with suppress(Breach):
+        campaign.counts.labels.clear()
+        with suppress(ContractViolation):
             campaign.send(sent)
         campaign.settle()
-        print(" ", *(+campaign.tally.labels))
-    return 1 if campaign.tally.findings else 0
+        print(" ", *(+campaign.counts.labels))
+    return 1 if campaign.counts.findings else 0
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ import psutil
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from tests.fuzz import bent_inputs, described_inputs, grpc_inputs, page_inputs, raw_inputs
-from tests.fuzz.contract import Breach, Verdict, judge, judge_rest
+from tests.fuzz import described_inputs, grpc_inputs, mutated_requests, page_inputs, raw_inputs
+from tests.fuzz.contract import ContractViolation, Verdict, judge, judge_rest
 from tests.fuzz.discovery import discover
 from tests.fuzz.inputs import Input, Known
+from tests.fuzz.probes import Memory, Rows
 from tests.fuzz.raw_wire import Outcome, RawExchange
 from tests.fuzz.wire import H2Client, exchange_h1
-from tests.fuzz.witness import Memory, Rows
 from tests.service import Service
 
 # Of inputs that ask for no deadline of their own.
@@ -34,7 +34,7 @@ _SLOWEST = 5
 FAMILIES: dict[str, tuple[int, Callable[[Known], st.SearchStrategy[Input]]]] = {
     "gRPC messages, metadata and frames": (30, grpc_inputs.calls),
     "REST by schemathesis": (25, described_inputs.described),
-    "REST bent as text": (22, bent_inputs.bent),
+    "REST mutated as text": (22, mutated_requests.mutated),
     "pages": (3, page_inputs.pages),
     "raw HTTP/1.1": (10, raw_inputs.h1_bytes),
     "raw HTTP/2": (10, raw_inputs.h2_frames),
@@ -51,16 +51,16 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass
 class Finding:
-    """A breach of the contract: the smallest input found that shows it."""
+    """A violation of the contract: the smallest input found that shows it."""
 
     family: str
-    breach: str
+    violation: str
     sent: Input
     times: int = 1
 
 
 @dataclass
-class Tally:
+class Counts:
     """What a run has seen."""
 
     inputs: Counter[str] = field(default_factory=Counter)
@@ -87,7 +87,7 @@ class Campaign:
 
     def __init__(self, service: Service, keep: Path) -> None:
         self._keep = keep
-        self.tally = Tally()
+        self.counts = Counts()
         self.memory = Memory.of(service.process.pid)
         self._service = service
         self._gateway = _address(service.rest)
@@ -127,7 +127,7 @@ class Campaign:
         known: Known,
         sent: Callable[[], object] = lambda: None,
     ) -> None:
-        """Sends about `count` inputs of a family, the same for the same `number`; counts breaches."""
+        """Sends about `count` inputs of a family, the same for the same `number`; counts violations."""
         self._family = family
 
         def one(given_input: Input) -> None:
@@ -135,7 +135,7 @@ class Campaign:
             self.send(given_input)
 
         strategy = FAMILIES[family][1](known)
-        with suppress(Breach, ExceptionGroup):
+        with suppress(ContractViolation, ExceptionGroup):
             seed(number)(
                 settings(
                     max_examples=count,
@@ -149,20 +149,20 @@ class Campaign:
         self._store(known)
 
     def send(self, sent: Input) -> None:
-        """Sends one input; raises Breach where the answer, or a row, is outside the contract."""
-        self.tally.inputs[self._family] += 1
+        """Sends one input; raises ContractViolation where the answer, or a row, is outside the contract."""
+        self.counts.inputs[self._family] += 1
         started = time.monotonic()
         try:
             verdict = self._exchange(sent)
             self._check_rows(verdict)
-        except Breach as breach:
+        except ContractViolation as violation:
             # What it wrote is not the next one's doing.
             self._rows.added()
-            self._found(sent, str(breach))
+            self._found(sent, str(violation))
         else:
-            self.tally.labels[verdict.label] += 1
+            self.counts.labels[verdict.label] += 1
         what = sent.method or sent.door
-        self.tally.took(time.monotonic() - started, self._family, what)
+        self.counts.took(time.monotonic() - started, self._family, what)
 
     def _exchange(self, sent: Input) -> Verdict:
         if sent.door in ("raw-h1", "raw-h2"):
@@ -187,45 +187,45 @@ class Campaign:
         for until, sent, exchange in waiting:
             outcome = exchange.read(max(0.0, until - time.monotonic()))
             exchange.close()
-            self.tally.labels[_WAITED_FOR] -= 1
+            self.counts.labels[_WAITED_FOR] -= 1
             try:
-                self.tally.labels[f"{_judge_raw(outcome).label}, late"] += 1
-            except Breach as breach:
-                with suppress(Breach):
-                    self._found(sent, str(breach))
+                self.counts.labels[f"{_judge_raw(outcome).label}, late"] += 1
+            except ContractViolation as violation:
+                with suppress(ContractViolation):
+                    self._found(sent, str(violation))
 
     def _check_rows(self, verdict: Verdict) -> None:
         added = self._rows.added()
         if verdict.wrote is None:
             self._unsettled += 1
         elif added and not verdict.wrote and not self._unsettled:
-            raise Breach(f"a call that was refused wrote to {', '.join(sorted(added))}")
+            raise ContractViolation(f"a call that was refused wrote to {', '.join(sorted(added))}")
         elif verdict.wrote:
             # Whatever was still under way is in order of arrival behind us now.
             self._unsettled = 0
 
-    def _found(self, sent: Input, breach: str) -> None:
-        self.tally.labels[f"BREACH {breach}"] += 1
-        known = self.tally.findings.get(breach)
+    def _found(self, sent: Input, violation: str) -> None:
+        self.counts.labels[f"BREACH {violation}"] += 1
+        known = self.counts.findings.get(violation)
         if known is None:
-            self.tally.findings[breach] = Finding(self._family, breach, sent)
-            self._shrinking = breach
-            raise Breach(breach)
+            self.counts.findings[violation] = Finding(self._family, violation, sent)
+            self._shrinking = violation
+            raise ContractViolation(violation)
         known.times += 1
         if _size(sent) < _size(known.sent):
             known.sent = sent
         # Hypothesis looks for a smaller input while the first one's batch lasts.
-        if self._shrinking == breach:
-            raise Breach(breach)
+        if self._shrinking == violation:
+            raise ContractViolation(violation)
 
     def _store(self, known: Known) -> None:
         self._shrinking = ""
         self._keep.mkdir(parents=True, exist_ok=True)
-        for number, finding in enumerate(self.tally.findings.values()):
+        for number, finding in enumerate(self.counts.findings.values()):
             file = self._keep / f"{number:03}.json"
             stored = finding.sent.to_json(known.secrets)
             file.write_text(
-                json.dumps({"breach": finding.breach, "input": stored}, indent=1) + "\n"
+                json.dumps({"violation": finding.violation, "input": stored}, indent=1) + "\n"
             )
 
     def died(self) -> bool:
@@ -240,7 +240,7 @@ def _size(sent: Input) -> int:
 def _judge_raw(outcome: Outcome) -> Verdict:
     """Judges what came of bytes: every whole answer as any other, and that there was one where due."""
     if outcome.end == "silent":
-        raise Breach("no answer to raw bytes, and no end of the connection")
+        raise ContractViolation("no answer to raw bytes, and no end of the connection")
     verdicts = [judge_rest(answer) for answer in outcome.answers if answer.end == "whole"]
     wrote = any(verdict.wrote for verdict in verdicts)
     label = ", ".join(sorted({verdict.label for verdict in verdicts})) or outcome.end

@@ -35,7 +35,7 @@ _PAGES = re.compile(rb"/+invitations(?:/|\?|$)")
 _PAGE_STATUSES = {200, 303, 400, 404, 405, 408, 410, 413, 429, 431, 504}
 
 
-class Breach(AssertionError):  # noqa: N818
+class ContractViolation(AssertionError):  # noqa: N818
     """An answer outside the contract; the text says what is wrong, the same for the same defect."""
 
 
@@ -52,11 +52,11 @@ class Verdict:
 
 
 def judge(sent: Input, answer: Answer) -> Verdict:
-    """Judges the answer to one whole request; raises Breach."""
+    """Judges the answer to one whole request; raises ContractViolation."""
     if answer.end != "whole":
         if sent.deadline_s is not None and answer.end.startswith("reset"):
             return Verdict("reset at the deadline", None)
-        raise Breach(f"no whole answer: {answer.end}")
+        raise ContractViolation(f"no whole answer: {answer.end}")
     if sent.door in ("grpc", "grpc-direct"):
         return _judge_grpc(sent, answer)
     return judge_rest(answer, sent)
@@ -67,37 +67,37 @@ def judge_rest(answer: Answer, sent: Input | None = None) -> Verdict:
     status = answer.status
     _check_headers(answer)
     if answer.trailers:
-        raise Breach("trailers behind a REST answer")
+        raise ContractViolation("trailers behind a REST answer")
     verb = sent.header(b":method") if sent else b""
     if sent and _is_page(sent) and not _is_told_a_status(sent, answer):
         if not answer.header(b"content-type").startswith("text/html"):
-            raise Breach(f"a page as {answer.header(b'content-type')!r}")
+            raise ContractViolation(f"a page as {answer.header(b'content-type')!r}")
         if status not in _PAGE_STATUSES:
-            raise Breach(f"a page with HTTP {status}")
+            raise ContractViolation(f"a page with HTTP {status}")
         return Verdict(f"page {status}", status in {200, 303})
     if status == 200:
         if verb != b"HEAD" and not (sent and sent.header(b":path").startswith(_STATIC)):
             _check_result(sent, answer)
         return Verdict("HTTP 200", not (sent and _is_rest_read(sent)))
     if answer.header(b"x-operation-poll-interval"):
-        raise Breach("x-operation-poll-interval on an error")
+        raise ContractViolation("x-operation-poll-interval on an error")
     if status == 405 and not answer.header(b"allow"):
-        raise Breach("405 without Allow")
+        raise ContractViolation("405 without Allow")
     if status == 429 and not answer.header(b"retry-after"):
-        raise Breach("429 without Retry-After")
+        raise ContractViolation("429 without Retry-After")
     if verb == b"HEAD":
         if answer.body:
-            raise Breach("a body on HEAD")
+            raise ContractViolation("a body on HEAD")
         if status not in {each for some in _STATUSES.values() for each in some}:
-            raise Breach(f"HTTP {status}")
+            raise ContractViolation(f"HTTP {status}")
         return Verdict(f"HTTP {status}", False)
     code = _check_status(answer)
     if status not in _STATUSES.get(code, ()):
-        raise Breach(f"HTTP {status} with code {code}")
+        raise ContractViolation(f"HTTP {status} with code {code}")
     if sent and sent.method and status:
         wrong = description.wrong_answer(sent.method, status, json.loads(answer.body))
         if wrong:
-            raise Breach(wrong)
+            raise ContractViolation(wrong)
     return Verdict(f"HTTP {status}/{code}", None if code == _TIMES_OUT else False)
 
 
@@ -119,72 +119,76 @@ def _is_rest_read(sent: Input) -> bool:
 def _check_headers(answer: Answer) -> None:
     for name, _ in answer.headers:
         if name.startswith((b"grpc-", b"x-envoy-")) or name.endswith(b"-bin") or name == b"server":
-            raise Breach(f"the header {name.decode()} leaks")
+            raise ContractViolation(f"the header {name.decode()} leaks")
     if not answer.header(b"x-request-id"):
-        raise Breach(f"HTTP {answer.status} without x-request-id")
+        raise ContractViolation(f"HTTP {answer.status} without x-request-id")
 
 
 def _check_result(sent: Input | None, answer: Answer) -> None:
     if answer.header(b"content-type") != "application/json":
-        raise Breach(f"HTTP 200 as {answer.header(b'content-type')!r}")
+        raise ContractViolation(f"HTTP 200 as {answer.header(b'content-type')!r}")
     try:
         body = json.loads(answer.body)
     except ValueError:
-        raise Breach("HTTP 200 whose body is not JSON") from None
+        raise ContractViolation("HTTP 200 whose body is not JSON") from None
     if sent and sent.method:
         wrong = description.wrong_answer(sent.method, 200, body)
         if not wrong and sent.body:
             wrong = description.wrong_request(sent.method, sent.body)
         if wrong:
-            raise Breach(wrong)
+            raise ContractViolation(wrong)
 
 
 def _check_status(answer: Answer) -> int:
     """Returns the code of the `google.rpc.Status` that the answer must be."""
     if answer.header(b"content-type") != "application/json":
-        raise Breach(f"HTTP {answer.status} as {answer.header(b'content-type')!r}")
+        raise ContractViolation(f"HTTP {answer.status} as {answer.header(b'content-type')!r}")
     try:
         body = json.loads(answer.body)
         if not isinstance(body, dict) or body.keys() != {"code", "message", "details"}:
-            raise Breach(f"HTTP {answer.status} whose body is not code, message and details")
+            raise ContractViolation(
+                f"HTTP {answer.status} whose body is not code, message and details"
+            )
         status = json_format.ParseDict(body, status_pb2.Status())
     except (ValueError, json_format.ParseError):
-        raise Breach(f"HTTP {answer.status} whose body is not google.rpc.Status") from None
+        raise ContractViolation(
+            f"HTTP {answer.status} whose body is not google.rpc.Status"
+        ) from None
     _check_details(status, answer)
     return int(status.code)
 
 
 def _check_details(status: status_pb2.Status, answer: Answer) -> None:
     if not status.message:
-        raise Breach(f"code {status.code} without a message")
+        raise ContractViolation(f"code {status.code} without a message")
     found: dict[str, Any] = {}
     for packed in status.details:
         kind = getattr(error_details_pb2, packed.type_url.rpartition(".")[2])
         found[kind.__name__] = detail = kind()
         packed.Unpack(detail)
     if "ErrorInfo" not in found or found["ErrorInfo"].domain != "billing":
-        raise Breach(f"code {status.code} without an ErrorInfo")
+        raise ContractViolation(f"code {status.code} without an ErrorInfo")
     if "RequestInfo" in found:
         said, shown = found["RequestInfo"].request_id, answer.header(b"x-request-id")
         if said != shown:
-            raise Breach("RequestInfo and x-request-id differ")
+            raise ContractViolation("RequestInfo and x-request-id differ")
 
 
 def _judge_grpc(sent: Input, answer: Answer) -> Verdict:
     if answer.status != 200:
-        raise Breach(f"gRPC with HTTP {answer.status}")
+        raise ContractViolation(f"gRPC with HTTP {answer.status}")
     if not answer.header(b"content-type").startswith("application/grpc"):
-        raise Breach(f"gRPC as {answer.header(b'content-type')!r}")
+        raise ContractViolation(f"gRPC as {answer.header(b'content-type')!r}")
     said = answer.header(b"grpc-status")
     if not said.isdecimal():
-        raise Breach(f"grpc-status is {said!r}")
+        raise ContractViolation(f"grpc-status is {said!r}")
     code = int(said)
     if code and code not in _STATUSES:
-        raise Breach(f"gRPC code {code}: {answer.header(b'grpc-message')[:80]}")
+        raise ContractViolation(f"gRPC code {code}: {answer.header(b'grpc-message')[:80]}")
     if code == _TIMES_OUT and sent.deadline_s is None:
-        raise Breach("gRPC code 4 without a deadline")
+        raise ContractViolation("gRPC code 4 without a deadline")
     if sent.door == "grpc" and not answer.header(b"x-request-id"):
-        raise Breach(f"gRPC code {code} without x-request-id")
+        raise ContractViolation(f"gRPC code {code} without x-request-id")
     if code:
         _check_grpc_details(code, answer)
         return Verdict(f"gRPC {code}", None if code == _TIMES_OUT else False)
@@ -198,7 +202,7 @@ def _check_grpc_details(code: int, answer: Answer) -> None:
         return  # grpcio's or Envoy's own refusal
     status = status_pb2.Status.FromString(base64.b64decode(packed + "=" * (-len(packed) % 4)))
     if status.code != code:
-        raise Breach(f"gRPC code {code} with details of code {status.code}")
+        raise ContractViolation(f"gRPC code {code} with details of code {status.code}")
     _check_details(status, answer)
 
 
@@ -211,4 +215,4 @@ def _check_message(sent: Input, answer: Answer) -> None:
             result.ParseFromString(body[5 : 5 + size])
             body = body[5 + size :]
     except DecodeError:
-        raise Breach("gRPC code 0 with another message than the method's") from None
+        raise ContractViolation("gRPC code 0 with another message than the method's") from None

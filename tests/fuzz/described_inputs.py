@@ -9,7 +9,7 @@ from schemathesis import GenerationMode
 
 from tests.fuzz.inputs import Input, Known
 from tests.fuzz.routes import DOORS, RestDoor, Route, identifiers, request, routes
-from tests.gateway.described import DOCUMENT
+from tests.gateway.openapi_document import DOCUMENT
 
 schemathesis.openapi.format("phone", st.sampled_from(["+7 495 123-45-67", "8 (812) 555 44 33"]))
 _SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)

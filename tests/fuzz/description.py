@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema_rs
 
-from tests.gateway.described import DOCUMENT, resolve
+from tests.gateway.openapi_document import DOCUMENT, resolve
 
 # On any path, for what is wrong with HTTP itself.
 _EVERYWHERE = {"405", "413", "501"}

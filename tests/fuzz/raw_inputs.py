@@ -41,11 +41,13 @@ def h1_bytes(known: Known) -> st.SearchStrategy[Input]:
         invite,
     )
     bases = st.sampled_from([get, whole, chunked, whole + get, chunked + whole, get + get])
-    bent = st.builds(mutate, bases, edits(_H1_PARTS))
+    mutated = st.builds(mutate, bases, edits(_H1_PARTS))
     cut = st.builds(lambda text, at: text[: at % len(text)], bases, st.integers(1, 1000))
     junk = st.one_of(st.binary(min_size=1, max_size=200), edits(_H1_PARTS).map(_joined))
     return (
-        st.one_of(bent, bent, bent, cut, junk).filter(bool).map(lambda data: Input("raw-h1", data))
+        st.one_of(mutated, mutated, mutated, cut, junk)
+        .filter(bool)
+        .map(lambda data: Input("raw-h1", data))
     )
 
 
@@ -57,8 +59,8 @@ def h2_frames(known: Known) -> st.SearchStrategy[Input]:
     """Returns what begins as a connection of HTTP/2; a PING at its end asks for a sign of life."""
     frames = st.lists(st.one_of(_right_frame(known), _any_frame(known)), max_size=8).map(b"".join)
     right = frames.map(lambda data: _PREFACE + _SETTINGS_FRAME + data + PING)
-    bent = st.builds(mutate, right, edits((b"\0", b"\xff", b"\x01", PING, _PREFACE, b"")))
-    return st.one_of(right, right, bent).map(lambda data: Input("raw-h2", data))
+    mutated = st.builds(mutate, right, edits((b"\0", b"\xff", b"\x01", PING, _PREFACE, b"")))
+    return st.one_of(right, right, mutated).map(lambda data: Input("raw-h2", data))
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes, more: int = 0) -> bytes:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz import protos
 from tests.fuzz.inputs import Header, Input, Known
-from tests.gateway.described import DOCUMENT
+from tests.gateway.openapi_document import DOCUMENT
 
 RestDoor = Literal["rest-h1", "rest-h2"]
 DOORS: st.SearchStrategy[RestDoor] = st.sampled_from(["rest-h1", "rest-h2"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.campaign import FAMILIES, SETTINGS, Campaign
-from tests.fuzz.contract import Breach, judge, judge_rest
+from tests.fuzz.contract import ContractViolation, judge, judge_rest
 from tests.fuzz.inputs import Input, Known
 from tests.fuzz.wire import Answer
 from tests.service import running
@@ -35,25 +35,25 @@ def known(campaign: Campaign) -> Known:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_answer_is_within_the_contract(campaign: Campaign, known: Known, family: str) -> None:
     campaign.run(family, INPUTS * FAMILIES[family][0] // 100, SEED, known)
-    assert campaign.tally.inputs[family]
-    assert [(each.breach, each.sent) for each in campaign.tally.findings.values()] == []
+    assert campaign.counts.inputs[family]
+    assert [(each.violation, each.sent) for each in campaign.counts.findings.values()] == []
 
 
 def test_the_service_lives_on(campaign: Campaign) -> None:
     campaign.settle()
     assert not campaign.died()
-    assert campaign.tally.findings == {}
+    assert campaign.counts.findings == {}
 
 
 def test_a_row_that_a_refused_call_writes_is_noticed(campaign: Campaign, known: Known) -> None:
-    """A breach of which nothing is known, made by another caller meanwhile."""
+    """A violation of which nothing is known, made by another caller meanwhile."""
     refused = Input(
         "rest-h1", headers=((b":method", b"GET"), (b":path", b"/x"), (b":authority", b"a"))
     )
     campaign.invite_behind_its_back()
-    with pytest.raises(Breach, match="wrote to customers, invitations, operations"):
+    with pytest.raises(ContractViolation, match="wrote to customers, invitations, operations"):
         campaign.send(refused)
-    campaign.tally.findings.clear()
+    campaign.counts.findings.clear()
 
 
 STATUS = {
@@ -102,7 +102,7 @@ BREACHES = {
 
 @pytest.mark.parametrize("answer", BREACHES.values(), ids=BREACHES)
 def test_breaches_over_rest_are_noticed(answer: Answer) -> None:
-    with pytest.raises(Breach):
+    with pytest.raises(ContractViolation):
         judge(GET, answer)
 
 
@@ -110,7 +110,7 @@ def test_a_result_is_compared_with_the_description() -> None:
     operation = "GET /operations/{operationId}"
     answer = Answer("whole", 200, refusal().headers, b'{"id": 5}')
     judge_rest(answer)
-    with pytest.raises(Breach, match="description"):
+    with pytest.raises(ContractViolation, match="description"):
         judge(Input("rest-h1", method=operation), answer)
 
 
@@ -132,7 +132,7 @@ def grpc(code: bytes, body: bytes = b"", http: int = 200) -> Answer:
     ],
 )
 def test_breaches_over_grpc_are_noticed(answer: Answer) -> None:
-    with pytest.raises(Breach):
+    with pytest.raises(ContractViolation):
         judge(CALL, answer)
 
 

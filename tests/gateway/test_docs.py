@@ -11,7 +11,7 @@ import pytest_asyncio
 from playwright.async_api import Locator, Page, async_playwright, expect
 
 from gateway.docs import static_files
-from tests.gateway.described import DOCUMENT
+from tests.gateway.openapi_document import DOCUMENT
 from tests.service import Service
 
 _QUIET = (

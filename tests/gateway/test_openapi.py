@@ -9,7 +9,7 @@ from google.rpc import error_details_pb2
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from gateway import openapi
-from tests.gateway.described import DOCUMENT, errors, new_message, parameters, resolve
+from tests.gateway.openapi_document import DOCUMENT, errors, new_message, parameters, resolve
 
 OPERATIONS = {
     operation["operationId"]: (verb, path, operation)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.openapi import protos
 from server.api.validation import validate
 from server.domain.errors import BillingError
-from tests.gateway.described import DOCUMENT, errors, new_message
+from tests.gateway.openapi_document import DOCUMENT, errors, new_message
 
 PUBLISHED = "yandex.cloud.billing.v1."
 INVITE = {

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.fuzz.witness import Memory
+from tests.fuzz.probes import Memory
 from tests.service import ROOT, Service, environment, running
 from tests.strangers.attack import Attack, Progress, Target
 from tests.strangers.attacks import all_attacks

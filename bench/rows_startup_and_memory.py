@@ -12,9 +12,9 @@ from pathlib import Path
 
 from bench.load import Job, generator
 from bench.measure import Row, Scale
-from bench.parts import RESELLER, TOKEN, operation_ids, prepare, server, settings
 from bench.processes import ROOT
 from bench.requests import GET, INVITE, gets
+from bench.service import RESELLER, TOKEN, operation_ids, prepare, server, settings
 
 Step = Callable[[str], None]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import psutil
 from sqlalchemy.orm import Session
 
-from bench.parts import RESELLER, TOKEN, free_port, listening
 from bench.peer import tables
 from bench.processes import Running, python, running
+from bench.service import RESELLER, TOKEN, free_port, listening
 from gateway.certificates import ensure_certificates
 from gateway.envoy import Gateway
 from gateway.settings import GatewaySettings

@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from bench import http
-from bench.gates import envoy, peer, postgres
+from bench.dependencies import envoy, peer, postgres
 from bench.load import generator
-from bench.measure import Row, Scale, interleaved, rates, ratio, sample, told
-from bench.parts import prepare, server, settings
+from bench.measure import Row, Scale, format_medians, interleaved, rates, ratio, sample
 from bench.rows_calls import invite_job
+from bench.service import prepare, server, settings
 
 Step = Callable[[str], None]
 
@@ -47,8 +47,8 @@ def against_peer(folder: Path, scale: Scale, step: Step) -> list[Row]:
                 *ratio(rates(found["ours"]), rates(found["peer"])),
                 goal=12,
                 at_least=True,
-                ours=told(found["ours"]),
-                baseline=told(found["peer"]),
+                ours=format_medians(found["ours"]),
+                baseline=format_medians(found["peer"]),
                 meaning="How many times as many customers an hour the same machine invites.",
                 samples=found,
             )
@@ -76,8 +76,8 @@ def on_postgres(folder: Path, scale: Scale, step: Step) -> list[Row]:
                 *ratio(rates(found["PostgreSQL"]), rates(found["SQLite"])),
                 goal=0.8,
                 at_least=True,
-                ours=told(found["PostgreSQL"]),
-                baseline=told(found["SQLite"]),
+                ours=format_medians(found["PostgreSQL"]),
+                baseline=format_medians(found["SQLite"]),
                 meaning="What several machines cost a single one; the database shares its 2 cores.",
                 samples=found,
             )

@@ -1,4 +1,4 @@
-"""REST requests that are right but for one or two things: JSON, paths, queries and headers bent as text."""
+"""REST requests that are right but for one or two things: JSON, paths, queries and headers mutated as text."""
 
 import dataclasses
 import json
@@ -50,12 +50,12 @@ _CONTENT_TYPES = (
 )  # fmt: skip
 
 
-def bent(known: Known) -> st.SearchStrategy[Input]:
+def mutated(known: Known) -> st.SearchStrategy[Input]:
     """Returns requests that are right but for one or two things, changed as text."""
-    return st.one_of([_bent(route, known) for route in routes()])
+    return st.one_of([_mutated(route, known) for route in routes()])
 
 
-def _bent(route: Route, known: Known) -> st.SearchStrategy[Input]:
+def _mutated(route: Route, known: Known) -> st.SearchStrategy[Input]:
     fields = _json(route.message, known, set(_VARIABLE.findall(route.path)))
     odd_values = st.one_of(st.none(), st.none(), st.none(), st.tuples(st.integers(0, 9), ODD_TEXT))
 
@@ -66,7 +66,7 @@ def _bent(route: Route, known: Known) -> st.SearchStrategy[Input]:
         odd: tuple[int, str] | None,
         authorization: tuple[Header, ...],
         extra: tuple[Header, ...],
-        bend: Callable[[_Draft], None],
+        change: Callable[[_Draft], None],
     ) -> Input:
         texts = [name for name, value in values.items() if isinstance(value, str)]
         if odd and texts:
@@ -81,7 +81,7 @@ def _bent(route: Route, known: Known) -> st.SearchStrategy[Input]:
             draft.body = json.dumps(values, ensure_ascii=False).encode()
             draft.headers = [_JSON]
         before = draft.verb, draft.path
-        bend(draft)
+        change(draft)
         kept = route if before == (draft.verb, draft.path) else None
         # A target holds neither spaces nor control characters, and the raw doors send all else.
         path = re.sub(rb"[^!-~]", b"_", draft.path)
@@ -96,7 +96,7 @@ def _bent(route: Route, known: Known) -> st.SearchStrategy[Input]:
         odd_values,
         authorizations(known),
         extra_headers(),
-        _bends(),
+        _changes(),
     )
 
 
@@ -108,42 +108,42 @@ class _Draft:
     headers: list[Header] = dataclasses.field(default_factory=list)
 
 
-_Bend = Callable[[_Draft], None]
+_Change = Callable[[_Draft], None]
 
 
-def _bends() -> st.SearchStrategy[_Bend]:
+def _changes() -> st.SearchStrategy[_Change]:
     """Returns changes of a request: of nothing, its body, path, verb or what the body is called."""
 
-    def body(changes: Any) -> _Bend:
-        def bend(draft: _Draft) -> None:
+    def body(changes: Any) -> _Change:
+        def change(draft: _Draft) -> None:
             draft.body = mutate(draft.body, changes)
 
-        return bend
+        return change
 
-    def path(changes: Any) -> _Bend:
-        def bend(draft: _Draft) -> None:
+    def path(changes: Any) -> _Change:
+        def change(draft: _Draft) -> None:
             draft.path = b"/" + mutate(draft.path, changes).lstrip(b"/")
 
-        return bend
+        return change
 
-    def verb(name: bytes) -> _Bend:
-        def bend(draft: _Draft) -> None:
+    def verb(name: bytes) -> _Change:
+        def change(draft: _Draft) -> None:
             draft.verb = name
 
-        return bend
+        return change
 
-    def headers(*pairs: Header) -> _Bend:
-        def bend(draft: _Draft) -> None:
+    def headers(*pairs: Header) -> _Change:
+        def change(draft: _Draft) -> None:
             names = {name for name, _ in pairs}
             draft.headers = [pair for pair in draft.headers if pair[0] not in names] + list(pairs)
 
-        return bend
+        return change
 
-    def replaced(text: bytes) -> _Bend:
-        def bend(draft: _Draft) -> None:
+    def replaced(text: bytes) -> _Change:
+        def change(draft: _Draft) -> None:
             draft.body = text
 
-        return bend
+        return change
 
     whole = st.one_of(
         st.binary(max_size=100),

@@ -23,7 +23,7 @@ IN_BODY = "It belongs in the body."
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def later_house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+async def added_later_house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     folder = tmp_path_factory.mktemp("later")
     descriptors = folder / "descriptors.pb"
     packages = importlib.metadata.distribution("googleapis-common-protos").locate_file("")
@@ -32,7 +32,7 @@ async def later_house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
     outcome = protoc.main(
         [
             *("protoc", *includes, f"--descriptor_set_out={descriptors}", "--include_imports"),
-            *("later.proto", "google/rpc/error_details.proto"),
+            *("added_later.proto", "google/rpc/error_details.proto"),
         ]
     )
     assert outcome == 0
@@ -41,10 +41,10 @@ async def later_house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
 
 
 @pytest.fixture
-def house(later_house: House) -> House:
-    later_house.upstream.answers.clear()
-    later_house.upstream.calls.clear()
-    return later_house
+def house(added_later_house: House) -> House:
+    added_later_house.upstream.answers.clear()
+    added_later_house.upstream.calls.clear()
+    return added_later_house
 
 
 TAKEN = [

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos.audit import Findings, audit
-from tests.chaos.load import Ledger, callers
+from tests.chaos.load import AcknowledgedCalls, callers
 from tests.chaos.postgres import Postgres, postgres
 from tests.chaos.stack import Stack, kill, stack
 
@@ -18,20 +18,24 @@ from tests.chaos.stack import Stack, kill, stack
 _RECOVERY_S = 40.0
 
 
-class Storm:
+class ProcessKiller:
     """Kills one process after the other, each at random, and counts them."""
 
     def __init__(
-        self, stack: Stack, ledger: Ledger, database: Postgres | None, chance: random.Random
+        self,
+        stack: Stack,
+        calls: AcknowledgedCalls,
+        database: Postgres | None,
+        chance: random.Random,
     ) -> None:
         self._stack = stack
-        self._ledger = ledger
+        self._calls = calls
         self._database = database
         self._chance = chance
         self.kills: Counter[str] = Counter()
         self.longest_outage_s = 0.0
 
-    async def rage(self, kills: int, each: Callable[[], object] = lambda: None) -> None:
+    async def run(self, kills: int, each: Callable[[], object] = lambda: None) -> None:
         """Kills so many; calls `each` after each. Raises AssertionError where service stays away."""
         kinds = ["server", "worker", "gateway", *(["database"] if self._database else [])]
         while self.kills.total() < kills:
@@ -63,8 +67,8 @@ class Storm:
     async def _recovery(self) -> None:
         """Returns once an invitation has been acknowledged that was sent after this began."""
         began = time.monotonic()
-        seen = len(self._ledger.acknowledged)
-        while len(self._ledger.acknowledged) < seen + 10:
+        seen = len(self._calls.acknowledged)
+        while len(self._calls.acknowledged) < seen + 10:
             waited = time.monotonic() - began
             assert waited < _RECOVERY_S, "service does not come back"
             await asyncio.sleep(0.02)
@@ -75,25 +79,25 @@ class Storm:
 class Report:
     """What was done to the service, what callers were told, and what became of it."""
 
-    storm: Storm
-    ledger: Ledger
+    killer: ProcessKiller
+    calls: AcknowledgedCalls
     findings: Findings
 
     @property
     def lines(self) -> list[str]:
         """What a person reads."""
-        kills = ", ".join(f"{count} × {kind}" for kind, count in sorted(self.storm.kills.items()))
+        kills = ", ".join(f"{count} × {kind}" for kind, count in sorted(self.killer.kills.items()))
         return [
-            f"killed                        {self.storm.kills.total():8}   ({kills})",
-            f"longest until invited again   {self.storm.longest_outage_s:8.1f} s",
-            f"slowest answer                {self.ledger.slowest_s:8.1f} s",
+            f"killed                        {self.killer.kills.total():8}   ({kills})",
+            f"longest until invited again   {self.killer.longest_outage_s:8.1f} s",
+            f"slowest answer                {self.calls.slowest_s:8.1f} s",
             "answers",
-            *(f"  {kind:40} {count:8}" for kind, count in sorted(self.ledger.answers.items())),
+            *(f"  {kind:40} {count:8}" for kind, count in sorted(self.calls.answers.items())),
             *self.findings.lines,
         ]
 
 
-async def storm(
+async def kill_processes(
     running: Stack,
     database: Postgres | None,
     kills: int,
@@ -102,9 +106,9 @@ async def storm(
 ) -> Report:
     """Kills the processes of a service under load, and finds what was lost."""
     async with callers(running.service) as at_work:
-        raging = Storm(running, at_work.ledger, database, random.Random(seed))
-        await raging.rage(kills, each)
-    return Report(raging, at_work.ledger, await asyncio.to_thread(audit, running, at_work.ledger))
+        killer = ProcessKiller(running, at_work.calls, database, random.Random(seed))
+        await killer.run(kills, each)
+    return Report(killer, at_work.calls, await asyncio.to_thread(audit, running, at_work.calls))
 
 
 @contextmanager
