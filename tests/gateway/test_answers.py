@@ -207,26 +207,3 @@ async def test_a_dead_server(tmp_path: Path) -> None:
         check_refusal(refused, 503, 14, "UNAVAILABLE")
         # What Envoy answers by itself needs no server.
         check_refusal(await rest.get("/nothing"), 404, 5, "METHOD_UNKNOWN")
-
-
-RETRIES = [
-    ("GET", "/operations/a", {}, GET, 3),
-    ("POST", "/billing/v1/customers:invite", {}, INVITE, 1),
-    ("POST", "/billing/v1/customers:invite", {"idempotency-key": "k"}, INVITE, 3),
-]
-
-
-@pytest.mark.parametrize(("verb", "path", "headers", "method", "tries"), RETRIES)
-async def test_retries_where_safe(
-    house: House,
-    rest: httpx.AsyncClient,
-    verb: str,
-    path: str,
-    headers: dict[str, str],
-    method: str,
-    tries: int,
-) -> None:
-    house.upstream.answers[method] = failing(14)
-    response = await rest.request(verb, path, headers=headers)
-    assert response.status_code == 503
-    assert len(house.upstream.calls) == tries
