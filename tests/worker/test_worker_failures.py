@@ -5,16 +5,18 @@ import logging
 import re
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from server.domain.errors import Reason
-from server.storage.interface import Storage
+from server.storage.interface import Delivery, Storage
 from server.worker.mail import Mail
 from tests.worker.mail_server import OK, MailServer
 from tests.worker.office import (
     MINUTE,
     SETTINGS,
+    START,
     Clock,
     Watched,
     at_work,
@@ -119,6 +121,43 @@ class TestFailures:
             failure = (await ended(storage, operation)).failure
         assert failure
         assert failure.reason is Reason.MAIL_UNDELIVERED
+
+    @pytest.mark.parametrize("left_ms", [50, 0, -50])
+    async def test_one_that_starts_late_in_its_lease_has_the_rest_of_it(
+        self, storage: Storage, mail_server: MailServer, clock: Clock, left_ms: int
+    ) -> None:
+        """Its outcome is to be recorded while the lease holds, so it is not begun past that."""
+        settings = replace(
+            SETTINGS,
+            lease=2 * MINUTE,
+            send_within=2 * MINUTE - timedelta(seconds=10),
+            first_delay=timedelta(),
+        )
+
+        class Late(Watched):
+            """Answers a claim so late that an attempt has this much time left."""
+
+            async def claim_deliveries(self, *arguments: Any) -> list[Delivery]:
+                found: list[Delivery] = await self.storage.claim_deliveries(*arguments)
+                if found and found[0].attempt == 1:
+                    clock.advance(settings.send_within - timedelta(milliseconds=left_ms))
+                return found
+
+        gate = mail_server.gates["EHLO"] = asyncio.Event()
+        operation = await invited(storage)
+        late = Late(storage)
+        async with at_work(make_worker(late, mail_server.url, clock, settings)):
+            try:
+                _, due_at, now = await late.until(1, "retry_delivery")
+            finally:
+                gate.set()
+            assert due_at == now == clock()
+            assert now < START + settings.lease
+            if left_ms <= 0:
+                assert not mail_server.commands
+            # The next attempt has all its time.
+            assert (await ended(storage, operation)).failure is None
+        assert len(mail_server.received) == 1
 
     async def test_an_impossible_address_is_refused(
         self, storage: Storage, mail_server: MailServer, clock: Clock
