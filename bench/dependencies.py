@@ -28,7 +28,6 @@ def envoy(folder: Path, upstreams: list[str]) -> Iterator[tuple[Running, str]]:
             var=folder,
             http_port=http_port,
             https_port=free_port(),
-            admin_port=free_port(),
             upstreams=upstreams,
             certificate=made.certificate,
             private_key=made.private_key,

@@ -15,7 +15,7 @@ from gateway.settings import GatewaySettings
 _HEADING = """\
 # What Envoy runs by default. Made from proto/ by `make gen`: change the protos or gateway/, not this.
 # By hand, from this folder, once `.venv/bin/python -m gateway certificates` has made var/tls:
-#   .venv/bin/envoy -c envoy.yaml
+#   mkdir -p -m 700 var/envoy && .venv/bin/envoy -c envoy.yaml
 # `make run` starts it with the same but for ports, addresses and limits that are set, and /docs.
 """
 
@@ -48,7 +48,11 @@ def generate(output: Path) -> None:
     ]
     settings = GatewaySettings(static_files=files)
     descriptors = DescriptorSet.read(settings.descriptors)
-    tree = bootstrap(Path(), descriptors, settings, access_log=Path("/dev/stdout"))
+    tree = bootstrap(
+        *(Path(), descriptors, settings),
+        access_log=Path("/dev/stdout"),
+        admin_socket=settings.admin_socket,
+    )
     output.write_text(to_yaml(tree, _HEADING))
 
 

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from files.private import make_private_folder, replace_private
+
 _CA_LIFETIME = datetime.timedelta(days=3650)
 # What browsers accept at most.
 _LIFETIME = datetime.timedelta(days=397)
@@ -33,8 +35,8 @@ class Certificates:
 
 
 def ensure_certificates(folder: Path) -> Certificates:
-    """Makes what is missing or expires within 30 days; keys are readable by their owner alone."""
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    """Makes what is missing or expires within 30 days; all is for its owner alone."""
+    make_private_folder(folder, with_contents=True)
     files = Certificates(folder / "ca.pem", folder / "localhost.pem", folder / "localhost.key")
     ca_key_file = folder / "ca.key"
     if not (ca_key_file.exists() and _is_fresh(files.ca)):
@@ -62,7 +64,7 @@ def write_secret_config(file: Path, certificate: Path, private_key: Path) -> Non
             "private_key": {"inline_string": private_key.read_text()},
         },
     }
-    _replace(file, json.dumps({"resources": [secret]}).encode(), 0o600)
+    replace_private(file, json.dumps({"resources": [secret]}).encode())
 
 
 def _is_fresh(file: Path) -> bool:
@@ -82,7 +84,7 @@ def _make_ca(file: Path, key_file: Path) -> None:
         .sign(key, hashes.SHA256())
     )
     _write_key(key_file, key)
-    _replace(file, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+    replace_private(file, certificate.public_bytes(serialization.Encoding.PEM))
 
 
 def _make_certificate(files: Certificates, ca_key_file: Path) -> None:
@@ -105,10 +107,9 @@ def _make_certificate(files: Certificates, ca_key_file: Path) -> None:
     )
     _write_key(files.private_key, key)
     chain = [certificate, ca]
-    _replace(
+    replace_private(
         files.certificate,
         b"".join(part.public_bytes(serialization.Encoding.PEM) for part in chain),
-        0o644,
     )
 
 
@@ -151,16 +152,7 @@ def _write_key(file: Path, key: ec.EllipticCurvePrivateKey) -> None:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    _replace(file, pem, 0o600)
-
-
-def _replace(file: Path, content: bytes, mode: int) -> None:
-    """Moves the new content over the old, never seen half-written or by others."""
-    partial = file.with_name(f".{file.name}.new")
-    partial.unlink(missing_ok=True)
-    partial.touch(mode)
-    partial.write_bytes(content)
-    partial.replace(file)
+    replace_private(file, pem)
 
 
 def _now() -> datetime.datetime:

@@ -16,17 +16,21 @@ _TYPES = "type.googleapis.com/envoy.extensions"
 
 
 def bootstrap(
-    root: Path, descriptors: DescriptorSet, settings: GatewaySettings, access_log: Path
+    root: Path,
+    descriptors: DescriptorSet,
+    settings: GatewaySettings,
+    access_log: Path,
+    admin_socket: Path,
 ) -> dict[str, Any]:
     """Returns the configuration, the same for the same arguments.
 
-    `root` is the folder that holds gen/ and gateway/. Relative paths are seen from Envoy's working
+    `admin_socket` is the path that Envoy takes commands at. `root` is the folder that holds gen/ and gateway/. Relative paths are seen from Envoy's working
     directory.
     """
     managers = ConnectionManagers(root, descriptors, settings, access_log)
     return {
         "node": {"id": "gateway", "cluster": "gateway"},
-        "admin": {"address": _socket("127.0.0.1", settings.admin_port)},
+        "admin": {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}},
         "overload_manager": {
             "resource_monitors": [
                 {

@@ -13,6 +13,9 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from files.locks import LockedError, locked
+from files.private import close_to_others, make_private_folder, open_private, replace_private
+from files.sockets import socket_folder
 from gateway.certificates import write_secret_config
 from gateway.config import bootstrap, to_yaml
 from gateway.docs import static_files
@@ -47,22 +50,35 @@ class Gateway:
         self._stopping = False
         self._renewing: asyncio.Task[None] | None = None
         self._shown: _FileStates = []
+        # The lock on the folder, and the path to Envoy's admin socket.
+        self._held = contextlib.ExitStack()
+        self._admin_socket: Path | None = None
 
     async def start(self) -> None:
         """Returns when Envoy answers on all its ports; raises GatewayError where it can't."""
         settings = self._settings
         self._stopping = False
         _check(settings)
-        command = self._command(self._write_config())
         try:
-            self._write_certificate()
-        except OSError as error:
-            raise GatewayError(
-                f"{settings.certificate} and {settings.private_key} can't be used: {error}"
-            ) from None
-        with self._log.open("ab") as log:
+            command = self._command(self._write_config(self._hold()))
+            try:
+                self._write_certificate()
+            except OSError as error:
+                raise GatewayError(
+                    f"{settings.certificate} and {settings.private_key} can't be used: {error}"
+                ) from None
+            await self._start(command)
+        except BaseException:
+            await self._kill()
+            self._release()
+            raise
+        if not self._renewing:
+            self._renewing = asyncio.create_task(self._keep_certificate())
+
+    async def _start(self, command: list[str]) -> None:
+        with open_private(self._log, "ab") as log:
             start = log.tell()
-            self._process = await asyncio.create_subprocess_exec(
+            process = self._process = await asyncio.create_subprocess_exec(
                 *command,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
@@ -74,19 +90,36 @@ class Gateway:
         try:
             async with asyncio.timeout(_START_S):
                 while not await self._is_ready():
-                    if self._process.returncode is not None:
+                    if process.returncode is not None:
                         raise GatewayError(self._reason(start))
                     await asyncio.sleep(_LOOK_S)
         except TimeoutError:
-            await self._kill()
             raise GatewayError(
                 f"Envoy was not ready within {_START_S:.0f} s; see {self._log}"
             ) from None
-        except BaseException:
-            await self._kill()
-            raise
-        if not self._renewing:
-            self._renewing = asyncio.create_task(self._keep_certificate())
+
+    def _hold(self) -> Path:
+        """Takes the folder for this process, and returns where Envoy is to take commands."""
+        if self._admin_socket is None:
+            var, wanted = self._settings.var, self._settings.admin_socket
+            try:
+                make_private_folder(wanted.parent, with_contents=True)
+                close_to_others(var)
+                self._held.enter_context(locked(wanted.parent / "lock"))
+                folder = self._held.enter_context(socket_folder(wanted.parent))
+            except LockedError as error:
+                raise GatewayError(
+                    f"{var} is in use by another gateway, {error}: stop that, or set BILLING_VAR to "
+                    "another folder"
+                ) from None
+            except OSError as error:
+                raise GatewayError(f"can't use the folder {wanted.parent}: {error}") from None
+            self._admin_socket = folder / wanted.name
+        return self._admin_socket
+
+    def _release(self) -> None:
+        self._held.close()
+        self._admin_socket = None
 
     async def stop(self, within_s: float) -> None:
         """Lets calls in flight finish, for at most that long, and ends Envoy."""
@@ -95,8 +128,11 @@ class Gateway:
             self._renewing.cancel()
             self._renewing = None
         process = self._process
-        if process is None or process.returncode is not None:
-            return
+        if process and process.returncode is None:
+            await self._end(process, within_s)
+        self._release()
+
+    async def _end(self, process: asyncio.subprocess.Process, within_s: float) -> None:
         with contextlib.suppress(OSError, http.client.HTTPException, TimeoutError):
             async with asyncio.timeout(within_s):
                 # HTTP/1 answers now say `connection: close`, HTTP/2 connections get GOAWAY, and no
@@ -124,21 +160,23 @@ class Gateway:
         how = f"signal {-code}" if code < 0 else f"code {code}"
         return f"Envoy ended with {how}; see {self._log}"
 
-    def _write_config(self) -> Path:
+    def _write_config(self, admin_socket: Path) -> Path:
         settings = self._settings
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        for folder in ("tls", "envoy"):
-            (settings.var / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in ("logs", "tls"):
+            make_private_folder(settings.var / folder, with_contents=True)
+        access_log = settings.var / "logs" / "access.log"
+        # Envoy would make it as the umask lets it.
+        open_private(access_log, "ab").close()
         tree = bootstrap(
             _ROOT,
             DescriptorSet.read(_ROOT / settings.descriptors),
             replace(settings, static_files=[*static_files(), *settings.static_files]),
-            access_log=settings.var / "logs" / "access.log",
+            access_log=access_log,
+            admin_socket=admin_socket,
         )
         file = settings.var / "envoy" / "envoy.yaml"
-        file.write_text(
-            to_yaml(tree, "# What Envoy was last started with; written at each start.\n")
-        )
+        text = to_yaml(tree, "# What Envoy was last started with; written at each start.\n")
+        replace_private(file, text.encode())
         return file
 
     async def _keep_certificate(self) -> None:
@@ -196,9 +234,7 @@ class Gateway:
         """Asks Envoy's admin interface; returns the HTTP status and the body."""
 
         def ask() -> tuple[int, bytes]:
-            connection = http.client.HTTPConnection(
-                "127.0.0.1", self._settings.admin_port, timeout=5
-            )
+            connection = _UnixConnection(str(self._admin_socket))
             with contextlib.closing(connection):
                 connection.request(verb, path)
                 answer = connection.getresponse()
@@ -218,6 +254,19 @@ class Gateway:
             await self._process.wait()
 
 
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=5)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
 def _check(settings: GatewaySettings) -> None:
     """Raises GatewayError for what Envoy itself would not notice, or say in many words."""
     if not _is_loopback(settings.http_address):
@@ -227,7 +276,6 @@ def _check(settings: GatewaySettings) -> None:
     for address, port, what in (
         (settings.http_address, settings.http_port, "HTTP"),
         (settings.address, settings.https_port, "HTTPS"),
-        ("127.0.0.1", settings.admin_port, "Envoy's admin interface"),
     ):
         # Envoy's sockets would share the port with another Envoy's and take half of its calls.
         family = socket.AF_INET6 if ":" in address else socket.AF_INET

@@ -30,7 +30,6 @@ class GatewaySettings:
     var: Path = DEFAULT_VAR
     http_port: int = 8080
     https_port: int = 8443
-    admin_port: int = 9901
     upstreams: Sequence[str] = ("127.0.0.1:50051",)
     certificate: Path = DEFAULT_VAR / "tls" / "localhost.pem"
     private_key: Path = DEFAULT_VAR / "tls" / "localhost.key"
@@ -43,3 +42,8 @@ class GatewaySettings:
     requests_per_s: int = 0
     descriptors: Path = Path("gen", "descriptors.pb")
     static_files: Sequence[StaticFile] = ()
+
+    @property
+    def admin_socket(self) -> Path:
+        """Where Envoy takes commands and tells of itself, for the owner of the folder alone."""
+        return self.var / "envoy" / "admin.sock"

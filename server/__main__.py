@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
@@ -143,6 +144,8 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 
 def main(name: str = "python -m server") -> None:
     """Runs a command, called by `name`; an expected error is one clear line and exit code 1."""
+    # For what libraries and programs that are started make, too.
+    os.umask(0o077)
     try:
         cli(prog_name=name)
     except SettingsError as error:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from files.private import make_private_folder, open_private
+
 _log = logging.getLogger(__name__)
 _WRITERS = 8
 
@@ -18,7 +20,7 @@ class Catcher:
     """A running mail catcher; made by `start_catcher`. `port` is where it listens."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder, with_contents=True)
         self.port = 0
         self._folder = folder
         self._server: asyncio.Server | None = None
@@ -74,7 +76,7 @@ class Catcher:
         headers = [f"Return-Path: <{envelope.mail_from}>"]
         headers += [f"Delivered-To: {recipient}" for recipient in envelope.rcpt_tos]
         temporary = self._folder / f".{name}.tmp"
-        with temporary.open("wb") as out:
+        with open_private(temporary, "wb") as out:
             out.write("".join(f"{header}\r\n" for header in headers).encode())
             out.write(content)
             out.flush()

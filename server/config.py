@@ -33,7 +33,6 @@ class Settings(BaseSettings):
     https_port: Port = Field(8443, description="Envoy: REST and gRPC over TLS")
     grpc_port: Port = Field(50051, description="the gRPC server itself")
     smtp_port: Port = Field(1025, description="the local mail catcher")
-    admin_port: Port = Field(9901, description="Envoy's admin page, loopback only")
     endpoint: str = Field(
         "",
         pattern=r"^([^\s:/]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$|^$",

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from files.private import make_private_folder
 from server.config import Settings, SettingsError
 from server.domain.errors import BillingError
 from server.storage import SchemaError, migrate
@@ -24,7 +25,7 @@ def database_errors() -> Iterator[None]:
 
 def migrate_database(settings: Settings) -> None:
     """Brings the schema up to date; raises SettingsError."""
-    settings.var.mkdir(parents=True, exist_ok=True)
+    make_private_folder(settings.var)
     with database_errors():
         migrate(settings.database)
 

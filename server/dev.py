@@ -9,37 +9,61 @@ import shlex
 import signal
 import socket
 import sys
+import time
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 import click
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from files.locks import LockedError, locked
+from files.private import make_private_folder, open_private, replace_private
+from files.sockets import socket_folder
 from server.catcher import start_catcher
 from server.config import Settings, SettingsError
 from server.databases import migrate_database
-from server.dev_identity import development_identity, write_private
+from server.dev_identity import development_identity
 from server.edge import keep_gateway, start_gateway
 from server.main import mail_settings
 
 _log = logging.getLogger(__name__)
 _START_S = 30.0
 _RESTART_S = 0.5
+# How long the processes of a run that was killed may hold their ports still.
+_LEFT_BEHIND_S = 10.0
 
 
 async def run(settings: Settings) -> None:
-    """Starts everything, prints how to call it, and runs until a signal comes."""
-    handover = settings.var / "dev.json"
-    settings.var.mkdir(parents=True, exist_ok=True)
-    handover.unlink(missing_ok=True)
+    """Starts everything, prints how to call it, and runs until a signal comes.
+
+    Raises SettingsError, also where another run has the same folder.
+    """
     mail_settings(settings)
-    _require_free_ports(settings)
+    make_private_folder(settings.var)
+    try:
+        with locked(settings.var / "run.lock") as was_killed:
+            await _run(settings, was_killed)
+    except LockedError as error:
+        raise SettingsError(
+            f"BILLING_VAR: {settings.var} is in use by another run, {error}: stop that, or set "
+            "another folder and other ports"
+        ) from None
+
+
+async def _run(settings: Settings, was_killed: bool) -> None:
+    handover = settings.var / "dev.json"
+    handover.unlink(missing_ok=True)
+    await _wait_for_ports(settings, _LEFT_BEHIND_S if was_killed else 0.0)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as parts:
+        sockets = settings.var / "run"
+        make_private_folder(sockets, with_contents=True)
+        addresses = _addresses(settings, parts.enter_context(socket_folder(sockets)))
         _say("applying migrations …")
         migrate_database(settings)
         who, key_file = await development_identity(settings)
@@ -49,8 +73,7 @@ async def run(settings: Settings) -> None:
             catcher = await start_catcher(mail, "127.0.0.1", settings.smtp_port)
             parts.push_async_callback(catcher.stop)
         servers = [
-            _ServerProcess(settings, number, address)
-            for number, address in enumerate(_addresses(settings))
+            _ServerProcess(settings, number, address) for number, address in enumerate(addresses)
         ]
         _say(f"starting {len(servers)} server process(es) …")
         for server in servers:
@@ -58,7 +81,7 @@ async def run(settings: Settings) -> None:
             await server.start()
         await asyncio.gather(*(server.healthy() for server in servers))
         _say("starting Envoy …")
-        gateway, authority = await start_gateway(settings, _addresses(settings))
+        gateway, authority = await start_gateway(settings, addresses)
         parts.push_async_callback(gateway.stop, settings.shutdown_s)
         ready = {
             "token": who.token,
@@ -70,10 +93,10 @@ async def run(settings: Settings) -> None:
             "mail": str(mail),
             "serviceAccountKey": str(key_file),
         }
-        write_private(handover, json.dumps(ready, indent=2) + "\n")
+        replace_private(handover, (json.dumps(ready, indent=2) + "\n").encode())
         parts.callback(handover.unlink, missing_ok=True)
         variables = settings.var / "dev.env"
-        write_private(variables, _shell_variables(ready))
+        replace_private(variables, _shell_variables(ready).encode())
         parts.callback(variables.unlink, missing_ok=True)
         _print_calls(ready)
         watching = [asyncio.create_task(server.keep_alive()) for server in servers]
@@ -95,8 +118,8 @@ class _ServerProcess:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        with self._log.open("ab") as log:
+        make_private_folder(self._log.parent)
+        with open_private(self._log, "ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *("-m", "server", "serve", "--listen", self._address),
@@ -152,12 +175,24 @@ async def _serving(address: str) -> None:
             raise ConnectionError(address)
 
 
-def _addresses(settings: Settings) -> list[str]:
+def _addresses(settings: Settings, sockets: Path) -> list[str]:
     """The first process listens on the fixed port, the others on sockets of their own."""
-    sockets = settings.var / "run"
-    sockets.mkdir(parents=True, exist_ok=True)
     others = [f"unix:{sockets}/server-{number}.sock" for number in range(1, settings.workers)]
     return [f"127.0.0.1:{settings.grpc_port}", *others]
+
+
+async def _wait_for_ports(settings: Settings, within_s: float) -> None:
+    """Returns when all ports are free; raises SettingsError where one is not within this time."""
+    give_up_at = time.monotonic() + within_s
+    while True:
+        try:
+            _require_free_ports(settings)
+        except SettingsError:
+            if time.monotonic() >= give_up_at:
+                raise
+            await asyncio.sleep(_RESTART_S)
+        else:
+            return
 
 
 def _require_free_ports(settings: Settings) -> None:
@@ -165,7 +200,6 @@ def _require_free_ports(settings: Settings) -> None:
         "BILLING_HTTP_PORT": settings.http_port,
         "BILLING_HTTPS_PORT": settings.https_port,
         "BILLING_GRPC_PORT": settings.grpc_port,
-        "BILLING_ADMIN_PORT": settings.admin_port,
     }
     if not settings.smtp_url:
         wanted["BILLING_SMTP_PORT"] = settings.smtp_port
@@ -185,10 +219,13 @@ def _require_free_ports(settings: Settings) -> None:
 
 
 def _die_with_parent() -> None:
-    """Has Linux end a child whose parent was killed, so that no port stays taken."""
+    """Has Linux end a child whose parent was killed, so that no port stays taken.
+
+    By the signal that does not wait for the gateway, which ends too.
+    """
     if sys.platform == "linux":
         set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGINT)
 
 
 def _shell_variables(ready: dict[str, str]) -> str:

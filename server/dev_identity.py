@@ -1,11 +1,11 @@
 """Who may call what `make run` starts: made at random on the first run, kept in var/keys."""
 
 import json
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
+from files.private import make_private_folder, replace_private
 from server.config import Settings
 from server.domain import ids
 from server.domain.access import Role, hash_token
@@ -27,7 +27,7 @@ class Development:
 async def development_identity(settings: Settings) -> tuple[Development, Path]:
     """Returns who may call, and the service account's key file for SDKs."""
     folder = settings.var / "keys"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_private_folder(folder, with_contents=True)
     file = folder / "dev.json"
     if file.exists():
         who = Development(**json.loads(file.read_text()))
@@ -37,7 +37,7 @@ async def development_identity(settings: Settings) -> tuple[Development, Path]:
             reseller_id=ids.new_id(ids.BILLING_ACCOUNT),
             token=secrets.token_urlsafe(32),
         )
-        write_private(file, json.dumps(who.__dict__))
+        replace_private(file, json.dumps(who.__dict__).encode())
     key_file = folder / "dev-service-account.json"
     async with opened_storage(settings) as storage:
         await storage.add_reseller(who.reseller_id, "Development reseller", now(), _BY)
@@ -47,19 +47,9 @@ async def development_identity(settings: Settings) -> tuple[Development, Path]:
         if not await storage.get_account_key(_key_id(key_file)):
             key, content = new_account_key(who.subject_id, now())
             await storage.add_account_key(key, _BY)
-            write_private(key_file, json.dumps(content, indent=2) + "\n")
+            replace_private(key_file, (json.dumps(content, indent=2) + "\n").encode())
     return who, key_file
 
 
 def _key_id(file: Path) -> str:
     return str(json.loads(file.read_text())["id"]) if file.exists() else ""
-
-
-def write_private(file: Path, text: str) -> None:
-    """Writes a file that its owner alone can read, whole or not at all."""
-    temporary = file.with_suffix(".tmp")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as out:
-        out.write(text)
-    temporary.replace(file)

@@ -39,7 +39,6 @@ async def start_gateway(settings: Settings, upstreams: list[str]) -> tuple[Gatew
             address=settings.address,
             http_port=settings.http_port,
             https_port=settings.https_port,
-            admin_port=settings.admin_port,
             upstreams=upstreams,
             certificate=certificate,
             private_key=key,

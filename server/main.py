@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import grpc
 from billing.v1 import customer_service_pb2 as google_customers
@@ -20,6 +21,8 @@ from yandex.cloud.endpoint import api_endpoint_service_pb2
 from yandex.cloud.iam.v1 import iam_token_service_pb2
 from yandex.cloud.operation import operation_service_pb2
 
+from files.private import close_to_others
+from files.sockets import LONGEST, fits, is_served
 from server.api import requests
 from server.api.calls import Calls, Methods
 from server.api.customer_services import CustomerService, GoogleCustomerService
@@ -143,6 +146,7 @@ async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
     """Serves at `listen` (host:port or unix:path) until a signal comes, then finishes gracefully."""
     async with opened_storage(settings) as storage, _sweeping(storage, settings, with_worker):
         server, healthy = build_server(storage, settings)
+        _require_free(listen)
         try:
             server.add_insecure_port(listen)
         except RuntimeError:
@@ -166,6 +170,19 @@ async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
         if worker and working:
             await worker.stop(timedelta(seconds=settings.shutdown_s))
             await working
+
+
+def _require_free(listen: str) -> None:
+    """Raises SettingsError for a socket's path that gRPC would take from another, or can't have."""
+    path = Path(listen.removeprefix("unix:"))
+    if listen.startswith("unix:") and not fits(path):
+        raise SettingsError(
+            f"can't listen at {listen}: a socket's path has {LONGEST} bytes at most"
+        )
+    if listen.startswith("unix:") and is_served(path):
+        raise SettingsError(
+            f"can't listen at {listen}: another process does; stop it or choose another path"
+        )
 
 
 async def work(settings: Settings) -> None:
@@ -248,6 +265,7 @@ def mail_settings(
 @asynccontextmanager
 async def opened_storage(settings: Settings) -> AsyncIterator[Storage]:
     """Opens the storage and closes it at the end; raises SettingsError where it can't be used."""
+    close_to_others(settings.var)
     with database_errors():
         storage = await open_storage(
             settings.database, idempotency_lifetime=settings.idempotency_lifetime

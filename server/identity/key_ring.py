@@ -15,6 +15,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from files.private import close_folder, close_to_others, make_private_folder
+
 _log = logging.getLogger(__name__)
 
 LONGEST_LIFE = timedelta(hours=12)
@@ -62,6 +64,7 @@ class KeyRing:
         self._looked_at = -math.inf
         self._names: list[str] = []
         self._keys: dict[str, RingKey] = {}
+        close_folder(folder)
         if not self._look() and make:
             with self._locked():
                 if not self._look():
@@ -178,8 +181,7 @@ class KeyRing:
     def _locked(self) -> Iterator[None]:
         """Keeps other processes from making keys; makes the folder if needed."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._folder.chmod(0o700)
+            make_private_folder(self._folder)
             descriptor = os.open(self._folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o600)
         except OSError as error:
             raise KeyRingError(f"can't write to {self._folder}: {error.strerror}") from None
@@ -202,8 +204,7 @@ def _made_at(file: Path) -> datetime:
 
 def _read(file: Path) -> Ed25519PrivateKey:
     try:
-        if file.stat().st_mode & 0o077:
-            _log.warning("%s can be read by others than its owner: chmod 600 it", file)
+        close_to_others(file)
         key = serialization.load_pem_private_key(file.read_bytes(), None)
     except OSError as error:
         raise KeyRingError(f"can't read {file}: {error.strerror}") from None

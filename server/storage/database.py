@@ -1,5 +1,6 @@
 """Connections to SQLite or PostgreSQL."""
 
+import contextlib
 import sqlite3
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from sqlalchemy import URL, PoolProxiedConnection, create_engine, event, make_url
 from sqlalchemy.pool import NullPool
 
+from files.private import close_to_others, open_private
 from server.storage.schema import REVISION
 
 # How long a statement, a lock or a connection may take before callers are told to come back.
@@ -68,6 +70,7 @@ class Database:
             paramstyle="qmark" if self.is_sqlite else "format",
         )
         if self.is_sqlite:
+            _close_files(Path(str(url.database)), make=make)
             if not make:
                 event.listen(self.engine, "do_connect", _open_existing)
             event.listen(self.engine, "connect", _prepare_sqlite)
@@ -149,6 +152,16 @@ def _driver_url(database_url: str) -> URL:
     if backend in ("postgresql", "postgres"):
         return url.set(drivername="postgresql+psycopg")
     raise ValueError("only sqlite:// and postgresql:// are known")
+
+
+def _close_files(database: Path, *, make: bool) -> None:
+    """Closes the files to other users; SQLite makes those beside the database as that one is."""
+    if make:
+        # Where that can't be done, SQLite says so when it is asked.
+        with contextlib.suppress(OSError):
+            open_private(database, "ab").close()
+    for suffix in ("", "-wal", "-shm"):
+        close_to_others(database.with_name(database.name + suffix))
 
 
 def _open_existing(

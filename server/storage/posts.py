@@ -8,6 +8,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from files.private import make_private_folder
+
 _log = logging.getLogger(__name__)
 
 
@@ -20,12 +22,13 @@ class SocketPost:
     def __init__(self, folder: Path, receive: Callable[[str], None]) -> None:
         self._folder = folder
         self._receive = receive
-        folder.mkdir(exist_ok=True, mode=0o700)
+        make_private_folder(folder, with_contents=True)
         self._path = folder / secrets.token_hex(4)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         try:
             self._socket.bind(str(self._path))
+            self._path.chmod(0o600)
         except OSError:
             self._socket.close()
             raise

@@ -206,7 +206,9 @@ def test_the_secret_is_kept_by_nobody(service: Service) -> None:
         httpx.get(f"{service.rest}/v1/{parent(service)}/invitations", headers=service.headers),
     ]
     assert all(secret not in each.content for each in answers)
-    stats = httpx.get(f"http://127.0.0.1:{service.environment['BILLING_ADMIN_PORT']}/stats")
+    admin = httpx.HTTPTransport(uds=str(service.var / "envoy" / "admin.sock"))
+    with httpx.Client(transport=admin) as client:
+        stats = client.get("http://localhost/stats")
     assert stats.status_code == 200
     assert secret not in stats.content
     kept = [file for file in Path(service.var).rglob("*") if file.is_file()]

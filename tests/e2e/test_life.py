@@ -112,14 +112,15 @@ def test_a_taken_port_is_one_clear_line(service: Service, tmp_path: Path) -> Non
     assert "BILLING_HTTPS_PORT" in line
 
 
-def refused(env: dict[str, str]) -> str:
+def refused(env: dict[str, str], *words: str) -> str:
+    """Returns the one line that a command, `dev` if none is given, ends with."""
     import subprocess
     import sys
 
     from tests.service import ROOT
 
     done = subprocess.run(
-        [sys.executable, "-m", "server", "dev"],
+        [sys.executable, "-m", "server", *(words or ("dev",))],
         cwd=ROOT,
         env=env,
         capture_output=True,

@@ -51,13 +51,12 @@ class House:
 
 def make_settings(var: Path, **changes: Any) -> tuple[GatewaySettings, Certificates]:
     """Returns settings with free ports; the last free one is the upstream's."""
-    http_port, https_port, admin_port, grpc_port = free_ports(4)
+    http_port, https_port, grpc_port = free_ports(3)
     certificates = ensure_certificates(var / "tls")
     settings: dict[str, Any] = {
         "var": var,
         "http_port": http_port,
         "https_port": https_port,
-        "admin_port": admin_port,
         "upstreams": [f"127.0.0.1:{grpc_port}"],
         "certificate": certificates.certificate,
         "private_key": certificates.private_key,

@@ -64,17 +64,17 @@ def test_what_is_served(descriptors: DescriptorSet) -> None:
 )
 def test_endpoints(descriptors: DescriptorSet, upstreams: list[str], kind: str) -> None:
     settings = GatewaySettings(upstreams=upstreams)
-    tree = bootstrap(ROOT, descriptors, settings, Path("/dev/null"))
+    tree = bootstrap(ROOT, descriptors, settings, Path("/dev/null"), Path("admin.sock"))
     (cluster,) = tree["static_resources"]["clusters"]
     assert cluster["type"] == kind
     (locality,) = cluster["load_assignment"]["endpoints"]
     assert len(locality["lb_endpoints"]) == len(upstreams)
 
 
-def test_admin_is_on_loopback(descriptors: DescriptorSet) -> None:
+def test_admin_is_its_owners_alone(descriptors: DescriptorSet) -> None:
     settings = GatewaySettings(address="0.0.0.0")
-    tree = bootstrap(ROOT, descriptors, settings, Path("/dev/null"))
-    assert tree["admin"]["address"]["socket_address"]["address"] == "127.0.0.1"
+    tree = bootstrap(ROOT, descriptors, settings, Path("/dev/null"), Path("admin.sock"))
+    assert tree["admin"]["address"] == {"pipe": {"path": "admin.sock", "mode": 0o600}}
 
 
 def test_nothing_of_a_caller_can_be_in_a_route_name() -> None:

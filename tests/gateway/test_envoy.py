@@ -4,11 +4,13 @@ import asyncio
 import os
 import signal
 import socket
+import stat
 from pathlib import Path
 from typing import Any
 
 import grpc.aio
 import httpx
+import psutil
 import pytest
 
 from gateway.certificates import ensure_certificates
@@ -26,7 +28,7 @@ def pid(house: House) -> int:
     return house.gateway._process.pid
 
 
-@pytest.mark.parametrize("port", ["http_port", "https_port", "admin_port"])
+@pytest.mark.parametrize("port", ["http_port", "https_port"])
 async def test_a_taken_port(tmp_path: Path, port: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
@@ -196,6 +198,56 @@ async def test_logs_hold_no_secrets(tmp_path: Path) -> None:
     assert '"route":"GET /operations/{operation_id}"' in logs
     assert "secret" not in logs
     assert "127.0.0.1" not in logs.replace('"upstream":"127.0.0.1', "")
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def too_wide(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if mode(path) & 0o077]
+
+
+async def test_only_its_owner_reaches_the_admin_interface(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        async with running(tmp_path) as house:
+            assert mode(house.settings.admin_socket) == 0o600
+            assert too_wide(tmp_path) == []
+            admin = httpx.AsyncHTTPTransport(uds=str(house.settings.admin_socket))
+            async with httpx.AsyncClient(transport=admin, base_url="http://localhost") as client:
+                assert "downstream_rq" in (await client.get("/stats")).text
+            listening = {
+                connection.laddr.port
+                for connection in psutil.Process(pid(house)).net_connections()
+                if connection.status == psutil.CONN_LISTEN
+            }
+            assert listening == {house.settings.http_port, house.settings.https_port}
+    finally:
+        os.umask(before)
+
+
+async def test_a_folder_whose_path_is_too_long_for_sockets(tmp_path: Path) -> None:
+    var = tmp_path / ("x" * 100)
+    async with running(var) as house, httpx.AsyncClient(base_url=house.rest) as rest:
+        assert (await rest.get("/operations/a")).status_code == 200
+        assert mode(var / "envoy" / "admin.sock") == 0o600
+        os.kill(pid(house), signal.SIGKILL)
+        await house.gateway.died()
+        await house.gateway.start()
+        assert (await rest.get("/operations/a")).status_code == 200
+
+
+async def test_two_gateways_in_one_folder_are_refused(tmp_path: Path) -> None:
+    async with running(tmp_path) as house, httpx.AsyncClient(base_url=house.rest) as rest:
+        config = (tmp_path / "envoy" / "envoy.yaml").read_bytes()
+        settings, _ = make_settings(tmp_path)
+        with pytest.raises(GatewayError, match=f"in use by another gateway, process {os.getpid()}"):
+            await Gateway(settings).start()
+        assert (tmp_path / "envoy" / "envoy.yaml").read_bytes() == config
+        assert (await rest.get("/operations/a")).status_code == 200
+    async with running(tmp_path):
+        pass
 
 
 async def test_the_admin_interface_is_not_served(rest: httpx.AsyncClient) -> None:

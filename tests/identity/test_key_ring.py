@@ -1,7 +1,7 @@
 import asyncio
 import stat
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -152,14 +152,14 @@ def test_a_bad_file_beside_good_ones_stops_no_running_server(
     assert "my-own.pem" in caplog.text
 
 
-def test_a_key_that_others_can_read_is_warned_of(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_key_that_others_can_read_is_closed(tmp_path: Path) -> None:
     KeyRing(tmp_path, Clock())
     (file,) = tmp_path.glob("*.pem")
     file.chmod(0o644)
-    KeyRing(tmp_path, lambda: datetime.now(UTC))
-    assert f"{file} can be read by others" in caplog.text
+    tmp_path.chmod(0o755)
+    KeyRing(tmp_path, Clock(), make=False)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
 
 
 def test_a_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
