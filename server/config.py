@@ -115,7 +115,13 @@ class Settings(BaseSettings):
         30.0, gt=0, description="how often what is old is cleared and what has lapsed is recorded"
     )
     rate_limit: float = Field(2000.0, ge=0, description="calls a second for one caller; 0 for none")
-    max_concurrent_calls: Count = Field(1000, description="calls in work at once in one process")
+    max_concurrent_calls: Count = Field(
+        1000,
+        description="calls in work at once in one process, and as many waits; one caller: half",
+    )
+    max_anonymous_calls: Count = Field(
+        200, description="the same for calls without credentials; one address has half of them"
+    )
     max_body_bytes: int = Field(1 << 20, ge=1024, description="largest request")
     max_metadata_bytes: int = Field(32 << 10, ge=4096, description="largest headers of a request")
     request_timeout_s: float = Field(15.0, gt=0, description="a REST call's deadline")

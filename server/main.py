@@ -24,14 +24,14 @@ from yandex.cloud.operation import operation_service_pb2
 from files.private import close_to_others
 from files.sockets import LONGEST, fits, is_served
 from server.api import requests
-from server.api.calls import Calls, Methods
+from server.api.calls import Calls, Limits, Methods
 from server.api.customer_services import CustomerService, GoogleCustomerService
 from server.api.endpoint_services import ApiEndpointService
 from server.api.iam_services import IamTokenService
 from server.api.identity import Authenticator
 from server.api.invitation_services import InvitationService
 from server.api.invitations import Invitations
-from server.api.limits import Concurrency, RateLimit
+from server.api.limits import RateLimit
 from server.api.operation_services import LongrunningOperations, OperationService
 from server.api.page_services import InvitationPageService
 from server.api.standard_services import Health, add_standard_services
@@ -55,6 +55,8 @@ _log = logging.getLogger(__name__)
 
 # Bytes of headers that the gateway may add to a request.
 _GATEWAYS_HEADERS = 4 << 10
+# Clients that ping more often than this are cut off; theirs take 10 s at least.
+_LEAST_PING_INTERVAL_MS = 1_000
 
 
 def now() -> datetime:
@@ -70,24 +72,26 @@ def build_server(
 ) -> tuple[grpc.aio.Server, Health]:
     """Puts the gRPC server together; the caller adds ports and starts it. Raises SettingsError."""
     tokens = build_tokens(settings, clock)
-    requests.keep_metadata_from_the_log()
+    requests.quieten_the_core()
     server = grpc.aio.server(
         options=[
-            *requests.OPTIONS,
-            ("grpc.max_receive_message_length", settings.max_body_bytes),
+            *requests.options(settings.max_body_bytes),
+            # Who waits for an operation may ask as often as clients do whether we are still there.
+            ("grpc.http2.min_ping_interval_without_data_ms", _LEAST_PING_INTERVAL_MS),
+            ("grpc.keepalive_permit_without_calls", 1),
             # The gateway refuses what is larger, and adds headers of its own to what is not.
             ("grpc.max_metadata_size", settings.max_metadata_bytes + _GATEWAYS_HEADERS),
             ("grpc.absolute_max_metadata_size", settings.max_metadata_bytes + _GATEWAYS_HEADERS),
             ("grpc.so_reuseport", 0),
         ]
     )
-    calls = Calls(
-        Authenticator(storage, tokens, clock, monotonic),
+    limits = Limits(
         RateLimit(settings.rate_limit),
-        Concurrency(settings.max_concurrent_calls),
-        Concurrency(settings.max_concurrent_calls),
+        settings.max_concurrent_calls,
+        settings.max_anonymous_calls,
         settings.max_body_bytes,
     )
+    calls = Calls(Authenticator(storage, tokens, clock, monotonic), limits)
     operations = Operations(storage, clock)
     use_cases = Customers(storage, clock, settings.invitation_lifetime)
     invitations = Invitations(
@@ -126,7 +130,7 @@ def build_server(
         names.append(service.full_name)
         methods.add(service.full_name, calls.handlers(service, servicer))
     healthy = Health()
-    add_standard_services(methods, healthy, names)
+    add_standard_services(methods, healthy, names, limits)
     server.add_generic_rpc_handlers((methods,))
     return server, healthy
 

@@ -20,8 +20,8 @@ from google.rpc import status_pb2
 from contract.method_options import is_open_to_all, only_reads
 from server.api.errors import call_status
 from server.api.identity import Authenticator
-from server.api.limits import Concurrency, RateLimit
-from server.api.requests import receive
+from server.api.limits import Places, RateLimit, Turns
+from server.api.requests import CALL_IS_OVER, Arrivals, Context
 from server.api.validation import validate
 from server.domain.access import Subject
 from server.domain.errors import BillingError, FieldViolation, Reason
@@ -32,6 +32,8 @@ _log = logging.getLogger(__name__)
 
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+# A list of 1,000 rows takes as long as fifty other calls.
+_LISTS_AT_ONCE = 4
 # The gateway sets it on every REST call, and lets no caller send it.
 _REST = "x-envoy-original-path"
 
@@ -67,22 +69,32 @@ Method = Callable[[Any, Call], Awaitable[Message]]
 Handlers = Mapping[str, "grpc.RpcMethodHandler[Any, Any]"]
 
 
+class Limits:
+    """What bounds the calls of one process. Strangers are those who call without credentials."""
+
+    def __init__(
+        self, rate: RateLimit, most_calls: int, most_strangers: int, most_bytes: int
+    ) -> None:
+        self.rate = rate
+        self.most_bytes = most_bytes
+        self.most_strangers = most_strangers
+        self.calls = Places(most_calls)
+        self.waits = Places(most_calls)
+        self.lists = Turns(_LISTS_AT_ONCE)
+        self.arrivals = Arrivals(2 * most_calls)
+        # Calls of strangers, streams that they hold open, and tokens that nobody has proven yet.
+        self.strangers = Places(most_strangers)
+        self.streams = Places(most_strangers)
+        self.proofs = Places(most_strangers)
+        self.strangers_arrivals = Arrivals(most_strangers)
+
+
 class Calls:
     """Makes grpc handlers from servicers whose methods take (request, Call)."""
 
-    def __init__(
-        self,
-        authenticator: Authenticator,
-        rate_limit: RateLimit,
-        concurrency: Concurrency,
-        waits: Concurrency,
-        most_bytes: int,
-    ) -> None:
+    def __init__(self, authenticator: Authenticator, limits: Limits) -> None:
         self._authenticator = authenticator
-        self._rate_limit = rate_limit
-        self._concurrency = concurrency
-        self._waits = waits
-        self._most_bytes = most_bytes
+        self._limits = limits
 
     def handlers(self, service: ServiceDescriptor, servicer: object) -> Handlers:
         """Returns a service's handlers by method."""
@@ -97,28 +109,37 @@ class Calls:
 
     def _behaviour(
         self, method: MethodDescriptor, run: Method
-    ) -> Callable[[object, grpc.aio.ServicerContext[Any, Any]], Awaitable[Message]]:
+    ) -> Callable[[object, Context], Awaitable[Message]]:
         request_type = GetMessageClass(method.input_type)
         open_to_all = is_open_to_all(method.full_name, method.GetOptions())
         read = only_reads(method.full_name, method.GetOptions())
-        slots = self._waits if method.name.startswith("Wait") else self._concurrency
+        limits = self._limits
+        lists = method.name.startswith("List") and not open_to_all
+        places = limits.calls
+        if open_to_all:
+            places = limits.strangers
+        elif method.name.startswith("Wait"):
+            places = limits.waits
         name = method.full_name
 
-        async def behaviour(_: object, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+        async def behaviour(_: object, context: Context) -> Message:
             metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
             request_id = request_id_of(metadata)
             try:
-                raw = await receive(context, self._most_bytes)
-                with slots:
+                if open_to_all:
+                    # Only those whose message is there take one of the places for strangers.
+                    raw = await limits.strangers_arrivals.receive(context, limits.most_bytes)
+                    caller = address = address_of(metadata, context.peer())
                     subject = None
-                    address = ""
-                    if open_to_all:
-                        address = _address(metadata, context.peer())
-                    else:
-                        sent = metadata.get("authorization", "")
-                        subject = self._authenticator.remembered(sent)
-                        subject = subject or await self._authenticator.authenticate(sent)
-                    self._rate_limit.admit(subject.id if subject else address)
+                else:
+                    # Whoever is nobody holds nothing while the message comes.
+                    subject = await self._subject(metadata, context)
+                    caller, address = subject.id, ""
+                limits.rate.admit(caller)
+                places.take(caller)
+                try:
+                    if subject:
+                        raw = await limits.arrivals.receive(context, limits.most_bytes)
                     try:
                         request = request_type.FromString(raw)
                     except DecodeError:
@@ -126,28 +147,52 @@ class Calls:
                     validate(request)
                     key = None if read else _idempotency_key(metadata, subject, name, request)
                     context.set_trailing_metadata((("x-request-id", request_id),))
-                    return await run(
-                        request,
-                        Call(
-                            subject,
-                            request_id,
-                            key,
-                            context.time_remaining(),
-                            metadata.get("x-forwarded-host", ""),
-                            address,
-                            metadata.get("accept-language", ""),
-                            context.send_initial_metadata,
-                        ),
+                    call = Call(
+                        subject,
+                        request_id,
+                        key,
+                        context.time_remaining(),
+                        metadata.get("x-forwarded-host", ""),
+                        address,
+                        metadata.get("accept-language", ""),
+                        context.send_initial_metadata,
                     )
+                    if not lists:
+                        return await run(request, call)
+                    await limits.lists.take(caller)
+                    try:
+                        return await run(request, call)
+                    finally:
+                        limits.lists.give_back()
+                finally:
+                    places.give_back(caller)
             except BillingError as error:
                 return await abort(context, error, request_id, json_names=_REST in metadata)
             except (asyncio.CancelledError, grpc.aio.AbortError):
                 raise
+            except CALL_IS_OVER:
+                raise asyncio.CancelledError from None
             except Exception:
                 _log.exception("%s failed, request %s", name, request_id)
                 return await abort(context, _INTERNAL, request_id)
 
         return behaviour
+
+    async def _subject(self, metadata: dict[str, Any], context: Context) -> Subject:
+        """Proves who calls; only those known already wait in no line with strangers."""
+        sent = metadata.get("authorization", "")
+        subject = self._authenticator.remembered(sent)
+        if subject:
+            return subject
+        if self._authenticator.has_known(sent):
+            return await self._authenticator.authenticate(sent)
+        proofs = self._limits.proofs
+        address = address_of(metadata, context.peer())
+        proofs.take(address)
+        try:
+            return await self._authenticator.authenticate(sent)
+        finally:
+            proofs.give_back(address)
 
 
 class Methods(grpc.GenericRpcHandler):
@@ -168,7 +213,7 @@ class Methods(grpc.GenericRpcHandler):
         return self._handlers.get(call.method, self._unknown)
 
 
-async def _refuse_unknown(_: object, context: grpc.aio.ServicerContext[Any, Any]) -> Message:
+async def _refuse_unknown(_: object, context: Context) -> Message:
     error = BillingError(
         Reason.METHOD_UNKNOWN, "There is no such method; see the server's reflection."
     )
@@ -199,13 +244,14 @@ def request_id_of(metadata: dict[str, Any]) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
-def _address(metadata: dict[str, Any], peer: str) -> str:
+def address_of(metadata: dict[str, Any], peer: str) -> str:
     """Returns whom to count calls without identity for: an IPv6 caller has its whole /64."""
     found = metadata.get("x-forwarded-for", "").rpartition(",")[2].strip()
     try:
         address = ipaddress.ip_address(found)
     except ValueError:
-        return peer
+        # Of who calls the server itself: its address, whatever the connection.
+        return peer.rpartition(":")[0]
     if address.version == 6:
         return str(ipaddress.ip_network((address, 64), strict=False))
     return str(address)
@@ -236,7 +282,7 @@ def _digest(scope: bytes, content: bytes) -> bytes:
 
 
 async def abort(
-    context: grpc.aio.ServicerContext[Any, Any],
+    context: Context,
     error: BillingError,
     request_id: str,
     *,
@@ -247,7 +293,10 @@ async def abort(
     if error.retry_after_s is not None:
         trailing += (("retry-after", str(max(1, round(error.retry_after_s)))),)
     status = call_status(error, request_id, json_names=json_names)
-    await context.abort_with_status(_Status(status, trailing))
+    try:
+        await context.abort_with_status(_Status(status, trailing))
+    except CALL_IS_OVER:
+        raise asyncio.CancelledError from None
     raise AssertionError("abort raises")
 
 

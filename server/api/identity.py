@@ -87,6 +87,10 @@ class Authenticator:
         known = self._known.get(authorization)
         return known[0] if known and self._monotonic() < known[1] else None
 
+    def has_known(self, authorization: str) -> bool:
+        """Whether `authenticate` has found a subject lately, however that would end now."""
+        return self._known.get(authorization) is not None
+
     async def authenticate(self, authorization: str) -> Subject:
         """Returns the subject of `Bearer <token>`; raises CREDENTIALS_MISSING or _INVALID, OVERLOADED."""
         if not authorization:

@@ -2,19 +2,38 @@
 
 grpc.aio's own handlers never answer a call that ends before its message is whole, and the core
 unpacks compressed messages without a bound: one megabyte of gzip can be a gigabyte of zeros. So
-methods are served as if they took streams, the core's unpacking is off (`OPTIONS`), and the one
+methods are served as if they took streams, the core's unpacking is off (`options`), and the one
 message is read here.
 """
 
+import asyncio
 import logging
 import zlib
 from typing import Any
 
 import grpc
+from grpc._cython import cygrpc  # type: ignore[attr-defined]  # it has no public name
 
 from server.domain.errors import BillingError, Reason
 
-OPTIONS = (("grpc.per_message_decompression", 0),)
+# What a call may take to bring its message.
+ARRIVAL_S = 5.0
+# Up to so many times the limit a message is refused here, with details. Past that the core breaks
+# the call off in words of its own.
+_OVERSIZE = 4
+
+
+def options(most_bytes: int) -> tuple[tuple[str, int], ...]:
+    """Returns the core's settings for messages of at most `most_bytes`."""
+    return (
+        ("grpc.per_message_decompression", 0),
+        ("grpc.max_receive_message_length", most_bytes * _OVERSIZE),
+    )
+
+
+# The core's name for a call that is over: its caller has gone.
+CALL_IS_OVER = cygrpc.ExecuteBatchError
+Context = grpc.aio.ServicerContext[Any, Any]
 
 # The core tells neither that a message came compressed nor how: the first byte does. No protobuf
 # begins with gzip's; zlib's could be a field of number 15, so what does not unpack is left as it is.
@@ -22,26 +41,69 @@ _GZIP, _ZLIB = 0x1F, 0x78
 _EITHER = 32 + zlib.MAX_WBITS
 
 
-def keep_metadata_from_the_log() -> None:
-    """Has the core no longer log each header value that is not UTF-8: it may be a token or a name."""
-    logging.getLogger("grpc._cython.cygrpc").addFilter(_holds_no_metadata)
+def quieten_the_core() -> None:
+    """Has the core log neither header values that are not UTF-8, nor each call whose caller went.
 
-
-def _holds_no_metadata(record: logging.LogRecord) -> bool:
-    return not str(record.msg).startswith("Invalid encoding")
-
-
-async def receive(context: grpc.aio.ServicerContext[Any, Any], most: int) -> bytes:
-    """Returns the call's one message of at most `most` bytes.
-
-    Raises REQUEST_MALFORMED where there is none or it is not whole, REQUEST_TOO_LARGE.
+    Such a value may be a token or a name.
     """
-    raw = await context.read()
-    if not isinstance(raw, bytes):
-        raise BillingError(
-            Reason.REQUEST_MALFORMED, "The call ended before its message was whole; send it again."
-        )
-    return unpacked(raw, most)
+    for name in ("grpc._cython.cygrpc", "asyncio"):
+        logging.getLogger(name).addFilter(_is_worth_a_line)
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, CALL_IS_OVER) or str(record.msg).startswith("Invalid encoding"))
+
+
+class Arrivals:
+    """Waits for messages, for a bounded time and a bounded number of calls at once.
+
+    Where more calls wait, those that have done so for longest are given up: who sends its message
+    with the call, as all clients do, is never refused for those who send none.
+    """
+
+    def __init__(self, most: int, within_s: float = ARRIVAL_S) -> None:
+        self._most = most
+        self._within_s = within_s
+        self._limits: dict[asyncio.Timeout, None] = {}
+
+    async def receive(self, context: Context, most_bytes: int) -> bytes:
+        """Returns the call's one message of at most `most_bytes`.
+
+        Raises REQUEST_MALFORMED where there is none or it is not whole, DEADLINE_EXCEEDED where it
+        takes too long, REQUEST_TOO_LARGE.
+        """
+        raw = await self.next(context)
+        if raw is None:
+            raise BillingError(
+                Reason.REQUEST_MALFORMED,
+                "The call ended before its message was whole; send it again.",
+            )
+        return unpacked(raw, most_bytes)
+
+    async def next(self, context: Context) -> bytes | None:
+        """Returns the next message as it came, None at the end; raises DEADLINE_EXCEEDED."""
+        try:
+            async with asyncio.timeout(self._within_s) as limit:
+                self._limits[limit] = None
+                if len(self._limits) > self._most:
+                    self._give_up_oldest()
+                try:
+                    raw = await context.read()
+                finally:
+                    self._limits.pop(limit, None)
+        except TimeoutError:
+            raise BillingError(
+                Reason.DEADLINE_EXCEEDED,
+                "The call's message did not arrive in time; send it with the call.",
+                retry_after_s=1.0,
+            ) from None
+        return raw if isinstance(raw, bytes) else None
+
+    def _give_up_oldest(self) -> None:
+        oldest = next(iter(self._limits))
+        del self._limits[oldest]
+        oldest.reschedule(asyncio.get_running_loop().time())
 
 
 def unpacked(raw: bytes, most: int) -> bytes:

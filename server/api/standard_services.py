@@ -7,6 +7,7 @@ Its reflection has neither methods nor the final version of the protocol.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
@@ -15,14 +16,14 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from server.api.calls import Handlers, Methods, abort, malformed, request_id_of
-from server.api.requests import receive, unpacked
+from server.api.calls import Handlers, Limits, Methods, abort, address_of, malformed, request_id_of
+from server.api.requests import Arrivals, Context, unpacked
 from server.domain.errors import BillingError
 
 # A name or two; whoever watches holds its message for as long.
 _MOST_BYTES = 4096
-
-_Context = grpc.aio.ServicerContext[Any, Any]
+# Reflection's next question comes within this, or the stream ends.
+_NEXT_S = 15.0
 
 
 def _reflection_v1() -> str:
@@ -65,9 +66,11 @@ class _Reflection(reflection.aio.ReflectionServicer):
         return theirs._file_containing_symbol(request, found)  # noqa: SLF001 - its own class's
 
 
-def add_standard_services(methods: Methods, healthy: Health, names: list[str]) -> None:
+def add_standard_services(
+    methods: Methods, healthy: Health, names: list[str], limits: Limits
+) -> None:
     """Adds health and reflection, which tell of the services with these names and of themselves."""
-    stand_in: Any = _StandIn(methods, _MOST_BYTES)
+    stand_in: Any = _StandIn(methods, limits)
     all_names = [*names, health.SERVICE_NAME, *_REFLECTION]
     healthy.serve(all_names)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, stand_in)
@@ -83,9 +86,11 @@ def add_standard_services(methods: Methods, healthy: Health, names: list[str]) -
 class _StandIn:
     """Stands in for a server where generated code adds a servicer to one."""
 
-    def __init__(self, methods: Methods, most_bytes: int) -> None:
+    def __init__(self, methods: Methods, limits: Limits) -> None:
         self._methods = methods
-        self._most_bytes = most_bytes
+        self._arrivals = limits.strangers_arrivals
+        self._places = limits.streams
+        self._questions = Arrivals(limits.most_strangers, _NEXT_S)
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Does nothing: the same handlers come one by one."""
@@ -103,39 +108,47 @@ class _StandIn:
         parse: Any = handler.request_deserializer
         theirs: Any = handler.unary_unary or handler.unary_stream or handler.stream_stream
 
-        async def parsed(raw: bytes, context: _Context) -> Any:
-            try:
-                return parse(unpacked(raw, self._most_bytes))
-            except DecodeError:
-                return await _refuse(context, malformed(name))
-            except BillingError as error:
-                return await _refuse(context, error)
+        async def more(first: bytes, context: Context) -> AsyncIterator[Any]:
+            raw: bytes | None = first
+            while raw is not None:
+                yield parse(unpacked(raw, _MOST_BYTES))
+                raw = await self._questions.next(context)
 
-        async def one(context: _Context) -> Any:
-            try:
-                raw = await receive(context, self._most_bytes)
-            except BillingError as error:
-                return await _refuse(context, error)
-            return await parsed(raw, context)
+        async def unary(_: object, context: Context) -> Any:
+            async with _refusing(name, context):
+                raw = await self._arrivals.receive(context, _MOST_BYTES)
+                return await theirs(parse(raw), context)
 
-        async def many(requests: AsyncIterator[bytes], context: _Context) -> AsyncIterator[Any]:
-            async for raw in requests:
-                yield await parsed(raw, context)
-
-        async def unary(_: object, context: _Context) -> Any:
-            return await theirs(await one(context), context)
-
-        async def stream(requests: AsyncIterator[bytes], context: _Context) -> AsyncIterator[Any]:
-            async for answer in theirs(many(requests, context), context):
-                yield answer
+        async def stream(_: object, context: Context) -> None:
+            async with _refusing(name, context):
+                first = await self._arrivals.receive(context, _MOST_BYTES)
+                address = address_of(dict(context.invocation_metadata() or ()), context.peer())
+                self._places.take(address)
+                try:
+                    if handler.request_streaming:
+                        async for answer in theirs(more(first, context), context):
+                            await context.write(answer)
+                    else:
+                        await theirs(parse(first), context)
+                finally:
+                    self._places.give_back(address)
 
         serialize = handler.response_serializer
         if handler.unary_unary:
             return grpc.stream_unary_rpc_method_handler(unary, response_serializer=serialize)
-        return grpc.stream_stream_rpc_method_handler(
-            stream if handler.request_streaming else unary, response_serializer=serialize
-        )
+        return grpc.stream_stream_rpc_method_handler(stream, response_serializer=serialize)
 
 
-async def _refuse(context: _Context, error: BillingError) -> Any:
-    return await abort(context, error, request_id_of(dict(context.invocation_metadata() or ())))
+@asynccontextmanager
+async def _refusing(name: str, context: Context) -> AsyncIterator[None]:
+    """Answers what the caller did wrong with a status."""
+    try:
+        yield
+    except DecodeError:
+        await _refuse(context, malformed(name))
+    except BillingError as error:
+        await _refuse(context, error)
+
+
+async def _refuse(context: Context, error: BillingError) -> None:
+    await abort(context, error, request_id_of(dict(context.invocation_metadata() or ())))

@@ -17,6 +17,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from server.domain.access import Proof
+from server.domain.errors import BillingError, Reason
 from server.identity.claims import TokenError, signed_part_hash, verified
 
 _log = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ _RETRY_S = 30.0
 # Of a key set; the largest known ones have a few kilobytes.
 _MOST_BYTES = 1 << 20
 _MOST_KEYS = 1000
+# Calls that wait for a reading at once: anybody can make up a key that nobody knows.
+_MOST_WAITING = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +67,14 @@ class OutsideIssuer:
         self._read_at = -_FRESH_S
         self._tried_at = -_RETRY_S
         self._reading = asyncio.Lock()
+        self._waiting = 0
         self._refresh: asyncio.Task[None] | None = None
 
     async def key(self, described: Mapping[str, Any]) -> OutsideKey | None:
-        """Returns the issuer's key that a token with this header is to be checked with, if any."""
+        """Returns the issuer's key that a token with this header is to be checked with, if any.
+
+        Raises OVERLOADED where too many wait for the issuer.
+        """
         wanted = described.get("kid", ""), str(described.get("alg"))
         key_id, algorithm = wanted
         if algorithm not in _ALGORITHMS or not key_id:
@@ -96,11 +103,22 @@ class OutsideIssuer:
         return Proof(signed_part_hash(token), subject, None, ends_at)
 
     async def _read_for(self, wanted: tuple[str, str]) -> None:
-        """Reads the set, or waits for who reads it already, in the hope of a key."""
-        if self._reading.locked() or self._may_read():
+        """Reads the set, or waits for who reads it already, in the hope of a key. Raises OVERLOADED."""
+        if not (self._reading.locked() or self._may_read()):
+            return
+        if self._waiting >= _MOST_WAITING:
+            raise BillingError(
+                Reason.OVERLOADED,
+                "Too many calls wait for the keys of the token's issuer; try again shortly.",
+                retry_after_s=_FETCH_S,
+            )
+        self._waiting += 1
+        try:
             async with self._reading:
                 if wanted not in self._keys and self._may_read():
                     await self._read()
+        finally:
+            self._waiting -= 1
 
     def _may_read(self) -> bool:
         return time.monotonic() - self._tried_at >= _RETRY_S

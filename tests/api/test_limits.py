@@ -1,6 +1,8 @@
+import asyncio
+
 import pytest
 
-from server.api.limits import Concurrency, RateLimit
+from server.api.limits import Places, RateLimit, Turns
 from server.domain.errors import BillingError, Reason
 
 
@@ -70,13 +72,62 @@ def test_memory_is_bounded() -> None:
     assert len(limit._buckets) <= 10_000
 
 
-def test_places_are_given_back() -> None:
-    places = Concurrency(1)
-    with places, pytest.raises(BillingError) as refused, places:
-        pass
+def test_a_caller_has_no_more_places_than_are_left_for_the_others() -> None:
+    places = Places(8)
+    for _ in range(4):
+        places.take("greedy")
+    with pytest.raises(BillingError) as refused:
+        places.take("greedy")
     assert refused.value.reason is Reason.OVERLOADED
     assert refused.value.retry_after_s
-    with pytest.raises(ZeroDivisionError), places:
-        raise ZeroDivisionError
-    with places:
-        pass
+    for _ in range(2):
+        places.take("second")
+    with pytest.raises(BillingError):
+        places.take("second")
+    places.take("third")
+    for caller, count in (("greedy", 4), ("second", 2), ("third", 1)):
+        for _ in range(count):
+            places.give_back(caller)
+    for _ in range(4):
+        places.take("second")
+
+
+def test_the_only_place_can_be_taken() -> None:
+    places = Places(1)
+    places.take("a")
+    with pytest.raises(BillingError):
+        places.take("b")
+    places.give_back("a")
+    places.take("b")
+
+
+async def test_turns_come_round_robin() -> None:
+    turns = Turns(1)
+    await turns.take("greedy")
+    order: list[str] = []
+
+    async def work(caller: str) -> None:
+        await turns.take(caller)
+        order.append(caller)
+        turns.give_back()
+
+    tasks = [asyncio.create_task(work(caller)) for caller in ("greedy",) * 3 + ("a", "b")]
+    await asyncio.sleep(0)
+    turns.give_back()
+    await asyncio.gather(*tasks)
+    assert order == ["greedy", "a", "b", "greedy", "greedy"]
+
+
+async def test_who_goes_before_the_turn_takes_none() -> None:
+    turns = Turns(1)
+    await turns.take("a")
+    gone = asyncio.create_task(turns.take("b"))
+    late = asyncio.create_task(turns.take("c"))
+    await asyncio.sleep(0)
+    gone.cancel()
+    turns.give_back()
+    # Handed over, and cancelled before it could run.
+    late.cancel()
+    await asyncio.gather(gone, late, return_exceptions=True)
+    async with asyncio.timeout(5):
+        await turns.take("d")

@@ -8,7 +8,8 @@ from tests.chaos.audit import audit
 from tests.chaos.load import callers
 from tests.chaos.stack import stack
 
-_ROOM = 10
+# Of which one account has half.
+_ROOM = 20
 _SECONDS = 2.0
 # What a process may grow by while it sheds; it holds what _ROOM calls need and no more.
 _GROWTH_KIB = 64 << 10
@@ -22,7 +23,7 @@ def _resident_kib(pid: int) -> int:
 
 
 async def test_it_sheds_and_recovers(tmp_path: Path) -> None:
-    """Sixty callers without a pause, where ten calls may be in work at once."""
+    """Sixty callers without a pause, where ten calls of theirs may be in work at once."""
     with stack(tmp_path / "var", max_concurrent_calls=_ROOM) as running:
         (server,) = running.servers()
         async with callers(running.service) as before:

@@ -336,6 +336,27 @@ async def test_an_issuer_that_does_not_answer_well(
         await served.call(await served.token(await served.account()))
 
 
+async def test_few_wait_for_an_issuer_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are told to come back, and callers of our own notice nothing."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    async with (
+        https(tmp_path, None) as (url, requests),
+        serving(trusting(tmp_path, url)) as served,
+    ):
+        ours = await served.token(await served.account())
+        made_up = [signed(served, key_id=f"made-up-{number}") for number in range(60)]
+        waiting = [asyncio.create_task(served.refusal(token)) for token in made_up]
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            assert task.result().code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        await served.call(ours)
+        refused = [error.code() for error in await asyncio.gather(*waiting)]
+        assert refused.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 60 - outside._MOST_WAITING
+        assert len(requests) == 1
+
+
 async def test_a_certificate_nobody_trusts(tmp_path: Path) -> None:
     async with (
         https(tmp_path, ok(KEY_SET)) as (url, requests),
