@@ -4,6 +4,7 @@ import ipaddress
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -101,10 +102,15 @@ class Settings(BaseSettings):
         "Billing", pattern=r"^\S([^\x00-\x1f]{0,58}\S)?$", description="on e-mails and pages"
     )
     brand_colour: str = Field(
-        "#1d4f91", pattern="^#[0-9a-fA-F]{6}$", description="behind white text; like #1d4f91"
+        "#1d4f91",
+        pattern="^#[0-9a-fA-F]{6}$",
+        description="any, like #1d4f91; text on it is white or black, whichever reads better",
     )
     brand_support: str = Field(
         "", pattern=r"^([^\s@<>\"]+@[^\s@<>\"]+)?$", description="address for questions"
+    )
+    time_zone: str = Field(
+        "Europe/Moscow", description="IANA name of the zone that people read times in, beside UTC"
     )
 
     idempotency_lifetime_h: int = Field(48, ge=24, description="how long keys are remembered")
@@ -139,6 +145,17 @@ class Settings(BaseSettings):
         if not (_CHECKOUT / "pyproject.toml").is_file():
             raise PydanticCustomError("var", "set BILLING_VAR to the folder that the service keeps")
         return {**values, "var": _CHECKOUT / "var"}
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ValueError, OSError, ZoneInfoNotFoundError):
+            raise PydanticCustomError(
+                "zone", "there is no such time zone; give an IANA name like Europe/Moscow"
+            ) from None
+        return value
 
     @field_validator("var")
     @classmethod
@@ -216,6 +233,11 @@ class Settings(BaseSettings):
     def resend_interval(self) -> timedelta:
         """How soon an invitation can be sent again after it was."""
         return timedelta(seconds=self.resend_interval_s)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone that people read times in."""
+        return ZoneInfo(self.time_zone)
 
     @property
     def brand(self) -> Brand:

@@ -105,7 +105,7 @@ def build_server(
         (
             invitation_page_service_pb2,
             "InvitationPageService",
-            InvitationPageService(invitations, settings.brand),
+            InvitationPageService(invitations, settings.brand, settings.zone),
         ),
         (customers, "CustomerService", CustomerService(use_cases)),
         (google_customers, "CustomerService", GoogleCustomerService(use_cases)),
@@ -261,6 +261,7 @@ def mail_settings(
             clock,
             settings.brand,
             settings.mail_languages.split(","),
+            settings.zone,
         )
     except MessageSettingError as error:
         raise SettingsError(f"BILLING_MAIL_FROM or BILLING_INVITATION_URL: {error}") from None

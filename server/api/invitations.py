@@ -32,7 +32,9 @@ class Invitations:
 
     By the link: `token` is the link's secret and all the proof that is needed, `address` is where
     the call comes from. Each raises NOT_FOUND for a link that leads nowhere, whatever is wrong with
-    it, and RATE_EXCEEDED for an address that tried too many of them.
+    it, and RATE_EXCEEDED in its place for an address that tried too many of them; a right link
+    opens whatever came from its address. A wrong one costs one look-up by a key, shared with the
+    calls that come at the same time, and no writing.
     """
 
     def __init__(
@@ -51,13 +53,13 @@ class Invitations:
         self._guesses = guesses
 
     async def look_up(self, token: str, address: str = "") -> InvitationView:
-        """Returns the invitation that the link leads to; changes nothing."""
-        _require_form(token)
-        self._guesses.admit(address)
+        """Returns the invitation that the link leads to, or led to; changes nothing."""
+        if not is_link_token(token):
+            # No guess worth counting, and not worth a look-up either.
+            raise _no_such_link()
         found = await self._storage.look_up_invitation(link_token_hash(token))
         if found is None:
-            raise _no_such_link()
-        self._guesses.give_back(address)
+            raise self._refusal_of_guess(address)
         return found._replace(invitation=as_of(found.invitation, self._clock()))
 
     async def accept(
@@ -123,15 +125,26 @@ class Invitations:
     async def _answer(
         self, action: InvitationAction, token: str, address: str, key: IdempotencyKey | None
     ) -> Invitation:
-        _require_form(token)
-        self._guesses.admit(address)
+        await self.look_up(token, address)
         found = await self._storage.answer_invitation(
             link_token_hash(token), action, self._clock(), key
         )
         if found is None:
             raise _no_such_link()
-        self._guesses.give_back(address)
         return found
+
+    def _refusal_of_guess(self, address: str) -> BillingError:
+        """Counts a link that leads nowhere."""
+        try:
+            self._guesses.admit(address)
+        except BillingError as error:
+            return BillingError(
+                error.reason,
+                "Too many links that lead nowhere were tried from here; a right one opens all the "
+                "same. Try again later.",
+                retry_after_s=error.retry_after_s,
+            )
+        return _no_such_link()
 
     async def _find(self, name: str, call: Call, permission: Permission) -> Invitation:
         """Returns an invitation as it is recorded, if the caller has the permission for it."""
@@ -154,12 +167,6 @@ def _parse_filter(text: str) -> tuple[InvitationState | None, str | None]:
         if email is None:
             raise invalid_filter("email must be an e-mail address.")
     return None if state is None else _STATES[state], email
-
-
-def _require_form(token: str) -> None:
-    # What can't be a link's secret is no guess worth counting, and not worth a look-up either.
-    if not is_link_token(token):
-        raise _no_such_link()
 
 
 def _no_such_link() -> BillingError:

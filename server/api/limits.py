@@ -45,13 +45,6 @@ class RateLimit:
         if len(self._buckets) > _REMEMBERED:
             self._buckets.popitem(last=False)
 
-    def give_back(self, caller: str) -> None:
-        """Puts back what `admit` took for a call that does not count after all."""
-        bucket = self._buckets.get(caller)
-        if bucket:
-            left, since = bucket
-            self._buckets[caller] = (min(self._size, left + 1), since)
-
 
 class Places:
     """Bounds the calls that are in work at once, and shares them out among callers.

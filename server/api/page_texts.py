@@ -1,12 +1,14 @@
 """What the invitation's page says, in each language."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import tzinfo
 from enum import StrEnum
 
-from server.domain.invitations import InvitationView
+from server.domain.invitations import InvitationAction, InvitationView
+from server.domain.times import in_words
 
 
 class LanguageCode(StrEnum):
@@ -23,35 +25,50 @@ class Buttons:
     accept: str
     decline: str
 
+    def of(self, action: InvitationAction | None) -> str:
+        """Returns the label of the button that stands for the action."""
+        return self.accept if action is InvitationAction.ACCEPT else self.decline
+
 
 @dataclass(frozen=True)
 class Language:
-    """One language's texts. `pages` holds heading and paragraphs by the page's kind."""
+    """One language's texts. `pages` holds heading and paragraphs by the page's kind.
+
+    `too_late` says that a button did nothing, for each kind of page that then follows; `wait` says
+    how long to wait, in seconds or in minutes.
+    """
 
     language: LanguageCode
     pages: Mapping[str, tuple[str, ...]]
     terms: tuple[str, str, str, str]
     ended: Mapping[str, str]
-    months: tuple[str, ...]
-    date: str
     buttons: Buttons
+    too_late: Mapping[str, str]
+    wait: tuple[str, str]
     ask_reseller: str
     ask_support: str
 
-    def facts(self, view: InvitationView) -> list[tuple[str, str]]:
+    def facts(self, view: InvitationView, zone: tzinfo) -> list[tuple[str, str]]:
         """Returns who invites, whom, until when, and when it ended."""
         invitation = view.invitation
         by, whom, address, until = self.terms
-        facts = [(by, view.reseller_name), (whom, view.customer_name), (address, invitation.email)]
-        if invitation.ended_at and invitation.state.value in self.ended:
-            facts.append((self.ended[invitation.state.value], self.day(invitation.ended_at)))
-        else:
-            facts.append((until, self.day(invitation.expires_at)))
-        return facts
+        ended = self.ended.get(invitation.state.value)
+        at = invitation.ended_at if ended else None
+        day = in_words(at or invitation.expires_at, zone, self.language.value)
+        return [
+            (by, view.reseller_name),
+            (whom, view.customer_name),
+            (address, invitation.email),
+            (ended if ended and at else until, day),
+        ]
 
-    def day(self, at: datetime) -> str:
-        """Returns a time in words, to the minute, in UTC."""
-        return self.date.format(at=at, month=self.months[at.month - 1])
+    def waiting(self, seconds: float) -> str:
+        """Returns how long to wait, rounded up."""
+        whole = max(1, math.ceil(seconds))
+        in_seconds, in_minutes = self.wait
+        if whole < 120:
+            return in_seconds.format(whole)
+        return in_minutes.format(math.ceil(whole / 60))
 
 
 TEXTS = {
@@ -97,23 +114,44 @@ TEXTS = {
                     "invitation that you got, or ask whoever invited you to send it again."
                 ),
             ),
+            "replaced": (
+                "A newer e-mail has replaced this link",
+                (
+                    "{reseller} has sent the invitation again. Open the link in the latest e-mail that "
+                    "you got about it: this one holds no longer."
+                ),
+            ),
+            "too_large": (
+                "This answer could not be read",
+                "Open the link in your e-mail again and choose one of the two buttons.",
+            ),
             "slow_down": (
                 "Too many tries",
-                "Wait a minute and open the link in your e-mail again.",
+                (
+                    "Too many links that lead nowhere have been opened from your network, and so is this "
+                    "one. The right link opens all the same: take it whole from the latest e-mail. To try "
+                    "this one, wait {wait}."
+                ),
             ),
             "away": (
                 "We can't show the invitation right now",
-                "That is our fault, not yours, and nothing was changed. Try again in a few minutes.",
+                (
+                    "That is our fault, not yours. Open the link in your e-mail again in a few minutes: "
+                    "if you have just answered, it shows whether your answer arrived."
+                ),
             ),
         },
         terms=("Invited by", "Customer", "Sent to", "Valid until"),
         ended={"accepted": "Accepted on", "declined": "Declined on", "revoked": "Withdrawn on"},
-        months=(
-            *("January", "February", "March", "April", "May", "June", "July"),
-            *("August", "September", "October", "November", "December"),
-        ),
-        date="{at.day} {month} {at.year}, {at:%H:%M} UTC",
         buttons=Buttons("Accept the invitation", "Decline"),
+        too_late={
+            "accepted": "“{button}” changed nothing: the invitation had been accepted before.",
+            "declined": "“{button}” changed nothing: the invitation had been declined before.",
+            "revoked": "“{button}” changed nothing: the invitation had been withdrawn before.",
+            "expired": "“{button}” changed nothing: the time of the invitation was over.",
+            "replaced": "“{button}” changed nothing: this link had been replaced before.",
+        },
+        wait=("{} s", "{} min"),
         ask_reseller="Questions about this invitation? Ask {reseller}.",
         ask_support="Need help? Write to",
     ),
@@ -160,23 +198,44 @@ TEXTS = {
                     "последнего приглашения или попросите отправить его снова."
                 ),
             ),
+            "replaced": (
+                "Эту ссылку заменило более новое письмо",
+                (
+                    "{reseller} отправляет приглашение ещё раз. Откройте ссылку из последнего письма о "
+                    "нём: эта больше не действует."
+                ),
+            ),
+            "too_large": (
+                "Этот ответ не удалось прочесть",
+                "Снова откройте ссылку из письма и нажмите одну из двух кнопок.",
+            ),
             "slow_down": (
                 "Слишком много попыток",
-                "Подождите минуту и снова откройте ссылку из письма.",
+                (
+                    "Из вашей сети открыто слишком много ссылок, которые никуда не ведут, и эта тоже. "
+                    "Верная ссылка откроется всё равно: возьмите её целиком из последнего письма. Чтобы "
+                    "попробовать эту, подождите {wait}."
+                ),
             ),
             "away": (
                 "Сейчас приглашение показать не удаётся",
-                "Виноваты мы, а не вы, и ничего не изменилось. Попробуйте через несколько минут.",
+                (
+                    "Виноваты мы, а не вы. Через несколько минут снова откройте ссылку из письма: если "
+                    "вы только что ответили, она покажет, дошёл ли ответ."
+                ),
             ),
         },
         terms=("Приглашает", "Клиент", "Отправлено на", "Действует до"),
         ended={"accepted": "Принято", "declined": "Отклонено", "revoked": "Отозвано"},
-        months=(
-            *("января", "февраля", "марта", "апреля", "мая", "июня", "июля"),
-            *("августа", "сентября", "октября", "ноября", "декабря"),
-        ),
-        date="{at.day} {month} {at.year} года, {at:%H:%M} UTC",
         buttons=Buttons("Принять приглашение", "Отклонить"),
+        too_late={
+            "accepted": "Кнопка «{button}» ничего не изменила: приглашение уже было принято.",
+            "declined": "Кнопка «{button}» ничего не изменила: приглашение уже было отклонено.",
+            "revoked": "Кнопка «{button}» ничего не изменила: приглашение уже было отозвано.",
+            "expired": "Кнопка «{button}» ничего не изменила: срок приглашения уже истёк.",
+            "replaced": "Кнопка «{button}» ничего не изменила: ссылку уже заменило новое письмо.",
+        },
+        wait=("{} с", "{} мин"),
         ask_reseller="Вопросы о приглашении? Обратитесь к {reseller}.",
         ask_support="Нужна помощь? Пишите:",
     ),

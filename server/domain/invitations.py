@@ -91,11 +91,15 @@ class Invitation(NamedTuple):
 
 
 class InvitationView(NamedTuple):
-    """An invitation as its invitee sees it: with the names of who invites whom."""
+    """An invitation as its invitee sees it: with the names of who invites whom.
+
+    `replaced` tells that a newer e-mail has replaced the link, which holds no longer.
+    """
 
     invitation: Invitation
     reseller_name: str
     customer_name: str
+    replaced: bool = False
 
 
 class NewInvitation(NamedTuple):

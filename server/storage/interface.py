@@ -80,7 +80,10 @@ class Storage(AccessStorage, Administration, Protocol):
         ...
 
     async def look_up_invitation(self, token_hash: bytes) -> InvitationView | None:
-        """Returns the invitation that the latest link leads to, or None. As recorded: see `as_of`."""
+        """Returns the invitation that the link leads to, or led to before its e-mail was sent again.
+
+        None for any other. As recorded: see `as_of`.
+        """
         ...
 
     async def answer_invitation(

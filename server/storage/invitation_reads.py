@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import FromClause, Select, and_, bindparam, select, tuple_
+from sqlalchemy import FromClause, Select, bindparam, select, tuple_
 
 from server.domain.invitations import Invitation, InvitationState, InvitationView
 from server.storage.interface import Cursor
@@ -27,15 +27,14 @@ _LAPSED = (
 
 
 _BY_LINK = Statement(
-    select(link_tokens.c.token_hash, *INVITATION_COLUMNS, resellers.c.name, customers.c.name)
-    .join_from(
-        link_tokens,
-        table,
-        and_(
-            table.c.id == link_tokens.c.invitation_id,
-            table.c.latest_operation_id == link_tokens.c.operation_id,
-        ),
+    select(
+        link_tokens.c.token_hash,
+        *INVITATION_COLUMNS,
+        resellers.c.name,
+        customers.c.name,
+        table.c.latest_operation_id != link_tokens.c.operation_id,
     )
+    .join_from(link_tokens, table, table.c.id == link_tokens.c.invitation_id)
     .join(resellers, resellers.c.id == table.c.reseller_id)
     .join(customers, customers.c.id == table.c.customer_id)
     .where(link_tokens.c.token_hash.in_(IDS))
@@ -46,8 +45,10 @@ _BY_ID = Statement(select(*INVITATION_COLUMNS).where(table.c.id.in_(IDS)))
 def look_up(transaction: Transaction, batch: Sequence[bytes]) -> list[InvitationView | None]:
     """Returns what links lead to; see Storage.look_up_invitation."""
     found = {
-        bytes(token_hash): InvitationView(invitation(tuple(row)), reseller_name, customer_name)
-        for token_hash, *row, reseller_name, customer_name in transaction.fetch(
+        bytes(token_hash): InvitationView(
+            invitation(tuple(row)), reseller_name, customer_name, bool(replaced)
+        )
+        for token_hash, *row, reseller_name, customer_name, replaced in transaction.fetch(
             _BY_LINK, list(set(batch))
         )
     }

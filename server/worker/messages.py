@@ -6,10 +6,9 @@ smuggle in header lines. The rest is put together from a few lines of known form
 """
 
 import re
-import unicodedata
 from binascii import b2a_qp
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -25,6 +24,8 @@ from email_validator import EmailNotValidError, validate_email
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from server.domain.brands import Brand
+from server.domain.display import isolated, shown
+from server.domain.times import in_words
 from server.storage.interface import Delivery
 from server.worker.mail import Mail, MailRefusedError
 
@@ -42,9 +43,6 @@ _LONGEST_SUBJECT = 78 - len("Subject: ")
 _EOL = "\r\n"
 
 _ASCII_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+", re.ASCII)
-# Embeddings, overrides and isolates of text direction: they would reach past the name.
-_DIRECTION = re.compile("[\u202a-\u202e\u2066-\u2069]")
-_JOINER = "\u200d"
 
 _FRAMES = 64
 # Stand-ins in a frame: templates can do nothing with them but show them. No clean name holds a NUL.
@@ -79,14 +77,20 @@ class Messages:
         now: Callable[[], datetime],
         brand: Brand | None = None,
         languages: Sequence[str] = ("en",),
+        zone: tzinfo = UTC,
     ) -> None:
+        """`zone` is what times are shown in, beside UTC."""
         if not languages or not LANGUAGES.issuperset(languages):
             raise MessageSettingError(f"the languages must be of {', '.join(sorted(LANGUAGES))}")
+        brand = brand or Brand()
         name, self._sender = _parse_sender(sender)
         self._domain = self._sender.rpartition("@")[2]
         self._link_prefix = _checked_prefix(link_prefix)
         self._now = now
+        self._languages = languages
+        self._zone = zone
         self._headers = _constant_headers(Address(name, addr_spec=self._sender), languages)
+        self._reply_to = f"Reply-To: {brand.support}\r\n" if brand.support else ""
         environment = Environment(
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=select_autoescape(["html"]),
@@ -95,7 +99,7 @@ class Messages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.globals.update(brand=brand or Brand(), languages=languages)
+        environment.globals.update(brand=brand, languages=languages)
         self._subject = environment.get_template(f"{languages[0]}/invitation.subject")
         self._text = environment.get_template("invitation.txt")
         self._html = environment.get_template("invitation.html")
@@ -110,26 +114,21 @@ class Messages:
         Raises MailRefusedError for an address that no e-mail can be sent to.
         """
         recipient = _parse_recipient(delivery.email)
-        reseller, customer = _clean(delivery.reseller_name), _clean(delivery.customer_name)
         until = delivery.expires_at.astimezone(UTC).replace(second=0, microsecond=0)
         is_resent = delivery.first_operation_id != delivery.operation_id
         frame = self._frame(until, is_resent)
-        subject = _filled(
-            frame.subject,
-            _shortened(reseller, _LONGEST_IN_SUBJECT),
-            _shortened(customer, _LONGEST_IN_SUBJECT),
-        )
-        facts = (
-            _shortened(reseller, _LONGEST_IN_BODY),
-            _shortened(customer, _LONGEST_IN_BODY),
-            self._link_prefix + delivery.link_token,
-        )
-        text = _filled(frame.text, *facts)
-        html = _filled(frame.html, *map(_ascii_html, facts))
+        names = delivery.reseller_name, delivery.customer_name
+        in_subject = [isolated(shown(name, _LONGEST_IN_SUBJECT)) for name in names]
+        in_body = [shown(name, _LONGEST_IN_BODY) for name in names]
+        link = self._link_prefix + delivery.link_token
+        subject = _filled(frame.subject, in_subject)
+        text = _filled(frame.text, [isolated(name) for name in in_body], link)
+        html = _filled(frame.html, [_ascii_html(name) for name in in_body], _ascii_html(link))
         boundary = f"=_{delivery.operation_id}"
         content = (
             f"{self._headers}"
             f"To: {recipient}\r\n"
+            f"{self._reply_to}"
             f"Subject: {_encoded_subject(subject)}\r\n"
             f"Date: {_date(self._now().replace(microsecond=0))}\r\n"
             f"Message-ID: {self._message_id(delivery.operation_id)}\r\n"
@@ -146,7 +145,12 @@ class Messages:
         """Renders the templates, with stand-ins for what differs from e-mail to e-mail."""
         names = {"reseller": _RESELLER, "customer": _CUSTOMER}
         subject = self._subject.render(names)
-        facts = {**names, "link": _LINK, "expires_at": until, "is_resent": is_resent}
+        facts = {
+            **names,
+            "link": _LINK,
+            "until": {each: in_words(until, self._zone, each) for each in self._languages},
+            "is_resent": is_resent,
+        }
         html = self._html.render(facts, subject=subject)
         return _Frame(*map(_pieces, (subject, self._text.render(facts), _in_ascii(html))))
 
@@ -240,7 +244,8 @@ def _pieces(template: str) -> list[str]:
     return _STAND_IN.split(template.replace("\n", _EOL))
 
 
-def _filled(pieces: Sequence[str], reseller: str, customer: str, link: str = "") -> str:
+def _filled(pieces: Sequence[str], names: Sequence[str], link: str = "") -> str:
+    reseller, customer = names
     facts = {_RESELLER: reseller, _CUSTOMER: customer, _LINK: link}
     return "".join([facts.get(piece, piece) for piece in pieces])
 
@@ -268,24 +273,3 @@ def _part(subtype: str, text: str) -> str:
         f"\r\n"
         f"{text}"
     )
-
-
-def _clean(name: str) -> str:
-    """Returns the name on one line, without what could act outside of it."""
-    name = " ".join(name.split())
-    if name.isprintable():
-        return name
-    name = _DIRECTION.sub("", name)
-    return "".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cs")).strip()
-
-
-def _shortened(name: str, longest: int) -> str:
-    """Returns the name cut to `longest` characters, not within one that a reader sees."""
-    if len(name) <= longest:
-        return name
-    end = longest - 1
-    while end and (
-        unicodedata.category(name[end])[0] == "M" or _JOINER in (name[end], name[end - 1])
-    ):
-        end -= 1
-    return f"{name[: end or longest - 1].rstrip()}…"

@@ -45,7 +45,7 @@ def test_zero_sets_no_limit() -> None:
         limit.admit("a")
 
 
-def test_a_bucket_can_hold_more_and_take_back() -> None:
+def test_a_bucket_can_hold_more() -> None:
     clock = Clock()
     limit = RateLimit(0.5, clock, within_s=8)
     for _ in range(4):
@@ -53,16 +53,6 @@ def test_a_bucket_can_hold_more_and_take_back() -> None:
     with pytest.raises(BillingError) as refused:
         limit.admit("a")
     assert refused.value.retry_after_s == pytest.approx(2)
-    limit.give_back("a")
-    limit.admit("a")
-    for _ in range(100):
-        limit.give_back("a")
-        limit.give_back("stranger")
-    for caller in ("a", "stranger"):  # no more than the bucket holds
-        for _ in range(4):
-            limit.admit(caller)
-        with pytest.raises(BillingError):
-            limit.admit(caller)
 
 
 def test_memory_is_bounded() -> None:

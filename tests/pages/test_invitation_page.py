@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 import pytest_asyncio
+from billing.v1 import invitation_page_service_pb2 as pages
+from billing.v1 import invitation_page_service_pb2_grpc as pages_grpc
+from google.api import httpbody_pb2
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.browser import browser
-from tests.service import ROOT, Service
+from tests.service import ROOT, Service, running
 
 SCREENSHOTS = ROOT / "build" / "screenshots"
 ENGLISH = {"accept-language": "en"}
@@ -36,6 +40,10 @@ class Visitor:
     async def heading(self, text: str) -> None:
         """Waits for the page with this heading."""
         await expect(self.page.get_by_role("heading", level=1)).to_have_text(text)
+
+    async def notice(self, text: str) -> None:
+        """Waits for what the page says of a button that did nothing."""
+        await expect(self.page.get_by_role("alert")).to_have_text(text)
 
 
 @pytest_asyncio.fixture
@@ -143,7 +151,34 @@ async def test_a_stale_tab_can_not_change_the_answer(service: Service, chromium:
     await first.heading("You have declined the invitation")
     await second.page.get_by_role("button", name="Accept").click()
     await second.heading("You have declined the invitation")
+    await second.notice(
+        "“Accept the invitation” changed nothing: the invitation had been declined before."
+    )
+    await second.screenshot("stale")
     assert customer_state(service, invitation) == "inactive"
+
+
+async def test_a_stale_tab_can_not_decline_what_was_accepted(
+    service: Service, chromium: Browser
+) -> None:
+    invitation = invited(service)
+    first, second = await visit(chromium), await visit(chromium, locale="ru-RU")
+    for tab in (first, second):
+        await tab.page.goto(invitation.link)
+    await first.page.get_by_role("button", name="Accept").click()
+    await first.heading("You have accepted the invitation")
+    await second.page.get_by_role("button", name="Отклонить").click()
+    await second.heading("Вы приняли приглашение")
+    await second.notice("Кнопка «Отклонить» ничего не изменила: приглашение уже было принято.")
+    assert customer_state(service, invitation) == "active"
+
+
+def test_the_same_answer_again_says_nothing_of_it(service: Service) -> None:
+    link = invited(service).link
+    for _ in range(2):
+        answer = httpx.post(link, data={"answer": "accept"}, headers=ENGLISH, follow_redirects=True)
+        assert "You have accepted the invitation" in answer.text
+        assert "changed nothing" not in answer.text
 
 
 async def test_an_expired_invitation_says_so(service: Service, visitor: Visitor) -> None:
@@ -165,6 +200,9 @@ async def test_an_expired_invitation_can_not_be_accepted(
     sql(service, "UPDATE invitations SET expires_at = 1 WHERE id = ?", invitation.invitation_id)
     await visitor.page.get_by_role("button", name="Accept").click()
     await visitor.heading("This invitation has expired")
+    await visitor.notice(
+        "“Accept the invitation” changed nothing: the time of the invitation was over."
+    )
 
 
 def act(service: Service, invitation: Invited, action: str) -> None:
@@ -180,18 +218,32 @@ async def test_a_revoked_invitation_says_so(service: Service, visitor: Visitor) 
     act(service, invitation, "revoke")
     await visitor.page.get_by_role("button", name="Accept").click()
     await visitor.heading("This invitation has been withdrawn")
+    await visitor.notice(
+        "“Accept the invitation” changed nothing: the invitation had been withdrawn before."
+    )
     await visitor.screenshot("revoked")
     assert customer_state(service, invitation) == "inactive"
 
 
-async def test_a_link_that_a_newer_e_mail_replaced_leads_nowhere(
+async def test_a_link_that_a_newer_e_mail_replaced_says_so(
     service: Service, visitor: Visitor
 ) -> None:
     invitation = invited(service)
     await visitor.page.goto(invitation.link)
     act(service, invitation, "resend")
     await visitor.page.get_by_role("button", name="Accept").click()
-    await visitor.heading("This link leads nowhere")
+    await visitor.heading("A newer e-mail has replaced this link")
+    await visitor.notice(
+        "“Accept the invitation” changed nothing: this link had been replaced before."
+    )
+    await visitor.screenshot("replaced")
+    answer = await visitor.page.goto(invitation.link)
+    assert answer
+    assert answer.status == 410
+    await visitor.heading("A newer e-mail has replaced this link")
+    await expect(visitor.page.get_by_role("alert")).to_have_count(0)
+    await expect(visitor.page.get_by_text("in the latest e-mail")).to_have_count(1)
+    await expect(visitor.page.get_by_role("definition")).to_have_count(0)
     assert customer_state(service, invitation) == "acceptance_required"
 
 
@@ -257,6 +309,102 @@ async def test_a_screen_reader_finds_its_way(service: Service, visitor: Visitor)
       - button "Decline"
     """)
     assert await visitor.page.get_attribute("html", "lang") == "en"
+
+
+def rename(service: Service, invitation: Invited, name: str) -> None:
+    """Gives a customer a name past all checks of the input, as rows from before them have."""
+    sql(service, "UPDATE customers SET name = ? WHERE id = ?", name, invitation.customer_id)
+
+
+@pytest.mark.parametrize(
+    "name", ["<" * 1_000_000, "&" * 300, "\u0301" * 100_000, "\n" * 5_000 + "a"]
+)
+def test_names_of_any_length_are_shown_in_part(service: Service, name: str) -> None:
+    invitation = invited(service)
+    rename(service, invitation, name)
+    answer = httpx.get(invitation.link, headers=ENGLISH)
+    assert answer.status_code == 200
+    assert len(answer.content) < 20_000
+    assert 'value="accept"' in answer.text
+    assert httpx.post(invitation.link, data={"answer": "accept"}).status_code == 303
+
+
+async def test_names_leave_the_order_of_our_words_alone(service: Service, visitor: Visitor) -> None:
+    invitation = invited(service)
+    await visitor.page.set_viewport_size({"width": 1200, "height": 900})
+    for name in ("שלום (בע״מ)!", "شركة الفوترة (١٢٣)!", "\u202egnp.exe", "\u2067abc!", "abc\u202e"):
+        rename(service, invitation, name)
+        await visitor.page.goto(invitation.link)
+        paragraph = visitor.page.get_by_text("opens a billing account for")
+        before, box, after = await paragraph.evaluate(
+            """element => {
+                const box = element.querySelectorAll("bdi")[1];
+                const left = node => {
+                    const range = document.createRange();
+                    range.selectNodeContents(node);
+                    return range.getClientRects();
+                };
+                const words = left(box.previousSibling);
+                return [words[words.length - 1].right, left(box)[0].left, left(box.nextSibling)[0].left];
+            }"""
+        )
+        assert before <= box + 0.5 < after, name
+        assert not re.search("[\u202a-\u202e\u2066-\u2069]", await paragraph.inner_text())
+    await visitor.page.get_by_role("button", name="Accept").focus()
+    rename(service, invitation, "שלום, עולם (בע״מ)!")
+    await visitor.page.goto(invitation.link)
+    await visitor.screenshot("right-to-left")
+
+
+def test_names_that_read_like_links_become_none(service: Service) -> None:
+    name = "Your account is locked: https://evil.example/x and www.evil.example or a@evil.example"
+    invitation = invited(service)
+    rename(service, invitation, name)
+    text = httpx.get(invitation.link, headers=ENGLISH).text
+    for link in ("https://", "www.evil", "evil.example", "a@evil"):
+        assert link not in text
+    assert "Your account is locked" in text
+
+
+def test_the_form_is_looked_at_after_the_link(service: Service) -> None:
+    """Straight at the server: the gateway refuses such a form before."""
+    form = b"%41=%41&" * 130_000
+    link = invited(service).link
+    with grpc.insecure_channel(service.grpc) as channel:
+        answer = pages_grpc.InvitationPageServiceStub(channel).AnswerInvitationPage
+
+        def page(token: str, data: bytes) -> tuple[str, str]:
+            body, call = answer.with_call(
+                pages.AnswerInvitationPageRequest(
+                    token=token, form=httpbody_pb2.HttpBody(data=data)
+                )
+            )
+            headers = dict(call.initial_metadata())
+            return str(headers["x-http-status"]), body.data.decode()
+
+        assert page("x", form)[0] == "404"
+        status, text = page(link.rpartition("/")[2], form)
+        assert status == "413"
+        assert "This answer could not be read" in text
+        assert page(link.rpartition("/")[2], b"answer=\xff%ff&answer")[0] == "303"
+
+
+def test_right_links_open_whatever_wrong_ones_came_from_the_address(tmp_path: Path) -> None:
+    with running(tmp_path / "var", unknown_links_per_min=6) as service:
+        right = invited(service)
+        wrong = right.link[:-8] + "AAAAAAAA"
+        answers = [httpx.get(wrong, headers=ENGLISH) for _ in range(8)]
+        assert {answer.status_code for answer in answers} == {404, 429}
+        slow = answers[-1]
+        assert "Too many tries" in slow.text
+        wait_s = int(slow.headers["retry-after"])
+        assert 1 <= wait_s <= 10
+        assert f"wait {wait_s} s." in re.sub("</?bdi>", "", slow.text)
+        assert httpx.get(right.link).status_code == 200
+        accepted = httpx.post(right.link, data={"answer": "accept"})
+        assert accepted.status_code == 303
+        assert customer_state(service, right) == "active"
+        assert httpx.post(wrong, data={"answer": "accept"}).status_code == 429
 
 
 def test_opening_the_link_changes_nothing(service: Service) -> None:

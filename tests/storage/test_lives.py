@@ -12,6 +12,7 @@ from server.domain.invitations import (
     Invitation,
     InvitationAction,
     InvitationState,
+    InvitationView,
     NewInvitation,
     as_of,
     link_token_hash,
@@ -115,7 +116,7 @@ async def test_a_link_leads_to_its_invitation(storage: SqlStorage) -> None:
     await sent(storage)
     view = await storage.look_up_invitation(link_token_hash(life.token))
     assert view
-    assert view == (life.made.invitation, "Reseller", life.made.customer.name)
+    assert view == InvitationView(life.made.invitation, "Reseller", life.made.customer.name)
     assert await life.recorded() == life.made.invitation
     assert await storage.look_up_invitation(link_token_hash("a" * 32)) is None
     assert await storage.get_invitation("inv00000000000000000") is None
@@ -218,7 +219,9 @@ async def test_sending_again(storage: SqlStorage, database_url: str) -> None:
     assert operation.kind is OperationKind.RESEND
     assert not operation.done
     # The old link is dead at once, before there is a new one.
-    assert await storage.look_up_invitation(link_token_hash(first)) is None
+    old = await storage.look_up_invitation(link_token_hash(first))
+    assert old
+    assert old.replaced
     assert await life.answer(token=first) is None
     delivery = await life.deliver(START + MINUTE)
     assert delivery.operation_id == operation.id

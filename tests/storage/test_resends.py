@@ -25,7 +25,8 @@ async def _cancelled(storage: SqlStorage, operation_id: str, now: datetime) -> N
 
 
 async def _leads(life: Life, token: str) -> bool:
-    return await life.storage.look_up_invitation(link_token_hash(token)) is not None
+    found = await life.storage.look_up_invitation(link_token_hash(token))
+    return found is not None and not found.replaced
 
 
 @pytest.mark.parametrize("end", ["cancel", "cancel between tries", "refuse"])

@@ -8,6 +8,7 @@ from email.message import EmailMessage
 from email.parser import Parser
 from email.policy import default
 from html.parser import HTMLParser
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given, settings
@@ -90,6 +91,11 @@ def test_is_what_a_reader_expects() -> None:
     text, page = part(message, "plain"), Page(part(message, "html"))
     for shown in (text, page.text):
         assert "Acme Cloud invites Romashka LLC to become its customer" in shown
+        said = " ".join(shown.split())
+        assert (
+            "If you accept, Acme Cloud opens a billing account for Romashka LLC and charges it for "
+            "what you use." in said
+        )
         assert "until 22 December 2026, 15:04 UTC" in shown
         assert LINK + TOKEN in shown
     assert set(page.links) == {"", LINK + TOKEN}  # nothing is loaded from anywhere
@@ -118,6 +124,8 @@ def test_bears_the_brand() -> None:
         assert "help@example.com" in shown
     assert "#A1b2C3" in html
     assert "mailto:help@example.com" in html
+    assert message["Reply-To"] == "help@example.com"
+    assert invitation()["Reply-To"] is None
 
 
 def test_one_sent_again_is_in_the_thread_of_the_first() -> None:
@@ -163,7 +171,10 @@ def test_unknown_languages(languages: tuple[str, ...]) -> None:
         Messages("a@b.test", LINK, lambda: NOW, languages=languages)
 
 
-names = st.text(min_size=1, max_size=300).filter(lambda name: shown(name, 1) != "")
+INVISIBLE = dict.fromkeys((0x200B, 0x2068, 0x2069))
+names = st.text(min_size=1, max_size=300).filter(
+    lambda name: kept(name, 1) != "" and not re.search("[\u0300-\u036f]{7}", name)
+)
 
 
 @settings(deadline=None)  # the machine may be busy
@@ -190,32 +201,130 @@ def test_names_stay_names(customer: str, reseller: str) -> None:
     assert message.keys() == HEADERS
     assert not [defect for name in message for defect in message[name].defects]
     assert len(list(message.iter_parts())) == 2
-    assert message["Subject"] == f"{shown(reseller, 60)} invites {shown(customer, 60)}"
-    assert len(message["Subject"]) < 140
-    sentence = f"{shown(reseller, 200)} invites {shown(customer, 200)} to become its customer."
+    subject = message["Subject"].translate(INVISIBLE)
+    assert subject == f"{kept(reseller, 60)} invites {kept(customer, 60)}".translate(INVISIBLE)
+    assert len(subject) < 140
+    sentence = f"{kept(reseller, 200)} invites {kept(customer, 200)} to become its customer."
     page = Page(part(message, "html"))
-    assert sentence in part(message, "plain")
-    assert sentence in page.text
+    assert sentence.translate(INVISIBLE) in part(message, "plain").translate(INVISIBLE)
+    assert sentence.translate(INVISIBLE) in page.text.translate(INVISIBLE)
     assert page.tags == Page(part(invitation(), "html")).tags
     assert set(page.links) == {"", LINK + TOKEN}
 
 
-def shown(name: str, longest: int) -> str:
-    """The name as it should be shown, said in another way than the code does."""
-    kept = "".join(" " if c.isspace() else c for c in name)
-    kept = re.sub(" +", " ", kept).strip()
-    kept = re.sub("[\u202a-\u202e\u2066-\u2069]", "", kept)
-    kept = "".join(c for c in kept if unicodedata.category(c) not in {"Cc", "Cs"}).strip()
-    if len(kept) <= longest:
-        return kept
+def kept(name: str, longest: int) -> str:
+    """What should be left of the name, said in another way than the code does."""
+    text = "".join(" " if c.isspace() else c for c in name)
+    text = re.sub(" +", " ", text).strip()
+    text = re.sub("[\u202a-\u202e\u2066-\u2069]", "", text)
+    text = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cs"}).strip()
+    if len(text) <= longest:
+        return text
     for end in reversed(range(1, longest)):
         if not (
-            unicodedata.category(kept[end]).startswith("M")
-            or kept[end] == "\u200d"
-            or kept[end - 1] == "\u200d"
+            unicodedata.category(text[end]).startswith("M")
+            or text[end] == "\u200d"
+            or text[end - 1] == "\u200d"
         ):
-            return kept[:end].rstrip() + "…"
-    return kept[: longest - 1] + "…"
+            return text[:end].rstrip() + "…"
+    return text[: longest - 1] + "…"
+
+
+@pytest.mark.parametrize(
+    ("name", "links"),
+    [
+        ("Your account is locked: https://evil.example/x and", ["https://", "evil.example"]),
+        ("HTTP://EVIL.EXAMPLE", ["HTTP://", "EVIL.EXAMPLE"]),
+        ("see www.evil.example now", ["www.", "evil.example"]),
+        ("evil.com", ["evil.com"]),
+        ("пример.рф", ["пример.рф"]),
+        ("cafe\u0301.com", [".com"]),
+        ("evil。com．x｡y", ["。com", "．x", "｡y"]),
+        ("write to a@evil.example", ["a@evil", "evil.example"]),
+        ("a＠evil", ["a＠evil"]),
+        ("ftp://1.2.3.4:80/", ["ftp://", "1.2", "3.4"]),
+        (r"\\server\share", [r"\\"]),
+    ],
+)
+def test_nothing_in_a_name_becomes_a_link(name: str, links: list[str]) -> None:
+    message = invitation(customer_name=name, reseller_name=name)
+    text, html = part(message, "plain"), part(message, "html")
+    for said in (
+        message["Subject"],
+        text.partition("open this link")[0],
+        Page(html).text.partition("See the")[0],
+    ):
+        assert "Acme" not in said
+        for link in links:
+            assert link not in said
+        assert name in said.replace("\u200b", "")
+    assert set(Page(html).links) == {"", LINK + TOKEN}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Acme Inc., Ltd.", "J. P. Morgan", "Acme: a/b", "50% off?", "@home", "C:\\x", "А.\u00a0Б."],
+)
+def test_names_that_are_no_links_are_left_alone(name: str) -> None:
+    assert (
+        invitation(customer_name=name)["Subject"] == f"Acme Cloud invites {' '.join(name.split())}"
+    )
+
+
+@pytest.mark.parametrize("name", ["שלום (בע״מ)!", "شركة الفوترة!", "Acme שלום", "x\u202e!"])
+def test_right_to_left_names_leave_the_order_of_our_words_alone(name: str) -> None:
+    message = invitation(reseller_name=name)
+    has_letters = "\u202e" not in name
+    box = f"\u2068{name}\u2069" if has_letters else "x!"
+    assert message["Subject"] == f"{box} invites Romashka LLC"
+    assert f"{box} invites Romashka LLC" in part(message, "plain")
+    html = part(message, "html")
+    inner = re.findall("<bdi>(.*?)</bdi>", html)
+    assert len(inner) == 5
+    assert "\u202e" not in html
+
+
+def test_letters_bear_few_marks() -> None:
+    subject = invitation(customer_name="Z" + "\u0335" * 40 + "algo")["Subject"]
+    assert subject == "Acme Cloud invites Z" + "\u0335" * 6 + "algo"
+
+
+def test_huge_names_take_no_time() -> None:
+    for character in ("<", "\u0301", "\u202e", " ", "א"):
+        message = invitation(
+            customer_name=character * 1_000_000, reseller_name=character * 1_000_000
+        )
+        assert len(message.as_bytes()) < 40_000
+        assert message["Subject"]
+
+
+@pytest.mark.parametrize(
+    ("at", "zone", "said"),
+    [
+        (
+            DELIVERY.expires_at,
+            "Europe/Moscow",
+            "22 December 2026, 18:04 (Europe/Moscow), 15:04 UTC",
+        ),
+        (
+            DELIVERY.expires_at,
+            "Asia/Tokyo",
+            "23 December 2026, 00:04 (Asia/Tokyo), 22 December 15:04 UTC",
+        ),
+        (DELIVERY.expires_at, "UTC", "22 December 2026, 15:04 UTC"),
+        (
+            datetime(2026, 7, 1, 12, 0, tzinfo=UTC),
+            "America/New_York",
+            "1 July 2026, 08:00 (America/New_York), 12:00 UTC",
+        ),
+    ],
+)
+def test_times_are_told_in_a_zone_and_in_utc(at: datetime, zone: str, said: str) -> None:
+    messages = Messages("a@b.test", LINK, lambda: NOW, languages=("en", "ru"), zone=ZoneInfo(zone))
+    message = read(messages.invitation(DELIVERY._replace(expires_at=at)))
+    for text in (part(message, "plain"), Page(part(message, "html")).text):
+        assert f"until {said}." in text
+        assert re.search(r"до \d+ \w+ 2026 года, ", text)
 
 
 def test_long_names_are_cut_between_what_a_reader_sees() -> None:
