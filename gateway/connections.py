@@ -35,7 +35,7 @@ class ConnectionManagers:
         self, root: Path, descriptors: DescriptorSet, settings: GatewaySettings, log_file: Path
     ) -> None:
         header_kib = settings.max_headers_kib * _HEADER_MARGIN
-        self._shared = {
+        self._shared: dict[str, Any] = {
             "codec_type": "AUTO",
             "max_request_headers_kb": header_kib,
             "common_http_protocol_options": {
@@ -96,6 +96,7 @@ class ConnectionManagers:
 
     def make(self, name: str, *, over_tls: bool) -> dict[str, Any]:
         """Returns the connection manager of one listener."""
+        filters = self._shared["http_filters"]
         return {
             "name": "envoy.filters.network.http_connection_manager",
             "typed_config": {
@@ -103,6 +104,7 @@ class ConnectionManagers:
                 "stat_prefix": name,
                 "early_header_mutation_extensions": [_early_headers(over_tls=over_tls)],
                 **self._shared,
+                "http_filters": [_strict_transport(), *filters] if over_tls else filters,
             },
         }
 
@@ -148,6 +150,15 @@ def _sane_metadata() -> dict[str, Any]:
                 "request_trailers_mutations": [_remove(_ANY)],
             }
         },
+    )
+
+
+def _strict_transport() -> dict[str, Any]:
+    """Whoever came by TLS is told to come by nothing else, for a year (RFC 6797)."""
+    header = _set("strict-transport-security", "max-age=31536000", add=True)
+    return _filter(
+        *("strict_transport", "header_mutation.v3.HeaderMutation"),
+        {"mutations": {"response_mutations": [header]}},
     )
 
 

@@ -28,6 +28,9 @@ STANDARD_SERVICES = (
     "grpc.reflection.v1alpha.ServerReflection",
 )
 
+# Whose answers hold tokens, which no cache may keep.
+_TOKENS = "/yandex.cloud.iam.v1.IamTokenService/"
+
 # Routes' names. What the server can unpack.
 UNKNOWN_COMPRESSION = "unknown-compression"
 UNREADABLE_DEADLINE = "unreadable-deadline"
@@ -227,6 +230,8 @@ def _binding(
     }
     if method.is_polled:
         route["response_headers_to_add"] = [_POLL_INTERVAL]
+    if method.path.startswith(_TOKENS):
+        route["response_headers_to_add"] = [_header("cache-control", "no-store")]
     return route
 
 

@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from files.private import make_private_folder, replace_private
@@ -35,15 +35,18 @@ async def development_identity(settings: Settings) -> tuple[Development, Path]:
         who = Development(
             subject_id=ids.new_id(ids.SERVICE_ACCOUNT),
             reseller_id=ids.new_id(ids.BILLING_ACCOUNT),
-            token=secrets.token_urlsafe(32),
+            token="",
         )
-        replace_private(file, json.dumps(who.__dict__).encode())
     key_file = folder / "dev-service-account.json"
     async with opened_storage(settings) as storage:
         await storage.add_reseller(who.reseller_id, "Development reseller", now(), _BY)
         await storage.add_service_account(who.subject_id, "Development", now(), _BY)
         await storage.grant_role(who.subject_id, who.reseller_id, Role.OWNER, now(), _BY)
-        await storage.add_access_token(hash_token(who.token), who.subject_id, now(), None)
+        if not await storage.get_subject(hash_token(who.token), now()):
+            # None yet, or one that was revoked: it stays so, and another takes its place.
+            who = replace(who, token=secrets.token_urlsafe(32))
+            replace_private(file, json.dumps(asdict(who)).encode())
+            await storage.add_access_token(hash_token(who.token), who.subject_id, now(), None)
         if not await storage.get_account_key(_key_id(key_file)):
             key, content = new_account_key(who.subject_id, now())
             await storage.add_account_key(key, _BY)

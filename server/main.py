@@ -91,7 +91,8 @@ def build_server(
         settings.max_anonymous_calls,
         settings.max_body_bytes,
     )
-    calls = Calls(Authenticator(storage, tokens, clock, monotonic), limits)
+    authenticator = Authenticator(storage, tokens, clock, monotonic)
+    calls = Calls(authenticator, limits)
     operations = Operations(storage, clock)
     use_cases = Customers(storage, clock, settings.invitation_lifetime)
     invitations = Invitations(
@@ -121,7 +122,7 @@ def build_server(
             IamTokenService(storage, tokens, Assertions(settings.iam_audiences), clock),
         ),
         (operation_service_pb2, "OperationService", OperationService(operations)),
-        (operations_proto_pb2, "Operations", LongrunningOperations(operations)),
+        (operations_proto_pb2, "Operations", LongrunningOperations(operations, authenticator)),
     ]
     methods = Methods()
     names = []

@@ -41,10 +41,11 @@ def roles() -> None:
 
     \b
     Role                        may
-    billing.accounts.owner      invite, create, activate, suspend, list, read operations
+    billing.accounts.owner      all: invite, create, activate, suspend, cancel and so on
     billing.accounts.admin      the same
     billing.accounts.editor     the same
-    billing.accounts.viewer     list, read operations
+    billing.accounts.viewer     read: customers and invitations with names and addresses,
+                                operations
     billing.accounts.accountant the same
     """
 

@@ -44,8 +44,9 @@ class Call:
 
     `subject` is None only for methods that are open to all. `time_left_s` is None for a call
     without a deadline. `idempotency_key` is set if the caller sent one with a changing method.
-    `address` is where a call without identity comes from, as far as the gateway tells. `languages`
-    is the Accept-Language of a browser. `send_headers` sends headers ahead of the answer, once.
+    `authorization` is the header that proved the subject. `address` is where a call without identity
+    comes from, as far as the gateway tells. `languages` is the Accept-Language of a browser.
+    `send_headers` sends headers ahead of the answer, once.
     """
 
     subject: Subject | None
@@ -53,6 +54,7 @@ class Call:
     idempotency_key: IdempotencyKey | None
     time_left_s: float | None
     authority: str
+    authorization: str
     address: str
     languages: str
     send_headers: Callable[[tuple[tuple[str, str], ...]], Awaitable[None]]
@@ -153,6 +155,7 @@ class Calls:
                         key,
                         context.time_remaining(),
                         metadata.get("x-forwarded-host", ""),
+                        metadata.get("authorization", ""),
                         address,
                         metadata.get("accept-language", ""),
                         context.send_initial_metadata,

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from functools import partial
 
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
@@ -9,6 +10,7 @@ from yandex.cloud.operation import operation_pb2, operation_service_pb2
 
 from server.api import paging
 from server.api.calls import Call
+from server.api.identity import Authenticator
 from server.api.operations import google_style, not_found, operation_id, published
 from server.domain.errors import BillingError, FieldViolation, Reason
 from server.domain.operations import Operation
@@ -46,8 +48,9 @@ class OperationService:
 class LongrunningOperations:
     """google.longrunning.Operations."""
 
-    def __init__(self, operations: Operations) -> None:
+    def __init__(self, operations: Operations, authenticator: Authenticator) -> None:
         self._operations = operations
+        self._authenticator = authenticator
 
     async def GetOperation(
         self, request: operations_pb2.GetOperationRequest, call: Call
@@ -82,7 +85,10 @@ class LongrunningOperations:
             longest += timedelta(microseconds=request.timeout.nanos / 1000)
         if call.time_left_s is not None:
             longest = min(longest, timedelta(seconds=max(0.0, call.time_left_s - _ANSWER_S)))
-        waited = await self._operations.wait(call.caller, wanted, min(longest, _LONGEST_WAIT))
+        waited = await self._operations.wait(
+            *(call.caller, wanted, min(longest, _LONGEST_WAIT)),
+            partial(self._authenticator.authenticate, call.authorization),
+        )
         return google_style(_found(waited, wanted))
 
     async def CancelOperation(

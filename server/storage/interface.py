@@ -5,7 +5,7 @@ Every method may raise BillingError with STORAGE_UNAVAILABLE or STORAGE_FULL (bo
 with the same idempotency key is safe. Writes return once they are durable.
 """
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
@@ -228,8 +228,17 @@ class Storage(AccessStorage, Administration, Protocol):
         """
         ...
 
-    async def wait_operation(self, operation_id: str, longest: timedelta) -> Operation | None:
-        """Returns the operation as soon as it is done, or as it is when the time is over."""
+    async def wait_operation(
+        self,
+        operation_id: str,
+        longest: timedelta,
+        before_look: Callable[[], Awaitable[None]] | None = None,
+    ) -> Operation | None:
+        """Returns the operation as soon as it is done, or as it is when the time is over.
+
+        `before_look` is awaited before each look after the first, once a second at least; what it
+        raises ends the wait.
+        """
         ...
 
     def end_waits(self) -> None:

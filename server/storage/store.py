@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -188,7 +188,12 @@ class SqlStorage(SqlAccess, SqlRetention):
         use = self._use(key, now) if key else None
         return await self._writes.submit(endings.delete_records, (operation_id, use))
 
-    async def wait_operation(self, operation_id: str, longest: timedelta) -> Operation | None:
+    async def wait_operation(
+        self,
+        operation_id: str,
+        longest: timedelta,
+        before_look: Callable[[], Awaitable[None]] | None = None,
+    ) -> Operation | None:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + longest.total_seconds()
         with self._signals.operation(operation_id) as ended:
@@ -200,6 +205,8 @@ class SqlStorage(SqlAccess, SqlRetention):
                 if operation is None or operation.done or over:
                     return operation
                 await _wait(ended, min(left_s, _LOOK_EVERY.total_seconds()))
+                if before_look:
+                    await before_look()
 
     def end_waits(self) -> None:
         self._signals.end_waits()

@@ -1,6 +1,6 @@
 """Reading, cancelling, deleting and waiting for operations."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 from server.domain.access import Permission, Subject, permission_missing
@@ -53,10 +53,23 @@ class Operations:
         return await self._storage.delete_operation(operation_id, self._clock(), key)
 
     async def wait(
-        self, caller: Subject, operation_id: str, longest: timedelta
+        self,
+        caller: Subject,
+        operation_id: str,
+        longest: timedelta,
+        prove_again: Callable[[], Awaitable[Subject]],
     ) -> Operation | None:
-        """Returns the operation once it is done or the time is over."""
+        """Returns the operation once it is done or the time is over.
+
+        `prove_again` tells who the caller is by then: whose right, or token, ends while it waits is
+        refused within seconds. Raises what it raises.
+        """
         operation = await self.get(caller, operation_id)
         if operation is None or operation.done:
             return operation
-        return await self._storage.wait_operation(operation_id, longest)
+        reseller_id = operation.reseller_id
+
+        async def still_permitted() -> None:
+            (await prove_again()).require(Permission.READ, reseller_id)
+
+        return await self._storage.wait_operation(operation_id, longest, still_permitted)

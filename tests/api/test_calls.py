@@ -13,6 +13,7 @@ from yandex.cloud.billing.v1 import customer_service_pb2 as customers
 from yandex.cloud.operation import operation_service_pb2
 
 from server.config import Settings
+from server.domain.access import Role, hash_token
 from server.domain.errors import BillingError, Reason
 from tests.api.conftest import Api
 
@@ -42,6 +43,36 @@ async def refusal(call: Awaitable[Any]) -> tuple[grpc.StatusCode, str, status_pb
     assert status.details[-1].Unpack(last)
     assert last.request_id == trailing["x-request-id"]
     return refused.value.code(), info.reason, status
+
+
+@pytest.mark.parametrize(
+    ("taken", "refused"),
+    [
+        ("role", (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_MISSING")),
+        ("token", (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIALS_INVALID")),
+    ],
+)
+async def test_a_right_that_ends_during_a_wait_ends_it(
+    api: Api, taken: str, refused: tuple[grpc.StatusCode, str]
+) -> None:
+    made = await api.customers.Invite(request(), metadata=api.as_("writer"))
+    wait = operations_pb2.WaitOperationRequest(name=f"operations/{made.id}")
+    waits = {
+        who: asyncio.ensure_future(
+            api.longrunning.WaitOperation(wait, metadata=api.as_(who), timeout=30)
+        )
+        for who in ("reader", "writer")
+    }
+    await asyncio.wait(waits.values(), timeout=0.2)
+    if taken == "role":
+        assert await api.storage.revoke_role("reader", "reseller-1", Role.VIEWER, api.clock())
+    else:
+        assert await api.storage.end_access_token(hash_token("reader-token"), api.clock())
+    async with asyncio.timeout(5):
+        assert (await refusal(waits["reader"]))[:2] == refused
+    assert not waits["writer"].done()
+    await api.storage.cancel_operation(made.id, api.clock(), None)
+    assert (await waits["writer"]).done
 
 
 async def test_who_may_not_write_is_denied_and_nothing_is_written(api: Api) -> None:

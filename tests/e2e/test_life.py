@@ -49,6 +49,22 @@ def test_a_restart_goes_on_where_it_was(without_mail: dict[str, str]) -> None:
         assert len(service.mails_to(address)) == 1
 
 
+def test_a_revoked_development_token_stays_revoked(tmp_path: Path) -> None:
+    env = environment(tmp_path / "var")
+    with running(tmp_path / "var", env) as service:
+        revoked = service.headers
+        answer = httpx.post(
+            f"{service.rest}/iam/v1/tokens:revoke",
+            headers=revoked,
+            json={"iamToken": service.token},
+        )
+        assert answer.status_code == 200, answer.text
+    with running(tmp_path / "var", env) as service:
+        path = f"{service.rest}/v1/operations"
+        assert httpx.get(path, headers=revoked).status_code == 401
+        assert httpx.get(path, headers=service.headers).status_code == 200
+
+
 def test_a_cancelled_invitation_leaves_nothing_behind(without_mail: dict[str, str]) -> None:
     with running(Path(without_mail["BILLING_VAR"]), without_mail) as service:
         body = service.invitation()

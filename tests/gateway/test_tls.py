@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -59,6 +60,36 @@ async def test_rest_over_tls(house: House, http2: bool) -> None:
     assert response.status_code == 200
     (call,) = house.upstream.calls
     assert call.metadata["x-forwarded-host"] == f"localhost:{house.settings.https_port}"
+
+
+@pytest.mark.parametrize("http2", [False, True])
+async def test_who_came_by_tls_is_told_to_stay(house: House, http2: bool) -> None:
+    """Whoever answers: the server, a filter, a route, or Envoy before any of them."""
+    header = "strict-transport-security"
+    asked: list[tuple[str, str, dict[str, Any]]] = [
+        ("GET", "/operations/a", {}),
+        ("GET", "/unknown", {}),
+        ("PUT", "/operations/a", {}),
+        ("GET", "/openapi.json", {}),
+        ("POST", "/billing/v1/customers:invite", {"content": b"{"}),
+        ("POST", "/billing/v1/customers:invite", {"content": bytes(80 << 10)}),
+        ("GET", "/operations/a", {"headers": {"x": "x" * (40 << 10)}}),
+        ("GET", "/operations/a?operationId=b", {}),
+    ]
+    async with httpx.AsyncClient(verify=trusting(house.certificates), http2=http2) as rest:
+        for verb, path, more in asked:
+            told = await rest.request(verb, house.rest_tls + path, **more)
+            assert told.headers[header] == "max-age=31536000", (verb, path, told.status_code)
+            untold = await rest.request(verb, house.rest + path, **more)
+            assert header not in untold.headers
+
+
+async def test_no_cache_keeps_tokens(house: House) -> None:
+    async with httpx.AsyncClient(base_url=house.rest) as rest:
+        for path in ("/iam/v1/tokens", "/iam/v1/tokens:revoke"):
+            for body in (b"{}", b"{"):
+                answer = await rest.post(path, content=body)
+                assert answer.headers["cache-control"] == "no-store", answer.text
 
 
 async def test_grpc_over_tls(house: House) -> None:
