@@ -1,5 +1,7 @@
 """Envoy's HTTP connection manager: what happens to a request between its arrival and its route."""
 
+import ipaddress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,12 @@ class ConnectionManagers:
         self, root: Path, descriptors: DescriptorSet, settings: GatewaySettings, log_file: Path
     ) -> None:
         header_kib = settings.max_headers_kib * _HEADER_MARGIN
+        # All of x-forwarded-*, but x-forwarded-for where there are proxies to trust.
+        self._not_forwarded = (
+            "x-forwarded-(?:|[^f].*|f|f[^o].*|fo|fo[^r].*|for.+)"
+            if settings.trusted_proxies
+            else "x-forwarded-.*"
+        )
         self._shared: dict[str, Any] = {
             "codec_type": "AUTO",
             "max_request_headers_kb": header_kib,
@@ -52,7 +60,7 @@ class ConnectionManagers:
             "stream_error_on_invalid_http_message": True,
             "request_headers_timeout": "10s",
             "request_timeout": f"{settings.request_arrival_s:g}s",
-            "use_remote_address": True,
+            **_where_from(settings.trusted_proxies),
             "skip_xff_append": True,
             "server_header_transformation": "PASS_THROUGH",
             "preserve_external_request_id": True,
@@ -102,31 +110,58 @@ class ConnectionManagers:
             "typed_config": {
                 "@type": f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
                 "stat_prefix": name,
-                "early_header_mutation_extensions": [_early_headers(over_tls=over_tls)],
+                "early_header_mutation_extensions": [self._early_headers(over_tls=over_tls)],
                 **self._shared,
                 "http_filters": [_strict_transport(), *filters] if over_tls else filters,
             },
         }
 
+    def _early_headers(self, *, over_tls: bool) -> dict[str, Any]:
+        """Before anything reads them: no caller steers Envoy, and a wild request id is replaced."""
+        mutations = [
+            _remove({"prefix": "x-envoy-"}),
+            _remove({"safe_regex": {"regex": self._not_forwarded}}),
+            # One line of it, so that what the routes look at is what the server reads.
+            _set("grpc-encoding", "%REQ(GRPC-ENCODING)%"),
+            _set(
+                "x-request-id", f"%CEL({_SANE_REQUEST_ID} ? request.headers['x-request-id'] : '')%"
+            ),
+        ]
+        if over_tls:
+            # Discovery sends callers back to where they came in.
+            mutations.append(_set("x-forwarded-host", "%REQ(:AUTHORITY)%", add=True))
+        return {
+            "name": "envoy.http.early_header_mutation.header_mutation",
+            "typed_config": {
+                "@type": f"{_TYPES}.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+                "mutations": mutations,
+            },
+        }
 
-def _early_headers(*, over_tls: bool) -> dict[str, Any]:
-    """Before anything reads them: no caller steers Envoy, and a wild request id is replaced."""
-    mutations = [
-        _remove({"prefix": "x-envoy-"}),
-        _remove({"prefix": "x-forwarded-"}),
-        # One line of it, so that what the routes look at is what the server reads.
-        _set("grpc-encoding", "%REQ(GRPC-ENCODING)%"),
-        _set("x-request-id", f"%CEL({_SANE_REQUEST_ID} ? request.headers['x-request-id'] : '')%"),
+
+def _where_from(trusted_proxies: Sequence[str]) -> dict[str, Any]:
+    """Returns what decides on `DOWNSTREAM_REMOTE_ADDRESS`: the connection, or what the last of
+    trusted proxies says; nobody else is believed."""
+    if not trusted_proxies:
+        return {"use_remote_address": True}
+    networks = [ipaddress.ip_network(each) for each in trusted_proxies]
+    cidrs = [
+        {"address_prefix": str(each.network_address), "prefix_len": each.prefixlen}
+        for each in networks
     ]
-    if over_tls:
-        # Discovery sends callers back to where they came in.
-        mutations.append(_set("x-forwarded-host", "%REQ(:AUTHORITY)%", add=True))
     return {
-        "name": "envoy.http.early_header_mutation.header_mutation",
-        "typed_config": {
-            "@type": f"{_TYPES}.http.early_header_mutation.header_mutation.v3.HeaderMutation",
-            "mutations": mutations,
-        },
+        # The two can't be mixed.
+        "use_remote_address": False,
+        "original_ip_detection_extensions": [
+            {
+                "name": "envoy.http.original_ip_detection.xff",
+                "typed_config": {
+                    "@type": f"{_TYPES}.http.original_ip_detection.xff.v3.XffConfig",
+                    "xff_trusted_cidrs": {"cidrs": cidrs},
+                    "skip_xff_append": True,
+                },
+            }
+        ],
     }
 
 

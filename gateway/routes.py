@@ -87,8 +87,9 @@ def route_config(descriptors: DescriptorSet, settings: GatewaySettings) -> dict[
                 "name": "billing",
                 "domains": ["*"],
                 "request_headers_to_add": [
-                    # Where the connection comes from, never what a caller says.
-                    _header("x-forwarded-for", "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%"),
+                    # Where the call comes from, by the connection or a trusted proxy, never by what
+                    # a caller says.
+                    _header("x-forwarded-for", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
                     # A key makes it safe to repeat a change whose outcome is unknown.
                     _header("x-envoy-retry-on", _IF_KEYED.format("reset")),
                     _header("x-envoy-retry-grpc-on", _IF_KEYED.format("unavailable,cancelled")),

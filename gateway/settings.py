@@ -24,6 +24,7 @@ class GatewaySettings:
     `upstreams` holds one `host:port` or `unix:/path` for each server process. `address` is where
     TLS is served; without TLS only loopback (`http_address`) is allowed. `request_arrival_s` is how
     long a request may take to arrive, `timeout_s` how long a REST caller then waits for its answer.
+    `trusted_proxies` are networks (CIDR) in front, whose X-Forwarded-For says where a call comes from.
     `requests_per_s` is for all callers together, 0 for no limit.
     """
 
@@ -39,6 +40,7 @@ class GatewaySettings:
     max_headers_kib: int = 32
     timeout_s: float = 15.0
     request_arrival_s: float = 30.0
+    trusted_proxies: Sequence[str] = ()
     requests_per_s: int = 0
     descriptors: Path = Path("gen", "descriptors.pb")
     static_files: Sequence[StaticFile] = ()

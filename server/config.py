@@ -51,6 +51,9 @@ class Settings(BaseSettings):
         pattern=r"^[^\s,]*(, *[^\s,]+)*$",
         description="host:port,… that `gateway` balances; default the one on this machine",
     )
+    trusted_proxies: str = Field(
+        "", description="CIDR,… of proxies in front of Envoy whose X-Forwarded-For counts"
+    )
     workers: Count = Field(1, description="server processes that `make run` starts")
 
     keys: str = Field(
@@ -188,6 +191,23 @@ class Settings(BaseSettings):
         }
         return frozenset(f"https://iam.{each}/iam/v1/tokens" for each in endpoints if each)
 
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for each in _listed(value):
+            try:
+                ipaddress.ip_network(each)
+            except ValueError:
+                raise PydanticCustomError(
+                    "networks", "list networks like 10.0.0.0/8,2001:db8::/32"
+                ) from None
+        return value
+
+    @property
+    def proxies(self) -> list[str]:
+        """The networks of the proxies that are trusted to say where a call comes from."""
+        return _listed(self.trusted_proxies)
+
     @field_validator("address")
     @classmethod
     def _ip_address(cls, value: str) -> str:
@@ -201,8 +221,7 @@ class Settings(BaseSettings):
     @property
     def upstreams(self) -> list[str]:
         """The server processes that the gateway balances."""
-        given = [each.strip() for each in self.servers.split(",") if each.strip()]
-        return given or [f"127.0.0.1:{self.grpc_port}"]
+        return _listed(self.servers) or [f"127.0.0.1:{self.grpc_port}"]
 
     @property
     def database(self) -> str:
@@ -254,6 +273,10 @@ class Settings(BaseSettings):
         """How long finished operations and links to ended invitations are kept; None: for ever."""
         days = self.operation_retention_d
         return timedelta(days=days) if days else None
+
+
+def _listed(text: str) -> list[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]
 
 
 def read_settings() -> Settings:

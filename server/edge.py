@@ -45,6 +45,7 @@ async def start_gateway(settings: Settings, upstreams: list[str]) -> tuple[Gatew
             max_body_bytes=settings.max_body_bytes,
             max_headers_kib=settings.max_metadata_bytes // 1024,
             timeout_s=settings.request_timeout_s,
+            trusted_proxies=settings.proxies,
         )
     )
     try:

@@ -12,6 +12,7 @@ from tests.gateway.status import check_refusal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+GONE = ("x-forwarded-f", "x-forwarded-fox", "x-forwarded-for-real", "x-forwarded-")
 POST = b"POST /iam/v1/tokens HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 
 
@@ -119,3 +120,38 @@ async def test_too_many_requests(tmp_path: Path) -> None:
     assert refused[0].headers["retry-after"] == "1"
     assert found["RetryInfo"]["retryDelay"] == "1s"
     assert json.loads(refused[0].content)["code"] == 8
+
+
+@pytest.mark.parametrize(
+    ("trusted", "said", "counts"),
+    [
+        ((), "192.0.2.7", "127.0.0.1"),
+        (("10.0.0.0/8",), "192.0.2.7", "127.0.0.1"),
+        (("127.0.0.0/8",), "192.0.2.7", "192.0.2.7"),
+        (("127.0.0.0/8",), "198.51.100.1, 192.0.2.7", "192.0.2.7"),
+        (("127.0.0.0/8", "192.0.2.0/24"), "198.51.100.1, 192.0.2.7", "198.51.100.1"),
+        (("127.0.0.1/32",), "2001:db8::7", "2001:db8::7"),
+        (("127.0.0.1/32",), "nonsense", "127.0.0.1"),
+        (("127.0.0.1/32",), "", "127.0.0.1"),
+    ],
+)
+async def test_x_forwarded_for_counts_from_trusted_proxies_alone(
+    tmp_path: Path, trusted: tuple[str, ...], said: str, counts: str
+) -> None:
+    headers = {
+        "x-forwarded-for": said,
+        "x-forwarded-host": "evil.example",
+        "x-forwarded-proto": "https",
+        **dict.fromkeys(GONE, "x"),
+    }
+    async with (
+        running(tmp_path, trusted_proxies=trusted) as house,
+        httpx.AsyncClient(timeout=10, verify=False) as client,
+    ):
+        for rest in (house.rest, house.rest_tls.replace("localhost", "127.0.0.1")):
+            answer = await client.get(f"{rest}/operations/x", headers=headers)
+            assert answer.status_code == 200
+            metadata = house.upstream.calls[-1].metadata
+            assert metadata["x-forwarded-for"] == counts
+            assert "evil.example" not in str(metadata)
+            assert not {*GONE, "x-forwarded-proto", "x-envoy-internal"} & set(metadata)
