@@ -104,6 +104,15 @@ class Service:
         ]
         return [mail for mail in mails if address in str(mail["To"])]
 
+    def command(self, *words: str) -> str:
+        """Runs a command line on the service's folder, and returns what it prints."""
+        command = [sys.executable, "-m", "server", *words]
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     def stop(self) -> int:
         """Stops it as Ctrl-C does and returns the exit code."""
         self.process.send_signal(signal.SIGINT)

@@ -19,7 +19,7 @@ from server.domain import ids
 
 @click.group()
 def resellers() -> None:
-    """Add, list and remove resellers."""
+    """Add, list, suspend, resume and remove resellers."""
 
 
 @resellers.command()
@@ -56,7 +56,12 @@ def list_(where: Services, as_json: bool) -> None:
     found = where.ask(lambda storage: storage.list_resellers())
     show_all(
         [
-            {"id": each.id, "name": each.name, "created_at": rfc3339(each.created_at)}
+            {
+                "id": each.id,
+                "name": each.name,
+                "state": each.state.value,
+                "created_at": rfc3339(each.created_at),
+            }
             for each in found
         ],
         as_json=as_json,
@@ -67,10 +72,44 @@ def list_(where: Services, as_json: bool) -> None:
 @click.argument("reseller_id")
 @by_option
 @services
-def remove(where: Services, reseller_id: str, by: str) -> None:
-    """Remove a reseller: all roles for it end at once.
+def suspend(where: Services, reseller_id: str, by: str) -> None:
+    """Suspend a reseller: at once its calls are refused and its e-mails held.
 
-    What it has invited stays recorded. Adding it again with its ID brings it back, without roles.
+    Its customers stay as they are. Links to its pending invitations say that they can't be answered
+    now. Nothing is lost, but time goes on: what lapses meanwhile has lapsed.
+
+    \b
+    Example:
+      python -m server resellers suspend horns-and-hooves
+    """
+    changed = where.ask(lambda storage: storage.suspend_reseller(reseller_id, where.clock(), by))
+    click.echo(f"suspended reseller {reseller_id}" if changed else "it is suspended already")
+
+
+@resellers.command()
+@click.argument("reseller_id")
+@by_option
+@services
+def resume(where: Services, reseller_id: str, by: str) -> None:
+    """Resume a suspended reseller: its calls, e-mails and invitations go on.
+
+    \b
+    Example:
+      python -m server resellers resume horns-and-hooves
+    """
+    changed = where.ask(lambda storage: storage.resume_reseller(reseller_id, where.clock(), by))
+    click.echo(f"resumed reseller {reseller_id}" if changed else "it is not suspended")
+
+
+@resellers.command()
+@click.argument("reseller_id")
+@by_option
+@services
+def remove(where: Services, reseller_id: str, by: str) -> None:
+    """Remove a reseller: all roles for it end at once, and its e-mails and invitations are held.
+
+    What it has invited stays recorded. Adding it again with its ID brings it back, without roles, and
+    what was held goes on.
 
     \b
     Example:

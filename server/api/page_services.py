@@ -49,6 +49,10 @@ _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'sha256-{}'; form-action 'self'; frame-ancestors 'none'; "
     "base-uri 'none'"
 )
+# Refusals of an answer after which the page tells how the invitation is.
+_SHOWN = frozenset({Reason.INVITATION_STATE, Reason.INVITATION_HELD, Reason.NOT_FOUND})
+# A pending one whose reseller is suspended or removed.
+_HELD = "held"
 _FAILURES = {Reason.NOT_FOUND: ("unknown", 404), Reason.RATE_EXCEEDED: ("slow_down", 429)}
 
 
@@ -125,10 +129,10 @@ class InvitationPageService:
         except BillingError as error:
             if error.reason is Reason.IDEMPOTENCY_KEY_REUSED:
                 raise  # no form sends a key: it is a program that asks
-            if error.reason not in (Reason.INVITATION_STATE, Reason.NOT_FOUND):
+            if error.reason not in _SHOWN:
                 return await self._answer(_failure(error), call)
-            # What has ended otherwise in the meantime is shown as it is, and that the button did
-            # nothing.
+            # What has ended otherwise in the meantime, or is held, is shown as it is, and that the
+            # button did nothing.
             page = await self._look_up(request.token, call)
             return await self._answer(replace(page, too_late=action), call)
         # To the same page: going back or loading anew sends no form again.
@@ -143,6 +147,8 @@ class InvitationPageService:
         if view.replaced:
             return _Page("replaced", 410, view)
         state = view.invitation.state
+        if view.held and state is InvitationState.PENDING:
+            return _Page(_HELD, 403, view)
         return _Page(state.value, _STATUSES[state], view)
 
     async def _answer(self, page: _Page, call: Call) -> httpbody_pb2.HttpBody:

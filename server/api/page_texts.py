@@ -107,6 +107,13 @@ TEXTS = {
                 "This invitation has expired",
                 "Its time is over, so it can no longer be accepted. Ask {reseller} to invite you again.",
             ),
+            "held": (
+                "This invitation can't be answered now",
+                (
+                    "{reseller} may not invite customers at present. Nothing was changed: if that ends "
+                    "before the invitation does, this link works again."
+                ),
+            ),
             "unknown": (
                 "This link leads nowhere",
                 (
@@ -190,6 +197,13 @@ TEXTS = {
             "expired": (
                 "Срок приглашения истёк",
                 "Принять его уже нельзя. Попросите {reseller} пригласить вас ещё раз.",
+            ),
+            "held": (
+                "Сейчас на это приглашение нельзя ответить",
+                (
+                    "{reseller} пока не может приглашать клиентов. Ничего не изменилось: если это "
+                    "закончится раньше срока приглашения, ссылка снова заработает."
+                ),
             ),
             "unknown": (
                 "Эта ссылка никуда не ведёт",

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -26,6 +26,14 @@ class Permission(StrEnum):
     WRITE = "write"
 
 
+class ResellerState(StrEnum):
+    """Whether a reseller may do anything. While it may not, its e-mails and invitations are held."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    REMOVED = "removed"
+
+
 _WRITERS = frozenset({Role.OWNER, Role.ADMIN, Role.EDITOR})
 PERMITTED: Mapping[Role, frozenset[Permission]] = {
     role: frozenset(Permission) if role in _WRITERS else frozenset({Permission.READ})
@@ -39,23 +47,64 @@ _PERMITTING: Mapping[Permission, frozenset[Role]] = {
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A caller whose identity has been proved, and the roles that it has, by reseller ID."""
+    """A caller whose identity has been proved, and the roles that it has, by reseller ID.
+
+    `held` are those of the resellers that are not active.
+    """
 
     id: str
     roles: Mapping[str, frozenset[Role]]
+    held: Mapping[str, ResellerState] = field(default_factory=dict)
 
     def may(self, permission: Permission, reseller_id: str) -> bool:
         """Tells whether one of the subject's roles for the reseller permits this."""
         return not _PERMITTING[permission].isdisjoint(self.roles.get(reseller_id, ()))
 
     def require(self, permission: Permission, reseller_id: str) -> None:
-        """Raises PERMISSION_MISSING, the same whether or not the reseller exists."""
+        """Raises PERMISSION_MISSING, the same whether or not the reseller exists.
+
+        Only those who have the right are told that the reseller is held: RESELLER_SUSPENDED,
+        RESELLER_REMOVED.
+        """
         if not self.may(permission, reseller_id):
             raise permission_missing(permission)
+        state = self.held.get(reseller_id)
+        if state:
+            raise _reseller_held(reseller_id, state)
 
     def resellers(self, permission: Permission) -> list[str]:
-        """Returns the IDs of the resellers that this is permitted for."""
-        return [reseller for reseller in self.roles if self.may(permission, reseller)]
+        """Returns the IDs of the active resellers that this is permitted for.
+
+        Raises what `require` does if it is permitted for none.
+        """
+        permitted = [reseller for reseller in self.roles if self.may(permission, reseller)]
+        active = [reseller for reseller in permitted if reseller not in self.held]
+        if not active:
+            self.require(permission, permitted[0] if permitted else "")
+        return active
+
+
+_HELD: Mapping[ResellerState, tuple[Reason, str]] = {
+    ResellerState.SUSPENDED: (
+        Reason.RESELLER_SUSPENDED,
+        (
+            "The reseller is suspended: its calls are refused and its e-mails held. Ask those who run "
+            "this service to resume it."
+        ),
+    ),
+    ResellerState.REMOVED: (
+        Reason.RESELLER_REMOVED,
+        (
+            "The reseller has been removed: its calls are refused. Ask those who run this service if "
+            "you did not expect that."
+        ),
+    ),
+}
+
+
+def _reseller_held(reseller_id: str, state: ResellerState) -> BillingError:
+    reason, message = _HELD[state]
+    return BillingError(reason, message, metadata={"resellerId": reseller_id})
 
 
 def permission_missing(permission: Permission) -> BillingError:
@@ -96,6 +145,7 @@ class Reseller:
     id: str
     name: str
     created_at: datetime
+    state: ResellerState
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,13 +93,15 @@ class Invitation(NamedTuple):
 class InvitationView(NamedTuple):
     """An invitation as its invitee sees it: with the names of who invites whom.
 
-    `replaced` tells that a newer e-mail has replaced the link, which holds no longer.
+    `replaced` tells that a newer e-mail has replaced the link, which holds no longer. While the
+    reseller is suspended or removed it is `held`: it can't be answered.
     """
 
     invitation: Invitation
     reseller_name: str
     customer_name: str
     replaced: bool = False
+    held: bool = False
 
 
 class NewInvitation(NamedTuple):
@@ -201,6 +203,15 @@ def unsent(state: InvitationState) -> Failure:
         Reason.INVITATION_STATE,
         f"The invitation's state is {state.name}: its e-mail is not sent.",
         {"state": state.name},
+    )
+
+
+def held_by_reseller() -> BillingError:
+    """Returns the refusal to answer an invitation whose reseller is suspended or removed."""
+    return BillingError(
+        Reason.INVITATION_HELD,
+        "Whoever invites you may not do so at present, so the invitation can't be answered. If that "
+        "ends before the invitation does, the link works again.",
     )
 
 

@@ -5,11 +5,12 @@ from typing import Any
 
 from sqlalchemy import literal, select
 
-from server.domain.access import AccountKey, Proof, Role, Subject
+from server.domain.access import AccountKey, Proof, ResellerState, Role, Subject
 from server.storage.rows import time
 from server.storage.schema import (
     access_tokens,
     account_keys,
+    resellers,
     revoked_tokens,
     role_bindings,
     service_accounts,
@@ -22,9 +23,13 @@ _HOLDERS = Statement(
     ).where(access_tokens.c.token_hash.in_(IDS))
 )
 _ROLES = Statement(
-    select(role_bindings.c.subject_id, role_bindings.c.reseller_id, role_bindings.c.role).where(
-        role_bindings.c.subject_id.in_(IDS)
+    select(
+        *(role_bindings.c[name] for name in ("subject_id", "reseller_id", "role")),
+        resellers.c.suspended_at,
+        resellers.c.removed_at,
     )
+    .join_from(role_bindings, resellers, resellers.c.id == role_bindings.c.reseller_id)
+    .where(role_bindings.c.subject_id.in_(IDS))
 )
 _REVOKED = Statement(
     select(revoked_tokens.c.token_hash).where(revoked_tokens.c.token_hash.in_(IDS))
@@ -98,12 +103,25 @@ def account_key(row: tuple[Any, ...]) -> AccountKey:
 
 def _subjects(transaction: Transaction, subject_ids: Iterable[str]) -> dict[str, Subject]:
     roles: dict[str, dict[str, set[Role]]] = {subject_id: {} for subject_id in subject_ids}
+    held: dict[str, ResellerState] = {}
     if roles:
-        for subject_id, reseller_id, role in transaction.fetch(_ROLES, list(roles)):
+        for subject_id, reseller_id, role, *times in transaction.fetch(_ROLES, list(roles)):
             roles[subject_id].setdefault(reseller_id, set()).add(Role(role))
+            state = reseller_state(*times)
+            if state is not ResellerState.ACTIVE:
+                held[reseller_id] = state
     return {
         subject_id: Subject(
-            subject_id, {reseller: frozenset(names) for reseller, names in held.items()}
+            subject_id,
+            {reseller: frozenset(names) for reseller, names in given.items()},
+            {reseller: held[reseller] for reseller in given if reseller in held},
         )
-        for subject_id, held in roles.items()
+        for subject_id, given in roles.items()
     }
+
+
+def reseller_state(suspended_at: int | None, removed_at: int | None) -> ResellerState:
+    """Returns what a row of `resellers` says."""
+    if removed_at is not None:
+        return ResellerState.REMOVED
+    return ResellerState.ACTIVE if suspended_at is None else ResellerState.SUSPENDED

@@ -65,11 +65,29 @@ class Administration(Protocol):
     async def add_reseller(
         self, reseller_id: str, name: str, now: datetime, by: str = SYSTEM
     ) -> None:
-        """Adds a reseller, or renames it; one that was removed is there again, without roles."""
+        """Adds a reseller, or renames it.
+
+        One that was removed is there again, without roles; its e-mails go out unless it is suspended.
+        """
         ...
 
     async def remove_reseller(self, reseller_id: str, now: datetime, by: str = SYSTEM) -> bool:
-        """Takes all roles for it; its customers and operations stay. False: no such reseller."""
+        """Removes it: as if suspended for good, and its roles count no more.
+
+        Its customers and operations stay. False: no such reseller.
+        """
+        ...
+
+    async def suspend_reseller(self, reseller_id: str, now: datetime, by: str = SYSTEM) -> bool:
+        """Holds it: no e-mail of it goes out, no invitation can be answered, its calls are refused.
+
+        Time goes on for what is held: what lapses meanwhile has lapsed.
+        False: it is suspended already. Raises NOT_FOUND for an unknown or removed one.
+        """
+        ...
+
+    async def resume_reseller(self, reseller_id: str, now: datetime, by: str = SYSTEM) -> bool:
+        """Has all go on that was held. False: it is not suspended. Raises NOT_FOUND likewise."""
         ...
 
     async def list_resellers(self) -> Sequence[Reseller]:

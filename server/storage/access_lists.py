@@ -13,12 +13,15 @@ from server.domain.access import (
     ServiceAccount,
 )
 from server.storage import schema
-from server.storage.access import account_key
+from server.storage.access import account_key, reseller_state
 from server.storage.rows import time
 from server.storage.statements import Statement, Transaction
 
 _RESELLERS = Statement(
-    select(schema.resellers.c.id, schema.resellers.c.name, schema.resellers.c.created_at)
+    select(
+        *(schema.resellers.c[name] for name in ("id", "name", "created_at")),
+        *(schema.resellers.c[name] for name in ("suspended_at", "removed_at")),
+    )
     .where(schema.resellers.c.removed_at.is_(None))
     .order_by(schema.resellers.c.created_at, schema.resellers.c.id)
 )
@@ -33,7 +36,14 @@ _KEYS = Statement(
     )
 )
 _ROLES = Statement(
-    select(*schema.role_bindings.c).order_by(
+    select(*schema.role_bindings.c)
+    .join_from(
+        schema.role_bindings,
+        schema.resellers,
+        schema.resellers.c.id == schema.role_bindings.c.reseller_id,
+    )
+    .where(schema.resellers.c.removed_at.is_(None))
+    .order_by(
         schema.role_bindings.c.created_at,
         schema.role_bindings.c.subject_id,
         schema.role_bindings.c.reseller_id,
@@ -53,8 +63,8 @@ _AUDIT = Statement(
 def resellers(transaction: Transaction, batch: Sequence[None]) -> list[list[Reseller]]:
     """Returns all that are not removed."""
     found = [
-        Reseller(id_, name, time(created_at))
-        for id_, name, created_at in transaction.fetch(_RESELLERS)
+        Reseller(id_, name, time(created_at), reseller_state(*times))
+        for id_, name, created_at, *times in transaction.fetch(_RESELLERS)
     ]
     return [found] * len(batch)
 

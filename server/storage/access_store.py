@@ -58,6 +58,14 @@ class SqlAccess:
         reseller = Named(reseller_id, "", microseconds(now), by)
         return await self._writes.submit(administration.remove_reseller, reseller)
 
+    async def suspend_reseller(self, reseller_id: str, now: datetime, by: str = SYSTEM) -> bool:
+        reseller = Named(reseller_id, "", microseconds(now), by)
+        return await self._writes.submit(administration.suspend_reseller, reseller)
+
+    async def resume_reseller(self, reseller_id: str, now: datetime, by: str = SYSTEM) -> bool:
+        reseller = Named(reseller_id, "", microseconds(now), by)
+        return await self._writes.submit(administration.resume_reseller, reseller)
+
     async def list_resellers(self) -> Sequence[Reseller]:
         return await self._reads.submit(access_lists.resellers, None)
 

@@ -10,6 +10,7 @@ from server.domain import ids
 from server.domain.access import AccountKey, AuditRecord, Role
 from server.domain.errors import BillingError, Reason
 from server.storage.access import KEYS
+from server.storage.deliveries import hold, release
 from server.storage.rows import microseconds
 from server.storage.schema import (
     access_tokens,
@@ -26,7 +27,7 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 _RESELLERS = Statement(
-    select(resellers.c.name, resellers.c.removed_at)
+    select(resellers.c.name, resellers.c.suspended_at, resellers.c.removed_at)
     .where(resellers.c.id.in_(IDS))
     .with_for_update()
 )
@@ -39,6 +40,9 @@ _RENAME_RESELLER = Statement(
 )
 _REMOVE_RESELLER = Statement(
     update(resellers).where(resellers.c.id.in_(IDS)).values(removed_at=bindparam("now")), "now"
+)
+_SUSPEND_RESELLER = Statement(
+    update(resellers).where(resellers.c.id.in_(IDS)).values(suspended_at=bindparam("at")), "at"
 )
 _ACCOUNTS = Statement(
     select(service_accounts.c.name).where(service_accounts.c.id.in_(IDS)).with_for_update()
@@ -123,25 +127,53 @@ def one_by_one(
 def put_reseller(transaction: Transaction, reseller: Named) -> None:
     """Adds or renames."""
     id_, name, now, by = reseller
-    found = transaction.fetch(_RESELLERS, [id_])
-    if found == [(name, None)]:
-        return
-    if found:
+    for before, suspended_at, removed_at in transaction.fetch(_RESELLERS, [id_]):
+        if (before, removed_at) == (name, None):
+            return
+        if removed_at is not None:
+            transaction.run(_DELETE_RESELLER_ROLES, [id_])
+            if suspended_at is None:
+                release(transaction, id_, now)
         transaction.run(_RENAME_RESELLER, [id_], name=name, now=now)
+        break
     else:
-        transaction.insert(_INSERT_RESELLERS, [(id_, name, now, now, None)])
+        transaction.insert(_INSERT_RESELLERS, [(id_, name, now, now, None, None)])
     _record(transaction, now, by, "resellers.add", id_, name)
 
 
 @one_by_one
 def remove_reseller(transaction: Transaction, reseller: Named) -> bool:
-    """Takes all roles for it; its row stays for what it has invited."""
+    """Removes it and holds its e-mails; its row stays for what it has invited."""
     id_, _, now, by = reseller
     if not _reseller_exists(transaction, id_):
         return False
-    transaction.run(_DELETE_RESELLER_ROLES, [id_])
     transaction.run(_REMOVE_RESELLER, [id_], now=now)
+    hold(transaction, id_)
     _record(transaction, now, by, "resellers.remove", id_, "")
+    return True
+
+
+@one_by_one
+def suspend_reseller(transaction: Transaction, reseller: Named) -> bool:
+    """Suspends it and holds its e-mails; tells if it was not before."""
+    id_, _, now, by = reseller
+    if _is_suspended(transaction, id_):
+        return False
+    transaction.run(_SUSPEND_RESELLER, [id_], at=now)
+    hold(transaction, id_)
+    _record(transaction, now, by, "resellers.suspend", id_, "")
+    return True
+
+
+@one_by_one
+def resume_reseller(transaction: Transaction, reseller: Named) -> bool:
+    """Lets it go on; tells if it was suspended."""
+    id_, _, now, by = reseller
+    if not _is_suspended(transaction, id_):
+        return False
+    transaction.run(_SUSPEND_RESELLER, [id_], at=None)
+    release(transaction, id_, now)
+    _record(transaction, now, by, "resellers.resume", id_, "")
     return True
 
 
@@ -237,7 +269,15 @@ def record(transaction: Transaction, entry: AuditRecord) -> None:
 
 def _reseller_exists(transaction: Transaction, reseller_id: str) -> bool:
     rows = transaction.fetch(_RESELLERS, [reseller_id])
-    return any(removed_at is None for _, removed_at in rows)
+    return any(removed_at is None for _, _, removed_at in rows)
+
+
+def _is_suspended(transaction: Transaction, reseller_id: str) -> bool:
+    """Tells, and keeps others from changing it; refuses an unknown or removed one with NOT_FOUND."""
+    for _, suspended_at, removed_at in transaction.fetch(_RESELLERS, [reseller_id]):
+        if removed_at is None:
+            return suspended_at is not None
+    raise _unknown("reseller", reseller_id)
 
 
 def _record(

@@ -14,7 +14,9 @@ from server.domain.errors import BillingError
 from server.domain.invitations import (
     Invitation,
     InvitationAction,
+    InvitationState,
     as_of,
+    held_by_reseller,
     resent_too_soon,
     state_after,
 )
@@ -25,12 +27,13 @@ from server.storage.operations import by_id
 from server.storage.rows import (
     INSERT_OPERATIONS,
     INVITATION_COLUMNS,
+    IS_HELD,
     invitation,
     microseconds,
     operation_row,
 )
 from server.storage.schema import invitations as table
-from server.storage.schema import link_tokens, operations
+from server.storage.schema import link_tokens, operations, resellers
 from server.storage.statements import IDS, Statement, Transaction
 
 _LINKS = Statement(
@@ -39,10 +42,11 @@ _LINKS = Statement(
     )
 )
 _LOCK = Statement(
-    select(*INVITATION_COLUMNS)
+    select(*INVITATION_COLUMNS, IS_HELD)
+    .join_from(table, resellers, resellers.c.id == table.c.reseller_id)
     .where(table.c.id.in_(IDS))
     .order_by(table.c.id)  # in one order, so that two batches don't wait for each other
-    .with_for_update()
+    .with_for_update(of=table)
 )
 _END = Statement(
     update(table)
@@ -141,7 +145,7 @@ class _Acts:
         self._links = _links(transaction, batch)
         ids = [link.invitation_id for link in self._links.values()]
         ids += [each.invitation_id for each in batch if not isinstance(each, Answer)]
-        self._rows = _lock(transaction, ids)
+        self._rows, self._held = _lock(transaction, ids)
         # After the lock: what another transaction did with a key while this one waited for it is
         # then seen as a repeat.
         self._keys = Keys(transaction, (each.use for each in batch))
@@ -170,7 +174,11 @@ class _Acts:
             self._keys.record(deed.use, deed.operation.id)
             return deed.operation
         if not replayed:
-            action = deed.action if isinstance(deed, Answer) else InvitationAction.REVOKE
+            action = InvitationAction.REVOKE
+            if isinstance(deed, Answer):
+                action = deed.action
+                if row.id in self._held and as_of(row, deed.now).state is InvitationState.PENDING:
+                    raise held_by_reseller()
             row = self._rows[row.id] = _ended(self._transaction, row, action, deed.now)
             self._keys.record(deed.use, row.id)
         return row
@@ -189,10 +197,13 @@ def _links(transaction: Transaction, batch: Sequence[Deed]) -> dict[bytes, _Link
     return {bytes(token_hash): _Link(*rest) for token_hash, *rest in rows}
 
 
-def _lock(transaction: Transaction, ids: Sequence[str]) -> dict[str, Invitation]:
-    """Returns rows by ID, and keeps others from changing them."""
+def _lock(
+    transaction: Transaction, ids: Sequence[str]
+) -> tuple[dict[str, Invitation], frozenset[str]]:
+    """Returns rows by ID, and which are held, and keeps others from changing them."""
     rows = transaction.fetch(_LOCK, list(dict.fromkeys(ids))) if ids else []
-    return {row[0]: invitation(row) for row in rows}
+    held = frozenset(row[0] for row in rows if row[-1])
+    return {row[0]: invitation(row[:-1]) for row in rows}, held
 
 
 def _ended(

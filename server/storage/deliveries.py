@@ -15,7 +15,7 @@ from server.domain.invitations import (
 from server.domain.operations import CANCELLED, Failure
 from server.storage.endings import Locked, end, lock
 from server.storage.interface import Delivery
-from server.storage.rows import time
+from server.storage.rows import IS_HELD, time
 from server.storage.schema import customers, invitations, link_tokens, resellers
 from server.storage.schema import operations as table
 from server.storage.statements import IDS, Insert, Statement, Transaction
@@ -35,6 +35,8 @@ def _found_by(condition: ColumnElement[bool]) -> Statement:
             invitations.c.expires_at,
             invitations.c.operation_id,
             invitations.c.state,
+            table.c.reseller_id,
+            IS_HELD,
         )
         .join_from(table, invitations, invitations.c.id == table.c.invitation_id)
         .join(customers, customers.c.id == table.c.customer_id)
@@ -79,6 +81,39 @@ _RETRY = Statement(
     "at",
     "retry_at",
 )
+# Who suspends or resumes one has its row locked before its operations, so whoever waits for that
+# here sees what came of it.
+_STILL_HELD = Statement(
+    select(resellers.c.id)
+    .where(resellers.c.id.in_(IDS), IS_HELD)
+    .order_by(resellers.c.id)
+    .with_for_update(read=True)
+)
+_HOLD = Statement(update(table).where(table.c.id.in_(IDS)).values(due_at=None, claimed=False))
+# What another transaction holds is left to the claim that comes next. Nobody is waited for with a
+# reseller's row locked.
+_HOLD_ALL = Statement(
+    update(table)
+    .where(
+        table.c.id.in_(
+            select(table.c.id)
+            .where(
+                table.c.reseller_id.in_(IDS),
+                ~table.c.done,
+                ~table.c.claimed,
+                table.c.due_at.is_not(None),
+            )
+            .with_for_update(skip_locked=True)
+        )
+    )
+    .values(due_at=None)
+)
+_RELEASE_ALL = Statement(
+    update(table)
+    .where(table.c.reseller_id.in_(IDS), ~table.c.done, table.c.due_at.is_(None))
+    .values(due_at=bindparam("now")),
+    "now",
+)
 _NEXT_DUE = Statement(select(func.min(table.c.due_at)).where(table.c.due_at.is_not(None)))
 
 
@@ -101,6 +136,17 @@ class Finish(NamedTuple):
     retry_at: int | None = None
 
 
+def hold(transaction: Transaction, reseller_id: str) -> None:
+    """Has no e-mail of the reseller, whose row is locked, sent from now on."""
+    transaction.run(_HOLD_ALL, [reseller_id])
+
+
+def release(transaction: Transaction, reseller_id: str, now: int) -> None:
+    """Makes due what was held of the reseller, whose row is locked."""
+    transaction.run(_RELEASE_ALL, [reseller_id], now=now)
+    transaction.work = True
+
+
 def claim(transaction: Transaction, batch: Sequence[Claim]) -> list[list[Delivery]]:
     """Claims for several workers; see Storage.claim_deliveries."""
     return [_claim(transaction, wanted) for wanted in batch]
@@ -113,6 +159,8 @@ def _claim(transaction: Transaction, wanted: Claim) -> list[Delivery]:
     unwanted = {row[0]: failure for row in rows if (failure := _unwanted(row, wanted.now))}
     locked = lock(transaction, list(unwanted))
     end(transaction, [(row, unwanted[id_], wanted.now) for id_, row in locked.items()])
+    held = {row[0]: row[-2] for row in rows if row[-1] and row[0] not in unwanted}
+    _hold(transaction, held)
     deliveries = [
         Delivery(
             operation_id=operation_id,
@@ -137,9 +185,9 @@ def _claim(transaction: Transaction, wanted: Claim) -> list[Delivery]:
             reseller_name,
             expires_at,
             first_operation_id,
-            _,
+            *_,
         ) in rows
-        if operation_id not in unwanted
+        if operation_id not in unwanted and operation_id not in held
     ]
     if deliveries:
         transaction.run(
@@ -162,9 +210,19 @@ def _claim(transaction: Transaction, wanted: Claim) -> list[Delivery]:
     return deliveries
 
 
+def _hold(transaction: Transaction, held: dict[str, str]) -> None:
+    """Holds operations, given with their resellers, unless those have been resumed just now."""
+    if not held:
+        return
+    still_held = {id_ for (id_,) in transaction.fetch(_STILL_HELD, list(set(held.values())))}
+    ids = [id_ for id_, reseller_id in held.items() if reseller_id in still_held]
+    if ids:
+        transaction.run(_HOLD, ids)
+
+
 def _unwanted(row: tuple[Any, ...], now: int) -> Failure | None:
     """Returns why an e-mail is not to be sent any more, None if it is."""
-    _, _, cancel_requested, *_, expires_at, _, recorded = row
+    _, _, cancel_requested, *_, expires_at, _, recorded, _, _ = row
     state = state_at(InvitationState(recorded), time(expires_at), time(now))
     if state is not InvitationState.PENDING:
         return unsent(state)

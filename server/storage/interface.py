@@ -92,7 +92,8 @@ class Storage(AccessStorage, Administration, Protocol):
         """Accepts or declines the invitation that the latest link leads to, and returns it.
 
         Its customer becomes what goes with that. None: no such link.
-        Raises INVITATION_STATE, IDEMPOTENCY_KEY_REUSED.
+        Raises INVITATION_STATE, IDEMPOTENCY_KEY_REUSED; INVITATION_HELD while it is pending and its
+        reseller suspended or removed.
         """
         ...
 
@@ -252,7 +253,8 @@ class Storage(AccessStorage, Administration, Protocol):
 
         One that is due, or leased, for longer than `furthest` from now was dated by a wrong clock,
         and counts as due: it would lie for as long as the clock was wrong by.
-        Operations whose invitation has ended meanwhile end without an e-mail.
+        Operations whose invitation has ended meanwhile end without an e-mail; those of a reseller
+        that is suspended or removed are held until it is not.
         """
         ...
 

@@ -7,7 +7,7 @@ from sqlalchemy import FromClause, Select, bindparam, select, tuple_
 
 from server.domain.invitations import Invitation, InvitationState, InvitationView
 from server.storage.interface import Cursor
-from server.storage.rows import INVITATION_COLUMNS, invitation, microseconds
+from server.storage.rows import INVITATION_COLUMNS, IS_HELD, invitation, microseconds
 from server.storage.schema import customers, link_tokens, resellers
 from server.storage.schema import invitations as table
 from server.storage.statements import IDS, Statement, Transaction
@@ -33,6 +33,7 @@ _BY_LINK = Statement(
         resellers.c.name,
         customers.c.name,
         table.c.latest_operation_id != link_tokens.c.operation_id,
+        IS_HELD,
     )
     .join_from(link_tokens, table, table.c.id == link_tokens.c.invitation_id)
     .join(resellers, resellers.c.id == table.c.reseller_id)
@@ -46,9 +47,9 @@ def look_up(transaction: Transaction, batch: Sequence[bytes]) -> list[Invitation
     """Returns what links lead to; see Storage.look_up_invitation."""
     found = {
         bytes(token_hash): InvitationView(
-            invitation(tuple(row)), reseller_name, customer_name, bool(replaced)
+            invitation(tuple(row)), reseller_name, customer_name, bool(replaced), bool(held)
         )
-        for token_hash, *row, reseller_name, customer_name, replaced in transaction.fetch(
+        for token_hash, *row, reseller_name, customer_name, replaced, held in transaction.fetch(
             _BY_LINK, list(set(batch))
         )
     }

@@ -4,12 +4,14 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sqlalchemy import or_
+
 from server.domain.addresses import address_key
 from server.domain.customers import Customer, CustomerState
 from server.domain.errors import Reason
 from server.domain.invitations import Invitation, InvitationState
 from server.domain.operations import Failure, Operation, OperationKind
-from server.storage.schema import customers, invitations, operations
+from server.storage.schema import customers, invitations, operations, resellers
 from server.storage.statements import Insert
 
 # Of invitations; empty when they are made.
@@ -77,6 +79,10 @@ INVITATION_COLUMNS = [
         "resent_at",
     )
 ]
+
+
+# Whether a reseller is not active; see `access.reseller_state`.
+IS_HELD = or_(resellers.c.suspended_at.is_not(None), resellers.c.removed_at.is_not(None))
 
 
 def microseconds(at: datetime) -> int:

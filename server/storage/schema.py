@@ -22,11 +22,12 @@ from sqlalchemy import (
 )
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0007"
+REVISION = "0008"
 
 metadata = MetaData()
 
-# A removed one stays for what it has invited; nobody has a role for it.
+# A removed one stays for what it has invited, and its roles until it is added again, to tell those
+# who have them why they are refused.
 resellers = Table(
     "resellers",
     metadata,
@@ -35,6 +36,7 @@ resellers = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("modified_at", BigInteger, nullable=False),
     Column("removed_at", BigInteger),
+    Column("suspended_at", BigInteger),
 )
 
 service_accounts = Table(
@@ -84,7 +86,7 @@ role_bindings = Table(
 
 # One row is the record that callers see and the unit of work behind it. `due_at` is when a worker
 # may next take it up: at once for a new one, later after a failed try, and at the end of the lease
-# while one has it (`claimed`); NULL once there is nothing to do. `attempts` counts claims and
+# while one has it (`claimed`); NULL once there is nothing to do, or while its reseller is held. `attempts` counts claims and
 # fences. A deleted one is kept for the idempotency keys that stand for it; `keyed_at` is when the
 # latest of those came that did not make it.
 operations = Table(

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
-from server.domain.access import Permission, Subject, permission_missing
+from server.domain.access import Permission, Subject
 from server.domain.operations import Operation
 from server.storage.interface import Cursor, IdempotencyKey, Storage
 
@@ -22,8 +22,8 @@ class Operations:
         operation = await self._storage.get_operation(operation_id)
         if operation:
             caller.require(permission, operation.reseller_id)
-        elif not caller.resellers(permission):
-            raise permission_missing(permission)
+        else:
+            caller.resellers(permission)  # or it is refused
         return operation
 
     async def page(
@@ -31,8 +31,6 @@ class Operations:
     ) -> Sequence[Operation]:
         """Returns at most `limit` operations of all the caller's resellers, newest first."""
         resellers = caller.resellers(Permission.READ)
-        if not resellers:
-            raise permission_missing(Permission.READ)
         return await self._storage.list_operations(resellers, done, limit, after)
 
     async def cancel(

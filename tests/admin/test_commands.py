@@ -47,7 +47,7 @@ def test_resellers(command: Command) -> None:
         ("horns", "Рога и копыта"),
     ]
     table = command("resellers", "list").stdout.splitlines()
-    assert table[0].split() == ["ID", "NAME", "CREATED", "AT"]
+    assert table[0].split() == ["ID", "NAME", "STATE", "CREATED", "AT"]
     assert "Рога и копыта" in table[2]
     command("resellers", "remove", "horns")
     assert "horns" in refused(command("resellers", "remove", "horns", code=1))
@@ -57,6 +57,27 @@ def test_resellers(command: Command) -> None:
         (USER, "resellers.add", "horns", "Рога"),
         (USER, "resellers.add", "horns", "Рога и копыта"),
         (USER, "resellers.remove", "horns", ""),
+    ]
+
+
+def test_suspending_a_reseller(command: Command) -> None:
+    def state() -> str:
+        (found,) = listed(command, "resellers", "list")
+        return found["state"]
+
+    command("resellers", "add", "Horns and Hooves", "--id", "horns")
+    assert command("resellers", "resume", "horns").stdout == "it is not suspended\n"
+    assert command("resellers", "suspend", "horns").stdout == "suspended reseller horns\n"
+    assert command("resellers", "suspend", "horns").stdout == "it is suspended already\n"
+    assert state() == "suspended"
+    assert command("resellers", "resume", "horns").stdout == "resumed reseller horns\n"
+    assert state() == "active"
+    for word in ("suspend", "resume"):
+        assert "hoofs" in refused(command("resellers", word, "hoofs", code=1))
+    assert [action for _, action, _, _ in audit(command)] == [
+        "resellers.add",
+        "resellers.suspend",
+        "resellers.resume",
     ]
 
 

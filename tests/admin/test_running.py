@@ -82,6 +82,16 @@ async def test_a_program_is_let_in_and_out(served: Served, tmp_path: Path) -> No
     await answered(served, token, UNAUTHENTICATED)
 
 
+async def test_a_reseller_is_suspended_and_resumed(served: Served) -> None:
+    command = Commands(served.settings.var)
+    token = await served.token(await served.account())
+    await answered(served, token, OK)
+    await command("resellers", "suspend", RESELLER)
+    await answered(served, token, PERMISSION_DENIED)
+    await command("resellers", "resume", RESELLER)
+    await answered(served, token, OK)
+
+
 async def test_errors_of_the_program_are_one_line(tmp_path: Path) -> None:
     command = Commands(tmp_path / "var")
     out, err = await command("resellers", "list", code=1)

@@ -247,6 +247,26 @@ async def test_a_link_that_a_newer_e_mail_replaced_says_so(
     assert customer_state(service, invitation) == "acceptance_required"
 
 
+async def test_the_link_of_a_suspended_reseller_says_so(service: Service, visitor: Visitor) -> None:
+    invitation = invited(service)
+    await visitor.page.goto(invitation.link)
+    service.command("resellers", "suspend", service.resellerId)
+    try:
+        await visitor.page.get_by_role("button", name="Accept").click()
+        await visitor.heading("This invitation can't be answered now")
+        await expect(visitor.page.get_by_role("button")).to_have_count(0)
+        answer = await visitor.page.reload()
+        assert answer
+        assert answer.status == 403
+        await visitor.screenshot("held")
+    finally:
+        service.command("resellers", "resume", service.resellerId)
+    assert customer_state(service, invitation) == "acceptance_required"
+    await visitor.page.reload()
+    await visitor.page.get_by_role("button", name="Accept").click()
+    await visitor.heading("You have accepted the invitation")
+
+
 async def test_an_unknown_link_says_so(service: Service, visitor: Visitor) -> None:
     link = invited(service).link
     answer = await visitor.page.goto(link[:-1] + ("A" if link[-1] != "A" else "B"))

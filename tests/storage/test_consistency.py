@@ -48,7 +48,8 @@ BREAKS = {
     "an operation's kind is known": ["UPDATE operations SET kind = 'other'"],
     "an operation is of a known reseller": ["UPDATE operations SET reseller_id = 'other'"],
     "an operation ends after it began": ["UPDATE operations SET modified_at = created_at - 1"],
-    "an operation is done, or due at some time": [
+    "an operation is done, due at some time, or held with its reseller": [
+        "UPDATE resellers SET suspended_at = NULL, removed_at = NULL",
         "UPDATE operations SET due_at = NULL",
         "UPDATE operations SET due_at = 1 WHERE done",
     ],
@@ -175,11 +176,12 @@ BREAKS = {
         f"UPDATE link_tokens SET operation_id = {_AN_ACTIVATE}",
     ],
     "an operation that sent a link has attempted to": ["UPDATE operations SET attempts = 0"],
-    "a role is for a reseller that is there": ["UPDATE resellers SET removed_at = 1"],
+    "a role is for a reseller that is known": ["DELETE FROM resellers"],
     "a key is a service account's": ["DELETE FROM service_accounts"],
     "the audit tells of each service account": ["DELETE FROM audit_records"],
     "the audit tells of each key": ["DELETE FROM audit_records"],
     "the audit tells of each reseller's removal": ["DELETE FROM audit_records"],
+    "the audit tells of each reseller's suspension": ["DELETE FROM audit_records"],
 }
 CASES = [(text, statements) for text, each in BREAKS.items() for statements in each]
 
@@ -203,9 +205,11 @@ async def _use(database_url: str) -> None:
 
 
 async def _grant_access(storage: SqlStorage) -> None:
-    for reseller_id in (RESELLER, SECOND_RESELLER, "removed"):
+    for reseller_id in (RESELLER, SECOND_RESELLER, "removed", "suspended"):
         await storage.add_reseller(reseller_id, "Reseller", START)
         await storage.grant_role("account-1", reseller_id, Role.EDITOR, START)
+    await storage.create_invitation(new(reseller_id="suspended"), key("suspended"))
+    await storage.suspend_reseller("suspended", START)
     await storage.remove_reseller("removed", START)
     await storage.add_service_account("account-1", "Account", START)
     await storage.add_account_key(AccountKey("key-1", "account-1", "RSA_2048", "PEM", START))
@@ -323,8 +327,11 @@ def copy(databases: Databases, used: str, tmp_path: Path) -> str:
     """A copy of `used`, to be broken."""
     url = databases.copy(used, tmp_path)
     if databases.kind == "postgresql":  # SQLite leaves it to each connection
-        guard = "account_keys_service_account_id_fkey"
-        query(url, f"ALTER TABLE account_keys DROP CONSTRAINT {guard}")
+        for table, column in (
+            ("account_keys", "service_account_id"),
+            ("role_bindings", "reseller_id"),
+        ):
+            query(url, f"ALTER TABLE {table} DROP CONSTRAINT {table}_{column}_fkey")
     return url
 
 

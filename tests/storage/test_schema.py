@@ -75,7 +75,10 @@ def _indexes(engine: Engine, table: str) -> list[str]:
 
 
 def test_migrating_again_changes_nothing(database_url: str) -> None:
-    query(database_url, "INSERT INTO resellers VALUES ('r', 'Name', 1, 1, NULL)")
+    query(
+        database_url,
+        "INSERT INTO resellers (id, name, created_at, modified_at) VALUES ('r', 'Name', 1, 1)",
+    )
     migrate(database_url)
     assert query(database_url, "SELECT name FROM resellers") == [("Name",)]
 

@@ -1,6 +1,6 @@
 """Who may do what, and the audit of it."""
 
-from sqlalchemy import ColumnElement, Table, and_, or_, true
+from sqlalchemy import ColumnElement, Table, and_, true
 
 from server.storage.invariants.subjects import Subject, missing
 from server.storage.schema import (
@@ -15,9 +15,7 @@ _ROLES = Subject(
     role_bindings.outerjoin(resellers, resellers.c.id == role_bindings.c.reseller_id),
     role_bindings.c.subject_id,
     {
-        "a role is for a reseller that is there": or_(
-            missing(resellers), resellers.c.removed_at.is_not(None)
-        )
+        "a role is for a reseller that is known": missing(resellers),
     },
 )
 
@@ -53,5 +51,11 @@ SUBJECTS = (
         "resellers.remove",
         "each reseller's removal",
         resellers.c.removed_at.is_not(None),
+    ),
+    _audited(
+        resellers,
+        "resellers.suspend",
+        "each reseller's suspension",
+        resellers.c.suspended_at.is_not(None),
     ),
 )

@@ -5,6 +5,7 @@ from sqlalchemy import and_, func, or_
 from server.domain.invitations import InvitationState
 from server.domain.operations import OperationKind
 from server.storage.invariants.subjects import Subject, differ, missing, only_one
+from server.storage.rows import IS_HELD
 from server.storage.schema import (
     customers,
     idempotency_keys,
@@ -32,8 +33,9 @@ _OPERATIONS = Subject(
         ),
         "an operation is of a known reseller": missing(resellers),
         "an operation ends after it began": operations.c.modified_at < operations.c.created_at,
-        "an operation is done, or due at some time": only_one(
-            ~operations.c.done, operations.c.due_at.is_not(None)
+        "an operation is done, due at some time, or held with its reseller": or_(
+            and_(operations.c.done, operations.c.due_at.is_not(None)),
+            and_(~operations.c.done, operations.c.due_at.is_(None), ~IS_HELD),
         ),
         "a claimed operation is not done, and is attempted": and_(
             operations.c.claimed, or_(operations.c.done, operations.c.attempts < 1)
