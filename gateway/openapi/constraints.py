@@ -8,14 +8,25 @@ from google.api import field_behavior_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from yandex.cloud import validation_pb2
 
-# Patterns hold for ECMA 262 and mean the same to Python's `re`.
-_CONTROL = "\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029"
-TEXT = f"^[^{_CONTROL}]*$"
-NOT_BLANK = f"^(?!\\s*$)[^{_CONTROL}]*$"
-SOME_TEXT = "[^\\s\\u001c-\\u001f\\u0085]"
-PHONE = (
-    "^\\+?[0-9][0-9 ().\\/\\u2010-\\u2015-]*(?:(?:[eE][xX][tT]|[xX]|[дД][оО][бБ])\\.? ?[0-9]+)?$"
+from contract.field_limits import limits_of
+
+# Patterns hold for ECMA 262, with its flag `u`, and mean the same to Python's `re`. The server
+# looks closer at what is invisible: ZWNJ, ZWJ and their like may stand only where scripts need them.
+_REFUSED = (
+    "\\u0000-\\u001f\\u007f-\\u009f\\u00ad\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f"
+    "\\ue000-\\uf8ff\\ufdd0-\\ufdef\\ufeff\\ufff0-\\ufffb\\ufffe\\uffff"
+    "\U000e0000-\U000e001f\U000e0080-\U000e00ff\U000e01f0-\U0010ffff"
 )
+_BLANK = "\\s\\u001c-\\u001f\\u0085\\u034f\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200d\\u2800\\u3164\\ufe00-\\ufe0f\\uffa0\\ufffc\U000e0100-\U000e01ef"
+TEXT = f"^[^{_REFUSED}]*$"
+NOT_BLANK = f"^(?![{_BLANK}]*$)[^{_REFUSED}]*$"
+SOME_TEXT = f"[^{_BLANK}]"
+# One piece of a resource's name.
+SEGMENT = f"^[^/{_REFUSED}]+$"
+LONGEST_SEGMENT = 50
+# A digit, before any word; the server asks Google's library.
+_DIGIT = "[0-9\\u0660-\\u0669\\u06f0-\\u06f9\\u0966-\\u096f\\uff10-\\uff19]"
+PHONE = f"(?:[tT][eE][lL]|[тТ][еЕ][лЛ])?[^a-zA-Z]*{_DIGIT}.*$"
 # A text that is empty counts as not set.
 _EMPTY = {"maxLength": 0}
 
@@ -33,13 +44,15 @@ def of_text(field: FieldDescriptor, *, asked: bool) -> dict[str, Any]:
     """Returns the keywords of a string; `asked` if a caller sends it."""
     options = field.GetOptions().Extensions
     required = asked and is_required(field)
-    low, high = _bounds(options[validation_pb2.length])
+    low, high = _bounds(limits_of(field).length)
     keywords: dict[str, Any] = {}
     if options[format_pb2.format] == format_pb2.FORMAT_EMAIL:
         email = {"format": "email"}
         keywords |= email if required else {"anyOf": [email, _EMPTY]}
     elif options[format_pb2.format] == format_pb2.FORMAT_PHONE:
-        keywords |= {"format": "phone", "pattern": PHONE if required else f"^$|{PHONE}"}
+        pattern = f"^(?!.{{{high + 1}}}){PHONE}" if high else f"^{PHONE}"
+        keywords |= {"format": "phone", "pattern": pattern if required else f"^$|{pattern}"}
+        high = None  # tools that make numbers of their own heed the format by itself alone
     elif options[format_pb2.format] == format_pb2.FORMAT_OPAQUE:
         keywords |= {"pattern": SOME_TEXT} if required else {}
     elif options[validation_pb2.pattern]:
@@ -55,7 +68,7 @@ def of_text(field: FieldDescriptor, *, asked: bool) -> dict[str, Any]:
 
 def of_number(field: FieldDescriptor) -> dict[str, Any]:
     """Returns the keywords of a number by its `value` option."""
-    return _named("minimum", "maximum", field.GetOptions().Extensions[validation_pb2.value])
+    return _named("minimum", "maximum", limits_of(field).value)
 
 
 def of_elements(field: FieldDescriptor) -> dict[str, Any]:
@@ -63,7 +76,7 @@ def of_elements(field: FieldDescriptor) -> dict[str, Any]:
     options = field.GetOptions().Extensions
     is_map = field.message_type is not None and field.message_type.GetOptions().map_entry
     what = "Properties" if is_map else "Items"
-    keywords = _named(f"min{what}", f"max{what}", options[validation_pb2.size])
+    keywords = _named(f"min{what}", f"max{what}", limits_of(field).size)
     if is_required(field):
         keywords.setdefault(f"min{what}", 1)
     if options[validation_pb2.unique]:

@@ -92,8 +92,6 @@ KEYWORDS: dict[str, dict[str, Any]] = {
     "google.longrunning.ListOperationsRequest.filter": {
         "pattern": "^(?:(?:(?:NOT |-)?done)|done ?[=:] ?(?:true|false))?$"
     },
-    "google.longrunning.ListOperationsRequest.page_size": {"minimum": 0},
-    "google.longrunning.ListOperationsRequest.page_token": {"maxLength": 100},
     "yandex.cloud.iam.v1.CreateIamTokenRequest.jwt": {"minLength": 1},
     "yandex.cloud.iam.v1.CreateIamTokenRequest.yandex_passport_oauth_token": {"minLength": 1},
 }

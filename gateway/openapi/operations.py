@@ -73,7 +73,7 @@ class Operations:
         )
         if variable.prefix:
             description = f"What follows `{variable.prefix}/` in its name."
-            schema |= {"pattern": "^[^/\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]+$"}
+            schema |= {"pattern": constraints.SEGMENT, "maxLength": constraints.LONGEST_SEGMENT}
             example = example and example.rpartition("/")[2]
         if schema["type"] == "string":
             schema.setdefault("minLength", 1)

@@ -22,8 +22,9 @@ from server.api.errors import call_status
 from server.api.identity import Authenticator
 from server.api.limits import Places, RateLimit, Turns
 from server.api.requests import CALL_IS_OVER, Arrivals, Context
+from server.api.rights import right_check
 from server.api.validation import validate
-from server.domain.access import Subject
+from server.domain.access import Permission, Subject
 from server.domain.errors import BillingError, FieldViolation, Reason
 from server.domain.ids import random_bytes
 from server.storage.interface import IdempotencyKey
@@ -122,6 +123,7 @@ class Calls:
             places = limits.strangers
         elif method.name.startswith("Wait"):
             places = limits.waits
+        right = right_check(method, Permission.READ if read else Permission.WRITE)
         name = method.full_name
 
         async def behaviour(_: object, context: Context) -> Message:
@@ -146,6 +148,8 @@ class Calls:
                         request = request_type.FromString(raw)
                     except DecodeError:
                         raise malformed(name) from None
+                    if right and subject:
+                        right(subject, request)
                     validate(request)
                     key = None if read else _idempotency_key(metadata, subject, name, request)
                     context.set_trailing_metadata((("x-request-id", request_id),))

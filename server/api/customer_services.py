@@ -9,10 +9,10 @@ from yandex.cloud.billing.v1 import customer_pb2
 from yandex.cloud.billing.v1 import customer_service_pb2 as customers
 from yandex.cloud.operation import operation_pb2
 
-from server.api import names, paging
+from server.api import names, paging, phones
+from server.api.addresses import normal_address
 from server.api.calls import Call
 from server.api.operations import google_style, published, timestamp
-from server.api.validation import normal_address
 from server.domain.customers import Customer
 from server.domain.errors import BillingError, Reason, Resource
 from server.domain.operations import Operation, OperationKind
@@ -144,11 +144,18 @@ def _google_style(customer: Customer) -> google_customer.Customer:
         display_name=customer.name,
         state=google_customer.Customer.State.Value(customer.state.name),
         email=customer.email or "",
-        person=customers.CustomerPerson(**customer.person),
+        person=_person_for_programs(customer.person),
         billing_account_id=customer.billing_account_id,
         create_time=timestamp(customer.created_at),
         update_time=timestamp(customer.modified_at),
     )
+
+
+def _person_for_programs(person: dict[str, str]) -> customers.CustomerPerson:
+    message = customers.CustomerPerson(**person)
+    if message.phone:
+        message.phone = phones.for_programs(message.phone)
+    return message
 
 
 def _person(person: customers.CustomerPerson) -> dict[str, str]:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from server.api import names, paging
+from server.api.addresses import address_or_none
 from server.api.calls import Call
 from server.api.filters import invalid_filter, parse_filter
 from server.api.limits import RateLimit
-from server.api.validation import address_or_none
 from server.domain.access import Permission
 from server.domain.errors import BillingError, Reason, Resource
 from server.domain.invitations import (

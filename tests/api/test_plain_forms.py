@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.api import validation
+from server.api import addresses as mail
+from server.api import phones
 
 _LETTERS = "az09-._+A"
 _TOPS = st.sampled_from(
@@ -21,10 +22,10 @@ def addresses(draw: st.DrawFn) -> str:
 
 
 @settings(max_examples=1000)
-@given(addresses() | st.from_regex(validation._PLAIN_ADDRESS, fullmatch=True))
+@given(addresses() | st.from_regex(mail._PLAIN, fullmatch=True))
 def test_the_library_passes_every_plain_address_as_it_is(address: str) -> None:
-    if validation._is_plain_address(address):
-        assert validation._parse_address(address).normalized == address
+    if mail.is_plain(address):
+        assert mail.parse(address).normalized == address
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,7 @@ def test_the_library_passes_every_plain_address_as_it_is(address: str) -> None:
     ],
 )
 def test_ordinary_addresses_are_plain(address: str) -> None:
-    assert validation._is_plain_address(address)
+    assert mail.is_plain(address)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_ordinary_addresses_are_plain(address: str) -> None:
     ],
 )
 def test_the_library_is_asked_about_all_other_addresses(address: str) -> None:
-    assert not validation._is_plain_address(address)
+    assert not mail.is_plain(address)
 
 
 @settings(max_examples=2000)
@@ -67,15 +68,15 @@ def test_the_library_is_asked_about_all_other_addresses(address: str) -> None:
 )
 def test_the_library_passes_every_plain_number(code: int, rest: str) -> None:
     number = f"+{code}{rest}"
-    if validation._is_plain_phone(number):
-        assert phonenumbers.is_possible_number(phonenumbers.parse(number, validation._HOME))
+    if phones.is_plain(number):
+        assert phonenumbers.is_possible_number(phonenumbers.parse(number, phones.HOME))
 
 
 @pytest.mark.parametrize("number", ["+74951234567", "+12025550123", "+4930123456", "+37255512345"])
 def test_ordinary_numbers_are_plain(number: str) -> None:
-    assert validation._is_plain_phone(number)
+    assert phones.is_plain(number)
 
 
 @pytest.mark.parametrize("number", ["+7 495 1234567", "84951234567", "+7495123456", "+9991234567"])
 def test_the_library_is_asked_about_all_other_numbers(number: str) -> None:
-    assert not validation._is_plain_phone(number)
+    assert not phones.is_plain(number)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.api.validation import normal_address
+from server.api.addresses import normal_address
 from server.domain.addresses import address_key
 
 

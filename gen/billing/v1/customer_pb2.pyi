@@ -78,7 +78,9 @@ class Customer(_message.Message):
     """ID of the billing account that the customer's usage is charged to."""
     @_builtins.property
     def person(self) -> _customer_pb2.CustomerPerson:
-        """Legal information about the customer."""
+        """Legal information about the customer. The telephone number is in E.164, whatever its spelling
+        was: `+74951234567`, or `+74951234567;ext=12` where it has an extension.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

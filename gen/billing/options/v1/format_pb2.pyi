@@ -29,9 +29,11 @@ class _FormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Format.ValueTy
     FORMAT_EMAIL: _Format.ValueType  # 1
     """An e-mail address, in any script."""
     FORMAT_PHONE: _Format.ValueType  # 2
-    """A telephone number."""
+    """A telephone number or a phoneword, in any spelling."""
     FORMAT_OPAQUE: _Format.ValueType  # 3
-    """Whatever it is, it is only compared: nothing about it is checked."""
+    """Whatever it is, it is only compared: nothing about it is checked, and what is longer than any
+    right one is as wrong as any other.
+    """
 
 class Format(_Format, metaclass=_FormatEnumTypeWrapper):
     """What the text in a field stands for, checked by the server."""
@@ -41,9 +43,11 @@ FORMAT_UNSPECIFIED: Format.ValueType  # 0
 FORMAT_EMAIL: Format.ValueType  # 1
 """An e-mail address, in any script."""
 FORMAT_PHONE: Format.ValueType  # 2
-"""A telephone number."""
+"""A telephone number or a phoneword, in any spelling."""
 FORMAT_OPAQUE: Format.ValueType  # 3
-"""Whatever it is, it is only compared: nothing about it is checked."""
+"""Whatever it is, it is only compared: nothing about it is checked, and what is longer than any
+right one is as wrong as any other.
+"""
 Global___Format: _TypeAlias = Format  # noqa: Y015
 
 FORMAT_FIELD_NUMBER: _builtins.int

@@ -27,7 +27,7 @@ from yandex.cloud.operation import operation_pb2 as yandex_dot_cloud_dot_operati
 from yandex.cloud import validation_pb2 as yandex_dot_cloud_dot_validation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.yandex/cloud/operation/operation_service.proto\x12\x16yandex.cloud.operation\x1a\x1cgoogle/api/annotations.proto\x1a&yandex/cloud/operation/operation.proto\x1a\x1dyandex/cloud/validation.proto\"1\n\x13GetOperationRequest\x12\x1a\n\x0coperation_id\x18\x01 \x01(\tB\x04\xe8\xc7\x31\x01\"4\n\x16\x43\x61ncelOperationRequest\x12\x1a\n\x0coperation_id\x18\x01 \x01(\tB\x04\xe8\xc7\x31\x01\x32\xbe\x02\n\x10OperationService\x12y\n\x03Get\x12+.yandex.cloud.operation.GetOperationRequest\x1a!.yandex.cloud.operation.Operation\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/operations/{operation_id}\x12\xae\x01\n\x06\x43\x61ncel\x12..yandex.cloud.operation.CancelOperationRequest\x1a!.yandex.cloud.operation.Operation\"Q\x82\xd3\xe4\x93\x02K\x12!/operations/{operation_id}:cancelZ&\"!/operations/{operation_id}:cancel:\x01*B`\n\x16yandex.cloud.operationP\x01ZDgithub.com/yandex-cloud/go-genproto/yandex/cloud/operation;operationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.yandex/cloud/operation/operation_service.proto\x12\x16yandex.cloud.operation\x1a\x1cgoogle/api/annotations.proto\x1a&yandex/cloud/operation/operation.proto\x1a\x1dyandex/cloud/validation.proto\"9\n\x13GetOperationRequest\x12\"\n\x0coperation_id\x18\x01 \x01(\tB\x0c\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=50\"<\n\x16\x43\x61ncelOperationRequest\x12\"\n\x0coperation_id\x18\x01 \x01(\tB\x0c\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=502\xbe\x02\n\x10OperationService\x12y\n\x03Get\x12+.yandex.cloud.operation.GetOperationRequest\x1a!.yandex.cloud.operation.Operation\"\"\x82\xd3\xe4\x93\x02\x1c\x12\x1a/operations/{operation_id}\x12\xae\x01\n\x06\x43\x61ncel\x12..yandex.cloud.operation.CancelOperationRequest\x1a!.yandex.cloud.operation.Operation\"Q\x82\xd3\xe4\x93\x02K\x12!/operations/{operation_id}:cancelZ&\"!/operations/{operation_id}:cancel:\x01*B`\n\x16yandex.cloud.operationP\x01ZDgithub.com/yandex-cloud/go-genproto/yandex/cloud/operation;operationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,17 +36,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\026yandex.cloud.operationP\001ZDgithub.com/yandex-cloud/go-genproto/yandex/cloud/operation;operation'
   _globals['_GETOPERATIONREQUEST'].fields_by_name['operation_id']._loaded_options = None
-  _globals['_GETOPERATIONREQUEST'].fields_by_name['operation_id']._serialized_options = b'\350\3071\001'
+  _globals['_GETOPERATIONREQUEST'].fields_by_name['operation_id']._serialized_options = b'\350\3071\001\212\3101\004<=50'
   _globals['_CANCELOPERATIONREQUEST'].fields_by_name['operation_id']._loaded_options = None
-  _globals['_CANCELOPERATIONREQUEST'].fields_by_name['operation_id']._serialized_options = b'\350\3071\001'
+  _globals['_CANCELOPERATIONREQUEST'].fields_by_name['operation_id']._serialized_options = b'\350\3071\001\212\3101\004<=50'
   _globals['_OPERATIONSERVICE'].methods_by_name['Get']._loaded_options = None
   _globals['_OPERATIONSERVICE'].methods_by_name['Get']._serialized_options = b'\202\323\344\223\002\034\022\032/operations/{operation_id}'
   _globals['_OPERATIONSERVICE'].methods_by_name['Cancel']._loaded_options = None
   _globals['_OPERATIONSERVICE'].methods_by_name['Cancel']._serialized_options = b'\202\323\344\223\002K\022!/operations/{operation_id}:cancelZ&\"!/operations/{operation_id}:cancel:\001*'
   _globals['_GETOPERATIONREQUEST']._serialized_start=175
-  _globals['_GETOPERATIONREQUEST']._serialized_end=224
-  _globals['_CANCELOPERATIONREQUEST']._serialized_start=226
-  _globals['_CANCELOPERATIONREQUEST']._serialized_end=278
-  _globals['_OPERATIONSERVICE']._serialized_start=281
-  _globals['_OPERATIONSERVICE']._serialized_end=599
+  _globals['_GETOPERATIONREQUEST']._serialized_end=232
+  _globals['_CANCELOPERATIONREQUEST']._serialized_start=234
+  _globals['_CANCELOPERATIONREQUEST']._serialized_end=294
+  _globals['_OPERATIONSERVICE']._serialized_start=297
+  _globals['_OPERATIONSERVICE']._serialized_end=615
 # @@protoc_insertion_point(module_scope)

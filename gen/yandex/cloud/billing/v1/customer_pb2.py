@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from billing.options.v1 import format_pb2 as billing_dot_options_dot_v1_dot_format__pb2
+from yandex.cloud import validation_pb2 as yandex_dot_cloud_dot_validation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&yandex/cloud/billing/v1/customer.proto\x12\x17yandex.cloud.billing.v1\x1a\x1f\x62illing/options/v1/format.proto\"2\n\x08\x43ustomer\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1a\n\x12\x62illing_account_id\x18\x02 \x01(\t\"\xa7\x01\n\x0e\x43ustomerPerson\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08longname\x18\x02 \x01(\t\x12\x13\n\x05phone\x18\x03 \x01(\tB\x04\x88\xb2\x19\x02\x12\x13\n\x05\x65mail\x18\x04 \x01(\tB\x04\x88\xb2\x19\x01\x12\x11\n\tpost_code\x18\x05 \x01(\t\x12\x14\n\x0cpost_address\x18\x06 \x01(\t\x12\x15\n\rlegal_address\x18\x07 \x01(\t\x12\x0b\n\x03tin\x18\x08 \x01(\tBd\n\x1byandex.cloud.api.billing.v1P\x01ZCgithub.com/yandex-cloud/go-genproto/yandex/cloud/billing/v1;billingb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&yandex/cloud/billing/v1/customer.proto\x12\x17yandex.cloud.billing.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a\x1dyandex/cloud/validation.proto\"2\n\x08\x43ustomer\x12\n\n\x02id\x18\x01 \x01(\t\x12\x1a\n\x12\x62illing_account_id\x18\x02 \x01(\t\"\xfc\x01\n\x0e\x43ustomerPerson\x12\x18\n\x04name\x18\x01 \x01(\tB\n\x8a\xc8\x31\x06<=1024\x12\x1c\n\x08longname\x18\x02 \x01(\tB\n\x8a\xc8\x31\x06<=1024\x12\x1b\n\x05phone\x18\x03 \x01(\tB\x0c\x88\xb2\x19\x02\x8a\xc8\x31\x04<=64\x12\x1c\n\x05\x65mail\x18\x04 \x01(\tB\r\x88\xb2\x19\x01\x8a\xc8\x31\x05<=254\x12\x1b\n\tpost_code\x18\x05 \x01(\tB\x08\x8a\xc8\x31\x04<=64\x12 \n\x0cpost_address\x18\x06 \x01(\tB\n\x8a\xc8\x31\x06<=4096\x12!\n\rlegal_address\x18\x07 \x01(\tB\n\x8a\xc8\x31\x06<=4096\x12\x15\n\x03tin\x18\x08 \x01(\tB\x08\x8a\xc8\x31\x04<=64Bd\n\x1byandex.cloud.api.billing.v1P\x01ZCgithub.com/yandex-cloud/go-genproto/yandex/cloud/billing/v1;billingb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,12 +34,24 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'yandex.cloud.billing.v1.cus
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\033yandex.cloud.api.billing.v1P\001ZCgithub.com/yandex-cloud/go-genproto/yandex/cloud/billing/v1;billing'
+  _globals['_CUSTOMERPERSON'].fields_by_name['name']._loaded_options = None
+  _globals['_CUSTOMERPERSON'].fields_by_name['name']._serialized_options = b'\212\3101\006<=1024'
+  _globals['_CUSTOMERPERSON'].fields_by_name['longname']._loaded_options = None
+  _globals['_CUSTOMERPERSON'].fields_by_name['longname']._serialized_options = b'\212\3101\006<=1024'
   _globals['_CUSTOMERPERSON'].fields_by_name['phone']._loaded_options = None
-  _globals['_CUSTOMERPERSON'].fields_by_name['phone']._serialized_options = b'\210\262\031\002'
+  _globals['_CUSTOMERPERSON'].fields_by_name['phone']._serialized_options = b'\210\262\031\002\212\3101\004<=64'
   _globals['_CUSTOMERPERSON'].fields_by_name['email']._loaded_options = None
-  _globals['_CUSTOMERPERSON'].fields_by_name['email']._serialized_options = b'\210\262\031\001'
-  _globals['_CUSTOMER']._serialized_start=100
-  _globals['_CUSTOMER']._serialized_end=150
-  _globals['_CUSTOMERPERSON']._serialized_start=153
-  _globals['_CUSTOMERPERSON']._serialized_end=320
+  _globals['_CUSTOMERPERSON'].fields_by_name['email']._serialized_options = b'\210\262\031\001\212\3101\005<=254'
+  _globals['_CUSTOMERPERSON'].fields_by_name['post_code']._loaded_options = None
+  _globals['_CUSTOMERPERSON'].fields_by_name['post_code']._serialized_options = b'\212\3101\004<=64'
+  _globals['_CUSTOMERPERSON'].fields_by_name['post_address']._loaded_options = None
+  _globals['_CUSTOMERPERSON'].fields_by_name['post_address']._serialized_options = b'\212\3101\006<=4096'
+  _globals['_CUSTOMERPERSON'].fields_by_name['legal_address']._loaded_options = None
+  _globals['_CUSTOMERPERSON'].fields_by_name['legal_address']._serialized_options = b'\212\3101\006<=4096'
+  _globals['_CUSTOMERPERSON'].fields_by_name['tin']._loaded_options = None
+  _globals['_CUSTOMERPERSON'].fields_by_name['tin']._serialized_options = b'\212\3101\004<=64'
+  _globals['_CUSTOMER']._serialized_start=131
+  _globals['_CUSTOMER']._serialized_end=181
+  _globals['_CUSTOMERPERSON']._serialized_start=184
+  _globals['_CUSTOMERPERSON']._serialized_end=436
 # @@protoc_insertion_point(module_scope)

@@ -61,7 +61,9 @@ class CustomerPerson(_message.Message):
     longname: _builtins.str
     """Full name of the person."""
     phone: _builtins.str
-    """Telephone number, best in international form: `+7 495 123-45-67`."""
+    """Telephone number as people write it, best in international form: `+7 495 123-45-67`; a
+    phoneword like `+1-800-FLOWERS` is one too.
+    """
     email: _builtins.str
     """E-mail address of the person."""
     post_code: _builtins.str

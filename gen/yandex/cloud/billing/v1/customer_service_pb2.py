@@ -31,7 +31,7 @@ from yandex.cloud import validation_pb2 as yandex_dot_cloud_dot_validation__pb2
 
 from yandex.cloud.billing.v1.customer_pb2 import *
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.yandex/cloud/billing/v1/customer_service.proto\x12\x17yandex.cloud.billing.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a\x1cgoogle/api/annotations.proto\x1a yandex/cloud/api/operation.proto\x1a&yandex/cloud/billing/v1/customer.proto\x1a&yandex/cloud/operation/operation.proto\x1a\x1dyandex/cloud/validation.proto\"\xb1\x01\n\x15InviteCustomerRequest\x12!\n\x0breseller_id\x18\x01 \x01(\tB\x0c\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=50\x12\x12\n\x04name\x18\x02 \x01(\tB\x04\xe8\xc7\x31\x01\x12\"\n\x10invitation_email\x18\x03 \x01(\tB\x08\x88\xb2\x19\x01\xe8\xc7\x31\x01\x12=\n\x06person\x18\x04 \x01(\x0b\x32\'.yandex.cloud.billing.v1.CustomerPersonB\x04\xe8\xc7\x31\x01\"<\n\x10\x43ustomerMetadata\x12\x13\n\x0breseller_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\"}\n\x14ListCustomersRequest\x12!\n\x0breseller_id\x18\x01 \x01(\tB\x0c\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=50\x12\x1d\n\tpage_size\x18\x03 \x01(\x03\x42\n\xfa\xc7\x31\x06\x30-1000\x12\x1d\n\npage_token\x18\x04 \x01(\tB\t\x8a\xc8\x31\x05<=100J\x04\x08\x02\x10\x03\"f\n\x15ListCustomersResponse\x12\x34\n\tcustomers\x18\x01 \x03(\x0b\x32!.yandex.cloud.billing.v1.Customer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbf\x02\n#CreateResellerServedCustomerRequest\x12\xc4\x01\n\x0breseller_id\x18\x01 \x01(\tB\xae\x01\xe8\xc7\x31\x01\xf2\xc7\x31\x9d\x01[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{32}|[a-z][-a-zA-Z0-9.]{0,48}[a-zA-Z0-9]\x8a\xc8\x31\x04<=50\x12\x12\n\x04name\x18\x02 \x01(\tB\x04\xe8\xc7\x31\x01\x12=\n\x06person\x18\x03 \x01(\x0b\x32\'.yandex.cloud.billing.v1.CustomerPersonB\x04\xe8\xc7\x31\x01\"<\n\x17\x41\x63tivateCustomerRequest\x12!\n\x0b\x63ustomer_id\x18\x01 \x01(\tB\x0c\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=50\";\n\x16SuspendCustomerRequest\x12!\n\x0b\x63ustomer_id\x18\x01 \x01(\tB\x0c\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=502\x8b\x07\n\x0f\x43ustomerService\x12\x84\x01\n\x04List\x12-.yandex.cloud.billing.v1.ListCustomersRequest\x1a..yandex.cloud.billing.v1.ListCustomersResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/billing/v1/customers\x12\xa4\x01\n\x06Invite\x12..yandex.cloud.billing.v1.InviteCustomerRequest\x1a!.yandex.cloud.operation.Operation\"G\xb2\xd2*\x1c\n\x10\x43ustomerMetadata\x12\x08\x43ustomer\x82\xd3\xe4\x93\x02!\"\x1c/billing/v1/customers:invite:\x01*\x12\xd6\x01\n\x14\x43reateResellerServed\x12<.yandex.cloud.billing.v1.CreateResellerServedCustomerRequest\x1a!.yandex.cloud.operation.Operation\"]\xb2\xd2*\x1c\n\x10\x43ustomerMetadata\x12\x08\x43ustomer\x82\xd3\xe4\x93\x02\x37\"2/billing/v1/customers:createResellerServedCustomer:\x01*\x12\xb8\x01\n\x08\x41\x63tivate\x12\x30.yandex.cloud.billing.v1.ActivateCustomerRequest\x1a!.yandex.cloud.operation.Operation\"W\xb2\xd2*\x1c\n\x10\x43ustomerMetadata\x12\x08\x43ustomer\x82\xd3\xe4\x93\x02\x31\",/billing/v1/customers/{customer_id}:activate:\x01*\x12\xb5\x01\n\x07Suspend\x12/.yandex.cloud.billing.v1.SuspendCustomerRequest\x1a!.yandex.cloud.operation.Operation\"V\xb2\xd2*\x1c\n\x10\x43ustomerMetadata\x12\x08\x43ustomer\x82\xd3\xe4\x93\x02\x30\"+/billing/v1/customers/{customer_id}:suspend:\x01*Bd\n\x1byandex.cloud.api.billing.v1P\x01ZCgithub.com/yandex-cloud/go-genproto/yandex/cloud/billing/v1;billingP\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.yandex/cloud/billing/v1/customer_service.proto\x12\x17yandex.cloud.billing.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a\x1cgoogle/api/annotations.proto\x1a yandex/cloud/api/operation.proto\x1a&yandex/cloud/billing/v1/customer.proto\x1a&yandex/cloud/operation/operation.proto\x1a\x1dyandex/cloud/validation.proto\"\xc4\x01\n\x15InviteCustomerRequest\x12!\n\x0breseller_id\x18\x01 \x01(\tB\x0c\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=50\x12\x1c\n\x04name\x18\x02 \x01(\tB\x0e\xe8\xc7\x31\x01\x8a\xc8\x31\x06<=1024\x12+\n\x10invitation_email\x18\x03 \x01(\tB\x11\x88\xb2\x19\x01\xe8\xc7\x31\x01\x8a\xc8\x31\x05<=254\x12=\n\x06person\x18\x04 \x01(\x0b\x32\'.yandex.cloud.billing.v1.CustomerPersonB\x04\xe8\xc7\x31\x01\"<\n\x10\x43ustomerMetadata\x12\x13\n\x0breseller_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ustomer_id\x18\x02 \x01(\t\"}\n\x14ListCustomersRequest\x12!\n\x0breseller_id\x18\x01 \x01(\tB\x0c\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=50\x12\x1d\n\tpage_size\x18\x03 \x01(\x03\x42\n\xfa\xc7\x31\x06\x30-1000\x12\x1d\n\npage_token\x18\x04 \x01(\tB\t\x8a\xc8\x31\x05<=100J\x04\x08\x02\x10\x03\"f\n\x15ListCustomersResponse\x12\x34\n\tcustomers\x18\x01 \x03(\x0b\x32!.yandex.cloud.billing.v1.Customer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc9\x02\n#CreateResellerServedCustomerRequest\x12\xc4\x01\n\x0breseller_id\x18\x01 \x01(\tB\xae\x01\xe8\xc7\x31\x01\xf2\xc7\x31\x9d\x01[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{32}|[a-z][-a-zA-Z0-9.]{0,48}[a-zA-Z0-9]\x8a\xc8\x31\x04<=50\x12\x1c\n\x04name\x18\x02 \x01(\tB\x0e\xe8\xc7\x31\x01\x8a\xc8\x31\x06<=1024\x12=\n\x06person\x18\x03 \x01(\x0b\x32\'.yandex.cloud.billing.v1.CustomerPersonB\x04\xe8\xc7\x31\x01\"<\n\x17\x41\x63tivateCustomerRequest\x12!\n\x0b\x63ustomer_id\x18\x01 \x01(\tB\x0c\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=50\";\n\x16SuspendCustomerRequest\x12!\n\x0b\x63ustomer_id\x18\x01 \x01(\tB\x0c\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=502\x8b\x07\n\x0f\x43ustomerService\x12\x84\x01\n\x04List\x12-.yandex.cloud.billing.v1.ListCustomersRequest\x1a..yandex.cloud.billing.v1.ListCustomersResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\x12\x15/billing/v1/customers\x12\xa4\x01\n\x06Invite\x12..yandex.cloud.billing.v1.InviteCustomerRequest\x1a!.yandex.cloud.operation.Operation\"G\xb2\xd2*\x1c\n\x10\x43ustomerMetadata\x12\x08\x43ustomer\x82\xd3\xe4\x93\x02!\"\x1c/billing/v1/customers:invite:\x01*\x12\xd6\x01\n\x14\x43reateResellerServed\x12<.yandex.cloud.billing.v1.CreateResellerServedCustomerRequest\x1a!.yandex.cloud.operation.Operation\"]\xb2\xd2*\x1c\n\x10\x43ustomerMetadata\x12\x08\x43ustomer\x82\xd3\xe4\x93\x02\x37\"2/billing/v1/customers:createResellerServedCustomer:\x01*\x12\xb8\x01\n\x08\x41\x63tivate\x12\x30.yandex.cloud.billing.v1.ActivateCustomerRequest\x1a!.yandex.cloud.operation.Operation\"W\xb2\xd2*\x1c\n\x10\x43ustomerMetadata\x12\x08\x43ustomer\x82\xd3\xe4\x93\x02\x31\",/billing/v1/customers/{customer_id}:activate:\x01*\x12\xb5\x01\n\x07Suspend\x12/.yandex.cloud.billing.v1.SuspendCustomerRequest\x1a!.yandex.cloud.operation.Operation\"V\xb2\xd2*\x1c\n\x10\x43ustomerMetadata\x12\x08\x43ustomer\x82\xd3\xe4\x93\x02\x30\"+/billing/v1/customers/{customer_id}:suspend:\x01*Bd\n\x1byandex.cloud.api.billing.v1P\x01ZCgithub.com/yandex-cloud/go-genproto/yandex/cloud/billing/v1;billingP\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,9 +42,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVITECUSTOMERREQUEST'].fields_by_name['reseller_id']._loaded_options = None
   _globals['_INVITECUSTOMERREQUEST'].fields_by_name['reseller_id']._serialized_options = b'\350\3071\001\212\3101\004<=50'
   _globals['_INVITECUSTOMERREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['name']._serialized_options = b'\350\3071\001'
+  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['name']._serialized_options = b'\350\3071\001\212\3101\006<=1024'
   _globals['_INVITECUSTOMERREQUEST'].fields_by_name['invitation_email']._loaded_options = None
-  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['invitation_email']._serialized_options = b'\210\262\031\001\350\3071\001'
+  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['invitation_email']._serialized_options = b'\210\262\031\001\350\3071\001\212\3101\005<=254'
   _globals['_INVITECUSTOMERREQUEST'].fields_by_name['person']._loaded_options = None
   _globals['_INVITECUSTOMERREQUEST'].fields_by_name['person']._serialized_options = b'\350\3071\001'
   _globals['_LISTCUSTOMERSREQUEST'].fields_by_name['reseller_id']._loaded_options = None
@@ -56,7 +56,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATERESELLERSERVEDCUSTOMERREQUEST'].fields_by_name['reseller_id']._loaded_options = None
   _globals['_CREATERESELLERSERVEDCUSTOMERREQUEST'].fields_by_name['reseller_id']._serialized_options = b'\350\3071\001\362\3071\235\001[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{32}|[a-z][-a-zA-Z0-9.]{0,48}[a-zA-Z0-9]\212\3101\004<=50'
   _globals['_CREATERESELLERSERVEDCUSTOMERREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_CREATERESELLERSERVEDCUSTOMERREQUEST'].fields_by_name['name']._serialized_options = b'\350\3071\001'
+  _globals['_CREATERESELLERSERVEDCUSTOMERREQUEST'].fields_by_name['name']._serialized_options = b'\350\3071\001\212\3101\006<=1024'
   _globals['_CREATERESELLERSERVEDCUSTOMERREQUEST'].fields_by_name['person']._loaded_options = None
   _globals['_CREATERESELLERSERVEDCUSTOMERREQUEST'].fields_by_name['person']._serialized_options = b'\350\3071\001'
   _globals['_ACTIVATECUSTOMERREQUEST'].fields_by_name['customer_id']._loaded_options = None
@@ -74,19 +74,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CUSTOMERSERVICE'].methods_by_name['Suspend']._loaded_options = None
   _globals['_CUSTOMERSERVICE'].methods_by_name['Suspend']._serialized_options = b'\262\322*\034\n\020CustomerMetadata\022\010Customer\202\323\344\223\0020\"+/billing/v1/customers/{customer_id}:suspend:\001*'
   _globals['_INVITECUSTOMERREQUEST']._serialized_start=284
-  _globals['_INVITECUSTOMERREQUEST']._serialized_end=461
-  _globals['_CUSTOMERMETADATA']._serialized_start=463
-  _globals['_CUSTOMERMETADATA']._serialized_end=523
-  _globals['_LISTCUSTOMERSREQUEST']._serialized_start=525
-  _globals['_LISTCUSTOMERSREQUEST']._serialized_end=650
-  _globals['_LISTCUSTOMERSRESPONSE']._serialized_start=652
-  _globals['_LISTCUSTOMERSRESPONSE']._serialized_end=754
-  _globals['_CREATERESELLERSERVEDCUSTOMERREQUEST']._serialized_start=757
-  _globals['_CREATERESELLERSERVEDCUSTOMERREQUEST']._serialized_end=1076
-  _globals['_ACTIVATECUSTOMERREQUEST']._serialized_start=1078
-  _globals['_ACTIVATECUSTOMERREQUEST']._serialized_end=1138
-  _globals['_SUSPENDCUSTOMERREQUEST']._serialized_start=1140
-  _globals['_SUSPENDCUSTOMERREQUEST']._serialized_end=1199
-  _globals['_CUSTOMERSERVICE']._serialized_start=1202
-  _globals['_CUSTOMERSERVICE']._serialized_end=2109
+  _globals['_INVITECUSTOMERREQUEST']._serialized_end=480
+  _globals['_CUSTOMERMETADATA']._serialized_start=482
+  _globals['_CUSTOMERMETADATA']._serialized_end=542
+  _globals['_LISTCUSTOMERSREQUEST']._serialized_start=544
+  _globals['_LISTCUSTOMERSREQUEST']._serialized_end=669
+  _globals['_LISTCUSTOMERSRESPONSE']._serialized_start=671
+  _globals['_LISTCUSTOMERSRESPONSE']._serialized_end=773
+  _globals['_CREATERESELLERSERVEDCUSTOMERREQUEST']._serialized_start=776
+  _globals['_CREATERESELLERSERVEDCUSTOMERREQUEST']._serialized_end=1105
+  _globals['_ACTIVATECUSTOMERREQUEST']._serialized_start=1107
+  _globals['_ACTIVATECUSTOMERREQUEST']._serialized_end=1167
+  _globals['_SUSPENDCUSTOMERREQUEST']._serialized_start=1169
+  _globals['_SUSPENDCUSTOMERREQUEST']._serialized_end=1228
+  _globals['_CUSTOMERSERVICE']._serialized_start=1231
+  _globals['_CUSTOMERSERVICE']._serialized_end=2138
 # @@protoc_insertion_point(module_scope)

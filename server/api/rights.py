@@ -1,0 +1,56 @@
+"""The right to what a request names, asked before the request is looked at any closer.
+
+Checks of what is in a request can be dear, and what they find is nobody's business who may not make
+the call. Use cases ask again for what they find in the database.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.descriptor import MethodDescriptor
+from yandex.cloud import validation_pb2
+
+from server.domain.access import Permission, Subject, permission_missing
+
+RightCheck = Callable[[Subject, Any], None]
+
+# Fields that hold a reseller's ID, or a name below `resellers/{reseller}`.
+_IDS = ("reseller_id",)
+_NAMES = ("parent", "name")
+# Fields that hold the ID of something of a reseller's, which one the database knows.
+_OTHERS = ("customer_id", "operation_id")
+_PREFIX = "resellers/"
+_LONGEST_ID = 50
+
+
+def right_check(method: MethodDescriptor, permission: Permission) -> RightCheck | None:
+    """Returns what raises PERMISSION_MISSING for who may not call the method; None if all may.
+
+    A request that names no reseller, or nothing that could be one, takes the right for any.
+    """
+    fields = method.input_type.fields_by_name
+    named = next((name for name in (*_IDS, *_NAMES, *_OTHERS) if name in fields), None)
+    if named is None:
+        return None
+
+    pattern = fields[named].GetOptions().Extensions[validation_pb2.pattern]
+    could_be = re.compile(pattern or ".+", re.DOTALL).fullmatch
+
+    def check(subject: Subject, request: Any) -> None:
+        reseller_id = "" if named in _OTHERS else getattr(request, named)
+        if named in _NAMES:
+            reseller_id = _reseller(reseller_id)
+        if len(reseller_id) <= _LONGEST_ID and could_be(reseller_id):
+            subject.require(permission, reseller_id)
+        elif not subject.resellers(permission):
+            raise permission_missing(permission)
+
+    return check
+
+
+def _reseller(name: str) -> str:
+    if not name.startswith(_PREFIX):
+        return ""
+    end = name.find("/", len(_PREFIX), len(_PREFIX) + _LONGEST_ID + 1)
+    return name[len(_PREFIX) : None if end < 0 else end]
