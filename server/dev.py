@@ -96,7 +96,7 @@ async def _run(settings: Settings, was_killed: bool) -> None:
         replace_private(handover, (json.dumps(ready, indent=2) + "\n").encode())
         parts.callback(handover.unlink, missing_ok=True)
         variables = settings.var / "dev.env"
-        replace_private(variables, _shell_variables(ready).encode())
+        replace_private(variables, _shell_variables(ready, settings.var).encode())
         parts.callback(variables.unlink, missing_ok=True)
         _print_calls(ready)
         watching = [asyncio.create_task(server.keep_alive()) for server in servers]
@@ -228,10 +228,11 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGINT)
 
 
-def _shell_variables(ready: dict[str, str]) -> str:
-    """Returns what the calls in the README need, to be read by a shell."""
+def _shell_variables(ready: dict[str, str], var: Path) -> str:
+    """Returns what the calls in the README need, to be read by a shell in any folder."""
     names = {"TOKEN": "token", "RESELLER": "resellerId", "REST": "rest", "GRPC": "grpc", "CA": "ca"}
-    return "".join(f"export {name}={shlex.quote(ready[key])}\n" for name, key in names.items())
+    values = {"BILLING_VAR": str(var)} | {name: ready[key] for name, key in names.items()}
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
 
 
 def _say(text: str) -> None:
@@ -242,7 +243,7 @@ def _say(text: str) -> None:
 def _print_calls(ready: dict[str, str]) -> None:
     body = (
         f'{{"resellerId": "{ready["resellerId"]}", "name": "Horns and Hooves", '
-        '"invitationEmail": "customer-\'$RANDOM\'@example.com", '
+        '"invitationEmail": "customer-\'$RANDOM$RANDOM\'@example.com", '
         '"person": {"name": "Ostap", "phone": "+7 495 123-45-67", "tin": "7707083893"}}'
     )
     python = shlex.quote(sys.executable)
@@ -270,6 +271,7 @@ See how the operation went (put its "id" in place of OPERATION_ID), then look in
 The same by gRPC:
 
   {python} - <<'END'
+  import uuid
   import grpc
   from yandex.cloud.billing.v1 import customer_service_pb2, customer_service_pb2_grpc
   from yandex.cloud.operation import operation_service_pb2, operation_service_pb2_grpc
@@ -278,7 +280,8 @@ The same by gRPC:
   operation = customer_service_pb2_grpc.CustomerServiceStub(channel).Invite(
       customer_service_pb2.InviteCustomerRequest(
           reseller_id="{ready["resellerId"]}", name="Horns and Hooves",
-          invitation_email="ostap@example.com", person={{"name": "Ostap"}}), metadata=token)
+          invitation_email=f"ostap-{{uuid.uuid4()}}@example.com", person={{"name": "Ostap"}}),
+      metadata=token)
   print(operation_service_pb2_grpc.OperationServiceStub(channel).Get(
       operation_service_pb2.GetOperationRequest(operation_id=operation.id), metadata=token))
   END

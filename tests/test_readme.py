@@ -1,7 +1,10 @@
 """The README tells the truth: its snippets run as they stand, its tables are complete."""
 
+import json
+import os
 import re
 import subprocess
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -18,34 +21,93 @@ def snippets(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-@pytest.fixture
-def checkout(service: Service, tmp_path: Path) -> Path:
-    """A folder that looks like a checkout in which the service runs."""
-    (tmp_path / "var").symlink_to(service.var)
-    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
-    return tmp_path
+Surroundings = tuple[Path, dict[str, str]]
 
 
-def run(command: list[str], folder: Path) -> str:
-    done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=60, check=False
+@pytest.fixture(params=["checkout", "elsewhere"])
+def surroundings(service: Service, tmp_path: Path, request: pytest.FixtureRequest) -> Surroundings:
+    """A folder and an environment: a checkout in which the service runs, or any other folder."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("BILLING_")}
+    if request.param == "checkout":
+        (tmp_path / "var").symlink_to(service.var)
+        return tmp_path, clean
+    return tmp_path, {**clean, "BILLING_VAR": str(service.var)}
+
+
+def run(command: list[str], surroundings: Surroundings) -> "subprocess.CompletedProcess[str]":
+    folder, env = surroundings
+    return subprocess.run(
+        command, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+
+
+def shell(snippet: str) -> list[str]:
+    return ["bash", "-euo", "pipefail", "-c", snippet]
+
+
+def python(snippet: str) -> list[str]:
+    return [str(ROOT / ".venv" / "bin" / "python"), "-c", snippet]
 
 
 @pytest.mark.parametrize("snippet", snippets("bash"))
-def test_shell_snippets_run(snippet: str, checkout: Path) -> None:
-    output = run(["bash", "-euo", "pipefail", "-c", snippet], checkout)
-    assert '"done":' in output.replace(" ", "")
-    assert '"error"' not in output
-    assert '"code"' not in output
+def test_shell_snippets_run_again_and_again(snippet: str, surroundings: Surroundings) -> None:
+    for _ in range(2):
+        done = run(shell(snippet), surroundings)
+        assert done.returncode == 0, done.stderr
+        assert '"done":' in done.stdout.replace(" ", "")
+        assert '"error"' not in done.stdout
+        assert '"code"' not in done.stdout
+    assert [file.name for file in surroundings[0].iterdir() if file.name != "var"] == []
 
 
 @pytest.mark.parametrize("snippet", snippets("python"))
-def test_python_snippets_run(snippet: str, checkout: Path) -> None:
-    unique = snippet.replace("ostap@example.com", f"ostap-{checkout.name}@example.com")
-    assert run([".venv/bin/python", "-c", unique], checkout).strip()
+def test_python_snippets_run_again_and_again(snippet: str, surroundings: Surroundings) -> None:
+    for _ in range(2):
+        done = run(python(snippet), surroundings)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.strip()
+
+
+@pytest.fixture
+def refused(service: Service, tmp_path: Path) -> Surroundings:
+    """What the running service left, but for a token that nobody has."""
+    for name in ("dev.json", "dev.env"):
+        text = (service.var / name).read_text()
+        (tmp_path / name).write_text(text.replace(service.token, "t1.nobody"))
+    # The file itself would name the running service's folder.
+    env = (tmp_path / "dev.env").read_text().replace(str(service.var), str(tmp_path))
+    (tmp_path / "dev.env").write_text(env)
+    return tmp_path, {**os.environ, "BILLING_VAR": str(tmp_path)}
+
+
+def test_snippets_tell_why_a_call_failed(refused: Surroundings) -> None:
+    for command in (*map(shell, snippets("bash")), *map(python, snippets("python"))):
+        done = run(command, refused)
+        said = done.stdout + done.stderr
+        assert done.returncode == 1
+        assert "CREDENTIALS_INVALID" in said
+        assert "Traceback" not in said
+
+
+def test_the_calls_that_are_printed_at_the_start_run_again_and_again(
+    service: Service, surroundings: Surroundings
+) -> None:
+    printed = service.output.read_text()
+    (invite,) = re.findall(
+        r"^  (curl .*customers:invite.*?)\n\n", printed, re.MULTILINE | re.DOTALL
+    )
+    (stubs,) = re.findall(r"^  (\S+ - <<'END'\n.*?^  END)$", printed, re.MULTILINE | re.DOTALL)
+    for call in (invite, textwrap.dedent(f"  {stubs}")):
+        for _ in range(2):
+            done = run(shell(call), surroundings)
+            assert done.returncode == 0, done.stderr
+            assert "done" in done.stdout or "id" in done.stdout
+
+
+def test_the_node_sdk_is_installed_as_it_is_tested() -> None:
+    package = json.loads((ROOT / "tests/clients/nodejs_sdk/package.json").read_text())
+    ((name, version),) = package["dependencies"].items()
+    assert f"`npm install {name}@{version}`" in README
 
 
 def test_every_method_and_path_is_listed() -> None:

@@ -62,6 +62,7 @@ def test_each_client_makes_the_calls_listed_here(
 def test_snippet(
     client: str, run: Callable[[str, str], "subprocess.CompletedProcess[str]"]
 ) -> None:
-    ran = run(client, "snippet")
-    assert ran.returncode == 0, ran.stderr
-    assert re.fullmatch(_OUTPUTS[client], ran.stdout), ran.stdout
+    for _ in range(2):
+        ran = run(client, "snippet")
+        assert ran.returncode == 0, ran.stderr
+        assert re.fullmatch(_OUTPUTS[client], ran.stdout), ran.stdout
