@@ -11,6 +11,10 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from server.domain.brands import Brand
+from server.worker.settings import WorkerSettings
+
+_WORKER = WorkerSettings()
+_HOUR = timedelta(hours=1)
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
@@ -82,13 +86,23 @@ class Settings(BaseSettings):
         pattern="^(en|ru|en,ru|ru,en)$",
         description="of each e-mail, the first on top: an invitee's own is not known",
     )
-    mail_attempts: Count = Field(12, description="tries before an e-mail is given up")
-    mail_first_retry_s: float = Field(2.0, gt=0, description="delay before the second try")
-    mail_longest_retry_s: float = Field(1800.0, gt=0, description="delays grow up to this")
-    mail_lease_s: float = Field(30.0, gt=0, description="after a crash, time until another sends")
-    mail_connections: Count = Field(24, description="e-mails a process sends at once")
+    mail_give_up_after_h: float = Field(
+        _WORKER.retry.give_up_after / _HOUR,
+        gt=0,
+        description="how long an e-mail that is not taken is tried again",
+    )
+    mail_first_retry_s: float = Field(
+        _WORKER.retry.first.total_seconds(), gt=0, description="delay before the second try"
+    )
+    mail_longest_retry_s: float = Field(
+        _WORKER.retry.longest.total_seconds(), gt=0, description="delays double up to this"
+    )
+    mail_lease_s: float = Field(
+        _WORKER.lease.total_seconds(), gt=0, description="after a crash, time until another sends"
+    )
+    mail_connections: Count = Field(_WORKER.parallel, description="e-mails a process sends at once")
     mail_slow_connections: int = Field(
-        40, ge=0, description="more of them, in place of those that take over 2 s"
+        _WORKER.slow, ge=0, description="more of them, in place of those that take over 2 s"
     )
     invitation_url: str = Field(
         "", description="what the link in the e-mail begins with; default the gateway's page"

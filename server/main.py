@@ -46,10 +46,12 @@ from server.storage.interface import Storage
 from server.use_cases.customers import Customers
 from server.use_cases.operations import Operations
 from server.worker.messages import Messages, MessageSettingError
+from server.worker.retry_policy import RetryPolicy
+from server.worker.settings import WorkerSettings
 from server.worker.smtp import SmtpMailer
 from server.worker.smtp_server import SmtpServer, SmtpUrlError
 from server.worker.sweeper import Sweeper, SweeperSettings
-from server.worker.worker import Worker, WorkerSettings
+from server.worker.worker import Worker
 
 _log = logging.getLogger(__name__)
 
@@ -240,9 +242,11 @@ def build_worker(
             slow=settings.mail_slow_connections,
             lease=timedelta(seconds=settings.mail_lease_s),
             send_within=timedelta(seconds=settings.mail_lease_s * 0.8),
-            attempts=settings.mail_attempts,
-            first_delay=timedelta(seconds=settings.mail_first_retry_s),
-            longest_delay=timedelta(seconds=settings.mail_longest_retry_s),
+            retry=RetryPolicy(
+                first=timedelta(seconds=settings.mail_first_retry_s),
+                longest=timedelta(seconds=settings.mail_longest_retry_s),
+                give_up_after=timedelta(hours=settings.mail_give_up_after_h),
+            ),
         ),
     )
 

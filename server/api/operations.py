@@ -19,7 +19,7 @@ def published(operation: Operation) -> operation_pb2.Operation:
     """Returns the record as yandex.cloud.operation.Operation."""
     message = operation_pb2.Operation(
         id=operation.id,
-        description=DESCRIPTIONS[operation.kind],
+        description=_description(operation),
         created_by=operation.created_by,
         done=operation.done,
     )
@@ -70,6 +70,16 @@ def timestamp(at: datetime) -> timestamp_pb2.Timestamp:
 def _set_time(message: timestamp_pb2.Timestamp, at: datetime) -> None:
     message.seconds = int(at.timestamp())
     message.nanos = at.microsecond * 1000
+
+
+def _description(operation: Operation) -> str:
+    """Returns what the operation does and, while its e-mail is deferred, why and until when."""
+    text = DESCRIPTIONS[operation.kind]
+    deferral = operation.deferral
+    if deferral is None or operation.done:
+        return text
+    next_at = deferral.next_attempt_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{text}: at attempt {deferral.attempt} {deferral.problem}; next attempt at {next_at}"
 
 
 def _set_outcome(

@@ -36,8 +36,22 @@ class Failure:
     metadata: dict[str, str]
 
 
+class Deferral(NamedTuple):
+    """Why an operation's e-mail has not gone out yet, and when it is tried again.
+
+    `problem` is in our own words, with no personal data.
+    """
+
+    attempt: int
+    problem: str
+    next_attempt_at: datetime
+
+
 class Operation(NamedTuple):
-    """One operation on one customer. It succeeded if `done` and `failure` is None."""
+    """One operation on one customer. It succeeded if `done` and `failure` is None.
+
+    `deferral` is of the last attempt that failed, if any has.
+    """
 
     id: str
     kind: OperationKind
@@ -49,6 +63,7 @@ class Operation(NamedTuple):
     modified_at: datetime
     done: bool
     failure: Failure | None = None
+    deferral: Deferral | None = None
 
 
 CANCELLED = Failure(Reason.OPERATION_CANCELLED, "The operation was cancelled.", {})

@@ -6,7 +6,7 @@ customers. So an operation is only touched here if nobody holds it.
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, select, update
 
@@ -28,6 +28,7 @@ from server.storage.rows import (
     INSERT_OPERATIONS,
     INVITATION_COLUMNS,
     IS_HELD,
+    deferral_text,
     invitation,
     microseconds,
     operation_row,
@@ -55,18 +56,30 @@ _END = Statement(
     "state",
     "at",
 )
-_LET_END = Statement(
-    update(operations)
-    .where(
-        operations.c.id.in_(
-            select(operations.c.id)
-            .where(operations.c.id.in_(IDS), ~operations.c.done, ~operations.c.claimed)
-            .with_for_update(skip_locked=True)
+
+
+def _make_due(**values: Any) -> Statement:
+    """Returns what makes those due that nobody is at work on, and returns their IDs."""
+    return Statement(
+        update(operations)
+        .where(
+            operations.c.id.in_(
+                select(operations.c.id)
+                .where(operations.c.id.in_(IDS), ~operations.c.done, ~operations.c.claimed)
+                .with_for_update(skip_locked=True)
+            )
         )
+        .values(due_at=bindparam("at"), **values)
+        .returning(operations.c.id),
+        "at",
+        *values,
     )
-    .values(due_at=bindparam("at"))
-    .returning(operations.c.id),
-    "at",
+
+
+_LET_END = _make_due()
+_TRY_NOW = _make_due(deferral=bindparam("deferral"))
+_PROLONG = Statement(
+    update(table).where(table.c.id.in_(IDS)).values(expires_at=bindparam("until")), "until"
 )
 _RESEND = Statement(
     update(table)
@@ -170,9 +183,12 @@ class _Acts:
         if row is None:
             return None
         if isinstance(deed, Resending):
-            self._rows[row.id] = _resent(self._transaction, row, deed)
-            self._keys.record(deed.use, deed.operation.id)
-            return deed.operation
+            self._rows[row.id], operation = _resent(self._transaction, row, deed)
+            if operation.id == deed.operation.id:
+                self._keys.record(deed.use, operation.id)
+            else:
+                self._keys.record_later(deed.use, operation.id)
+            return operation
         if not replayed:
             action = InvitationAction.REVOKE
             if isinstance(deed, Answer):
@@ -224,26 +240,51 @@ def _ended(
     return row._replace(state=state, open_key=None, ended_at=ended_at)
 
 
-def _resent(transaction: Transaction, row: Invitation, wanted: Resending) -> Invitation:
-    """Has a locked invitation's e-mail sent again. Raises INVITATION_STATE, RESENT_TOO_SOON."""
+def _resent(
+    transaction: Transaction, row: Invitation, wanted: Resending
+) -> tuple[Invitation, Operation]:
+    """Has a locked invitation's e-mail sent again; returns it, and the operation that does so.
+
+    Raises INVITATION_STATE, RESENT_TOO_SOON.
+    """
     operation = wanted.operation
     now = operation.created_at
     state_after(InvitationAction.RESEND, as_of(row, now).state)
-    if row.resent_at and row.resent_at + wanted.interval > now:
-        raise resent_too_soon((row.resent_at + wanted.interval - now).total_seconds())
+    if row.resent_at:
+        _require_pause(row.resent_at, wanted)
+    until = microseconds(wanted.expires_at)
     latest = by_id(transaction, [row.latest_operation_id]).get(row.latest_operation_id)
-    if latest and not latest.done:  # a cleared one was
-        raise resent_too_soon(_ON_ITS_WAY_S)
-    at = microseconds(now)
-    transaction.run(
-        _RESEND,
-        [row.id],
-        operation_id=operation.id,
-        at=at,
-        until=microseconds(wanted.expires_at),
-    )
-    transaction.insert(INSERT_OPERATIONS, [operation_row(operation, row.id, due_at=at)])
     transaction.work = True
-    return row._replace(
+    if latest and not latest.done:  # a cleared one was
+        operation = _tried_now(transaction, latest, wanted)
+        transaction.run(_PROLONG, [row.id], until=until)
+        return row._replace(expires_at=wanted.expires_at), operation
+    at = microseconds(now)
+    transaction.run(_RESEND, [row.id], operation_id=operation.id, at=at, until=until)
+    transaction.insert(INSERT_OPERATIONS, [operation_row(operation, row.id, due_at=at)])
+    resent = row._replace(
         latest_operation_id=operation.id, resent_at=now, expires_at=wanted.expires_at
     )
+    return resent, operation
+
+
+def _require_pause(since: datetime, wanted: Resending) -> None:
+    """Raises RESENT_TOO_SOON unless the interval is over."""
+    left = since + wanted.interval - wanted.operation.created_at
+    if left > timedelta():
+        raise resent_too_soon(left.total_seconds())
+
+
+def _tried_now(transaction: Transaction, operation: Operation, wanted: Resending) -> Operation:
+    """Has an e-mail tried at once that waits for its next try; returns the operation.
+
+    Raises RESENT_TOO_SOON where it has not been tried yet, is being tried, or just was.
+    """
+    if operation.deferral:
+        _require_pause(operation.modified_at, wanted)
+        now = wanted.operation.created_at
+        deferral = operation.deferral._replace(next_attempt_at=now)
+        values = {"at": microseconds(now), "deferral": deferral_text(deferral)}
+        if transaction.fetch(_TRY_NOW, [operation.id], **values):
+            return operation._replace(deferral=deferral)
+    raise resent_too_soon(_ON_ITS_WAY_S)

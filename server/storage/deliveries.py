@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, bindparam, case, exists, func, select, update
+from sqlalchemy import BindParameter, ColumnElement, bindparam, case, exists, func, select, update
 
 from server.domain.invitations import (
     InvitationState,
@@ -12,10 +12,10 @@ from server.domain.invitations import (
     state_at,
     unsent,
 )
-from server.domain.operations import CANCELLED, Failure
+from server.domain.operations import CANCELLED, Deferral, Failure
 from server.storage.endings import Locked, end, lock
 from server.storage.interface import Delivery
-from server.storage.rows import IS_HELD, time
+from server.storage.rows import IS_HELD, deferral_text, time
 from server.storage.schema import customers, invitations, link_tokens, resellers
 from server.storage.schema import operations as table
 from server.storage.statements import IDS, Insert, Statement, Transaction
@@ -34,6 +34,7 @@ def _found_by(condition: ColumnElement[bool]) -> Statement:
             resellers.c.name,
             invitations.c.expires_at,
             invitations.c.operation_id,
+            table.c.created_at,
             invitations.c.state,
             table.c.reseller_id,
             IS_HELD,
@@ -51,9 +52,12 @@ def _found_by(condition: ColumnElement[bool]) -> Statement:
     )
 
 
-_DUE = _found_by(table.c.due_at <= bindparam("at", type_=table.c.due_at.type))
+_AT: BindParameter[Any] = bindparam("at", type_=table.c.due_at.type)
+# Each by an index of its own, so that neither looks through what the other is for.
+_KINDS = {"new": table.c.deferral.is_(None), "tried again": table.c.deferral.is_not(None)}
+_NEW, _AGAIN = (_found_by(kind & (table.c.due_at <= _AT)) for kind in _KINDS.values())
 # Due at a time that nobody means: a clock was wrong then, or is now.
-_FAR = _found_by(table.c.due_at > bindparam("at", type_=table.c.due_at.type))
+_FAR = [_found_by(kind & (table.c.due_at > _AT)) for kind in _KINDS.values()]
 _CLAIM = Statement(
     update(table)
     .where(table.c.id.in_(IDS))
@@ -62,24 +66,44 @@ _CLAIM = Statement(
 )
 _INSERT_LINKS = Insert(link_tokens)
 # What has been revoked meanwhile is due at once, to be ended by whoever claims it.
-_RETRY = Statement(
+_DUE_AGAIN = case(
+    (
+        exists().where(
+            invitations.c.id == table.c.invitation_id,
+            invitations.c.state != InvitationState.PENDING,
+        ),
+        _AT,
+    ),
+    else_=bindparam("retry_at", type_=table.c.due_at.type),
+)
+_GIVE_BACK = Statement(
+    update(table).where(table.c.id.in_(IDS)).values(claimed=False, due_at=_DUE_AGAIN),
+    "at",
+    "retry_at",
+)
+_DEFER = Statement(
     update(table)
     .where(table.c.id.in_(IDS))
     .values(
         claimed=False,
-        due_at=case(
-            (
-                exists().where(
-                    invitations.c.id == table.c.invitation_id,
-                    invitations.c.state != InvitationState.PENDING,
-                ),
-                bindparam("at", type_=table.c.due_at.type),
-            ),
-            else_=bindparam("retry_at", type_=table.c.due_at.type),
-        ),
+        due_at=_DUE_AGAIN,
+        deferral=bindparam("deferral"),
+        # Clocks differ.
+        modified_at=case((table.c.modified_at > _AT, table.c.modified_at), else_=_AT),
     ),
     "at",
     "retry_at",
+    "deferral",
+)
+_NEXT_DUE = Statement(
+    select(
+        *(
+            select(func.min(table.c.due_at))
+            .where(table.c.due_at.is_not(None), kind)
+            .scalar_subquery()
+            for kind in _KINDS.values()
+        )
+    )
 )
 # Who suspends or resumes one has its row locked before its operations, so whoever waits for that
 # here sees what came of it.
@@ -114,26 +138,33 @@ _RELEASE_ALL = Statement(
     .values(due_at=bindparam("now")),
     "now",
 )
-_NEXT_DUE = Statement(select(func.min(table.c.due_at)).where(table.c.due_at.is_not(None)))
 
 
 class Claim(NamedTuple):
-    """How much to claim, until when, and from when on a due time is nobody's intention."""
+    """How much to claim, until when, and from when on a due time is nobody's intention.
+
+    `retries_first` prefers what is tried again to what is new.
+    """
 
     limit: int
     now: int
     lease_until: int
     far: int
+    retries_first: bool
 
 
 class Finish(NamedTuple):
-    """A claim's end: success, failure, or (with neither) giving it up until `retry_at`."""
+    """A claim's end: success, failure, or (with neither) giving it up until `retry_at`.
+
+    `deferral` tells of the attempt that failed, if there was one.
+    """
 
     operation_id: str
     attempt: int
     now: int
     failure: Failure | None = None
     retry_at: int | None = None
+    deferral: Deferral | None = None
 
 
 def hold(transaction: Transaction, reseller_id: str) -> None:
@@ -153,9 +184,7 @@ def claim(transaction: Transaction, batch: Sequence[Claim]) -> list[list[Deliver
 
 
 def _claim(transaction: Transaction, wanted: Claim) -> list[Delivery]:
-    rows = transaction.fetch(_DUE, at=wanted.now, limit=wanted.limit)
-    if len(rows) < wanted.limit:
-        rows += transaction.fetch(_FAR, at=wanted.far, limit=wanted.limit - len(rows))
+    rows = _due(transaction, wanted)
     unwanted = {row[0]: failure for row in rows if (failure := _unwanted(row, wanted.now))}
     locked = lock(transaction, list(unwanted))
     end(transaction, [(row, unwanted[id_], wanted.now) for id_, row in locked.items()])
@@ -174,6 +203,7 @@ def _claim(transaction: Transaction, wanted: Claim) -> list[Delivery]:
             expires_at=time(expires_at),
             link_token=new_link_token(),
             first_operation_id=first_operation_id,
+            requested_at=time(requested_at),
         )
         for (
             operation_id,
@@ -185,6 +215,7 @@ def _claim(transaction: Transaction, wanted: Claim) -> list[Delivery]:
             reseller_name,
             expires_at,
             first_operation_id,
+            requested_at,
             *_,
         ) in rows
         if operation_id not in unwanted and operation_id not in held
@@ -220,9 +251,21 @@ def _hold(transaction: Transaction, held: dict[str, str]) -> None:
         transaction.run(_HOLD, ids)
 
 
+def _due(transaction: Transaction, wanted: Claim) -> list[tuple[Any, ...]]:
+    """Returns what is due, of one kind before the other; what was misdated if nothing else is."""
+    rows: list[tuple[Any, ...]] = []
+    for statement in (_AGAIN, _NEW) if wanted.retries_first else (_NEW, _AGAIN):
+        if len(rows) < wanted.limit:
+            rows += transaction.fetch(statement, at=wanted.now, limit=wanted.limit - len(rows))
+    if not rows:
+        for statement in _FAR:
+            rows += transaction.fetch(statement, at=wanted.far, limit=wanted.limit - len(rows))
+    return rows
+
+
 def _unwanted(row: tuple[Any, ...], now: int) -> Failure | None:
     """Returns why an e-mail is not to be sent any more, None if it is."""
-    _, _, cancel_requested, *_, expires_at, _, recorded, _, _ = row
+    _, _, cancel_requested, *_, expires_at, _, _, recorded, _, _ = row
     state = state_at(InvitationState(recorded), time(expires_at), time(now))
     if state is not InvitationState.PENDING:
         return unsent(state)
@@ -245,17 +288,24 @@ def finish(transaction: Transaction, batch: Sequence[Finish]) -> list[bool]:
         if unsent and row.cancel_requested:
             endings.append((row, CANCELLED, finished.now))
         elif finished.retry_at is not None:
-            transaction.run(
-                _RETRY, [finished.operation_id], at=finished.now, retry_at=finished.retry_at
-            )
-            transaction.work = True
+            _retry(transaction, finished)
         else:
             endings.append((row, finished.failure, finished.now))
     end(transaction, endings)
     return outcomes
 
 
+def _retry(transaction: Transaction, finished: Finish) -> None:
+    """Gives a claim up until it is due again."""
+    values: dict[str, Any] = {"at": finished.now, "retry_at": finished.retry_at}
+    statement = _GIVE_BACK
+    if finished.deferral:
+        statement, values["deferral"] = _DEFER, deferral_text(finished.deferral)
+    transaction.run(statement, [finished.operation_id], **values)
+    transaction.work = True
+
+
 def next_due(transaction: Transaction, batch: Sequence[None]) -> list[int | None]:
     """Returns when the next e-mail is due, for each who asks; None: there is none."""
-    ((at,),) = transaction.fetch(_NEXT_DUE)
-    return [at] * len(batch)
+    (times,) = transaction.fetch(_NEXT_DUE)
+    return [min((at for at in times if at is not None), default=None)] * len(batch)

@@ -44,9 +44,6 @@ _END = Statement(
 )
 _REQUEST_CANCEL = Statement(update(table).where(table.c.id.in_(IDS)).values(cancel_requested=True))
 _DELETE = Statement(update(table).where(table.c.id.in_(IDS)).values(deleted=True))
-_KEYED = Statement(
-    update(table).where(table.c.id.in_(IDS)).values(keyed_at=bindparam("now")), "now"
-)
 _LOCK_INVITATIONS = Statement(
     select(invitations.c.id, invitations.c.state)
     .where(invitations.c.id.in_(IDS))
@@ -197,7 +194,7 @@ def cancel(
             else:
                 (cancelled,) = end(transaction, [(row, CANCELLED, now)])
                 row = rows[operation_id] = row._replace(operation=cancelled)
-        _record(transaction, keys, use, operation_id)
+        keys.record_later(use, operation_id)
         outcomes.append(row.operation)
     keys.write()
     return outcomes
@@ -228,19 +225,12 @@ def delete_records(
             outcomes.append(_running())
             continue
         deleted.add(operation_id)
-        _record(transaction, keys, use, operation_id)
+        keys.record_later(use, operation_id)
         outcomes.append(True)
     if deleted:
         transaction.run(_DELETE, list(deleted))
     keys.write()
     return outcomes
-
-
-def _record(transaction: Transaction, keys: Keys, use: KeyUse | None, operation_id: str) -> None:
-    """Makes a key, if any, stand for an operation that was there before it, and is kept for it."""
-    if use:
-        keys.record(use, operation_id)
-        transaction.run(_KEYED, [operation_id], now=use.now)
 
 
 def _running() -> BillingError:

@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select, update
 
 from server.domain.errors import BillingError, Reason
 from server.storage.interface import IdempotencyKey
 from server.storage.schema import idempotency_keys as table
+from server.storage.schema import operations
 from server.storage.statements import IDS, Insert, Statement, Transaction
 
 _KNOWN = Statement(
@@ -17,6 +18,9 @@ _KNOWN = Statement(
 )
 _FORGET = Statement(delete(table).where(table.c.key.in_(IDS)))
 _RECORD = Insert(table)
+_KEYED = Statement(
+    update(operations).where(operations.c.id.in_(IDS)).values(keyed_at=bindparam("now")), "now"
+)
 
 
 class KeyUse(NamedTuple):
@@ -71,6 +75,12 @@ class Keys:
             key, fingerprint = use.key.key, use.key.fingerprint
             self._known[key] = fingerprint, target_id
             self._new.append((key, fingerprint, target_id, use.now))
+
+    def record_later(self, use: KeyUse | None, operation_id: str) -> None:
+        """Makes the key stand for an operation that was there before it, and is kept for it."""
+        if use:
+            self.record(use, operation_id)
+            self._transaction.run(_KEYED, [operation_id], now=use.now)
 
     def write(self) -> None:
         """Writes what was recorded."""

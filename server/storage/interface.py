@@ -17,7 +17,7 @@ from server.domain.invitations import (
     InvitationView,
     NewInvitation,
 )
-from server.domain.operations import Failure, Operation
+from server.domain.operations import Deferral, Failure, Operation
 from server.storage.access_interface import AccessStorage, Administration
 
 # What is to be done later than this from now was not meant so, unless a caller says otherwise.
@@ -49,7 +49,7 @@ class Delivery(NamedTuple):
     holds beside those of earlier attempts, which may have arrived all the same.
     `cancel_requested` tells that the operation was asked to be cancelled while an earlier claim ran.
     `first_operation_id` is the operation whose e-mail began the thread; it is `operation_id` for the
-    first e-mail of an invitation.
+    first e-mail of an invitation. `requested_at` is when the operation was.
     """
 
     operation_id: str
@@ -63,6 +63,7 @@ class Delivery(NamedTuple):
     expires_at: datetime
     link_token: str
     first_operation_id: str
+    requested_at: datetime
 
 
 class Storage(AccessStorage, Administration, Protocol):
@@ -130,8 +131,10 @@ class Storage(AccessStorage, Administration, Protocol):
         the operation fails or is cancelled, all this is as it was before, and its own links hold
         beside the earlier ones.
         Returns the operation as `create_customer` does. None: no such invitation.
-        Raises INVITATION_STATE; RESENT_TOO_SOON within the interval after it was last sent again,
-        and while its e-mail is on its way; IDEMPOTENCY_KEY_REUSED.
+        Where the operation before it waits to try its e-mail again, that one is returned, and tries
+        it at once.
+        Raises INVITATION_STATE; RESENT_TOO_SOON within the interval after it was last sent again or
+        a try failed, and while its e-mail is on its way; IDEMPOTENCY_KEY_REUSED.
         """
         ...
 
@@ -247,12 +250,19 @@ class Storage(AccessStorage, Administration, Protocol):
         ...
 
     async def claim_deliveries(
-        self, limit: int, now: datetime, lease: timedelta, furthest: timedelta = FURTHEST
+        self,
+        limit: int,
+        now: datetime,
+        lease: timedelta,
+        furthest: timedelta = FURTHEST,
+        *,
+        retries_first: bool = False,
     ) -> list[Delivery]:
         """Claims e-mails that are due and not under a live lease, oldest first.
 
+        New ones come before those that are tried again, unless `retries_first`.
         One that is due, or leased, for longer than `furthest` from now was dated by a wrong clock,
-        and counts as due: it would lie for as long as the clock was wrong by.
+        and counts as due once nothing else is: it would lie for as long as the clock was wrong by.
         Operations whose invitation has ended meanwhile end without an e-mail; those of a reseller
         that is suspended or removed are held until it is not.
         """
@@ -270,8 +280,18 @@ class Storage(AccessStorage, Administration, Protocol):
         """
         ...
 
-    async def retry_delivery(self, delivery: Delivery, due_at: datetime, now: datetime) -> bool:
-        """Gives the claim up until `due_at`; ends it CANCELLED if that was asked for. False: overtaken."""
+    async def retry_delivery(
+        self,
+        delivery: Delivery,
+        due_at: datetime,
+        now: datetime,
+        deferral: Deferral | None = None,
+    ) -> bool:
+        """Gives the claim up until `due_at`; ends it CANCELLED if that was asked for.
+
+        `deferral` tells of the attempt, where it failed; the operation then shows it.
+        False: overtaken.
+        """
         ...
 
     async def wait_for_work(self, now: datetime, longest: timedelta) -> None:

@@ -10,7 +10,7 @@ from server.domain.addresses import address_key
 from server.domain.customers import Customer, CustomerState
 from server.domain.errors import Reason
 from server.domain.invitations import Invitation, InvitationState
-from server.domain.operations import Failure, Operation, OperationKind
+from server.domain.operations import Deferral, Failure, Operation, OperationKind
 from server.storage.schema import customers, invitations, operations, resellers
 from server.storage.statements import Insert
 
@@ -19,7 +19,7 @@ _SET_LATER = (
     *("ended_at", "resent_at", "linked"),
     *("previous_operation_id", "previous_resent_at", "previous_expires_at"),
 )
-INSERT_OPERATIONS = Insert(operations, left_out=("failure", "keyed_at"))
+INSERT_OPERATIONS = Insert(operations, left_out=("failure", "keyed_at", "deferral"))
 INSERT_CUSTOMERS = Insert(customers)
 INSERT_INVITATIONS = Insert(invitations, left_out=_SET_LATER)
 
@@ -42,6 +42,7 @@ OPERATION_COLUMNS = [
         "modified_at",
         "done",
         "failure",
+        "deferral",
     )
 ]
 
@@ -98,7 +99,9 @@ def time(at: int) -> datetime:
 
 def operation(row: tuple[Any, ...]) -> Operation:
     """Returns the operation in a row of OPERATION_COLUMNS; further columns are ignored."""
-    id_, kind, reseller, customer, account, creator, created, modified, done, failed = row[:10]
+    id_, kind, reseller, customer, account, creator, created, modified, done, failed, put_off = row[
+        :11
+    ]
     return Operation(
         id_,
         _KINDS[kind],
@@ -110,6 +113,7 @@ def operation(row: tuple[Any, ...]) -> Operation:
         time(modified),
         bool(done),
         failure(failed) if failed else None,
+        deferral(put_off) if put_off else None,
     )
 
 
@@ -215,6 +219,17 @@ def failure(text: str) -> Failure:
 def failure_text(value: Failure) -> str:
     """Returns a failure as the database keeps it: a JSON array."""
     return _as_json([value.reason, value.message, value.metadata])
+
+
+def deferral(text: str) -> Deferral:
+    """Returns what `deferral_text` was given."""
+    attempt, problem, next_attempt_at = json.loads(text)
+    return Deferral(attempt, problem, time(next_attempt_at))
+
+
+def deferral_text(value: Deferral) -> str:
+    """Returns a deferral as the database keeps it: a JSON array."""
+    return _as_json([value.attempt, value.problem, microseconds(value.next_attempt_at)])
 
 
 def person_text(person: dict[str, str]) -> str:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0008"
+REVISION = "0009"
 
 metadata = MetaData()
 
@@ -86,8 +86,10 @@ role_bindings = Table(
 
 # One row is the record that callers see and the unit of work behind it. `due_at` is when a worker
 # may next take it up: at once for a new one, later after a failed try, and at the end of the lease
-# while one has it (`claimed`); NULL once there is nothing to do, or while its reseller is held. `attempts` counts claims and
-# fences. A deleted one is kept for the idempotency keys that stand for it; `keyed_at` is when the
+# while one has it (`claimed`); NULL once there is nothing to do, or while its reseller is held.
+# `attempts` counts claims and fences. `deferral` tells of the last try that failed, and keeps those
+# that are tried again apart from new ones. A deleted one is kept for the idempotency keys that stand
+# for it; `keyed_at` is when the
 # latest of those came that did not make it.
 operations = Table(
     "operations",
@@ -109,12 +111,16 @@ operations = Table(
     Column("attempts", Integer, nullable=False),
     Column("cancel_requested", Boolean, nullable=False),
     Column("keyed_at", BigInteger),
+    Column("deferral", Text),
 )
+_is_due = operations.c.due_at.is_not(None)
+_is_new = operations.c.deferral.is_(None)
 
 # All lists are for one reseller, newest first. What is not done is a small part of all, so listing
 # it has an index of its own.
 for _name, _columns, _condition in (
-    ("operations_due", ("due_at",), operations.c.due_at.is_not(None)),
+    ("operations_due", ("due_at",), _is_due & _is_new),
+    ("operations_deferred", ("due_at",), _is_due & ~_is_new),
     ("operations_by_age", ("reseller_id", "created_at", "id"), ~operations.c.deleted),
     ("operations_running_by_age", ("reseller_id", "created_at", "id"), ~operations.c.done),
     ("operations_finished", ("modified_at",), operations.c.done == true()),

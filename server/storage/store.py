@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from server.domain.addresses import address_key
 from server.domain.customers import Customer, NewCustomer
@@ -17,7 +17,7 @@ from server.domain.invitations import (
     InvitationView,
     NewInvitation,
 )
-from server.domain.operations import Failure, Operation
+from server.domain.operations import Deferral, Failure, Operation
 from server.storage import (
     access,
     customers,
@@ -212,10 +212,16 @@ class SqlStorage(SqlAccess, SqlRetention):
         self._signals.end_waits()
 
     async def claim_deliveries(
-        self, limit: int, now: datetime, lease: timedelta, furthest: timedelta = FURTHEST
+        self,
+        limit: int,
+        now: datetime,
+        lease: timedelta,
+        furthest: timedelta = FURTHEST,
+        *,
+        retries_first: bool = False,
     ) -> list[Delivery]:
         until, far = microseconds(now + lease), microseconds(now + furthest)
-        claim = deliveries.Claim(limit, microseconds(now), until, far)
+        claim = deliveries.Claim(limit, microseconds(now), until, far, retries_first)
         return await self._writes.submit(deliveries.claim, claim)
 
     async def finish_delivery(self, delivery: Delivery, now: datetime) -> bool:
@@ -224,8 +230,14 @@ class SqlStorage(SqlAccess, SqlRetention):
     async def fail_delivery(self, delivery: Delivery, failure: Failure, now: datetime) -> bool:
         return await self._finish(delivery, now, failure=failure)
 
-    async def retry_delivery(self, delivery: Delivery, due_at: datetime, now: datetime) -> bool:
-        return await self._finish(delivery, now, retry_at=microseconds(due_at))
+    async def retry_delivery(
+        self,
+        delivery: Delivery,
+        due_at: datetime,
+        now: datetime,
+        deferral: Deferral | None = None,
+    ) -> bool:
+        return await self._finish(delivery, now, retry_at=microseconds(due_at), deferral=deferral)
 
     async def wait_for_work(self, now: datetime, longest: timedelta) -> None:
         loop = asyncio.get_running_loop()
@@ -262,15 +274,9 @@ class SqlStorage(SqlAccess, SqlRetention):
     async def _act(self, deed: deeds.Deed) -> deeds.Outcome:
         return await self._writes.submit(deeds.act, deed)
 
-    async def _finish(
-        self,
-        delivery: Delivery,
-        now: datetime,
-        failure: Failure | None = None,
-        retry_at: int | None = None,
-    ) -> bool:
+    async def _finish(self, delivery: Delivery, now: datetime, **outcome: Any) -> bool:
         finish = deliveries.Finish(
-            delivery.operation_id, delivery.attempt, microseconds(now), failure, retry_at
+            delivery.operation_id, delivery.attempt, microseconds(now), **outcome
         )
         return await self._writes.submit(deliveries.finish, finish)
 

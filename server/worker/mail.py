@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from server.domain.errors import Reason
+
 
 @dataclass(frozen=True, slots=True)
 class Mail:
@@ -32,19 +34,49 @@ class MailError(Exception):
     def __init__(
         self, stage: str, *, code: int | None = None, status: str | None = None, detail: str = ""
     ) -> None:
-        reply = " ".join(str(part) for part in (code, status) if part)
-        super().__init__(": ".join(part for part in (stage, reply, detail) if part))
+        self.reply = " ".join(str(part) for part in (code, status) if part)
+        super().__init__(": ".join(part for part in (stage, self.reply, detail) if part))
         self.stage = stage
         self.code = code
         self.status = status
 
 
 class MailRefusedError(MailError):
-    """Refused for good: the same e-mail will not be accepted later."""
+    """Refused for good: the same e-mail will not be accepted later. `reason` is for the caller."""
+
+    def __init__(
+        self,
+        stage: str,
+        reason: Reason = Reason.RECIPIENT_REFUSED,
+        *,
+        code: int | None = None,
+        status: str | None = None,
+        detail: str = "",
+    ) -> None:
+        super().__init__(stage, code=code, status=status, detail=detail)
+        self.reason = reason
 
 
 class MailDelayedError(MailError):
-    """Not accepted now, or not known to be: it may be later."""
+    """Not accepted now, or not known to be: it may be later.
+
+    `operators` tells that it will not be unless the operator mends something: the mail server
+    refuses the sender, not the recipient. `problem` says what happened, for callers.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        *,
+        code: int | None = None,
+        status: str | None = None,
+        detail: str = "",
+        problem: str = "the connection to the mail server was lost",
+        operators: bool = False,
+    ) -> None:
+        super().__init__(stage, code=code, status=status, detail=detail)
+        self.problem = f"the mail server said {self.reply}" if self.reply else problem
+        self.operators = operators
 
 
 class Mailer(Protocol):

@@ -1,7 +1,6 @@
 """Sends e-mails by SMTP over a few connections that are kept and used again."""
 
 import asyncio
-import re
 import socket
 from datetime import timedelta
 from typing import cast
@@ -14,7 +13,9 @@ from aiosmtplib import (
     SMTPServerDisconnected,
 )
 
-from server.worker.mail import Mail, MailDelayedError, MailError, MailRefusedError
+from server.worker.mail import Mail, MailDelayedError
+from server.worker.reachability import UNREACHABLE, Reachability
+from server.worker.smtp_replies import failure, no_smtputf8
 from server.worker.smtp_server import SmtpServer
 
 # Servers commonly close what is idle after one to five minutes, firewalls sooner and silently.
@@ -25,10 +26,7 @@ _POLITE_S = 2.0
 # Done, and done but the user is elsewhere (RFC 5321 section 4.2.3).
 _ACCEPTED = (250, 251)
 _UNAVAILABLE = 421
-# Replies about this server's own session, whatever command they answer: bad sequence of commands,
-# and authentication or encryption wanted. They are the operator's to mend, so they are not lasting.
-_OPERATORS = frozenset({503, 530, 534, 535, 538})
-_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?!\S)")
+_CONNECTION = "connection"
 
 
 class SmtpMailer:
@@ -45,6 +43,7 @@ class SmtpMailer:
         self._tidying: asyncio.TimerHandle | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._hello: str | None = None
+        self._reachability = Reachability()
 
     async def send(self, mail: Mail) -> None:
         """Sends one e-mail; see Mailer.
@@ -68,7 +67,7 @@ class SmtpMailer:
         smtp = self._take_idle()
         reused = smtp is not None
         if smtp is None:
-            smtp = await self._connect()
+            smtp = await self._reachability.connected(self._connect)
         stage = "MAIL"
         sound = False
         try:
@@ -76,7 +75,7 @@ class SmtpMailer:
             if mail.needs_smtputf8:
                 if not smtp.supports_extension("SMTPUTF8"):
                     sound = True
-                    raise MailRefusedError(stage, detail="the server lacks SMTPUTF8")
+                    raise no_smtputf8(stage)
                 options = [b"SMTPUTF8", b"BODY=8BITMIME"]
             await _command(smtp, b"MAIL", f"FROM:<{mail.sender}>".encode(), *options)
             stage = "RCPT"
@@ -88,7 +87,9 @@ class SmtpMailer:
             if reused and stage == "MAIL" and error.code == _UNAVAILABLE:
                 return False
             sound = error.code != _UNAVAILABLE and await _reset(smtp)
-            raise _failure(stage, error) from error
+            raise failure(
+                stage, error.code, error.message, needs_smtputf8=mail.needs_smtputf8
+            ) from error
         except SMTPServerDisconnected as error:
             if reused and stage == "MAIL":
                 return False
@@ -128,15 +129,12 @@ class SmtpMailer:
         except BaseException as error:
             _abort(smtp)
             if isinstance(error, SMTPResponseException):
-                raise MailDelayedError(
-                    "connection",
-                    code=_code(error),
-                    status=_enhanced(error.message),
-                    detail=type(error).__name__,
-                ) from error
+                raise failure(_CONNECTION, error.code, error.message) from error
             if isinstance(error, SMTPException | OSError):
                 # From this side of the connection, so there is nobody's data in it.
-                raise MailDelayedError("connection", detail=str(error)) from error
+                raise MailDelayedError(
+                    _CONNECTION, detail=str(error), problem=UNREACHABLE
+                ) from error
             raise
         return smtp
 
@@ -176,22 +174,6 @@ async def _command(smtp: SMTP, *words: bytes) -> None:
     reply = await smtp.execute_command(*words)
     if reply.code not in _ACCEPTED:
         raise SMTPResponseException(reply.code, reply.message)
-
-
-def _failure(stage: str, error: SMTPResponseException) -> MailError:
-    lasting = 500 <= error.code <= 599 and error.code not in _OPERATORS
-    kind = MailRefusedError if lasting else MailDelayedError
-    return kind(stage, code=_code(error), status=_enhanced(error.message))
-
-
-def _code(error: SMTPResponseException) -> int | None:
-    """Returns the reply's code; aiosmtplib gives -1 for what is no SMTP reply."""
-    return error.code if error.code > 0 else None
-
-
-def _enhanced(text: str) -> str | None:
-    found = _ENHANCED.match(text)
-    return found[0] if found else None
 
 
 async def _reset(smtp: SMTP) -> bool:

@@ -19,9 +19,14 @@ def trace(error: BaseException) -> str:
     return "because of ".join(parts)
 
 
-def log_failure(log: logging.Logger, what: str, error: Exception) -> None:
-    """Logs what went wrong: a refusal by its reason, anything else with its trace."""
+def described(what: str, error: Exception) -> tuple[int, str]:
+    """Returns level and text of what went wrong: a refusal's reason, or anything else's trace."""
     if isinstance(error, BillingError):
-        log.warning("%s: %s", what, error.reason)
-    else:
-        log.error("%s: %s", what, trace(error))
+        return logging.WARNING, f"{what}: {error.reason}"
+    return logging.ERROR, f"{what}: {trace(error)}"
+
+
+def log_failure(log: logging.Logger, what: str, error: Exception) -> None:
+    """Logs what went wrong."""
+    level, text = described(what, error)
+    log.log(level, "%s", text)

@@ -5,14 +5,15 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from server.domain.errors import Reason
-from server.domain.operations import Failure
+from server.domain.operations import Deferral
 from server.storage.interface import Delivery, Storage
+from server.worker.failure_log import FailureLog
 from server.worker.mail import Mail, MailDelayedError, Mailer, MailError, MailRefusedError
+from server.worker.mail_failures import refused, undelivered
+from server.worker.settings import WorkerSettings
 from server.worker.traces import log_failure
 
 _log = logging.getLogger(__name__)
@@ -21,6 +22,8 @@ _log = logging.getLogger(__name__)
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 5.0
 _LONGEST_FALSE_ALARM_S = 1.0
+# Of so many claims one prefers e-mails that are tried again, the others new ones.
+_RETRIES_TURN = 4
 
 
 class Writer(Protocol):
@@ -29,40 +32,6 @@ class Writer(Protocol):
     def invitation(self, delivery: Delivery) -> Mail:
         """Returns an invitation's e-mail. Raises MailRefusedError for an impossible address."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerSettings:
-    """How the worker works.
-
-    parallel: e-mails sent at once, and claimed at most.
-    slow, patience: so many of those that have taken this long already don't count, so that
-        recipients whose servers hang hold the others up for no longer than that.
-    lease: how long a claim holds; after a crash, how long until another worker takes over.
-    send_within: the longest that one attempt may take; shorter than the lease by what it takes to
-        record the outcome.
-    attempts: how many are made before the e-mail is given up.
-    first_delay, longest_delay: before the second attempt; doubled for each later one up to this.
-    longest_wait: how long to trust that word of new work arrives.
-    """
-
-    parallel: int = 16
-    slow: int = 0
-    patience: timedelta = timedelta(seconds=2)
-    lease: timedelta = timedelta(seconds=60)
-    send_within: timedelta = timedelta(seconds=30)
-    attempts: int = 12
-    first_delay: timedelta = timedelta(seconds=2)
-    longest_delay: timedelta = timedelta(minutes=30)
-    longest_wait: timedelta = timedelta(seconds=30)
-
-    def __post_init__(self) -> None:
-        if self.parallel < 1 or self.attempts < 1:
-            raise ValueError("parallel and attempts must be 1 or more")
-        if self.slow < 0:
-            raise ValueError("slow must not be negative")
-        if not timedelta() < self.send_within < self.lease:
-            raise ValueError("an attempt must have some time, and less than the lease")
 
 
 class Worker:
@@ -94,6 +63,8 @@ class Worker:
         self._sending: dict[tuple[str, int], float] = {}
         self._freed = asyncio.Event()
         self._false_alarms = 0
+        self._claims = 0
+        self._failures = FailureLog(_log)
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
 
@@ -106,7 +77,7 @@ class Worker:
                     await self._round()
                     pause_s = _FIRST_PAUSE_S
                 except Exception as error:
-                    log_failure(_log, "claiming e-mails failed", error)
+                    self._failures.tell_error("claiming e-mails failed", error)
                     await self._unless_stopping(asyncio.sleep(pause_s))
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         finally:
@@ -149,9 +120,14 @@ class Worker:
             await asyncio.sleep(0)  # those who finish at the same moment are claimed for together
             return
         settings = self._settings
-        furthest = 2 * max(settings.longest_delay, settings.lease)
+        furthest = 2 * max(settings.retry.longest, settings.lease)
+        self._claims += 1
         deliveries = await self._storage.claim_deliveries(
-            free, self._now(), settings.lease, furthest
+            free,
+            self._now(),
+            settings.lease,
+            furthest,
+            retries_first=self._claims % _RETRIES_TURN == 0,
         )
         now_s = asyncio.get_running_loop().time()
         for delivery in deliveries:
@@ -217,7 +193,9 @@ class Worker:
                 self._freed.set()
             await self._recorded(delivery, record)
         except Exception as error:
-            log_failure(_log, f"{delivery.operation_id}: left until its lease ends", error)
+            self._failures.tell_error(
+                "e-mails are left until their leases end", error, f"first {delivery.operation_id}"
+            )
 
     async def _attempt(self, delivery: Delivery) -> Callable[[], Awaitable[bool]]:
         """Sends the e-mail once; returns what records the outcome."""
@@ -228,16 +206,20 @@ class Worker:
             async with asyncio.timeout(self._time_limit(delivery).total_seconds()):
                 await self._mailer.send(self._writer.invitation(delivery))
         except MailRefusedError as error:
-            _log.info("%s: attempt %d refused: %s", delivery.operation_id, delivery.attempt, error)
-            failure = _refused(error)
+            self._tell("e-mails are refused for good", error, delivery, logging.INFO)
+            failure = refused(error)
             return lambda: storage.fail_delivery(delivery, failure, self._now())
         except MailDelayedError as error:
             return self._retried(delivery, error)
         except TimeoutError:
-            return self._retried(delivery, MailDelayedError("time limit"))
+            slow = "the mail server did not answer in time"
+            return self._retried(delivery, MailDelayedError("time limit", problem=slow))
         except Exception as error:
-            log_failure(_log, f"{delivery.operation_id}: attempt {delivery.attempt} broke", error)
-            return self._retried(delivery, MailDelayedError("unexpected"))
+            self._failures.tell_error(
+                "sending e-mails broke", error, f"first {delivery.operation_id}"
+            )
+            broken = "the service failed; its operator's log says how"
+            return self._retried(delivery, MailDelayedError("unexpected", problem=broken))
         return lambda: storage.finish_delivery(delivery, self._now())
 
     def _time_limit(self, delivery: Delivery) -> timedelta:
@@ -251,25 +233,33 @@ class Worker:
     ) -> Callable[[], Awaitable[bool]]:
         """Returns what records that the e-mail is to be sent again later, or is given up."""
         storage = self._storage
-        if delivery.attempt >= self._settings.attempts:
-            _log.warning(
-                "%s: given up after attempt %d: %s", delivery.operation_id, delivery.attempt, error
-            )
-            failure = _undelivered(delivery.attempt, error)
-            return lambda: storage.fail_delivery(delivery, failure, self._now())
-        due_at = self._now() + self._delay(delivery.attempt)
-        _log.warning(
-            "%s: attempt %d failed, next one at %s: %s",
-            *(delivery.operation_id, delivery.attempt, due_at.isoformat(), error),
+        now = self._now()
+        next_at = self._settings.retry.next_try_at(
+            delivery.attempt, now, delivery.requested_at, self._chance()
         )
-        return lambda: storage.retry_delivery(delivery, due_at, self._now())
+        if next_at is None:
+            self._tell("e-mails are given up", error, delivery)
+            failure = undelivered(delivery, error, now)
+            return lambda: storage.fail_delivery(delivery, failure, self._now())
+        if error.operators:
+            self._tell(
+                "the mail server refuses what this service sends; check its policy, and SPF, DKIM"
+                " and DMARC of the sender",
+                *(error, delivery, logging.ERROR),
+            )
+        else:
+            self._tell("e-mails are not accepted and tried again", error, delivery)
+        # At its end the invitation expires, which ends the operation too.
+        next_at = min(next_at, delivery.expires_at)
+        deferral = Deferral(delivery.attempt, error.problem, next_at)
+        return lambda: storage.retry_delivery(delivery, next_at, self._now(), deferral)
 
-    def _delay(self, attempt: int) -> timedelta:
-        """Returns the time until the next attempt: doubled each time, less up to a quarter."""
-        first_s = self._settings.first_delay.total_seconds()
-        longest_s = self._settings.longest_delay.total_seconds()
-        delay_s = min(first_s * 2.0 ** min(attempt - 1, 64), longest_s)
-        return timedelta(seconds=delay_s * (1 - self._chance() / 4))
+    def _tell(
+        self, what: str, error: MailError, delivery: Delivery, level: int = logging.WARNING
+    ) -> None:
+        self._failures.tell(
+            f"{what}: {error}", f"first {delivery.operation_id}, attempt {delivery.attempt}", level
+        )
 
     async def _recorded(self, delivery: Delivery, record: Callable[[], Awaitable[bool]]) -> None:
         """Records an outcome, again and again while the lease holds if the storage can't."""
@@ -282,27 +272,8 @@ class Worker:
             except Exception as error:
                 if self._now() + timedelta(seconds=pause_s) >= delivery.lease_until:
                     raise
-                log_failure(_log, f"{delivery.operation_id}: recording the outcome failed", error)
+                self._failures.tell_error(
+                    "recording outcomes failed", error, f"first {delivery.operation_id}"
+                )
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-
-
-def _refused(error: MailRefusedError) -> Failure:
-    return Failure(
-        Reason.RECIPIENT_REFUSED,
-        "The mail server refused the e-mail for good; check invitation_email and invite again.",
-        _smtp_metadata(error),
-    )
-
-
-def _undelivered(attempts: int, error: MailDelayedError) -> Failure:
-    return Failure(
-        Reason.MAIL_UNDELIVERED,
-        "The e-mail could not be delivered in the attempts that are made; invite again later.",
-        {"attempts": str(attempts), **_smtp_metadata(error)},
-    )
-
-
-def _smtp_metadata(error: MailError) -> dict[str, str]:
-    reply = {"smtpCode": error.code, "smtpStatus": error.status}
-    return {key: str(value) for key, value in reply.items() if value is not None}

@@ -16,7 +16,6 @@ HASTY = {
     "mail_lease_s": 3,
     "mail_first_retry_s": 0.2,
     "mail_longest_retry_s": 600,
-    "mail_attempts": 1000,
     "rate_limit": 0,
 }
 

@@ -20,7 +20,6 @@ def without_mail(tmp_path: Path) -> dict[str, str]:
         "BILLING_SMTP_PORT": str(smtp),
         "BILLING_MAIL_FIRST_RETRY_S": "0.2",
         "BILLING_MAIL_LONGEST_RETRY_S": "0.5",
-        "BILLING_MAIL_ATTEMPTS": "1000",
         "BILLING_MAIL_LEASE_S": "2",
     }
 

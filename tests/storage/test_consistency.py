@@ -57,6 +57,10 @@ BREAKS = {
         "UPDATE operations SET claimed = TRUE WHERE done",
         "UPDATE operations SET attempts = 0 WHERE claimed",
     ],
+    "a deferred operation sends an e-mail, and is attempted": [
+        "UPDATE operations SET deferral = '[]' WHERE kind = 'activate'",
+        "UPDATE operations SET deferral = '[]', attempts = 0",
+    ],
     "a failed operation is done": [f"UPDATE operations SET failure = {_FAILURE}"],
     "a deleted operation is done": ["UPDATE operations SET deleted = TRUE WHERE NOT done"],
     "an operation to be cancelled is done, or claimed": [

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, cast
@@ -14,9 +14,11 @@ from server.domain.operations import Operation
 from server.storage.interface import Storage
 from server.worker.mail import Mailer
 from server.worker.messages import Messages
+from server.worker.retry_policy import RetryPolicy
+from server.worker.settings import WorkerSettings
 from server.worker.smtp import SmtpMailer
 from server.worker.smtp_server import SmtpServer
-from server.worker.worker import Worker, WorkerSettings
+from server.worker.worker import Worker
 from tests.worker.mail_server import PATIENCE_S
 
 RESELLER_ID = "bac00000000000000001"
@@ -24,13 +26,24 @@ RESELLER_NAME = "Acme Canary Cloud"
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 LONG = timedelta(seconds=PATIENCE_S)
 MINUTE = timedelta(minutes=1)
+RETRY = RetryPolicy(
+    first=timedelta(seconds=10),
+    longest=timedelta(minutes=1),
+    give_up_after=timedelta(minutes=3),
+)
 # Looks again so soon that a test may move the clock at any time.
 SETTINGS = WorkerSettings(
-    attempts=5,
-    first_delay=timedelta(seconds=10),
-    longest_delay=timedelta(minutes=1),
+    parallel=16,
+    slow=0,
+    lease=timedelta(seconds=60),
+    send_within=timedelta(seconds=30),
+    retry=RETRY,
     longest_wait=timedelta(milliseconds=10),
 )
+
+# Gives up after the first try, and tries again at once.
+ONCE = replace(SETTINGS, retry=replace(RETRY, give_up_after=timedelta()))
+AT_ONCE = replace(SETTINGS, retry=replace(RETRY, first=timedelta()))
 
 
 @dataclass
@@ -62,12 +75,12 @@ class Watched:
         self._news = asyncio.Condition()
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
-        async def call(*arguments: Any) -> Any:
+        async def call(*arguments: Any, **named: Any) -> Any:
             try:
                 if self.failing.get(name, 0) > 0:
                     self.failing[name] -= 1
                     raise self._error
-                return await getattr(self.storage, name)(*arguments)
+                return await getattr(self.storage, name)(*arguments, **named)
             finally:
                 self.calls.append((name, arguments))
                 async with self._news:

@@ -1,6 +1,7 @@
 """An invitation that is cancelled before, during and after its e-mail is sent."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -90,8 +91,8 @@ class TestCancelling:
         """A storage may hand out what was marked while an earlier claim ran."""
 
         class Marking(Watched):
-            async def claim_deliveries(self, *arguments: object) -> list[Delivery]:
-                claimed = await self.storage.claim_deliveries(*arguments)  # type: ignore[arg-type]
+            async def claim_deliveries(self, *arguments: Any, **named: Any) -> list[Delivery]:
+                claimed = await self.storage.claim_deliveries(*arguments, **named)
                 for delivery in claimed:
                     await self.storage.cancel_operation(delivery.operation_id, clock(), None)
                 return [delivery._replace(cancel_requested=True) for delivery in claimed]

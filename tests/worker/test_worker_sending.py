@@ -8,9 +8,9 @@ import pytest
 
 from server.domain.operations import CANCELLED
 from server.storage.interface import Storage
+from server.worker.settings import WorkerSettings
 from server.worker.smtp import SmtpMailer
 from server.worker.smtp_server import SmtpServer
-from server.worker.worker import WorkerSettings
 from tests.worker.mail_server import MailServer
 from tests.worker.office import (
     MINUTE,
@@ -140,7 +140,6 @@ class TestSending:
     [
         {"slow": -1},
         {"parallel": 0},
-        {"attempts": 0},
         {"send_within": timedelta()},
         {"send_within": timedelta(minutes=1), "lease": timedelta(minutes=1)},
     ],

@@ -45,8 +45,12 @@ class InvitationServiceStub:
     The new e-mail has a new link, and the links sent before hold no longer, from this call on. The
     invitation can be accepted for its whole lifetime anew. The operation ends once the e-mail has
     been handed over to the mail server, or with the reason why it could not be: then, and if the
-    operation is cancelled, the invitation is as it was before, with the earlier links. One that was sent again a moment ago, or whose e-mail is on its way,
-    is refused with RESOURCE_EXHAUSTED and the time to wait.
+    operation is cancelled, the invitation is as it was before, with the earlier links.
+
+    While the mail server has not taken the invitation's e-mail and it waits for its next try, it is
+    tried at once, and the operation that sends it is the answer. One that was sent again or tried a
+    moment ago, or whose e-mail is on its way, is refused with RESOURCE_EXHAUSTED and the time to
+    wait.
     """
     RevokeInvitation: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.RevokeInvitationRequest, _invitation_pb2.Invitation]
     """Takes a pending invitation back; its customer becomes inactive.
@@ -81,8 +85,12 @@ class InvitationServiceAsyncStub(InvitationServiceStub):
     The new e-mail has a new link, and the links sent before hold no longer, from this call on. The
     invitation can be accepted for its whole lifetime anew. The operation ends once the e-mail has
     been handed over to the mail server, or with the reason why it could not be: then, and if the
-    operation is cancelled, the invitation is as it was before, with the earlier links. One that was sent again a moment ago, or whose e-mail is on its way,
-    is refused with RESOURCE_EXHAUSTED and the time to wait.
+    operation is cancelled, the invitation is as it was before, with the earlier links.
+
+    While the mail server has not taken the invitation's e-mail and it waits for its next try, it is
+    tried at once, and the operation that sends it is the answer. One that was sent again or tried a
+    moment ago, or whose e-mail is on its way, is refused with RESOURCE_EXHAUSTED and the time to
+    wait.
     """
     RevokeInvitation: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.RevokeInvitationRequest, _invitation_pb2.Invitation]  # type: ignore[assignment]
     """Takes a pending invitation back; its customer becomes inactive.
@@ -132,8 +140,12 @@ class InvitationServiceServicer(metaclass=_abc_1.ABCMeta):
         The new e-mail has a new link, and the links sent before hold no longer, from this call on. The
         invitation can be accepted for its whole lifetime anew. The operation ends once the e-mail has
         been handed over to the mail server, or with the reason why it could not be: then, and if the
-        operation is cancelled, the invitation is as it was before, with the earlier links. One that was sent again a moment ago, or whose e-mail is on its way,
-        is refused with RESOURCE_EXHAUSTED and the time to wait.
+        operation is cancelled, the invitation is as it was before, with the earlier links.
+
+        While the mail server has not taken the invitation's e-mail and it waits for its next try, it is
+        tried at once, and the operation that sends it is the answer. One that was sent again or tried a
+        moment ago, or whose e-mail is on its way, is refused with RESOURCE_EXHAUSTED and the time to
+        wait.
         """
 
     @_abc_1.abstractmethod

@@ -40,6 +40,9 @@ _OPERATIONS = Subject(
         "a claimed operation is not done, and is attempted": and_(
             operations.c.claimed, or_(operations.c.done, operations.c.attempts < 1)
         ),
+        "a deferred operation sends an e-mail, and is attempted": and_(
+            operations.c.deferral.is_not(None), or_(~_sends, operations.c.attempts < 1)
+        ),
         "a failed operation is done": and_(_has_failed, ~operations.c.done),
         "a deleted operation is done": and_(operations.c.deleted, ~operations.c.done),
         "an operation to be cancelled is done, or claimed": and_(

@@ -1,0 +1,37 @@
+"""How the worker works: the one place of its defaults, which those of the settings are made from."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from server.worker.retry_policy import RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """How the worker works.
+
+    parallel: e-mails sent at once, and claimed at most.
+    slow, patience: so many of those that have taken this long already don't count, so that
+        recipients whose servers hang hold the others up for no longer than that.
+    lease: how long a claim holds; after a crash, how long until another worker takes over.
+    send_within: the longest that one attempt may take; shorter than the lease by what it takes to
+        record the outcome.
+    retry: when what was not taken is tried again.
+    longest_wait: how long to trust that word of new work arrives.
+    """
+
+    parallel: int = 24
+    slow: int = 40
+    patience: timedelta = timedelta(seconds=2)
+    lease: timedelta = timedelta(seconds=30)
+    send_within: timedelta = timedelta(seconds=24)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    longest_wait: timedelta = timedelta(seconds=30)
+
+    def __post_init__(self) -> None:
+        if self.parallel < 1:
+            raise ValueError("parallel must be 1 or more")
+        if self.slow < 0:
+            raise ValueError("slow must not be negative")
+        if not timedelta() < self.send_within < self.lease:
+            raise ValueError("an attempt must have some time, and less than the lease")

@@ -1,0 +1,158 @@
+"""E-mails that were not taken: what their operations tell, and whom they must not hold up."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from server.domain.errors import Reason
+from server.domain.operations import Deferral
+from server.storage.consistency import check
+from server.storage.store import SqlStorage
+from tests.storage.databases import query
+from tests.storage.records import DAY, LEASE, START, claimed, invited, key
+from tests.storage.test_lives import MINUTE, Life, recorded, refused, sent
+
+LATER = START + 5 * MINUTE
+AGAIN = LATER + MINUTE
+NEXT_AT = START + DAY
+DEFERRAL = Deferral(1, "the mail server said 451 4.3.0", NEXT_AT)
+
+
+async def _deferred(storage: SqlStorage, count: int = 1) -> list[str]:
+    """Has e-mails put off until NEXT_AT; returns their operations' IDs."""
+    await asyncio.gather(*(invited(storage) for _ in range(count)))
+    deliveries = await storage.claim_deliveries(count, START, LEASE)
+    put_off = (storage.retry_delivery(each, NEXT_AT, LATER, DEFERRAL) for each in deliveries)
+    assert all(await asyncio.gather(*put_off))
+    return [each.operation_id for each in deliveries]
+
+
+async def test_an_operation_tells_why_it_is_late(storage: SqlStorage) -> None:
+    (id_,) = await _deferred(storage)
+    operation = await storage.get_operation(id_)
+    assert operation
+    assert (operation.done, operation.deferral, operation.modified_at) == (False, DEFERRAL, LATER)
+    (listed,) = await storage.list_operations(["reseller-1"], False, 10, None)
+    assert listed == operation
+    # Who gives a claim back without having tried says nothing new.
+    again = await claimed(storage, NEXT_AT)
+    assert await storage.retry_delivery(again, NEXT_AT, NEXT_AT)
+    assert await storage.get_operation(id_) == operation
+    assert await storage.finish_delivery(await claimed(storage, NEXT_AT), NEXT_AT)
+
+
+async def test_time_never_runs_backwards_for_an_operation(storage: SqlStorage) -> None:
+    operation = await invited(storage)
+    delivery = await claimed(storage)
+    before = START - MINUTE
+    assert await storage.retry_delivery(delivery, NEXT_AT, before, DEFERRAL)
+    after = await storage.get_operation(operation.id)
+    assert after
+    assert after.modified_at == operation.modified_at
+
+
+@pytest.mark.parametrize("retries_first", [False, True])
+async def test_new_e_mails_do_not_wait_behind_those_tried_again(
+    storage: SqlStorage, retries_first: bool
+) -> None:
+    """Except when it is the others' turn."""
+    deferred = await _deferred(storage, 20)
+    new = await invited(storage, NEXT_AT)
+    first = await storage.claim_deliveries(5, NEXT_AT, LEASE, retries_first=retries_first)
+    assert len(first) == 5
+    assert (new.id in {each.operation_id for each in first}) is not retries_first
+    rest = await storage.claim_deliveries(100, NEXT_AT, LEASE)
+    ids = [each.operation_id for each in first + rest]
+    assert sorted(ids) == sorted([*deferred, new.id])
+
+
+async def test_a_worker_is_woken_for_both_kinds(storage: SqlStorage) -> None:
+    await _deferred(storage)
+    async with asyncio.timeout(10):
+        await storage.wait_for_work(NEXT_AT, DAY)
+        await storage.claim_deliveries(10, NEXT_AT, LEASE)
+        await invited(storage, NEXT_AT)
+        await storage.wait_for_work(NEXT_AT, DAY)
+
+
+async def test_one_that_a_wrong_clock_has_dated_is_found(storage: SqlStorage) -> None:
+    await invited(storage)
+    delivery = await claimed(storage)
+    assert await storage.retry_delivery(delivery, START + 9 * DAY, START, DEFERRAL)
+    assert await storage.claim_deliveries(10, START, LEASE, 10 * DAY) == []
+    (found,) = await storage.claim_deliveries(10, START, LEASE, DAY)
+    assert found.operation_id == delivery.operation_id
+
+
+async def test_each_kind_is_found_by_its_own_index(storage: SqlStorage, database_url: str) -> None:
+    """What is put off is not looked through for what is new, nor the other way round."""
+    if not database_url.startswith("sqlite"):
+        pytest.skip("PostgreSQL plans by its statistics")
+    for condition, index in (("IS NULL", "operations_due"), ("IS NOT NULL", "operations_deferred")):
+        plan = query(
+            database_url,
+            "EXPLAIN QUERY PLAN SELECT id FROM operations"
+            f" WHERE deferral {condition} AND due_at <= 1 ORDER BY due_at LIMIT 10",
+        )
+        assert f"USING INDEX {index} (due_at<?)" in str(plan)
+        assert "TEMP B-TREE" not in str(plan)
+
+
+async def _put_off(life: Life) -> None:
+    delivery = await life.claim(START + MINUTE)
+    assert await life.storage.retry_delivery(delivery, NEXT_AT, LATER, DEFERRAL)
+
+
+class TestResendingWhatIsPutOff:
+    @pytest.mark.parametrize("earlier", [False, True])
+    async def test_tries_it_at_once(
+        self, storage: SqlStorage, database_url: str, earlier: bool
+    ) -> None:
+        """The first e-mail of an invitation as well as one that was asked for again."""
+        life = await (sent if earlier else recorded)(storage)
+        operation = await life.resend() if earlier else life.made.operation
+        await _put_off(life)
+        again = await life.resend(AGAIN)
+        assert (again.id, again.done) == (operation.id, False)
+        assert again.deferral == DEFERRAL._replace(next_attempt_at=AGAIN)
+        found = await life.recorded()
+        assert found.latest_operation_id == operation.id
+        assert found.expires_at == AGAIN + timedelta(days=30)
+        await life.deliver(AGAIN)
+        ended = await storage.get_operation(operation.id)
+        assert ended
+        assert (ended.done, ended.failure) == (True, None)
+        assert await life.answer(now=AGAIN)
+        assert [each for each in check(database_url) if each.count] == []
+
+    async def test_is_refused_while_it_is_being_tried(self, storage: SqlStorage) -> None:
+        life = await recorded(storage)
+        await _put_off(life)
+        await life.claim(NEXT_AT)
+        error = await refused(life.resend(NEXT_AT))
+        assert error.reason is Reason.RESENT_TOO_SOON
+
+    async def test_is_refused_when_a_try_has_just_failed(self, storage: SqlStorage) -> None:
+        life = await recorded(storage)
+        await _put_off(life)
+        error = await refused(life.resend(LATER + MINUTE / 2))
+        assert (error.reason, error.retry_after_s) == (Reason.RESENT_TOO_SOON, 30.0)
+
+    async def test_with_a_key_is_done_once(self, storage: SqlStorage, database_url: str) -> None:
+        life = await recorded(storage)
+        await _put_off(life)
+        first = await life.resend(AGAIN, use=key("again"))
+        second = await life.resend(AGAIN, use=key("again"))
+        assert first == second
+        assert [each for each in check(database_url) if each.count] == []
+
+    async def test_is_undone_with_the_resend_that_was_put_off(self, storage: SqlStorage) -> None:
+        life = await sent(storage)
+        before, token = await life.recorded(), life.token
+        resent = await life.resend()
+        await _put_off(life)
+        await life.resend(AGAIN)
+        assert await storage.cancel_operation(resent.id, AGAIN, None)
+        assert await life.recorded() == before
+        assert await life.answer(token=token)

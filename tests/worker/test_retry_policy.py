@@ -1,0 +1,45 @@
+"""When e-mails are tried again: the delays as the policy's docstring has them."""
+
+import re
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+
+from server.worker.retry_policy import RetryPolicy
+from tests.worker.office import START
+
+
+def _tries(policy: RetryPolicy, chance: float = 0.0) -> list[float]:
+    """Returns the seconds from the request to each try of an e-mail that is never taken."""
+    now, attempt, tries = START, 1, [0.0]
+    while next_at := policy.next_try_at(attempt, now, START, chance):
+        now, attempt = next_at, attempt + 1
+        tries.append((now - START).total_seconds())
+    return tries
+
+
+def test_the_default_delays_are_those_that_the_docstring_spells_out() -> None:
+    tries = _tries(RetryPolicy())
+    assert tries[1:11] == [2, 6, 14, 30, 62, 126, 254, 510, 1022, 2046]
+    text = re.sub(r"\s+", " ", RetryPolicy.__doc__ or "")
+    assert ", ".join(f"{try_:,.0f}" for try_ in tries[1:10]) in text
+    assert f"{tries[10]:,.0f} s (34 min)" in text
+    later = [after - before for before, after in pairwise(tries[10:])]
+    assert set(later[:-1]) == {1800.0}
+    assert tries[-1] == timedelta(days=5).total_seconds()
+    assert 240 <= len(tries) <= 260
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
+def test_chance_shortens_each_delay_by_up_to_a_quarter(chance: float) -> None:
+    tries = _tries(RetryPolicy(), chance)
+    assert tries[1:4] == [delay * (1 - chance / 4) for delay in (2, 6, 14)]
+    assert tries[-1] == timedelta(days=5).total_seconds()
+
+
+@pytest.mark.parametrize("attempt", [1, 1000, 2**31])
+def test_no_number_of_attempts_is_too_much(attempt: int) -> None:
+    next_at = RetryPolicy().next_try_at(attempt, START, START, 0.0)
+    assert next_at
+    assert next_at - START <= RetryPolicy().longest
