@@ -28,6 +28,8 @@ _SANE_REQUEST_ID = (
 # Up to the limits themselves a script answers REST callers, and the server native ones. Past these
 # times the limits Envoy breaks an HTTP/2 stream off, which can't have a body.
 _HEADER_MARGIN = 8
+# Bytes of JSON: the server's largest answer is of 3 MiB, of which each byte may become six.
+_LARGEST_ANSWER = 20 << 20
 
 
 class ConnectionManagers:
@@ -243,6 +245,7 @@ def _transcoder(file: Path, descriptors: DescriptorSet) -> dict[str, Any]:
             "services": list(descriptors.services),
             "match_incoming_request_route": True,
             "convert_grpc_status": True,
+            "max_response_body_size": _LARGEST_ANSWER,
             "print_options": {"always_print_primitive_fields": True},
             "query_param_unescape_plus": True,
             "request_validation_options": {

@@ -34,6 +34,7 @@ from server.api.invitations import Invitations
 from server.api.limits import RateLimit
 from server.api.operation_services import LongrunningOperations, OperationService
 from server.api.page_services import InvitationPageService
+from server.api.paging import Pages
 from server.api.standard_services import Health, add_standard_services
 from server.config import Settings, SettingsError
 from server.databases import database_errors
@@ -96,6 +97,7 @@ def build_server(
     authenticator = Authenticator(storage, tokens, clock, monotonic)
     calls = Calls(authenticator, limits)
     operations = Operations(storage, clock)
+    pages = Pages(tokens.page_keys)
     use_cases = Customers(storage, clock, settings.invitation_lifetime)
     invitations = Invitations(
         storage,
@@ -110,9 +112,9 @@ def build_server(
             "InvitationPageService",
             InvitationPageService(invitations, settings.brand, settings.zone),
         ),
-        (customers, "CustomerService", CustomerService(use_cases)),
-        (google_customers, "CustomerService", GoogleCustomerService(use_cases)),
-        (invitation_service_pb2, "InvitationService", InvitationService(invitations)),
+        (customers, "CustomerService", CustomerService(use_cases, pages)),
+        (google_customers, "CustomerService", GoogleCustomerService(use_cases, pages)),
+        (invitation_service_pb2, "InvitationService", InvitationService(invitations, pages)),
         (
             api_endpoint_service_pb2,
             "ApiEndpointService",
@@ -124,7 +126,11 @@ def build_server(
             IamTokenService(storage, tokens, Assertions(settings.iam_audiences), clock),
         ),
         (operation_service_pb2, "OperationService", OperationService(operations)),
-        (operations_proto_pb2, "Operations", LongrunningOperations(operations, authenticator)),
+        (
+            operations_proto_pb2,
+            "Operations",
+            LongrunningOperations(operations, authenticator, pages),
+        ),
     ]
     methods = Methods()
     names = []

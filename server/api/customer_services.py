@@ -1,6 +1,6 @@
 """Both customer services over one set of use cases."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 from billing.v1 import customer_pb2 as google_customer
 from billing.v1 import customer_service_pb2 as google_customers
@@ -13,6 +13,7 @@ from server.api import names, paging, phones
 from server.api.addresses import normal_address
 from server.api.calls import Call
 from server.api.operations import google_style, published, timestamp
+from server.api.paging import MessageT
 from server.domain.customers import Customer
 from server.domain.errors import BillingError, Reason, Resource
 from server.domain.operations import Operation, OperationKind
@@ -24,22 +25,15 @@ _PERSON_FIELDS = tuple(customers.CustomerPerson.DESCRIPTOR.fields_by_name)
 class CustomerService:
     """yandex.cloud.billing.v1.CustomerService."""
 
-    def __init__(self, use_cases: Customers) -> None:
+    def __init__(self, use_cases: Customers, pages: paging.Pages) -> None:
         self._customers = use_cases
+        self._lists = _Lists(use_cases, pages)
 
     async def List(
         self, request: customers.ListCustomersRequest, call: Call
     ) -> customers.ListCustomersResponse:
-        page, token = await _page(self._customers, request.reseller_id, request, call)
-        return customers.ListCustomersResponse(
-            customers=[
-                customer_pb2.Customer(
-                    id=customer.id, billing_account_id=customer.billing_account_id
-                )
-                for customer in page
-            ],
-            next_page_token=token,
-        )
+        page, token = await self._lists.page(request.reseller_id, request, call, _published)
+        return customers.ListCustomersResponse(customers=page, next_page_token=token)
 
     async def Invite(
         self, request: customers.InviteCustomerRequest, call: Call
@@ -82,8 +76,9 @@ class CustomerService:
 class GoogleCustomerService:
     """billing.v1.CustomerService."""
 
-    def __init__(self, use_cases: Customers) -> None:
+    def __init__(self, use_cases: Customers, pages: paging.Pages) -> None:
         self._customers = use_cases
+        self._lists = _Lists(use_cases, pages)
 
     async def InviteCustomer(
         self, request: google_customers.InviteCustomerRequest, call: Call
@@ -103,10 +98,8 @@ class GoogleCustomerService:
         self, request: google_customers.ListCustomersRequest, call: Call
     ) -> google_customers.ListCustomersResponse:
         reseller_id = names.parse_parent(request.parent)
-        page, token = await _page(self._customers, reseller_id, request, call)
-        return google_customers.ListCustomersResponse(
-            customers=map(_google_style, page), next_page_token=token
-        )
+        page, token = await self._lists.page(reseller_id, request, call, _google_style)
+        return google_customers.ListCustomersResponse(customers=page, next_page_token=token)
 
 
 async def _invite(
@@ -124,18 +117,30 @@ async def _invite(
     )
 
 
-async def _page(
-    use_cases: Customers,
-    reseller_id: str,
-    request: customers.ListCustomersRequest | google_customers.ListCustomersRequest,
-    call: Call,
-) -> tuple[Sequence[Customer], str]:
-    """Returns a page of a reseller's customers and the next page's token."""
-    size = paging.page_size(request.page_size)
-    scope = ("customers", reseller_id)
-    after = paging.cursor(request.page_token, *scope)
-    rows = await use_cases.page(call.caller, reseller_id, size + 1, after)
-    return paging.cut(rows, size, *scope)
+class _Lists:
+    """Both services' lists of a reseller's customers; a page token of one is good for the other."""
+
+    def __init__(self, use_cases: Customers, pages: paging.Pages) -> None:
+        self._customers = use_cases
+        self._pages = pages
+
+    async def page(
+        self,
+        reseller_id: str,
+        request: customers.ListCustomersRequest | google_customers.ListCustomersRequest,
+        call: Call,
+        message_of: Callable[[Customer], MessageT],
+    ) -> tuple[list[MessageT], str]:
+        """Returns a page of customers and the next page's token."""
+        size = paging.page_size(request.page_size)
+        scope = ("customers", reseller_id)
+        after = self._pages.cursor(request.page_token, *scope)
+        rows = await self._customers.page(call.caller, reseller_id, size + 1, after)
+        return await self._pages.page(rows, size, scope, message_of)
+
+
+def _published(customer: Customer) -> customer_pb2.Customer:
+    return customer_pb2.Customer(id=customer.id, billing_account_id=customer.billing_account_id)
 
 
 def _google_style(customer: Customer) -> google_customer.Customer:

@@ -4,17 +4,23 @@ from billing.v1 import invitation_pb2, invitation_service_pb2
 from google.longrunning import operations_pb2
 
 from server.api import names
+from server.api.addresses import address_or_none
 from server.api.calls import Call
+from server.api.filters import invalid_filter, parse_filter
 from server.api.invitations import Invitations
 from server.api.operations import google_style, timestamp
-from server.domain.invitations import Invitation
+from server.api.paging import Pages, page_size
+from server.domain.invitations import Invitation, InvitationState
+
+_STATES = {state.name: state for state in InvitationState}
 
 
 class InvitationService:
     """billing.v1.InvitationService over the use cases."""
 
-    def __init__(self, invitations: Invitations) -> None:
+    def __init__(self, invitations: Invitations, pages: Pages) -> None:
         self._invitations = invitations
+        self._pages = pages
 
     async def GetInvitation(
         self, request: invitation_service_pb2.GetInvitationRequest, call: Call
@@ -24,11 +30,15 @@ class InvitationService:
     async def ListInvitations(
         self, request: invitation_service_pb2.ListInvitationsRequest, call: Call
     ) -> invitation_service_pb2.ListInvitationsResponse:
-        page, token = await self._invitations.page(
-            request.parent, request.filter, request.page_size, request.page_token, call
-        )
+        reseller_id = names.parse_parent(request.parent)
+        state, email = _parse_filter(request.filter)
+        size = page_size(request.page_size)
+        scope = ("invitations", reseller_id, state or "", email or "")
+        after = self._pages.cursor(request.page_token, *scope)
+        rows = await self._invitations.page(call.caller, reseller_id, state, email, size + 1, after)
+        page, token = await self._pages.page(rows, size, scope, _message)
         return invitation_service_pb2.ListInvitationsResponse(
-            invitations=map(_message, page), next_page_token=token
+            invitations=page, next_page_token=token
         )
 
     async def ResendInvitation(
@@ -69,3 +79,16 @@ def _message(invitation: Invitation) -> invitation_pb2.Invitation:
         end_time=timestamp(invitation.ended_at) if invitation.ended_at else None,
         resend_time=timestamp(invitation.resent_at) if invitation.resent_at else None,
     )
+
+
+def _parse_filter(text: str) -> tuple[InvitationState | None, str | None]:
+    """Returns the state and the address in normal form that a filter asks for."""
+    terms = parse_filter(text, ("state", "email"))
+    state, email = terms.get("state"), terms.get("email")
+    if state is not None and state not in _STATES:
+        raise invalid_filter(f"state must be one of {', '.join(_STATES)}.")
+    if email is not None:
+        email = address_or_none(email)
+        if email is None:
+            raise invalid_filter("email must be an e-mail address.")
+    return None if state is None else _STATES[state], email

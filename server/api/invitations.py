@@ -3,12 +3,10 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from server.api import names, paging
-from server.api.addresses import address_or_none
+from server.api import names
 from server.api.calls import Call
-from server.api.filters import invalid_filter, parse_filter
 from server.api.limits import RateLimit
-from server.domain.access import Permission
+from server.domain.access import Permission, Subject
 from server.domain.errors import BillingError, Reason, Resource
 from server.domain.invitations import (
     Invitation,
@@ -21,10 +19,9 @@ from server.domain.invitations import (
     resend,
 )
 from server.domain.operations import Operation
-from server.storage.interface import IdempotencyKey, Storage
+from server.storage.interface import Cursor, IdempotencyKey, Storage
 
 _TYPE = "billing.v1.Invitation"
-_STATES = {state.name: state for state in InvitationState}
 
 
 class Invitations:
@@ -79,20 +76,19 @@ class Invitations:
         return as_of(await self._find(name, call, Permission.READ), self._clock())
 
     async def page(
-        self, parent: str, filter_: str, page_size: int, page_token: str, call: Call
-    ) -> tuple[Sequence[Invitation], str]:
-        """Returns a page of a reseller's invitations, newest first, and the next page's token."""
-        reseller_id = names.parse_parent(parent)
-        call.caller.require(Permission.READ, reseller_id)
-        state, email = _parse_filter(filter_)
-        size = paging.page_size(page_size)
-        scope = ("invitations", reseller_id, state or "", email or "")
+        self,
+        caller: Subject,
+        reseller_id: str,
+        state: InvitationState | None,
+        email: str | None,
+        limit: int,
+        after: Cursor | None,
+    ) -> Sequence[Invitation]:
+        """Returns at most `limit` of the reseller's invitations, newest first, past the cursor."""
+        caller.require(Permission.READ, reseller_id)
         now = self._clock()
-        rows = await self._storage.list_invitations(
-            reseller_id, state, email, now, size + 1, paging.cursor(page_token, *scope)
-        )
-        page, token = paging.cut(rows, size, *scope)
-        return [as_of(row, now) for row in page], token
+        rows = await self._storage.list_invitations(reseller_id, state, email, now, limit, after)
+        return [as_of(row, now) for row in rows]
 
     async def resend(self, name: str, call: Call) -> Operation:
         """Has the e-mail sent again, with a new link. Raises INVITATION_STATE, RESENT_TOO_SOON."""
@@ -154,19 +150,6 @@ class Invitations:
         if found is None or found.reseller_id != reseller_id:
             raise _not_found(name)
         return found
-
-
-def _parse_filter(text: str) -> tuple[InvitationState | None, str | None]:
-    """Returns the state and the address in normal form that a filter asks for."""
-    terms = parse_filter(text, ("state", "email"))
-    state, email = terms.get("state"), terms.get("email")
-    if state is not None and state not in _STATES:
-        raise invalid_filter(f"state must be one of {', '.join(_STATES)}.")
-    if email is not None:
-        email = address_or_none(email)
-        if email is None:
-            raise invalid_filter("email must be an e-mail address.")
-    return None if state is None else _STATES[state], email
 
 
 def _no_such_link() -> BillingError:

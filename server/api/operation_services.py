@@ -48,9 +48,12 @@ class OperationService:
 class LongrunningOperations:
     """google.longrunning.Operations."""
 
-    def __init__(self, operations: Operations, authenticator: Authenticator) -> None:
+    def __init__(
+        self, operations: Operations, authenticator: Authenticator, pages: paging.Pages
+    ) -> None:
         self._operations = operations
         self._authenticator = authenticator
+        self._pages = pages
 
     async def GetOperation(
         self, request: operations_pb2.GetOperationRequest, call: Call
@@ -66,12 +69,10 @@ class LongrunningOperations:
         done = _parse_filter(request.filter)
         size = paging.page_size(request.page_size)
         scope = ("operations", call.caller.id, str(done))
-        after = paging.cursor(request.page_token, *scope)
+        after = self._pages.cursor(request.page_token, *scope)
         rows = await self._operations.page(call.caller, done, size + 1, after)
-        page, token = paging.cut(rows, size, *scope)
-        return operations_pb2.ListOperationsResponse(
-            operations=[google_style(operation) for operation in page], next_page_token=token
-        )
+        page, token = await self._pages.page(rows, size, scope, google_style)
+        return operations_pb2.ListOperationsResponse(operations=page, next_page_token=token)
 
     async def WaitOperation(
         self, request: operations_pb2.WaitOperationRequest, call: Call

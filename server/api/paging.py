@@ -1,21 +1,41 @@
-"""Page tokens: opaque, short, and good for the list that they came from alone."""
+"""Pages of lists: how many rows an answer carries, and tokens for the next ones.
 
+A token is opaque, short, and good for the list that it came from alone. It bears a keyed MAC: what
+a caller makes up is refused before it is read.
+"""
+
+import asyncio
 import base64
 import binascii
 import hashlib
-from collections.abc import Sequence
+import hmac
+import secrets
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
 
 from server.domain.errors import BillingError, FieldViolation, Reason
 from server.storage.interface import Cursor
 
 DEFAULT_SIZE = 100
 LARGEST_SIZE = 1000
+# gRPC's clients take no more than 4 MiB by default, and JSON may need six characters for one.
+MOST_BYTES = 1 << 20
+# A row that is larger all by itself is shown with its texts cut.
+LARGEST_ROW_BYTES = 3 << 20
+_LONGEST_TEXT = 4096
+# Rows that are made messages before other calls have their turn.
+_ROWS_IN_TURN = 32
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_DIGEST = 8
+_MAC = 16
+
+# Returns the keys for MACs, the one for new tokens first; if asked to, looks for new ones at once.
+Keys = Callable[[bool], Sequence[bytes]]
 
 
 class _Row(Protocol):
@@ -26,50 +46,95 @@ class _Row(Protocol):
 
 
 RowT = TypeVar("RowT", bound=_Row)
+MessageT = TypeVar("MessageT", bound=Message)
 
 
 def page_size(asked: int) -> int:
-    """Returns how many rows a page holds: 100 for 0, at most 1000; raises for less than 0."""
-    if asked < 0:
-        raise BillingError(
-            Reason.FIELDS_INVALID,
-            "The request has fields that are not valid.",
-            fields=[FieldViolation("page_size", "Must be 0, which means 100, or more.")],
-        )
+    """Returns how many rows a page holds at most: 100 for 0, never more than 1000."""
     return min(asked or DEFAULT_SIZE, LARGEST_SIZE)
 
 
-def cut(rows: Sequence[RowT], size: int, *scope: str) -> tuple[Sequence[RowT], str]:
-    """Cuts rows, read one past the page, to the page; returns them and the next page's token.
+class Pages:
+    """Makes pages and their tokens. `scope` is what makes a list the one it is: method, caller, …"""
 
-    `scope` is what makes the list the one it is: method, caller, parent, filter.
-    """
-    if len(rows) <= size:
-        return rows, ""
-    last = rows[size - 1]
-    at = (last.created_at - _EPOCH) // _MICROSECOND
-    place = at.to_bytes(8) + last.id.encode()
-    raw = _digest(scope, place) + place
-    return rows[:size], base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        # Where there is no other, tokens are good for this process.
+        self._own = secrets.token_bytes(32)
+
+    def cursor(self, token: str, *scope: str) -> Cursor | None:
+        """Returns where a token's page begins, None for the first page.
+
+        Raises FIELDS_INVALID for what is no token of this list, or was made with a key that is gone.
+        """
+        if not token:
+            return None
+        try:
+            raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            raise _bad_token() from None
+        mac, place = raw[:_MAC], raw[_MAC:]
+        if not any(self._is_ours(mac, place, scope, at_once) for at_once in (False, True)):
+            raise _bad_token()
+        return Cursor(_EPOCH + int.from_bytes(place[:8]) * _MICROSECOND, place[8:].decode())
+
+    async def page(
+        self,
+        rows: Sequence[RowT],
+        size: int,
+        scope: Sequence[str],
+        message_of: Callable[[RowT], MessageT],
+    ) -> tuple[list[MessageT], str]:
+        """Returns the messages of a page, and the token of the next one, "" for the last.
+
+        `rows` are read one past the page. A page ends early rather than exceed what an answer may
+        carry; whoever read the rows may have left some out for the same reason.
+        """
+        messages: list[MessageT] = []
+        total = 0
+        for row in rows[:size]:
+            if len(messages) % _ROWS_IN_TURN == _ROWS_IN_TURN - 1:
+                await asyncio.sleep(0)
+            message = message_of(row)
+            total += message.ByteSize()
+            if messages and total > MOST_BYTES:
+                break
+            if total > LARGEST_ROW_BYTES:
+                _shorten(message)
+            messages.append(message)
+        if len(messages) == len(rows) and total <= MOST_BYTES:
+            return messages, ""
+        return messages, self._token(rows[len(messages) - 1], scope)
+
+    def _token(self, last: _Row, scope: Sequence[str]) -> str:
+        at = (last.created_at - _EPOCH) // _MICROSECOND
+        place = at.to_bytes(8) + last.id.encode()
+        raw = _mac(self._secrets(False)[0], scope, place) + place
+        return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+    def _is_ours(self, mac: bytes, place: bytes, scope: Sequence[str], at_once: bool) -> bool:
+        return any(
+            hmac.compare_digest(mac, _mac(key, scope, place)) for key in self._secrets(at_once)
+        )
+
+    def _secrets(self, at_once: bool) -> Sequence[bytes]:
+        return self._keys(at_once) or [self._own]
 
 
-def cursor(token: str, *scope: str) -> Cursor | None:
-    """Returns where a token's page begins, None for the first; raises for a token of another list."""
-    if not token:
-        return None
-    try:
-        raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        last = raw[_DIGEST + 8 :].decode()
-        at = _EPOCH + int.from_bytes(raw[_DIGEST : _DIGEST + 8]) * _MICROSECOND
-    except (binascii.Error, ValueError, OverflowError):
-        raise _bad_token() from None
-    if raw[:_DIGEST] != _digest(scope, raw[_DIGEST:]) or not last:
-        raise _bad_token()
-    return Cursor(at, last)
+def _mac(key: bytes, scope: Sequence[str], place: bytes) -> bytes:
+    parts = "\0".join(scope).encode() + b"\0" + place
+    return hashlib.blake2b(parts, key=key, digest_size=_MAC).digest()
 
 
-def _digest(scope: Sequence[str], place: bytes) -> bytes:
-    return hashlib.blake2b("\0".join(scope).encode() + b"\0" + place, digest_size=_DIGEST).digest()
+def _shorten(message: Message) -> None:
+    """Cuts the texts of a message, and of those in it, to what a request may hold today."""
+    for field, value in message.ListFields():
+        if field.is_repeated:
+            continue
+        if field.type == FieldDescriptor.TYPE_STRING and len(value) > _LONGEST_TEXT:
+            setattr(message, field.name, value[: _LONGEST_TEXT - 1] + "…")
+        elif field.message_type:
+            _shorten(value)
 
 
 def _bad_token() -> BillingError:
@@ -79,7 +144,8 @@ def _bad_token() -> BillingError:
         fields=[
             FieldViolation(
                 "page_token",
-                "Must be the next page token of the same list, or empty for the first page.",
+                "Must be the next page token of the same list, or empty for the first page; begin "
+                "anew if it is old.",
             )
         ],
     )

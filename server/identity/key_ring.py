@@ -1,6 +1,7 @@
 """The keys that sign our tokens: files in one folder, shared by all server processes."""
 
 import fcntl
+import hashlib
 import logging
 import math
 import os
@@ -87,6 +88,22 @@ class KeyRing:
         if key is None or (key.ends_at and key.ends_at <= self._clock()):
             return None
         return key.public
+
+    def secrets(self, purpose: bytes, *, at_once: bool = False) -> list[bytes]:
+        """Returns secrets for a purpose of at most 16 bytes, one of each key that has not ended.
+
+        The newest key's is the first. All processes that share the folder have the same.
+        """
+        self._look_again(at_once=at_once)
+        now = self._clock()
+        keys = [self._keys[name] for name in reversed(self._names)]
+        return [
+            hashlib.blake2b(
+                key.private.private_bytes_raw(), person=purpose, digest_size=32
+            ).digest()
+            for key in keys
+            if key.ends_at is None or key.ends_at > now
+        ]
 
     def forget(self) -> None:
         """Has the next who asks for a key look at the files."""

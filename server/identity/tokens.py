@@ -41,6 +41,10 @@ class Tokens:
         }
         return jwt.encode(claims, key.private, _ALGORITHM, {"kid": key.id}), ends_at
 
+    def page_keys(self, at_once: bool) -> list[bytes]:
+        """Returns keys for the MACs of page tokens: see KeyRing.secrets."""
+        return self._ring.secrets(b"page tokens", at_once=at_once)
+
     async def check(self, token: str, now: datetime) -> Proof:
         """Returns what a token proves; checks one signature, whatever it is given.
 

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, select, tuple_, update
+from sqlalchemy import bindparam, func, select, tuple_, update
 
 from server.domain.customers import Customer, CustomerState, NewCustomer, state_after
 from server.domain.errors import BillingError
 from server.domain.operations import Operation
 from server.storage.idempotency import Keys, KeyUse
-from server.storage.interface import Cursor
+from server.storage.interface import MOST_LISTED, Cursor
 from server.storage.operations import by_id
 from server.storage.rows import (
     CUSTOMER_COLUMNS,
@@ -24,26 +24,40 @@ from server.storage.schema import customers as table
 from server.storage.statements import IDS, Statement, Transaction
 
 _BY_ID = Statement(select(*CUSTOMER_COLUMNS).where(table.c.id.in_(IDS)))
-_PAGE = (
-    select(*CUSTOMER_COLUMNS)
-    .where(table.c.reseller_id == bindparam("reseller_id"))
-    .order_by(table.c.created_at.desc(), table.c.id.desc())
-    .limit(bindparam("limit"))
-)
-_FIRST_PAGE = Statement(_PAGE, "reseller_id", "limit")
-_NEXT_PAGE = Statement(
-    _PAGE.where(
-        tuple_(table.c.created_at, table.c.id)
-        < tuple_(
-            bindparam("created_at", type_=table.c.created_at.type),
-            bindparam("id", type_=table.c.id.type),
+
+
+def _page(*, past_first: bool) -> Statement:
+    """Reads a page in three steps: its rows, how much text stands before each, those that fit."""
+    newest_first = (table.c.created_at.desc(), table.c.id.desc())
+    text = func.length(table.c.name) + func.length(table.c.person)
+    rows = (
+        select(*CUSTOMER_COLUMNS, text.label("text"))
+        .where(table.c.reseller_id == bindparam("reseller_id"))
+        .order_by(*newest_first)
+        .limit(bindparam("limit"))
+    )
+    if past_first:
+        rows = rows.where(
+            tuple_(table.c.created_at, table.c.id)
+            < tuple_(
+                bindparam("created_at", type_=table.c.created_at.type),
+                bindparam("id", type_=table.c.id.type),
+            )
         )
-    ),
-    "reseller_id",
-    "limit",
-    "created_at",
-    "id",
-)
+    page = rows.subquery("page")
+    newest_first = (page.c.created_at.desc(), page.c.id.desc())
+    before = func.sum(page.c.text).over(order_by=newest_first) - page.c.text
+    measured = select(page, before.label("before")).subquery("measured")
+    columns = [measured.c[column.name] for column in CUSTOMER_COLUMNS]
+    return Statement(
+        select(*columns)
+        .where(measured.c.before < MOST_LISTED)
+        .order_by(measured.c.created_at.desc(), measured.c.id.desc()),
+        *("reseller_id", "limit", "created_at", "id"),
+    )
+
+
+_FIRST_PAGE, _NEXT_PAGE = _page(past_first=False), _page(past_first=True)
 _LOCK = Statement(
     select(table.c.id, table.c.state, table.c.modified_at)
     .where(table.c.id.in_(IDS))

@@ -23,6 +23,10 @@ from server.storage.access_interface import AccessStorage, Administration
 # What is to be done later than this from now was not meant so, unless a caller says otherwise.
 FURTHEST = timedelta(days=365)
 
+# Characters of text (JSON's escapes among them) that a list reads at most, but for the last row: six
+# times what an answer carries and more, so that who makes the answer always ends it earlier.
+MOST_LISTED = 8 << 20
+
 
 class IdempotencyKey(NamedTuple):
     """A caller's promise that two requests are one.
@@ -198,7 +202,11 @@ class Storage(AccessStorage, Administration, Protocol):
     async def list_customers(
         self, reseller_id: str, limit: int, after: Cursor | None
     ) -> list[Customer]:
-        """Returns at most `limit` customers of the reseller, newest first, past the cursor."""
+        """Returns at most `limit` customers of the reseller, newest first, past the cursor.
+
+        Fewer where their texts are more than MOST_LISTED characters: then up to where these are
+        full, and one at least.
+        """
         ...
 
     async def get_operation(self, operation_id: str) -> Operation | None:

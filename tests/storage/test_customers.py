@@ -18,7 +18,7 @@ from server.domain.customers import (
 from server.domain.errors import BillingError, Reason
 from server.domain.operations import Operation, OperationKind
 from server.storage.database import Database
-from server.storage.interface import Cursor, IdempotencyKey
+from server.storage.interface import MOST_LISTED, Cursor, IdempotencyKey
 from server.storage.store import SqlStorage
 from tests.storage.databases import Databases, query
 from tests.storage.records import RESELLER, SECOND_RESELLER, START, new, until
@@ -239,3 +239,24 @@ async def test_a_change_waits_for_one_that_is_under_way(
     with pytest.raises(BillingError) as refused:
         await asked
     assert refused.value.metadata["state"] == "inactive"
+
+
+async def test_a_list_reads_no_more_text_than_an_answer_could_carry(storage: SqlStorage) -> None:
+    for size in (MOST_LISTED // 2, MOST_LISTED // 2 - 100, 10, 10, 10):
+        made = new_customer()
+        await storage.create_customer(
+            NewCustomer(made.operation, made.customer._replace(name="x" * size)), None
+        )
+    rows = await storage.list_customers(RESELLER, 100, None)
+    seen = len(rows)
+    while rows:
+        texts = [len(row.name) for row in rows]
+        assert sum(texts[:-1]) < MOST_LISTED
+        after = Cursor(rows[-1].created_at, rows[-1].id)
+        rows = await storage.list_customers(RESELLER, 100, after)
+        seen += len(rows)
+    assert seen == 5
+    huge = new_customer(at=START + timedelta(seconds=1))
+    huge = NewCustomer(huge.operation, huge.customer._replace(name="y" * (MOST_LISTED + 1)))
+    await storage.create_customer(huge, None)
+    assert await storage.list_customers(RESELLER, 100, None) == [huge.customer]
