@@ -13,7 +13,7 @@ import click
 import uvloop
 
 from server import version
-from server.admin import GROUPS, Services
+from server.admin import GROUPS, Services, printable
 from server.config import Settings, SettingsError, read_settings
 from server.identity.key_ring import KeyRing
 from server.storage.access_interface import Administration
@@ -103,7 +103,7 @@ def check(context: click.Context) -> None:
     for finding in findings:
         some = f": {', '.join(finding.ids)}" if finding.ids else ""
         more = ", …" if finding.count > len(finding.ids) else ""
-        click.echo(f"{finding.count:7}  {finding.invariant}{some}{more}")
+        click.echo(printable(f"{finding.count:7}  {finding.invariant}{some}{more}"))
     broken = sum(finding.count > 0 for finding in findings)
     click.echo(f"{broken} of {len(findings)} invariants are broken", err=bool(broken))
     context.exit(1 if broken else 0)

@@ -4,8 +4,8 @@ from server.admin.accounts import keys, service_accounts
 from server.admin.records import audit, iam_keys
 from server.admin.resellers import resellers
 from server.admin.roles import roles
-from server.admin.session import Services
+from server.admin.session import Services, printable
 
 GROUPS = (resellers, service_accounts, keys, roles, iam_keys, audit)
 
-__all__ = ["GROUPS", "Services"]
+__all__ = ["GROUPS", "Services", "printable"]

@@ -106,6 +106,7 @@ def list_records(where: Services, limit: int, as_json: bool) -> None:
             {
                 "at": rfc3339(record.at),
                 "by": record.actor,
+                "os_user": record.os_user,
                 "action": record.action,
                 "target": record.target,
                 "details": record.details,

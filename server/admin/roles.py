@@ -7,6 +7,7 @@ from server.admin.session import (
     Services,
     by_option,
     json_option,
+    printable,
     rfc3339,
     services,
     show_all,
@@ -72,7 +73,10 @@ def grant(where: Services, subject_id: str, role: Role, reseller_id: str, by: st
         return new, any(account.id == subject_id for account in accounts)
 
     new, is_account = where.ask(work)
-    click.echo(f"{'granted' if new else 'held already:'} {role} for {reseller_id} to {subject_id}")
+    to = f"service account {subject_id}" if is_account else subject_id
+    click.echo(
+        printable(f"{'granted' if new else 'held already:'} {role} for {reseller_id} to {to}")
+    )
     if not is_account:
         click.echo(
             f"note: {subject_id} is no service account here; the role is for the outside issuer's "

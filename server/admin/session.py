@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import pwd
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -15,6 +13,7 @@ import click
 
 from server.domain.errors import BillingError
 from server.identity.key_ring import KeyRing, KeyRingError
+from server.os_user import user_name
 from server.storage.access_interface import Administration
 
 R = TypeVar("R")
@@ -32,7 +31,7 @@ class AdminError(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:  # noqa: ARG002
         """Prints the line as all other errors of the program are printed."""
-        click.echo(f"error: {self.format_message()}", err=True)
+        click.echo(f"error: {printable(self.format_message())}", err=True)
 
 
 @dataclass(frozen=True)
@@ -66,13 +65,6 @@ class Services:
 services = click.make_pass_decorator(Services)
 
 
-def _os_user() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid {os.getuid()}"
-
-
 def _check_id(
     _context: click.Context, _parameter: click.Parameter, value: str | None
 ) -> str | None:
@@ -87,8 +79,17 @@ def _check_name(_context: click.Context, _parameter: click.Parameter, value: str
     return value.strip()
 
 
+def _check_by(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if not value.strip() or not value.isprintable() or len(value) > _LONGEST_NAME:
+        raise AdminError(f"who asks for it (--by) is 1 to {_LONGEST_NAME} printable characters")
+    return value.strip()
+
+
 by_option = click.option(
-    "--by", default=_os_user, help="Who asks for it, for the audit; default the OS user."
+    "--by",
+    default=user_name,
+    callback=_check_by,
+    help="Who asks for it, for the audit, which keeps the OS user too; default that one.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 id_option = click.option("--id", "id_", callback=_check_id, help="Its ID; default a random one.")
@@ -100,21 +101,36 @@ def rfc3339(at: datetime) -> str:
     return at.isoformat().replace("+00:00", "Z")
 
 
+def printable(text: str) -> str:
+    """Returns text for a terminal: what would move the cursor or hide comes as an escape."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """Returns JSON with letters of all scripts as they are, and escapes for what is not printable."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return "".join(
+        char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text
+    )
+
+
 def show(record: Mapping[str, str], text: str, *, as_json: bool) -> None:
     """Prints one thing: its JSON, or a line for people."""
-    click.echo(json.dumps(record, ensure_ascii=False) if as_json else text)
+    click.echo(_json(record) if as_json else printable(text))
 
 
 def show_all(rows: Sequence[Mapping[str, str]], *, as_json: bool) -> None:
     """Prints a list: a JSON array, or a table whose columns are the keys."""
     if as_json:
-        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        click.echo(_json(rows, indent=2))
         return
     if not rows:
         click.echo("none", err=True)
         return
     lines = [[key.upper().replace("_", " ") for key in rows[0]], *(row.values() for row in rows)]
-    lines = [list(line) for line in lines]
+    lines = [[printable(cell) for cell in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))

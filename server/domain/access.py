@@ -180,10 +180,15 @@ class RoleBinding:
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """Who changed what, and when. `action` is like `keys.add`; `details` are for people."""
+    """Who changed what, and when. `action` is like `keys.add`; `details` are for people.
+
+    `actor` is the name that was given, `os_user` the operating system's, "" where it is not known;
+    the storage fills it in.
+    """
 
     at: datetime
     actor: str
     action: str
     target: str
     details: str
+    os_user: str = ""

@@ -1,7 +1,7 @@
 """What the API and the administration ask of the storage about who may do what.
 
 One method is one transaction. Every method may raise BillingError as `interface` tells. `by` is who
-asked for a change; it is recorded with the change.
+asked for a change; it is recorded with the change, and so is the process's user.
 """
 
 from collections.abc import Callable, Sequence
@@ -97,7 +97,10 @@ class Administration(Protocol):
     async def add_service_account(
         self, account_id: str, name: str, now: datetime, by: str = SYSTEM
     ) -> None:
-        """Adds a service account, or renames it."""
+        """Adds a service account, or renames it.
+
+        Raises FIELDS_INVALID for the ID of an outside issuer's subject that has roles.
+        """
         ...
 
     async def remove_service_account(

@@ -52,7 +52,10 @@ _ROLES = Statement(
 )
 _AUDIT = Statement(
     select(
-        *(schema.audit_records.c[name] for name in ("at", "actor", "action", "target", "details"))
+        *(
+            schema.audit_records.c[name]
+            for name in ("at", "actor", "action", "target", "details", "os_user")
+        )
     )
     .order_by(schema.audit_records.c.at.desc(), schema.audit_records.c.id.desc())
     .limit(bindparam("limit")),

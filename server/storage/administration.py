@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Table, and_, bindparam, delete, select, update
 
 from server.domain import ids
 from server.domain.access import AccountKey, AuditRecord, Role
 from server.domain.errors import BillingError, Reason
+from server.os_user import os_user
 from server.storage.access import KEYS
 from server.storage.deliveries import hold, release
 from server.storage.rows import microseconds
@@ -57,6 +58,9 @@ _ROLE = and_(
     role_bindings.c.role == bindparam("role"),
 )
 _HELD = Statement(select(role_bindings.c.role).where(_ROLE), "reseller_id", "role")
+_ANY_ROLES = Statement(
+    select(role_bindings.c.role).where(role_bindings.c.subject_id.in_(IDS)).limit(1)
+)
 _TAKE_ROLE = Statement(delete(role_bindings).where(_ROLE), "reseller_id", "role")
 
 
@@ -179,13 +183,19 @@ def resume_reseller(transaction: Transaction, reseller: Named) -> bool:
 
 @one_by_one
 def put_account(transaction: Transaction, account: Named) -> None:
-    """Adds or renames."""
+    """Adds or renames; refuses one whose ID is an outside subject's with FIELDS_INVALID."""
     id_, name, now, by = account
     found = transaction.fetch(_ACCOUNTS, [id_])
     if found == [(name,)]:
         return
     if found:
         transaction.run(_RENAME_ACCOUNT, [id_], name=name)
+    elif transaction.fetch(_ANY_ROLES, [id_]):
+        raise BillingError(
+            Reason.FIELDS_INVALID,
+            f"{id_} has roles already, granted to the outside issuer's subject of that name, which "
+            "would become the account's: choose another ID, or revoke them first.",
+        )
     else:
         transaction.insert(_INSERT_ACCOUNTS, [(id_, name, now)])
     _record(transaction, now, by, "service-accounts.add", id_, name)
@@ -283,7 +293,7 @@ def _is_suspended(transaction: Transaction, reseller_id: str) -> bool:
 def _record(
     transaction: Transaction, now: int, by: str, action: str, target: str, details: str
 ) -> None:
-    row: tuple[Any, ...] = (ids.new_id(ids.AUDIT), now, by, action, target, details)
+    row = (ids.new_id(ids.AUDIT), now, by, action, target, details, os_user())
     transaction.insert(_INSERT_AUDIT, [row])
     transaction.ended.append(ACCESS)
 

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0009"
+REVISION = "0010"
 
 metadata = MetaData()
 
@@ -230,5 +230,6 @@ audit_records = Table(
     Column("action", Text, nullable=False),
     Column("target", Text, nullable=False),
     Column("details", Text, nullable=False),
+    Column("os_user", Text, nullable=False, server_default=text("''")),
 )
 Index("audit_records_by_age", audit_records.c.at, audit_records.c.id)

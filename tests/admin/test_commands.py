@@ -1,6 +1,7 @@
 import json
 import os
 import pwd
+import sqlite3
 import stat
 from pathlib import Path
 from typing import Any
@@ -249,3 +250,61 @@ def test_every_command_has_an_example_that_names_it(command: Command) -> None:
         for name in group.commands:
             help_ = command(whose, name, "--help").stdout
             assert f"  python -m server {whose} {name}" in help_
+
+
+FORGED = "bob  root  keys.add  key1\n2030-01-01T00:00:00Z  alice"
+
+
+@pytest.mark.parametrize(
+    "by", [FORGED, "a\x1b[2K", "a\u202eb", "a\x9b1m", "a\rb", "", " ", "x" * 201, "a\u200bb"]
+)
+def test_who_asks_is_one_printable_line(command: Command, by: str) -> None:
+    assert "--by" in refused(command("resellers", "add", "A reseller", "--by", by, code=1))
+    assert audit(command) == []
+
+
+def test_what_was_stored_before_forges_no_rows(command: Command, var: Path) -> None:
+    command("resellers", "add", "A reseller", "--id", "horns")
+    evil = FORGED + "\x1b[1A\x9b2K\u202e\U000e0001"
+    with sqlite3.connect(var / "billing.db") as database:
+        database.execute("UPDATE audit_records SET actor = ?", (evil,))
+        database.execute("UPDATE resellers SET name = ?", (evil,))
+    database.close()
+    for words in (("audit", "list"), ("resellers", "list")):
+        table = command(*words).stdout
+        assert len(table.splitlines()) == 2
+        assert all(char.isprintable() for line in table.splitlines() for char in line)
+        assert "bob  root  keys.add  key1\\n2030" in table
+        lines = command(*words, "--json").stdout
+        assert all(char.isprintable() or char == "\n" for char in lines)
+        (record,) = json.loads(lines)
+        assert evil in record.values()
+
+
+def test_the_audit_keeps_the_os_user_beside_the_name(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SUDO_USER", raising=False)
+    command("resellers", "add", "One", "--by", "on call, ticket 17")
+    monkeypatch.setenv("SUDO_USER", "alice")
+    command("resellers", "add", "Two")
+    for forged in ("a\nb", "x" * 65):
+        monkeypatch.setenv("SUDO_USER", forged)
+        command("resellers", "add", "Three")
+    found = [(each["by"], each["os_user"]) for each in reversed(listed(command, "audit", "list"))]
+    assert found == [
+        ("on call, ticket 17", USER),
+        (USER, f"{USER} (sudo by alice)"),
+        (USER, USER),
+        (USER, USER),
+    ]
+
+
+def test_an_account_takes_no_outside_subjects_roles(command: Command) -> None:
+    command("resellers", "add", "A reseller", "--id", "horns")
+    command("roles", "grant", "someone", EDITOR, "horns")
+    line = refused(command("service-accounts", "add", "Nightly", "--id", "someone", code=1))
+    assert "choose another ID" in line
+    command("service-accounts", "add", "Nightly", "--id", "nightly")
+    granted = command("roles", "grant", "nightly", EDITOR, "horns").stdout
+    assert "to service account nightly" in granted

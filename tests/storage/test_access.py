@@ -8,6 +8,7 @@ import pytest
 
 from server.domain.access import AccountKey, AuditRecord, Proof, Role, Subject
 from server.domain.errors import BillingError, Reason
+from server.os_user import os_user
 from server.storage.store import SqlStorage
 from tests.storage.records import RESELLER, SECOND_RESELLER, START, opened
 
@@ -103,6 +104,18 @@ async def test_unknown_accounts_and_resellers_are_refused(storage: SqlStorage) -
     assert set(actions) == {"resellers.add"}
 
 
+async def test_an_outside_subjects_roles_become_no_accounts(storage: SqlStorage) -> None:
+    await storage.grant_role("auth0|5f7c", RESELLER, Role.OWNER, START)
+    with pytest.raises(BillingError, match=r"auth0.5f7c has roles already") as refused:
+        await storage.add_service_account("auth0|5f7c", "Nightly", START)
+    assert refused.value.reason is Reason.FIELDS_INVALID
+    assert list(await storage.list_service_accounts()) == []
+    await storage.revoke_role("auth0|5f7c", RESELLER, Role.OWNER, START)
+    await storage.add_service_account("auth0|5f7c", "Nightly", START)
+    await storage.grant_role("auth0|5f7c", RESELLER, Role.OWNER, START)
+    await storage.add_service_account("auth0|5f7c", "Renamed", START)
+
+
 async def test_a_refusal_leaves_its_neighbours_alone(storage: SqlStorage, account: str) -> None:
     results = await asyncio.gather(
         *(
@@ -133,10 +146,10 @@ async def test_each_change_is_recorded_once(storage: SqlStorage, account: str) -
     first, then = START + timedelta(seconds=1), START + timedelta(seconds=3)
     role = f"{Role.OWNER} for {RESELLER}"
     assert new == [
-        AuditRecord(first, "bob", "roles.grant", account, role),
-        AuditRecord(then, "bob", "keys.remove", KEY.id, f"service account {account}"),
-        AuditRecord(then, "bob", "resellers.remove", RESELLER, ""),
-        AuditRecord(then, "bob", "roles.revoke", account, role),
+        AuditRecord(first, "bob", "roles.grant", account, role, os_user()),
+        AuditRecord(then, "bob", "keys.remove", KEY.id, f"service account {account}", os_user()),
+        AuditRecord(then, "bob", "resellers.remove", RESELLER, "", os_user()),
+        AuditRecord(then, "bob", "roles.revoke", account, role, os_user()),
     ]
 
 

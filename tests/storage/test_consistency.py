@@ -209,13 +209,13 @@ async def _use(database_url: str) -> None:
 
 
 async def _grant_access(storage: SqlStorage) -> None:
+    await storage.add_service_account("account-1", "Account", START)
     for reseller_id in (RESELLER, SECOND_RESELLER, "removed", "suspended"):
         await storage.add_reseller(reseller_id, "Reseller", START)
         await storage.grant_role("account-1", reseller_id, Role.EDITOR, START)
     await storage.create_invitation(new(reseller_id="suspended"), key("suspended"))
     await storage.suspend_reseller("suspended", START)
     await storage.remove_reseller("removed", START)
-    await storage.add_service_account("account-1", "Account", START)
     await storage.add_account_key(AccountKey("key-1", "account-1", "RSA_2048", "PEM", START))
 
 
