@@ -25,7 +25,10 @@ def database_errors() -> Iterator[None]:
 
 def migrate_database(settings: Settings) -> None:
     """Brings the schema up to date; raises SettingsError."""
-    make_private_folder(settings.var)
+    try:
+        make_private_folder(settings.var)
+    except OSError as error:
+        raise SettingsError(f"BILLING_VAR: can't use {settings.var}: {error}") from None
     with database_errors():
         migrate(settings.database)
 

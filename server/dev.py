@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +41,18 @@ async def run(settings: Settings) -> None:
     Raises SettingsError, also where another run has the same folder.
     """
     mail_settings(settings)
-    make_private_folder(settings.var)
-    try:
-        with locked(settings.var / "run.lock") as was_killed:
-            await _run(settings, was_killed)
-    except LockedError as error:
-        raise SettingsError(
-            f"BILLING_VAR: {settings.var} is in use by another run, {error}: stop that, or set "
-            "another folder and other ports"
-        ) from None
+    with ExitStack() as held:
+        try:
+            make_private_folder(settings.var)
+            was_killed = held.enter_context(locked(settings.var / "run.lock"))
+        except LockedError as error:
+            raise SettingsError(
+                f"BILLING_VAR: {settings.var} is in use by another run, {error}: stop that, or set "
+                "another folder and other ports"
+            ) from None
+        except OSError as error:
+            raise SettingsError(f"BILLING_VAR: can't use {settings.var}: {error}") from None
+        await _run(settings, was_killed)
 
 
 async def _run(settings: Settings, was_killed: bool) -> None:

@@ -63,6 +63,7 @@ class KeyRing:
         self._clock = clock
         self._look_every_s = look_every_s
         self._looked_at = -math.inf
+        self._failing = False
         self._names: list[str] = []
         self._keys: dict[str, RingKey] = {}
         close_folder(folder)
@@ -127,15 +128,17 @@ class KeyRing:
         return self._keys[made]
 
     def _look_again(self, *, at_once: bool = False) -> None:
-        now = time.monotonic()
-        if not at_once and now - self._looked_at < self._look_every_s:
+        # While files can't be read, unknown keys make nobody look, and log, at each call.
+        at_once = at_once and not self._failing
+        if not at_once and time.monotonic() - self._looked_at < self._look_every_s:
             return
         try:
             self._look()
+            self._failing = False
         except KeyRingError as error:
             # Those that are still there go on being used.
             _log.error("%s", error)
-            self._looked_at = now
+            self._failing = True
 
     def _look(self) -> bool:
         """Reads the folder; tells whether it holds a key."""

@@ -87,6 +87,13 @@ def test_a_run_that_was_killed_is_followed_at_once(tmp_path: Path) -> None:
         assert service.stop() == 0
 
 
+@pytest.mark.parametrize("words", [("dev",), ("migrate",)])
+def test_a_folder_that_can_not_be_made_is_one_line(tmp_path: Path, words: tuple[str]) -> None:
+    (tmp_path / "file").write_text("")
+    line = refused(environment(tmp_path / "file" / "var"), *words)
+    assert line.startswith("error: BILLING_VAR: ")
+
+
 def test_a_folder_with_a_long_path(tmp_path: Path) -> None:
     with running(tmp_path / ("x" * 100) / "var", workers=2) as service:
         service.finished(service.invite()["id"])

@@ -110,6 +110,16 @@ def test_a_ring_without_keys_neither_signs_nor_verifies(tmp_path: Path) -> None:
     assert ring.rotate().id == ring.signing().id
 
 
+def test_unknown_keys_fill_no_log_with_a_bad_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ring = KeyRing(tmp_path, Clock(), look_every_s=3600)
+    (tmp_path / "my-own.pem").write_bytes(b"no key")
+    for number in range(100):
+        assert ring.verifying(f"unknown-{number}") is None
+    assert caplog.text.count("my-own.pem") == 1
+
+
 def test_a_bad_file_keeps_no_dropped_key_in_use(tmp_path: Path) -> None:
     ring = KeyRing(tmp_path, Clock(), look_every_s=0)
     dropped = ring.signing().id
