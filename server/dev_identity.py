@@ -13,6 +13,7 @@ from server.identity.account_keys import new_account_key
 from server.main import now, opened_storage
 
 _BY = "make run"
+_CONTACT = "reseller@example.com"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ async def development_identity(settings: Settings) -> tuple[Development, Path]:
     key_file = folder / "dev-service-account.json"
     async with opened_storage(settings) as storage:
         await storage.add_reseller(who.reseller_id, "Development reseller", now(), _BY)
+        if not any(each.contact for each in await storage.list_resellers()):
+            await storage.set_reseller_contact(who.reseller_id, _CONTACT, now(), _BY)
         await storage.add_service_account(who.subject_id, "Development", now(), _BY)
         await storage.grant_role(who.subject_id, who.reseller_id, Role.OWNER, now(), _BY)
         if not await storage.get_subject(hash_token(who.token), now()):

@@ -275,7 +275,9 @@ def mail_settings(
             settings.zone,
         )
     except MessageSettingError as error:
-        raise SettingsError(f"BILLING_MAIL_FROM or BILLING_INVITATION_URL: {error}") from None
+        raise SettingsError(
+            f"BILLING_MAIL_FROM, BILLING_INVITATION_URL or BILLING_BRAND_SUPPORT: {error}"
+        ) from None
 
 
 @asynccontextmanager

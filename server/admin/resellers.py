@@ -1,6 +1,7 @@
 """`resellers`: who invites customers."""
 
 import click
+from email_validator import EmailNotValidError, validate_email
 
 from server.admin.session import (
     AdminError,
@@ -15,6 +16,19 @@ from server.admin.session import (
     show_all,
 )
 from server.domain import ids
+
+
+def _check_address(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Returns an address as it stands in a header: in ASCII."""
+    if not value:
+        return value
+    try:
+        found = validate_email(value, check_deliverability=False, test_environment=True)
+    except EmailNotValidError as error:
+        raise AdminError(f"not an e-mail address: {error}") from None
+    if found.ascii_email is None:
+        raise AdminError("a contact's address must be ASCII before the @")
+    return found.ascii_email
 
 
 @click.group()
@@ -60,12 +74,31 @@ def list_(where: Services, as_json: bool) -> None:
                 "id": each.id,
                 "name": each.name,
                 "state": each.state.value,
+                "contact": each.contact or "",
                 "created_at": rfc3339(each.created_at),
             }
             for each in found
         ],
         as_json=as_json,
     )
+
+
+@resellers.command()
+@click.argument("reseller_id")
+@click.argument("address", callback=_check_address)
+@by_option
+@services
+def contact(where: Services, reseller_id: str, address: str, by: str) -> None:
+    """Set the ADDRESS where those whom a reseller invites can ask; "" for none.
+
+    It stands in e-mails and on pages, and answers to the e-mails go there.
+
+    \b
+    Example:
+      python -m server resellers contact horns-and-hooves sales@horns.example
+    """
+    where.ask(lambda storage: storage.set_reseller_contact(reseller_id, address, where.clock(), by))
+    click.echo(f"set the contact of reseller {reseller_id}")
 
 
 @resellers.command()

@@ -190,6 +190,7 @@ class InvitationPageService:
             "facts": facts,
             "buttons": texts.buttons if page.asks else None,
             "ask_reseller": _boxed(texts.ask_reseller, boxes) if view else "",
+            "contact": (page.view and page.view.contact) or "",
             "ask_support": texts.ask_support,
             "support_link": _support_link(self._brand.support),
         }

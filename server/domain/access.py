@@ -140,12 +140,13 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Reseller:
-    """Who invites customers."""
+    """Who invites customers. `contact` is where those can ask, or None."""
 
     id: str
     name: str
     created_at: datetime
     state: ResellerState
+    contact: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,8 @@ class InvitationView(NamedTuple):
     """An invitation as its invitee sees it: with the names of who invites whom.
 
     `replaced` tells that a newer e-mail has replaced the link, which holds no longer. While the
-    reseller is suspended or removed it is `held`: it can't be answered.
+    reseller is suspended or removed it is `held`: it can't be answered. `contact` is the reseller's
+    address for questions, if it has one.
     """
 
     invitation: Invitation
@@ -102,6 +103,7 @@ class InvitationView(NamedTuple):
     customer_name: str
     replaced: bool = False
     held: bool = False
+    contact: str | None = None
 
 
 class NewInvitation(NamedTuple):

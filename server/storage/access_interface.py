@@ -78,6 +78,15 @@ class Administration(Protocol):
         """
         ...
 
+    async def set_reseller_contact(
+        self, reseller_id: str, contact: str, now: datetime, by: str = SYSTEM
+    ) -> None:
+        """Sets the address where those whom it invites can ask; "" for none.
+
+        Raises NOT_FOUND for an unknown reseller.
+        """
+        ...
+
     async def suspend_reseller(self, reseller_id: str, now: datetime, by: str = SYSTEM) -> bool:
         """Holds it: no e-mail of it goes out, no invitation can be answered, its calls are refused.
 

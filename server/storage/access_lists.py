@@ -19,7 +19,7 @@ from server.storage.statements import Statement, Transaction
 
 _RESELLERS = Statement(
     select(
-        *(schema.resellers.c[name] for name in ("id", "name", "created_at")),
+        *(schema.resellers.c[name] for name in ("id", "name", "created_at", "contact")),
         *(schema.resellers.c[name] for name in ("suspended_at", "removed_at")),
     )
     .where(schema.resellers.c.removed_at.is_(None))
@@ -66,8 +66,8 @@ _AUDIT = Statement(
 def resellers(transaction: Transaction, batch: Sequence[None]) -> list[list[Reseller]]:
     """Returns all that are not removed."""
     found = [
-        Reseller(id_, name, time(created_at), reseller_state(*times))
-        for id_, name, created_at, *times in transaction.fetch(_RESELLERS)
+        Reseller(id_, name, time(created_at), reseller_state(*times), contact)
+        for id_, name, created_at, contact, *times in transaction.fetch(_RESELLERS)
     ]
     return [found] * len(batch)
 

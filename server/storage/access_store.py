@@ -58,6 +58,12 @@ class SqlAccess:
         reseller = Named(reseller_id, "", microseconds(now), by)
         return await self._writes.submit(administration.remove_reseller, reseller)
 
+    async def set_reseller_contact(
+        self, reseller_id: str, contact: str, now: datetime, by: str = SYSTEM
+    ) -> None:
+        change = Named(reseller_id, contact, microseconds(now), by)
+        await self._writes.submit(administration.set_contact, change)
+
     async def suspend_reseller(self, reseller_id: str, now: datetime, by: str = SYSTEM) -> bool:
         reseller = Named(reseller_id, "", microseconds(now), by)
         return await self._writes.submit(administration.suspend_reseller, reseller)

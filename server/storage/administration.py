@@ -45,6 +45,13 @@ _REMOVE_RESELLER = Statement(
 _SUSPEND_RESELLER = Statement(
     update(resellers).where(resellers.c.id.in_(IDS)).values(suspended_at=bindparam("at")), "at"
 )
+_SET_CONTACT = Statement(
+    update(resellers)
+    .where(resellers.c.id.in_(IDS))
+    .values(contact=bindparam("contact"), modified_at=bindparam("now")),
+    "contact",
+    "now",
+)
 _ACCOUNTS = Statement(
     select(service_accounts.c.name).where(service_accounts.c.id.in_(IDS)).with_for_update()
 )
@@ -141,7 +148,7 @@ def put_reseller(transaction: Transaction, reseller: Named) -> None:
         transaction.run(_RENAME_RESELLER, [id_], name=name, now=now)
         break
     else:
-        transaction.insert(_INSERT_RESELLERS, [(id_, name, now, now, None, None)])
+        transaction.insert(_INSERT_RESELLERS, [(id_, name, now, now, None, None, None)])
     _record(transaction, now, by, "resellers.add", id_, name)
 
 
@@ -155,6 +162,16 @@ def remove_reseller(transaction: Transaction, reseller: Named) -> bool:
     hold(transaction, id_)
     _record(transaction, now, by, "resellers.remove", id_, "")
     return True
+
+
+@one_by_one
+def set_contact(transaction: Transaction, reseller: Named) -> None:
+    """Sets the address given as the name; refuses an unknown reseller with NOT_FOUND."""
+    id_, contact, now, by = reseller
+    if not _reseller_exists(transaction, id_):
+        raise _unknown("reseller", id_)
+    transaction.run(_SET_CONTACT, [id_], contact=contact or None, now=now)
+    _record(transaction, now, by, "resellers.contact", id_, "set" if contact else "removed")
 
 
 @one_by_one

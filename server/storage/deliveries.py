@@ -32,6 +32,7 @@ def _found_by(condition: ColumnElement[bool]) -> Statement:
             invitations.c.email,
             customers.c.name,
             resellers.c.name,
+            resellers.c.contact,
             invitations.c.expires_at,
             invitations.c.operation_id,
             table.c.created_at,
@@ -204,6 +205,7 @@ def _claim(transaction: Transaction, wanted: Claim) -> list[Delivery]:
             link_token=new_link_token(),
             first_operation_id=first_operation_id,
             requested_at=time(requested_at),
+            reseller_contact=contact,
         )
         for (
             operation_id,
@@ -213,6 +215,7 @@ def _claim(transaction: Transaction, wanted: Claim) -> list[Delivery]:
             email,
             customer_name,
             reseller_name,
+            contact,
             expires_at,
             first_operation_id,
             requested_at,

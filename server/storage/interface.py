@@ -53,7 +53,8 @@ class Delivery(NamedTuple):
     holds beside those of earlier attempts, which may have arrived all the same.
     `cancel_requested` tells that the operation was asked to be cancelled while an earlier claim ran.
     `first_operation_id` is the operation whose e-mail began the thread; it is `operation_id` for the
-    first e-mail of an invitation. `requested_at` is when the operation was.
+    first e-mail of an invitation. `requested_at` is when the operation was. `reseller_contact` is the
+    reseller's address for questions.
     """
 
     operation_id: str
@@ -68,6 +69,7 @@ class Delivery(NamedTuple):
     link_token: str
     first_operation_id: str
     requested_at: datetime
+    reseller_contact: str | None = None
 
 
 class Storage(AccessStorage, Administration, Protocol):

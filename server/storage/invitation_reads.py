@@ -34,6 +34,7 @@ _BY_LINK = Statement(
         customers.c.name,
         table.c.latest_operation_id != link_tokens.c.operation_id,
         IS_HELD,
+        resellers.c.contact,
     )
     .join_from(link_tokens, table, table.c.id == link_tokens.c.invitation_id)
     .join(resellers, resellers.c.id == table.c.reseller_id)
@@ -47,9 +48,9 @@ def look_up(transaction: Transaction, batch: Sequence[bytes]) -> list[Invitation
     """Returns what links lead to; see Storage.look_up_invitation."""
     found = {
         bytes(token_hash): InvitationView(
-            invitation(tuple(row)), reseller_name, customer_name, bool(replaced), bool(held)
+            invitation(tuple(row)), reseller, customer, bool(replaced), bool(held), contact
         )
-        for token_hash, *row, reseller_name, customer_name, replaced, held in transaction.fetch(
+        for token_hash, *row, reseller, customer, replaced, held, contact in transaction.fetch(
             _BY_LINK, list(set(batch))
         )
     }

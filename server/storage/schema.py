@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0010"
+REVISION = "0011"
 
 metadata = MetaData()
 
@@ -37,6 +37,7 @@ resellers = Table(
     Column("modified_at", BigInteger, nullable=False),
     Column("removed_at", BigInteger),
     Column("suspended_at", BigInteger),
+    Column("contact", Text),
 )
 
 service_accounts = Table(

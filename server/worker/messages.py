@@ -46,8 +46,9 @@ _ASCII_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+", re.ASCII)
 
 _FRAMES = 64
 # Stand-ins in a frame: templates can do nothing with them but show them. No clean name holds a NUL.
-_RESELLER, _CUSTOMER, _LINK = "\0reseller", "\0customer", "\0link"
-_STAND_IN = re.compile(f"({_RESELLER}|{_CUSTOMER}|{_LINK})")
+_RESELLER, _CUSTOMER = "\0reseller", "\0customer"
+_LINK, _CONTACT = "\0link", "\0contact"
+_STAND_IN = re.compile(f"({_RESELLER}|{_CUSTOMER}|{_LINK}|{_CONTACT})")
 
 
 class MessageSettingError(ValueError):
@@ -90,7 +91,7 @@ class Messages:
         self._languages = languages
         self._zone = zone
         self._headers = _constant_headers(Address(name, addr_spec=self._sender), languages)
-        self._reply_to = f"Reply-To: {brand.support}\r\n" if brand.support else ""
+        self._support = brand.support and _parse_support(brand.support)
         environment = Environment(
             loader=FileSystemLoader(_TEMPLATES),
             autoescape=select_autoescape(["html"]),
@@ -116,19 +117,22 @@ class Messages:
         recipient = _parse_recipient(delivery.email)
         until = delivery.expires_at.astimezone(UTC).replace(second=0, microsecond=0)
         is_resent = delivery.first_operation_id != delivery.operation_id
-        frame = self._frame(until, is_resent)
+        contact = delivery.reseller_contact or ""
+        if not _ASCII_ADDRESS.fullmatch(contact):
+            contact = ""
+        frame = self._frame(until, is_resent, bool(contact))
         names = delivery.reseller_name, delivery.customer_name
         in_subject = [isolated(shown(name, _LONGEST_IN_SUBJECT)) for name in names]
         in_body = [shown(name, _LONGEST_IN_BODY) for name in names]
         link = self._link_prefix + delivery.link_token
         subject = _filled(frame.subject, in_subject)
-        text = _filled(frame.text, [isolated(name) for name in in_body], link)
-        html = _filled(frame.html, [_ascii_html(name) for name in in_body], _ascii_html(link))
+        text = _filled(frame.text, [isolated(name) for name in in_body], link, contact)
+        html = _filled(frame.html, *_html_of(in_body, link, contact))
         boundary = f"=_{delivery.operation_id}"
         content = (
             f"{self._headers}"
             f"To: {recipient}\r\n"
-            f"{self._reply_to}"
+            f"{self._reply_to(contact)}"
             f"Subject: {_encoded_subject(subject)}\r\n"
             f"Date: {_date(self._now().replace(microsecond=0))}\r\n"
             f"Message-ID: {self._message_id(delivery.operation_id)}\r\n"
@@ -141,7 +145,7 @@ class Messages:
         )
         return Mail(self._sender, recipient, content.encode())
 
-    def _render(self, until: datetime, is_resent: bool) -> _Frame:
+    def _render(self, until: datetime, is_resent: bool, has_contact: bool) -> _Frame:
         """Renders the templates, with stand-ins for what differs from e-mail to e-mail."""
         names = {"reseller": _RESELLER, "customer": _CUSTOMER}
         subject = self._subject.render(names)
@@ -150,9 +154,15 @@ class Messages:
             "link": _LINK,
             "until": {each: in_words(until, self._zone, each) for each in self._languages},
             "is_resent": is_resent,
+            "contact": _CONTACT if has_contact else "",
         }
         html = self._html.render(facts, subject=subject)
         return _Frame(*map(_pieces, (subject, self._text.render(facts), _in_ascii(html))))
+
+    def _reply_to(self, contact: str) -> str:
+        """Returns the header: who invites knows most of it, and after them the support."""
+        address = contact or self._support
+        return f"Reply-To: {address}\r\n" if address else ""
 
     def _message_id(self, operation_id: str) -> str:
         return f"<{operation_id}@{self._domain}>"
@@ -195,6 +205,17 @@ def _parse_sender(sender: str) -> tuple[str, str]:
     if not address.isascii():
         raise MessageSettingError("the sender's address must be ASCII before the @")
     return header.addresses[0].display_name, address
+
+
+def _parse_support(address: str) -> str:
+    """Returns the address as it stands in a header."""
+    try:
+        parsed = _ascii_address(address)
+    except EmailNotValidError:
+        parsed = ""
+    if not parsed.isascii() or not parsed:
+        raise MessageSettingError("the address for questions must be ASCII before the @")
+    return parsed
 
 
 def _parse_recipient(address: str) -> str:
@@ -244,10 +265,14 @@ def _pieces(template: str) -> list[str]:
     return _STAND_IN.split(template.replace("\n", _EOL))
 
 
-def _filled(pieces: Sequence[str], names: Sequence[str], link: str = "") -> str:
+def _filled(pieces: Sequence[str], names: Sequence[str], link: str = "", contact: str = "") -> str:
     reseller, customer = names
-    facts = {_RESELLER: reseller, _CUSTOMER: customer, _LINK: link}
+    facts = {_RESELLER: reseller, _CUSTOMER: customer, _LINK: link, _CONTACT: contact}
     return "".join([facts.get(piece, piece) for piece in pieces])
+
+
+def _html_of(names: Sequence[str], link: str, contact: str) -> tuple[list[str], str, str]:
+    return [_ascii_html(name) for name in names], _ascii_html(link), _ascii_html(contact)
 
 
 def _ascii_html(text: str) -> str:

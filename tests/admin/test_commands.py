@@ -48,7 +48,7 @@ def test_resellers(command: Command) -> None:
         ("horns", "Рога и копыта"),
     ]
     table = command("resellers", "list").stdout.splitlines()
-    assert table[0].split() == ["ID", "NAME", "STATE", "CREATED", "AT"]
+    assert table[0].split() == ["ID", "NAME", "STATE", "CONTACT", "CREATED", "AT"]
     assert "Рога и копыта" in table[2]
     command("resellers", "remove", "horns")
     assert "horns" in refused(command("resellers", "remove", "horns", code=1))
@@ -59,6 +59,26 @@ def test_resellers(command: Command) -> None:
         (USER, "resellers.add", "horns", "Рога и копыта"),
         (USER, "resellers.remove", "horns", ""),
     ]
+
+
+def test_the_contact_of_a_reseller(command: Command) -> None:
+    def contact() -> str:
+        (found,) = listed(command, "resellers", "list")
+        return found["contact"]
+
+    command("resellers", "add", "Horns and Hooves", "--id", "horns")
+    assert contact() == ""
+    command("resellers", "contact", "horns", "Sales@рога.рф")
+    assert contact() == "sales@xn--80af6ah.xn--p1ai"
+    command("resellers", "add", "Horns", "--id", "horns")
+    assert contact() == "sales@xn--80af6ah.xn--p1ai"
+    for wrong in ("sales", "a@b.example\nBcc: c@d.example", "продажи@рога.рф", "a@b, c@d.example"):
+        refused(command("resellers", "contact", "horns", wrong, code=1))
+    command("resellers", "contact", "horns", "")
+    assert contact() == ""
+    assert "hoofs" in refused(command("resellers", "contact", "hoofs", "a@b.example", code=1))
+    done = [details for _, action, _, details in audit(command) if action == "resellers.contact"]
+    assert done == ["set", "removed"]
 
 
 def test_suspending_a_reseller(command: Command) -> None:

@@ -129,6 +129,43 @@ def test_bears_the_brand() -> None:
     assert invitation()["Reply-To"] is None
 
 
+def test_names_whom_to_ask() -> None:
+    support = Messages(
+        "a@b.test", LINK, lambda: NOW, Brand(support="help@example.com"), ("en", "ru")
+    )
+    delivery = DELIVERY._replace(reseller_contact="sales+1@acme.test")
+    message = read(support.invitation(delivery))
+    assert message["Reply-To"] == "sales+1@acme.test"
+    html = part(message, "html")
+    assert 'href="mailto:sales+1@acme.test"' in html
+    for said in (part(message, "plain"), Page(html).text):
+        for once in (
+            "Questions? Ask Acme Cloud: sales+1@acme.test",
+            "Help with this service? Write to help@example.com",
+            "Есть вопросы? Обратитесь к Acme Cloud: sales+1@acme.test",
+            "Нужна помощь с этим сервисом? Пишите: help@example.com",
+        ):
+            assert said.count(once) == 1, once
+    assert read(support.invitation(DELIVERY))["Reply-To"] == "help@example.com"
+    assert read(MESSAGES.invitation(delivery))["Reply-To"] == "sales+1@acme.test"
+    odd = read(support.invitation(DELIVERY._replace(reseller_contact="a@b\r\nBcc: c@d")))
+    assert odd["Reply-To"] == "help@example.com"
+    assert odd["Bcc"] is None
+
+
+@pytest.mark.parametrize("support", ["помощь@пример.рф", "a,b@c.test", "help@пример рф"])
+def test_unusable_support(support: str) -> None:
+    with pytest.raises(MessageSettingError, match="address for questions"):
+        Messages("a@b.test", LINK, lambda: NOW, Brand(support=support))
+
+
+def test_support_in_another_script() -> None:
+    messages = Messages("a@b.test", LINK, lambda: NOW, Brand(support="help@пример.рф"))
+    mail = messages.invitation(DELIVERY)
+    assert read(mail)["Reply-To"] == "help@xn--e1afmkfd.xn--p1ai"
+    assert not mail.needs_smtputf8
+
+
 def test_one_sent_again_is_in_the_thread_of_the_first() -> None:
     first = invitation()
     again = invitation(operation_id="bop00000000000000001")
