@@ -112,6 +112,19 @@ class DescriptorSet:
         }
 
     @cached_property
+    def enums(self) -> dict[str, descriptor_pb2.EnumDescriptorProto]:
+        """Every enumeration by its full name with a leading dot."""
+        tops = {
+            f".{file.package}.{each.name}": each for file in self._files for each in file.enum_type
+        }
+        inner = {
+            f"{name}.{each.name}": each
+            for name, message in self.messages.items()
+            for each in message.enum_type
+        }
+        return tops | inner
+
+    @cached_property
     def services(self) -> dict[str, list[Method]]:
         """The exposed services: our own and google.longrunning.Operations, by full name."""
         return {

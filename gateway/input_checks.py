@@ -18,6 +18,12 @@ _KINDS = {
     _Type.TYPE_FLOAT: "number",
     _Type.TYPE_ENUM: "enum",
 }
+_RANGES = {
+    **dict.fromkeys((_Type.TYPE_INT32, _Type.TYPE_SINT32, _Type.TYPE_SFIXED32), "int32"),
+    **dict.fromkeys((_Type.TYPE_UINT32, _Type.TYPE_FIXED32), "uint32"),
+    **dict.fromkeys((_Type.TYPE_INT64, _Type.TYPE_SINT64, _Type.TYPE_SFIXED64), "int64"),
+    **dict.fromkeys((_Type.TYPE_UINT64, _Type.TYPE_FIXED64), "uint64"),
+}
 # Types with a JSON form of their own, by https://protobuf.dev/programming-guides/json/; None: any.
 _WELL_KNOWN: dict[str, str | None] = {
     ".google.protobuf.Any": "struct",
@@ -123,9 +129,22 @@ def _field(
         parts["of"] = element.type_name.removeprefix(".")
     if many:
         parts["many"] = many
+    if kind == "integer":
+        parts["range"] = _range(element)
     if field.HasField("oneof_index") and not field.proto3_optional:
         parts["oneof"] = f"oneof {message.oneof_decl[field.oneof_index].name}"
-    return "{ " + ", ".join(f'{name} = "{value}"' for name, value in parts.items()) + " }"
+    written = [f'{name} = "{value}"' for name, value in parts.items()]
+    if kind == "enum":
+        values = descriptors.enums[element.type_name].value
+        written.append("values = {" + ", ".join(f'["{each.name}"] = true' for each in values) + "}")
+    return "{ " + ", ".join(written) + " }"
+
+
+def _range(field: FieldDescriptorProto) -> str:
+    """Returns which of Lua's ranges a whole number has."""
+    if field.type == _Type.TYPE_MESSAGE:  # a wrapper: .google.protobuf.UInt32Value
+        return field.type_name.rpartition(".")[2].removesuffix("Value").lower()
+    return _RANGES[field.type]
 
 
 def _rule(descriptors: DescriptorSet, method: Method, rule: Rule) -> str:

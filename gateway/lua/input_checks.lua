@@ -1,6 +1,7 @@
 -- Looks at a REST request before the transcoder does, and refuses what that would bend to fit.
 
 local json_check = require("json_check")
+local numbers = require("numbers")
 local text = require("text")
 
 local M = {}
@@ -62,10 +63,14 @@ local function resolve(name, fields, messages)
   return field, canonical
 end
 
-local LOOKS = {
-  integer = { "^-?%d+$", "It must be a whole number." },
-  bool = { "^[tf][ra][ul]s?e$", "It must be true or false." },
-}
+-- Returns what is wrong with a value in a query; nil for nothing.
+local function value_problem(value, field)
+  if field.kind == "bool" and value ~= "true" and value ~= "false" then
+    return "It must be true or false."
+  end
+  if field.kind == "integer" and not find(value, "^%-?%d+$") then return "It must be a whole number." end
+  return numbers.problem(value, field, true)
+end
 
 local function check_query(query, rule, messages)
   local violations, seen = {}, {}
@@ -100,8 +105,8 @@ local function check_query(query, rule, messages)
     elseif field.oneof and seen[field.oneof] and seen[field.oneof] ~= canonical then
       wrong("Only one of this and " .. seen[field.oneof] .. " can be set.")
     else
-      local look = LOOKS[field.kind]
-      if look and not find(value, look[1]) then wrong(look[2]) end
+      local problem = value_problem(value, field)
+      if problem then wrong(problem) end
       seen[canonical] = true
       if field.oneof then seen[field.oneof] = canonical end
     end
@@ -230,7 +235,7 @@ end
 --
 -- `rules` maps a route's name to {message, body, bound, raw, page}: the request's type, what the body
 -- fills, the fields that the path fills, whether the body is passed on as it is, the folder of a page
--- for browsers. `messages` maps a type to its fields: a list of {name, json, kind, of, many, oneof}.
+-- for browsers. `messages` maps a type to its fields: a list of {name, json, kind, of, many, oneof, range, values}.
 -- `limits` holds the most headers and header_bytes.
 function M.new_request_check(rules, messages, limits)
   local by_name = {}

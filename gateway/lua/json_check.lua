@@ -3,6 +3,7 @@
 -- The transcoder's own parser drops unknown names, lets the last of two equal names win and takes
 -- single quotes, comments and trailing commas; what is said here is all that a caller hears of it.
 
+local numbers = require("numbers")
 local text_of = require("text")
 
 local M = {}
@@ -198,14 +199,24 @@ local function literal(at, word)
   return at + #word
 end
 
+local function number(written, field, is_text)
+  local problem = numbers.problem(written, field, is_text)
+  if problem then violation(problem) end
+end
+
 -- Reads the value that begins at `at` with character `c`. `field` says what it should be, `many`
 -- that it is a "list" of those or a "map" to them. Returns where the text goes on.
 function value(at, c, field, many)
   local kind = field and field.kind
   if many then kind = many == "map" and "struct" or "list" end
   if c == 34 then
-    if kind and not TAKES[kind].string then violation("It must be " .. CALLED[kind] .. ".") end
-    return string_end(at + 1)
+    local behind = string_end(at + 1)
+    if kind and not TAKES[kind].string then
+      violation("It must be " .. CALLED[kind] .. ".")
+    elseif kind and TAKES[kind].number then
+      number(sub(text, at + 1, behind - 2), field, true)
+    end
+    return behind
   elseif c == 123 then
     if kind and not TAKES[kind].object then
       violation("It must be " .. CALLED[kind] .. ".")
@@ -228,7 +239,11 @@ function value(at, c, field, many)
     stop(at, "the text ends too early")
   end
   local behind = number_end(at)
-  if kind and not TAKES[kind].number then violation("It must be " .. CALLED[kind] .. ".") end
+  if kind and not TAKES[kind].number then
+    violation("It must be " .. CALLED[kind] .. ".")
+  elseif kind then
+    number(sub(text, at, behind - 1), field, false)
+  end
   return behind
 end
 

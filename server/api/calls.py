@@ -7,7 +7,7 @@ import hashlib
 import ipaddress
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,9 @@ _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 # A list of 1,000 rows takes as long as fifty other calls.
 _LISTS_AT_ONCE = 4
+_KEY = "idempotency-key"
+# Headers that must not differ from themselves.
+_ONCE = {_KEY: "Idempotency-Key", "authorization": "Authorization"}
 # The gateway sets it on every REST call, and lets no caller send it.
 _REST = "x-envoy-original-path"
 
@@ -127,9 +130,13 @@ class Calls:
         name = method.full_name
 
         async def behaviour(_: object, context: Context) -> Message:
-            metadata: dict[str, Any] = dict(context.invocation_metadata() or ())
-            request_id = request_id_of(metadata)
+            sent = context.invocation_metadata() or ()
+            metadata: dict[str, Any] = dict(sent)
+            several = _given_differently(sent) if len(metadata) < len(sent) else ()
+            request_id = request_id_of({} if "x-request-id" in several else metadata)
             try:
+                if several:
+                    _require_once(several, read)
                 if open_to_all:
                     # Only those whose message is there take one of the places for strangers.
                     raw = await limits.strangers_arrivals.receive(context, limits.most_bytes)
@@ -264,10 +271,33 @@ def address_of(metadata: dict[str, Any], peer: str) -> str:
     return str(address)
 
 
+def _given_differently(sent: Iterable[tuple[str, Any]]) -> Collection[str]:
+    """Returns the names of headers that stand more than once, with different values."""
+    values: dict[str, Any] = {}
+    return {name for name, value in sent if values.setdefault(name, value) != value}
+
+
+def _require_once(several: Collection[str], read: bool) -> None:
+    """Raises FIELDS_INVALID for a header that must be one: none of its values would be the right one.
+
+    An idempotency key with a call that changes nothing is ignored, however many there are; a request
+    ID given twice is no ID.
+    """
+    wrong = [
+        _ONCE[name] for name in sorted(several) if name in _ONCE and not (read and name == _KEY)
+    ]
+    if wrong:
+        raise BillingError(
+            Reason.FIELDS_INVALID,
+            "The request has headers that must be given once.",
+            fields=[FieldViolation(name, "Must be given once.") for name in wrong],
+        )
+
+
 def _idempotency_key(
     metadata: dict[str, Any], subject: Subject | None, method: str, request: Message
 ) -> IdempotencyKey | None:
-    sent = metadata.get("idempotency-key")
+    sent = metadata.get(_KEY)
     if sent is None:
         return None
     sent = sent.lower()

@@ -1,7 +1,6 @@
 """JSON Web Tokens: what all kinds of them must fulfil."""
 
 import hashlib
-import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -59,7 +58,7 @@ def verified(
         claims = jwt.decode(
             token, key, algorithms, options=_OPTIONS, audience=audiences, issuer=issuer
         )
-    except (jwt.PyJWTError, TypeError, ValueError) as error:
+    except (jwt.PyJWTError, TypeError, ValueError, RecursionError) as error:
         raise _refused(error) from None
     ends_at = _time(claims, "exp")
     if ends_at <= now:
@@ -81,8 +80,8 @@ def signed_part_hash(token: str) -> bytes:
 
 def _time(claims: Mapping[str, Any], name: str) -> datetime:
     value = claims[name]
-    # bool is an int, and JSON as Python reads it knows infinity.
-    if type(value) not in (int, float) or not math.isfinite(value):
+    # bool is an int, and JSON as Python reads it knows infinity and numbers of any length.
+    if type(value) not in (int, float):
         raise TokenError(f"{name} is no time")
     try:
         return datetime.fromtimestamp(value, UTC)

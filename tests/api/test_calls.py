@@ -362,3 +362,14 @@ async def test_every_answer_names_its_request(api: Api) -> None:
     call = api.customers.Invite(request(), metadata=api.as_("writer", x_request_id="a b"))
     await call
     assert uuid.UUID(dict(list(await call.trailing_metadata()))["x-request-id"])
+
+
+@pytest.mark.parametrize("name", ["authorization", "idempotency-key", "Authorization"])
+async def test_a_header_that_must_be_one_is_refused_as_two(api: Api, name: str) -> None:
+    """Without the gateway: whoever was the last would win."""
+    more = tuple((name.lower(), value) for value in ("Bearer other-token", str(uuid.uuid4())))
+    code, reason, status = await refusal(
+        api.customers.Invite(request(), metadata=(*api.as_("writer"), *more))
+    )
+    assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELDS_INVALID")
+    assert "must be given once" in status.message

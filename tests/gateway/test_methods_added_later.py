@@ -74,6 +74,7 @@ async def test_shapes(house: House, rest: httpx.AsyncClient, body: str) -> None:
     assert str(house.upstream.calls[0].request) == str(expected)
 
 
+OF_INT32 = "It must be from -2147483648 to 2147483647."
 REFUSED = [
     ('{"thing": {"part": {"nmae": 1}}}', "thing.part.nmae", "did you mean thing.part.name?"),
     ('{"things": [{}, {"colour": 1}]}', "things[1].colour", "There is no such field."),
@@ -94,6 +95,21 @@ REFUSED = [
     ('{"colour": true}', "colour", "It must be the name of a value."),
     ('{"at": {"seconds": 5}}', "at", "It must be a string."),
     ('{"wrapped": {"value": 5}}', "wrapped", "It must be a whole number."),
+    ('{"small": 3000000000}', "small", OF_INT32),
+    ('{"small": "-2147483649"}', "small", OF_INT32),
+    ('{"small": "x"}', "small", "It must be a whole number."),
+    ('{"small": 1.5}', "small", "It must be a whole number."),
+    ('{"small": 15e-1}', "small", "It must be a whole number."),
+    ('{"small": 1e30}', "small", OF_INT32),
+    ('{"small": 1e400}', "small", OF_INT32),
+    ('{"small": ""}', "small", "It must be a whole number."),
+    ('{"counts": {"a": 9223372036854775808}}', "counts.a", OF_INT32),
+    ('{"wrapped": "99999999999999999999"}', "wrapped", "It must be from "),
+    ('{"real": 1e400}', "real", "It must be a number that a double can hold."),
+    ('{"real": "x"}', "real", "It must be a number."),
+    ('{"colour": "GREEN"}', "colour", "There is no such value."),
+    ('{"colour": 99999999999}', "colour", OF_INT32),
+    ('{"colour": 0.5}', "colour", "It must be a whole number."),
     ('{"oddName": "a"}', "oddName", "did you mean odd_name?"),
 ]
 
@@ -105,7 +121,7 @@ async def test_wrong_shapes(
     response = await rest.post("/v1/things", content=body, headers=JSON)
     wrong = violations(check_refusal(response, 400, 3, "FIELDS_INVALID"))
     assert list(wrong) == [field]
-    assert wrong[field].endswith(why)
+    assert why in wrong[field]
     assert house.upstream.calls == []
 
 
@@ -116,10 +132,6 @@ async def test_wrong_shapes(
         '{"at": "yesterday"}',
         '{"lasts": "long"}',
         '{"data": "?"}',
-        '{"small": 3000000000}',
-        '{"small": "x"}',
-        '{"small": 1.5}',
-        '{"colour": "GREEN"}',
         '{"any": {"@type": "type.googleapis.com/some.Other"}}',
         '{"any": {"name": "a"}}',
     ],

@@ -1,0 +1,76 @@
+-- Numbers as they are written, compared with the type of the field that they are for.
+--
+-- The transcoder would refuse one that does not fit by itself, without naming the field.
+
+local M = {}
+
+local find, match, sub = string.find, string.match, string.sub
+
+-- The digits of the least, if that is below zero, and of the most.
+local RANGES = {
+  int32 = { least = "2147483648", most = "2147483647" },
+  uint32 = { most = "4294967295" },
+  int64 = { least = "9223372036854775808", most = "9223372036854775807" },
+  uint64 = { most = "18446744073709551615" },
+}
+local WHOLE = "It must be a whole number."
+-- No number that fits is longer; what is longer is not read.
+local LONGEST = 400
+
+local function out_of(range)
+  return "It must be from " .. (range.least and "-" .. range.least or "0") .. " to " .. range.most .. "."
+end
+
+local function is_at_most(digits, most)
+  return #digits < #most or #digits == #most and digits <= most
+end
+
+-- Returns what is wrong with `written` as a number of the range; nil for nothing.
+function M.integer_problem(written, range_name)
+  local range = RANGES[range_name]
+  local sign, digits = match(written, "^(%-?)0*(%d+)$")
+  if not digits then
+    if not find(written, "^%-?%d+%.?%d*[eE]?[+-]?%d*$") or #written > LONGEST then return WHOLE end
+    local value = tonumber(written)
+    if not value then return WHOLE end
+    -- A double tells these apart exactly; whole ones beyond are refused as out of range.
+    if value >= 2 ^ 63 or value < -2 ^ 63 then return out_of(range) end
+    if value ~= math.floor(value) then return WHOLE end
+    sign, digits = match(string.format("%.0f", value), "^(%-?)(%d+)$")
+  end
+  if digits == "0" then return nil end
+  local limit = range.most
+  if sign == "-" then limit = range.least end
+  if not limit or not is_at_most(digits, limit) then return out_of(range) end
+  return nil
+end
+
+-- Returns what is wrong with `written` as a number with a fraction; nil for nothing.
+function M.double_problem(written)
+  if find(written, "^%-?%d+%.?%d*[eE]?[+-]?%d*$") and #written <= LONGEST then
+    local value = tonumber(written)
+    if value and value > -math.huge and value < math.huge then return nil end
+    return "It must be a number that a double can hold."
+  end
+  return "It must be a number."
+end
+
+local NAMED = { NaN = true, Infinity = true, ["-Infinity"] = true }
+
+-- Returns what is wrong with the text of a field that is not a text; nil for nothing.
+-- `is_text` tells that it stood in quotes, or in a query.
+function M.problem(written, field, is_text)
+  local kind = field.kind
+  if kind == "integer" then return M.integer_problem(written, field.range) end
+  if kind == "number" then
+    if is_text and NAMED[written] then return nil end
+    return M.double_problem(written)
+  end
+  if kind == "enum" then
+    if not is_text or find(written, "^%-?%d+$") then return M.integer_problem(written, "int32") end
+    if not field.values[written] then return "There is no such value." end
+  end
+  return nil
+end
+
+return M
