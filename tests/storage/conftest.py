@@ -18,7 +18,9 @@ def databases(
         yield Databases("sqlite", folder, None)
     else:
         with postgres_server() as url:
-            yield Databases("postgresql", folder, url)
+            databases = Databases("postgresql", folder, url)
+            yield databases
+            databases.drop()
 
 
 @pytest.fixture

@@ -13,14 +13,20 @@ from sqlalchemy import NullPool, create_engine, make_url, text
 
 from server.storage import migrate
 
+# Names a variable of the environment, for a server that is there already.
+SHARED_SERVER = "BILLING_TESTS_POSTGRESQL"
+
 
 @contextmanager
 def postgres_server() -> Iterator[str]:
     """Runs PostgreSQL in a folder of its own; gives the URL of its first database.
 
     Not in pytest's folder: run by root, the server is another user's, and each run of pytest that
-    begins closes that folder to others.
+    begins closes that folder to others. Where many runs share one, the environment names it.
     """
+    if shared := os.environ.get(SHARED_SERVER):
+        yield shared
+        return
     with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
         # The wheel looks for this folder when it is imported, and warns if it can't know it.
         os.environ.setdefault("XDG_RUNTIME_DIR", folder)
@@ -55,6 +61,7 @@ class Databases:
         self.kind = kind
         self._folder = folder
         self._server_url = server_url
+        self._made: list[str] = []
         self._template = self.empty("template")
         migrate(self._template)
 
@@ -63,7 +70,7 @@ class Databases:
         name = f"{name}_{uuid.uuid4().hex}"
         if self._server_url is None:
             return f"sqlite:///{self._folder / name}.db"
-        query(self._server_url, f"CREATE DATABASE {name}")
+        self._create(name)
         return self._named(name)
 
     def migrated(self, folder: Path) -> str:
@@ -78,8 +85,19 @@ class Databases:
             shutil.copyfile(original, folder / "billing.db")
             return f"sqlite:///{folder / 'billing.db'}"
         name = f"copy_{uuid.uuid4().hex}"
-        query(self._server_url, f"CREATE DATABASE {name} TEMPLATE {original}")
+        self._create(f"{name} TEMPLATE {original}")
         return self._named(name)
+
+    def drop(self) -> None:
+        """Drops all that were made, where others go on using the server."""
+        if self._server_url and SHARED_SERVER in os.environ:
+            for name in self._made:
+                query(self._server_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def _create(self, what: str) -> None:
+        assert self._server_url
+        query(self._server_url, f"CREATE DATABASE {what}")
+        self._made.append(what.partition(" ")[0])
 
     def _named(self, name: str) -> str:
         assert self._server_url

@@ -5,7 +5,7 @@ Both processes are real storages. Only the statement that the first one stops be
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -89,10 +89,8 @@ class _Watched(Database):
         super().__init__(database_url)
         self.stop = _Stop()
         self.begun = threading.Event()
-        self.begun_times = 0
 
     def begin(self, cursor: Any) -> None:
-        self.begun_times += 1
         self.begun.set()
         super().begin(cursor)
 
@@ -124,9 +122,10 @@ class Overlap:
         second: Coroutine[Any, Any, Any],
         *,
         stop_before: str = "COMMIT",
+        meanwhile: Callable[[], Awaitable[None]] | None = None,
     ) -> Outcome:
         """Runs a call of the first process up to a statement; then one of the second one, until it
-        waits for the first or has ended; then lets the first go on.
+        waits for the first or has ended; then `meanwhile`; then lets the first go on.
         """
         stop = self._databases[0].stop
         stop.set_before(stop_before)
@@ -141,6 +140,8 @@ class Overlap:
                 while not other.done() and not await self._waits():  # noqa: ASYNC110 - nothing tells of it
                     await asyncio.sleep(0.002)
                 waited = not other.done()
+                if meanwhile:
+                    await meanwhile()
             finally:
                 stop.release()
             outcomes = await asyncio.gather(begun, other, return_exceptions=True)
@@ -148,7 +149,6 @@ class Overlap:
 
     async def in_one_batch(self, *calls: Coroutine[Any, Any, Any]) -> list[Any]:
         """Runs calls that write in one transaction of the second process, in their order."""
-        database = self._databases[1]
         go_on, end = threading.Event(), threading.Event()
         loop = asyncio.get_running_loop()
 
@@ -168,15 +168,14 @@ class Overlap:
         async with asyncio.timeout(IN_TIME_S):
             occupied = [await occupy(end) for _ in self.second._writes._threads[1:]]
             occupied.append(await occupy(go_on))
-            database.begun_times = 0
-            running = [asyncio.create_task(call) for call in calls]
-            await asyncio.sleep(0)  # they are queued
-            go_on.set()
-            outcomes = await asyncio.gather(*running, return_exceptions=True)
-            assert database.begun_times == 1
-            end.set()
-            await asyncio.gather(*occupied)
-        return outcomes
+            try:
+                running = [asyncio.create_task(call) for call in calls]
+                await asyncio.sleep(0)  # they are queued, and the one thread left takes them all
+                go_on.set()
+                return await asyncio.gather(*running, return_exceptions=True)
+            finally:
+                end.set()
+                await asyncio.gather(*occupied)
 
     async def _waits(self) -> bool:
         """Tells whether the second process waits for the first."""

@@ -57,11 +57,12 @@ async def test_a_killed_process_loses_nothing_that_it_acknowledged(database_url:
         assert query(database_url, f"SELECT count(*) FROM {table}") == [(len(stored),)]
 
 
-# What a connection must answer for a commit to be on disk before it returns. SQLite: 2 is FULL.
+# What a connection must answer so that a commit is sound, and on disk before it returns. 2 is FULL.
 _DURABLE: dict[str, dict[str, Any]] = {
     "sqlite": {
         "PRAGMA synchronous": 2,
         "PRAGMA journal_mode": "wal",
+        "PRAGMA foreign_keys": 1,
     },
     "postgresql": {"SHOW synchronous_commit": "on"},
 }

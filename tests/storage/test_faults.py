@@ -286,6 +286,28 @@ async def test_closing_finishes_what_is_under_way(database_url: str) -> None:
     assert {id_ for (id_,) in query(database_url, "SELECT id FROM operations")} == ids
 
 
+async def test_what_is_cancelled_before_its_turn_is_not_done(database_url: str) -> None:
+    began, goes_on = threading.Event(), threading.Event()
+    done: list[int] = []
+
+    def note(_: Transaction, batch: Sequence[int]) -> list[int]:
+        began.set()
+        goes_on.wait(IN_TIME_S)
+        done.extend(batch)
+        return list(batch)
+
+    batcher = Batcher(Database(database_url), "test", writes=True)
+    calls = [batcher.submit(note, 1)]
+    await asyncio.to_thread(began.wait, IN_TIME_S)
+    calls += [batcher.submit(note, number) for number in range(2, 6)]
+    for cancelled in (calls[1], calls[3]):
+        cancelled.cancel()
+    goes_on.set()
+    await asyncio.gather(*calls, return_exceptions=True)
+    await batcher.close()
+    assert done == [1, 3, 5]
+
+
 async def test_a_database_that_says_nothing_holds_nobody_up(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -427,6 +427,82 @@ class TestCustomers:
         assert outcome.first == outcome.second
 
 
+class TestOneBatch:
+    """Those that share a transaction see what the ones before them did."""
+
+    async def test_of_several_outcomes_of_a_claim_the_first_counts(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        given = await invited(storage)
+        delivery = await claimed(storage)
+        second = overlap.second
+        outcomes = await overlap.in_one_batch(
+            second.retry_delivery(delivery, LATER, START),
+            second.finish_delivery(delivery, START),
+            second.fail_delivery(delivery, REFUSED, START),
+        )
+        assert outcomes == [True, False, False]
+        assert await storage.get_operation(given.id) == given
+
+    async def test_of_two_deletes_one_finds_the_operation(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        given = await invited(storage)
+        await storage.finish_delivery(await claimed(storage), START)
+        deletes = (overlap.second.delete_operation(given.id, LATER, None) for _ in range(2))
+        assert await overlap.in_one_batch(*deletes) == [True, False]
+
+    async def test_of_two_cancels_the_later_changes_nothing(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        given = await invited(storage)
+        first, second = await overlap.in_one_batch(
+            overlap.second.cancel_operation(given.id, LATER, None),
+            overlap.second.cancel_operation(given.id, LATER + LEASE, None),
+        )
+        assert first == second == await storage.get_operation(given.id)
+
+    async def test_the_latest_change_of_a_customer_counts(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        made = new_customer()
+        await storage.create_customer(made, None)
+        kinds = (OperationKind.SUSPEND, OperationKind.ACTIVATE)
+        await overlap.in_one_batch(
+            *(
+                overlap.second.change_customer_state(change(kind, made.customer, LATER), None)
+                for kind in kinds
+            )
+        )
+        assert await storage.get_customer(made.customer.id) == made.customer._replace(
+            modified_at=LATER
+        )
+
+    async def test_of_two_for_the_same_address_the_later_names_the_first(
+        self, overlap: Overlap
+    ) -> None:
+        first, second = await overlap.in_one_batch(
+            *(overlap.second.create_invitation(new("a@example.com"), None) for _ in range(2))
+        )
+        assert second.reason is Reason.INVITATION_OPEN
+        assert second.metadata["operationId"] == first.id
+
+    async def test_of_two_with_the_same_key_the_later_is_the_first(self, overlap: Overlap) -> None:
+        first, second = await overlap.in_one_batch(
+            *(overlap.second.create_invitation(new(), key("k")) for _ in range(2))
+        )
+        assert first == second
+
+    async def test_two_claims_share_what_is_due(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        given = {(await invited(storage)).id for _ in range(4)}
+        claims = await overlap.in_one_batch(
+            *(overlap.second.claim_deliveries(2, START, LEASE) for _ in range(2))
+        )
+        assert {each.operation_id for found in claims for each in found} == given
+
+
 class TestAdministration:
     async def test_a_role_for_a_reseller_that_is_being_removed(
         self, storage: SqlStorage, overlap: Overlap
@@ -448,6 +524,52 @@ class TestAdministration:
         )
         assert outcome == (True, True, True)
         assert await storage.list_roles() == []
+
+    @on_postgresql
+    async def test_a_claim_passes_over_the_e_mails_of_a_reseller_that_is_being_suspended(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        await invited(storage)
+        outcome = await overlap.run(
+            overlap.first.suspend_reseller(RESELLER, START),
+            overlap.second.claim_deliveries(10, START, LEASE),
+        )
+        assert outcome == (True, [], False)
+
+    @on_postgresql
+    async def test_suspending_a_reseller_does_not_wait_for_who_claims_its_e_mails(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        """Who claims locks the reseller after: they would wait for each other."""
+        given = await invited(storage)
+        outcome = await overlap.run(
+            overlap.first.claim_deliveries(10, START, LEASE),
+            overlap.second.suspend_reseller(RESELLER, START),
+        )
+        assert not outcome.waited
+        (delivery,) = outcome.first
+        # It is being sent already; what comes of it counts, and another try is held.
+        assert await storage.retry_delivery(delivery, LATER, LATER)
+        assert await storage.claim_deliveries(10, LATER, LEASE) == []
+        assert await storage.resume_reseller(RESELLER, LATER)
+        (delivery,) = await storage.claim_deliveries(10, LATER, LEASE)
+        assert delivery.operation_id == given.id
+
+    @on_postgresql
+    async def test_a_claim_holds_nothing_of_a_reseller_that_is_being_resumed(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        """It would be held for ever."""
+        given = await invited(storage)
+        delivery = await claimed(storage)
+        await storage.suspend_reseller(RESELLER, START)
+        await storage.retry_delivery(delivery, START, START)
+        outcome = await overlap.run(
+            overlap.first.resume_reseller(RESELLER, START),
+            overlap.second.claim_deliveries(10, START, LEASE),
+        )
+        (delivery,) = outcome.second or await storage.claim_deliveries(10, START, LEASE)
+        assert delivery.operation_id == given.id
 
     async def test_a_key_for_an_account_that_is_being_removed(
         self, storage: SqlStorage, overlap: Overlap

@@ -1,0 +1,154 @@
+"""Batches lock rows, and write those that must be unique, in one order, whatever they came in.
+
+Else two batches would wait for each other, which PostgreSQL takes a second to notice. Each test has
+a batch of two wait for the one that comes first in that order, and sees that the other is free.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from server.domain.errors import Reason
+from server.domain.invitations import NewInvitation
+from server.domain.operations import Failure, OperationKind
+from server.storage.database import Database
+from server.storage.store import SqlStorage
+from tests.storage.databases import query
+from tests.storage.overlap import Overlap
+from tests.storage.records import LEASE, START, key, new
+from tests.storage.test_customers import change, new_customer
+from tests.storage.test_lives import Life, recorded
+
+pytestmark = pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+
+REFUSED = Failure(Reason.RECIPIENT_REFUSED, "Refused.", {})
+
+
+@pytest.fixture
+def rows_as_they_lie(database_url: str) -> None:
+    """Has connections that are made from now on find rows in the order in which they were written."""
+    name = Database(database_url).url.database
+    for way in ("indexscan", "indexonlyscan", "bitmapscan"):
+        query(database_url, f"ALTER DATABASE {name} SET enable_{way} = off")
+
+
+def free(database_url: str, table: str, id_: str) -> Callable[[], Awaitable[None]]:
+    """Makes a check that nobody holds a row."""
+
+    async def check() -> None:
+        found = f"SELECT id FROM {table} WHERE id = :id FOR UPDATE SKIP LOCKED"
+        assert query(database_url, found, id=id_) == [(id_,)]
+
+    return check
+
+
+async def lives(
+    storage: SqlStorage, order: Callable[[NewInvitation], str]
+) -> tuple[Life, Life, dict[str, Any]]:
+    """Returns two invitations, of which the later in the order lies first, and their claims."""
+    low, high = sorted((new(), new()), key=order)
+    made = [await recorded(storage, each) for each in (high, low)]
+    claims = await storage.claim_deliveries(10, START, LEASE)
+    by_operation = {each.operation_id: each for each in claims}
+    for life in made:
+        life.token = by_operation[life.made.operation.id].link_token
+    return made[1], made[0], by_operation
+
+
+@pytest.mark.usefixtures("rows_as_they_lie")
+async def test_operations(storage: SqlStorage, overlap: Overlap, database_url: str) -> None:
+    low, high, _ = await lives(storage, lambda each: each.operation.id)
+    ids = [each.made.operation.id for each in (high, low)]
+    outcome = await overlap.run(
+        overlap.first.cancel_operation(ids[1], START, None),
+        overlap.in_one_batch(*(overlap.second.cancel_operation(id_, START, None) for id_ in ids)),
+        meanwhile=free(database_url, "operations", ids[0]),
+    )
+    assert outcome.waited
+    assert [each.id for each in outcome.second] == ids
+
+
+@pytest.mark.usefixtures("rows_as_they_lie")
+async def test_invitations(storage: SqlStorage, overlap: Overlap, database_url: str) -> None:
+    low, high, _ = await lives(storage, lambda each: each.invitation.id)
+    outcome = await overlap.run(
+        Life(overlap.first, low.made).revoke(),
+        overlap.in_one_batch(*(Life(overlap.second, each.made).revoke() for each in (high, low))),
+        meanwhile=free(database_url, "invitations", high.made.invitation.id),
+    )
+    assert outcome.waited
+    assert outcome.second == [await high.recorded(), await low.recorded()]
+
+
+@pytest.mark.usefixtures("rows_as_they_lie")
+async def test_invitations_of_failed_e_mails(
+    storage: SqlStorage, overlap: Overlap, database_url: str
+) -> None:
+    low, high, claims = await lives(storage, lambda each: each.invitation.id)
+    failed = [claims[each.made.operation.id] for each in (high, low)]
+    outcome = await overlap.run(
+        Life(overlap.first, low.made, low.token).answer(),
+        overlap.in_one_batch(
+            *(overlap.second.fail_delivery(each, REFUSED, START) for each in failed)
+        ),
+        meanwhile=free(database_url, "invitations", high.made.invitation.id),
+    )
+    assert (outcome.waited, outcome.second) == (True, [True, True])
+    assert (await low.operation()).failure is None
+    assert (await high.operation()).failure == REFUSED
+
+
+@pytest.mark.usefixtures("rows_as_they_lie")
+async def test_customers(storage: SqlStorage, overlap: Overlap, database_url: str) -> None:
+    low, high = sorted((new_customer(), new_customer()), key=lambda each: each.customer.id)
+    for made in (high, low):
+        await storage.create_customer(made, None)
+
+    def suspend(process: SqlStorage, made: Any) -> Any:
+        asked = change(OperationKind.SUSPEND, made.customer)
+        return process.change_customer_state(asked, None)
+
+    outcome = await overlap.run(
+        suspend(overlap.first, low),
+        overlap.in_one_batch(*(suspend(overlap.second, each) for each in (high, low))),
+        meanwhile=free(database_url, "customers", high.customer.id),
+    )
+    assert outcome.waited
+    assert [each.done for each in outcome.second] == [True, True]
+
+
+async def test_open_invitations(storage: SqlStorage, overlap: Overlap) -> None:
+    low, high = sorted((new(), new()), key=lambda each: each.invitation.open_key or b"")
+
+    async def invite_the_other() -> None:
+        again = new(high.invitation.email)
+        assert await storage.create_invitation(again, None) == again.operation
+
+    outcome = await overlap.run(
+        overlap.first.create_invitation(new(low.invitation.email), None),
+        overlap.in_one_batch(
+            *(overlap.second.create_invitation(each, None) for each in (high, low))
+        ),
+        meanwhile=invite_the_other,
+    )
+    assert outcome.waited
+    assert [each.reason for each in outcome.second] == [Reason.INVITATION_OPEN] * 2
+
+
+async def test_idempotency_keys(storage: SqlStorage, overlap: Overlap) -> None:
+    low, high = sorted((key("one"), key("other")), key=lambda each: each.key)
+    others = []
+
+    async def use_the_other() -> None:
+        others.append(await storage.create_customer(new_customer(), high))
+
+    outcome = await overlap.run(
+        overlap.first.create_customer(new_customer(), low),
+        overlap.in_one_batch(
+            *(overlap.second.create_customer(new_customer(), each) for each in (high, low))
+        ),
+        meanwhile=use_the_other,
+    )
+    assert outcome.waited
+    assert outcome.second == [*others, outcome.first]
