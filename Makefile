@@ -95,6 +95,9 @@ chaos: $(VENV)/dev.stamp ## kill its processes 200 times under load; exits with 
 strangers: $(VENV)/dev.stamp ## attack it as strangers and greedy callers do, ATTACKS="idle …" only these; exits with 1 if the others noticed
 	@$(BIN)/python -m tests.strangers $(ATTACKS)
 
+mutants: $(VENV)/dev.stamp ## make single-line bugs and see that tests notice; AREAS="storage …", ONLY='*lock*'; exit 1 below 95 %
+	@$(BIN)/python -m tests.mutants $(AREAS) $(if $(ONLY),--only '$(ONLY)') $(if $(JOBS),--jobs $(JOBS))
+
 test-clients: $(VENV)/dev.stamp ## official and generic clients against the service; prints a table
 	@$(BIN)/python -m pytest -q tests/clients
 
@@ -120,4 +123,4 @@ bench-grpcio: $(VENV)/bench.stamp ## what an empty call costs on each version of
 bench-profile: $(VENV)/bench.stamp ## where the server spends its time; METHOD=get, empty, two, worker or send
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.profile $(or $(METHOD),invite)
 
-.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients fuzz chaos strangers check dist bench bench-tools bench-grpcio bench-profile
+.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients fuzz chaos mutants strangers check dist bench bench-tools bench-grpcio bench-profile

@@ -196,6 +196,52 @@ async def test_roles_are_seen_at_once(served: Served) -> None:
     assert (await served.refusal(token)).code() is PERMISSION_DENIED
 
 
+async def test_a_look_up_that_a_change_of_rights_overtakes_counts_for_nobody(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But for the call that began it: no later one waits for it, or has what it found."""
+    key = await served.account(None)
+    token = await served.token(key)
+    looked_up, goes_on = asyncio.Event(), asyncio.Event()
+    find = served.storage.get_proven_subject
+
+    async def found_late(proof: Proof) -> Subject | None:
+        found = await find(proof)
+        if not looked_up.is_set():
+            looked_up.set()
+            await goes_on.wait()
+        return found
+
+    monkeypatch.setattr(served.storage, "get_proven_subject", found_late)
+    first = asyncio.create_task(answer(served.call(token)))
+    async with asyncio.timeout(30):
+        await looked_up.wait()
+        now = served.clock()
+        await served.storage.grant_role(key["service_account_id"], RESELLER, Role.VIEWER, now)
+        assert await answer(served.call(token)) is grpc.StatusCode.OK
+        goes_on.set()
+        assert await first is PERMISSION_DENIED
+        assert await answer(served.call(token)) is grpc.StatusCode.OK
+
+
+async def test_a_subject_is_not_remembered_past_its_tokens_end(served: Served) -> None:
+    key = await served.account()
+    ring = KeyRing(served.settings.iam_keys, served.clock).signing()
+    now = served.clock()
+    claims = {
+        "sub": key["service_account_id"],
+        "key_id": key["id"],
+        "iat": now,
+        "exp": now.replace(microsecond=0) + timedelta(seconds=2),
+    }
+    token = jwt.encode(claims, ring.private, "EdDSA", {"kid": ring.id})
+    await served.call(token)
+    served.clock.at += timedelta(seconds=1)
+    await served.call(token)
+    served.clock.at += timedelta(seconds=1)
+    assert (await served.refusal(token)).code() is UNAUTHENTICATED
+
+
 async def test_another_process_sees_changes_by_signal(served: Served) -> None:
     """The clocks stand, so that nothing is looked up again because of its age."""
     key = await served.account()
