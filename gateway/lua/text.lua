@@ -27,9 +27,14 @@ function M.is_utf8(text)
       local c = byte(text, further)
       if not c or c < 128 or c > 191 then return false end
     end
+    -- Byte by byte, which is compiled; `find` is not.
     at = at + following + 1
     local c = byte(text, at)
-    if c and c < 128 then at = find(text, "[\128-\255]", at) elseif not c then at = nil end
+    while c and c < 128 do
+      at = at + 1
+      c = byte(text, at)
+    end
+    if not c then at = nil end
   end
   return true
 end
