@@ -3,7 +3,17 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import BindParameter, ColumnElement, bindparam, case, exists, func, select, update
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    bindparam,
+    case,
+    delete,
+    exists,
+    func,
+    select,
+    update,
+)
 
 from server.domain.invitations import (
     InvitationState,
@@ -66,6 +76,7 @@ _CLAIM = Statement(
     "lease_until",
 )
 _INSERT_LINKS = Insert(link_tokens)
+_DROP_LINKS = Statement(delete(link_tokens).where(link_tokens.c.token_hash.in_(IDS)))
 # What has been revoked meanwhile is due at once, to be ended by whoever claims it.
 _DUE_AGAIN = case(
     (
@@ -157,7 +168,8 @@ class Claim(NamedTuple):
 class Finish(NamedTuple):
     """A claim's end: success, failure, or (with neither) giving it up until `retry_at`.
 
-    `deferral` tells of the attempt that failed, if there was one.
+    `deferral` tells of the attempt that failed, if there was one, and `dropped_link` is the link in
+    its e-mail where nothing of that has left.
     """
 
     operation_id: str
@@ -166,6 +178,7 @@ class Finish(NamedTuple):
     failure: Failure | None = None
     retry_at: int | None = None
     deferral: Deferral | None = None
+    dropped_link: bytes | None = None
 
 
 def hold(transaction: Transaction, reseller_id: str) -> None:
@@ -305,6 +318,8 @@ def _retry(transaction: Transaction, finished: Finish) -> None:
     if finished.deferral:
         statement, values["deferral"] = _DEFER, deferral_text(finished.deferral)
     transaction.run(statement, [finished.operation_id], **values)
+    if finished.dropped_link:
+        transaction.run(_DROP_LINKS, [finished.dropped_link])
     transaction.work = True
 
 

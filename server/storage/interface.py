@@ -296,10 +296,13 @@ class Storage(AccessStorage, Administration, Protocol):
         due_at: datetime,
         now: datetime,
         deferral: Deferral | None = None,
+        *,
+        keep_link: bool = True,
     ) -> bool:
         """Gives the claim up until `due_at`; ends it CANCELLED if that was asked for.
 
-        `deferral` tells of the attempt, where it failed; the operation then shows it.
+        `deferral` tells of the attempt, where it failed; the operation then shows it. The link in
+        an e-mail of which nothing has left is not kept: an outage of days would pile them up.
         False: overtaken.
         """
         ...

@@ -16,6 +16,7 @@ from server.domain.invitations import (
     InvitationState,
     InvitationView,
     NewInvitation,
+    link_token_hash,
 )
 from server.domain.operations import Deferral, Failure, Operation
 from server.storage import (
@@ -236,8 +237,16 @@ class SqlStorage(SqlAccess, SqlRetention):
         due_at: datetime,
         now: datetime,
         deferral: Deferral | None = None,
+        *,
+        keep_link: bool = True,
     ) -> bool:
-        return await self._finish(delivery, now, retry_at=microseconds(due_at), deferral=deferral)
+        return await self._finish(
+            delivery,
+            now,
+            retry_at=microseconds(due_at),
+            deferral=deferral,
+            dropped_link=None if keep_link else link_token_hash(delivery.link_token),
+        )
 
     async def wait_for_work(self, now: datetime, longest: timedelta) -> None:
         loop = asyncio.get_running_loop()

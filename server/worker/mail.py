@@ -78,6 +78,11 @@ class MailDelayedError(MailError):
         self.problem = f"the mail server said {self.reply}" if self.reply else problem
         self.operators = operators
 
+    @property
+    def may_have_arrived(self) -> bool:
+        """Tells whether anything of the e-mail may have left, whatever the server said."""
+        return self.stage not in ("connection", "MAIL", "RCPT")
+
 
 class Mailer(Protocol):
     """Hands e-mails to a mail server."""

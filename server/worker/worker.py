@@ -24,6 +24,8 @@ _LONGEST_PAUSE_S = 5.0
 _LONGEST_FALSE_ALARM_S = 1.0
 # Of so many claims one prefers e-mails that are tried again, the others new ones.
 _RETRIES_TURN = 4
+_LOG_IN_ADVICE = "check BILLING_SMTP_URL, and whether the server takes mail from here"
+_SENDER_ADVICE = "check its policy, BILLING_MAIL_FROM, and SPF, DKIM and DMARC of its domain"
 
 
 class Writer(Protocol):
@@ -242,17 +244,18 @@ class Worker:
             failure = undelivered(delivery, error, now)
             return lambda: storage.fail_delivery(delivery, failure, self._now())
         if error.operators:
+            advice = _LOG_IN_ADVICE if error.stage == "connection" else _SENDER_ADVICE
             self._tell(
-                "the mail server refuses what this service sends; check its policy, and SPF, DKIM"
-                " and DMARC of the sender",
-                *(error, delivery, logging.ERROR),
+                f"the mail server refuses this service; {advice}", error, delivery, logging.ERROR
             )
         else:
             self._tell("e-mails are not accepted and tried again", error, delivery)
         # At its end the invitation expires, which ends the operation too.
         next_at = min(next_at, delivery.expires_at)
         deferral = Deferral(delivery.attempt, error.problem, next_at)
-        return lambda: storage.retry_delivery(delivery, next_at, self._now(), deferral)
+        return lambda: storage.retry_delivery(
+            delivery, next_at, self._now(), deferral, keep_link=error.may_have_arrived
+        )
 
     def _tell(
         self, what: str, error: MailError, delivery: Delivery, level: int = logging.WARNING

@@ -1,6 +1,7 @@
 """What outlives a stop, a crash and a mail server that is away."""
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -38,7 +39,17 @@ def test_a_restart_goes_on_where_it_was(without_mail: dict[str, str]) -> None:
         token = service.token
         address = (body := service.invitation())["invitationEmail"]
         begun = service.invite(**body)
-        assert service.operation(begun["id"])["done"] is False
+        late = eventually(
+            lambda: (
+                (now := service.operation(begun["id"]))["description"] != "Invite customer" and now
+            )
+        )
+        assert late["done"] is False
+        assert re.fullmatch(
+            r"Invite customer: at attempt \d+ the mail server can't be reached;"
+            r" next attempt at 2\d{3}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
+            late["description"],
+        )
         assert service.stop() == 0
         assert not (var / "dev.json").exists()
     with_mail = {name: value for name, value in without_mail.items() if name != "BILLING_SMTP_URL"}

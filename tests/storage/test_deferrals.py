@@ -42,6 +42,22 @@ async def test_an_operation_tells_why_it_is_late(storage: SqlStorage) -> None:
     assert await storage.finish_delivery(await claimed(storage, NEXT_AT), NEXT_AT)
 
 
+@pytest.mark.parametrize("keep_link", [False, True])
+async def test_links_of_tries_that_sent_nothing_do_not_pile_up(
+    storage: SqlStorage, database_url: str, keep_link: bool
+) -> None:
+    operation = await invited(storage)
+    for _ in range(10):
+        delivery = await claimed(storage)
+        assert await storage.retry_delivery(delivery, START, START, DEFERRAL, keep_link=keep_link)
+    assert query(database_url, "SELECT count(*) FROM link_tokens") == [(10 * keep_link,)]
+    assert await storage.finish_delivery(await claimed(storage), START)
+    assert query(database_url, "SELECT count(*) FROM link_tokens") == [(10 * keep_link + 1,)]
+    ended = await storage.get_operation(operation.id)
+    assert ended
+    assert ended.failure is None
+
+
 async def test_time_never_runs_backwards_for_an_operation(storage: SqlStorage) -> None:
     operation = await invited(storage)
     delivery = await claimed(storage)

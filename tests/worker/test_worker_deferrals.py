@@ -14,6 +14,7 @@ from server.domain.invitations import invite
 from server.domain.operations import Deferral
 from server.storage.interface import Storage
 from server.worker.retry_policy import RetryPolicy
+from tests.storage.databases import query
 from tests.worker.mail_server import MailServer, serving
 from tests.worker.office import (
     AT_ONCE,
@@ -71,8 +72,27 @@ class TestRefusalsOfTheSender:
         (line,) = [each for each in caplog.records if each.levelno == logging.ERROR]
         code_and_status = re.sub(r" [^\d].*", "", reply)
         assert f"{command}: {code_and_status}" in line.getMessage()
-        assert "SPF" in line.getMessage()
+        assert "SPF, DKIM and DMARC" in line.getMessage()
         assert "canary" not in caplog.text
+
+    async def test_at_the_log_in_are_told_as_such(
+        self,
+        storage: Storage,
+        mail_server: MailServer,
+        clock: Clock,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        mail_server.auth_on_plain = True
+        watched = Watched(storage)
+        await invited(storage)
+        url = mail_server.url.replace("//", "//canary:secret@")
+        async with at_work(make_worker(watched, url, clock)):
+            await watched.until(1, "retry_delivery")
+        (line,) = [each for each in caplog.records if each.levelno == logging.ERROR]
+        assert "check BILLING_SMTP_URL" in line.getMessage()
+        assert "connection: 535 5.7.8" in line.getMessage()
+        assert "canary" not in caplog.text
+        assert "secret" not in caplog.text
 
 
 class TestWhatTheOperationTells:
@@ -107,7 +127,7 @@ class TestWhatTheOperationTells:
         assert len(published(operation._replace(deferral=longest)).description) <= 256
 
     async def test_that_the_mail_server_is_away(
-        self, storage: Storage, unused_tcp_port: int, clock: Clock
+        self, storage: Storage, database: str, unused_tcp_port: int, clock: Clock
     ) -> None:
         url = f"smtp://127.0.0.1:{unused_tcp_port}"
         operations = [await invited(storage) for _ in range(3)]
@@ -119,6 +139,7 @@ class TestWhatTheOperationTells:
             assert now
             assert now.deferral
             assert now.deferral.problem == "the mail server can't be reached"
+        assert query(database, "SELECT count(*) FROM link_tokens") == [(0,)]
 
 
 async def test_an_outage_of_days_loses_nothing(
