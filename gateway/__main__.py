@@ -52,6 +52,7 @@ def generate(output: Path) -> None:
         *(Path(), descriptors, settings),
         access_log=Path("/dev/stdout"),
         admin_socket=settings.admin_socket,
+        pressure=None,
     )
     output.write_text(to_yaml(tree, _HEADING))
 

@@ -9,10 +9,14 @@ import yaml
 
 from gateway.connections import ConnectionManagers
 from gateway.http_rules import DescriptorSet
-from gateway.routes import CLUSTER
+from gateway.overload import overload_manager
+from gateway.routes import CLUSTER, STRANGERS_CLUSTER
 from gateway.settings import GatewaySettings
 
 _TYPES = "type.googleapis.com/envoy.extensions"
+# Calls and waits that each of the servers may be asked for at once, and strangers' of all.
+_MOST_CALLS = 4_000
+_MOST_STRANGERS = 1_000
 
 
 def bootstrap(
@@ -21,27 +25,21 @@ def bootstrap(
     settings: GatewaySettings,
     access_log: Path,
     admin_socket: Path,
+    pressure: Path | None,
 ) -> dict[str, Any]:
     """Returns the configuration, the same for the same arguments.
 
-    `admin_socket` is the path that Envoy takes commands at. `root` is the folder that holds gen/ and gateway/. Relative paths are seen from Envoy's working
-    directory.
+    `admin_socket` is the path that Envoy takes commands at, `pressure` the file that tells it which
+    share of its connections is taken, if anybody writes that. `root` is the folder that holds gen/
+    and gateway/. Relative paths are seen from Envoy's working directory.
     """
     managers = ConnectionManagers(root, descriptors, settings, access_log)
     return {
         "node": {"id": "gateway", "cluster": "gateway"},
         "admin": {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}},
-        "overload_manager": {
-            "resource_monitors": [
-                {
-                    "name": "envoy.resource_monitors.global_downstream_max_connections",
-                    "typed_config": {
-                        "@type": f"{_TYPES}.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-                        "max_active_downstream_connections": 10_000,
-                    },
-                }
-            ]
-        },
+        "overload_manager": overload_manager(
+            settings.max_connections, settings.memory_mib, pressure
+        ),
         "static_resources": {
             "listeners": [
                 _listener(
@@ -58,7 +56,11 @@ def bootstrap(
                     },
                 ),
             ],
-            "clusters": [_cluster(settings)],
+            "clusters": [
+                _cluster(CLUSTER, settings, _MOST_CALLS * len(settings.upstreams)),
+                # So that calls of strangers never stand in line before those of others.
+                _cluster(STRANGERS_CLUSTER, settings, _MOST_STRANGERS),
+            ],
         },
     }
 
@@ -102,7 +104,7 @@ def _listener(name: str, address: dict[str, Any], chain: dict[str, Any]) -> dict
         "address": address,
         # Also bounds the answers that the transcoder holds while it turns them into JSON.
         "per_connection_buffer_limit_bytes": 4 << 20,
-        "filter_chains": [chain],
+        "filter_chains": [{**chain, "transport_socket_connect_timeout": "5s"}],
     }
 
 
@@ -128,16 +130,16 @@ def _tls(secrets: Path) -> dict[str, Any]:
     }
 
 
-def _cluster(settings: GatewaySettings) -> dict[str, Any]:
+def _cluster(name: str, settings: GatewaySettings, most_calls: int) -> dict[str, Any]:
     return {
-        "name": CLUSTER,
+        "name": name,
         "type": "STATIC" if all(map(_is_static, settings.upstreams)) else "STRICT_DNS",
         "connect_timeout": "1s",
         "lb_policy": "LEAST_REQUEST",
         # With no healthy endpoint left, trying one is better than refusing.
         "common_lb_config": {"healthy_panic_threshold": {"value": 1}},
         "load_assignment": {
-            "cluster_name": CLUSTER,
+            "cluster_name": name,
             "endpoints": [
                 {
                     "lb_endpoints": [
@@ -157,13 +159,13 @@ def _cluster(settings: GatewaySettings) -> dict[str, Any]:
                 "grpc_health_check": {},
             }
         ],
-        # The server sheds load long before; these bound Envoy's own memory.
+        # The servers shed load before; these bound how many calls stand in line for them.
         "circuit_breakers": {
             "thresholds": [
                 {
                     "max_connections": 1000,
-                    "max_pending_requests": 10_000,
-                    "max_requests": 10_000,
+                    "max_pending_requests": most_calls,
+                    "max_requests": most_calls,
                     "max_retries": 100,
                 }
             ]

@@ -30,6 +30,7 @@ _SANE_REQUEST_ID = (
 _HEADER_MARGIN = 8
 # Bytes of JSON: the server's largest answer is of 3 MiB, of which each byte may become six.
 _LARGEST_ANSWER = 20 << 20
+_IDLE_S = 15
 
 
 class ConnectionManagers:
@@ -49,13 +50,17 @@ class ConnectionManagers:
             "codec_type": "AUTO",
             "max_request_headers_kb": header_kib,
             "common_http_protocol_options": {
-                "idle_timeout": "600s",
+                # Also for the first request; sooner when connections run short.
+                "idle_timeout": f"{_IDLE_S}s",
                 "max_headers_count": input_checks.MOST_HEADERS * _HEADER_MARGIN,
             },
             # A method that HTTP does not know is one that the path does not have: 405, not 400.
             "http_protocol_options": {"allow_custom_methods": True},
             "http2_protocol_options": {
-                "max_concurrent_streams": 1000,
+                "max_concurrent_streams": 100,
+                # So that who sends a few times too much is answered, and does not meet a broken stream.
+                "initial_stream_window_size": 4 * settings.max_body_bytes,
+                "initial_connection_window_size": 8 * settings.max_body_bytes,
                 "max_header_field_size_kb": header_kib,
             },
             # A request that is bad HTTP does not take the connection's other streams with it.
@@ -82,7 +87,7 @@ class ConnectionManagers:
                 *_rate_limit(settings.requests_per_s),
                 _filter(
                     *(routes.BUFFER, "buffer.v3.Buffer"),
-                    {"max_request_bytes": settings.max_body_bytes},
+                    {"max_request_bytes": routes.STRANGERS_BYTES},
                 ),
                 _filter(
                     *(routes.LUA, "lua.v3.Lua"),

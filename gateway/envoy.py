@@ -28,6 +28,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 _START_S = 30.0
 _LOOK_S = 0.05
 _RENEWAL_S = 1.0
+_PRESSURE_S = 0.5
 _PR_SET_PDEATHSIG = 1
 
 # Inode, size and time of change in ns of each file; None where it is missing.
@@ -48,7 +49,7 @@ class Gateway:
         self._log = settings.var / "logs" / "envoy.log"
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
-        self._renewing: asyncio.Task[None] | None = None
+        self._keeping: list[asyncio.Task[None]] = []
         self._shown: _FileStates = []
         # The lock on the folder, and the path to Envoy's admin socket.
         self._held = contextlib.ExitStack()
@@ -72,8 +73,11 @@ class Gateway:
             await self._kill()
             self._release()
             raise
-        if not self._renewing:
-            self._renewing = asyncio.create_task(self._keep_certificate())
+        if not self._keeping:
+            self._keeping = [
+                asyncio.create_task(self._keep_certificate()),
+                asyncio.create_task(self._keep_pressure()),
+            ]
 
     async def _start(self, command: list[str]) -> None:
         with open_private(self._log, "ab") as log:
@@ -124,9 +128,9 @@ class Gateway:
     async def stop(self, within_s: float) -> None:
         """Lets calls in flight finish, for at most that long, and ends Envoy."""
         self._stopping = True
-        if self._renewing:
-            self._renewing.cancel()
-            self._renewing = None
+        for task in self._keeping:
+            task.cancel()
+        self._keeping = []
         process = self._process
         if process and process.returncode is None:
             await self._end(process, within_s)
@@ -173,11 +177,29 @@ class Gateway:
             replace(settings, static_files=[*static_files(), *settings.static_files]),
             access_log=access_log,
             admin_socket=admin_socket,
+            pressure=settings.pressure,
         )
+        self._write_pressure(0.0)
         file = settings.var / "envoy" / "envoy.yaml"
         text = to_yaml(tree, "# What Envoy was last started with; written at each start.\n")
         replace_private(file, text.encode())
         return file
+
+    async def _keep_pressure(self) -> None:
+        """Tells Envoy which share of its connections is taken; it knows, but can't act on it."""
+        told = 0.0
+        while True:
+            await asyncio.sleep(_PRESSURE_S)
+            try:
+                share = await self._connections() / self._settings.max_connections
+            except (OSError, http.client.HTTPException):
+                continue
+            if round(share, 2) != told:
+                told = round(share, 2)
+                self._write_pressure(told)
+
+    def _write_pressure(self, share: float) -> None:
+        replace_private(self._settings.pressure, f"{min(share, 1.0)}".encode())
 
     async def _keep_certificate(self) -> None:
         """Hands a renewed certificate to Envoy, however its files were replaced."""
@@ -227,7 +249,13 @@ class Gateway:
         return status == 200
 
     async def _active_requests(self) -> int:
-        _, body = await self._admin("GET", "/stats?filter=^http.https?.downstream_rq_active$")
+        return await self._sum("^http.https?.downstream_rq_active$")
+
+    async def _connections(self) -> int:
+        return await self._sum("^http.https?.downstream_cx_active$")
+
+    async def _sum(self, statistics: str) -> int:
+        _, body = await self._admin("GET", f"/stats?filter={statistics}")
         return sum(int(line.rpartition(b":")[2]) for line in body.splitlines())
 
     async def _admin(self, verb: str, path: str) -> tuple[int, bytes]:

@@ -1,11 +1,16 @@
-"""What callers read when Envoy itself refuses: `google.rpc.Status` in JSON, plain text for gRPC."""
+"""What callers read when Envoy itself refuses: `google.rpc.Status` in JSON, or in headers for gRPC."""
 
+import base64
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf import duration_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
 from gateway import pages
-from gateway.routes import COMPRESSIONS, UNKNOWN_COMPRESSION, UNREADABLE_DEADLINE
+from gateway.routes import COMPRESSIONS, STRANGERS_BYTES, UNKNOWN_COMPRESSION, UNREADABLE_DEADLINE
 
 # The domain of every `google.rpc.ErrorInfo`, the same as the server's.
 DOMAIN = "billing"
@@ -64,7 +69,15 @@ REPLIES = (
         "response.code == 408",
         *(408, 4, "DEADLINE_EXCEEDED", "The request did not arrive whole in time."),
     ),
-    Reply("response.code == 413", 413, 3, "REQUEST_TOO_LARGE", "The request body is too large."),
+    Reply(
+        "response.code == 413",
+        413,
+        3,
+        "REQUEST_TOO_LARGE",
+        "The request body is too large; without 'Authorization: Bearer <token>' it may have "
+        f"{STRANGERS_BYTES} bytes.",
+        native_code=8,
+    ),
     Reply("response.code == 426", 400, 3, "REQUEST_MALFORMED", "HTTP/1.1 or HTTP/2 is needed."),
     Reply(
         "response.code == 429",
@@ -148,12 +161,25 @@ def _page(reply: Reply, folder: str) -> dict[str, Any]:
 
 
 def _grpc(reply: Reply) -> dict[str, Any]:
-    """For native callers the text becomes `grpc-message`; Envoy's own code would often be UNKNOWN."""
+    """For native callers the text becomes `grpc-message`; Envoy's own code would often be UNKNOWN.
+
+    The details hold what does not differ from call to call: the request's ID stands in the headers.
+    """
+    code = reply.native_code or reply.code
+    status = status_pb2.Status(code=code, message=reply.message)
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=reply.reason, domain=DOMAIN)]
+    if reply.retry:
+        delay = duration_pb2.Duration(seconds=RETRY_AFTER_S)
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    for detail in details:
+        status.details.add().Pack(detail)
+    packed = base64.b64encode(status.SerializeToString()).decode().rstrip("=")
     return {
         "filter": _when(f"{reply.when} && {_IS_GRPC}"),
         "headers_to_add": [
             *_REQUEST_ID,
-            _header("grpc-status", str(reply.native_code or reply.code)),
+            _header("grpc-status", str(code)),
+            _header("grpc-status-details-bin", packed),
         ],
         "body_format_override": _text(reply.message),
     }

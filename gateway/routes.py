@@ -9,11 +9,20 @@ from gateway.http_rules import DescriptorSet, Method, Rule
 from gateway.settings import GatewaySettings, StaticFile
 
 CLUSTER = "billing"
+# The same servers, for calls without credentials.
+STRANGERS_CLUSTER = "strangers"
+# What looks like a token; the server says whether it is one.
+_AUTHORIZATION = "(?i)bearer +[^ ].*"
+# Of a request without it: the largest is a service account's signed one for a token.
+STRANGERS_BYTES = 16 << 10
 # google.longrunning.Operations.WaitOperation may hold a call for this long.
 WAIT_S = 600
 # Any other native call ends after this, whatever deadline it came with.
 LONGEST_CALL_S = 120
 POLL_INTERVAL_S = 1
+_REFLECTION_IDLE_S = 30
+# What gRPC puts before a message.
+_FRAME_BYTES = 5
 # Envoy holds static files in memory; the largest is a script of 1.5 MB.
 _LARGEST_FILE = 4 << 20
 # Far above a form, whose limit the script in lua/ knows: Envoy's limit is one for request and
@@ -47,10 +56,15 @@ _OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disa
 _NATIVE_FILTERS = dict.fromkeys(
     (BUFFER, LUA, REST_HEADERS, TRANSCODER, GRPC_STATUS_OF_SUCCESS, GRPC_STATUS_OF_ERRORS), _OFF
 )
-_PAGE_BUFFER = {
-    "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
-    "buffer": {"max_request_bytes": _PAGE_BYTES},
-}
+
+
+def _buffer(most_bytes: int) -> dict[str, Any]:
+    return {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.BufferPerRoute",
+        "buffer": {"max_request_bytes": most_bytes},
+    }
+
+
 _LOCAL_FILTERS = dict.fromkeys((LUA, TRANSCODER), _OFF)
 
 # Another endpoint may have a call that never left; one that changes nothing, whenever it fails.
@@ -101,7 +115,13 @@ def route_config(descriptors: DescriptorSet, settings: GatewaySettings) -> dict[
                     _answer("CONNECT", {"connect_matcher": {}}, 501, filters=_NATIVE_FILTERS),
                     _unreadable(UNKNOWN_COMPRESSION, "grpc-encoding", "|".join(COMPRESSIONS)),
                     _unreadable(UNREADABLE_DEADLINE, "grpc-timeout", "[0-9]{1,8}[HMSmun]"),
-                    *(_native(method) for method in descriptors.methods),
+                    *(
+                        route
+                        for method in descriptors.methods
+                        for route in _by_credentials(
+                            method, _native(method), settings.max_body_bytes + _FRAME_BYTES
+                        )
+                    ),
                     *(_standard(service) for service in STANDARD_SERVICES),
                     _answer("grpc", {"prefix": "/", "grpc": {}}, 404, filters=_NATIVE_FILTERS),
                     *_pages(descriptors.methods, settings),
@@ -129,6 +149,34 @@ def _unreadable(name: str, header: str, readable: str) -> dict[str, Any]:
     return _answer(name, match, 400, filters=_NATIVE_FILTERS)
 
 
+def _by_credentials(
+    method: Method, route: dict[str, Any], most_bytes: int
+) -> Iterable[dict[str, Any]]:
+    """Yields the route for callers who send what may be a token, and one for strangers.
+
+    Either waits for the whole request, of at most `most_bytes` or STRANGERS_BYTES.
+    """
+    filters = dict(route.get("typed_per_filter_config", {}))
+    if not method.open_to_all:
+        match = route["match"]
+        sent = {
+            "name": "authorization",
+            "string_match": {"safe_regex": {"regex": _AUTHORIZATION}},
+        }
+        yield {
+            **route,
+            "match": {**match, "headers": [*match.get("headers", ()), sent]},
+            "typed_per_filter_config": {**filters, BUFFER: _buffer(most_bytes)},
+        }
+    if not method.is_page:
+        filters[BUFFER] = _buffer(STRANGERS_BYTES)
+    yield {
+        **route,
+        "route": {**route["route"], "cluster": STRANGERS_CLUSTER},
+        "typed_per_filter_config": filters,
+    }
+
+
 def _native(method: Method) -> dict[str, Any]:
     longest = "0s" if method.streaming else f"{WAIT_S if method.waits else LONGEST_CALL_S}s"
     action: dict[str, Any] = {
@@ -154,11 +202,21 @@ def _native(method: Method) -> dict[str, Any]:
 
 
 def _standard(service: str) -> dict[str, Any]:
+    """Returns the route of a service that every gRPC server offers.
+
+    Health/Watch lasts as long as the caller likes, reflection as long as it is asked.
+    """
+    health = service.endswith(".Health")
+    filters = {**_NATIVE_FILTERS, BUFFER: _buffer(STRANGERS_BYTES)} if health else _NATIVE_FILTERS
     return {
         "name": f"/{service}/",
         "match": {"prefix": f"/{service}/", "grpc": {}},
-        "route": {"cluster": CLUSTER, "timeout": "0s", "idle_timeout": "0s"},
-        "typed_per_filter_config": _NATIVE_FILTERS,
+        "route": {
+            "cluster": STRANGERS_CLUSTER,
+            "timeout": "0s",
+            "idle_timeout": "0s" if health else f"{_REFLECTION_IDLE_S}s",
+        },
+        "typed_per_filter_config": filters,
     }
 
 
@@ -175,10 +233,10 @@ def _pages(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dic
         for method, rule in bindings:
             verb = "GET|HEAD" if rule.verb == "GET" else rule.verb
             route = _binding(method, rule, match, settings, verb)
-            route["typed_per_filter_config"] = {BUFFER: _PAGE_BUFFER}
+            route["typed_per_filter_config"] = {BUFFER: _buffer(_PAGE_BYTES)}
             route["response_headers_to_add"] = _PAGE_HEADERS
             allowed.append(rule.verb)
-            yield route
+            yield from _by_credentials(method, route, settings.max_body_bytes)
         yield _answer(
             f"* {bindings[0][1].template}",
             match,
@@ -201,7 +259,8 @@ def _rest(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict
             {"safe_regex": {"regex": pattern}} if rule.variables else {"path": rule.template}
         )
         for method, rule in bindings:
-            yield _binding(method, rule, match, settings, rule.verb)
+            route = _binding(method, rule, match, settings, rule.verb)
+            yield from _by_credentials(method, route, settings.max_body_bytes)
         yield _answer(
             f"* {rule.template}",
             match,

@@ -25,7 +25,8 @@ class GatewaySettings:
     TLS is served; without TLS only loopback (`http_address`) is allowed. `request_arrival_s` is how
     long a request may take to arrive, `timeout_s` how long a REST caller then waits for its answer.
     `trusted_proxies` are networks (CIDR) in front, whose X-Forwarded-For says where a call comes from.
-    `requests_per_s` is for all callers together, 0 for no limit.
+    `requests_per_s` is for all callers together, 0 for no limit. `memory_mib` is what Envoy's heap
+    may hold; `max_connections` are those of callers.
     """
 
     var: Path = DEFAULT_VAR
@@ -39,8 +40,10 @@ class GatewaySettings:
     max_body_bytes: int = 1 << 20
     max_headers_kib: int = 32
     timeout_s: float = 15.0
-    request_arrival_s: float = 30.0
     trusted_proxies: Sequence[str] = ()
+    request_arrival_s: float = 15.0
+    max_connections: int = 10_000
+    memory_mib: int = 256
     requests_per_s: int = 0
     descriptors: Path = Path("gen", "descriptors.pb")
     static_files: Sequence[StaticFile] = ()
@@ -49,3 +52,8 @@ class GatewaySettings:
     def admin_socket(self) -> Path:
         """Where Envoy takes commands and tells of itself, for the owner of the folder alone."""
         return self.var / "envoy" / "admin.sock"
+
+    @property
+    def pressure(self) -> Path:
+        """The file that tells Envoy which share of its connections is taken."""
+        return self.var / "envoy" / "pressure"

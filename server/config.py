@@ -145,6 +145,14 @@ class Settings(BaseSettings):
     max_anonymous_calls: Count = Field(
         200, description="the same for calls without credentials; one address has half of them"
     )
+    max_connections: Count = Field(
+        10_000, description="of callers to the gateway; from 4 in 10 on idle ones end sooner"
+    )
+    gateway_memory_mib: int = Field(
+        256,
+        ge=64,
+        description="Envoy's heap; from a quarter on the largest requests are broken off",
+    )
     max_body_bytes: int = Field(1 << 20, ge=1024, description="largest request")
     max_metadata_bytes: int = Field(32 << 10, ge=4096, description="largest headers of a request")
     request_timeout_s: float = Field(15.0, gt=0, description="a REST call's deadline")

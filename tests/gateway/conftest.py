@@ -17,6 +17,8 @@ from gateway.envoy import Gateway, GatewaySettings
 from tests.gateway.upstream import Upstream
 
 MAX_BODY_BYTES = 64 << 10
+# What may be a token; the gateway lets those without send little.
+TOKEN = {"authorization": "Bearer t.o-k"}
 
 
 def free_ports(count: int) -> list[int]:
@@ -100,7 +102,9 @@ def house(shared_house: House) -> House:
 async def rest(house: House, request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
     """A REST client, once for each version of HTTP."""
     h2 = request.param == "h2"
-    async with httpx.AsyncClient(base_url=house.rest, timeout=10, http1=not h2, http2=h2) as client:
+    async with httpx.AsyncClient(
+        base_url=house.rest, headers=TOKEN, timeout=10, http1=not h2, http2=h2
+    ) as client:
         yield client
 
 

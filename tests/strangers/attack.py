@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -61,13 +61,20 @@ Progress = Callable[[int], None]
 # Makes the attack: under way once entered, over once left. The number is how many of its `unit`.
 Hold = Callable[[Target, int, Progress], AbstractAsyncContextManager[None]]
 
+Surroundings = Callable[[], AbstractContextManager[Mapping[str, object]]]
+
+
+def _none() -> AbstractContextManager[Mapping[str, object]]:
+    return nullcontext({})
+
 
 @dataclass(frozen=True)
 class Attack:
     """One way to harm others. Each module of `tests.strangers.attacks` holds one as `ATTACK`.
 
-    `full` is its size in `make strangers`, `small` in `make test`. `settings` are BILLING_ variables
-    in lower case. `newcomers_within_s` is how long a new connection may have to be tried for.
+    `full` is its size in `make strangers`, `small` in `make test`. `surroundings` are there while the
+    service runs, and give its BILLING_ variables in lower case. `rows` is how many customers the
+    reseller has. `newcomers_within_s` is how long a new connection may have to be tried for.
     """
 
     name: str
@@ -75,6 +82,7 @@ class Attack:
     full: int
     small: int
     hold: Hold
-    settings: Mapping[str, object] = field(default_factory=dict)
+    surroundings: Surroundings = _none
+    rows: int = 0
     newcomers_within_s: float = 1.0
     most_gateway_mib: int = 100

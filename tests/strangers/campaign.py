@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import httpx
 import psutil
 
 from tests.fuzz.probes import Memory
@@ -98,8 +99,11 @@ async def run(
 ) -> Report:
     """Attacks a service that keeps its files in `folder`, for so many seconds once all is under way."""
     attack = all_attacks()[name]
-    env = environment(folder / "var", **attack.settings)
-    with running(folder / "var", env) as service:
+    with (
+        attack.surroundings() as settings,
+        running(folder / "var", environment(folder / "var", **settings)) as service,
+    ):
+        await asyncio.to_thread(_add_customers, service, attack.rows)
         token = await asyncio.to_thread(viewer_token, service)
         target = Target(
             *(service.rest, service.rest_tls, service.grpc, service.ca, token),
@@ -113,6 +117,18 @@ async def run(
             seconds,
             progress,
         )
+
+
+def _add_customers(service: Service, count: int) -> None:
+    with httpx.Client(base_url=service.rest, headers=service.headers) as client:
+        for number in range(count):
+            body = {
+                "resellerId": service.resellerId,
+                "name": f"Customer {number}",
+                "person": {"name": "Остап", "longname": "Остап Сулейман Берта Мария Бендер"},
+            }
+            answer = client.post("/billing/v1/customers:createResellerServedCustomer", json=body)
+            assert answer.status_code == 200, answer.text
 
 
 async def _run(
