@@ -60,6 +60,8 @@ _log = logging.getLogger(__name__)
 _GATEWAYS_HEADERS = 4 << 10
 # Clients that ping more often than this are cut off; theirs take 10 s at least.
 _LEAST_PING_INTERVAL_MS = 1_000
+_HANDSHAKE_MS = 5_000
+_LONGEST_IDLE_MS = 60_000
 
 
 def now() -> datetime:
@@ -82,6 +84,9 @@ def build_server(
             # Who waits for an operation may ask as often as clients do whether we are still there.
             ("grpc.http2.min_ping_interval_without_data_ms", _LEAST_PING_INTERVAL_MS),
             ("grpc.keepalive_permit_without_calls", 1),
+            # Who connects and says nothing goes soon, and who has nothing more to say comes again.
+            ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
+            ("grpc.max_connection_idle_ms", _LONGEST_IDLE_MS),
             # The gateway refuses what is larger, and adds headers of its own to what is not.
             ("grpc.max_metadata_size", settings.max_metadata_bytes + _GATEWAYS_HEADERS),
             ("grpc.absolute_max_metadata_size", settings.max_metadata_bytes + _GATEWAYS_HEADERS),

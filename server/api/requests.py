@@ -65,7 +65,10 @@ class Arrivals:
     def __init__(self, most: int, within_s: float = ARRIVAL_S) -> None:
         self._most = most
         self._within_s = within_s
-        self._limits: dict[asyncio.Timeout, None] = {}
+        # The calls that wait, the oldest first, and since when; those that are to wait no longer.
+        self._since: dict[asyncio.Task[Any], float] = {}
+        self._given_up: set[asyncio.Task[Any]] = set()
+        self._looking: asyncio.TimerHandle | None = None
 
     async def receive(self, context: Context, most_bytes: int) -> bytes:
         """Returns the call's one message of at most `most_bytes`.
@@ -83,27 +86,47 @@ class Arrivals:
 
     async def next(self, context: Context) -> bytes | None:
         """Returns the next message as it came, None at the end; raises DEADLINE_EXCEEDED."""
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        if task is None:
+            raise RuntimeError("not in a task")
+        self._since[task] = loop.time()
+        if len(self._since) > self._most:
+            self._give_up_oldest()
+        if self._looking is None:
+            # One timer for all: one for each call would take longer than the rest of this.
+            self._looking = loop.call_later(self._within_s, self._give_up_late, loop)
         try:
-            async with asyncio.timeout(self._within_s) as limit:
-                self._limits[limit] = None
-                if len(self._limits) > self._most:
-                    self._give_up_oldest()
-                try:
-                    raw = await context.read()
-                finally:
-                    self._limits.pop(limit, None)
-        except TimeoutError:
+            raw = await context.read()
+        except asyncio.CancelledError:
+            if task not in self._given_up or task.uncancel():
+                raise
             raise BillingError(
                 Reason.DEADLINE_EXCEEDED,
                 "The call's message did not arrive in time; send it with the call.",
                 retry_after_s=1.0,
             ) from None
+        finally:
+            self._since.pop(task, None)
+            self._given_up.discard(task)
         return raw if isinstance(raw, bytes) else None
 
+    def _give_up_late(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Gives up those whose time is over, and looks again when that of the next is."""
+        now = loop.time()
+        while self._since:
+            left_s = next(iter(self._since.values())) + self._within_s - now
+            if left_s > 0:
+                self._looking = loop.call_later(left_s, self._give_up_late, loop)
+                return
+            self._give_up_oldest()
+        self._looking = None
+
     def _give_up_oldest(self) -> None:
-        oldest = next(iter(self._limits))
-        del self._limits[oldest]
-        oldest.reschedule(asyncio.get_running_loop().time())
+        oldest = next(iter(self._since))
+        del self._since[oldest]
+        self._given_up.add(oldest)
+        oldest.cancel()
 
 
 def unpacked(raw: bytes, most: int) -> bytes:

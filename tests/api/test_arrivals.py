@@ -144,6 +144,15 @@ async def test_of_too_many_the_oldest_is_given_up() -> None:
     await asyncio.gather(*silent, return_exceptions=True)
 
 
+async def test_a_connection_that_says_nothing_is_closed(api: Api) -> None:
+    host, _, port = api.address.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    async with asyncio.timeout(15):
+        while await reader.read(100):
+            pass  # the server's own settings
+    writer.close()
+
+
 @pytest.mark.parametrize("how", ["cut short", "reset", "reset later", "closed"])
 async def test_who_goes_meanwhile_leaves_no_trace_in_the_log(
     api: Api, caplog: pytest.LogCaptureFixture, how: str
