@@ -12,6 +12,7 @@ from typing import IO, Any, TypeVar
 import click
 
 from server.domain.errors import BillingError
+from server.domain.texts import is_visible, unfit
 from server.identity.key_ring import KeyRing, KeyRingError
 from server.os_user import user_name
 from server.storage.access_interface import Administration
@@ -74,9 +75,13 @@ def _check_id(
 
 
 def _check_name(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    if not value.strip() or not value.isprintable() or len(value) > _LONGEST_NAME:
+    value = value.strip()
+    if not is_visible(value) or len(value) > _LONGEST_NAME:
         raise AdminError(f"a name is 1 to {_LONGEST_NAME} printable characters")
-    return value.strip()
+    wrong = unfit(value)
+    if wrong:
+        raise AdminError(f"a name is printable characters: {wrong}")
+    return value
 
 
 def _check_by(_context: click.Context, _parameter: click.Parameter, value: str) -> str:

@@ -15,8 +15,8 @@ from yandex.cloud import validation_pb2
 from contract.field_limits import limits_of
 from server.api import addresses
 from server.api.phones import is_phone
-from server.api.texts import is_visible, printable, unfit
 from server.domain.errors import BillingError, FieldViolation, Reason
+from server.domain.texts import is_visible, printable, unfit
 
 # A check takes a field's value, set or not, and returns what is wrong: path below it, description.
 Wrong = Collection[tuple[str, str]]

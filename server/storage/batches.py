@@ -23,6 +23,9 @@ from server.storage.statements import Transaction
 A = TypeVar("A")
 R = TypeVar("R")
 
+# What one request of a batch may have done to the others.
+_ONE_BY_ONE = (Verdict.CONFLICT, Verdict.UNFIT, Verdict.UNEXPECTED)
+
 # Does one kind of request for many callers at once. Returns an outcome for each, in their order;
 # a refusal of one is an exception among the results. What it raises undoes the whole transaction.
 Bulk = Callable[[Transaction, Sequence[A]], Sequence[R | Exception]]
@@ -273,7 +276,7 @@ def _run(
         if not left or (verdict is Verdict.DISCONNECTED and connection.phase is _Phase.COMMITTING):
             break
         tries[verdict] = left - 1
-    if len(batch) == 1 or verdict not in (Verdict.CONFLICT, Verdict.UNEXPECTED):
+    if len(batch) == 1 or verdict not in _ONE_BY_ONE:
         return [refusal(failure)] * len(batch), [], False
     outcomes: list[Any] = []
     ended: list[str] = []

@@ -20,11 +20,14 @@ class Verdict(Enum):
     DISCONNECTED = "the connection broke: try again on a new one"
     UNAVAILABLE = "the database can't be used now"
     FULL = "no room"
+    UNFIT = "a value that no row can hold"
     UNEXPECTED = "a bug here, or a broken database"
 
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html, by prefix; the first match holds.
 _BY_SQLSTATE = (
+    ("22", Verdict.UNFIT),  # data exception: a number out of range, NUL in a text
+    ("54", Verdict.UNFIT),  # program limit exceeded: a key too long for its index
     ("23", Verdict.CONFLICT),  # integrity constraint violation
     ("40", Verdict.CONFLICT),  # serialization failure, deadlock
     ("53100", Verdict.FULL),  # disk full
@@ -49,13 +52,20 @@ _BY_SQLITE_CODE = {
     sqlite3.SQLITE_CANTOPEN: Verdict.UNAVAILABLE,
     sqlite3.SQLITE_PERM: Verdict.UNAVAILABLE,
     sqlite3.SQLITE_FULL: Verdict.FULL,
+    sqlite3.SQLITE_TOOBIG: Verdict.UNFIT,
 }
+
+
+# What SQLite's driver raises for a number or a text that it can't bind.
+_DRIVERS_OWN = (OverflowError, UnicodeEncodeError)
 
 
 def judge(error: Exception) -> Verdict:
     """Tells what a driver's error means; UNEXPECTED for any other exception."""
     if isinstance(error, DBAPIError) and isinstance(error.orig, Exception):
         error = error.orig
+    if isinstance(error, _DRIVERS_OWN):
+        return Verdict.UNFIT
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", None)
         return _BY_SQLITE_CODE.get((code or 0) & 0xFF, Verdict.UNEXPECTED)
@@ -70,9 +80,11 @@ def _is_psycopg(error: Exception) -> bool:
 
 
 def _judge_psycopg(error: Exception) -> Verdict:
-    from psycopg import OperationalError
+    from psycopg import DataError, OperationalError
 
     state = getattr(error, "sqlstate", None)
+    if isinstance(error, DataError):  # the driver itself may find it
+        return Verdict.UNFIT
     if state is None:  # the connection broke or could not be made
         lost = isinstance(error, OperationalError)
         return Verdict.DISCONNECTED if lost else Verdict.UNEXPECTED
@@ -88,7 +100,8 @@ def refusal(error: Exception) -> Exception:
     A driver's text may hold rows, so it goes neither to callers nor to the log: the log gets its
     class and code. Any other exception is returned as it is.
     """
-    if not isinstance(error, (sqlite3.Error, DBAPIError)) and not _is_psycopg(error):
+    drivers = (sqlite3.Error, DBAPIError, *_DRIVERS_OWN)
+    if not isinstance(error, drivers) and not _is_psycopg(error):
         return error
     verdict = judge(error)
     cause = error.orig if isinstance(error, DBAPIError) else error
@@ -100,6 +113,12 @@ def refusal(error: Exception) -> Exception:
                 Reason.STORAGE_FULL,
                 "The service has no room to record this; try again later.",
                 retry_after_s=RETRY_AFTER_S,
+            )
+        case Verdict.UNFIT:
+            return BillingError(
+                Reason.REQUEST_MALFORMED,
+                "The request holds a value that can't be kept: a number out of range, or a character "
+                "that no text may hold.",
             )
         case Verdict.UNEXPECTED:
             return BillingError(Reason.INTERNAL, "Internal error.")

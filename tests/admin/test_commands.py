@@ -328,3 +328,16 @@ def test_an_account_takes_no_outside_subjects_roles(command: Command) -> None:
     command("service-accounts", "add", "Nightly", "--id", "nightly")
     granted = command("roles", "grant", "nightly", EDITOR, "horns").stdout
     assert "to service account nightly" in granted
+
+
+@pytest.mark.parametrize(
+    "name", ["\u3164", "\u2800", "Horns\u202e and Hooves", "Horns\u200b", "a\nb"]
+)
+def test_names_follow_the_rule_that_callers_texts_do(command: Command, name: str) -> None:
+    assert "a name is" in refused(command("resellers", "add", name, code=1))
+
+
+def test_names_in_any_script_are_kept(command: Command) -> None:
+    for name in ("ООО\u00a0«Ромашка»", "فروشگاه کتاب‌ها"):
+        command("resellers", "add", name)
+        assert name in {each["name"] for each in listed(command, "resellers", "list")}

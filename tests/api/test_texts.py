@@ -12,9 +12,9 @@ from yandex.cloud.endpoint import api_endpoint_service_pb2
 from yandex.cloud.iam.v1 import iam_token_service_pb2
 from yandex.cloud.operation import operation_service_pb2
 
-from server.api.texts import is_visible, unfit
 from server.api.validation import validate
 from server.domain.errors import BillingError
+from server.domain.texts import is_visible, unfit
 
 
 @pytest.mark.parametrize(

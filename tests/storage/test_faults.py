@@ -1,6 +1,7 @@
 """A database that fails: callers hear of it in time, and service comes back by itself."""
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 import time
@@ -19,7 +20,7 @@ from server.storage.database import Database
 from server.storage.statements import Transaction
 from server.storage.store import SqlStorage
 from tests.storage.databases import query
-from tests.storage.records import invited, key, new, opened
+from tests.storage.records import RESELLER, invited, key, new, opened
 
 on_postgresql = pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
 CUT = (
@@ -338,3 +339,30 @@ async def test_a_database_that_says_nothing_holds_nobody_up(
     assert await batcher.submit(note, 3) == 3
     assert done == [3]
     await batcher.close()
+
+
+@pytest.mark.parametrize("unfit", ["a\0b", "\ud800"])
+async def test_a_value_that_no_row_can_hold_is_the_callers_doing(
+    storage: SqlStorage, unfit: str
+) -> None:
+    """Whatever checks miss: no class of the driver's errors is an internal one. Others go on."""
+    good = new()
+    made = [
+        asyncio.create_task(storage.create_invitation(each, None))
+        for each in (new(name=unfit), good, new(name=unfit))
+    ]
+    done = await asyncio.gather(*made, return_exceptions=True)
+    assert done[1] == good.operation
+    for outcome in (done[0], done[2]):
+        # SQLite keeps NUL.
+        if isinstance(outcome, BaseException):
+            assert isinstance(outcome, BillingError)
+            assert outcome.reason is Reason.REQUEST_MALFORMED
+    with contextlib.suppress(BillingError):
+        assert await storage.get_invitation(unfit) is None
+
+
+async def test_a_number_out_of_range_is_the_callers_doing(storage: SqlStorage) -> None:
+    with pytest.raises(BillingError) as refused:
+        await storage.list_customers(RESELLER, 1 << 70, None)
+    assert refused.value.reason is Reason.REQUEST_MALFORMED
