@@ -152,14 +152,18 @@ local function has_large_headers(headers, limits)
   return count > limits.headers or bytes > limits.header_bytes
 end
 
--- Gives a request for a page the one path that the transcoder knows, and says of what it was before
+-- Gives a request for a page the path that the transcoder knows, and says of what it was before
 -- only what the answer depends on. Mail programs and people add to links: a query, slashes,
 -- punctuation. What can be no link's secret becomes one that leads nowhere.
 local function take_page_request(handle, rule)
   local headers = handle:headers()
   local path = headers:get(":path"):match("^[^?]*")
   local token = (percent_decoded(path) or path):match("^/+[^/]+/+([%w_-]+)")
-  headers:replace(":path", rule.page .. (token and #token <= LONGEST_TOKEN and token or "-"))
+  local plain = rule.page .. (token and #token <= LONGEST_TOKEN and token or "-")
+  -- What the page itself led to: it tells that a button did nothing.
+  local own = headers:get(":path"):match("%?(too_late=%l+)$")
+  local tells = rule.body == "" and (own == "too_late=accept" or own == "too_late=decline")
+  headers:replace(":path", tells and plain .. "?" .. own or plain)
   local known = handle:streamInfo():dynamicMetadata()
   if headers:get(":method") == "HEAD" then
     headers:replace(":method", "GET")

@@ -25,7 +25,6 @@ from server.domain.invitations import (
     InvitationAction,
     InvitationState,
     InvitationView,
-    is_link_token,
 )
 
 _LONGEST_NAME = 200
@@ -110,17 +109,20 @@ class InvitationPageService:
     async def GetInvitationPage(
         self, request: pages.GetInvitationPageRequest, call: Call
     ) -> httpbody_pb2.HttpBody:
-        return await self._answer(await self._look_up(request.token, call), call)
+        page = await self._look_up(request.token, call)
+        return await self._answer(replace(page, too_late=_ANSWERS.get(request.too_late)), call)
 
     async def AnswerInvitationPage(
         self, request: pages.AnswerInvitationPageRequest, call: Call
     ) -> httpbody_pb2.HttpBody:
-        if not is_link_token(request.token):
-            return await self._answer(await self._look_up(request.token, call), call)
+        found = await self._look_up(request.token, call)
+        if found.view is None:
+            return await self._answer(found, call)
         if len(request.form.data) > _LARGEST_FORM:
             return await self._answer(_Page("too_large", 413), call)
         answer = parse_qs(request.form.data.decode(errors="replace")).get("answer", [])
         action = _ANSWERS.get(answer[0]) if len(answer) == 1 else None
+        location = "?"
         try:
             if action is InvitationAction.ACCEPT:
                 await self._invitations.accept(request.token, call.address, call.idempotency_key)
@@ -133,10 +135,9 @@ class InvitationPageService:
                 return await self._answer(_failure(error), call)
             # What has ended otherwise in the meantime, or is held, is shown as it is, and that the
             # button did nothing.
-            page = await self._look_up(request.token, call)
-            return await self._answer(replace(page, too_late=action), call)
+            location = f"?too_late={action}"
         # To the same page: going back or loading anew sends no form again.
-        await call.send_headers(((_STATUS, "303"), ("location", "?"), *self._headers))
+        await call.send_headers(((_STATUS, "303"), ("location", location), *self._headers))
         return httpbody_pb2.HttpBody(content_type="text/html; charset=utf-8")
 
     async def _look_up(self, token: str, call: Call) -> _Page:

@@ -6,6 +6,8 @@ Rows may hold anything, whatever the input allows by now.
 import re
 import unicodedata
 
+from server.domain.texts import is_visible
+
 # No more of a text is looked at, which bounds the time that it takes.
 _MOST_READ = 4096
 # Embeddings, overrides and isolates of text direction: they would reach past the name.
@@ -33,7 +35,7 @@ def clean(text: str, longest: int) -> str:
         text = "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cs")).strip()
     if not text.isascii():
         text = _with_few_marks(text)
-    return _shortened(text, longest, is_cut) or NOTHING
+    return _shortened(text, longest, is_cut) if is_visible(text) else NOTHING
 
 
 def shown(name: str, longest: int) -> str:

@@ -88,6 +88,30 @@ async def test_what_mail_programs_add_to_a_link_is_dropped(
 
 
 @pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        *(("too_late=accept", "accept"), ("too_late=decline", "decline")),
+        *(
+            ("too_late=acceptable", ""),
+            ("too_late=", ""),
+            ("too_late=%61", ""),
+            ("x&too_late=accept", ""),
+        ),
+    ],
+)
+async def test_a_page_knows_what_it_led_to_itself(
+    house: House, rest: httpx.AsyncClient, query: str, told: str
+) -> None:
+    served(house)
+    for verb in ("GET", "POST"):
+        answer = await rest.request(verb, f"/invitations/{TOKEN}?{query}")
+        assert answer.status_code == 200
+    got, posted = house.upstream.calls
+    assert (got.request.token, got.request.too_late) == (TOKEN, told)
+    assert posted.request.token == TOKEN
+
+
+@pytest.mark.parametrize(
     "path",
     [
         *("/invitations", "/invitations/", "//invitations", "/invitations//", "/invitations/?a=b"),

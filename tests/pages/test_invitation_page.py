@@ -254,6 +254,9 @@ async def test_the_link_of_a_suspended_reseller_says_so(service: Service, visito
     try:
         await visitor.page.get_by_role("button", name="Accept").click()
         await visitor.heading("This invitation can't be answered now")
+        await visitor.notice(
+            "“Accept the invitation” changed nothing: the invitation can't be answered now."
+        )
         await expect(visitor.page.get_by_role("button")).to_have_count(0)
         answer = await visitor.page.reload()
         assert answer

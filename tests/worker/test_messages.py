@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from server.domain.brands import Brand
+from server.domain.texts import is_visible
 from server.storage.interface import Delivery
 from server.worker.mail import Mail, MailRefusedError
 from server.worker.messages import Messages, MessageSettingError
@@ -211,7 +212,7 @@ def test_unknown_languages(languages: tuple[str, ...]) -> None:
 
 INVISIBLE = dict.fromkeys((0x200B, 0x2068, 0x2069))
 names = st.text(min_size=1, max_size=300).filter(
-    lambda name: kept(name, 1) != "" and not re.search("[\u0300-\u036f]{7}", name)
+    lambda name: is_visible(kept(name, 300)) and not re.search("[\u0300-\u036f]{7}", name)
 )
 
 
@@ -320,6 +321,13 @@ def test_right_to_left_names_leave_the_order_of_our_words_alone(name: str) -> No
     inner = re.findall("<bdi>(.*?)</bdi>", html)
     assert len(inner) == 5
     assert "\u202e" not in html
+
+
+@pytest.mark.parametrize(
+    "name", ["\u200b", "\u2800\u3164", "\u202e", "\ufe0f", "", "\u200b" * 9_000]
+)
+def test_names_that_nobody_sees_are_told(name: str) -> None:
+    assert invitation(reseller_name=name)["Subject"] == "— invites Romashka LLC"
 
 
 def test_letters_bear_few_marks() -> None:
