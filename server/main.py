@@ -155,9 +155,11 @@ def build_tokens(settings: Settings, clock: Callable[[], datetime] = now) -> Tok
     if settings.oidc_issuer:
         outside = OutsideIssuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks)
     try:
-        return Tokens(KeyRing(settings.iam_keys, clock), outside)
+        ring = KeyRing(settings.iam_keys, clock)
     except KeyRingError as error:
         raise SettingsError(f"BILLING_KEYS: {error}") from None
+    close_to_others(settings.iam_keys.parent)
+    return Tokens(ring, outside)
 
 
 async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from server.config import Settings
 from server.identity.key_ring import KeyRing, KeyRingError
 from server.identity.tokens import Tokens
+from server.main import build_tokens
 from tests.identity.served import Clock
 
 _START = """
@@ -170,6 +172,14 @@ def test_a_key_that_others_can_read_is_closed(tmp_path: Path) -> None:
     KeyRing(tmp_path, Clock(), make=False)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
+def test_the_folder_of_all_keys_is_closed_too(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    keys.chmod(0o755)
+    build_tokens(Settings(var=tmp_path))
+    assert stat.S_IMODE(keys.stat().st_mode) == 0o700
 
 
 def test_a_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
