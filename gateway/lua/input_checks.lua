@@ -72,8 +72,27 @@ local function value_problem(value, field)
   return numbers.problem(value, field, true)
 end
 
-local function check_query(query, rule, messages)
-  local violations, seen = {}, {}
+-- Adds, beside a value that can't be read, what the server would say about the query's other fields:
+-- who mends one should not learn of the next only then. `given` maps fields' names to their values.
+local function add_others(violations, given, rule, fields)
+  for _, field in ipairs(fields) do
+    local value, problem = given[field.name] or "", nil
+    if not rule.bound[field.name] and #violations < MOST_VIOLATIONS then
+      local _, length = gsub(value, "[^\128-\191]", "")
+      if field.required and not find(value, "%S") then
+        problem = "Required."
+      elseif field.longest and length > field.longest then
+        problem = "Must be <=" .. field.longest .. " characters long."
+      end
+    end
+    if problem then
+      violations[#violations + 1] = { field = field.json or field.name, description = problem }
+    end
+  end
+end
+
+local function check_query(query, rule, messages, fields)
+  local violations, seen, given, misread = {}, {}, {}, false
   for pair in gmatch(query, "[^&]+") do
     if #violations >= MOST_VIOLATIONS then break end
     local raw_name, raw_value = pair, ""
@@ -106,11 +125,16 @@ local function check_query(query, rule, messages)
       wrong("Only one of this and " .. seen[field.oneof] .. " can be set.")
     else
       local problem = value_problem(value, field)
-      if problem then wrong(problem) end
+      if problem then
+        wrong(problem)
+        misread = true
+      end
       seen[canonical] = true
+      given[canonical] = value
       if field.oneof then seen[field.oneof] = canonical end
     end
   end
+  if misread and rule.body == "" then add_others(violations, given, rule, fields) end
   return violations
 end
 
@@ -239,7 +263,8 @@ end
 --
 -- `rules` maps a route's name to {message, body, bound, raw, page}: the request's type, what the body
 -- fills, the fields that the path fills, whether the body is passed on as it is, the folder of a page
--- for browsers. `messages` maps a type to its fields: a list of {name, json, kind, of, many, oneof, range, values}.
+-- for browsers. `messages` maps a type to its fields: a list of {name, json, kind, of, many, oneof, range, values,
+-- required, longest}.
 -- `limits` holds the most headers and header_bytes.
 function M.new_request_check(rules, messages, limits)
   local by_name = {}
@@ -274,7 +299,7 @@ function M.new_request_check(rules, messages, limits)
       if not percent_decoded(path) then
         return refuse(handle, 400, "REQUEST_MALFORMED", "The path is not percent-encoded UTF-8.")
       end
-      local violations, problem = check_query(sub(target, question + 1), rule, by_name)
+      local violations, problem = check_query(sub(target, question + 1), rule, by_name, messages[rule.message])
       if not violations then return refuse(handle, 400, "REQUEST_MALFORMED", problem) end
       if violations[1] then return refuse_fields(handle, violations) end
     end

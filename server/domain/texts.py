@@ -13,7 +13,7 @@ _BLANK = re.compile(
 _SEEN = frozenset(
     "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
 )
-_UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Zl", "Zp", "Zs"})
+_UNSEEN = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
 # Not assigned, and invisible by Unicode's own default.
 _IGNORED = re.compile("[\u2065\ufff0-\ufff8\U000e0000-\U000e0fff]")
 

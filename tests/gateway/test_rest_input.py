@@ -289,6 +289,7 @@ QUERIES: dict[str, tuple[str, dict[str, str]]] = {
     "several": (
         f"{CUSTOMERS}?page_size=x&colour=%D1%8F&pageToken=%ff",
         {
+            "resellerId": "Required.",
             "page_size": "It must be a whole number.",
             "colour": UNKNOWN_PARAMETER,
             "pageToken": "It is not percent-encoded UTF-8.",
@@ -300,21 +301,50 @@ QUERIES: dict[str, tuple[str, dict[str, str]]] = {
     ),
     "beneath a text": (f"{CUSTOMERS}?resellerId.x=1", {"resellerId.x": UNKNOWN_PARAMETER}),
     "no name": (f"{CUSTOMERS}?=1", {"": UNKNOWN_PARAMETER}),
-    "without value": (f"{CUSTOMERS}?pageSize", {"pageSize": "It must be a whole number."}),
+    "without value": (
+        f"{CUSTOMERS}?resellerId=r&pageSize",
+        {"pageSize": "It must be a whole number."},
+    ),
+    "a number out of range, beside what is missing and too long": (
+        f"{CUSTOMERS}?pageSize=1e30&pageToken={'x' * 101}",
+        {
+            "pageSize": "It must be a whole number.",
+            "resellerId": "Required.",
+            "pageToken": "Must be <=100 characters long.",
+        },
+    ),
     "numbers out of range, beside others": (
-        f"{CUSTOMERS}?pageSize=99999999999999999999&colour=red",
+        f"{CUSTOMERS}?resellerId=r&pageSize=99999999999999999999&colour=red",
         {"pageSize": OF_INT64, "colour": UNKNOWN_PARAMETER},
     ),
-    "below the least": (f"{CUSTOMERS}?pageSize=-9223372036854775809", {"pageSize": OF_INT64}),
+    "below the least": (
+        f"{CUSTOMERS}?resellerId=r&pageSize=-9223372036854775809",
+        {"pageSize": OF_INT64},
+    ),
     "of 32 bits": (
         "/v1/operations?pageSize=2147483648",
         {"pageSize": "It must be from -2147483648 to 2147483647."},
     ),
-    "of thousands of digits": (f"{CUSTOMERS}?pageSize={'9' * 5000}", {"pageSize": OF_INT64}),
-    "power": (f"{CUSTOMERS}?pageSize=1e30", {"pageSize": "It must be a whole number."}),
-    "fraction": (f"{CUSTOMERS}?pageSize=1.5", {"pageSize": "It must be a whole number."}),
-    "hexadecimal": (f"{CUSTOMERS}?pageSize=0x10", {"pageSize": "It must be a whole number."}),
-    "infinity": (f"{CUSTOMERS}?pageSize=Infinity", {"pageSize": "It must be a whole number."}),
+    "of thousands of digits": (
+        f"{CUSTOMERS}?resellerId=r&pageSize={'9' * 5000}",
+        {"pageSize": OF_INT64},
+    ),
+    "power": (
+        f"{CUSTOMERS}?resellerId=r&pageSize=1e30",
+        {"pageSize": "It must be a whole number."},
+    ),
+    "fraction": (
+        f"{CUSTOMERS}?resellerId=r&pageSize=1.5",
+        {"pageSize": "It must be a whole number."},
+    ),
+    "hexadecimal": (
+        f"{CUSTOMERS}?resellerId=r&pageSize=0x10",
+        {"pageSize": "It must be a whole number."},
+    ),
+    "infinity": (
+        f"{CUSTOMERS}?resellerId=r&pageSize=Infinity",
+        {"pageSize": "It must be a whole number."},
+    ),
     "half true": (
         "/v1/operations?returnPartialSuccess=trle",
         {"returnPartialSuccess": "It must be true or false."},
