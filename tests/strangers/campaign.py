@@ -21,6 +21,8 @@ from tests.strangers.others import Noticed, Others
 from tests.strangers.viewer import viewer_token
 
 _LATEST_S = 1.0
+# In `make test`, on a machine that does other things too.
+_LATEST_SMALL_S = 5.0
 _LOOK_S = 0.1
 _START_S = 120.0
 # Files come and go by themselves: connections of the others, of the database, of logs.
@@ -115,6 +117,7 @@ async def run(
             service,
             [name, str(attack.small if small else attack.full), str(folder / "target.json")],
             seconds,
+            _LATEST_SMALL_S if small else _LATEST_S,
             progress,
         )
 
@@ -132,7 +135,12 @@ def _add_customers(service: Service, count: int) -> None:
 
 
 async def _run(
-    attack: Attack, service: Service, words: list[str], seconds: float, progress: Progress
+    attack: Attack,
+    service: Service,
+    words: list[str],
+    seconds: float,
+    latest_s: float,
+    progress: Progress,
 ) -> Report:
     watch = _Watch(service)
     others = Others(service)
@@ -166,9 +174,9 @@ async def _run(
         during,
         after,
         [
-            *_broken("before", before, _LATEST_S),
-            *_broken("during", during, attack.newcomers_within_s),
-            *_broken("after", after, _LATEST_S),
+            *_broken("before", before, latest_s, latest_s),
+            *_broken("during", during, latest_s, max(latest_s, attack.newcomers_within_s)),
+            *_broken("after", after, latest_s, latest_s),
             *_too_much(attack, before, during, after),
             *([] if pids == watch.pids else ["a process died"]),
         ],
@@ -186,14 +194,14 @@ async def _settled(watch: _Watch, before: Phase) -> None:
         await asyncio.sleep(_LOOK_S)
 
 
-def _broken(when: str, phase: Phase, newcomers_within_s: float) -> list[str]:
+def _broken(when: str, phase: Phase, latest_s: float, newcomers_within_s: float) -> list[str]:
     noticed = phase.noticed
     found = []
     if not noticed.answers:
         found.append(f"{when}: nobody was answered")
     if noticed.wrong:
         found.append(f"{when}: {len(noticed.wrong)} wrong answers, the first: {noticed.wrong[0]}")
-    if noticed.slowest_s > _LATEST_S:
+    if noticed.slowest_s > latest_s:
         found.append(f"{when}: an answer after {noticed.slowest_s:.1f} s")
     if noticed.slowest_newcomer_s > newcomers_within_s:
         found.append(f"{when}: a newcomer was answered after {noticed.slowest_newcomer_s:.1f} s")

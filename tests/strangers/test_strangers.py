@@ -10,5 +10,5 @@ from tests.strangers.campaign import run
 
 @pytest.mark.parametrize("name", all_attacks())
 async def test_others_notice_nothing(name: str, tmp_path: Path) -> None:
-    report = await run(name, tmp_path, small=True, seconds=4)
+    report = await run(name, tmp_path, small=True, seconds=2)
     assert report.broken == []

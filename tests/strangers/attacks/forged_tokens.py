@@ -21,4 +21,4 @@ def _hold(target: Target, count: int, progress: Progress) -> AbstractAsyncContex
     return hold_calls(target, count, progress, _get, pause_s=0)
 
 
-ATTACK = Attack("forged tokens", "calls at a time", 500, 200, _hold)
+ATTACK = Attack("forged tokens", "calls at a time", 500, 100, _hold)

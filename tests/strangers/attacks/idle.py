@@ -34,4 +34,4 @@ async def _hold(target: Target, count: int, progress: Progress) -> AsyncIterator
             writer.transport.abort()
 
 
-ATTACK = Attack("idle connections", "connections", 10_050, 10_050, _hold)
+ATTACK = Attack("idle connections", "connections", 10_050, 1_000, _hold)

@@ -21,4 +21,4 @@ def _hold(target: Target, count: int, progress: Progress) -> AbstractAsyncContex
     return hold_calls(target, count, progress, list_, pause_s=0)
 
 
-ATTACK = Attack("one viewer's long lists", "calls at a time", 500, 200, _hold, rows=1_000)
+ATTACK = Attack("one viewer's long lists", "calls at a time", 500, 100, _hold, rows=1_000)

@@ -19,4 +19,4 @@ def _hold(target: Target, count: int, progress: Progress) -> AbstractAsyncContex
     return hold_calls(target, count, progress, get, pause_s=0)
 
 
-ATTACK = Attack("one viewer's reads", "calls at a time", 500, 200, _hold)
+ATTACK = Attack("one viewer's reads", "calls at a time", 500, 100, _hold)
