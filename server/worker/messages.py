@@ -122,11 +122,15 @@ class Messages:
             contact = ""
         frame = self._frame(until, is_resent, bool(contact))
         names = delivery.reseller_name, delivery.customer_name
-        in_subject = [isolated(shown(name, _LONGEST_IN_SUBJECT)) for name in names]
         in_body = [shown(name, _LONGEST_IN_BODY) for name in names]
+        in_text = [isolated(name) for name in in_body]
+        in_subject = [
+            text if len(name) <= _LONGEST_IN_SUBJECT else isolated(shown(name, _LONGEST_IN_SUBJECT))
+            for name, text in zip(names, in_text, strict=True)
+        ]
         link = self._link_prefix + delivery.link_token
         subject = _filled(frame.subject, in_subject)
-        text = _filled(frame.text, [isolated(name) for name in in_body], link, contact)
+        text = _filled(frame.text, in_text, link, contact)
         html = _filled(frame.html, *_html_of(in_body, link, contact))
         boundary = f"=_{delivery.operation_id}"
         content = (
