@@ -179,6 +179,14 @@ async def test_keys_are_of_caller_method_and_request(api: Api) -> None:
     assert read.id == first.id
 
 
+@pytest.mark.parametrize("change", ["{}0", " {}", "{{{}}}", "{},{}", "urn:uuid:{}", "", "1"])
+async def test_a_key_is_a_uuid_and_nothing_more(api: Api, change: str) -> None:
+    key = str(uuid.uuid4())
+    metadata = api.as_("writer", idempotency_key=change.format(key, key))
+    code, reason, _ = await refusal(api.customers.Invite(request(), metadata=metadata))
+    assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "IDEMPOTENCY_KEY_INVALID")
+
+
 async def test_a_failed_call_does_not_burn_its_key(api: Api) -> None:
     metadata = api.as_("writer", idempotency_key=str(uuid.uuid4()))
     body = request()

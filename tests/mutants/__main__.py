@@ -30,7 +30,9 @@ WANTED = 0.95
 KEPT = ROOT / "build" / "mutants.tsv"
 # Of one mutant's tests; what takes longer hangs, and that is noticed.
 LONGEST_S = 300
-_PYTEST = ("-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--tb=line")
+# All other plugins, which no test of the lists uses, take longer to load than most of them to run.
+_PLUGINS = ("-p", "pytest_asyncio.plugin", "-p", "pytest_timeout", "-p", "no:cacheprovider")
+_PYTEST = ("-m", "pytest", *_PLUGINS, "-q", "-x", "--tb=line")
 # Of pytest: all passed; some failed. Anything else is no verdict.
 _PASSED, _FAILED = 0, 1
 # In a copy: where its tests keep their files.
@@ -192,6 +194,7 @@ def _pytest(copy: Path, tests: Sequence[str], *, longest_s: float) -> tuple[int,
         "PYTHONPATH": os.pathsep.join([str(copy), str(copy / "gen")]),
         # Two changes of a file within a second have the same time.
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "TMPDIR": str(copy / _TEMPORARY),
     }
     (copy / _TEMPORARY).mkdir(exist_ok=True)
