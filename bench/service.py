@@ -109,6 +109,10 @@ def server(
         "BILLING_VAR": str(chosen.var),
         "BILLING_DATABASE_URL": chosen.database,
         "BILLING_RATE_LIMIT": "0",
+        # Counted, and never reached.
+        "BILLING_MAIL_PER_RESELLER_H": "1000000000",
+        "BILLING_MAIL_PER_RESELLER_D": "1000000000",
+        "BILLING_CUSTOMERS_PER_RESELLER": "1000000000",
     }
     if smtp_url:
         environment["BILLING_SMTP_URL"] = smtp_url

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from server.domain.brands import Brand
+from server.domain.limits import Limits
 from server.worker.settings import WorkerSettings
 
 _WORKER = WorkerSettings()
@@ -18,6 +19,8 @@ _HOUR = timedelta(hours=1)
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
+# 0 for none.
+Limit = Annotated[int, Field(ge=0, le=10**9)]
 # Where the code is, unless it has been installed elsewhere.
 _CHECKOUT = Path(__file__).parent.parent
 
@@ -110,6 +113,18 @@ class Settings(BaseSettings):
     invitation_lifetime_d: Count = Field(30, description="how long an invitation can be accepted")
     resend_interval_s: float = Field(
         60.0, ge=0, description="least time from one resend of an invitation to the next"
+    )
+    mail_per_address_h: Limit = Field(
+        20, description="e-mails to one address in an hour, of all resellers; 0 for any number"
+    )
+    mail_per_reseller_h: Limit = Field(
+        50_000, description="e-mails of one reseller in an hour; 0 for any number"
+    )
+    mail_per_reseller_d: Limit = Field(
+        200_000, description="e-mails of one reseller in a day; 0 for any number"
+    )
+    customers_per_reseller: Limit = Field(
+        1_000_000, description="customers that one reseller may have; 0 for any number"
     )
     unknown_links_per_min: float = Field(
         30.0, ge=0, description="wrong links that one address may try; 0 for any number"
@@ -269,6 +284,11 @@ class Settings(BaseSettings):
     def invitation_lifetime(self) -> timedelta:
         """How long an invitation can be accepted."""
         return timedelta(days=self.invitation_lifetime_d)
+
+    @property
+    def limits(self) -> Limits:
+        """How much one reseller may cause."""
+        return Limits(*(getattr(self, name) for name in Limits._fields))
 
     @property
     def resend_interval(self) -> timedelta:

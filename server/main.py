@@ -293,7 +293,9 @@ async def opened_storage(settings: Settings) -> AsyncIterator[Storage]:
     close_to_others(settings.var)
     with database_errors():
         storage = await open_storage(
-            settings.database, idempotency_lifetime=settings.idempotency_lifetime
+            settings.database,
+            idempotency_lifetime=settings.idempotency_lifetime,
+            limits=settings.limits,
         )
     try:
         yield storage

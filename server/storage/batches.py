@@ -214,6 +214,7 @@ class _Connection:
             join(batch)
             outcomes = _outcomes(transaction, batch)
             if self._writes:
+                transaction.finish()
                 self.phase = _Phase.COMMITTING
                 cursor.execute("COMMIT")
             cursor.close()

@@ -7,7 +7,9 @@ from sqlalchemy import bindparam, func, select, tuple_, update
 
 from server.domain.customers import Customer, CustomerState, NewCustomer, state_after
 from server.domain.errors import BillingError
+from server.domain.limits import Limits
 from server.domain.operations import Operation
+from server.storage.counts import Counts
 from server.storage.idempotency import Keys, KeyUse
 from server.storage.interface import MOST_LISTED, Cursor
 from server.storage.operations import by_id
@@ -101,15 +103,20 @@ class _Made:
 
 
 def create(
-    transaction: Transaction, batch: Sequence[tuple[NewCustomer, KeyUse | None]]
+    transaction: Transaction, batch: Sequence[tuple[NewCustomer, KeyUse | None, Limits]]
 ) -> list[Operation | Exception]:
     """Creates customers; see Storage.create_customer."""
-    made = _Made(transaction, [use for _, use in batch])
+    made = _Made(transaction, [use for _, use, _ in batch])
+    resellers = [new.customer.reseller_id for new, _, _ in batch]
+    now = microseconds(batch[0][0].operation.created_at)
+    counts = Counts(transaction, batch[0][2], now, (), resellers)
     outcomes: list[Operation | Exception] = []
     rows = []
-    for new, use in batch:
+    for new, use, _ in batch:
         try:
             outcome = made.replayed(use)
+            if outcome is None:
+                counts.customer(new.customer.reseller_id)
         except BillingError as error:
             outcomes.append(error)
             continue

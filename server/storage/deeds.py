@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, select, update
 
+from server.domain.addresses import address_key
 from server.domain.errors import BillingError
 from server.domain.invitations import (
     Invitation,
@@ -20,7 +21,9 @@ from server.domain.invitations import (
     resent_too_soon,
     state_after,
 )
+from server.domain.limits import Limits
 from server.domain.operations import Operation
+from server.storage.counts import Counts
 from server.storage.expiry import change_customers
 from server.storage.idempotency import Keys, KeyUse
 from server.storage.operations import by_id
@@ -126,6 +129,7 @@ class Resending(NamedTuple):
     expires_at: datetime
     interval: timedelta
     use: KeyUse | None
+    limits: Limits
 
 
 class _Link(NamedTuple):
@@ -162,6 +166,19 @@ class _Acts:
         # After the lock: what another transaction did with a key while this one waited for it is
         # then seen as a repeat.
         self._keys = Keys(transaction, (each.use for each in batch))
+        self._counts = self._mail_counts([each for each in batch if isinstance(each, Resending)])
+
+    def _mail_counts(self, resent: Sequence[Resending]) -> Counts | None:
+        """Returns what the e-mails of a batch are counted by, if it sends any."""
+        rows = [row for each in resent if (row := self._rows.get(each.invitation_id))]
+        if not rows:
+            return None
+        return Counts(
+            self._transaction,
+            resent[0].limits,
+            microseconds(resent[0].operation.created_at),
+            [(row.reseller_id, address_key(row.email)) for row in rows],
+        )
 
     def outcomes(self) -> list[Outcome | Exception]:
         """Does it all."""
@@ -183,7 +200,7 @@ class _Acts:
         if row is None:
             return None
         if isinstance(deed, Resending):
-            self._rows[row.id], operation = _resent(self._transaction, row, deed)
+            self._rows[row.id], operation = _resent(self._transaction, self._counts, row, deed)
             if operation.id == deed.operation.id:
                 self._keys.record(deed.use, operation.id)
             else:
@@ -241,11 +258,11 @@ def _ended(
 
 
 def _resent(
-    transaction: Transaction, row: Invitation, wanted: Resending
+    transaction: Transaction, counts: Counts | None, row: Invitation, wanted: Resending
 ) -> tuple[Invitation, Operation]:
     """Has a locked invitation's e-mail sent again; returns it, and the operation that does so.
 
-    Raises INVITATION_STATE, RESENT_TOO_SOON.
+    Raises INVITATION_STATE, RESENT_TOO_SOON, MAIL_LIMIT_REACHED.
     """
     operation = wanted.operation
     now = operation.created_at
@@ -259,9 +276,11 @@ def _resent(
         operation = _tried_now(transaction, latest, wanted)
         transaction.run(_PROLONG, [row.id], until=until)
         return row._replace(expires_at=wanted.expires_at), operation
-    at = microseconds(now)
+    at = due_at = microseconds(now)
+    if counts:
+        due_at = counts.mail(row.reseller_id, address_key(row.email), at)
     transaction.run(_RESEND, [row.id], operation_id=operation.id, at=at, until=until)
-    transaction.insert(INSERT_OPERATIONS, [operation_row(operation, row.id, due_at=at)])
+    transaction.insert(INSERT_OPERATIONS, [operation_row(operation, row.id, due_at=due_at)])
     resent = row._replace(
         latest_operation_id=operation.id, resent_at=now, expires_at=wanted.expires_at
     )

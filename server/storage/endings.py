@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, delete, select, update
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import ANSWERED, InvitationState
 from server.domain.operations import CANCELLED, Failure, Operation, OperationKind
+from server.storage.counts import take_customers_back
 from server.storage.idempotency import Keys, KeyUse
 from server.storage.operations import by_id
 from server.storage.rows import OPERATION_COLUMNS, failure_text, microseconds, operation, time
@@ -146,6 +147,7 @@ def _take_back(transaction: Transaction, failed: Sequence[Locked]) -> None:
         transaction.run(_TAKE_BACK_INVITATIONS, sent)
         transaction.run(_TAKE_BACK_CUSTOMERS, [row.operation.customer_id for row in failed])
         transaction.run(_TAKE_BACK_LINKS, sent)
+        take_customers_back(transaction, [row.operation.reseller_id for row in failed])
 
 
 def _undo_resends(transaction: Transaction, failed: Sequence[Locked]) -> None:

@@ -24,6 +24,10 @@ class Verdict(Enum):
     UNEXPECTED = "a bug here, or a broken database"
 
 
+class OvertakenError(Exception):
+    """Another transaction has committed what makes this one impossible as it is."""
+
+
 # https://www.postgresql.org/docs/current/errcodes-appendix.html, by prefix; the first match holds.
 _BY_SQLSTATE = (
     ("22", Verdict.UNFIT),  # data exception: a number out of range, NUL in a text
@@ -62,6 +66,8 @@ _DRIVERS_OWN = (OverflowError, UnicodeEncodeError)
 
 def judge(error: Exception) -> Verdict:
     """Tells what a driver's error means; UNEXPECTED for any other exception."""
+    if isinstance(error, OvertakenError):
+        return Verdict.CONFLICT
     if isinstance(error, DBAPIError) and isinstance(error.orig, Exception):
         error = error.orig
     if isinstance(error, _DRIVERS_OWN):
@@ -100,6 +106,8 @@ def refusal(error: Exception) -> Exception:
     A driver's text may hold rows, so it goes neither to callers nor to the log: the log gets its
     class and code. Any other exception is returned as it is.
     """
+    if isinstance(error, OvertakenError):
+        return overloaded()
     drivers = (sqlite3.Error, DBAPIError, *_DRIVERS_OWN)
     if not isinstance(error, drivers) and not _is_psycopg(error):
         return error

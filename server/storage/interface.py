@@ -82,7 +82,7 @@ class Storage(AccessStorage, Administration, Protocol):
         one that the key stands for, as it now is (`new` is then dropped).
         Raises IDEMPOTENCY_KEY_REUSED for another fingerprint, and INVITATION_OPEN, with metadata
         `operationId`, `customerId` and `invitationId` of the first, while the reseller has an open
-        invitation with the same `open_key`.
+        invitation with the same `open_key`; MAIL_LIMIT_REACHED, CUSTOMER_LIMIT_REACHED.
         """
         ...
 
@@ -140,7 +140,7 @@ class Storage(AccessStorage, Administration, Protocol):
         Where the operation before it waits to try its e-mail again, that one is returned, and tries
         it at once.
         Raises INVITATION_STATE; RESENT_TOO_SOON within the interval after it was last sent again or
-        a try failed, and while its e-mail is on its way; IDEMPOTENCY_KEY_REUSED.
+        a try failed, and while its e-mail is on its way; IDEMPOTENCY_KEY_REUSED; MAIL_LIMIT_REACHED.
         """
         ...
 
@@ -179,11 +179,18 @@ class Storage(AccessStorage, Administration, Protocol):
         """Clears at most `limit` revocations of tokens that expired an hour ago; returns how many."""
         ...
 
+    async def clear_counts(self, now: datetime, limit: int) -> int:
+        """Clears at most `limit` counts of e-mails that count no more since an hour, or a few more.
+
+        Returns how many.
+        """
+        ...
+
     async def create_customer(self, new: NewCustomer, key: IdempotencyKey | None) -> Operation:
         """Records customer, operation and key.
 
         Returns the operation: the new one or, for a key seen before, the one that it stands for.
-        Raises IDEMPOTENCY_KEY_REUSED.
+        Raises IDEMPOTENCY_KEY_REUSED, CUSTOMER_LIMIT_REACHED.
         """
         ...
 

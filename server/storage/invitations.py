@@ -2,13 +2,15 @@
 
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import NewInvitation
+from server.domain.limits import Limits
 from server.domain.operations import Operation
+from server.storage.counts import Counts
 from server.storage.expiry import expire_by_id
 from server.storage.idempotency import Keys, KeyUse
 from server.storage.operations import by_id
@@ -36,22 +38,37 @@ _OPEN = Statement(
 _OPEN_KEY = operator.itemgetter(3)
 
 
-def create(
-    transaction: Transaction, batch: Sequence[tuple[NewInvitation, KeyUse | None]]
-) -> list[Operation | Exception]:
+class Creation(NamedTuple):
+    """What one Invite asks for."""
+
+    new: NewInvitation
+    address_key: str
+    use: KeyUse | None
+    limits: Limits
+
+
+def create(transaction: Transaction, batch: Sequence[Creation]) -> list[Operation | Exception]:
     """Records invitations; see Storage.create_invitation."""
     open_ones = {
         row[0]: row[1:]
-        for row in transaction.fetch(_OPEN, list({new.invitation.open_key for new, _ in batch}))
+        for row in transaction.fetch(_OPEN, list({each.new.invitation.open_key for each in batch}))
     }
     # After the open ones: what another transaction commits between the two is then seen as the
     # repeat that it is, not as an invitation in the way.
-    keys = Keys(transaction, (use for _, use in batch))
+    keys = Keys(transaction, (each.use for each in batch))
+    resellers = [each.new.invitation.reseller_id for each in batch]
+    counts = Counts(
+        transaction,
+        batch[0].limits,
+        microseconds(batch[0].new.invitation.created_at),
+        zip(resellers, (each.address_key for each in batch), strict=True),
+        resellers,
+    )
     outcomes: list[Operation | Exception] = []
     rows: list[tuple[Any, ...]] = []
     lapsed: dict[str, int] = {}
     replayed: dict[int, str] = {}
-    for new, use in batch:
+    for new, address_key, use, _ in batch:
         operation, invitation = new.operation, new.invitation
         try:
             known = keys.replayed(use)
@@ -69,7 +86,13 @@ def create(
             if expires_at > now:
                 outcomes.append(_already_open(first_id, customer_id, operation_id))
                 continue
-            lapsed[first_id] = now
+        try:
+            due_at = counts.mail(invitation.reseller_id, address_key, now, customers=1)
+        except BillingError as error:
+            outcomes.append(error)
+            continue
+        if first:
+            lapsed[first[0]] = now
         expires_at = microseconds(invitation.expires_at)
         open_ones[invitation.open_key] = (
             invitation.id,
@@ -77,7 +100,7 @@ def create(
             operation.id,
             expires_at,
         )
-        rows.append((*_rows(new, now), invitation.open_key))
+        rows.append((*_rows(new, address_key, due_at), invitation.open_key))
         keys.record(use, operation.id)
         outcomes.append(operation)
     if rows:
@@ -96,13 +119,13 @@ def create(
     return outcomes
 
 
-def _rows(new: NewInvitation, now: int) -> tuple[tuple[Any, ...], ...]:
+def _rows(new: NewInvitation, address_key: str, due_at: int) -> tuple[tuple[Any, ...], ...]:
     """Returns the rows of operation, customer and invitation."""
     operation, customer, invitation = new.operation, new.customer, new.invitation
     return (
-        operation_row(operation, invitation.id, due_at=now),
+        operation_row(operation, invitation.id, due_at=due_at),
         customer_row(customer),
-        invitation_row(invitation),
+        invitation_row(invitation, address_key),
     )
 
 

@@ -14,6 +14,7 @@ from server.storage import expiry
 from server.storage.batches import Batcher
 from server.storage.rows import microseconds
 from server.storage.schema import (
+    counts,
     idempotency_keys,
     invitations,
     link_tokens,
@@ -77,6 +78,16 @@ _EXPIRED_TOKENS = _oldest(revoked_tokens.c.token_hash, revoked_tokens.c.expires_
 _CLEAR_REVOKED_TOKENS = _deletion(revoked_tokens.c.token_hash)
 
 
+_OLD_COUNTS = _oldest(counts.c.scope, counts.c.counts_until)
+_CLEAR_COUNTS = Statement(
+    delete(counts).where(
+        counts.c.scope.in_(IDS),
+        counts.c.counts_until < bindparam("before", type_=counts.c.counts_until.type),
+    ),
+    "before",
+)
+
+
 def _one_by_one(
     clear: Callable[[Transaction, Clearing], int],
 ) -> Callable[[Transaction, Sequence[Clearing]], list[int]]:
@@ -121,6 +132,12 @@ def clear_revoked_tokens(transaction: Transaction, wanted: Clearing) -> int:
     return _clear(transaction, _EXPIRED_TOKENS, _CLEAR_REVOKED_TOKENS, wanted)
 
 
+@_one_by_one
+def clear_counts(transaction: Transaction, wanted: Clearing) -> int:
+    """Clears what counts no more; see Storage.clear_counts."""
+    return _clear(transaction, _OLD_COUNTS, _CLEAR_COUNTS, wanted)
+
+
 def _clear(
     transaction: Transaction,
     find: Statement,
@@ -132,7 +149,7 @@ def _clear(
     rows = transaction.fetch(find, (), before=wanted.before, limit=wanted.limit, **values)
     ids = [id_ for (id_,) in rows]
     if ids:
-        transaction.run(clear, ids)
+        transaction.run(clear, ids, before=wanted.before)
         if also:
             transaction.run(also, ids)
     return len(ids)
@@ -162,3 +179,7 @@ class SqlRetention:
     async def clear_revoked_tokens(self, now: datetime, limit: int) -> int:
         expired = Clearing(microseconds(now - _CLOCKS_DIFFER), limit)
         return await self._sweeps.submit(clear_revoked_tokens, expired)
+
+    async def clear_counts(self, now: datetime, limit: int) -> int:
+        past = Clearing(microseconds(now - _CLOCKS_DIFFER), limit)
+        return await self._sweeps.submit(clear_counts, past)

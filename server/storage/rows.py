@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import or_
 
-from server.domain.addresses import address_key
 from server.domain.customers import Customer, CustomerState
 from server.domain.errors import Reason
 from server.domain.invitations import Invitation, InvitationState
@@ -193,7 +192,7 @@ def invitation(row: tuple[Any, ...]) -> Invitation:
     )
 
 
-def invitation_row(value: Invitation) -> tuple[Any, ...]:
+def invitation_row(value: Invitation, address_key: str) -> tuple[Any, ...]:
     """Returns a row for INSERT_INVITATIONS."""
     return (
         value.id,
@@ -206,7 +205,7 @@ def invitation_row(value: Invitation) -> tuple[Any, ...]:
         microseconds(value.created_at),
         microseconds(value.expires_at),
         value.latest_operation_id,
-        address_key(value.email),
+        address_key,
     )
 
 

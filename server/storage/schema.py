@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0011"
+REVISION = "0012"
 
 metadata = MetaData()
 
@@ -211,6 +211,18 @@ idempotency_keys = Table(
     Column("fingerprint", LargeBinary, nullable=False),
     Column("target_id", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False, index=True),
+)
+
+# What limits are counted by. A scope is `customers/RESELLER`, or of e-mails `address/HASH` or the
+# limit's name and the reseller. A row counts until its time, customers for ever.
+FOR_EVER = 2**62
+counts = Table(
+    "counts",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("counts_until", BigInteger, primary_key=True, index=True),
+    Column("count", Integer, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 # One row, `operations`: those that ended before `cleared_before` may have been cleared since.

@@ -1,6 +1,6 @@
 """Statements: written in SQLAlchemy Core, compiled once, run by the driver itself."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Any, cast
@@ -96,20 +96,63 @@ class Insert:
         return text
 
 
+class Addition:
+    """Adds to the number in the last column of rows that are named by all others.
+
+    A row that is not there begins with 0.
+    """
+
+    def __init__(self, table: Table) -> None:
+        *keys, number = (column.name for column in table.columns)
+        self._text = (  # of names that the schema gives
+            f"INSERT INTO {table.name} ({', '.join(keys)}, {number}) VALUES ({{places}}) "  # noqa: S608
+            f"ON CONFLICT ({', '.join(keys)}) "
+            f"DO UPDATE SET {number} = {table.name}.{number} + excluded.{number}"
+        )
+        self._width = len(keys) + 1
+
+    def text(self, dialect: Dialect) -> str:
+        """Returns the text for the driver."""
+        place = "%s" if dialect.name == "postgresql" else "?"
+        return self._text.format(places=", ".join([place] * self._width))
+
+
 class Transaction:
     """One transaction on a connection of the driver, and what to tell the waiting when it commits.
 
     `ended` holds IDs of operations that end with it, and `signals.ACCESS` if it changes who may do
-    what; `work` tells that there may be new work.
+    what; `work` tells that there may be new work. `before_commit` is done right before the commit;
+    after it `checks`, which may raise, where what they look at may have changed since it was read.
     """
 
-    __slots__ = ("_cursor", "_dialect", "ended", "work")
+    __slots__ = ("_additions", "_cursor", "_dialect", "before_commit", "checks", "ended", "work")
 
     def __init__(self, cursor: Any, dialect: Dialect) -> None:
         self._cursor = cursor
         self._dialect = dialect
         self.ended: list[str] = []
         self.work = False
+        self.before_commit: list[Callable[[], None]] = []
+        self.checks: list[Callable[[], None]] = []
+        self._additions: dict[Addition, dict[tuple[Any, ...], int]] = {}
+
+    def add(self, addition: Addition, row: tuple[Any, ...], number: int) -> None:
+        """Adds to the number of a row, named by its key, right before the commit."""
+        numbers = self._additions.setdefault(addition, {})
+        numbers[row] = numbers.get(row, 0) + number
+
+    def finish(self) -> None:
+        """Does what is to be done right before the commit."""
+        for step in self.before_commit:
+            step()
+        for addition, numbers in self._additions.items():
+            # In one order, so that two transactions don't wait for each other.
+            rows = sorted((*row, number) for row, number in numbers.items())
+            self._cursor.executemany(addition.text(self._dialect), rows)
+        # SQLite has one writer: what was read then still holds, unless this one has changed it.
+        if self._dialect.name != "sqlite" or len(self.checks) > 1:
+            for check in self.checks:
+                check()
 
     def fetch(
         self, statement: Statement, ids: Sequence[Any] = (), **values: Any

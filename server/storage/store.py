@@ -18,6 +18,7 @@ from server.domain.invitations import (
     NewInvitation,
     link_token_hash,
 )
+from server.domain.limits import Limits
 from server.domain.operations import Deferral, Failure, Operation
 from server.storage import (
     access,
@@ -46,9 +47,12 @@ _log = logging.getLogger(__name__)
 
 # Those who wait for a signal look for themselves this often: signals may be lost.
 _LOOK_EVERY = timedelta(seconds=1)
+_NO_LIMITS = Limits()
 
 
-async def open_storage(database_url: str, *, idempotency_lifetime: timedelta) -> "SqlStorage":
+async def open_storage(
+    database_url: str, *, idempotency_lifetime: timedelta, limits: Limits = _NO_LIMITS
+) -> "SqlStorage":
     """Opens the storage at `sqlite:///path` or `postgresql://…`.
 
     Keys older than `idempotency_lifetime` count as unknown.
@@ -60,14 +64,17 @@ async def open_storage(database_url: str, *, idempotency_lifetime: timedelta) ->
         await asyncio.to_thread(database.require_schema)
     except Exception as error:
         raise refusal(error) from None
-    return SqlStorage(database, idempotency_lifetime)
+    return SqlStorage(database, idempotency_lifetime, limits)
 
 
 class SqlStorage(SqlAccess, SqlRetention):
     """Implements `server.storage.interface.Storage`."""
 
-    def __init__(self, database: Database, idempotency_lifetime: timedelta) -> None:
+    def __init__(
+        self, database: Database, idempotency_lifetime: timedelta, limits: Limits = _NO_LIMITS
+    ) -> None:
         self._lifetime = idempotency_lifetime
+        self._limits = limits
         self._signals = Signals()
         self._writes = Batcher(
             database,
@@ -101,7 +108,8 @@ class SqlStorage(SqlAccess, SqlRetention):
 
     async def create_invitation(self, new: NewInvitation, key: IdempotencyKey | None) -> Operation:
         use = self._use(key, new.operation.created_at) if key else None
-        return await self._writes.submit(invitations.create, (new, use))
+        creation = invitations.Creation(new, address_key(new.invitation.email), use, self._limits)
+        return await self._writes.submit(invitations.create, creation)
 
     async def look_up_invitation(self, token_hash: bytes) -> InvitationView | None:
         return await self._reads.submit(invitation_reads.look_up, token_hash)
@@ -138,7 +146,9 @@ class SqlStorage(SqlAccess, SqlRetention):
         key: IdempotencyKey | None,
     ) -> Operation | None:
         use = self._use(key, operation.created_at) if key else None
-        resending = deeds.Resending(invitation_id, operation, expires_at, interval, use)
+        resending = deeds.Resending(
+            invitation_id, operation, expires_at, interval, use, self._limits
+        )
         return cast("Operation | None", await self._act(resending))
 
     async def revoke_invitation(
@@ -150,7 +160,7 @@ class SqlStorage(SqlAccess, SqlRetention):
 
     async def create_customer(self, new: NewCustomer, key: IdempotencyKey | None) -> Operation:
         use = self._use(key, new.operation.created_at) if key else None
-        return await self._writes.submit(customers.create, (new, use))
+        return await self._writes.submit(customers.create, (new, use, self._limits))
 
     async def change_customer_state(
         self, operation: Operation, key: IdempotencyKey | None

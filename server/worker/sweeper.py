@@ -81,6 +81,7 @@ class Sweeper:
         steps: list[tuple[str, Step]] = [
             ("invitations have expired", lambda most: storage.expire_invitations(now, most)),
             ("revocations are cleared", lambda most: storage.clear_revoked_tokens(now, most)),
+            ("counts of e-mails are cleared", lambda most: storage.clear_counts(now, most)),
             ("old keys are cleared", lambda most: storage.clear_idempotency_keys(now, most)),
         ]
         if self._settings.retention is not None:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from server.domain.limits import SPREAD_BY
 from server.domain.operations import Deferral
 from server.storage.interface import Delivery, Storage
 from server.worker.failure_log import FailureLog
@@ -122,7 +123,7 @@ class Worker:
             await asyncio.sleep(0)  # those who finish at the same moment are claimed for together
             return
         settings = self._settings
-        furthest = 2 * max(settings.retry.longest, settings.lease)
+        furthest = 2 * max(settings.retry.longest, settings.lease, SPREAD_BY)
         self._claims += 1
         deliveries = await self._storage.claim_deliveries(
             free,

@@ -81,7 +81,9 @@ async def api(settings: Settings) -> AsyncIterator[Api]:
     clock = Clock()
     migrate(settings.database)
     storage = await open_storage(
-        settings.database, idempotency_lifetime=settings.idempotency_lifetime
+        settings.database,
+        idempotency_lifetime=settings.idempotency_lifetime,
+        limits=settings.limits,
     )
     for reseller in ("reseller-1", "reseller-2"):
         await storage.add_reseller(reseller, "A reseller", clock())

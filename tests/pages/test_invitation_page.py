@@ -258,14 +258,14 @@ async def test_the_link_of_a_suspended_reseller_says_so(service: Service, visito
             "“Accept the invitation” changed nothing: the invitation can't be answered now."
         )
         await expect(visitor.page.get_by_role("button")).to_have_count(0)
-        answer = await visitor.page.reload()
+        answer = await visitor.page.goto(invitation.link)
         assert answer
         assert answer.status == 403
         await visitor.screenshot("held")
     finally:
         service.command("resellers", "resume", service.resellerId)
     assert customer_state(service, invitation) == "acceptance_required"
-    await visitor.page.reload()
+    await visitor.page.goto(invitation.link)
     await visitor.page.get_by_role("button", name="Accept").click()
     await visitor.heading("You have accepted the invitation")
 

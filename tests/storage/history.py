@@ -83,6 +83,12 @@ class _Writer:
         self._serve()
         if self._revision >= "0003":
             self._administer()
+        if self._revision >= "0012":
+            customers = sum(
+                len(rows) for (name, _), rows in self._rows.items() if name == "customers"
+            )
+            scope = f"customers/{RESELLER}"
+            self._insert("counts", {"scope": scope, "counts_until": 2**62, "count": customers})
         for (table, names), rows in self._rows.items():
             columns = ", ".join(names)
             places = ", ".join(f":{name}" for name in names)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import psycopg
 from sqlalchemy import PoolProxiedConnection
 
+from server.domain.limits import Limits
 from server.storage.database import Database
 from server.storage.statements import Transaction
 from server.storage.store import SqlStorage
@@ -20,6 +21,7 @@ from tests.storage.records import KEY_LIFETIME
 
 # Far above what anything here takes, far below a hang.
 IN_TIME_S = 20.0
+_NO_LIMITS = Limits()
 
 _WAITING_FOR_LOCKS = (
     "SELECT count(*) FROM pg_stat_activity "
@@ -188,10 +190,10 @@ class Overlap:
 
 
 @asynccontextmanager
-async def overlapping(database_url: str) -> AsyncIterator[Overlap]:
+async def overlapping(database_url: str, limits: Limits = _NO_LIMITS) -> AsyncIterator[Overlap]:
     """Opens both processes and closes them."""
     databases = _Watched(database_url), _Watched(database_url)
-    first, second = (SqlStorage(database, KEY_LIFETIME) for database in databases)
+    first, second = (SqlStorage(database, KEY_LIFETIME, limits) for database in databases)
     observer = None
     if not databases[0].is_sqlite:
         observer = await psycopg.AsyncConnection.connect(databases[0].conninfo, autocommit=True)

@@ -19,6 +19,7 @@ from server.storage import SchemaError, consistency
 from server.storage.consistency import Finding, check
 from server.storage.interface import Delivery
 from server.storage.invariants import SUBJECTS
+from server.storage.schema import FOR_EVER
 from server.storage.store import SqlStorage
 from tests.storage.databases import Databases, query
 from tests.storage.records import (
@@ -123,6 +124,16 @@ BREAKS = {
     ],
     "a customer has one invitation at most": [
         f"UPDATE invitations SET customer_id = {_A_CUSTOMER}"
+    ],
+    "a reseller has as many customers as are counted": [
+        "UPDATE counts SET count = count + 1",
+        "DELETE FROM counts",
+        "DELETE FROM customers WHERE email IS NULL",
+    ],
+    "an e-mail that is counted was accepted, and not for ever": [
+        "INSERT INTO counts VALUES ('customers/other', 1, 1)",
+        f"INSERT INTO counts VALUES ('hour/{RESELLER}', {FOR_EVER}, 1)",
+        f"INSERT INTO counts VALUES ('hour/{RESELLER}', 1, -1)",
     ],
     "an invitation's state is known": ["UPDATE invitations SET state = 'other'"],
     "an invitation is open while it is pending": [

@@ -1,12 +1,19 @@
 """Customers: how each was made, and the state that its invitation gives it."""
 
-from sqlalchemy import and_, func, not_, or_, select, true
+from sqlalchemy import and_, func, literal, not_, or_, select, true
 
 from server.domain.customers import CustomerState
 from server.domain.invitations import CUSTOMER_STATES
 from server.domain.operations import OperationKind
 from server.storage.invariants.subjects import CLEARED_BEFORE, Subject, missing, only_one
-from server.storage.schema import customers, invitations, operations, resellers
+from server.storage.schema import (
+    FOR_EVER,
+    counts,
+    customers,
+    invitations,
+    operations,
+    resellers,
+)
 
 _MAKING = [OperationKind.INVITE.value, OperationKind.CREATE_RESELLER_SERVED.value]
 # What Activate and Suspend can make of an active one.
@@ -57,4 +64,30 @@ _SEVERAL = Subject(
     {"a customer has one invitation at most": true()},
 )
 
-SUBJECTS = (_CUSTOMERS, _SEVERAL)
+_by_reseller = (
+    select(customers.c.reseller_id, func.count().label("number"))
+    .group_by(customers.c.reseller_id)
+    .subquery()
+)
+_COUNTED = Subject(
+    resellers.outerjoin(_by_reseller, _by_reseller.c.reseller_id == resellers.c.id).outerjoin(
+        counts, counts.c.scope == literal("customers/") + resellers.c.id
+    ),
+    resellers.c.id,
+    {
+        "a reseller has as many customers as are counted": func.coalesce(counts.c.count, 0)
+        != func.coalesce(_by_reseller.c.number, 0)
+    },
+)
+_COUNTS = Subject(
+    counts,
+    counts.c.scope,
+    {
+        "an e-mail that is counted was accepted, and not for ever": or_(
+            counts.c.count < 0,
+            counts.c.scope.startswith("customers/") != (counts.c.counts_until == FOR_EVER),
+        )
+    },
+)
+
+SUBJECTS = (_CUSTOMERS, _SEVERAL, _COUNTED, _COUNTS)
