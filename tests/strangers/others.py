@@ -13,6 +13,8 @@ from typing import Any
 
 import grpc
 import httpx
+from google.longrunning import operations_pb2, operations_pb2_grpc
+from google.protobuf import duration_pb2
 from yandex.cloud.billing.v1 import customer_service_pb2, customer_service_pb2_grpc
 from yandex.cloud.operation import operation_service_pb2, operation_service_pb2_grpc
 
@@ -67,6 +69,7 @@ class Others:
                 "page": (lambda: _rest(rest, "/invitations/leads-nowhere", 404), 30),
                 "native Get": (lambda: self._native_get(channel, made["id"]), 1),
                 "native List": (lambda: self._native_list(channel), 2),
+                "native Wait": (lambda: self._native_wait(channel, made["id"]), 3),
             }
             tasks = [
                 asyncio.create_task(self._repeat(name, send, periods * _PERIOD_S, over))
@@ -132,6 +135,14 @@ class Others:
         stub: Any = operation_service_pb2_grpc.OperationServiceStub(channel)
         asked = operation_service_pb2.GetOperationRequest(operation_id=operation_id)
         await stub.Get(asked, metadata=self._service.metadata, timeout=_GIVE_UP_S)
+        return ""
+
+    async def _native_wait(self, channel: grpc.aio.Channel, operation_id: str) -> str:
+        stub: Any = operations_pb2_grpc.OperationsStub(channel)
+        asked = operations_pb2.WaitOperationRequest(
+            name=f"operations/{operation_id}", timeout=duration_pb2.Duration(nanos=10**8)
+        )
+        await stub.WaitOperation(asked, metadata=self._service.metadata)
         return ""
 
     async def _native_list(self, channel: grpc.aio.Channel) -> str:

@@ -30,4 +30,4 @@ def _hold(target: Target, count: int, progress: Progress) -> AbstractAsyncContex
     return hold_calls(target, count, progress, _begin)
 
 
-ATTACK = Attack("calls without a message", "calls", 10_000, 2_000, _hold)
+ATTACK = Attack("calls without a message", "calls", 10_000, 10_000, _hold)

@@ -19,4 +19,4 @@ def _hold(target: Target, count: int, progress: Progress) -> AbstractAsyncContex
     return hold_calls(target, count, progress, _watch)
 
 
-ATTACK = Attack("watches without credentials", "streams", 10_000, 2_000, _hold)
+ATTACK = Attack("watches without credentials", "streams", 10_000, 10_000, _hold)
