@@ -18,6 +18,7 @@ from sqlalchemy import PoolProxiedConnection
 
 from server.storage.database import Database
 from server.storage.failures import Verdict, judge, overloaded, refusal, unavailable
+from server.storage.log_marks import LogMarks
 from server.storage.statements import Transaction
 
 A = TypeVar("A")
@@ -145,7 +146,8 @@ class Batcher:
                 outcomes += [outcomes[-1]] * (len(batch) - len(outcomes))
             served = len(batch)
             self._loop.call_soon_threadsafe(self._resolve, batch, outcomes, ended, work)
-        connection.close()
+            connection.settle()
+        connection.end()
 
     def _gathering_s(self, served: int) -> float:
         if not self._writes:
@@ -194,7 +196,19 @@ class _Connection:
         self._database = database
         self._writes = writes
         self._connection: PoolProxiedConnection | None = None
+        self._marks = LogMarks(database) if writes and database.is_sqlite else None
         self.phase = _Phase.BEGINNING
+
+    def settle(self) -> None:
+        """Does what can wait until the batch has been answered."""
+        if self._connection is not None and self._marks:
+            self._marks.committed(self._connection)
+
+    def end(self) -> None:
+        """Closes it for good."""
+        if self._connection is not None and self._marks:
+            self._marks.closing(self._connection)
+        self.close()
 
     def transact(self, batch: list[_Request], join: Join) -> tuple[list[Any], list[str], bool]:
         """Runs the batch in one transaction; on an error nothing of it stays.

@@ -112,6 +112,8 @@ class Database:
             connection.driver_connection.autocommit = True  # type: ignore[union-attr]
         elif writes:
             connection.cursor().execute("PRAGMA busy_timeout = 0")
+            # Checkpoints are made by `log_marks`; this is for where it can't for long.
+            connection.cursor().execute("PRAGMA wal_autocheckpoint = 40000")
         return connection
 
     def require_schema(self) -> None:
@@ -121,11 +123,19 @@ class Database:
                 f"there is no database at {self.url.database}: set BILLING_VAR or "
                 "BILLING_DATABASE_URL to where it is, or run `python -m server migrate` to make one"
             )
+        log_is_there = self.is_sqlite and _log_is_there(Path(str(self.url.database)))
         connection = self.connect()
         try:
             cursor = connection.cursor()
             cursor.execute("SELECT version_num FROM alembic_version")
             found = cursor.fetchall()
+            is_ours = [version for (version,) in found] == [REVISION]
+            if self.is_sqlite and is_ours and not log_is_there:
+                cursor.execute("SELECT count(*) FROM log_marks WHERE log_needed")
+                ((marks,),) = cursor.fetchall()
+                self._require_log(marks)
+        except SchemaError:
+            raise
         except Exception as error:
             if "alembic_version" not in str(error):
                 raise
@@ -140,6 +150,21 @@ class Database:
                 f"the database's schema is at version {', '.join(versions)}, and this server works "
                 f"with {REVISION}: run `python -m server migrate` of the newer of the two releases"
             )
+
+    def _require_log(self, marks: int) -> None:
+        if marks:
+            path = self.url.database
+            raise SchemaError(
+                f"the database {path} was copied without its log ({path}-wal) while it was in use, so "
+                "what was done last is missing: copy it anew with `sqlite3 FROM '.backup TO'`, or "
+                "while nothing runs"
+            )
+
+
+def _log_is_there(database_file: Path) -> bool:
+    """Tells whether the file has a log beside it; to be asked before the database is opened."""
+    log = database_file.with_name(f"{database_file.name}-wal")
+    return log.is_file() and log.stat().st_size > 0
 
 
 def _driver_url(database_url: str) -> URL:

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0012"
+REVISION = "0013"
 
 metadata = MetaData()
 
@@ -223,6 +223,16 @@ counts = Table(
     Column("counts_until", BigInteger, primary_key=True, index=True),
     Column("count", Integer, nullable=False),
     sqlite_with_rowid=False,
+)
+
+# A row for each process that writes to SQLite: whether the file alone, without its log, is not whole.
+# See `log_marks.py`; on PostgreSQL there are none.
+log_marks = Table(
+    "log_marks",
+    metadata,
+    Column("process", Text, primary_key=True),
+    Column("at_s", BigInteger, nullable=False),
+    Column("log_needed", Integer, nullable=False),
 )
 
 # One row, `operations`: those that ended before `cleared_before` may have been cleared since.
