@@ -29,7 +29,7 @@ REFUSED = Failure(Reason.RECIPIENT_REFUSED, "Refused.", {})
 def rows_as_they_lie(database_url: str) -> None:
     """Has connections that are made from now on find rows in the order in which they were written."""
     name = Database(database_url).url.database
-    for way in ("indexscan", "indexonlyscan", "bitmapscan"):
+    for way in ("indexscan", "indexonlyscan", "bitmapscan", "hashjoin", "mergejoin"):
         query(database_url, f"ALTER DATABASE {name} SET enable_{way} = off")
 
 
