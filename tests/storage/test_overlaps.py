@@ -280,6 +280,18 @@ class TestInvitations:
         assert await storage.finish_delivery(delivery, LATER)
         assert (await life.operation()).done
 
+    @pytest.mark.parametrize("ending", ["accept", "decline", "revoke"])
+    async def test_ending_leaves_an_e_mail_that_is_being_sent_to_its_worker(
+        self, storage: SqlStorage, other_process: SqlStorage, ending: str
+    ) -> None:
+        life = await recorded(storage)
+        delivery = await life.claim()
+        await _act(life, ending, now=LATER)
+        assert await other_process.claim_deliveries(10, LATER, LEASE) == []
+        assert not (await life.operation()).done
+        assert await storage.finish_delivery(delivery, LATER)
+        assert (await life.operation()).done
+
     @on_postgresql
     @pytest.mark.parametrize("first", ["accept", "resend"])
     async def test_the_sweep_passes_over_what_others_hold(
