@@ -1,4 +1,5 @@
 import asyncio
+import os
 import stat
 import sys
 from datetime import timedelta
@@ -162,6 +163,24 @@ def test_a_bad_file_beside_good_ones_stops_no_running_server(
     (tmp_path / "my-own.pem").write_bytes(b"no key")
     assert ring.signing().id == good
     assert "my-own.pem" in caplog.text
+
+
+def test_a_key_is_not_seen_before_it_is_whole_nor_ever_by_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ring = KeyRing(tmp_path, Clock())
+    before = set(tmp_path.glob("*.pem"))
+    seen = []
+    write_to_disk = os.fsync
+
+    def look(descriptor: int) -> None:
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        seen.append((mode, set(tmp_path.glob("*.pem")) - before))
+        write_to_disk(descriptor)
+
+    monkeypatch.setattr(os, "fsync", look)
+    ring.rotate()
+    assert seen == [(0o600, set())]
 
 
 def test_a_key_that_others_can_read_is_closed(tmp_path: Path) -> None:

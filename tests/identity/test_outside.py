@@ -336,6 +336,37 @@ async def test_an_issuer_that_does_not_answer_well(
         await served.call(await served.token(await served.account()))
 
 
+async def test_a_key_set_of_more_than_a_mebibyte_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    async with (
+        https(tmp_path, ok(KEY_SET + " " * (1 << 20))) as (url, requests),
+        serving(trusting(tmp_path, url)) as served,
+    ):
+        assert (await served.refusal(signed(served))).code() is grpc.StatusCode.UNAUTHENTICATED
+        assert len(requests) == 1
+
+
+async def test_a_key_set_is_not_looked_for_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it leads might be without TLS, or anybody's."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    async with https(elsewhere, ok(KEY_SET)) as (target, followed):
+        leads = f"HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n"
+        async with (
+            https(tmp_path, leads.encode()) as (url, requests),
+            serving(trusting(tmp_path, url)) as served,
+        ):
+            both = (tmp_path / "ca.pem", elsewhere / "ca.pem")
+            (tmp_path / "ca.pem").write_text("".join(each.read_text() for each in both))
+            assert (await served.refusal(signed(served))).code() is grpc.StatusCode.UNAUTHENTICATED
+            assert (len(requests), followed) == (1, [])
+
+
 async def test_few_wait_for_an_issuer_that_hangs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
