@@ -2,6 +2,8 @@
 
 An e-mail counts for the whole period of its limit, and for up to a twelfth of it longer, since what
 was accepted in one twelfth is one row. So no period, whenever it begins, has more than the limit.
+E-mails to an address are counted by the invitations that were made for it, which an index finds;
+only resends have rows of their own. A row for each address would cost more than all other counts.
 
 Counts are written right before the commit (`Transaction.add`) and looked at again after, so that
 transactions of many processes wait for each other's counts as briefly as can be, and the limits hold
@@ -10,8 +12,10 @@ all the same: whoever was overtaken runs again, and sees what came first.
 
 import hashlib
 import math
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from itertools import chain
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, func, select
@@ -24,7 +28,7 @@ from server.domain.limits import (
     mail_limit_reached,
 )
 from server.storage.failures import OvertakenError
-from server.storage.schema import FOR_EVER
+from server.storage.schema import FOR_EVER, invitations
 from server.storage.schema import counts as table
 from server.storage.statements import IDS, Addition, Statement, Transaction
 
@@ -45,11 +49,29 @@ _PARTS_USED = Statement(
     .order_by(table.c.counts_until),
     "now",
 )
+_INVITED = Statement(
+    select(
+        invitations.c.email_key,
+        func.count().filter(invitations.c.created_at > bindparam("since")),
+    )
+    .where(invitations.c.email_key.in_(IDS))
+    .group_by(invitations.c.email_key),
+    "since",
+)
+_INVITED_AT = Statement(
+    select(invitations.c.created_at).where(
+        invitations.c.email_key.in_(IDS), invitations.c.created_at > bindparam("since")
+    ),
+    "since",
+)
 _ADD = Addition(table)
+# So near to its limit an address has a row, which transactions that add to it wait at. Before, so
+# many of them would have to add to it at the same moment to go beyond the limit.
+_NEAR = 16
 
 
 class _Rule(NamedTuple):
-    """A limit: its name, how much, and for how many microseconds what is counted counts; 0: for ever.
+    """A limit: its name, how much, and for how many microseconds what is counted counts.
 
     `spread` is how much more is accepted for later.
     """
@@ -59,32 +81,38 @@ class _Rule(NamedTuple):
     period: int
     spread: int = 0
 
+    def until(self, at: int) -> int:
+        """Returns until when what is counted at the time counts."""
+        part = self.period // _PARTS
+        return at - at % part + part + self.period
+
 
 class _Count:
-    """What is used of one limit by one reseller or address, and what is added to it."""
+    """What is used of one limit, and what is added to it, of that how much for later."""
 
-    __slots__ = ("added", "most", "rule", "scope", "used")
+    __slots__ = ("later", "limit", "most", "new", "rule", "scope", "used")
 
     def __init__(self, rule: _Rule, scope: str) -> None:
         self.rule = rule
         self.scope = scope
-        self.used = 0
-        self.most = rule.limit + rule.spread if rule.limit else FOR_EVER
-        self.added: dict[int, int] = {}
+        self.limit = rule.limit or FOR_EVER
+        self.most = self.limit + rule.spread
+        self.used = self.new = self.later = 0
 
-    def add(self, at: int) -> None:
-        """Counts one at the time."""
-        period = self.rule.period
-        until = FOR_EVER
-        if period:
-            part = period // _PARTS
-            until = at - at % part + part + period
-        self.used += 1
-        self.added[until] = self.added.get(until, 0) + 1
+    def rows(self, at: int) -> dict[int, int]:
+        """Returns what is added at the time, by until when it counts."""
+        if not self.rule.period:
+            return {FOR_EVER: self.new}
+        rows = Counter({self.rule.until(at): self.new})
+        rows[self.rule.until(at + _SPREAD_BY)] += self.later
+        return {until: number for until, number in rows.items() if number}
 
 
 class Counts:
-    """What one kind of request in a batch may add. All that it adds counts from then on."""
+    """What one kind of request in a batch, at about one time, may add.
+
+    All that it adds counts from then on.
+    """
 
     def __init__(
         self,
@@ -97,91 +125,135 @@ class Counts:
         """Looks up what is used of the limits, by resellers and address keys of e-mails to count."""
         self._transaction = transaction
         self._now = now
-        # By address key, and by reseller's ID.
-        self._addresses: dict[str, _Count] = {}
-        self._resellers: dict[str, list[_Count]] = {}
-        self._customers: dict[str, _Count] = {}
-        for_address, for_resellers, for_customers = _rules(limits)
+        self._of_address, of_mails, of_customers = _rules(limits)
+        self._most = self._of_address.limit or FOR_EVER
+        # What is used by address key, how much of it new: by invitations, and by resends.
+        self._used: dict[str, int] = {}
+        self._invited: list[str] = []
+        self._resent: Counter[str] = Counter()
+        resellers = set()
         for reseller_id, key in mails:
-            if for_address.limit and key not in self._addresses:
-                self._addresses[key] = _Count(for_address, _address_scope(key))
-            if reseller_id not in self._resellers:
-                self._resellers[reseller_id] = [
-                    _Count(rule, f"{rule.name}/{reseller_id}") for rule in for_resellers
-                ]
-        for reseller_id in customers_of:
-            if reseller_id not in self._customers:
-                self._customers[reseller_id] = _Count(for_customers, _customers_scope(reseller_id))
-        self._counts = {
-            count.scope: count
-            for counts in (
-                self._addresses.values(),
-                *self._resellers.values(),
-                self._customers.values(),
-            )
-            for count in counts
+            resellers.add(reseller_id)
+            self._used[key] = 0
+        self._mails = {
+            each: [_Count(rule, f"{rule.name}/{each}") for rule in of_mails] for each in resellers
+        }
+        self._customers = {
+            each: _Count(of_customers, _customers_scope(each)) for each in set(customers_of)
         }
         self._look_up()
         transaction.before_commit.append(self._write)
         transaction.checks.append(self._check)
 
-    def mail(self, reseller_id: str, address_key: str, at: int, customers: int = 0) -> int:
-        """Counts an e-mail accepted at the time, and new customers; returns when it is to go out.
+    def invite(self, reseller_id: str, address_key: str, at: int) -> int:
+        """Counts a customer and its invitation's e-mail; returns when that is to go out.
 
         Raises MAIL_LIMIT_REACHED, CUSTOMER_LIMIT_REACHED, and then counts nothing.
         """
-        due_at = at
-        counts = self._resellers[reseller_id]
-        address = self._addresses.get(address_key)
-        if address:
-            counts = [*counts, address]
-        for count in counts:
-            if count.used >= count.most:
-                raise mail_limit_reached(count.rule.name, count.rule.limit, self._wait_s(count))
-        if customers:
-            self.customer(reseller_id)
-        for count in counts:
-            if count.used < count.rule.limit:
-                count.add(at)
-            else:
-                due_at = at + _SPREAD_BY
-                count.add(due_at)
-        return due_at
+        used = self._require_room(reseller_id, address_key)
+        self.customer(reseller_id)
+        self._used[address_key] = used + 1
+        self._invited.append(address_key)
+        return self._mail(reseller_id, at)
+
+    def resend(self, reseller_id: str, address_key: str, at: int) -> int:
+        """Counts an e-mail that is sent again; as `invite`. Raises MAIL_LIMIT_REACHED."""
+        used = self._require_room(reseller_id, address_key)
+        self._used[address_key] = used + 1
+        self._resent[address_key] += 1
+        return self._mail(reseller_id, at)
 
     def customer(self, reseller_id: str) -> None:
         """Counts a customer. Raises CUSTOMER_LIMIT_REACHED, and then counts nothing."""
         count = self._customers[reseller_id]
         if count.used >= count.most:
-            raise customer_limit_reached(count.rule.limit)
-        count.add(0)
+            raise customer_limit_reached(count.limit)
+        count.used += 1
+        count.new += 1
+
+    def _require_room(self, reseller_id: str, address_key: str) -> int:
+        """Returns how many e-mails the address has got. Raises MAIL_LIMIT_REACHED."""
+        for count in self._mails[reseller_id]:
+            if count.used >= count.most:
+                raise mail_limit_reached(count.rule.name, count.limit, self._wait_s(count))
+        used = self._used[address_key]
+        if used >= self._most:
+            wait_s = self._address_wait_s(address_key, used)
+            raise mail_limit_reached(self._of_address.name, self._most, wait_s)
+        return used
+
+    def _mail(self, reseller_id: str, at: int) -> int:
+        for count in self._mails[reseller_id]:
+            if count.used < count.limit:
+                count.new += 1
+            else:
+                count.later += 1
+                at += _SPREAD_BY
+            count.used += 1
+        return at
+
+    def _counts(self) -> Iterator[_Count]:
+        return chain(self._customers.values(), *self._mails.values())
 
     def _look_up(self) -> None:
-        limited = [scope for scope, count in self._counts.items() if count.rule.limit]
-        if limited:
-            for scope, used in self._transaction.fetch(_USED, limited, now=self._now):
-                self._counts[scope].used = used
+        counts = {count.scope: count for count in self._counts() if count.rule.limit}
+        addresses: dict[str, str] = {}
+        if self._of_address.limit and self._used:
+            since = self._now - _HOUR
+            for key, used in self._transaction.fetch(_INVITED, list(self._used), since=since):
+                # Only what has been invited can have been sent again.
+                self._used[key] = used
+                addresses[_address_scope(key)] = key
+        if counts or addresses:
+            scopes = [*counts, *addresses]
+            for scope, used in self._transaction.fetch(_USED, scopes, now=self._now):
+                if scope in counts:
+                    counts[scope].used = used
+                else:
+                    self._used[addresses[scope]] += used
 
     def _write(self) -> None:
-        for scope, count in self._counts.items():
-            for until, number in count.added.items():
-                self._transaction.add(_ADD, (scope, until), number)
+        rows = {
+            (count.scope, until): number
+            for count in self._counts()
+            for until, number in count.rows(self._now).items()
+        }
+        if self._of_address.limit:
+            until = self._of_address.until(self._now)
+            near = {key: 0 for key in self._invited if self._used[key] + _NEAR > self._most}
+            for key, number in (near | self._resent).items():
+                rows[_address_scope(key), until] = number
+        for row, number in rows.items():
+            self._transaction.add(_ADD, row, number)
 
     def _check(self) -> None:
         """Raises OvertakenError if others have counted meanwhile, up to a limit."""
         self._look_up()
-        if any(count.added and count.used > count.most for count in self._counts.values()):
+        grown = (*self._invited, *self._resent)
+        if any(self._used[key] > self._most for key in grown) or any(
+            count.used > count.most and count.new + count.later for count in self._counts()
+        ):
             raise OvertakenError
 
     def _wait_s(self, count: _Count) -> float:
-        """Returns after how many seconds one e-mail more may be accepted."""
-        parts = dict(self._transaction.fetch(_PARTS_USED, [count.scope], now=self._now))
-        for until, number in count.added.items():
-            parts[until] = parts.get(until, 0) + number
-        too_many = count.used - count.most + 1
+        """Returns after how many seconds one e-mail more of a reseller may be accepted."""
+        return self._until_room_s(count.scope, count.used - count.most, count.rows(self._now))
+
+    def _address_wait_s(self, key: str, used: int) -> float:
+        invited = self._transaction.fetch(_INVITED_AT, [key], since=self._now - _HOUR)
+        parts = Counter(at + _HOUR for (at,) in invited)
+        parts[self._now + _HOUR] += self._invited.count(key) + self._resent[key]
+        return self._until_room_s(_address_scope(key), used - self._most, parts)
+
+    def _until_room_s(self, scope: str, over: int, parts: Mapping[int, int]) -> float:
+        """Returns in how many seconds more than `over` will count no longer, beside what is new."""
+        by_until = Counter(parts)
+        for until, number in self._transaction.fetch(_PARTS_USED, [scope], now=self._now):
+            by_until[until] += number
         until = self._now
-        for until in sorted(parts):
-            too_many -= parts[until]
-            if too_many <= 0:
+        for until in sorted(by_until):
+            over -= by_until[until]
+            if over < 0:
                 break
         return math.ceil((until - self._now) / 1_000_000)
 

@@ -278,7 +278,7 @@ def _resent(
         return row._replace(expires_at=wanted.expires_at), operation
     at = due_at = microseconds(now)
     if counts:
-        due_at = counts.mail(row.reseller_id, address_key(row.email), at)
+        due_at = counts.resend(row.reseller_id, address_key(row.email), at)
     transaction.run(_RESEND, [row.id], operation_id=operation.id, at=at, until=until)
     transaction.insert(INSERT_OPERATIONS, [operation_row(operation, row.id, due_at=due_at)])
     resent = row._replace(

@@ -87,7 +87,7 @@ def create(transaction: Transaction, batch: Sequence[Creation]) -> list[Operatio
                 outcomes.append(_already_open(first_id, customer_id, operation_id))
                 continue
         try:
-            due_at = counts.mail(invitation.reseller_id, address_key, now, customers=1)
+            due_at = counts.invite(invitation.reseller_id, address_key, now)
         except BillingError as error:
             outcomes.append(error)
             continue

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0013"
+REVISION = "0014"
 
 metadata = MetaData()
 
@@ -187,11 +187,11 @@ for _name, _column, _unique, _condition in (
 ):
     Index(_name, _column, unique=_unique, sqlite_where=_condition, postgresql_where=_condition)
 # Lists of all states are merged from those of each.
-for _name, _filter in (("invitations_by_state", "state"), ("invitations_by_email", "email_key")):
-    Index(
-        _name,
-        *(invitations.c[column] for column in ("reseller_id", _filter, "created_at", "id")),
-    )
+for _name, _filters in (
+    ("invitations_by_state", ("reseller_id", "state")),
+    ("invitations_by_email", ("email_key", "reseller_id")),
+):
+    Index(_name, *(invitations.c[column] for column in (*_filters, "created_at", "id")))
 
 # A link holds while `operation_id` is the invitation's latest.
 link_tokens = Table(

@@ -74,7 +74,7 @@ async def test_an_address_gets_so_many_from_all_resellers_together(
             limited.create_invitation(to(4, reseller_id=reseller_id), None)
         )
         assert limit == "MAIL_PER_ADDRESS_H"
-        assert HOUR.total_seconds() <= wait_s <= (HOUR + 5 * MINUTE).total_seconds()
+        assert wait_s == HOUR.total_seconds()
     await limited.create_invitation(new("bender@example.com"), None)
     assert sound(database_url)
     # It is told when to come, to the second.
@@ -104,6 +104,9 @@ async def test_no_hour_has_more_whenever_it_begins(storage: SqlStorage, database
 
 async def test_what_counts_is_what_is_accepted(limited: SqlStorage, database_url: str) -> None:
     """Inviting and taking back in turn counts; what is refused or repeated does not."""
+    # Cancelled before it was sent: there was no e-mail.
+    cancelled = await limited.create_invitation(to(9), None)
+    await limited.cancel_operation(cancelled.id, START, None)
     for number in range(3):
         made = to(number)
         operation = await limited.create_invitation(made, key(f"{number}"))
@@ -112,10 +115,7 @@ async def test_what_counts_is_what_is_accepted(limited: SqlStorage, database_url
             with pytest.raises(BillingError) as refused:
                 await limited.create_invitation(to(0), None)
             assert refused.value.reason is Reason.INVITATION_OPEN
-        if number == 1:
-            await limited.cancel_operation(operation.id, START, None)
-        else:
-            await limited.revoke_invitation(made.invitation.id, START, None)
+        await limited.revoke_invitation(made.invitation.id, START, None)
     assert await reached(limited.create_invitation(to(4), key("4")))
     # The refused one has left nothing behind, not even its key.
     await limited.create_invitation(to(4, START + 2 * HOUR), key("4", "another request"))
