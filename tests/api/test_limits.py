@@ -32,6 +32,7 @@ def test_a_caller_has_its_own_bucket_that_fills_again() -> None:
 def test_a_bucket_holds_no_more_than_a_second() -> None:
     clock = Clock()
     limit = RateLimit(2, clock)
+    limit.admit("a")
     clock.at = 100
     limit.admit("a")
     limit.admit("a")

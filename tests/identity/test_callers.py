@@ -111,6 +111,13 @@ async def test_other_headers_are_refused_with_the_same_answer(
     assert other.trailing_metadata() == wrong.trailing_metadata()
 
 
+@pytest.mark.parametrize("scheme", ["Basic", "Token", "Bearerx", "Bearer,", ""])
+async def test_a_good_token_is_refused_under_another_scheme(served: Served, scheme: str) -> None:
+    token = await served.token(await served.account())
+    error = await refusal(served.call_with(f"{scheme} {token}"))
+    assert error.code() is UNAUTHENTICATED
+
+
 async def test_the_scheme_is_known_in_any_case(served: Served) -> None:
     token = await served.token(await served.account())
     for header in (f"bearer {token}", f"BEARER {token}", f"Bearer  {token} "):
