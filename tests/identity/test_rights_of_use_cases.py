@@ -1,0 +1,119 @@
+"""Each use case asks for the right itself, whatever was asked before the call came there."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from server.api.calls import Call
+from server.api.invitations import Invitations
+from server.api.limits import RateLimit
+from server.domain.access import Role, Subject
+from server.domain.errors import BillingError, Reason
+from server.domain.invitations import NewInvitation
+from server.domain.operations import OperationKind
+from server.storage import migrate
+from server.use_cases.customers import Customers
+from server.use_cases.operations import Operations
+from tests.storage.records import DAY, RESELLER, SECOND_RESELLER, START, new, opened
+
+VIEWER = Subject("viewer", {RESELLER: frozenset({Role.VIEWER})})
+FOREIGNER = Subject("foreigner", {SECOND_RESELLER: frozenset({Role.OWNER})})
+NOBODY = Subject("nobody", {})
+
+
+@dataclass
+class UseCases:
+    """All of them, over one storage, and an invitation in it."""
+
+    customers: Customers
+    invitations: Invitations
+    operations: Operations
+    made: NewInvitation
+
+    @property
+    def invitation(self) -> str:
+        return f"resellers/{RESELLER}/invitations/{self.made.invitation.id}"
+
+
+@pytest.fixture
+async def use_cases(tmp_path: Path) -> AsyncIterator[UseCases]:
+    url = f"sqlite:///{tmp_path / 'billing.db'}"
+    migrate(url)
+    async with opened(url) as storage:
+        for reseller_id in (RESELLER, SECOND_RESELLER):
+            await storage.add_reseller(reseller_id, "A reseller", START)
+        made = new()
+        await storage.create_invitation(made, None)
+        yield UseCases(
+            Customers(storage, lambda: START, DAY),
+            Invitations(storage, lambda: START, DAY, DAY, RateLimit(0)),
+            Operations(storage, lambda: START),
+            made,
+        )
+
+
+def call(caller: Subject) -> Call:
+    """Returns as much of a call as these use cases look at."""
+    return cast("Call", SimpleNamespace(caller=caller, idempotency_key=None))
+
+
+async def prove_again() -> Subject:
+    return NOBODY
+
+
+UseCase = Callable[[UseCases, Subject], Awaitable[Any]]
+OWN: dict[str, Any] = {"reseller_id": RESELLER, "name": "N", "person": {}, "key": None}
+READS: dict[str, UseCase] = {
+    "get a customer": lambda to, who: to.customers.get(who, RESELLER, to.made.customer.id),
+    "list customers": lambda to, who: to.customers.page(who, RESELLER, 10, None),
+    "get an invitation": lambda to, who: to.invitations.get(to.invitation, call(who)),
+    "list invitations": lambda to, who: to.invitations.page(who, RESELLER, None, None, 10, None),
+    "get an operation": lambda to, who: to.operations.get(who, to.made.operation.id),
+    "wait": lambda to, who: to.operations.wait(who, to.made.operation.id, timedelta(), prove_again),
+}
+WRITES: dict[str, UseCase] = {
+    "invite": lambda to, who: to.customers.invite(who, email="a@example.com", **OWN),
+    "create a customer": lambda to, who: to.customers.create_reseller_served(who, **OWN),
+    "suspend a customer": lambda to, who: to.customers.change_state(
+        who, OperationKind.SUSPEND, to.made.customer.id, None
+    ),
+    "resend": lambda to, who: to.invitations.resend(to.invitation, call(who)),
+    "revoke": lambda to, who: to.invitations.revoke(to.invitation, call(who)),
+    "cancel": lambda to, who: to.operations.cancel(who, to.made.operation.id, None),
+    "delete": lambda to, who: to.operations.delete(who, to.made.operation.id, None),
+}
+
+
+async def check_refused(asked: Awaitable[Any]) -> None:
+    with pytest.raises(BillingError) as refused:
+        await asked
+    assert refused.value.reason is Reason.PERMISSION_MISSING
+
+
+@pytest.mark.parametrize("who", [FOREIGNER, NOBODY], ids=lambda each: each.id)
+@pytest.mark.parametrize("name", [*READS, *WRITES])
+async def test_strangers_may_nothing(use_cases: UseCases, name: str, who: Subject) -> None:
+    await check_refused({**READS, **WRITES}[name](use_cases, who))
+
+
+@pytest.mark.parametrize(
+    "name", ["suspend a customer", "get an operation", "cancel", "delete", "wait"]
+)
+async def test_who_may_nothing_does_not_learn_what_there_is(use_cases: UseCases, name: str) -> None:
+    use_cases.made = new()  # never recorded
+    await check_refused({**READS, **WRITES}[name](use_cases, NOBODY))
+
+
+@pytest.mark.parametrize("name", WRITES)
+async def test_readers_may_not_write(use_cases: UseCases, name: str) -> None:
+    await check_refused(WRITES[name](use_cases, VIEWER))
+
+
+@pytest.mark.parametrize("name", READS)
+async def test_readers_may_read(use_cases: UseCases, name: str) -> None:
+    assert await READS[name](use_cases, VIEWER)
