@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from gateway.connections import ConnectionManagers
+from gateway.connection_manager import ConnectionManagers
 from gateway.http_rules import DescriptorSet
 from gateway.overload import overload_manager
 from gateway.routes import CLUSTER, STRANGERS_CLUSTER

@@ -50,9 +50,9 @@ def dev() -> None:
     Applies migrations, makes a certificate, a reseller and a token on the first run, waits until all
     is healthy and prints calls to paste. Ctrl-C stops it.
     """
-    from server import dev as development
+    from server.dev import stack
 
-    _run(development.run(_settings()))
+    _run(stack.run(_settings()))
 
 
 @cli.command()
@@ -77,7 +77,7 @@ def worker() -> None:
 @cli.command()
 def gateway() -> None:
     """Run Envoy in front of the servers in BILLING_SERVERS, until SIGTERM or Ctrl-C."""
-    from server import edge
+    from server import gateway_runner as edge
 
     _run(edge.serve_gateway(_settings()))
 
@@ -85,7 +85,7 @@ def gateway() -> None:
 @cli.command()
 def migrate() -> None:
     """Bring the database's schema up to date. Safe to run from several machines at once."""
-    from server import databases
+    from server import database_commands as databases
 
     databases.migrate_database(_settings())
 
@@ -97,7 +97,7 @@ def check(context: click.Context) -> None:
 
     Prints each invariant with the number of records that break it, and the IDs of some of them.
     """
-    from server import databases
+    from server import database_commands as databases
 
     findings = databases.check_database(_settings())
     for finding in findings:

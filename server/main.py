@@ -23,36 +23,37 @@ from yandex.cloud.operation import operation_service_pb2
 
 from files.private import close_to_others
 from files.sockets import LONGEST, fits, is_served
-from server.api import requests
-from server.api.calls import Calls, Limits, Methods
-from server.api.customer_services import CustomerService, GoogleCustomerService
-from server.api.endpoint_services import ApiEndpointService
-from server.api.iam_services import IamTokenService
-from server.api.identity import Authenticator
-from server.api.invitation_services import InvitationService
-from server.api.invitations import Invitations
-from server.api.limits import RateLimit
-from server.api.operation_services import LongrunningOperations, OperationService
-from server.api.page_services import InvitationPageService
-from server.api.paging import Pages
-from server.api.standard_services import Health, add_standard_services
 from server.config import Settings, SettingsError
-from server.databases import database_errors
+from server.database_commands import database_errors
 from server.identity.assertions import Assertions
 from server.identity.key_ring import KeyRing, KeyRingError
-from server.identity.outside import OutsideIssuer
+from server.identity.oidc import OutsideIssuer
 from server.identity.tokens import Tokens
+from server.rpc.links import Links
+from server.rpc.messages.paging import Pages
+from server.rpc.pages.invitation_page import InvitationPageService
+from server.rpc.pipeline import message_reader as requests
+from server.rpc.pipeline.authentication import Authenticator
+from server.rpc.pipeline.calls import Calls, Limits, Methods
+from server.rpc.pipeline.limits import RateLimit
+from server.rpc.services.customers import CustomerService, GoogleCustomerService
+from server.rpc.services.endpoints import ApiEndpointService
+from server.rpc.services.iam_tokens import IamTokenService
+from server.rpc.services.invitations import InvitationService
+from server.rpc.services.operations import LongrunningOperations, OperationService
+from server.rpc.services.standard import Health, add_standard_services
 from server.storage import open_storage
 from server.storage.interface import Storage
 from server.use_cases.customers import Customers
+from server.use_cases.invitations import Invitations
 from server.use_cases.operations import Operations
-from server.worker.messages import Messages, MessageSettingError
+from server.worker.handlers.sweeps import Sweeper, SweeperSettings
+from server.worker.mail.messages import Messages, MessageSettingError
+from server.worker.mail.smtp import SmtpMailer
+from server.worker.mail.smtp_server import SmtpServer, SmtpUrlError
 from server.worker.retry_policy import RetryPolicy
+from server.worker.runner import Worker
 from server.worker.settings import WorkerSettings
-from server.worker.smtp import SmtpMailer
-from server.worker.smtp_server import SmtpServer, SmtpUrlError
-from server.worker.sweeper import Sweeper, SweeperSettings
-from server.worker.worker import Worker
 
 _log = logging.getLogger(__name__)
 
@@ -105,21 +106,18 @@ def build_server(
     pages = Pages(tokens.page_keys)
     use_cases = Customers(storage, clock, settings.invitation_lifetime)
     invitations = Invitations(
-        storage,
-        clock,
-        settings.invitation_lifetime,
-        settings.resend_interval,
-        RateLimit(settings.unknown_links_per_min / 60, within_s=60),
+        storage, clock, settings.invitation_lifetime, settings.resend_interval
     )
+    links = Links(invitations, RateLimit(settings.unknown_links_per_min / 60, within_s=60))
     services = [
         (
             invitation_page_service_pb2,
             "InvitationPageService",
-            InvitationPageService(invitations, settings.brand, settings.zone),
+            InvitationPageService(links, settings.brand, settings.zone),
         ),
         (customers, "CustomerService", CustomerService(use_cases, pages)),
         (google_customers, "CustomerService", GoogleCustomerService(use_cases, pages)),
-        (invitation_service_pb2, "InvitationService", InvitationService(invitations, pages)),
+        (invitation_service_pb2, "InvitationService", InvitationService(invitations, links, pages)),
         (
             api_endpoint_service_pb2,
             "ApiEndpointService",

@@ -9,7 +9,8 @@ from google.longrunning import operations_pb2
 from google.protobuf.descriptor import Descriptor
 from yandex.cloud.api import operation_pb2
 
-from gateway.openapi import facts, responses
+from gateway.openapi import overrides as facts
+from gateway.openapi import responses
 from gateway.openapi.operations import PARAMETERS, Operations
 from gateway.openapi.protos import DESCRIPTORS, Protos, load
 from gateway.openapi.schemas import Schemas

@@ -6,7 +6,8 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
 from contract.method_options import is_open_to_all, only_reads
-from gateway.openapi import constraints, examples, facts, responses
+from gateway.openapi import constraints, examples, responses
+from gateway.openapi import overrides as facts
 from gateway.openapi.schemas import Schema, Schemas, is_well_known
 from gateway.openapi.templates import Binding, Variable, json_name
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, OneofDescriptor
 
-from gateway.openapi import constraints, facts
+from gateway.openapi import constraints
+from gateway.openapi import overrides as facts
 from gateway.openapi.templates import json_name
 
 Schema = dict[str, Any]

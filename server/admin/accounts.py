@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from server.admin.session import (
+from server.admin.context import (
     AdminError,
     Services,
     by_option,

@@ -2,7 +2,7 @@
 
 import click
 
-from server.admin.session import (
+from server.admin.context import (
     AdminError,
     Services,
     by_option,

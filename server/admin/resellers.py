@@ -3,7 +3,7 @@
 import click
 from email_validator import EmailNotValidError, validate_email
 
-from server.admin.session import (
+from server.admin.context import (
     AdminError,
     Services,
     by_option,

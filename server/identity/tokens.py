@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from server.domain.access import Proof
 from server.identity.claims import TokenError, header, signed_part_hash, verified
 from server.identity.key_ring import LONGEST_LIFE, KeyRing
-from server.identity.outside import OutsideIssuer
+from server.identity.oidc import OutsideIssuer
 
 _ALGORITHM = "EdDSA"
 

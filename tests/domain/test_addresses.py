@@ -1,9 +1,9 @@
-"""When two e-mail addresses are the same; what they are normalised to is in tests/api."""
+"""When two e-mail addresses are the same; what they are normalised to is in tests/rpc."""
 
 import pytest
 
-from server.api.addresses import normal_address
 from server.domain.addresses import address_key
+from server.rpc.formats.addresses import normal_address
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from gateway.openapi import protos
-from server.api.validation import validate
 from server.domain.errors import BillingError
+from server.rpc.pipeline.validation import validate
 from tests.gateway.openapi_document import DOCUMENT, errors, new_message
 
 PUBLISHED = "yandex.cloud.billing.v1."

@@ -14,11 +14,16 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from server.api.identity import LONGEST_TOKEN, MOST_BYTES, MOST_PROVING, Authenticator
 from server.domain.access import AuditRecord, Proof, Role, Subject, hash_token
 from server.domain.errors import BillingError, Reason
 from server.identity.key_ring import KeyRing
 from server.identity.tokens import Tokens
+from server.rpc.pipeline.authentication import (
+    LONGEST_TOKEN,
+    MOST_BYTES,
+    MOST_PROVING,
+    Authenticator,
+)
 from server.storage.interface import Storage
 from server.storage.posts import SocketPost
 from tests.identity.forged import broken, hmac_signed

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from server.config import Settings
 from server.domain.access import Role
-from server.identity import outside
+from server.identity import oidc as outside
 from tests.identity.forged import broken, hmac_signed
 from tests.identity.served import RESELLER, Served, serving
 

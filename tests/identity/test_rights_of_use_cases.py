@@ -4,20 +4,17 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
-from server.api.calls import Call
-from server.api.invitations import Invitations
-from server.api.limits import RateLimit
 from server.domain.access import Role, Subject
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import NewInvitation
 from server.domain.operations import OperationKind
 from server.storage import migrate
 from server.use_cases.customers import Customers
+from server.use_cases.invitations import Invitations
 from server.use_cases.operations import Operations
 from tests.storage.records import DAY, RESELLER, SECOND_RESELLER, START, new, opened
 
@@ -35,10 +32,6 @@ class UseCases:
     operations: Operations
     made: NewInvitation
 
-    @property
-    def invitation(self) -> str:
-        return f"resellers/{RESELLER}/invitations/{self.made.invitation.id}"
-
 
 @pytest.fixture
 async def use_cases(tmp_path: Path) -> AsyncIterator[UseCases]:
@@ -51,15 +44,10 @@ async def use_cases(tmp_path: Path) -> AsyncIterator[UseCases]:
         await storage.create_invitation(made, None)
         yield UseCases(
             Customers(storage, lambda: START, DAY),
-            Invitations(storage, lambda: START, DAY, DAY, RateLimit(0)),
+            Invitations(storage, lambda: START, DAY, DAY),
             Operations(storage, lambda: START),
             made,
         )
-
-
-def call(caller: Subject) -> Call:
-    """Returns as much of a call as these use cases look at."""
-    return cast("Call", SimpleNamespace(caller=caller, idempotency_key=None))
 
 
 async def prove_again() -> Subject:
@@ -71,7 +59,7 @@ OWN: dict[str, Any] = {"reseller_id": RESELLER, "name": "N", "person": {}, "key"
 READS: dict[str, UseCase] = {
     "get a customer": lambda to, who: to.customers.get(who, RESELLER, to.made.customer.id),
     "list customers": lambda to, who: to.customers.page(who, RESELLER, 10, None),
-    "get an invitation": lambda to, who: to.invitations.get(to.invitation, call(who)),
+    "get an invitation": lambda to, who: to.invitations.get(who, RESELLER, to.made.invitation.id),
     "list invitations": lambda to, who: to.invitations.page(who, RESELLER, None, None, 10, None),
     "get an operation": lambda to, who: to.operations.get(who, to.made.operation.id),
     "wait": lambda to, who: to.operations.wait(who, to.made.operation.id, timedelta(), prove_again),
@@ -82,8 +70,8 @@ WRITES: dict[str, UseCase] = {
     "suspend a customer": lambda to, who: to.customers.change_state(
         who, OperationKind.SUSPEND, to.made.customer.id, None
     ),
-    "resend": lambda to, who: to.invitations.resend(to.invitation, call(who)),
-    "revoke": lambda to, who: to.invitations.revoke(to.invitation, call(who)),
+    "resend": lambda to, who: to.invitations.resend(who, RESELLER, to.made.invitation.id, None),
+    "revoke": lambda to, who: to.invitations.revoke(who, RESELLER, to.made.invitation.id, None),
     "cancel": lambda to, who: to.operations.cancel(who, to.made.operation.id, None),
     "delete": lambda to, who: to.operations.delete(who, to.made.operation.id, None),
 }

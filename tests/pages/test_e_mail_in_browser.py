@@ -4,7 +4,7 @@ import pytest
 from playwright.async_api import Page
 
 from server.domain.brands import Brand, contrast
-from server.worker.messages import Messages
+from server.worker.mail.messages import Messages
 from tests.browser import browser
 from tests.pages.test_invitation_page import SCREENSHOTS
 from tests.worker.test_messages import DELIVERY, LINK, NOW, part, read

@@ -13,8 +13,8 @@ import uvloop
 
 from server.storage import migrate, open_storage
 from server.storage.interface import Storage
+from tests.worker.harness import RESELLER_ID, RESELLER_NAME, START, Clock
 from tests.worker.mail_server import MailServer, serving
-from tests.worker.office import RESELLER_ID, RESELLER_NAME, START, Clock
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:

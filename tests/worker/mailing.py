@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from server.worker.mail import Mail
-from server.worker.smtp import SmtpMailer
-from server.worker.smtp_server import SmtpServer
+from server.worker.mail.mailer import Mail
+from server.worker.mail.smtp import SmtpMailer
+from server.worker.mail.smtp_server import SmtpServer
 
 SECRET = "canary"
 MAIL = Mail(

@@ -8,17 +8,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from server.storage.interface import Storage
+from tests.worker.harness import Clock, at_work, ended, invited, is_done, make_worker
 from tests.worker.mail_server import MailServer
-from tests.worker.office import Clock, at_work, ended, invited, is_done, make_worker
 
 # Dies when the mail server has taken the e-mail, before that can be recorded.
 DOOMED = """
 import asyncio, os, signal, sys
 from datetime import UTC, datetime, timedelta
 from server.storage import open_storage
-from server.worker.smtp import SmtpMailer
-from server.worker.smtp_server import SmtpServer
-from tests.worker.office import make_worker
+from server.worker.mail.smtp import SmtpMailer
+from server.worker.mail.smtp_server import SmtpServer
+from tests.worker.harness import make_worker
 
 class Doomed(SmtpMailer):
     async def send(self, mail):

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from server.domain.brands import Brand
 from server.domain.texts import is_visible
 from server.storage.interface import Delivery
-from server.worker.mail import Mail, MailRefusedError
-from server.worker.messages import Messages, MessageSettingError
+from server.worker.mail.mailer import Mail, MailRefusedError
+from server.worker.mail.messages import Messages, MessageSettingError
 
 NOW = datetime(2026, 11, 22, 17, 0, 5, tzinfo=UTC)
 LINK = "https://billing.example.com/invitations/"

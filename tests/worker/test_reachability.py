@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from server.worker.mail import MailDelayedError
-from server.worker.reachability import Reachability
+from server.worker.mail.mailer import MailDelayedError
+from server.worker.mail.reachability import Reachability
 from tests.worker.mailing import MAIL, mailing
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from server.worker.retry_policy import RetryPolicy
-from tests.worker.office import START
+from tests.worker.harness import START
 
 
 def _tries(policy: RetryPolicy, chance: float = 0.0) -> list[float]:

@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from server.worker import smtp
-from server.worker.mail import MailDelayedError, MailError, MailRefusedError
+from server.worker.mail import smtp
+from server.worker.mail.mailer import MailDelayedError, MailError, MailRefusedError
 from tests.worker.mail_server import OK, MailServer, hang_up, saying, serving
 from tests.worker.mailing import MAIL, SECRET, mailing
 

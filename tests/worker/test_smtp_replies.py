@@ -3,8 +3,8 @@
 import pytest
 
 from server.domain.errors import Reason
-from server.worker.mail import MailDelayedError, MailRefusedError
-from server.worker.smtp_replies import BARE_TO_RCPT, BY_STATUS, Meaning, failure, meaning
+from server.worker.mail.mailer import MailDelayedError, MailRefusedError
+from server.worker.mail.smtp_replies import BARE_TO_RCPT, BY_STATUS, Meaning, failure, meaning
 from tests.worker.mail_server import MailServer, serving
 from tests.worker.mailing import MAIL, mailing
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from server.worker.mail import MailDelayedError
-from server.worker.smtp import SmtpMailer
-from server.worker.smtp_server import SmtpServer
+from server.worker.mail.mailer import MailDelayedError
+from server.worker.mail.smtp import SmtpMailer
+from server.worker.mail.smtp_server import SmtpServer
 from tests.worker.mail_server import MailServer, serving
 from tests.worker.mailing import MAIL, mailing
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from server.worker.smtp_server import SmtpServer, SmtpUrlError
+from server.worker.mail.smtp_server import SmtpServer, SmtpUrlError
 
 
 @pytest.mark.parametrize(

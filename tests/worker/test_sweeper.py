@@ -20,10 +20,10 @@ from server.domain.operations import Operation
 from server.storage import open_storage
 from server.storage.consistency import check
 from server.storage.interface import IdempotencyKey, Storage
-from server.worker.sweeper import Sweeper, SweeperSettings
+from server.worker.handlers.sweeps import Sweeper, SweeperSettings
 from tests.service import eventually
 from tests.storage.databases import query
-from tests.worker.office import MINUTE, RESELLER_ID, RESELLER_NAME, START, Clock, Watched, invited
+from tests.worker.harness import MINUTE, RESELLER_ID, RESELLER_NAME, START, Clock, Watched, invited
 
 DAY = timedelta(days=1)
 LATER = START + 100 * DAY

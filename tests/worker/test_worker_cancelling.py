@@ -7,8 +7,7 @@ import pytest
 
 from server.domain.operations import CANCELLED
 from server.storage.interface import Delivery, Storage
-from tests.worker.mail_server import MailServer
-from tests.worker.office import (
+from tests.worker.harness import (
     MINUTE,
     Clock,
     Watched,
@@ -18,6 +17,7 @@ from tests.worker.office import (
     invited,
     make_worker,
 )
+from tests.worker.mail_server import MailServer
 
 
 class TestCancelling:

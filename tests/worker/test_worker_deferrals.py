@@ -8,15 +8,14 @@ from datetime import timedelta
 
 import pytest
 
-from server.api.operations import google_style, published
 from server.domain.errors import Reason
 from server.domain.invitations import invite
 from server.domain.operations import Deferral
+from server.rpc.messages.operations import google_style, published
 from server.storage.interface import Storage
 from server.worker.retry_policy import RetryPolicy
 from tests.storage.databases import query
-from tests.worker.mail_server import MailServer, serving
-from tests.worker.office import (
+from tests.worker.harness import (
     AT_ONCE,
     LONG,
     MINUTE,
@@ -32,6 +31,7 @@ from tests.worker.office import (
     is_done,
     make_worker,
 )
+from tests.worker.mail_server import MailServer, serving
 
 DAY = timedelta(days=1)
 

@@ -11,9 +11,8 @@ import pytest
 
 from server.domain.errors import Reason
 from server.storage.interface import Delivery, Storage
-from server.worker.mail import Mail
-from tests.worker.mail_server import OK, MailServer
-from tests.worker.office import (
+from server.worker.mail.mailer import Mail
+from tests.worker.harness import (
     AT_ONCE,
     MINUTE,
     ONCE,
@@ -27,6 +26,7 @@ from tests.worker.office import (
     is_done,
     make_worker,
 )
+from tests.worker.mail_server import OK, MailServer
 
 
 class TestFailures:

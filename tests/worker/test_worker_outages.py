@@ -7,8 +7,7 @@ from datetime import timedelta
 import pytest
 
 from server.storage.interface import Storage
-from tests.worker.mail_server import MailServer
-from tests.worker.office import (
+from tests.worker.harness import (
     LONG,
     MINUTE,
     SETTINGS,
@@ -21,6 +20,7 @@ from tests.worker.office import (
     is_done,
     make_worker,
 )
+from tests.worker.mail_server import MailServer
 
 
 class TestStorageOutages:

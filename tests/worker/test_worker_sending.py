@@ -8,11 +8,10 @@ import pytest
 
 from server.domain.operations import CANCELLED
 from server.storage.interface import Storage
+from server.worker.mail.smtp import SmtpMailer
+from server.worker.mail.smtp_server import SmtpServer
 from server.worker.settings import WorkerSettings
-from server.worker.smtp import SmtpMailer
-from server.worker.smtp_server import SmtpServer
-from tests.worker.mail_server import MailServer
-from tests.worker.office import (
+from tests.worker.harness import (
     MINUTE,
     SETTINGS,
     START,
@@ -24,6 +23,7 @@ from tests.worker.office import (
     is_done,
     make_worker,
 )
+from tests.worker.mail_server import MailServer
 
 
 class TestSending:

@@ -1,0 +1,66 @@
+"""Calls by whoever holds the link of an invitation: without credentials, so wrong links are counted."""
+
+from server.domain.errors import BillingError, Reason
+from server.domain.invitations import Invitation, InvitationView, is_link_token
+from server.rpc.pipeline.limits import RateLimit
+from server.storage.interface import IdempotencyKey
+from server.use_cases.invitations import Invitations
+
+
+class Links:
+    """The use cases by link. `address` is where the call comes from.
+
+    Each raises NOT_FOUND for a link that leads nowhere, whatever is wrong with it, and RATE_EXCEEDED
+    in its place for an address that tried too many of them; a right link opens whatever came from
+    its address.
+    """
+
+    def __init__(self, invitations: Invitations, wrong_links: RateLimit) -> None:
+        """`wrong_links` is how many links that lead nowhere one address may try."""
+        self._invitations = invitations
+        self._wrong_links = wrong_links
+
+    async def look_up(self, token: str, address: str) -> InvitationView:
+        """Returns the invitation that the link leads to, or led to; changes nothing."""
+        found = await self._invitations.look_up(token)
+        if found is None:
+            raise self._refusal(token, address)
+        return found
+
+    async def accept(self, token: str, address: str, key: IdempotencyKey | None) -> Invitation:
+        """Accepts; see Invitations.accept."""
+        await self.look_up(token, address)
+        accepted = await self._invitations.accept(token, key)
+        if accepted is None:
+            raise _no_such_link()
+        return accepted
+
+    async def decline(self, token: str, address: str, key: IdempotencyKey | None) -> Invitation:
+        """Declines; see Invitations.decline."""
+        await self.look_up(token, address)
+        declined = await self._invitations.decline(token, key)
+        if declined is None:
+            raise _no_such_link()
+        return declined
+
+    def _refusal(self, token: str, address: str) -> BillingError:
+        """Returns the refusal of a wrong link, and counts it if it could have been right."""
+        if is_link_token(token):
+            try:
+                self._wrong_links.admit(address)
+            except BillingError as error:
+                return BillingError(
+                    error.reason,
+                    "Too many links that lead nowhere were tried from here; a right one opens all "
+                    "the same. Try again later.",
+                    retry_after_s=error.retry_after_s,
+                )
+        return _no_such_link()
+
+
+def _no_such_link() -> BillingError:
+    return BillingError(
+        Reason.NOT_FOUND,
+        "There is no such link, or no longer: take the one in the latest e-mail, whole, or ask who "
+        "invited you.",
+    )

@@ -1,0 +1,199 @@
+"""Checks of requests, compiled once for each message type from the options in the protos."""
+
+import functools
+import re
+from collections.abc import Callable, Collection
+from typing import Any
+
+import email_validator
+from billing.options.v1 import format_pb2
+from google.api.field_behavior_pb2 import REQUIRED, field_behavior
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+from yandex.cloud import validation_pb2
+
+from contract.field_limits import limits_of
+from server.domain.errors import BillingError, FieldViolation, Reason
+from server.domain.texts import is_visible, printable, unfit
+from server.rpc.formats import addresses
+from server.rpc.formats.phones import is_phone
+
+# A check takes a field's value, set or not, and returns what is wrong: path below it, description.
+Wrong = Collection[tuple[str, str]]
+Check = Callable[[Any], Wrong]
+_FINE: Wrong = ()
+
+# Wrong fields that an error names.
+_MOST_NAMED = 50
+_LEAST, _MOST = -(1 << 63), 1 << 64  # of all numbers in protobuf
+_LIMIT = re.compile(r"(?P<op><=|>=|<|>)?(?P<low>-?\d+)(-(?P<high>-?\d+))?")
+
+
+def validate(request: Message) -> None:
+    """Raises FIELDS_INVALID that names every wrong field at once."""
+    wrong = _message_check(request.DESCRIPTOR)(request)
+    if wrong:
+        raise BillingError(
+            Reason.FIELDS_INVALID,
+            "The request has fields that are not valid.",
+            fields=[
+                FieldViolation(path, description) for path, description in list(wrong)[:_MOST_NAMED]
+            ],
+        )
+
+
+@functools.cache
+def _message_check(descriptor: Descriptor) -> Check:
+    fields = [
+        (field.name, field.has_presence, *_field_checks(field)) for field in descriptor.fields
+    ]
+    fields = [field for field in fields if any(field[2:])]
+
+    def check(message: Any) -> Wrong:
+        found: list[tuple[str, str]] = []
+        for name, has_presence, bound, empty, checks in fields:
+            value = getattr(message, name) if not has_presence or message.HasField(name) else None
+            wrong = bound(value) if value and bound else _FINE
+            if wrong:
+                # What is over its limit is looked at no closer: that could take long.
+                found += [(name + path, description) for path, description in wrong]
+                continue
+            for each in checks if value else empty:
+                wrong = each(value)
+                if wrong:
+                    found += [(name + path, description) for path, description in wrong]
+        return found
+
+    return check
+
+
+def _both(one: Check, other: Check) -> Check:
+    return lambda value: one(value) or other(value)
+
+
+def _field_checks(field: FieldDescriptor) -> tuple[Check | None, list[Check], list[Check]]:
+    """Returns the check of how large a field is, and the others: if it is not set or empty, if it is."""
+    options = field.GetOptions().Extensions
+    length, size, value = limits_of(field)
+    text = field.type == FieldDescriptor.TYPE_STRING
+    empty: list[Check] = []
+    bound: Check | None = None
+    checks: list[Check] = []
+    if size:
+        bound = _limit(size, len, "elements")
+        empty.append(bound)
+    if length:
+        longest = _each(field, _limit(length, len, "characters long"))
+        bound = _both(bound, longest) if bound else longest
+    if options[validation_pb2.required] or REQUIRED in options[field_behavior]:
+        empty.append(_required)
+        checks.append(_required)
+    wanted = options[format_pb2.format]
+    if text and wanted != format_pb2.FORMAT_OPAQUE:
+        checks.append(_each(field, _fit))
+    if options[validation_pb2.pattern]:
+        checks.append(_each(field, _pattern(options[validation_pb2.pattern])))
+    if value:
+        limit = _each(field, _limit(value, int, ""))
+        empty.append(limit)
+        checks.append(limit)
+    if options[validation_pb2.unique]:
+        checks.append(_unique)
+    if wanted in _FORMATS:
+        checks.append(_each(field, _FORMATS[wanted]))
+    if field.message_type and not field.message_type.GetOptions().map_entry:
+        checks.append(_nested(field))
+    return bound, empty, checks
+
+
+def _each(field: FieldDescriptor, check: Check) -> Check:
+    """Applies a check to a field or to each element of a repeated one."""
+    if not field.is_repeated:
+        return check
+
+    def elements(values: Any) -> Wrong:
+        return [
+            (f"[{index}]", description)
+            for index, value in enumerate(values)
+            for _, description in check(value)
+        ]
+
+    return elements
+
+
+def _nested(field: FieldDescriptor) -> Check:
+    def check(value: Any) -> Wrong:
+        inner = _message_check(field.message_type)
+        if field.is_repeated:
+            return [
+                (f"[{index}].{path}", description)
+                for index, element in enumerate(value)
+                for path, description in inner(element)
+            ]
+        wrong = inner(value)
+        return [("." + path, description) for path, description in wrong] if wrong else _FINE
+
+    return check
+
+
+def _required(value: Any) -> Wrong:
+    blank = not is_visible(value) if isinstance(value, str) else value is None or value in (0, b"")
+    return [("", "Required.")] if blank else _FINE
+
+
+def _fit(value: str) -> Wrong:
+    wrong = unfit(value)
+    return [("", wrong)] if wrong else _FINE
+
+
+def _limit(spec: str, measure: Callable[[Any], int], unit: str) -> Check:
+    parsed = _LIMIT.fullmatch(spec.replace(" ", ""))
+    if not parsed:
+        raise ValueError(f"not a limit: {spec!r}")
+    bound = int(parsed["low"])
+    low, high = {
+        "<=": (_LEAST, bound),
+        ">=": (bound, _MOST),
+        "<": (_LEAST, bound - 1),
+        ">": (bound + 1, _MOST),
+        None: (bound, int(parsed["high"] or bound)),
+    }[parsed["op"]]
+    wrong = [("", " ".join(f"Must be {spec} {unit}".split()) + ".")]
+
+    def check(value: Any) -> Wrong:
+        return _FINE if low <= measure(value) <= high else wrong
+
+    return check
+
+
+def _pattern(pattern: str) -> Check:
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> Wrong:
+        return _FINE if compiled.fullmatch(value) else [("", f"Must match {pattern}")]
+
+    return check
+
+
+def _unique(values: Any) -> Wrong:
+    alike = len(set(values)) < len(values)
+    return [("", "Elements must differ from one another.")] if alike else _FINE
+
+
+def _address(value: str) -> Wrong:
+    if addresses.is_plain(value):
+        return _FINE
+    try:
+        addresses.parse(value)
+    except email_validator.EmailNotValidError as error:
+        return [("", f"Not an e-mail address: {printable(str(error))}")]
+    return _FINE
+
+
+def _phone(value: str) -> Wrong:
+    if is_phone(value):
+        return _FINE
+    return [("", "Not a telephone number; write it like +7 495 123-45-67.")]
+
+
+_FORMATS: dict[int, Check] = {format_pb2.FORMAT_EMAIL: _address, format_pb2.FORMAT_PHONE: _phone}

@@ -1,0 +1,162 @@
+"""Health and reflection: grpcio's own servicers, with messages read as those of all other calls.
+
+Its handlers call a message that can't be parsed UNKNOWN, and never answer one that is not whole.
+Its reflection has neither methods nor the final version of the protocol.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from server.domain.errors import BillingError
+from server.rpc.pipeline.calls import (
+    Handlers,
+    Limits,
+    Methods,
+    abort,
+    address_of,
+    malformed,
+    request_id_of,
+)
+from server.rpc.pipeline.message_reader import Arrivals, Context, unpacked
+
+# A name or two; whoever watches holds its message for as long.
+_MOST_BYTES = 4096
+# Reflection's next question comes within this, or the stream ends.
+_NEXT_S = 15.0
+
+
+def _reflection_v1() -> str:
+    """Describes version 1 of reflection, which is v1alpha but for its name; returns the service's name."""
+    alpha, final = "grpc.reflection.v1alpha", "grpc.reflection.v1"
+    file = descriptor_pb2.FileDescriptorProto.FromString(reflection_pb2.DESCRIPTOR.serialized_pb)
+    text = json_format.MessageToJson(file).replace(alpha, final)
+    file = json_format.Parse(text, descriptor_pb2.FileDescriptorProto())
+    file.name = "grpc/reflection/v1/reflection.proto"
+    descriptor_pool.Default().AddSerializedFile(file.SerializeToString())
+    return reflection.SERVICE_NAME.replace(alpha, final)
+
+
+_REFLECTION = (reflection.SERVICE_NAME, _reflection_v1())
+
+
+class Health(health.aio.HealthServicer):
+    """Knows the health of the whole server ("") and of each of its services by name."""
+
+    _server_status: dict[str, Any]
+
+    def serve(self, names: Iterable[str]) -> None:
+        """Calls the services healthy."""
+        self._server_status |= dict.fromkeys(names, health_pb2.HealthCheckResponse.SERVING)
+
+
+class _Reflection(reflection.aio.ReflectionServicer):
+    """Finds methods too."""
+
+    _pool: Any
+
+    def _file_containing_symbol(self, request: Any, fully_qualified_name: str) -> Any:
+        try:
+            method = self._pool.FindMethodByName(fully_qualified_name)
+        except KeyError:
+            found = fully_qualified_name
+        else:
+            found = method.containing_service.full_name
+        theirs: Any = super()
+        return theirs._file_containing_symbol(request, found)  # noqa: SLF001 - its own class's
+
+
+def add_standard_services(
+    methods: Methods, healthy: Health, names: list[str], limits: Limits
+) -> None:
+    """Adds health and reflection, which tell of the services with these names and of themselves."""
+    stand_in: Any = _StandIn(methods, limits)
+    all_names = [*names, health.SERVICE_NAME, *_REFLECTION]
+    healthy.serve(all_names)
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, stand_in)
+    reflect = grpc.stream_stream_rpc_method_handler(
+        _Reflection(all_names).ServerReflectionInfo,
+        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+    )
+    for service in _REFLECTION:
+        stand_in.add_registered_method_handlers(service, {"ServerReflectionInfo": reflect})
+
+
+class _StandIn:
+    """Stands in for a server where generated code adds a servicer to one."""
+
+    def __init__(self, methods: Methods, limits: Limits) -> None:
+        self._methods = methods
+        self._arrivals = limits.strangers_arrivals
+        self._places = limits.streams
+        self._questions = Arrivals(limits.most_strangers, _NEXT_S)
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Does nothing: the same handlers come one by one."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Handlers) -> None:
+        """Adds a service's methods to those of the real server."""
+        ours = {
+            name: self._handler(f"{service}.{name}", handler) for name, handler in handlers.items()
+        }
+        self._methods.add(service, ours)
+
+    def _handler(
+        self, name: str, handler: grpc.RpcMethodHandler[Any, Any]
+    ) -> grpc.RpcMethodHandler[Any, Any]:
+        parse: Any = handler.request_deserializer
+        theirs: Any = handler.unary_unary or handler.unary_stream or handler.stream_stream
+
+        async def more(first: bytes, context: Context) -> AsyncIterator[Any]:
+            raw: bytes | None = first
+            while raw is not None:
+                yield parse(unpacked(raw, _MOST_BYTES))
+                raw = await self._questions.next(context)
+
+        async def unary(_: object, context: Context) -> Any:
+            async with _refusing(name, context):
+                raw = await self._arrivals.receive(context, _MOST_BYTES)
+                return await theirs(parse(raw), context)
+
+        async def stream(_: object, context: Context) -> None:
+            async with _refusing(name, context):
+                first = await self._arrivals.receive(context, _MOST_BYTES)
+                address = address_of(dict(context.invocation_metadata() or ()), context.peer())
+                self._places.take(address)
+                try:
+                    if handler.request_streaming:
+                        async for answer in theirs(more(first, context), context):
+                            await context.write(answer)
+                    else:
+                        await theirs(parse(first), context)
+                finally:
+                    self._places.give_back(address)
+
+        serialize = handler.response_serializer
+        if handler.unary_unary:
+            return grpc.stream_unary_rpc_method_handler(unary, response_serializer=serialize)
+        return grpc.stream_stream_rpc_method_handler(stream, response_serializer=serialize)
+
+
+@asynccontextmanager
+async def _refusing(name: str, context: Context) -> AsyncIterator[None]:
+    """Answers what the caller did wrong with a status."""
+    try:
+        yield
+    except DecodeError:
+        await _refuse(context, malformed(name))
+    except BillingError as error:
+        await _refuse(context, error)
+
+
+async def _refuse(context: Context, error: BillingError) -> None:
+    await abort(context, error, request_id_of(dict(context.invocation_metadata() or ())))

@@ -1,0 +1,124 @@
+"""What can be done with invitations: by resellers, and by whoever holds the link."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from server.domain.access import Permission, Subject
+from server.domain.invitations import (
+    Invitation,
+    InvitationAction,
+    InvitationState,
+    InvitationView,
+    as_of,
+    is_link_token,
+    link_token_hash,
+    resend,
+)
+from server.domain.operations import Operation
+from server.storage.interface import Cursor, IdempotencyKey, Storage
+
+
+class Invitations:
+    """The use cases. What they return is as it is now; operations are returned once durable.
+
+    Those of resellers raise PERMISSION_MISSING. Those by the link need no caller: `token`, the
+    link's secret, is all the proof. `look_up` comes first: a link that leads nowhere, for which it
+    returns None, costs a read, with `accept` and `decline` it would cost a write.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        clock: Callable[[], datetime],
+        lifetime: timedelta,
+        resend_interval: timedelta,
+    ) -> None:
+        """`lifetime` is how long an invitation can be accepted after it was sent, or sent again."""
+        self._storage = storage
+        self._clock = clock
+        self._lifetime = lifetime
+        self._resend_interval = resend_interval
+
+    async def look_up(self, token: str) -> InvitationView | None:
+        """Returns the invitation that the link leads to, or led to; changes nothing."""
+        if not is_link_token(token):
+            return None
+        found = await self._storage.look_up_invitation(link_token_hash(token))
+        return found and found._replace(invitation=as_of(found.invitation, self._clock()))
+
+    async def accept(self, token: str, key: IdempotencyKey | None = None) -> Invitation | None:
+        """Accepts; an accepted one is returned as it is. Raises INVITATION_STATE."""
+        return await self._answer(InvitationAction.ACCEPT, token, key)
+
+    async def decline(self, token: str, key: IdempotencyKey | None = None) -> Invitation | None:
+        """Declines; a declined one is returned as it is. Raises INVITATION_STATE."""
+        return await self._answer(InvitationAction.DECLINE, token, key)
+
+    async def get(self, caller: Subject, reseller_id: str, invitation_id: str) -> Invitation | None:
+        """Returns an invitation of the reseller."""
+        found = await self._find(caller, Permission.READ, reseller_id, invitation_id)
+        return found and as_of(found, self._clock())
+
+    async def page(
+        self,
+        caller: Subject,
+        reseller_id: str,
+        state: InvitationState | None,
+        email: str | None,
+        limit: int,
+        after: Cursor | None,
+    ) -> Sequence[Invitation]:
+        """Returns at most `limit` of the reseller's invitations, newest first, past the cursor."""
+        caller.require(Permission.READ, reseller_id)
+        now = self._clock()
+        rows = await self._storage.list_invitations(reseller_id, state, email, now, limit, after)
+        return [as_of(row, now) for row in rows]
+
+    async def resend(
+        self,
+        caller: Subject,
+        reseller_id: str,
+        invitation_id: str,
+        key: IdempotencyKey | None,
+    ) -> Operation | None:
+        """Has the e-mail sent again, with a new link. Raises INVITATION_STATE, RESENT_TOO_SOON."""
+        found = await self._find(caller, Permission.WRITE, reseller_id, invitation_id)
+        customer = await self._storage.get_customer(found.customer_id) if found else None
+        if found is None or customer is None:
+            return None
+        now = self._clock()
+        return await self._storage.resend_invitation(
+            found.id,
+            resend(customer, resent_by=caller.id, now=now),
+            now + self._lifetime,
+            self._resend_interval,
+            key,
+        )
+
+    async def revoke(
+        self,
+        caller: Subject,
+        reseller_id: str,
+        invitation_id: str,
+        key: IdempotencyKey | None,
+    ) -> Invitation | None:
+        """Takes the invitation back. Raises INVITATION_STATE."""
+        found = await self._find(caller, Permission.WRITE, reseller_id, invitation_id)
+        if found is None:
+            return None
+        return await self._storage.revoke_invitation(found.id, self._clock(), key)
+
+    async def _answer(
+        self, action: InvitationAction, token: str, key: IdempotencyKey | None
+    ) -> Invitation | None:
+        return await self._storage.answer_invitation(
+            link_token_hash(token), action, self._clock(), key
+        )
+
+    async def _find(
+        self, caller: Subject, permission: Permission, reseller_id: str, invitation_id: str
+    ) -> Invitation | None:
+        """Returns an invitation as it is recorded, if the caller has the permission for it."""
+        caller.require(permission, reseller_id)
+        found = await self._storage.get_invitation(invitation_id)
+        return found if found and found.reseller_id == reseller_id else None

@@ -1,0 +1,123 @@
+"""The sweeper: records what has expired and clears what is old, a little at a time."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from server.storage.interface import Storage
+from server.worker.redacted_logging import log_failure
+
+_log = logging.getLogger(__name__)
+
+_FEWEST, _MOST = 10, 500
+
+# Does at most so many rows and returns how many it did.
+Step = Callable[[int], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class SweeperSettings:
+    """How the sweeper works.
+
+    every: the time between sweeps, more or less by half so that processes don't sweep in step.
+    retention: how long finished operations, and links to invitations that have ended, are kept;
+        None: for ever.
+    batch_within: what a batch, which shares the database's time with calls, should take.
+    rest: how many times as long as the batch took it rests before the next one.
+    """
+
+    every: timedelta = timedelta(seconds=30)
+    retention: timedelta | None = timedelta(days=30)
+    batch_within: timedelta = timedelta(milliseconds=10)
+    rest: float = 4.0
+
+
+class Sweeper:
+    """Sweeps until it is stopped. Any number of sweepers may share a storage.
+
+    What has lapsed reads as expired, and what is old counts as unknown, without it.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        now: Callable[[], datetime],
+        settings: SweeperSettings | None = None,
+        chance: Callable[[], float] = random.random,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`chance` returns numbers from 0 to 1, which spread the sweeps; `timer` counts seconds."""
+        self._storage = storage
+        self._now = now
+        self._settings = settings or SweeperSettings()
+        self._chance = chance
+        self._timer = timer
+        self._limit = _FEWEST
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Works until `stop` is called; survives whatever the storage does."""
+        every_s = self._settings.every.total_seconds()
+        while True:
+            await self._pause(every_s * (0.5 + self._chance()))
+            if self._stopping.is_set():
+                return
+            try:
+                await self.sweep()
+            except Exception as error:
+                log_failure(_log, "the sweep is put off", error)
+
+    def stop(self) -> None:
+        """Ends `run` after what is under way."""
+        self._stopping.set()
+
+    async def sweep(self) -> None:
+        """Does all that there is to do now, unless it is stopped meanwhile."""
+        storage, now = self._storage, self._now()
+        steps: list[tuple[str, Step]] = [
+            ("invitations have expired", lambda most: storage.expire_invitations(now, most)),
+            ("revocations are cleared", lambda most: storage.clear_revoked_tokens(now, most)),
+            ("counts of e-mails are cleared", lambda most: storage.clear_counts(now, most)),
+            ("old keys are cleared", lambda most: storage.clear_idempotency_keys(now, most)),
+        ]
+        if self._settings.retention is not None:
+            before = now - self._settings.retention
+            steps += [
+                ("operations are cleared", lambda most: storage.clear_operations(before, most)),
+                ("invitations' links are cleared", lambda most: storage.clear_links(before, most)),
+            ]
+        for what, step in steps:
+            done = await self._in_batches(step)
+            if done:
+                _log.info("%d %s", done, what)
+
+    async def _in_batches(self, step: Step) -> int:
+        """Repeats the step until nothing is left; returns how many rows it did."""
+        total = 0
+        while not self._stopping.is_set():
+            limit, started_at = self._limit, self._timer()
+            done = await step(limit)
+            took_s = self._timer() - started_at
+            total += done
+            if done < limit:
+                break
+            self._adapt(took_s)
+            await self._pause(took_s * self._settings.rest)
+        return total
+
+    def _adapt(self, took_s: float) -> None:
+        """Makes the next batch take about the time that it should."""
+        wanted_s = self._settings.batch_within.total_seconds()
+        change = min(2.0, max(0.5, wanted_s / max(took_s, 1e-6)))
+        self._limit = min(_MOST, max(_FEWEST, int(self._limit * change)))
+
+    async def _pause(self, longest_s: float) -> None:
+        try:
+            async with asyncio.timeout(longest_s):
+                await self._stopping.wait()
+        except TimeoutError:
+            return

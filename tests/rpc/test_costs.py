@@ -1,0 +1,142 @@
+"""Nothing that one request can hold keeps the event loop for long: the worst of each kind.
+
+CPU time of this thread, the least of several tries, so that what else runs here does not count.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from billing.v1 import invitation_page_service_pb2 as pages
+from google.protobuf.message import DecodeError, Message
+from yandex.cloud.billing.v1 import customer_service_pb2 as customers
+
+from server.domain.errors import BillingError
+from server.rpc.formats.addresses import normal_address
+from server.rpc.formats.phones import LONGEST, for_programs
+from server.rpc.messages import paging
+from server.rpc.pages.texts import language_of
+from server.rpc.pipeline.calls import _MOST_RAW_BYTES
+from server.rpc.pipeline.validation import validate
+from server.rpc.services.invitations import _parse_filter
+from server.rpc.services.operations import _parse_filter as parse_done
+
+LIMIT_S = 0.020
+MB = 1 << 20
+HEADERS = 36 << 10
+
+
+def cost_s(run: Callable[[], object]) -> float:
+    """Returns the CPU seconds that it takes, whether it is refused or not."""
+
+    def once() -> float:
+        began = time.thread_time()
+        with suppress(BillingError, DecodeError, ValueError):
+            run()
+        return time.thread_time() - began
+
+    return min(once() for _ in range(5))
+
+
+def read(type_: type[Message], raw: bytes) -> None:
+    request = type_.FromString(raw)
+    with suppress(BillingError):
+        validate(request)
+    request.SerializeToString(deterministic=True)
+
+
+BYTES = {
+    "unknown fields": b"\xf8\x07\x00" * (MB // 3),
+    "one message over and over": b"\x22\x00" * (MB // 2),
+    "one text over and over": b"\x12\x01a" * (MB // 3),
+    "unknown groups": (b"\x7b" * 50 + b"\x7c" * 50) * (MB // 100),
+    "unknown groups, deep": b"\x7b" * (MB // 2) + b"\x7c" * (MB // 2),
+    "a long text": b"\x12\x80\x80\x40" + b"\xcc\x81" * (MB // 2),
+    "not UTF-8 at the end": b"\x12\x80\x80\x40" + b"a" * (MB - 1) + b"\xff",
+}
+
+
+@pytest.mark.parametrize("raw", BYTES.values(), ids=BYTES)
+def test_a_megabyte_of_protobuf(raw: bytes) -> None:
+    assert cost_s(lambda: read(customers.InviteCustomerRequest, raw)) < LIMIT_S
+
+
+def test_a_form_with_as_many_extensions_as_fit() -> None:
+    raw = b"\x12\xff\xff\x03" + b"\x1a\x00" * ((_MOST_RAW_BYTES - 5) // 2) + b"\x08\x00"
+    assert cost_s(lambda: read(pages.AnswerInvitationPageRequest, raw)) < LIMIT_S
+
+
+LETTERS = {
+    "marks": "\u0301", "decomposing": "\u0344", "blank": "\u2800", "zero width": "\u200b",
+    "ligature": "\ufdfa", "emoji": "\U0001f600", "joined": "क्‍", "notes": "\U0001d15e",
+    "joined emoji": "❤️‍", "control": "\x00", "word": "a",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("letters", LETTERS.values(), ids=LETTERS)
+@pytest.mark.parametrize("at_limit", [True, False])
+def test_texts_of_every_field(letters: str, at_limit: bool) -> None:
+    """At their limits, where all is looked at, and as long as a megabyte allows."""
+    size = MB // 11 // len(letters.encode())
+
+    def text(longest: int) -> str:
+        return (letters * 4096)[:longest] if at_limit else letters * size
+
+    person = customers.CustomerPerson(
+        name=text(1024), longname=text(1024), phone=text(64), email=text(242) + "@example.com",
+        post_code=text(64), post_address=text(4096), legal_address=text(4096), tin=text(64),
+    )  # fmt: skip
+    request = customers.InviteCustomerRequest(
+        reseller_id="r",
+        name=text(1024),
+        invitation_email=text(242) + "@example.com",
+        person=person,
+    )
+    assert cost_s(lambda: validate(request)) < LIMIT_S
+
+
+ADDRESSES = {
+    "marks": "a" + "\u0301" * 240 + "@example.com",
+    "labels": "a@" + "a." * 120 + "com",
+    "labels in another script": "я@" + "ы." * 120 + "рф",
+    "A-labels": "a@" + "xn--a." * 40 + "com",
+    "no end": "a" * 253 + "!",
+    "dots and dashes": "a" + ".a" * 30 + "@" + "a-" * 90 + "a.com",
+    "one long label": "a@" + "ü" * 240 + ".com",
+    "right to left": "a@" + "א" * 60 + "." + "א" * 60 + ".com",
+    "quoted": '"' + "a\\ " * 60 + '"@example.com',
+    "only signs": "@" * 254,
+}
+
+
+@pytest.mark.parametrize("address", ADDRESSES.values(), ids=ADDRESSES)
+def test_addresses(address: str) -> None:
+    assert cost_s(lambda: normal_address(address)) < LIMIT_S
+
+
+@pytest.mark.parametrize(
+    "piece", ["(", "1-", "1 ", "1a", "+1 800 a ", "1 x1", "1;ext", "\ufdfa", "٣"]
+)
+def test_telephone_numbers(piece: str) -> None:
+    assert cost_s(lambda: for_programs((piece * LONGEST)[:LONGEST])) < LIMIT_S
+
+
+@pytest.mark.parametrize(
+    "piece", ["state = PENDING AND ", 'email = "', "\\", " ", " AND", "=", "a", "done ", "not "]
+)
+@pytest.mark.parametrize("begin", ["", 'email = "', "done"])
+def test_filters(begin: str, piece: str) -> None:
+    text = (begin + piece * 1000)[:1000]
+    assert cost_s(lambda: _parse_filter(text)) < LIMIT_S
+    assert cost_s(lambda: parse_done(text)) < LIMIT_S
+
+
+@pytest.mark.parametrize("piece", ["en,", "en;q=0.1,", ";", "a-", "*,", "en;q=" + "0" * 1000, " "])
+def test_languages_of_a_browser(piece: str) -> None:
+    assert cost_s(lambda: language_of((piece * HEADERS)[:HEADERS])) < LIMIT_S
+
+
+def test_page_tokens() -> None:
+    pages_ = paging.Pages(lambda _: [b"k" * 32] * 100)
+    assert cost_s(lambda: pages_.cursor("A" * 100, "list")) < LIMIT_S
