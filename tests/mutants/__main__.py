@@ -197,6 +197,8 @@ def _pytest(copy: Path, tests: Sequence[str], *, longest_s: float) -> tuple[int,
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "TMPDIR": str(copy / _TEMPORARY),
     }
+    # That of this process's database, which those that tests run by themselves can't use.
+    environment.pop("XDG_RUNTIME_DIR", None)
     (copy / _TEMPORARY).mkdir(exist_ok=True)
     process = subprocess.Popen(
         [sys.executable, *_PYTEST, *tests],

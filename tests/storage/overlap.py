@@ -69,6 +69,10 @@ class _Cursor:
         self._stop.pass_(statement)
         return self._cursor.execute(statement, *parameters)
 
+    def executemany(self, statement: str, rows: Any) -> Any:
+        self._stop.pass_(statement)
+        return self._cursor.executemany(statement, rows)
+
 
 class _Connection:
     """A driver's connection with such cursors."""

@@ -16,7 +16,7 @@ from server.storage.database import Database
 from server.storage.store import SqlStorage
 from tests.storage.databases import query
 from tests.storage.overlap import Overlap
-from tests.storage.records import LEASE, START, key, new
+from tests.storage.records import LEASE, RESELLER, SECOND_RESELLER, START, key, new
 from tests.storage.test_customers import change, new_customer
 from tests.storage.test_lives import Life, recorded
 
@@ -130,6 +130,8 @@ async def test_open_invitations(storage: SqlStorage, overlap: Overlap) -> None:
         overlap.in_one_batch(
             *(overlap.second.create_invitation(each, None) for each in (high, low))
         ),
+        # Else who invites for the same reseller would wait for its count.
+        stop_before="INTO counts",
         meanwhile=invite_the_other,
     )
     assert outcome.waited
@@ -148,7 +150,32 @@ async def test_idempotency_keys(storage: SqlStorage, overlap: Overlap) -> None:
         overlap.in_one_batch(
             *(overlap.second.create_customer(new_customer(), each) for each in (high, low))
         ),
+        stop_before="INTO counts",
         meanwhile=use_the_other,
     )
     assert outcome.waited
     assert outcome.second == [*others, outcome.first]
+
+
+@pytest.mark.usefixtures("rows_as_they_lie")
+async def test_counts(storage: SqlStorage, overlap: Overlap, database_url: str) -> None:
+    low, high = (
+        [new_customer(reseller_id=reseller_id) for _ in range(3)]
+        for reseller_id in sorted((RESELLER, SECOND_RESELLER))
+    )
+    for made in (high[0], low[0]):
+        await storage.create_customer(made, None)
+    counted = f"customers/{high[0].customer.reseller_id}"
+
+    async def check() -> None:
+        found = "SELECT scope FROM counts WHERE scope = :scope FOR UPDATE SKIP LOCKED"
+        assert query(database_url, found, scope=counted) == [(counted,)]
+
+    outcome = await overlap.run(
+        overlap.first.create_customer(low[1], None),
+        overlap.in_one_batch(
+            *(overlap.second.create_customer(made, None) for made in (high[2], low[2]))
+        ),
+        meanwhile=check,
+    )
+    assert outcome == (low[1].operation, [high[2].operation, low[2].operation], True)

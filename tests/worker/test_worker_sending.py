@@ -49,6 +49,14 @@ class TestSending:
         sent = [received.message["Message-ID"] for received in mail_server.received]
         assert sorted(sent) == sorted(f"<{each.id}@example.com>" for each in operations)
 
+    async def test_sends_at_once_what_a_wrong_clock_has_dated(
+        self, storage: Storage, mail_server: MailServer, clock: Clock
+    ) -> None:
+        operation = await invited(storage, at=START + timedelta(days=20))
+        async with at_work(make_worker(storage, mail_server.url, clock)):
+            assert (await ended(storage, operation)).failure is None
+        assert len(mail_server.received) == 1
+
     async def test_sends_names_and_addresses_in_any_script(
         self, storage: Storage, mail_server: MailServer, clock: Clock
     ) -> None:
