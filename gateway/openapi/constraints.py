@@ -1,6 +1,5 @@
 """JSON Schema keywords from the options of one field, as the server checks them."""
 
-import re
 from typing import Any
 
 from billing.options.v1 import format_pb2
@@ -8,7 +7,7 @@ from google.api import field_behavior_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from yandex.cloud import validation_pb2
 
-from contract.field_limits import limits_of
+from contract.field_limits import Limit, limits_of
 
 # Patterns hold for ECMA 262, with its flag `u`, and mean the same to Python's `re`. The server
 # looks closer at what is invisible: ZWNJ, ZWJ and their like may stand only where scripts need them.
@@ -30,8 +29,6 @@ PHONE = f"(?:[tT][eE][lL]|[тТ][еЕ][лЛ])?[^a-zA-Z]*{_DIGIT}.*$"
 # A text that is empty counts as not set.
 _EMPTY = {"maxLength": 0}
 
-_LIMIT = re.compile(r"(?P<op><=|>=|<|>)?(?P<low>-?\d+)(?:-(?P<high>-?\d+))?")
-
 
 def is_required(field: FieldDescriptor) -> bool:
     """Tells whether a request without the field is refused."""
@@ -44,15 +41,16 @@ def of_text(field: FieldDescriptor, *, asked: bool) -> dict[str, Any]:
     """Returns the keywords of a string; `asked` if a caller sends it."""
     options = field.GetOptions().Extensions
     required = asked and is_required(field)
-    low, high = _bounds(limits_of(field).length)
+    length = limits_of(field).length
+    least, most = (length.least, length.most) if length else (None, None)
     keywords: dict[str, Any] = {}
     if options[format_pb2.format] == format_pb2.FORMAT_EMAIL:
         email = {"format": "email"}
         keywords |= email if required else {"anyOf": [email, _EMPTY]}
     elif options[format_pb2.format] == format_pb2.FORMAT_PHONE:
-        pattern = f"^(?!.{{{high + 1}}}){PHONE}" if high else f"^{PHONE}"
+        pattern = f"^(?!.{{{most + 1}}}){PHONE}" if most else f"^{PHONE}"
         keywords |= {"format": "phone", "pattern": pattern if required else f"^$|{pattern}"}
-        high = None  # tools that make numbers of their own heed the format by itself alone
+        most = None  # tools that make numbers of their own heed the format by itself alone
     elif options[format_pb2.format] == format_pb2.FORMAT_OPAQUE:
         keywords |= {"pattern": SOME_TEXT} if required else {}
     elif options[validation_pb2.pattern]:
@@ -60,9 +58,9 @@ def of_text(field: FieldDescriptor, *, asked: bool) -> dict[str, Any]:
     elif asked:
         keywords["pattern"] = NOT_BLANK if required else TEXT
     if required:
-        keywords["minLength"] = max(low or 0, 1)
-    if high is not None:
-        keywords["maxLength"] = high
+        keywords["minLength"] = max(least or 0, 1)
+    if most is not None:
+        keywords["maxLength"] = most
     return keywords
 
 
@@ -84,23 +82,6 @@ def of_elements(field: FieldDescriptor) -> dict[str, Any]:
     return keywords
 
 
-def _named(low_name: str, high_name: str, spec: str) -> dict[str, Any]:
-    low, high = _bounds(spec)
-    return {name: n for name, n in ((low_name, low), (high_name, high)) if n is not None}
-
-
-def _bounds(spec: str) -> tuple[int | None, int | None]:
-    """Reads `<=1000`, `>0`, `0-100` or one number; returns the least and the most, inclusive."""
-    if not spec:
-        return None, None
-    parsed = _LIMIT.fullmatch(spec.replace(" ", ""))
-    if not parsed:
-        raise ValueError(f"not a limit: {spec!r}")
-    low = int(parsed["low"])
-    return {
-        "<=": (None, low),
-        "<": (None, low - 1),
-        ">=": (low, None),
-        ">": (low + 1, None),
-        None: (low, int(parsed["high"] or low)),
-    }[parsed["op"]]
+def _named(least_name: str, most_name: str, limit: Limit | None) -> dict[str, Any]:
+    bounds = ((least_name, limit.least), (most_name, limit.most)) if limit else ()
+    return {name: bound for name, bound in bounds if bound is not None}

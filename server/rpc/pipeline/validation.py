@@ -12,7 +12,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from yandex.cloud import validation_pb2
 
-from contract.field_limits import limits_of
+from contract.field_limits import Limit, limits_of
 from server.domain.errors import BillingError, FieldViolation, Reason
 from server.domain.texts import is_visible, printable, unfit
 from server.rpc.formats import addresses
@@ -21,12 +21,12 @@ from server.rpc.formats.phones import is_phone
 # A check takes a field's value, set or not, and returns what is wrong: path below it, description.
 Wrong = Collection[tuple[str, str]]
 Check = Callable[[Any], Wrong]
-_FINE: Wrong = ()
+_OK: Wrong = ()
 
 # Wrong fields that an error names.
 _MOST_NAMED = 50
-_LEAST, _MOST = -(1 << 63), 1 << 64  # of all numbers in protobuf
-_LIMIT = re.compile(r"(?P<op><=|>=|<|>)?(?P<low>-?\d+)(-(?P<high>-?\d+))?")
+# Of all numbers in protobuf.
+_LEAST, _MOST = -(1 << 63), 1 << 64
 
 
 def validate(request: Message) -> None:
@@ -53,7 +53,7 @@ def _message_check(descriptor: Descriptor) -> Check:
         found: list[tuple[str, str]] = []
         for name, has_presence, bound, empty, checks in fields:
             value = getattr(message, name) if not has_presence or message.HasField(name) else None
-            wrong = bound(value) if value and bound else _FINE
+            wrong = bound(value) if value and bound else _OK
             if wrong:
                 # What is over its limit is looked at no closer: that could take long.
                 found += [(name + path, description) for path, description in wrong]
@@ -131,37 +131,28 @@ def _nested(field: FieldDescriptor) -> Check:
                 for path, description in inner(element)
             ]
         wrong = inner(value)
-        return [("." + path, description) for path, description in wrong] if wrong else _FINE
+        return [("." + path, description) for path, description in wrong] if wrong else _OK
 
     return check
 
 
 def _required(value: Any) -> Wrong:
     blank = not is_visible(value) if isinstance(value, str) else value is None or value in (0, b"")
-    return [("", "Required.")] if blank else _FINE
+    return [("", "Required.")] if blank else _OK
 
 
 def _fit(value: str) -> Wrong:
     wrong = unfit(value)
-    return [("", wrong)] if wrong else _FINE
+    return [("", wrong)] if wrong else _OK
 
 
-def _limit(spec: str, measure: Callable[[Any], int], unit: str) -> Check:
-    parsed = _LIMIT.fullmatch(spec.replace(" ", ""))
-    if not parsed:
-        raise ValueError(f"not a limit: {spec!r}")
-    bound = int(parsed["low"])
-    low, high = {
-        "<=": (_LEAST, bound),
-        ">=": (bound, _MOST),
-        "<": (_LEAST, bound - 1),
-        ">": (bound + 1, _MOST),
-        None: (bound, int(parsed["high"] or bound)),
-    }[parsed["op"]]
-    wrong = [("", " ".join(f"Must be {spec} {unit}".split()) + ".")]
+def _limit(limit: Limit, measure: Callable[[Any], int], unit: str) -> Check:
+    least = _LEAST if limit.least is None else limit.least
+    most = _MOST if limit.most is None else limit.most
+    wrong = [("", " ".join(f"Must be {limit.written} {unit}".split()) + ".")]
 
     def check(value: Any) -> Wrong:
-        return _FINE if low <= measure(value) <= high else wrong
+        return _OK if least <= measure(value) <= most else wrong
 
     return check
 
@@ -170,29 +161,29 @@ def _pattern(pattern: str) -> Check:
     compiled = re.compile(pattern)
 
     def check(value: str) -> Wrong:
-        return _FINE if compiled.fullmatch(value) else [("", f"Must match {pattern}")]
+        return _OK if compiled.fullmatch(value) else [("", f"Must match {pattern}")]
 
     return check
 
 
 def _unique(values: Any) -> Wrong:
     alike = len(set(values)) < len(values)
-    return [("", "Elements must differ from one another.")] if alike else _FINE
+    return [("", "Elements must differ from one another.")] if alike else _OK
 
 
 def _address(value: str) -> Wrong:
     if addresses.is_plain(value):
-        return _FINE
+        return _OK
     try:
         addresses.parse(value)
     except email_validator.EmailNotValidError as error:
         return [("", f"Not an e-mail address: {printable(str(error))}")]
-    return _FINE
+    return _OK
 
 
 def _phone(value: str) -> Wrong:
     if is_phone(value):
-        return _FINE
+        return _OK
     return [("", "Not a telephone number; write it like +7 495 123-45-67.")]
 
 
