@@ -11,6 +11,7 @@ from google.protobuf import descriptor_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from gateway.routes import LONGEST_CALL_S
 from tests.gateway.conftest import House, running
 from tests.gateway.test_answers import GET, INVITE, failing, hang
 
@@ -95,6 +96,15 @@ async def test_a_callers_deadline(house: House, native: grpc.aio.Channel) -> Non
     house.upstream.answers[GET] = hang
     error = await refusal(native, GET, timeout=0.2)
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_no_call_lasts_longer_for_its_deadline(
+    house: House, native: grpc.aio.Channel
+) -> None:
+    await unary(native, GET)(b"", timeout=10 * LONGEST_CALL_S)
+    remaining = house.upstream.calls[0].remaining_s
+    assert remaining is not None
+    assert remaining <= LONGEST_CALL_S
 
 
 async def test_waiting_may_last(house: House, native: grpc.aio.Channel) -> None:

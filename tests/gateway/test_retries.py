@@ -77,6 +77,17 @@ async def test_what_the_server_has_answered(house: House, send: Send, call: str,
     assert len(house.upstream.calls) == 1
 
 
+@pytest.mark.parametrize("call", [call for call, (_, headers, _) in CALLS.items() if headers])
+async def test_no_caller_steers_envoy_behind_a_proxy_either(
+    tmp_path: Path, send: Send, call: str
+) -> None:
+    method, headers, tries = CALLS[call]
+    async with running(tmp_path, trusted_proxies=["127.0.0.0/8"]) as house:
+        house.upstream.answers[method] = failing(14)
+        await send(house, method, headers | {"x-forwarded-for": "192.0.2.1"})
+        assert len(house.upstream.calls) == tries
+
+
 @pytest.mark.parametrize("call", CALLS)
 async def test_a_stream_that_breaks_off_after_the_request(
     tmp_path: Path, send: Send, call: str
