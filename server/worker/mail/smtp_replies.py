@@ -1,8 +1,8 @@
 """What a mail server's refusal means: about the recipient and lasting, or about anything else.
 
 Only what is surely about the recipient is lasting: a customer who is taken back for nothing costs
-more than an e-mail that is tried for days. The enhanced status (RFC 3463) decides; the basic code
-alone is much less sure.
+more than an e-mail that is tried for days. The enhanced status (RFC 3463) decides, but for what
+well-known servers say in words alone: that there is no such mailbox, or that they don't want us.
 """
 
 import re
@@ -46,11 +46,32 @@ BY_STATUS: Mapping[str, Meaning] = {
 # a domain without mail (RFC 7504). Not 552, which was once for too many recipients and is to be
 # tried again (RFC 5321 section 4.5.3.1.10), nor 554, which is often about relaying.
 BARE_TO_RCPT = frozenset({550, 551, 553, 556})
+# That there is no such mailbox, whatever the status: Yandex says 5.7.1, others none after DATA, and
+# Microsoft 5.4.1 (Exchange Online) or 5.5.0 (Outlook.com).
+_NO_MAILBOX = re.compile(
+    r"no such (?:user|mailbox|recipient|account)|unknown (?:user|mailbox|recipient)"
+    r"|no mailbox (?:here )?by that name|invalid (?:mailbox|recipient)"
+    r"|(?:user|mailbox|recipient|account)(?: is)? (?:unknown|not found)"
+    r"|(?:user|mailbox|recipient|account)(?: that you tried to reach)? (?:does not|doesn't) exist"
+    r"|^5\.4\.1 .*recipient address rejected|^5\.5\.0 .*mailbox unavailable",
+    re.IGNORECASE,
+)
+# What is about the sender, where the status does not tell, as with Exim's `550 relay not permitted`
+# and `550 Sender verify failed`. 5.1.0 is Postfix's for an unknown sender too.
+_ABOUT_SENDER = re.compile(
+    r"\bsender\b|\brelay(?:ing)?\b(?! (?:recipient|domain))|authenticat|\b(?:black|block) ?list"
+    r"|\bblocked\b|\b(?:dns)?[rb]bl\b|\bspam|\bspf\b|\bdkim\b|\bdmarc\b|\breputation\b|\bhelo\b"
+    r"|\bpolicy\b|\breverse dns\b",
+    re.IGNORECASE,
+)
+_NO_WORDS = re.compile(r"\S+@\S+|https?://\S+")
 # Non-ASCII addresses are not permitted, or the next server can't take them (RFC 6531).
 _NO_SMTPUTF8 = frozenset({"5.6.7", "5.6.9"})
 
 
-def meaning(stage: str, code: int, status: str | None, *, needs_smtputf8: bool = False) -> Meaning:
+def meaning(
+    stage: str, code: int, status: str | None, text: str = "", *, needs_smtputf8: bool = False
+) -> Meaning:
     """Returns what a refusal at a stage (connection, MAIL, RCPT, DATA) means.
 
     What comes before RCPT can't be about the recipient.
@@ -61,6 +82,12 @@ def meaning(stage: str, code: int, status: str | None, *, needs_smtputf8: bool =
         return Meaning.ADDRESS
     if stage not in ("RCPT", "DATA"):
         return Meaning.SENDER
+    words = " ".join(_NO_WORDS.sub("", text).split())
+    if _ABOUT_SENDER.search(words):
+        if status is None or status.startswith("5.0.") or status == "5.1.0":
+            return Meaning.SENDER
+    elif _NO_MAILBOX.search(words):
+        return Meaning.RECIPIENT
     if status is None:
         return Meaning.RECIPIENT if stage == "RCPT" and code in BARE_TO_RCPT else Meaning.SENDER
     return BY_STATUS.get(status) or BY_STATUS.get(status.rpartition(".")[0], Meaning.SENDER)
@@ -69,7 +96,7 @@ def meaning(stage: str, code: int, status: str | None, *, needs_smtputf8: bool =
 def failure(stage: str, code: int, text: str, *, needs_smtputf8: bool = False) -> MailError:
     """Returns what a reply with this code and text that is no success amounts to."""
     status = enhanced_status(text)
-    match meaning(stage, code, status, needs_smtputf8=needs_smtputf8):
+    match meaning(stage, code, status, text, needs_smtputf8=needs_smtputf8):
         case Meaning.RECIPIENT:
             return MailRefusedError(stage, code=code, status=status)
         case Meaning.ADDRESS:
