@@ -12,9 +12,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from server.domain.brands import Brand
 from server.domain.limits import Limits
-from server.worker.settings import WorkerSettings
+from server.worker.settings import RunnerSettings
 
-_WORKER = WorkerSettings()
+_WORKER = RunnerSettings()
 _HOUR = timedelta(hours=1)
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -105,7 +105,7 @@ class Settings(BaseSettings):
     )
     mail_connections: Count = Field(_WORKER.parallel, description="e-mails a process sends at once")
     mail_slow_connections: int = Field(
-        _WORKER.slow, ge=0, description="more of them, in place of those that take over 2 s"
+        _WORKER.extra_slots, ge=0, description="more of them, in place of those that take over 2 s"
     )
     invitation_url: str = Field(
         "", description="what the link in the e-mail begins with; default the gateway's page"

@@ -43,17 +43,18 @@ from server.rpc.services.invitations import InvitationService
 from server.rpc.services.operations import LongrunningOperations, OperationService
 from server.rpc.services.standard import Health, add_standard_services
 from server.storage import open_storage
-from server.storage.interface import Storage
+from server.storage.interface import Delivery, Storage
 from server.use_cases.customers import Customers
 from server.use_cases.invitations import Invitations
 from server.use_cases.operations import Operations
+from server.worker.handlers.invitation_mail import InvitationMail
 from server.worker.handlers.sweeps import Sweeper, SweeperSettings
 from server.worker.mail.messages import Messages, MessageSettingError
 from server.worker.mail.smtp import SmtpMailer
 from server.worker.mail.smtp_server import SmtpServer, SmtpUrlError
 from server.worker.retry_policy import RetryPolicy
-from server.worker.runner import Worker
-from server.worker.settings import WorkerSettings
+from server.worker.runner import Runner
+from server.worker.settings import RunnerSettings
 
 _log = logging.getLogger(__name__)
 
@@ -240,19 +241,19 @@ def build_sweeper(
 
 def build_worker(
     storage: Storage, settings: Settings, clock: Callable[[], datetime] = now
-) -> Worker:
-    """Puts the worker together; raises SettingsError."""
+) -> Runner[Delivery]:
+    """Puts together what sends e-mails; raises SettingsError."""
     server, messages = mail_settings(settings, clock)
-    return Worker(
-        storage,
-        SmtpMailer(server, settings.mail_connections + settings.mail_slow_connections),
-        messages,
+    connections = settings.mail_connections + settings.mail_slow_connections
+    mail = InvitationMail(storage, SmtpMailer(server, connections), messages, clock)
+    return Runner(
+        mail,
         clock,
-        WorkerSettings(
+        RunnerSettings(
             parallel=settings.mail_connections,
-            slow=settings.mail_slow_connections,
+            extra_slots=settings.mail_slow_connections,
             lease=timedelta(seconds=settings.mail_lease_s),
-            send_within=timedelta(seconds=settings.mail_lease_s * 0.8),
+            attempt_within=timedelta(seconds=settings.mail_lease_s * 0.8),
             retry=RetryPolicy(
                 first=timedelta(seconds=settings.mail_first_retry_s),
                 longest=timedelta(seconds=settings.mail_longest_retry_s),

@@ -1,1 +1,1 @@
-"""Sends the e-mails that are due and records what became of them."""
+"""Does what is due in the background: e-mails to send, records to clear."""

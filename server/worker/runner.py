@@ -1,21 +1,17 @@
-"""The worker: claims e-mails that are due, sends them, records what became of each."""
+"""The runner: claims what is due, has its handler attempt it, and records what became of it."""
 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Generic
 
-from server.domain.limits import SPREAD_BY
-from server.domain.operations import Deferral
-from server.storage.interface import Delivery, Storage
 from server.worker.failure_log import FailureLog
-from server.worker.mail.failures import refused, undelivered
-from server.worker.mail.mailer import Mail, MailDelayedError, Mailer, MailError, MailRefusedError
 from server.worker.redacted_logging import log_failure
-from server.worker.settings import WorkerSettings
+from server.worker.settings import RunnerSettings
+from server.worker.work import ClaimedT, Handler, Record
 
 _log = logging.getLogger(__name__)
 
@@ -23,48 +19,33 @@ _log = logging.getLogger(__name__)
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 5.0
 _LONGEST_FALSE_ALARM_S = 1.0
-# Of so many claims one prefers e-mails that are tried again, the others new ones.
+# Of so many claims one prefers what is tried again, the others what is new.
 _RETRIES_TURN = 4
-_LOG_IN_ADVICE = "check BILLING_SMTP_URL, and whether the server takes mail from here"
-_SENDER_ADVICE = "check its policy, BILLING_MAIL_FROM, and SPF, DKIM and DMARC of its domain"
 
 
-class Writer(Protocol):
-    """Writes the e-mails."""
+class Runner(Generic[ClaimedT]):
+    """Does one kind of work until it is stopped. Any number of runners may share a storage.
 
-    def invitation(self, delivery: Delivery) -> Mail:
-        """Returns an invitation's e-mail. Raises MailRefusedError for an impossible address."""
-        ...
-
-
-class Worker:
-    """Sends what is due until it is stopped. Any number of workers may share a storage.
-
-    An e-mail goes out at least once: after a crash between its acceptance and the record it is
-    sent again, with the same Message-ID.
+    Each piece of work is done at least once: after a crash between its end and the record, again.
     """
 
     def __init__(
         self,
-        storage: Storage,
-        mailer: Mailer,
-        writer: Writer,
+        handler: Handler[ClaimedT],
         now: Callable[[], datetime],
-        settings: WorkerSettings | None = None,
-        chance: Callable[[], float] = random.random,
+        settings: RunnerSettings | None = None,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`chance` returns numbers from 0 to 1, which spread the delays."""
-        self._storage = storage
-        self._mailer = mailer
-        self._writer = writer
+        """`jitter` returns numbers from 0 to 1, which spread the delays."""
+        self._handler = handler
         self._now = now
-        self._settings = settings or WorkerSettings()
-        self._chance = chance
-        # Everything claimed whose outcome is not recorded yet, and since when what of it is being
-        # sent, the oldest first.
-        self._claimed: dict[asyncio.Task[None], Delivery] = {}
-        self._sending: dict[tuple[str, int], float] = {}
-        self._freed = asyncio.Event()
+        self._settings = settings or RunnerSettings()
+        self._jitter = jitter
+        # All that is claimed and whose outcome is not recorded yet; and since when attempts are
+        # under way, the oldest first.
+        self._claimed: dict[asyncio.Task[None], ClaimedT] = {}
+        self._attempts: dict[tuple[str, int], float] = {}
+        self._attempt_ended = asyncio.Event()
         self._false_alarms = 0
         self._claims = 0
         self._failures = FailureLog(_log)
@@ -72,27 +53,27 @@ class Worker:
         self._stopped = asyncio.Event()
 
     async def run(self) -> None:
-        """Works until `stop` is called; survives whatever storage, mail server and e-mails do."""
+        """Works until `stop` is called; survives whatever storage and handler do."""
         pause_s = _FIRST_PAUSE_S
         try:
             while not self._stopping.is_set():
                 try:
-                    await self._round()
+                    await self._claim_batch()
                     pause_s = _FIRST_PAUSE_S
                 except Exception as error:
-                    self._failures.tell_error("claiming e-mails failed", error)
+                    self._failures.tell_error(f"claiming {self._handler.name} failed", error)
                     await self._unless_stopping(asyncio.sleep(pause_s))
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         finally:
             self._stopped.set()
 
     async def stop(self, within: timedelta) -> None:
-        """Claims no more, and lets what is being sent finish; gives back what then remains.
+        """Claims no more, and lets what is under way finish; gives back what then remains.
 
-        Ends `run`, which must have been started, and closes the mailer.
+        Ends `run`, which must have been started, and closes the handler.
         """
         self._stopping.set()
-        self._freed.set()
+        self._attempt_ended.set()
         await self._stopped.wait()
         if self._claimed:
             await asyncio.wait(self._claimed, timeout=within.total_seconds())
@@ -100,61 +81,57 @@ class Worker:
         for task in left:
             task.cancel()
         if left:
-            _log.warning("%d e-mails were still being sent and are given back", len(left))
+            name = self._handler.name
+            _log.warning("%d %s were still under way and are given back", len(left), name)
             await asyncio.wait(left)
             # Another worker may then go on at once, without waiting for the leases to end.
-            given_back = (
-                self._storage.retry_delivery(delivery, self._now(), self._now())
-                for delivery in left.values()
-            )
+            given_back = (self._handler.give_back(work) for work in left.values())
             for outcome in await asyncio.gather(*given_back, return_exceptions=True):
                 if isinstance(outcome, Exception):
-                    log_failure(_log, "giving an e-mail back failed; its lease will end", outcome)
-        await self._mailer.close()
+                    log_failure(_log, f"giving {name} back failed; leases will end", outcome)
+        await self._handler.close()
 
-    async def _round(self) -> None:
-        """Claims as much as can be sent now; else waits until there may be something to do."""
-        free, next_s = self._free()
+    async def _claim_batch(self) -> None:
+        """Claims as much as can be done now; else waits until there may be something to do."""
+        free, next_s = self._free_slots()
         if free <= 0:
-            self._freed.clear()
+            self._attempt_ended.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(next_s):
-                    await self._freed.wait()
+                    await self._attempt_ended.wait()
             await asyncio.sleep(0)  # those who finish at the same moment are claimed for together
             return
         settings = self._settings
-        furthest = 2 * max(settings.retry.longest, settings.lease, SPREAD_BY)
         self._claims += 1
-        deliveries = await self._storage.claim_deliveries(
+        claimed = await self._handler.claim(
             free,
-            self._now(),
             settings.lease,
-            furthest,
+            2 * max(settings.retry.longest, settings.lease),
             retries_first=self._claims % _RETRIES_TURN == 0,
         )
         now_s = asyncio.get_running_loop().time()
-        for delivery in deliveries:
-            task = asyncio.create_task(self._deliver(delivery))
-            self._claimed[task] = delivery
-            self._sending[delivery.operation_id, delivery.attempt] = now_s
+        for work in claimed:
+            task = asyncio.create_task(self._do(work))
+            self._claimed[task] = work
+            self._attempts[self._handler.id_of(work), work.attempt] = now_s
             task.add_done_callback(self._claimed.pop)
-        if len(deliveries) < free:
-            await self._wait(claimed=bool(deliveries))
+        if len(claimed) < free:
+            await self._wait_for_work(claimed=bool(claimed))
 
-    def _free(self) -> tuple[int, float | None]:
-        """Returns how many more can be sent now, and the seconds until time alone makes room."""
+    def _free_slots(self) -> tuple[int, float | None]:
+        """Returns how many more attempts may begin, and the seconds until time alone allows more."""
         settings = self._settings
         now_s = asyncio.get_running_loop().time()
-        ages = [now_s - since for since in self._sending.values()]
-        patience_s = settings.patience.total_seconds()
-        slow = sum(age >= patience_s for age in ages)
-        counted = len(ages) - min(slow, settings.slow)
+        ages = [now_s - since for since in self._attempts.values()]
+        slow_after_s = settings.slow_after.total_seconds()
+        slow = sum(age >= slow_after_s for age in ages)
+        counted = len(ages) - min(slow, settings.extra_slots)
         next_s = None
-        if slow < min(len(ages), settings.slow):
-            next_s = patience_s - ages[slow]
+        if slow < min(len(ages), settings.extra_slots):
+            next_s = slow_after_s - ages[slow]
         return settings.parallel - counted, next_s
 
-    async def _wait(self, *, claimed: bool) -> None:
+    async def _wait_for_work(self, *, claimed: bool) -> None:
         """Waits for work; pauses where there is said to be some again and again but none is found.
 
         So it is for a moment while another worker claims it, and for long if a record is broken.
@@ -162,7 +139,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         started_at = loop.time()
         longest = self._settings.longest_wait
-        await self._unless_stopping(self._storage.wait_for_work(self._now(), longest))
+        await self._unless_stopping(self._handler.wait_for_work(longest))
         at_once_s = min(_FIRST_PAUSE_S, longest.total_seconds() / 2)
         if claimed or loop.time() - started_at > at_once_s:
             self._false_alarms = 0
@@ -186,98 +163,51 @@ class Worker:
         if not task.cancelled():
             task.result()
 
-    async def _deliver(self, delivery: Delivery) -> None:
-        """Takes one e-mail from claim to recorded outcome."""
+    async def _do(self, work: ClaimedT) -> None:
+        """Takes one piece of work from claim to recorded outcome."""
+        work_id = self._handler.id_of(work)
         try:
             try:
-                record = await self._attempt(delivery)
+                record = await self._attempt(work)
             finally:
-                del self._sending[delivery.operation_id, delivery.attempt]
-                self._freed.set()
-            await self._recorded(delivery, record)
+                del self._attempts[work_id, work.attempt]
+                self._attempt_ended.set()
+            await self._record(work, record)
         except Exception as error:
-            self._failures.tell_error(
-                "e-mails are left until their leases end", error, f"first {delivery.operation_id}"
-            )
+            what = f"{self._handler.name} are left until their leases end"
+            self._failures.tell_error(what, error, f"first {work_id}")
 
-    async def _attempt(self, delivery: Delivery) -> Callable[[], Awaitable[bool]]:
-        """Sends the e-mail once; returns what records the outcome."""
-        storage = self._storage
-        if delivery.cancel_requested:
-            return lambda: storage.retry_delivery(delivery, self._now(), self._now())
+    async def _attempt(self, work: ClaimedT) -> Record:
+        """Has the work done once; returns what records the outcome."""
         try:
-            async with asyncio.timeout(self._time_limit(delivery).total_seconds()):
-                await self._mailer.send(self._writer.invitation(delivery))
-        except MailRefusedError as error:
-            self._tell("e-mails are refused for good", error, delivery, logging.INFO)
-            failure = refused(error)
-            return lambda: storage.fail_delivery(delivery, failure, self._now())
-        except MailDelayedError as error:
-            return self._retried(delivery, error)
-        except TimeoutError:
-            slow = "the mail server did not answer in time"
-            return self._retried(delivery, MailDelayedError("time limit", problem=slow))
+            async with asyncio.timeout(self._time_limit(work).total_seconds()):
+                return await self._handler.attempt(work)
         except Exception as error:
-            self._failures.tell_error(
-                "sending e-mails broke", error, f"first {delivery.operation_id}"
+            next_try_at = self._settings.retry.next_try_at(
+                work.attempt, self._now(), work.requested_at, self._jitter()
             )
-            broken = "the service failed; its operator's log says how"
-            return self._retried(delivery, MailDelayedError("unexpected", problem=broken))
-        return lambda: storage.finish_delivery(delivery, self._now())
+            if next_try_at is None:
+                return self._handler.give_up(work, error)
+            return self._handler.put_off(work, error, next_try_at)
 
-    def _time_limit(self, delivery: Delivery) -> timedelta:
+    def _time_limit(self, work: ClaimedT) -> timedelta:
         """Returns how long the attempt may take, so that its outcome is recorded under the lease."""
         settings = self._settings
-        to_record = settings.lease - settings.send_within
-        return min(settings.send_within, delivery.lease_until - self._now() - to_record)
+        to_record = settings.lease - settings.attempt_within
+        return min(settings.attempt_within, work.lease_until - self._now() - to_record)
 
-    def _retried(
-        self, delivery: Delivery, error: MailDelayedError
-    ) -> Callable[[], Awaitable[bool]]:
-        """Returns what records that the e-mail is to be sent again later, or is given up."""
-        storage = self._storage
-        now = self._now()
-        next_at = self._settings.retry.next_try_at(
-            delivery.attempt, now, delivery.requested_at, self._chance()
-        )
-        if next_at is None:
-            self._tell("e-mails are given up", error, delivery)
-            failure = undelivered(delivery, error, now)
-            return lambda: storage.fail_delivery(delivery, failure, self._now())
-        if error.operators:
-            advice = _LOG_IN_ADVICE if error.stage == "connection" else _SENDER_ADVICE
-            self._tell(
-                f"the mail server refuses this service; {advice}", error, delivery, logging.ERROR
-            )
-        else:
-            self._tell("e-mails are not accepted and tried again", error, delivery)
-        # At its end the invitation expires, which ends the operation too.
-        next_at = min(next_at, delivery.expires_at)
-        deferral = Deferral(delivery.attempt, error.problem, next_at)
-        return lambda: storage.retry_delivery(
-            delivery, next_at, self._now(), deferral, keep_link=error.may_have_arrived
-        )
-
-    def _tell(
-        self, what: str, error: MailError, delivery: Delivery, level: int = logging.WARNING
-    ) -> None:
-        self._failures.tell(
-            f"{what}: {error}", f"first {delivery.operation_id}, attempt {delivery.attempt}", level
-        )
-
-    async def _recorded(self, delivery: Delivery, record: Callable[[], Awaitable[bool]]) -> None:
+    async def _record(self, work: ClaimedT, record: Record) -> None:
         """Records an outcome, again and again while the lease holds if the storage can't."""
+        work_id = self._handler.id_of(work)
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
                 if not await record():
-                    _log.info("%s: another worker has taken over", delivery.operation_id)
+                    _log.info("%s: another worker has taken over", work_id)
                 return
             except Exception as error:
-                if self._now() + timedelta(seconds=pause_s) >= delivery.lease_until:
+                if self._now() + timedelta(seconds=pause_s) >= work.lease_until:
                     raise
-                self._failures.tell_error(
-                    "recording outcomes failed", error, f"first {delivery.operation_id}"
-                )
+                self._failures.tell_error("recording outcomes failed", error, f"first {work_id}")
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

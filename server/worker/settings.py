@@ -1,4 +1,4 @@
-"""How the worker works: the one place of its defaults, which those of the settings are made from."""
+"""How a runner works: the one place of its defaults, which those of the settings are made from."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -7,31 +7,31 @@ from server.worker.retry_policy import RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerSettings:
-    """How the worker works.
+class RunnerSettings:
+    """How a runner works; the defaults suit e-mails.
 
-    parallel: e-mails sent at once, and claimed at most.
-    slow, patience: so many of those that have taken this long already don't count, so that
+    parallel: attempts at once, and claimed at most.
+    extra_slots, slow_after: so many attempts that have taken this long already don't count, so that
         recipients whose servers hang hold the others up for no longer than that.
     lease: how long a claim holds; after a crash, how long until another worker takes over.
-    send_within: the longest that one attempt may take; shorter than the lease by what it takes to
-        record the outcome.
-    retry: when what was not taken is tried again.
+    attempt_within: the longest that one attempt may take; shorter than the lease by what it takes
+        to record the outcome.
+    retry: when what failed is tried again.
     longest_wait: how long to trust that word of new work arrives.
     """
 
     parallel: int = 24
-    slow: int = 40
-    patience: timedelta = timedelta(seconds=2)
+    extra_slots: int = 40
+    slow_after: timedelta = timedelta(seconds=2)
     lease: timedelta = timedelta(seconds=30)
-    send_within: timedelta = timedelta(seconds=24)
+    attempt_within: timedelta = timedelta(seconds=24)
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     longest_wait: timedelta = timedelta(seconds=30)
 
     def __post_init__(self) -> None:
         if self.parallel < 1:
             raise ValueError("parallel must be 1 or more")
-        if self.slow < 0:
-            raise ValueError("slow must not be negative")
-        if not timedelta() < self.send_within < self.lease:
+        if self.extra_slots < 0:
+            raise ValueError("extra_slots must not be negative")
+        if not timedelta() < self.attempt_within < self.lease:
             raise ValueError("an attempt must have some time, and less than the lease")

@@ -16,7 +16,7 @@ from tests.worker.mail_server import MailServer, hang_up, serving
 # Many more than a process of this test sends at once.
 _HANGING = 12
 _CONNECTIONS = 4
-# Three rounds of patience with those that hang, on a busy machine; far below the time limit of a send,
+# Three rounds of those that hang, on a busy machine; far below the time limit of a send,
 # after which those that hang would make room by themselves only to hang again.
 _SOON_S = 20.0
 

@@ -11,14 +11,15 @@ from typing import Any, cast
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import invite
 from server.domain.operations import Operation
-from server.storage.interface import Storage
+from server.storage.interface import Delivery, Storage
+from server.worker.handlers.invitation_mail import InvitationMail
 from server.worker.mail.mailer import Mailer
 from server.worker.mail.messages import Messages
 from server.worker.mail.smtp import SmtpMailer
 from server.worker.mail.smtp_server import SmtpServer
 from server.worker.retry_policy import RetryPolicy
-from server.worker.runner import Worker
-from server.worker.settings import WorkerSettings
+from server.worker.runner import Runner
+from server.worker.settings import RunnerSettings
 from tests.worker.mail_server import PATIENCE_S
 
 RESELLER_ID = "bac00000000000000001"
@@ -32,11 +33,11 @@ RETRY = RetryPolicy(
     give_up_after=timedelta(minutes=3),
 )
 # Looks again so soon that a test may move the clock at any time.
-SETTINGS = WorkerSettings(
+SETTINGS = RunnerSettings(
     parallel=16,
-    slow=0,
+    extra_slots=0,
     lease=timedelta(seconds=60),
-    send_within=timedelta(seconds=30),
+    attempt_within=timedelta(seconds=30),
     retry=RETRY,
     longest_wait=timedelta(milliseconds=10),
 )
@@ -59,7 +60,7 @@ class Clock:
         self.at += by
 
 
-class Watched:
+class RecordingStorage:
     """The storage, but calls are kept, and those named in `failing` fail so many times."""
 
     def __init__(
@@ -141,23 +142,24 @@ async def customer_is_there(storage: Storage, operation_id: str) -> bool:
 
 
 def make_worker(
-    storage: Storage | Watched,
+    storage: Storage | RecordingStorage,
     mail_url_or_mailer: str | Mailer,
     clock: Callable[[], datetime],
-    settings: WorkerSettings = SETTINGS,
-    chance: float = 0.0,
-) -> Worker:
+    settings: RunnerSettings = SETTINGS,
+    jitter: float = 0.0,
+) -> Runner[Delivery]:
     mailer: Mailer = (
         SmtpMailer(SmtpServer.from_url(mail_url_or_mailer), settings.parallel)
         if isinstance(mail_url_or_mailer, str)
         else mail_url_or_mailer
     )
     messages = Messages("Billing <billing@example.com>", "http://localhost:8080/i/", clock)
-    return Worker(cast("Storage", storage), mailer, messages, clock, settings, lambda: chance)
+    handler = InvitationMail(cast("Storage", storage), mailer, messages, clock)
+    return Runner(handler, clock, settings, lambda: jitter)
 
 
 @asynccontextmanager
-async def at_work(worker: Worker) -> AsyncIterator[Worker]:
+async def at_work(worker: Runner[Delivery]) -> AsyncIterator[Runner[Delivery]]:
     """Runs the worker, and stops it when the block ends."""
     running = asyncio.create_task(worker.run())
     try:

@@ -10,10 +10,10 @@ from server.worker.retry_policy import RetryPolicy
 from tests.worker.harness import START
 
 
-def _tries(policy: RetryPolicy, chance: float = 0.0) -> list[float]:
+def _tries(policy: RetryPolicy, jitter: float = 0.0) -> list[float]:
     """Returns the seconds from the request to each try of an e-mail that is never taken."""
     now, attempt, tries = START, 1, [0.0]
-    while next_at := policy.next_try_at(attempt, now, START, chance):
+    while next_at := policy.next_try_at(attempt, now, START, jitter):
         now, attempt = next_at, attempt + 1
         tries.append((now - START).total_seconds())
     return tries
@@ -31,10 +31,10 @@ def test_the_default_delays_are_those_that_the_docstring_spells_out() -> None:
     assert 240 <= len(tries) <= 260
 
 
-@pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
-def test_chance_shortens_each_delay_by_up_to_a_quarter(chance: float) -> None:
-    tries = _tries(RetryPolicy(), chance)
-    assert tries[1:4] == [delay * (1 - chance / 4) for delay in (2, 6, 14)]
+@pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
+def test_jitter_shortens_each_delay_by_up_to_a_quarter(jitter: float) -> None:
+    tries = _tries(RetryPolicy(), jitter)
+    assert tries[1:4] == [delay * (1 - jitter / 4) for delay in (2, 6, 14)]
     assert tries[-1] == timedelta(days=5).total_seconds()
 
 

@@ -23,7 +23,15 @@ from server.storage.interface import IdempotencyKey, Storage
 from server.worker.handlers.sweeps import Sweeper, SweeperSettings
 from tests.service import eventually
 from tests.storage.databases import query
-from tests.worker.harness import MINUTE, RESELLER_ID, RESELLER_NAME, START, Clock, Watched, invited
+from tests.worker.harness import (
+    MINUTE,
+    RESELLER_ID,
+    RESELLER_NAME,
+    START,
+    Clock,
+    RecordingStorage,
+    invited,
+)
 
 DAY = timedelta(days=1)
 LATER = START + 100 * DAY
@@ -31,7 +39,7 @@ SETTINGS = SweeperSettings(every=timedelta(milliseconds=1), retention=30 * DAY, 
 
 
 def sweeper(
-    storage: Storage | Watched,
+    storage: Storage | RecordingStorage,
     now: datetime = LATER,
     settings: SweeperSettings = SETTINGS,
     **given: Any,
@@ -108,15 +116,15 @@ async def test_batches_take_about_the_time_that_they_should(
 ) -> None:
     """However long a row takes: at first a few rows, then as many as fit."""
     await many(storage, 2000, database)
-    watched = Watched(storage)
+    recording = RecordingStorage(storage)
 
     def elapsed_s() -> float:
-        rows_done: int = sum(arguments[-1] for _, arguments in watched.calls)
+        rows_done: int = sum(arguments[-1] for _, arguments in recording.calls)
         return row_s * rows_done
 
-    await sweeper(watched, timer=elapsed_s).sweep()
+    await sweeper(recording, timer=elapsed_s).sweep()
     assert rows(database, "operations") == 0
-    limits = [arguments[-1] for name, arguments in watched.calls if name == "clear_operations"]
+    limits = [arguments[-1] for name, arguments in recording.calls if name == "clear_operations"]
     assert max(limits) <= most
     assert limits[-1] >= most * 0.9
 
@@ -152,9 +160,9 @@ async def test_what_fails_is_swept_the_next_time(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     await sent(storage)
-    watched = Watched(storage, {"expire_invitations": 1, "clear_operations": 1}, error)
-    async with at_work(sweeper(watched)):
-        await watched.until(3, "clear_links")
+    recording = RecordingStorage(storage, {"expire_invitations": 1, "clear_operations": 1}, error)
+    async with at_work(sweeper(recording)):
+        await recording.until(3, "clear_links")
     assert rows(database, "operations") == rows(database, "link_tokens") == 0
     assert "the sweep is put off" in caplog.text
     assert "canary" not in caplog.text
@@ -164,10 +172,10 @@ async def test_stopping_waits_for_the_batch_and_not_for_the_sweep(
     storage: Storage, database: str
 ) -> None:
     await many(storage, 500, database)
-    watched = Watched(storage)
-    slow = sweeper(watched, settings=SweeperSettings(timedelta(milliseconds=1), rest=1e9))
+    recording = RecordingStorage(storage)
+    slow = sweeper(recording, settings=SweeperSettings(timedelta(milliseconds=1), rest=1e9))
     async with at_work(slow):
-        await watched.until(1, "expire_invitations")
+        await recording.until(1, "expire_invitations")
     assert rows(database, "operations") == 500
 
 
@@ -175,12 +183,12 @@ async def test_sweeps_are_spread_around_their_interval(
     storage: Storage, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that processes that started together do not sweep together."""
-    watched = Watched(storage)
+    recording = RecordingStorage(storage)
     pauses: list[float] = []
     hour = SweeperSettings(every=timedelta(hours=1))
 
-    async def run(chance: float) -> None:
-        spread = Sweeper(cast("Storage", watched), clock, hour, lambda: chance)
+    async def run(jitter: float) -> None:
+        spread = Sweeper(cast("Storage", recording), clock, hour, lambda: jitter)
 
         async def pause(longest_s: float) -> None:
             pauses.append(longest_s)
@@ -189,10 +197,10 @@ async def test_sweeps_are_spread_around_their_interval(
         monkeypatch.setattr(spread, "_pause", pause)
         await spread.run()
 
-    for chance in (0.0, 0.5, 1.0):
-        await run(chance)
+    for jitter in (0.0, 0.5, 1.0):
+        await run(jitter)
     assert pauses == [1800, 3600, 5400]
-    assert watched.calls == []
+    assert recording.calls == []
 
 
 def test_a_worker_process_sweeps(database: str, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from server.storage.interface import Delivery, Storage
 from tests.worker.harness import (
     MINUTE,
     Clock,
-    Watched,
+    RecordingStorage,
     at_work,
     customer_is_there,
     ended,
@@ -66,10 +66,10 @@ class TestCancelling:
         self, storage: Storage, mail_server: MailServer, clock: Clock
     ) -> None:
         mail_server.replies["RCPT"] = ["450 later"]
-        watched = Watched(storage)
+        recording = RecordingStorage(storage)
         operation = await invited(storage)
-        async with at_work(make_worker(watched, mail_server.url, clock)):
-            await watched.until(1, "retry_delivery")
+        async with at_work(make_worker(recording, mail_server.url, clock)):
+            await recording.until(1, "retry_delivery")
         cancelled = await storage.cancel_operation(operation.id, clock(), None)
         assert cancelled
         assert cancelled.failure == CANCELLED
@@ -90,7 +90,7 @@ class TestCancelling:
     ) -> None:
         """A storage may hand out what was marked while an earlier claim ran."""
 
-        class Marking(Watched):
+        class Marking(RecordingStorage):
             async def claim_deliveries(self, *arguments: Any, **named: Any) -> list[Delivery]:
                 claimed = await self.storage.claim_deliveries(*arguments, **named)
                 for delivery in claimed:

@@ -23,7 +23,7 @@ from tests.worker.harness import (
     SETTINGS,
     START,
     Clock,
-    Watched,
+    RecordingStorage,
     at_work,
     customer_is_there,
     ended,
@@ -59,9 +59,9 @@ class TestRefusalsOfTheSender:
     ) -> None:
         mail_server.replies[command] = [reply] * 20
         operations = [await invited(storage, f"canary-{number}@example.com") for number in range(5)]
-        watched = Watched(storage)
-        async with at_work(make_worker(watched, mail_server.url, clock)):
-            await watched.until(5, "retry_delivery")
+        recording = RecordingStorage(storage)
+        async with at_work(make_worker(recording, mail_server.url, clock)):
+            await recording.until(5, "retry_delivery")
             for operation in operations:
                 assert not await is_done(storage, operation)
                 assert await customer_is_there(storage, operation.id)
@@ -83,11 +83,11 @@ class TestRefusalsOfTheSender:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         mail_server.auth_on_plain = True
-        watched = Watched(storage)
+        recording = RecordingStorage(storage)
         await invited(storage)
         url = mail_server.url.replace("//", "//canary:secret@")
-        async with at_work(make_worker(watched, url, clock)):
-            await watched.until(1, "retry_delivery")
+        async with at_work(make_worker(recording, url, clock)):
+            await recording.until(1, "retry_delivery")
         (line,) = [each for each in caplog.records if each.levelno == logging.ERROR]
         assert "check BILLING_SMTP_URL" in line.getMessage()
         assert "connection: 535 5.7.8" in line.getMessage()
@@ -101,11 +101,11 @@ class TestWhatTheOperationTells:
     ) -> None:
         mail_server.replies = {"RCPT": ["451 4.3.0 <canary@example.com> not now"] * 2}
         operation = await invited(storage)
-        watched = Watched(storage)
-        async with at_work(make_worker(watched, mail_server.url, clock)):
-            await watched.until(1, "retry_delivery")
+        recording = RecordingStorage(storage)
+        async with at_work(make_worker(recording, mail_server.url, clock)):
+            await recording.until(1, "retry_delivery")
             clock.advance(timedelta(seconds=10))
-            await watched.until(2, "retry_delivery")
+            await recording.until(2, "retry_delivery")
             now = await storage.get_operation(operation.id)
             assert now
             next_at = START + timedelta(seconds=30)
@@ -131,9 +131,9 @@ class TestWhatTheOperationTells:
     ) -> None:
         url = f"smtp://127.0.0.1:{unused_tcp_port}"
         operations = [await invited(storage) for _ in range(3)]
-        watched = Watched(storage)
-        async with at_work(make_worker(watched, url, clock)):
-            await watched.until(3, "retry_delivery")
+        recording = RecordingStorage(storage)
+        async with at_work(make_worker(recording, url, clock)):
+            await recording.until(3, "retry_delivery")
         for each in operations:
             now = await storage.get_operation(each.id)
             assert now
@@ -149,10 +149,10 @@ async def test_an_outage_of_days_loses_nothing(
     five_days = replace(SETTINGS, retry=RetryPolicy())
     operations = [await invited(storage, f"canary-{number}@example.com") for number in range(20)]
     url = f"smtp://127.0.0.1:{unused_tcp_port}"
-    watched = Watched(storage)
-    async with at_work(make_worker(watched, url, clock, five_days)):
+    recording = RecordingStorage(storage)
+    async with at_work(make_worker(recording, url, clock, five_days)):
         for attempt in range(1, 40):
-            await watched.until(20 * attempt, "retry_delivery")
+            await recording.until(20 * attempt, "retry_delivery")
             clock.advance(timedelta(hours=3))
     assert clock() - START > 4 * DAY
     for operation in operations:
@@ -181,11 +181,11 @@ async def test_an_invitation_that_lapses_while_its_e_mail_is_put_off_ends_it(
         lifetime=lapses_at - START,
     )
     operation = await storage.create_invitation(new, None)
-    watched = Watched(storage)
-    async with at_work(make_worker(watched, mail_server.url, clock)):
-        await watched.until(1, "retry_delivery")
+    recording = RecordingStorage(storage)
+    async with at_work(make_worker(recording, mail_server.url, clock)):
+        await recording.until(1, "retry_delivery")
         clock.advance(timedelta(seconds=10))
-        (_, due_at, _, deferral) = await watched.until(2, "retry_delivery")
+        (_, due_at, _, deferral) = await recording.until(2, "retry_delivery")
         assert due_at == deferral.next_attempt_at == lapses_at
         clock.at = lapses_at
         failure = (await ended(storage, operation)).failure

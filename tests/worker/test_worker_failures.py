@@ -18,7 +18,7 @@ from tests.worker.harness import (
     ONCE,
     START,
     Clock,
-    Watched,
+    RecordingStorage,
     at_work,
     customer_is_there,
     ended,
@@ -31,22 +31,22 @@ from tests.worker.mail_server import OK, MailServer
 
 class TestFailures:
     @pytest.mark.parametrize(
-        ("chance", "delays"), [(0.0, [10, 20, 40, 60]), (1.0, [7.5, 15, 30, 45])]
+        ("jitter", "delays"), [(0.0, [10, 20, 40, 60]), (1.0, [7.5, 15, 30, 45])]
     )
     async def test_temporary_ones_are_retried_with_growing_delays(
         self,
         storage: Storage,
         mail_server: MailServer,
         clock: Clock,
-        chance: float,
+        jitter: float,
         delays: list[float],
     ) -> None:
         mail_server.replies = {"MAIL": ["421 no"], "RCPT": ["451 no"], "DATA": ["452 no", "450 no"]}
-        watched = Watched(storage)
+        recording = RecordingStorage(storage)
         operation = await invited(storage)
-        async with at_work(make_worker(watched, mail_server.url, clock, chance=chance)):
+        async with at_work(make_worker(recording, mail_server.url, clock, jitter=jitter)):
             for number, delay in enumerate(delays, start=1):
-                (_, due_at, now, _) = await watched.until(number, "retry_delivery")
+                (_, due_at, now, _) = await recording.until(number, "retry_delivery")
                 assert due_at - now == timedelta(seconds=delay)
                 assert not await is_done(storage, operation)
                 clock.advance(timedelta(seconds=delay))
@@ -57,10 +57,10 @@ class TestFailures:
         self, storage: Storage, mail_server: MailServer, clock: Clock
     ) -> None:
         mail_server.replies["RCPT"] = ["450 later"]
-        watched = Watched(storage)
+        recording = RecordingStorage(storage)
         first = await invited(storage)
-        async with at_work(make_worker(watched, mail_server.url, clock)):
-            await watched.until(1, "retry_delivery")
+        async with at_work(make_worker(recording, mail_server.url, clock)):
+            await recording.until(1, "retry_delivery")
             clock.advance(timedelta(seconds=9.9))
             second = await invited(storage, at=clock())
             await ended(storage, second)
@@ -87,11 +87,11 @@ class TestFailures:
         self, storage: Storage, mail_server: MailServer, clock: Clock
     ) -> None:
         mail_server.replies["RCPT"] = ["450 4.2.1 canary"] * 10
-        watched = Watched(storage)
+        recording = RecordingStorage(storage)
         operation = await invited(storage)
-        async with at_work(make_worker(watched, mail_server.url, clock)):
+        async with at_work(make_worker(recording, mail_server.url, clock)):
             for number, delay_s in enumerate([10, 20, 40, 60, 50], start=1):
-                (_, due_at, now, _) = await watched.until(number, "retry_delivery")
+                (_, due_at, now, _) = await recording.until(number, "retry_delivery")
                 assert due_at - now == timedelta(seconds=delay_s)
                 clock.at = due_at
             failure = (await ended(storage, operation)).failure
@@ -121,7 +121,7 @@ class TestFailures:
     ) -> None:
         mail_server.gates["DATA"] = asyncio.Event()
         operation = await invited(storage)
-        hasty = replace(ONCE, send_within=timedelta(milliseconds=50))
+        hasty = replace(ONCE, attempt_within=timedelta(milliseconds=50))
         async with at_work(make_worker(storage, mail_server.url, clock, hasty)):
             failure = (await ended(storage, operation)).failure
         assert failure
@@ -133,16 +133,16 @@ class TestFailures:
     ) -> None:
         """Its outcome is to be recorded while the lease holds, so it is not begun past that."""
         settings = replace(
-            AT_ONCE, lease=2 * MINUTE, send_within=2 * MINUTE - timedelta(seconds=10)
+            AT_ONCE, lease=2 * MINUTE, attempt_within=2 * MINUTE - timedelta(seconds=10)
         )
 
-        class Late(Watched):
+        class Late(RecordingStorage):
             """Answers a claim so late that an attempt has this much time left."""
 
             async def claim_deliveries(self, *arguments: Any, **named: Any) -> list[Delivery]:
                 found = await self.storage.claim_deliveries(*arguments, **named)
                 if found and found[0].attempt == 1:
-                    clock.advance(settings.send_within - timedelta(milliseconds=left_ms))
+                    clock.advance(settings.attempt_within - timedelta(milliseconds=left_ms))
                 return found
 
         gate = mail_server.gates["EHLO"] = asyncio.Event()

@@ -12,7 +12,7 @@ from tests.worker.harness import (
     MINUTE,
     SETTINGS,
     Clock,
-    Watched,
+    RecordingStorage,
     at_work,
     customer_is_there,
     ended,
@@ -27,9 +27,9 @@ class TestStorageOutages:
     async def test_outcomes_are_recorded_when_it_is_back(
         self, storage: Storage, mail_server: MailServer, clock: Clock
     ) -> None:
-        watched = Watched(storage, {"finish_delivery": 3})
+        recording = RecordingStorage(storage, {"finish_delivery": 3})
         operation = await invited(storage)
-        async with at_work(make_worker(watched, mail_server.url, clock)):
+        async with at_work(make_worker(recording, mail_server.url, clock)):
             assert (await ended(storage, operation)).failure is None
         assert len(mail_server.received) == 1
 
@@ -42,8 +42,8 @@ class TestStorageOutages:
         error: Exception | None,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
-        watched = Watched(storage, {"claim_deliveries": 2, "wait_for_work": 2}, error)
-        async with at_work(make_worker(watched, mail_server.url, clock)):
+        recording = RecordingStorage(storage, {"claim_deliveries": 2, "wait_for_work": 2}, error)
+        async with at_work(make_worker(recording, mail_server.url, clock)):
             operation = await invited(storage)
             assert (await ended(storage, operation)).failure is None
         assert "claiming e-mails failed" in caplog.text
@@ -54,28 +54,28 @@ class TestStorageOutages:
     ) -> None:
         """Told of work for ever and finding none, the worker does not run hot."""
 
-        class Haunted(Watched):
+        class AlwaysReadyStorage(RecordingStorage):
             async def wait_for_work(self, *arguments: object) -> None:
                 self.calls.append(("wait_for_work", arguments))
 
-        haunted = Haunted(storage)
+        always_ready = AlwaysReadyStorage(storage)
         loop = asyncio.get_running_loop()
         started_at = loop.time()
-        async with at_work(make_worker(haunted, mail_server.url, clock)):
-            await haunted.until(5, "claim_deliveries")
+        async with at_work(make_worker(always_ready, mail_server.url, clock)):
+            await always_ready.until(5, "claim_deliveries")
             assert loop.time() - started_at > 0.4
             assert (await ended(storage, await invited(storage))).failure is None
 
     async def test_what_can_not_be_recorded_in_time_is_sent_again(
         self, storage: Storage, mail_server: MailServer, clock: Clock
     ) -> None:
-        watched = Watched(storage, {"finish_delivery": 10**9})
+        recording = RecordingStorage(storage, {"finish_delivery": 10**9})
         operation = await invited(storage)
-        async with at_work(make_worker(watched, mail_server.url, clock)):
+        async with at_work(make_worker(recording, mail_server.url, clock)):
             await mail_server.until(1)
             clock.advance(MINUTE)  # the lease is over
             await mail_server.until(2)
-            watched.failing.clear()
+            recording.failing.clear()
             assert (await ended(storage, operation)).failure is None
         first, second = (received.message["Message-ID"] for received in mail_server.received)
         assert first == second
@@ -83,17 +83,17 @@ class TestStorageOutages:
     async def test_nothing_is_recorded_past_the_lease(
         self, storage: Storage, mail_server: MailServer, clock: Clock
     ) -> None:
-        watched = Watched(storage, {"finish_delivery": 10**9})
+        recording = RecordingStorage(storage, {"finish_delivery": 10**9})
         await invited(storage)
-        worker = make_worker(watched, mail_server.url, clock)
+        worker = make_worker(recording, mail_server.url, clock)
         running = asyncio.create_task(worker.run())
-        await watched.until(2, "finish_delivery")
+        await recording.until(2, "finish_delivery")
         stopping = asyncio.create_task(worker.stop(LONG))
         await running
         clock.advance(MINUTE)
         await stopping
         assert "retry_delivery" not in [
-            name for name, _ in watched.calls
+            name for name, _ in recording.calls
         ]  # none was left to give up
 
     async def test_an_overtaken_worker_records_nothing(
@@ -103,8 +103,8 @@ class TestStorageOutages:
         gate = mail_server.gates["RCPT"] = asyncio.Event()
         mail_server.replies["RCPT"] = ["550 no"]
         operation = await invited(storage)
-        watched = Watched(storage)
-        slow = make_worker(watched, mail_server.url, clock, replace(SETTINGS, parallel=1))
+        recording = RecordingStorage(storage)
+        slow = make_worker(recording, mail_server.url, clock, replace(SETTINGS, parallel=1))
         async with at_work(slow):
             await mail_server.until(1, "RCPT")
             del mail_server.gates["RCPT"]
@@ -114,7 +114,7 @@ class TestStorageOutages:
                 assert (await ended(storage, operation)).failure is None
             mail_server.replies["RCPT"] = refusal
             gate.set()
-            await watched.until(1, "fail_delivery")
+            await recording.until(1, "fail_delivery")
         assert (await ended(storage, operation)).failure is None
         assert await customer_is_there(storage, operation.id)
 
@@ -153,9 +153,9 @@ class TestStopping:
     async def test_does_not_wait_for_the_storage(
         self, storage: Storage, mail_server: MailServer, clock: Clock
     ) -> None:
-        watched = Watched(storage, {"claim_deliveries": 10**9})
+        recording = RecordingStorage(storage, {"claim_deliveries": 10**9})
         patient = replace(SETTINGS, longest_wait=timedelta(hours=1))
-        for each in (watched, Watched(storage)):
+        for each in (recording, RecordingStorage(storage)):
             worker = make_worker(each, mail_server.url, clock, patient)
             running = asyncio.create_task(worker.run())
             await each.until(1, "claim_deliveries")
@@ -166,11 +166,11 @@ class TestStopping:
         self, storage: Storage, mail_server: MailServer, clock: Clock
     ) -> None:
         mail_server.gates["DATA"] = asyncio.Event()
-        watched = Watched(storage, {"retry_delivery": 1})
+        recording = RecordingStorage(storage, {"retry_delivery": 1})
         await invited(storage)
-        worker = make_worker(watched, mail_server.url, clock)
+        worker = make_worker(recording, mail_server.url, clock)
         running = asyncio.create_task(worker.run())
         await mail_server.until(1, "DATA")
         await worker.stop(timedelta())
         await running
-        assert watched.failing["retry_delivery"] == 0
+        assert recording.failing["retry_delivery"] == 0

@@ -10,7 +10,7 @@ from server.domain.operations import CANCELLED
 from server.storage.interface import Storage
 from server.worker.mail.smtp import SmtpMailer
 from server.worker.mail.smtp_server import SmtpServer
-from server.worker.settings import WorkerSettings
+from server.worker.settings import RunnerSettings
 from tests.worker.harness import (
     MINUTE,
     SETTINGS,
@@ -107,14 +107,14 @@ class TestSending:
     async def test_many_that_hang_hold_none_up(
         self, storage: Storage, mail_server: MailServer, clock: Clock
     ) -> None:
-        """Recipients whose servers hang take all places, and lose them when patience ends."""
+        """Recipients whose servers hang take all slots, and lose them once they count as slow."""
         gate = mail_server.gates["RCPT"] = asyncio.Event()
         settings = replace(
             SETTINGS,
             parallel=2,
-            slow=4,
-            patience=timedelta(milliseconds=100),
-            send_within=MINUTE / 2,
+            extra_slots=4,
+            slow_after=timedelta(milliseconds=100),
+            attempt_within=MINUTE / 2,
         )
         hanging = [await invited(storage) for _ in range(4)]
         mailer = SmtpMailer(SmtpServer.from_url(mail_server.url), 6)
@@ -131,13 +131,15 @@ class TestSending:
         self, storage: Storage, mail_server: MailServer, clock: Clock
     ) -> None:
         gate = mail_server.gates["RCPT"] = asyncio.Event()
-        settings = replace(SETTINGS, parallel=2, slow=1, patience=timedelta(milliseconds=1))
+        settings = replace(
+            SETTINGS, parallel=2, extra_slots=1, slow_after=timedelta(milliseconds=1)
+        )
         for _ in range(9):
             await invited(storage)
         mailer = SmtpMailer(SmtpServer.from_url(mail_server.url), 9)
         async with at_work(make_worker(storage, mailer, clock, settings)) as worker:
             await mail_server.until(3, "RCPT")
-            assert worker._free() == (0, None)  # time alone makes no more room
+            assert worker._free_slots() == (0, None)  # time alone makes no more room
             del mail_server.gates["RCPT"]
             gate.set()
             await mail_server.until(9)
@@ -146,12 +148,12 @@ class TestSending:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"slow": -1},
+        {"extra_slots": -1},
         {"parallel": 0},
-        {"send_within": timedelta()},
-        {"send_within": timedelta(minutes=1), "lease": timedelta(minutes=1)},
+        {"attempt_within": timedelta()},
+        {"attempt_within": timedelta(minutes=1), "lease": timedelta(minutes=1)},
     ],
 )
 def test_settings_that_cannot_work_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must"):
-        WorkerSettings(**wrong)  # type: ignore[arg-type]
+        RunnerSettings(**wrong)  # type: ignore[arg-type]

@@ -47,14 +47,14 @@ class Sweeper:
         storage: Storage,
         now: Callable[[], datetime],
         settings: SweeperSettings | None = None,
-        chance: Callable[[], float] = random.random,
+        jitter: Callable[[], float] = random.random,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`chance` returns numbers from 0 to 1, which spread the sweeps; `timer` counts seconds."""
+        """`jitter` returns numbers from 0 to 1, which spread the sweeps; `timer` counts seconds."""
         self._storage = storage
         self._now = now
         self._settings = settings or SweeperSettings()
-        self._chance = chance
+        self._jitter = jitter
         self._timer = timer
         self._limit = _FEWEST
         self._stopping = asyncio.Event()
@@ -63,7 +63,7 @@ class Sweeper:
         """Works until `stop` is called; survives whatever the storage does."""
         every_s = self._settings.every.total_seconds()
         while True:
-            await self._pause(every_s * (0.5 + self._chance()))
+            await self._pause(every_s * (0.5 + self._jitter()))
             if self._stopping.is_set():
                 return
             try:

@@ -1,0 +1,120 @@
+"""E-mails of invitations: how each is made and sent, and what its outcome means."""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from server.domain.limits import SPREAD_BY
+from server.domain.operations import Deferral
+from server.storage.interface import Delivery, Storage
+from server.worker.failure_log import FailureLog
+from server.worker.mail.failures import refused, undelivered
+from server.worker.mail.mailer import Mail, MailDelayedError, Mailer, MailError, MailRefusedError
+from server.worker.work import Record
+
+_log = logging.getLogger(__name__)
+
+_LOG_IN_ADVICE = "check BILLING_SMTP_URL, and whether the server takes mail from here"
+_SENDER_ADVICE = "check its policy, BILLING_MAIL_FROM, and SPF, DKIM and DMARC of its domain"
+
+
+class MessageBuilder(Protocol):
+    """Makes the e-mails."""
+
+    def invitation(self, delivery: Delivery) -> Mail:
+        """Returns an invitation's e-mail. Raises MailRefusedError for an impossible address."""
+        ...
+
+
+class InvitationMail:
+    """The handler of invitations' e-mails.
+
+    An e-mail goes out at least once: after a crash between its acceptance and the record it is
+    sent again, with the same Message-ID.
+    """
+
+    name = "e-mails"
+
+    def __init__(
+        self,
+        storage: Storage,
+        mailer: Mailer,
+        messages: MessageBuilder,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._storage = storage
+        self._mailer = mailer
+        self._messages = messages
+        self._now = now
+        self._failures = FailureLog(_log)
+
+    def id_of(self, work: Delivery) -> str:
+        return work.operation_id
+
+    async def claim(
+        self, limit: int, lease: timedelta, max_due_ahead: timedelta, *, retries_first: bool
+    ) -> Sequence[Delivery]:
+        # Those over a limit of e-mails are spread over hours.
+        max_due_ahead = max(max_due_ahead, 2 * SPREAD_BY)
+        return await self._storage.claim_deliveries(
+            limit, self._now(), lease, max_due_ahead, retries_first=retries_first
+        )
+
+    async def wait_for_work(self, longest: timedelta) -> None:
+        await self._storage.wait_for_work(self._now(), longest)
+
+    async def attempt(self, work: Delivery) -> Record:
+        if work.cancel_requested:
+            return lambda: self.give_back(work)
+        try:
+            await self._mailer.send(self._messages.invitation(work))
+        except MailRefusedError as error:
+            self._tell("e-mails are refused for good", error, work, logging.INFO)
+            failure = refused(error)
+            return lambda: self._storage.fail_delivery(work, failure, self._now())
+        return lambda: self._storage.finish_delivery(work, self._now())
+
+    def put_off(self, work: Delivery, error: Exception, next_try_at: datetime) -> Record:
+        delayed = self._delayed(work, error)
+        if delayed.operators:
+            advice = _LOG_IN_ADVICE if delayed.stage == "connection" else _SENDER_ADVICE
+            what = f"the mail server refuses this service; {advice}"
+            self._tell(what, delayed, work, logging.ERROR)
+        else:
+            self._tell("e-mails are not accepted and tried again", delayed, work)
+        # At its end the invitation expires, which ends the operation too.
+        due_at = min(next_try_at, work.expires_at)
+        deferral = Deferral(work.attempt, delayed.problem, due_at)
+        return lambda: self._storage.retry_delivery(
+            work, due_at, self._now(), deferral, keep_link=delayed.may_have_arrived
+        )
+
+    def give_up(self, work: Delivery, error: Exception) -> Record:
+        delayed = self._delayed(work, error)
+        self._tell("e-mails are given up", delayed, work)
+        failure = undelivered(work, delayed, self._now())
+        return lambda: self._storage.fail_delivery(work, failure, self._now())
+
+    async def give_back(self, work: Delivery) -> bool:
+        return await self._storage.retry_delivery(work, self._now(), self._now())
+
+    async def close(self) -> None:
+        await self._mailer.close()
+
+    def _delayed(self, work: Delivery, error: Exception) -> MailDelayedError:
+        """Returns what the operation is to tell of an attempt that failed."""
+        if isinstance(error, MailDelayedError):
+            return error
+        if isinstance(error, TimeoutError):
+            slow = "the mail server did not answer in time"
+            return MailDelayedError("time limit", problem=slow)
+        self._failures.tell_error("sending e-mails broke", error, f"first {work.operation_id}")
+        broken = "the service failed; its operator's log says how"
+        return MailDelayedError("unexpected", problem=broken)
+
+    def _tell(
+        self, what: str, error: MailError, work: Delivery, level: int = logging.WARNING
+    ) -> None:
+        first = f"first {work.operation_id}, attempt {work.attempt}"
+        self._failures.tell(f"{what}: {error}", first, level)

@@ -1,0 +1,86 @@
+"""What the runner asks of each kind of background work: a handler, one a kind.
+
+A new kind is a table with due work (`server/storage`), a handler beside those in
+`server/worker/handlers`, and a `Runner` for it in the composition root.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
+
+# Records an outcome; called again while the storage can't answer. Returns False, and has changed
+# nothing, where another worker has taken the work over.
+Record = Callable[[], Awaitable[bool]]
+
+
+class Claimed(Protocol):
+    """Work that one worker has claimed until `lease_until`.
+
+    `attempt` counts from 1; whoever has been overtaken by a later attempt can record nothing.
+    `requested_at` is when the work was asked for.
+    """
+
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def lease_until(self) -> datetime: ...
+    @property
+    def requested_at(self) -> datetime: ...
+
+
+ClaimedT = TypeVar("ClaimedT", bound=Claimed)
+
+
+class Handler(Protocol[ClaimedT]):
+    """One kind of work. The runner decides when and how often; the handler knows what is done.
+
+    `name` is what the log calls the work, in the plural and in lower case.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def id_of(self, work: ClaimedT) -> str:
+        """Returns what the log calls this piece of work: an ID, never a name or an address."""
+        ...
+
+    async def claim(
+        self, limit: int, lease: timedelta, max_due_ahead: timedelta, *, retries_first: bool
+    ) -> Sequence[ClaimedT]:
+        """Claims work that is due, new work before what is tried again unless `retries_first`.
+
+        What is due later than `max_due_ahead` from now was dated by a wrong clock, unless the
+        handler knows better, and counts as due.
+        """
+        ...
+
+    async def wait_for_work(self, longest: timedelta) -> None:
+        """Returns when work may be due, or after the longest time."""
+        ...
+
+    async def attempt(self, work: ClaimedT) -> Record:
+        """Does the work once, and returns what records its end, good or bad.
+
+        Raises any exception where it may go better later. Cancelled past its time limit, when it
+        must leave nothing behind.
+        """
+        ...
+
+    def put_off(self, work: ClaimedT, error: Exception, next_try_at: datetime) -> Record:
+        """Returns what records that an attempt failed and when the next one comes.
+
+        `error` is what `attempt` raised; TimeoutError past its time limit. Tells the log.
+        """
+        ...
+
+    def give_up(self, work: ClaimedT, error: Exception) -> Record:
+        """Returns what records that the last attempt failed. Tells the log."""
+        ...
+
+    async def give_back(self, work: ClaimedT) -> bool:
+        """Records that another worker may claim the work at once. Returns what a `Record` does."""
+        ...
+
+    async def close(self) -> None:
+        """Gives back what the handler holds, such as connections."""
+        ...
