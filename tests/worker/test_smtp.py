@@ -141,6 +141,8 @@ async def test_a_connection_lost_on_the_way_is_a_delay(mail_server: MailServer, 
         mail_server.drops = {drop}
         with pytest.raises(MailDelayedError, match="connection was lost"):
             await mailer.send(MAIL)
+        # It may have been taken, so it is not sent again at once.
+        assert mail_server.commands.count("MAIL") == 2
         mail_server.drops.clear()
         await mailer.send(MAIL)
 

@@ -161,6 +161,30 @@ class TestFailures:
             assert (await ended(storage, operation)).failure is None
         assert len(mail_server.received) == 1
 
+    async def test_one_whose_clock_is_set_back_has_no_more_time_for_it(
+        self, storage: Storage, mail_server: MailServer, clock: Clock
+    ) -> None:
+        settings = replace(AT_ONCE, attempt_within=timedelta(milliseconds=50))
+
+        class SetBack(RecordingStorage):
+            """Answers the first claim by a clock that is then an hour behind."""
+
+            async def claim_deliveries(self, *arguments: Any, **named: Any) -> list[Delivery]:
+                found = await self.storage.claim_deliveries(*arguments, **named)
+                if found and found[0].attempt == 1:
+                    clock.advance(-60 * MINUTE)
+                return found
+
+        gate = mail_server.gates["EHLO"] = asyncio.Event()
+        operation = await invited(storage)
+        set_back = SetBack(storage)
+        async with at_work(make_worker(set_back, mail_server.url, clock, settings)):
+            try:
+                await set_back.until(1, "retry_delivery")
+            finally:
+                gate.set()
+            assert (await ended(storage, operation)).failure is None
+
     async def test_an_impossible_address_is_refused(
         self, storage: Storage, mail_server: MailServer, clock: Clock
     ) -> None:
