@@ -45,6 +45,18 @@ _WRONG = (
         "Откройте ссылку из письма ещё раз или скопируйте её целиком в адресную строку браузера.",
     ),
 )
+_UNKNOWN = (
+    _Text(
+        *("en", "There is no page at this address"),
+        "If you came from an e-mail, open its link again, or copy it whole into the browser's "
+        "address line.",
+    ),
+    _Text(
+        *("ru", "По этому адресу страницы нет"),
+        "Если вы пришли из письма, откройте ссылку из него ещё раз или скопируйте её целиком в "
+        "адресную строку браузера.",
+    ),
+)
 _BUSY = (
     _Text(
         *("en", "Too many people at once"),
@@ -72,15 +84,18 @@ _AWAY = (
 def pattern(folder: str) -> str:
     """Returns the regular expression (RE2) for the paths of the pages in a folder, `/invitations/`.
 
-    Mail programs and people add to links: slashes before and behind, punctuation, a query. Which
-    part is the link's secret is told by the script in lua/.
+    Mail programs and people add to links: slashes before and behind, punctuation, a query; some
+    write them in capitals. Which part is the link's secret is told by the script in lua/.
     """
-    return f"/+{folder.strip('/')}(?:/.*)?"
+    return f"(?i:/+{folder.strip('/')})(?:/.*)?"
 
 
 def html(status: int) -> str:
     """Returns the page for an HTTP status of 400 or more; holds no %, which Envoy would replace."""
-    texts = _BUSY if status == 429 else _AWAY if status >= 499 or status == 408 else _WRONG
+    if status >= 499 or status == 408:
+        texts = _AWAY
+    else:
+        texts = {404: _UNKNOWN, 429: _BUSY}.get(status, _WRONG)
     parts = "".join(
         f'<section lang="{text.language}"><h1>{text.heading}</h1><p>{text.paragraph}</p></section>'
         for text in texts

@@ -10,7 +10,13 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from gateway import pages
-from gateway.routes import COMPRESSIONS, STRANGERS_BYTES, UNKNOWN_COMPRESSION, UNREADABLE_DEADLINE
+from gateway.routes import (
+    COMPRESSIONS,
+    STRANGERS_BYTES,
+    UNKNOWN_COMPRESSION,
+    UNKNOWN_PAGE,
+    UNREADABLE_DEADLINE,
+)
 
 # The domain of every `google.rpc.ErrorInfo`, the same as the server's.
 DOMAIN = "billing"
@@ -112,7 +118,7 @@ def local_reply_config(page_folders: Iterable[str] = ()) -> dict[str, Any]:
     """Returns Envoy's LocalReplyConfig; the first mapper that fits is used."""
     return {
         "mappers": [
-            *(_page(reply, folder) for folder in page_folders for reply in REPLIES),
+            *(page for reply in REPLIES for page in _pages(reply, page_folders)),
             # What the Lua filter answers is Status JSON already.
             {
                 "filter": _when("response.code_details == 'lua_response'"),
@@ -135,17 +141,25 @@ def local_reply_config(page_folders: Iterable[str] = ()) -> dict[str, Any]:
     }
 
 
-def _page(reply: Reply, folder: str) -> dict[str, Any]:
+def _pages(reply: Reply, page_folders: Iterable[str]) -> Iterable[dict[str, Any]]:
     """People read a page, whatever went wrong and wherever: routes are known by the path in their
-    name, since the transcoder changes the request's own; before there is a route, by that."""
+    name, since the transcoder changes the request's own; before there is a route, by that. So do
+    browsers where there is nothing: in part of a link, say."""
     native = (
         "'content-type' in request.headers"
         " && request.headers['content-type'].startsWith('application/grpc')"
     )
-    where = (
-        f"(xds.route_name.contains(' {folder}')"
-        f" || (request.url_path.matches('^{pages.pattern(folder)}$') && !({native})))"
-    )
+    for folder in page_folders:
+        yield _page(
+            reply,
+            f"(xds.route_name.contains(' {folder}')"
+            f" || (request.url_path.matches('^{pages.pattern(folder)}$') && !({native})))",
+        )
+    if reply.status == 404:
+        yield _page(reply, f"xds.route_name == '{UNKNOWN_PAGE}'")
+
+
+def _page(reply: Reply, where: str) -> dict[str, Any]:
     headers = [*_REQUEST_ID, *(_header(key, value) for key, value in pages.HEADERS.items())]
     if reply.retry:
         headers.append(_header("retry-after", str(RETRY_AFTER_S)))

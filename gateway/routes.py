@@ -15,6 +15,7 @@ STRANGERS_CLUSTER = "strangers"
 _AUTHORIZATION = "(?i)bearer +[^ ].*"
 # Of a request without it: the largest is a service account's signed one for a token.
 STRANGERS_BYTES = 16 << 10
+_FROM_BROWSERS = {"name": "accept", "string_match": {"contains": "text/html"}}
 # google.longrunning.Operations.WaitOperation may hold a call for this long.
 WAIT_S = 600
 # Any other native call ends after this, whatever deadline it came with.
@@ -41,6 +42,7 @@ STANDARD_SERVICES = (
 _TOKENS = "/yandex.cloud.iam.v1.IamTokenService/"
 
 # Routes' names. What the server can unpack.
+UNKNOWN_PAGE = "unknown page"
 UNKNOWN_COMPRESSION = "unknown-compression"
 UNREADABLE_DEADLINE = "unreadable-deadline"
 COMPRESSIONS = ("identity", "deflate", "gzip")
@@ -127,6 +129,7 @@ def route_config(descriptors: DescriptorSet, settings: GatewaySettings) -> dict[
                     *_pages(descriptors.methods, settings),
                     *_rest(descriptors.methods, settings),
                     *(route for file in settings.static_files for route in _static(file)),
+                    _answer(UNKNOWN_PAGE, {"prefix": "/", "headers": [_FROM_BROWSERS]}, 404),
                     _answer("unknown", {"prefix": "/"}, 404),
                 ],
             }

@@ -14,9 +14,11 @@ import uvloop
 
 from server import version
 from server.admin import GROUPS, Services, printable
-from server.config import Settings, SettingsError, read_settings
+from server.config import Settings, SettingsError, read_settings, unknown_settings
 from server.identity.key_ring import KeyRing
 from server.storage.access_interface import Administration
+
+_log = logging.getLogger(__name__)
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -134,6 +136,8 @@ def _now() -> datetime:
 def _settings() -> Settings:
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    for name in unknown_settings():
+        _log.warning("%s has no effect: there is no such setting; `settings` lists them", name)
     return read_settings()
 
 

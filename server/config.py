@@ -1,6 +1,7 @@
 """All settings, read once from environment variables that begin with BILLING_."""
 
 import ipaddress
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -333,3 +334,11 @@ def read_settings() -> Settings:
             for problem in error.errors(include_input=False, include_url=False)
         ]
         raise SettingsError("\n".join(lines)) from None
+
+
+def unknown_settings() -> list[str]:
+    """Returns the variables of the environment that look like settings and are none."""
+    known = {f"BILLING_{name.upper()}" for name in Settings.model_fields}
+    return sorted(
+        name for name in os.environ if name.startswith("BILLING_") and name.upper() not in known
+    )

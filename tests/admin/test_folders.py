@@ -74,3 +74,10 @@ def test_a_database_that_has_gone_is_not_made_anew(tmp_path: Path) -> None:
     )
     assert "unable to open database file" in _run(tmp_path, code=code).stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_variable_that_is_no_setting_is_told(tmp_path: Path) -> None:
+    done = _run(tmp_path, "migrate", BILLING_VAR="here", BILLING_MAIL_ATTEMPTS="12")
+    assert done.returncode == 0
+    (line,) = (line for line in done.stderr.splitlines() if "WARNING" in line)
+    assert "BILLING_MAIL_ATTEMPTS has no effect: there is no such setting" in line

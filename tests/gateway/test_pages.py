@@ -59,6 +59,8 @@ def check_page(answer: httpx.Response, status: int) -> None:
         f"/invitations/{TOKEN}//?a=b",
         f"//invitations/{TOKEN}",
         f"///invitations//{TOKEN}/",
+        f"/INVITATIONS/{TOKEN}",
+        f"/Invitations/{TOKEN}/",
         f"/invitations/{TOKEN}%20",
         f"/invitations/{TOKEN}.",
         f"/invitations/{TOKEN}>,",
@@ -239,16 +241,33 @@ async def test_outages_are_told_by_a_page(tmp_path: Path) -> None:
             assert answer.headers["retry-after"]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/?utm_source=x", f"/invitation/{TOKEN}", f"/invitations%2F{TOKEN}", "/invitations:accept"),
+        *(f"/%69nvitations/{TOKEN}", f"/invitations{TOKEN}", "/x%", "/%ff"),
+    ],
+)  # fmt: skip
+async def test_browsers_read_a_page_where_there_is_nothing(
+    house: House, rest: httpx.AsyncClient, path: str
+) -> None:
+    browser = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+    check_page(await rest.get(house.rest + path, headers=browser), 404)
+    check_page(await rest.post(house.rest + path, headers=browser, data={"answer": "accept"}), 404)
+    for program in ({"accept": "*/*"}, {"accept": "application/json"}):
+        answer = await rest.get(house.rest + path, headers=program)
+        assert (answer.status_code, answer.json()["code"]) == (404, 5)
+
+
 async def test_programs_still_read_a_status(house: House, native: grpc.aio.Channel) -> None:
     house.upstream.answers[GET] = failing(14)
     call = native.unary_unary(GET, request_serializer=bytes, response_deserializer=bytes)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call(b"")
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-    call = native.unary_unary(
-        f"/invitations/{TOKEN}", request_serializer=bytes, response_deserializer=bytes
-    )
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call(b"")
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "<" not in str(caught.value.details())
+    for path in (f"/invitations/{TOKEN}", f"/INVITATIONS/{TOKEN}", "/none"):
+        call = native.unary_unary(path, request_serializer=bytes, response_deserializer=bytes)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(b"", metadata=(("accept", "text/html"),))
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert "<" not in str(caught.value.details())
