@@ -31,6 +31,7 @@ _HEADER_MARGIN = 8
 # Bytes of JSON: the server's largest answer is of 3 MiB, of which each byte may become six.
 _LARGEST_ANSWER = 20 << 20
 _IDLE_S = 15
+_YEAR_S = 31_536_000
 
 
 class ConnectionManagers:
@@ -46,6 +47,7 @@ class ConnectionManagers:
             if settings.trusted_proxies
             else "x-forwarded-.*"
         )
+        self._strict_transport = _strict_transport(0 if settings.is_for_development else _YEAR_S)
         self._shared: dict[str, Any] = {
             "codec_type": "AUTO",
             "max_request_headers_kb": header_kib,
@@ -119,7 +121,7 @@ class ConnectionManagers:
                 "stat_prefix": name,
                 "early_header_mutation_extensions": [self._early_headers(over_tls=over_tls)],
                 **self._shared,
-                "http_filters": [_strict_transport(), *filters] if over_tls else filters,
+                "http_filters": [self._strict_transport, *filters] if over_tls else filters,
             },
         }
 
@@ -195,9 +197,13 @@ def _sane_metadata() -> dict[str, Any]:
     )
 
 
-def _strict_transport() -> dict[str, Any]:
-    """Whoever came by TLS is told to come by nothing else, for a year (RFC 6797)."""
-    header = _set("strict-transport-security", "max-age=31536000", add=True)
+def _strict_transport(for_s: int) -> dict[str, Any]:
+    """Whoever came by TLS is told to come by nothing else for this time (RFC 6797), 0 to forget it.
+
+    Browsers keep it for all ports of a host, so for localhost it would close http://localhost:8080
+    and whatever else is developed there.
+    """
+    header = _set("strict-transport-security", f"max-age={for_s}", add=True)
     return _filter(
         *("strict_transport", "header_mutation.v3.HeaderMutation"),
         {"mutations": {"response_mutations": [header]}},

@@ -49,6 +49,11 @@ class GatewaySettings:
     static_files: Sequence[StaticFile] = ()
 
     @property
+    def is_for_development(self) -> bool:
+        """Whether the certificate is the one for localhost that is made in `var`."""
+        return self.certificate == self.var / "tls" / "localhost.pem"
+
+    @property
     def admin_socket(self) -> Path:
         """Where Envoy takes commands and tells of itself, for the owner of the folder alone."""
         return self.var / "envoy" / "admin.sock"

@@ -63,8 +63,24 @@ async def test_rest_over_tls(house: House, http2: bool) -> None:
 
 
 @pytest.mark.parametrize("http2", [False, True])
-async def test_who_came_by_tls_is_told_to_stay(house: House, http2: bool) -> None:
+async def test_browsers_forget_that_localhost_was_strict(house: House, http2: bool) -> None:
+    """They keep it for all ports, so nothing else could be developed there without TLS."""
+    async with httpx.AsyncClient(verify=trusting(house.certificates), http2=http2) as rest:
+        for path in ("/operations/a", "/unknown", "/openapi.json"):
+            answer = await rest.get(house.rest_tls + path)
+            assert answer.headers["strict-transport-security"] == "max-age=0", path
+
+
+@pytest.mark.parametrize("http2", [False, True])
+async def test_who_came_by_tls_is_told_to_stay(tmp_path: Path, http2: bool) -> None:
     """Whoever answers: the server, a filter, a route, or Envoy before any of them."""
+    made = ensure_certificates(tmp_path / "given")
+    given: dict[str, Any] = {"certificate": made.certificate, "private_key": made.private_key}
+    async with running(tmp_path / "var", **given) as house:
+        await _told_to_stay(house, made, http2)
+
+
+async def _told_to_stay(house: House, certificates: Certificates, http2: bool) -> None:
     header = "strict-transport-security"
     asked: list[tuple[str, str, dict[str, Any]]] = [
         ("GET", "/operations/a", {}),
@@ -76,7 +92,7 @@ async def test_who_came_by_tls_is_told_to_stay(house: House, http2: bool) -> Non
         ("GET", "/operations/a", {"headers": {"x": "x" * (40 << 10)}}),
         ("GET", "/operations/a?operationId=b", {}),
     ]
-    async with httpx.AsyncClient(verify=trusting(house.certificates), http2=http2) as rest:
+    async with httpx.AsyncClient(verify=trusting(certificates), http2=http2) as rest:
         for verb, path, more in asked:
             told = await rest.request(verb, house.rest_tls + path, **more)
             assert told.headers[header] == "max-age=31536000", (verb, path, told.status_code)
