@@ -26,6 +26,10 @@ _OPTIONS: Options = {
 _COMPACT = re.compile(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]*){2}=*")
 
 
+# OpenID Connect Core, section 2: at most 255 ASCII characters.
+_IDENTIFIER = re.compile(r"[\x21-\x7e]{1,255}")
+
+
 class TokenError(Exception):
     """A token that proves nothing. The text is a class of failure: no part of the token."""
 
@@ -66,6 +70,14 @@ def verified(
     if any(_time(claims, name) > now + SKEW for name in ("iat", "nbf") if name in claims):
         raise TokenError("not yet valid")
     return claims, ends_at
+
+
+def identifier(claims: Mapping[str, Any], name: str) -> str:
+    """Returns a claim that names somebody or something; raises TokenError where it can't."""
+    value = claims.get(name)
+    if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
+        raise TokenError(f"{name} is no identifier")
+    return value
 
 
 def lifetime(claims: Mapping[str, Any]) -> timedelta:

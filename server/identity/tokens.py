@@ -8,7 +8,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from server.domain.access import Proof
-from server.identity.claims import TokenError, header, signed_part_hash, verified
+from server.identity.claims import TokenError, header, identifier, signed_part_hash, verified
 from server.identity.key_ring import LONGEST_LIFE, KeyRing
 from server.identity.oidc import OutsideIssuer
 
@@ -59,7 +59,8 @@ class Tokens:
             key = self._ring.verifying(described.get("kid", ""))
             if key:
                 claims, ends_at = verified(token, key, [_ALGORITHM], now)
-                return Proof(signed_part_hash(token), claims["sub"], claims["key_id"], ends_at)
+                subject, by = identifier(claims, "sub"), identifier(claims, "key_id")
+                return Proof(signed_part_hash(token), subject, by, ends_at)
         if self._outside:
             outside_key = await self._outside.key(described)
             if outside_key:

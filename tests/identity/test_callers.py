@@ -48,14 +48,15 @@ async def bad_tokens(served: Served) -> dict[str, str]:
     ring = KeyRing(served.settings.iam_keys, served.clock).signing()
     now = served.clock()
 
-    def signed(private: Any = ring.private, key_id: str = ring.id, **claims: Any) -> str:
+    def signed(private: Any = ring.private, kid: str = ring.id, **claims: Any) -> str:
         usual = {
             "sub": key["service_account_id"],
             "key_id": key["id"],
             "iat": now,
             "exp": now + HOUR,
         }
-        return jwt.encode({**usual, **claims}, private, "EdDSA", {"kid": key_id})
+        payload = {name: value for name, value in {**usual, **claims}.items() if value is not None}
+        return jwt.encode(payload, private, "EdDSA", {"kid": kid})
 
     await served.call(signed())
     foreign = Ed25519PrivateKey.generate()
@@ -74,6 +75,14 @@ async def bad_tokens(served: Served) -> dict[str, str]:
         "revoked": revoked,
         "of a removed account": of_removed,
         "of a removed key": of_removed_key,
+        "beyond all calendars": signed(exp=10**400),
+        "issued beyond them": signed(iat=10**400),
+        "endless": signed(exp=math.inf),
+        "no subject": signed(sub=None),
+        "no key": signed(key_id=None),
+        "a number as key": signed(key_id=5),
+        "half a character in the key": signed(key_id="\ud800"),
+        "half a character in the subject": signed(sub="\ud800"),
         "of another's key": signed(sub=gone["service_account_id"]),
         "an assertion": served.assertion(key),
         "an expired access token": "an-access-token-that-expired",

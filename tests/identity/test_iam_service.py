@@ -100,6 +100,7 @@ async def test_bad_assertions_are_refused_alike(served: Served) -> None:
         "holds for ever": served.assertion(key, exp=None),
         "endless": served.assertion(key, exp=float("inf")),
         "beyond all calendars": served.assertion(key, exp=10**18),
+        "beyond all numbers": served.assertion(key, exp=10**400),
         "exp is text": served.assertion(key, exp="tomorrow"),
         "exp is true": served.assertion(key, exp=True),
         "no iat": served.assertion(key, iat=None),
