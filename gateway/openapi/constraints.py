@@ -17,8 +17,9 @@ _REFUSED = (
     "\U000e0000-\U000e001f\U000e0080-\U000e00ff\U000e01f0-\U0010ffff"
 )
 _BLANK = "\\s\\u001c-\\u001f\\u0085\\u034f\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200d\\u2800\\u3164\\ufe00-\\ufe0f\\uffa0\\ufffc\U000e0100-\U000e01ef"
-TEXT = f"^[^{_REFUSED}]*$"
 NOT_BLANK = f"^(?![{_BLANK}]*$)[^{_REFUSED}]*$"
+# What may be left out, or be empty.
+TEXT = f"^(?:(?![{_BLANK}]*$)[^{_REFUSED}]+)?$"
 SOME_TEXT = f"[^{_BLANK}]"
 # One piece of a resource's name.
 SEGMENT = f"^[^/{_REFUSED}]+$"

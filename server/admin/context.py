@@ -85,7 +85,7 @@ def _check_name(_context: click.Context, _parameter: click.Parameter, value: str
 
 
 def _check_by(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    if not value.strip() or not value.isprintable() or len(value) > _LONGEST_NAME:
+    if not is_visible(value) or not value.isprintable() or len(value) > _LONGEST_NAME:
         raise AdminError(f"who asks for it (--by) is 1 to {_LONGEST_NAME} printable characters")
     return value.strip()
 

@@ -276,7 +276,8 @@ FORGED = "bob  root  keys.add  key1\n2030-01-01T00:00:00Z  alice"
 
 
 @pytest.mark.parametrize(
-    "by", [FORGED, "a\x1b[2K", "a\u202eb", "a\x9b1m", "a\rb", "", " ", "x" * 201, "a\u200bb"]
+    "by",
+    [FORGED, "a\x1b[2K", "a\u202eb", "a\x9b1m", "a\rb", "", " ", "x" * 201, "a\u200bb", "\u2800"],
 )
 def test_who_asks_is_one_printable_line(command: Command, by: str) -> None:
     assert "--by" in refused(command("resellers", "add", "A reseller", "--by", by, code=1))
@@ -318,6 +319,13 @@ def test_the_audit_keeps_the_os_user_beside_the_name(
         (USER, USER),
         (USER, USER),
     ]
+
+
+@pytest.mark.parametrize("subject", [" ", "some one", "\u2800", "some\tone", "x" * 256])
+def test_roles_are_granted_to_subjects_that_can_exist(command: Command, subject: str) -> None:
+    command("resellers", "add", "A reseller", "--id", "horns")
+    assert "without blanks" in refused(command("roles", "grant", subject, EDITOR, "horns", code=1))
+    assert listed(command, "roles", "list") == []
 
 
 def test_an_account_takes_no_outside_subjects_roles(command: Command) -> None:

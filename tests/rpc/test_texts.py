@@ -79,6 +79,22 @@ def test_errors_name_the_field_and_the_code_point() -> None:
     ]
 
 
+@pytest.mark.parametrize("text", ["\u2800", "\u3164\u00a0", " ", "\ufe0f", "\u034f"])
+def test_texts_that_may_be_left_out_are_seen_where_they_are_given(text: str) -> None:
+    request = customers.InviteCustomerRequest(
+        reseller_id="r",
+        name="Horns",
+        invitation_email="a@example.com",
+        person=customers.CustomerPerson(name=text, longname=text, post_address=text, tin=""),
+    )
+    with pytest.raises(BillingError) as refused:
+        validate(request)
+    assert {each.field for each in refused.value.fields} == {
+        "person.name", "person.longname", "person.post_address",
+    }  # fmt: skip
+    assert all("can be seen" in each.description for each in refused.value.fields)
+
+
 def _texts(message: Descriptor, path: str = "") -> list[tuple[str, FieldDescriptor]]:
     found = []
     for field in message.fields:

@@ -85,11 +85,14 @@ def _field_checks(field: FieldDescriptor) -> tuple[Check | None, list[Check], li
     if length:
         longest = _each(field, _limit(length, len, "characters long"))
         bound = _both(bound, longest) if bound else longest
+    wanted = options[format_pb2.format]
+    readable = text and wanted != format_pb2.FORMAT_OPAQUE
     if options[validation_pb2.required] or REQUIRED in options[field_behavior]:
         empty.append(_required)
         checks.append(_required)
-    wanted = options[format_pb2.format]
-    if text and wanted != format_pb2.FORMAT_OPAQUE:
+    elif readable:
+        checks.append(_each(field, _seen))
+    if readable:
         checks.append(_each(field, _fit))
     if options[validation_pb2.pattern]:
         checks.append(_each(field, _pattern(options[validation_pb2.pattern])))
@@ -139,6 +142,12 @@ def _nested(field: FieldDescriptor) -> Check:
 def _required(value: Any) -> Wrong:
     blank = not is_visible(value) if isinstance(value, str) else value is None or value in (0, b"")
     return [("", "Required.")] if blank else _OK
+
+
+def _seen(value: str) -> Wrong:
+    if is_visible(value):
+        return _OK
+    return [("", "Must have a character that can be seen, or be left out.")]
 
 
 def _fit(value: str) -> Wrong:
