@@ -60,7 +60,9 @@ class Settings(BaseSettings):
         description="host:port,… that `gateway` balances; default the one on this machine",
     )
     trusted_proxies: str = Field(
-        "", description="CIDR,… of proxies in front of Envoy whose X-Forwarded-For counts"
+        "",
+        description="CIDR,… of proxies in front of Envoy, for servers of Envoys on other machines, whose "
+        "X-Forwarded-For counts",
     )
     workers: Count = Field(1, description="server processes that `make run` starts")
 

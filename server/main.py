@@ -33,6 +33,7 @@ from server.rpc.links import Links
 from server.rpc.messages.paging import Pages
 from server.rpc.pages.invitation_page import InvitationPageService
 from server.rpc.pipeline import message_reader as requests
+from server.rpc.pipeline.addresses import Addresses
 from server.rpc.pipeline.authentication import Authenticator
 from server.rpc.pipeline.calls import Calls, Limits, Methods
 from server.rpc.pipeline.limits import RateLimit
@@ -102,7 +103,8 @@ def build_server(
         settings.max_body_bytes,
     )
     authenticator = Authenticator(storage, tokens, clock, monotonic)
-    calls = Calls(authenticator, limits)
+    addresses = Addresses(settings.proxies)
+    calls = Calls(authenticator, limits, addresses)
     operations = Operations(storage, clock)
     pages = Pages(tokens.page_keys)
     use_cases = Customers(storage, clock, settings.invitation_lifetime)
@@ -143,7 +145,7 @@ def build_server(
         names.append(service.full_name)
         methods.add(service.full_name, calls.handlers(service, servicer))
     healthy = Health()
-    add_standard_services(methods, healthy, names, limits)
+    add_standard_services(methods, healthy, names, limits, addresses)
     server.add_generic_rpc_handlers((methods,))
     return server, healthy
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import logging
 import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
@@ -22,6 +21,7 @@ from contract.method_options import is_open_to_all, only_reads
 from server.domain.access import Permission, Subject
 from server.domain.errors import BillingError, FieldViolation, Reason
 from server.domain.ids import random_bytes
+from server.rpc.pipeline.addresses import Addresses
 from server.rpc.pipeline.authentication import Authenticator
 from server.rpc.pipeline.errors import call_status
 from server.rpc.pipeline.limits import Places, RateLimit, Turns
@@ -102,9 +102,10 @@ class Limits:
 class Calls:
     """Makes grpc handlers from servicers whose methods take (request, Call)."""
 
-    def __init__(self, authenticator: Authenticator, limits: Limits) -> None:
+    def __init__(self, authenticator: Authenticator, limits: Limits, addresses: Addresses) -> None:
         self._authenticator = authenticator
         self._limits = limits
+        self._addresses = addresses
 
     def handlers(self, service: ServiceDescriptor, servicer: object) -> Handlers:
         """Returns a service's handlers by method."""
@@ -123,7 +124,7 @@ class Calls:
         request_type = GetMessageClass(method.input_type)
         open_to_all = is_open_to_all(method.full_name, method.GetOptions())
         read = only_reads(method.full_name, method.GetOptions())
-        limits = self._limits
+        limits, addresses = self._limits, self._addresses
         lists = method.name.startswith("List") and not open_to_all
         places = limits.calls
         if open_to_all:
@@ -147,7 +148,7 @@ class Calls:
                 if open_to_all:
                     # Only those whose message is there take one of the places for strangers.
                     raw = await limits.strangers_arrivals.receive(context, most_bytes)
-                    caller = address = address_of(metadata, context.peer())
+                    caller = address = addresses.of(metadata, context.peer())
                     subject = None
                 else:
                     # Whoever is nobody holds nothing while the message comes.
@@ -208,7 +209,7 @@ class Calls:
         if self._authenticator.has_known(sent):
             return await self._authenticator.authenticate(sent)
         proofs = self._limits.proofs
-        address = address_of(metadata, context.peer())
+        address = self._addresses.of(metadata, context.peer())
         proofs.take(address)
         try:
             return await self._authenticator.authenticate(sent)
@@ -263,19 +264,6 @@ def request_id_of(metadata: dict[str, Any]) -> str:
     # A UUID of version 4, as the library makes it at three times the cost.
     digits = random_bytes().hex()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
-
-
-def address_of(metadata: dict[str, Any], peer: str) -> str:
-    """Returns whom to count calls without identity for: an IPv6 caller has its whole /64."""
-    found = metadata.get("x-forwarded-for", "").rpartition(",")[2].strip()
-    try:
-        address = ipaddress.ip_address(found)
-    except ValueError:
-        # Of who calls the server itself: its address, whatever the connection.
-        return peer.rpartition(":")[0]
-    if address.version == 6:
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
 
 
 def _given_differently(sent: Iterable[tuple[str, Any]]) -> Collection[str]:

@@ -17,12 +17,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from server.domain.errors import BillingError
+from server.rpc.pipeline.addresses import Addresses
 from server.rpc.pipeline.calls import (
     Handlers,
     Limits,
     Methods,
     abort,
-    address_of,
     malformed,
     request_id_of,
 )
@@ -75,10 +75,10 @@ class _Reflection(reflection.aio.ReflectionServicer):
 
 
 def add_standard_services(
-    methods: Methods, healthy: Health, names: list[str], limits: Limits
+    methods: Methods, healthy: Health, names: list[str], limits: Limits, addresses: Addresses
 ) -> None:
     """Adds health and reflection, which tell of the services with these names and of themselves."""
-    stand_in: Any = _StandIn(methods, limits)
+    stand_in: Any = _StandIn(methods, limits, addresses)
     all_names = [*names, health.SERVICE_NAME, *_REFLECTION]
     healthy.serve(all_names)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, stand_in)
@@ -94,8 +94,9 @@ def add_standard_services(
 class _StandIn:
     """Stands in for a server where generated code adds a servicer to one."""
 
-    def __init__(self, methods: Methods, limits: Limits) -> None:
+    def __init__(self, methods: Methods, limits: Limits, addresses: Addresses) -> None:
         self._methods = methods
+        self._addresses = addresses
         self._arrivals = limits.strangers_arrivals
         self._places = limits.streams
         self._questions = Arrivals(limits.most_strangers, _NEXT_S)
@@ -130,7 +131,8 @@ class _StandIn:
         async def stream(_: object, context: Context) -> None:
             async with _refusing(name, context):
                 first = await self._arrivals.receive(context, _MOST_BYTES)
-                address = address_of(dict(context.invocation_metadata() or ()), context.peer())
+                sent = dict(context.invocation_metadata() or ())
+                address = self._addresses.of(sent, context.peer())
                 self._places.take(address)
                 try:
                     if handler.request_streaming:
