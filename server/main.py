@@ -32,11 +32,13 @@ from server.identity.tokens import Tokens
 from server.rpc.links import Links
 from server.rpc.messages.paging import Pages
 from server.rpc.pages.invitation_page import InvitationPageService
-from server.rpc.pipeline import message_reader as requests
-from server.rpc.pipeline.addresses import Addresses
+from server.rpc.pipeline import message_reader
 from server.rpc.pipeline.authentication import Authenticator
-from server.rpc.pipeline.calls import Calls, Limits, Methods
-from server.rpc.pipeline.limits import RateLimit
+from server.rpc.pipeline.caller_address import CallerAddresses
+from server.rpc.pipeline.limits import CallLimits
+from server.rpc.pipeline.pipeline import Pipeline
+from server.rpc.pipeline.rate_limit import RateLimit
+from server.rpc.pipeline.router import Router
 from server.rpc.services.customers import CustomerService, GoogleCustomerService
 from server.rpc.services.endpoints import ApiEndpointService
 from server.rpc.services.iam_tokens import IamTokenService
@@ -80,10 +82,10 @@ def build_server(
 ) -> tuple[grpc.aio.Server, Health]:
     """Puts the gRPC server together; the caller adds ports and starts it. Raises SettingsError."""
     tokens = build_tokens(settings, clock)
-    requests.quieten_the_core()
+    message_reader.filter_core_logs()
     server = grpc.aio.server(
         options=[
-            *requests.options(settings.max_body_bytes),
+            *message_reader.options(settings.max_body_bytes),
             # Who waits for an operation may ask as often as clients do whether we are still there.
             ("grpc.http2.min_ping_interval_without_data_ms", _LEAST_PING_INTERVAL_MS),
             ("grpc.keepalive_permit_without_calls", 1),
@@ -96,15 +98,15 @@ def build_server(
             ("grpc.so_reuseport", 0),
         ]
     )
-    limits = Limits(
+    limits = CallLimits(
         RateLimit(settings.rate_limit),
         settings.max_concurrent_calls,
         settings.max_anonymous_calls,
         settings.max_body_bytes,
     )
     authenticator = Authenticator(storage, tokens, clock, monotonic)
-    addresses = Addresses(settings.proxies)
-    calls = Calls(authenticator, limits, addresses)
+    addresses = CallerAddresses(settings.proxies)
+    pipeline = Pipeline(authenticator, limits, addresses)
     operations = Operations(storage, clock)
     pages = Pages(tokens.page_keys)
     use_cases = Customers(storage, clock, settings.invitation_lifetime)
@@ -138,15 +140,15 @@ def build_server(
             LongrunningOperations(operations, authenticator, pages),
         ),
     ]
-    methods = Methods()
+    router = Router()
     names = []
     for module, name, servicer in services:
         service = module.DESCRIPTOR.services_by_name[name]
         names.append(service.full_name)
-        methods.add(service.full_name, calls.handlers(service, servicer))
+        router.add(service.full_name, pipeline.handlers(service, servicer))
     healthy = Health()
-    add_standard_services(methods, healthy, names, limits, addresses)
-    server.add_generic_rpc_handlers((methods,))
+    add_standard_services(router, healthy, names, limits, addresses)
+    server.add_generic_rpc_handlers((router,))
     return server, healthy
 
 

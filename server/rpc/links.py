@@ -2,7 +2,7 @@
 
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import Invitation, InvitationView, is_link_token
-from server.rpc.pipeline.limits import RateLimit
+from server.rpc.pipeline.rate_limit import RateLimit
 from server.storage.interface import IdempotencyKey
 from server.use_cases.invitations import Invitations
 

@@ -349,11 +349,11 @@ async def test_one_token_is_remembered_once_however_it_is_spelt(served: Served) 
         spelt = f"{'bearer' if number % 2 else 'BEARER'} {blanks}{token}{'=' * (number % 3)}"
         spelt += " " * (number // 100)
         await authenticator.authenticate(spelt)
-        assert authenticator.remembered(spelt) is None
+        assert authenticator.cached_subject(spelt) is None
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < 1 << 20
-    assert authenticator.remembered(usual)
+    assert authenticator.cached_subject(usual)
 
 
 # By fours, since the library looks at the length alone before it skips what is no base64.
@@ -389,8 +389,8 @@ async def test_what_is_remembered_of_callers_is_bounded_by_memory(
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < MOST_BYTES * 1.2
-    assert authenticator.remembered(f"Bearer {4999:0{length}}")
-    assert authenticator.remembered(f"Bearer {0:0{length}}") is None
+    assert authenticator.cached_subject(f"Bearer {4999:0{length}}")
+    assert authenticator.cached_subject(f"Bearer {0:0{length}}") is None
 
 
 async def test_tokens_that_are_being_looked_up_are_bounded(served: Served) -> None:

@@ -16,8 +16,8 @@ from yandex.cloud.billing.v1 import customer_service_pb2
 
 from server.config import Settings
 from server.domain.errors import BillingError, Reason
-from server.rpc.pipeline.calls import abort
-from server.rpc.pipeline.message_reader import CALL_IS_OVER, Arrivals, quieten_the_core
+from server.rpc.pipeline.abort import abort
+from server.rpc.pipeline.message_reader import CALL_IS_OVER, MessageReader, filter_core_logs
 from tests.rpc.conftest import Api
 from tests.rpc.test_calls import refusal
 from tests.rpc.test_requests import CHECK, GET, REFLECTION, WATCH
@@ -130,10 +130,10 @@ class Prompt:
 
 
 async def test_of_too_many_the_oldest_is_given_up() -> None:
-    arrivals = Arrivals(2, within_s=3600)
-    silent = [asyncio.create_task(arrivals.next(Silent())) for _ in range(4)]  # type: ignore[arg-type]
+    reader = MessageReader(2, within_s=3600)
+    silent = [asyncio.create_task(reader.next(Silent())) for _ in range(4)]  # type: ignore[arg-type]
     await asyncio.wait(silent, return_when=asyncio.FIRST_COMPLETED)
-    assert await arrivals.next(Prompt()) == b"here"  # type: ignore[arg-type]
+    assert await reader.next(Prompt()) == b"here"  # type: ignore[arg-type]
     for task in silent[:2]:
         with pytest.raises(BillingError) as late:
             await task
@@ -189,7 +189,7 @@ async def test_a_call_that_is_over_is_no_error_of_ours(caplog: pytest.LogCapture
     gone: Any = Gone()
     with pytest.raises(asyncio.CancelledError):
         await abort(gone, BillingError(Reason.NOT_FOUND, "No."), "an id")
-    quieten_the_core()
+    filter_core_logs()
     try:
         raise CALL_IS_OVER("gone")
     except CALL_IS_OVER:

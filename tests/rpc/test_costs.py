@@ -17,7 +17,7 @@ from server.rpc.formats.addresses import normal_address
 from server.rpc.formats.phones import LONGEST, for_programs
 from server.rpc.messages import paging
 from server.rpc.pages.texts import language_of
-from server.rpc.pipeline.calls import _MOST_RAW_BYTES
+from server.rpc.pipeline.pipeline import MAX_FORM_BYTES
 from server.rpc.pipeline.validation import validate
 from server.rpc.services.invitations import _parse_filter
 from server.rpc.services.operations import _parse_filter as parse_done
@@ -63,7 +63,7 @@ def test_a_megabyte_of_protobuf(raw: bytes) -> None:
 
 
 def test_a_form_with_as_many_extensions_as_fit() -> None:
-    raw = b"\x12\xff\xff\x03" + b"\x1a\x00" * ((_MOST_RAW_BYTES - 5) // 2) + b"\x08\x00"
+    raw = b"\x12\xff\xff\x03" + b"\x1a\x00" * ((MAX_FORM_BYTES - 5) // 2) + b"\x08\x00"
     assert cost_s(lambda: read(pages.AnswerInvitationPageRequest, raw)) < LIMIT_S
 
 

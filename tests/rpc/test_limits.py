@@ -3,7 +3,8 @@ import asyncio
 import pytest
 
 from server.domain.errors import BillingError, Reason
-from server.rpc.pipeline.limits import Places, RateLimit, Turns
+from server.rpc.pipeline.concurrency import ConcurrencyLimit, RoundRobin
+from server.rpc.pipeline.rate_limit import RateLimit
 
 
 class Clock:
@@ -64,61 +65,61 @@ def test_memory_is_bounded() -> None:
 
 
 def test_a_caller_has_no_more_places_than_are_left_for_the_others() -> None:
-    places = Places(8)
+    limit = ConcurrencyLimit(8)
     for _ in range(4):
-        places.take("greedy")
+        limit.acquire("greedy")
     with pytest.raises(BillingError) as refused:
-        places.take("greedy")
+        limit.acquire("greedy")
     assert refused.value.reason is Reason.OVERLOADED
     assert refused.value.retry_after_s
     for _ in range(2):
-        places.take("second")
+        limit.acquire("second")
     with pytest.raises(BillingError):
-        places.take("second")
-    places.take("third")
+        limit.acquire("second")
+    limit.acquire("third")
     for caller, count in (("greedy", 4), ("second", 2), ("third", 1)):
         for _ in range(count):
-            places.give_back(caller)
+            limit.release(caller)
     for _ in range(4):
-        places.take("second")
+        limit.acquire("second")
 
 
 def test_the_only_place_can_be_taken() -> None:
-    places = Places(1)
-    places.take("a")
+    limit = ConcurrencyLimit(1)
+    limit.acquire("a")
     with pytest.raises(BillingError):
-        places.take("b")
-    places.give_back("a")
-    places.take("b")
+        limit.acquire("b")
+    limit.release("a")
+    limit.acquire("b")
 
 
 async def test_turns_come_round_robin() -> None:
-    turns = Turns(1)
-    await turns.take("greedy")
+    turns = RoundRobin(1)
+    await turns.acquire("greedy")
     order: list[str] = []
 
     async def work(caller: str) -> None:
-        await turns.take(caller)
+        await turns.acquire(caller)
         order.append(caller)
-        turns.give_back()
+        turns.release()
 
     tasks = [asyncio.create_task(work(caller)) for caller in ("greedy",) * 3 + ("a", "b")]
     await asyncio.sleep(0)
-    turns.give_back()
+    turns.release()
     await asyncio.gather(*tasks)
     assert order == ["greedy", "a", "b", "greedy", "greedy"]
 
 
-async def test_who_goes_before_the_turn_takes_none() -> None:
-    turns = Turns(1)
-    await turns.take("a")
-    gone = asyncio.create_task(turns.take("b"))
-    late = asyncio.create_task(turns.take("c"))
+async def test_a_caller_that_leaves_before_its_turn_takes_none() -> None:
+    turns = RoundRobin(1)
+    await turns.acquire("a")
+    gone = asyncio.create_task(turns.acquire("b"))
+    late = asyncio.create_task(turns.acquire("c"))
     await asyncio.sleep(0)
     gone.cancel()
-    turns.give_back()
+    turns.release()
     # Handed over, and cancelled before it could run.
     late.cancel()
     await asyncio.gather(gone, late, return_exceptions=True)
     async with asyncio.timeout(5):
-        await turns.take("d")
+        await turns.acquire("d")

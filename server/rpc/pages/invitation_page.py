@@ -25,7 +25,7 @@ from server.domain.invitations import (
 )
 from server.rpc.links import Links
 from server.rpc.pages.texts import TEXTS, Language, language_of
-from server.rpc.pipeline.calls import Call
+from server.rpc.pipeline.call_context import CallContext
 
 _LONGEST_NAME = 200
 _LONGEST_ADDRESS = 254
@@ -107,13 +107,13 @@ class InvitationPageService:
         )
 
     async def GetInvitationPage(
-        self, request: pages.GetInvitationPageRequest, call: Call
+        self, request: pages.GetInvitationPageRequest, call: CallContext
     ) -> httpbody_pb2.HttpBody:
         page = await self._look_up(request.token, call)
         return await self._answer(replace(page, too_late=_ANSWERS.get(request.too_late)), call)
 
     async def AnswerInvitationPage(
-        self, request: pages.AnswerInvitationPageRequest, call: Call
+        self, request: pages.AnswerInvitationPageRequest, call: CallContext
     ) -> httpbody_pb2.HttpBody:
         found = await self._look_up(request.token, call)
         if found.view is None:
@@ -140,7 +140,7 @@ class InvitationPageService:
         await call.send_headers(((_STATUS, "303"), ("location", location), *self._headers))
         return httpbody_pb2.HttpBody(content_type="text/html; charset=utf-8")
 
-    async def _look_up(self, token: str, call: Call) -> _Page:
+    async def _look_up(self, token: str, call: CallContext) -> _Page:
         try:
             view = await self._links.look_up(token, call.address)
         except BillingError as error:
@@ -152,7 +152,7 @@ class InvitationPageService:
             return _Page(_HELD, 403, view)
         return _Page(state.value, _STATUSES[state], view)
 
-    async def _answer(self, page: _Page, call: Call) -> httpbody_pb2.HttpBody:
+    async def _answer(self, page: _Page, call: CallContext) -> httpbody_pb2.HttpBody:
         texts = TEXTS[language_of(call.languages)]
         headers = [(_STATUS, str(page.status)), ("content-language", texts.language.value)]
         if page.retry_after_s is not None:

@@ -79,7 +79,7 @@ class Authenticator:
         self._proving: dict[str, asyncio.Task[Subject]] = {}
         storage.on_access_change(self._forget)
 
-    def remembered(self, authorization: str) -> Subject | None:
+    def cached_subject(self, authorization: str) -> Subject | None:
         """Returns the subject that `authenticate` found a moment ago, if it did.
 
         It knows the usual spelling of the header alone.
@@ -104,7 +104,7 @@ class Authenticator:
             raise credentials_invalid()
         # However it was spelt, a token is remembered once.
         authorization = f"Bearer {token}"
-        known = self.remembered(authorization)
+        known = self.cached_subject(authorization)
         if known:
             return known
         # Calls that come with the same token meanwhile wait for the one answer.

@@ -1,4 +1,4 @@
-"""How a request's bytes arrive: what is missing, cut short, compressed or too large is the caller's doing.
+"""Reads a request's message; refuses what is missing, cut short or too large, also once unpacked.
 
 grpc.aio's own handlers never answer a call that ends before its message is whole, and the core
 unpacks compressed messages without a bound: one megabyte of gzip can be a gigabyte of zeros. So
@@ -9,12 +9,16 @@ message is read here.
 import asyncio
 import logging
 import zlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-import grpc
+from google.protobuf.message import DecodeError
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # it has no public name
 
 from server.domain.errors import BillingError, Reason
+from server.rpc.pipeline.call_context import ServicerContext
+
+MessageT = TypeVar("MessageT")
 
 # What a call may take to bring its message.
 ARRIVAL_S = 5.0
@@ -33,7 +37,6 @@ def options(most_bytes: int) -> tuple[tuple[str, int], ...]:
 
 # The core's name for a call that is over: its caller has gone.
 CALL_IS_OVER = cygrpc.ExecuteBatchError
-Context = grpc.aio.ServicerContext[Any, Any]
 
 # The core tells neither that a message came compressed nor how: the first byte does. No protobuf
 # begins with gzip's; zlib's could be a field of number 15, so what does not unpack is left as it is.
@@ -41,7 +44,7 @@ _GZIP, _ZLIB = 0x1F, 0x78
 _EITHER = 32 + zlib.MAX_WBITS
 
 
-def quieten_the_core() -> None:
+def filter_core_logs() -> None:
     """Has the core log neither header values that are not UTF-8, nor each call whose caller went.
 
     Such a value may be a token or a name.
@@ -55,11 +58,11 @@ def _is_worth_a_line(record: logging.LogRecord) -> bool:
     return not (isinstance(error, CALL_IS_OVER) or str(record.msg).startswith("Invalid encoding"))
 
 
-class Arrivals:
+class MessageReader:
     """Waits for messages, for a bounded time and a bounded number of calls at once.
 
-    Where more calls wait, those that have done so for longest are given up: who sends its message
-    with the call, as all clients do, is never refused for those who send none.
+    Where more calls wait, those that have waited longest are refused. So a caller that sends its
+    message with the call, as all clients do, is never refused because others send none.
     """
 
     def __init__(self, most: int, within_s: float = ARRIVAL_S) -> None:
@@ -70,7 +73,7 @@ class Arrivals:
         self._given_up: set[asyncio.Task[Any]] = set()
         self._looking: asyncio.TimerHandle | None = None
 
-    async def receive(self, context: Context, most_bytes: int) -> bytes:
+    async def read(self, context: ServicerContext, most_bytes: int) -> bytes:
         """Returns the call's one message of at most `most_bytes`.
 
         Raises REQUEST_MALFORMED where there is none or it is not whole, DEADLINE_EXCEEDED where it
@@ -84,7 +87,7 @@ class Arrivals:
             )
         return unpacked(raw, most_bytes)
 
-    async def next(self, context: Context) -> bytes | None:
+    async def next(self, context: ServicerContext) -> bytes | None:
         """Returns the next message as it came, None at the end; raises DEADLINE_EXCEEDED."""
         loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
@@ -127,6 +130,18 @@ class Arrivals:
         del self._since[oldest]
         self._given_up.add(oldest)
         oldest.cancel()
+
+
+def parse(from_bytes: Callable[[bytes], MessageT], raw: bytes, method: str) -> MessageT:
+    """Returns the message in these bytes; raises REQUEST_MALFORMED with the method's full name."""
+    try:
+        return from_bytes(raw)
+    except DecodeError:
+        raise BillingError(
+            Reason.REQUEST_MALFORMED,
+            "The request is not a valid message of this method (text must be UTF-8).",
+            metadata={"method": method},
+        ) from None
 
 
 def unpacked(raw: bytes, most: int) -> bytes:

@@ -18,7 +18,7 @@ from server.rpc.messages import paging
 from server.rpc.messages import resource_names as names
 from server.rpc.messages.operations import google_style, published, timestamp
 from server.rpc.messages.paging import MessageT
-from server.rpc.pipeline.calls import Call
+from server.rpc.pipeline.call_context import CallContext
 from server.use_cases.customers import Customers
 
 _PERSON_FIELDS = tuple(customers.CustomerPerson.DESCRIPTOR.fields_by_name)
@@ -32,18 +32,18 @@ class CustomerService:
         self._lists = _Lists(use_cases, pages)
 
     async def List(
-        self, request: customers.ListCustomersRequest, call: Call
+        self, request: customers.ListCustomersRequest, call: CallContext
     ) -> customers.ListCustomersResponse:
         page, token = await self._lists.page(request.reseller_id, request, call, _published)
         return customers.ListCustomersResponse(customers=page, next_page_token=token)
 
     async def Invite(
-        self, request: customers.InviteCustomerRequest, call: Call
+        self, request: customers.InviteCustomerRequest, call: CallContext
     ) -> operation_pb2.Operation:
         return published(await _invite(self._customers, request, call))
 
     async def CreateResellerServed(
-        self, request: customers.CreateResellerServedCustomerRequest, call: Call
+        self, request: customers.CreateResellerServedCustomerRequest, call: CallContext
     ) -> operation_pb2.Operation:
         created = await self._customers.create_reseller_served(
             call.caller,
@@ -55,17 +55,17 @@ class CustomerService:
         return published(created)
 
     async def Activate(
-        self, request: customers.ActivateCustomerRequest, call: Call
+        self, request: customers.ActivateCustomerRequest, call: CallContext
     ) -> operation_pb2.Operation:
         return await self._changed(OperationKind.ACTIVATE, request.customer_id, call)
 
     async def Suspend(
-        self, request: customers.SuspendCustomerRequest, call: Call
+        self, request: customers.SuspendCustomerRequest, call: CallContext
     ) -> operation_pb2.Operation:
         return await self._changed(OperationKind.SUSPEND, request.customer_id, call)
 
     async def _changed(
-        self, kind: OperationKind, customer_id: str, call: Call
+        self, kind: OperationKind, customer_id: str, call: CallContext
     ) -> operation_pb2.Operation:
         operation = await self._customers.change_state(
             call.caller, kind, customer_id, call.idempotency_key
@@ -83,12 +83,12 @@ class GoogleCustomerService:
         self._lists = _Lists(use_cases, pages)
 
     async def InviteCustomer(
-        self, request: google_customers.InviteCustomerRequest, call: Call
+        self, request: google_customers.InviteCustomerRequest, call: CallContext
     ) -> operations_pb2.Operation:
         return google_style(await _invite(self._customers, request, call))
 
     async def GetCustomer(
-        self, request: google_customers.GetCustomerRequest, call: Call
+        self, request: google_customers.GetCustomerRequest, call: CallContext
     ) -> google_customer.Customer:
         reseller_id, customer_id = names.parse_name(request.name, names.CUSTOMERS)
         customer = await self._customers.get(call.caller, reseller_id, customer_id)
@@ -97,7 +97,7 @@ class GoogleCustomerService:
         return _google_style(customer)
 
     async def ListCustomers(
-        self, request: google_customers.ListCustomersRequest, call: Call
+        self, request: google_customers.ListCustomersRequest, call: CallContext
     ) -> google_customers.ListCustomersResponse:
         reseller_id = names.parse_parent(request.parent)
         page, token = await self._lists.page(reseller_id, request, call, _google_style)
@@ -107,7 +107,7 @@ class GoogleCustomerService:
 async def _invite(
     use_cases: Customers,
     request: customers.InviteCustomerRequest | google_customers.InviteCustomerRequest,
-    call: Call,
+    call: CallContext,
 ) -> Operation:
     return await use_cases.invite(
         call.caller,
@@ -130,7 +130,7 @@ class _Lists:
         self,
         reseller_id: str,
         request: customers.ListCustomersRequest | google_customers.ListCustomersRequest,
-        call: Call,
+        call: CallContext,
         message_of: Callable[[Customer], MessageT],
     ) -> tuple[list[MessageT], str]:
         """Returns a page of customers and the next page's token."""

@@ -5,7 +5,7 @@ import re
 from yandex.cloud.endpoint import api_endpoint_pb2, api_endpoint_service_pb2
 
 from server.domain.errors import BillingError, Reason, Resource
-from server.rpc.pipeline.calls import Call
+from server.rpc.pipeline.call_context import CallContext
 
 # The names that official SDKs look for.
 SERVICES = ("billing", "endpoint", "iam", "operation")
@@ -27,7 +27,7 @@ class ApiEndpointService:
         self._default = default
 
     async def Get(
-        self, request: api_endpoint_service_pb2.GetApiEndpointRequest, call: Call
+        self, request: api_endpoint_service_pb2.GetApiEndpointRequest, call: CallContext
     ) -> api_endpoint_pb2.ApiEndpoint:
         if request.api_endpoint_id not in SERVICES:
             raise BillingError(
@@ -42,7 +42,7 @@ class ApiEndpointService:
         )
 
     async def List(
-        self, _request: api_endpoint_service_pb2.ListApiEndpointsRequest, call: Call
+        self, _request: api_endpoint_service_pb2.ListApiEndpointsRequest, call: CallContext
     ) -> api_endpoint_service_pb2.ListApiEndpointsResponse:
         address = self._address(call.authority)
         return api_endpoint_service_pb2.ListApiEndpointsResponse(

@@ -13,7 +13,7 @@ from server.identity.claims import TokenError
 from server.identity.key_ring import KeyRingError
 from server.identity.tokens import Tokens
 from server.rpc.messages.operations import timestamp
-from server.rpc.pipeline.calls import Call
+from server.rpc.pipeline.call_context import CallContext
 from server.storage.access_interface import AccessStorage
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class IamTokenService:
         self._clock = clock
 
     async def Create(
-        self, request: iam_token_service_pb2.CreateIamTokenRequest, _call: Call
+        self, request: iam_token_service_pb2.CreateIamTokenRequest, _call: CallContext
     ) -> iam_token_service_pb2.CreateIamTokenResponse:
         if request.yandex_passport_oauth_token:
             raise BillingError(
@@ -68,7 +68,7 @@ class IamTokenService:
         )
 
     async def Revoke(
-        self, request: iam_token_service_pb2.RevokeIamTokenRequest, _call: Call
+        self, request: iam_token_service_pb2.RevokeIamTokenRequest, _call: CallContext
     ) -> iam_token_service_pb2.RevokeIamTokenResponse:
         """Makes a token useless; holding it is the right to do so. Repeating it changes nothing."""
         now = self._clock()

@@ -11,7 +11,7 @@ from server.rpc.messages import resource_names as names
 from server.rpc.messages.filters import invalid_filter, parse_filter
 from server.rpc.messages.operations import google_style, timestamp
 from server.rpc.messages.paging import Pages, page_size
-from server.rpc.pipeline.calls import Call
+from server.rpc.pipeline.call_context import CallContext
 from server.use_cases.invitations import Invitations
 
 _STATES = {state.name: state for state in InvitationState}
@@ -26,7 +26,7 @@ class InvitationService:
         self._pages = pages
 
     async def GetInvitation(
-        self, request: invitation_service_pb2.GetInvitationRequest, call: Call
+        self, request: invitation_service_pb2.GetInvitationRequest, call: CallContext
     ) -> invitation_pb2.Invitation:
         place = names.parse_name(request.name, names.INVITATIONS)
         found = await self._invitations.get(call.caller, *place)
@@ -35,7 +35,7 @@ class InvitationService:
         return _message(found)
 
     async def ListInvitations(
-        self, request: invitation_service_pb2.ListInvitationsRequest, call: Call
+        self, request: invitation_service_pb2.ListInvitationsRequest, call: CallContext
     ) -> invitation_service_pb2.ListInvitationsResponse:
         reseller_id = names.parse_parent(request.parent)
         state, email = _parse_filter(request.filter)
@@ -49,7 +49,7 @@ class InvitationService:
         )
 
     async def ResendInvitation(
-        self, request: invitation_service_pb2.ResendInvitationRequest, call: Call
+        self, request: invitation_service_pb2.ResendInvitationRequest, call: CallContext
     ) -> operations_pb2.Operation:
         place = names.parse_name(request.name, names.INVITATIONS)
         operation = await self._invitations.resend(call.caller, *place, call.idempotency_key)
@@ -58,7 +58,7 @@ class InvitationService:
         return google_style(operation)
 
     async def RevokeInvitation(
-        self, request: invitation_service_pb2.RevokeInvitationRequest, call: Call
+        self, request: invitation_service_pb2.RevokeInvitationRequest, call: CallContext
     ) -> invitation_pb2.Invitation:
         place = names.parse_name(request.name, names.INVITATIONS)
         revoked = await self._invitations.revoke(call.caller, *place, call.idempotency_key)
@@ -67,12 +67,12 @@ class InvitationService:
         return _message(revoked)
 
     async def AcceptInvitation(
-        self, request: invitation_service_pb2.AcceptInvitationRequest, call: Call
+        self, request: invitation_service_pb2.AcceptInvitationRequest, call: CallContext
     ) -> invitation_pb2.Invitation:
         return _message(await self._links.accept(request.token, call.address, call.idempotency_key))
 
     async def DeclineInvitation(
-        self, request: invitation_service_pb2.DeclineInvitationRequest, call: Call
+        self, request: invitation_service_pb2.DeclineInvitationRequest, call: CallContext
     ) -> invitation_pb2.Invitation:
         return _message(
             await self._links.decline(request.token, call.address, call.idempotency_key)

@@ -13,7 +13,7 @@ from server.domain.operations import Operation
 from server.rpc.messages import paging
 from server.rpc.messages.operations import google_style, not_found, operation_id, published
 from server.rpc.pipeline.authentication import Authenticator
-from server.rpc.pipeline.calls import Call
+from server.rpc.pipeline.call_context import CallContext
 from server.use_cases.operations import Operations
 
 _FILTER = re.compile(
@@ -32,13 +32,13 @@ class OperationService:
         self._operations = operations
 
     async def Get(
-        self, request: operation_service_pb2.GetOperationRequest, call: Call
+        self, request: operation_service_pb2.GetOperationRequest, call: CallContext
     ) -> operation_pb2.Operation:
         found = await self._operations.get(call.caller, request.operation_id)
         return published(_found(found, request.operation_id))
 
     async def Cancel(
-        self, request: operation_service_pb2.CancelOperationRequest, call: Call
+        self, request: operation_service_pb2.CancelOperationRequest, call: CallContext
     ) -> operation_pb2.Operation:
         wanted = request.operation_id
         cancelled = await self._operations.cancel(call.caller, wanted, call.idempotency_key)
@@ -56,13 +56,13 @@ class LongrunningOperations:
         self._pages = pages
 
     async def GetOperation(
-        self, request: operations_pb2.GetOperationRequest, call: Call
+        self, request: operations_pb2.GetOperationRequest, call: CallContext
     ) -> operations_pb2.Operation:
         wanted = operation_id(request.name)
         return google_style(_found(await self._operations.get(call.caller, wanted), wanted))
 
     async def ListOperations(
-        self, request: operations_pb2.ListOperationsRequest, call: Call
+        self, request: operations_pb2.ListOperationsRequest, call: CallContext
     ) -> operations_pb2.ListOperationsResponse:
         if request.name not in ("", "operations"):
             raise _invalid("name", "Must be operations, or empty.")
@@ -75,7 +75,7 @@ class LongrunningOperations:
         return operations_pb2.ListOperationsResponse(operations=page, next_page_token=token)
 
     async def WaitOperation(
-        self, request: operations_pb2.WaitOperationRequest, call: Call
+        self, request: operations_pb2.WaitOperationRequest, call: CallContext
     ) -> operations_pb2.Operation:
         wanted = operation_id(request.name)
         longest = _WAIT_WITHOUT_TIMEOUT
@@ -93,14 +93,14 @@ class LongrunningOperations:
         return google_style(_found(waited, wanted))
 
     async def CancelOperation(
-        self, request: operations_pb2.CancelOperationRequest, call: Call
+        self, request: operations_pb2.CancelOperationRequest, call: CallContext
     ) -> empty_pb2.Empty:
         wanted = operation_id(request.name)
         _found(await self._operations.cancel(call.caller, wanted, call.idempotency_key), wanted)
         return empty_pb2.Empty()
 
     async def DeleteOperation(
-        self, request: operations_pb2.DeleteOperationRequest, call: Call
+        self, request: operations_pb2.DeleteOperationRequest, call: CallContext
     ) -> empty_pb2.Empty:
         wanted = operation_id(request.name)
         if not await self._operations.delete(call.caller, wanted, call.idempotency_key):

@@ -12,21 +12,17 @@ from typing import Any
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format
-from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from server.domain.errors import BillingError
-from server.rpc.pipeline.addresses import Addresses
-from server.rpc.pipeline.calls import (
-    Handlers,
-    Limits,
-    Methods,
-    abort,
-    malformed,
-    request_id_of,
-)
-from server.rpc.pipeline.message_reader import Arrivals, Context, unpacked
+from server.rpc.pipeline.abort import abort
+from server.rpc.pipeline.call_context import ServicerContext
+from server.rpc.pipeline.caller_address import CallerAddresses
+from server.rpc.pipeline.limits import CallLimits
+from server.rpc.pipeline.message_reader import MessageReader, parse, unpacked
+from server.rpc.pipeline.request_id import request_id_of
+from server.rpc.pipeline.router import Handlers, Router
 
 # A name or two; whoever watches holds its message for as long.
 _MOST_BYTES = 4096
@@ -75,31 +71,35 @@ class _Reflection(reflection.aio.ReflectionServicer):
 
 
 def add_standard_services(
-    methods: Methods, healthy: Health, names: list[str], limits: Limits, addresses: Addresses
+    router: Router,
+    healthy: Health,
+    names: list[str],
+    limits: CallLimits,
+    addresses: CallerAddresses,
 ) -> None:
     """Adds health and reflection, which tell of the services with these names and of themselves."""
-    stand_in: Any = _StandIn(methods, limits, addresses)
+    collector: Any = _HandlerCollector(router, limits, addresses)
     all_names = [*names, health.SERVICE_NAME, *_REFLECTION]
     healthy.serve(all_names)
-    health_pb2_grpc.add_HealthServicer_to_server(healthy, stand_in)
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, collector)
     reflect = grpc.stream_stream_rpc_method_handler(
         _Reflection(all_names).ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
     for service in _REFLECTION:
-        stand_in.add_registered_method_handlers(service, {"ServerReflectionInfo": reflect})
+        collector.add_registered_method_handlers(service, {"ServerReflectionInfo": reflect})
 
 
-class _StandIn:
-    """Stands in for a server where generated code adds a servicer to one."""
+class _HandlerCollector:
+    """Takes the handlers that generated code adds to a server, and adds them to our router."""
 
-    def __init__(self, methods: Methods, limits: Limits, addresses: Addresses) -> None:
-        self._methods = methods
+    def __init__(self, router: Router, limits: CallLimits, addresses: CallerAddresses) -> None:
+        self._router = router
         self._addresses = addresses
-        self._arrivals = limits.strangers_arrivals
-        self._places = limits.streams
-        self._questions = Arrivals(limits.most_strangers, _NEXT_S)
+        self._reader = limits.anonymous_reader
+        self._streams = limits.anonymous_streams
+        self._next_questions = MessageReader(limits.max_anonymous_calls, _NEXT_S)
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Does nothing: the same handlers come one by one."""
@@ -109,39 +109,39 @@ class _StandIn:
         ours = {
             name: self._handler(f"{service}.{name}", handler) for name, handler in handlers.items()
         }
-        self._methods.add(service, ours)
+        self._router.add(service, ours)
 
     def _handler(
         self, name: str, handler: grpc.RpcMethodHandler[Any, Any]
     ) -> grpc.RpcMethodHandler[Any, Any]:
-        parse: Any = handler.request_deserializer
+        from_bytes: Any = handler.request_deserializer
         theirs: Any = handler.unary_unary or handler.unary_stream or handler.stream_stream
 
-        async def more(first: bytes, context: Context) -> AsyncIterator[Any]:
+        async def more(first: bytes, context: ServicerContext) -> AsyncIterator[Any]:
             raw: bytes | None = first
             while raw is not None:
-                yield parse(unpacked(raw, _MOST_BYTES))
-                raw = await self._questions.next(context)
+                yield parse(from_bytes, unpacked(raw, _MOST_BYTES), name)
+                raw = await self._next_questions.next(context)
 
-        async def unary(_: object, context: Context) -> Any:
-            async with _refusing(name, context):
-                raw = await self._arrivals.receive(context, _MOST_BYTES)
-                return await theirs(parse(raw), context)
+        async def unary(_: object, context: ServicerContext) -> Any:
+            async with _errors_as_status(context):
+                raw = await self._reader.read(context, _MOST_BYTES)
+                return await theirs(parse(from_bytes, raw, name), context)
 
-        async def stream(_: object, context: Context) -> None:
-            async with _refusing(name, context):
-                first = await self._arrivals.receive(context, _MOST_BYTES)
-                sent = dict(context.invocation_metadata() or ())
-                address = self._addresses.of(sent, context.peer())
-                self._places.take(address)
+        async def stream(_: object, context: ServicerContext) -> None:
+            async with _errors_as_status(context):
+                first = await self._reader.read(context, _MOST_BYTES)
+                headers = dict(context.invocation_metadata() or ())
+                address = self._addresses.of(headers, context.peer())
+                self._streams.acquire(address)
                 try:
                     if handler.request_streaming:
                         async for answer in theirs(more(first, context), context):
                             await context.write(answer)
                     else:
-                        await theirs(parse(first), context)
+                        await theirs(parse(from_bytes, first, name), context)
                 finally:
-                    self._places.give_back(address)
+                    self._streams.release(address)
 
         serialize = handler.response_serializer
         if handler.unary_unary:
@@ -150,15 +150,9 @@ class _StandIn:
 
 
 @asynccontextmanager
-async def _refusing(name: str, context: Context) -> AsyncIterator[None]:
+async def _errors_as_status(context: ServicerContext) -> AsyncIterator[None]:
     """Answers what the caller did wrong with a status."""
     try:
         yield
-    except DecodeError:
-        await _refuse(context, malformed(name))
     except BillingError as error:
-        await _refuse(context, error)
-
-
-async def _refuse(context: Context, error: BillingError) -> None:
-    await abort(context, error, request_id_of(dict(context.invocation_metadata() or ())))
+        await abort(context, error, request_id_of(dict(context.invocation_metadata() or ())))

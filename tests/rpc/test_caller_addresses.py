@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from server.rpc.pipeline.addresses import Addresses
+from server.rpc.pipeline.caller_address import CallerAddresses
 
 GATEWAYS = ("10.0.0.0/24", "2001:db8:1::/64")
 
@@ -28,11 +28,11 @@ GATEWAYS = ("10.0.0.0/24", "2001:db8:1::/64")
     ],
 )
 def test_gateways_are_believed_and_nobody_else(peer: str, said: str, counts: str) -> None:
-    assert Addresses(GATEWAYS).of({"x-forwarded-for": said} if said else {}, peer) == counts
+    assert CallerAddresses(GATEWAYS).of({"x-forwarded-for": said} if said else {}, peer) == counts
 
 
 def test_a_gateway_that_is_not_listed_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
-    addresses = Addresses()
+    addresses = CallerAddresses()
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             addresses.of({"x-forwarded-for": "192.0.2.7"}, "ipv4:10.0.0.9:40000")

@@ -12,7 +12,7 @@ _FORWARDED = "x-forwarded-for"
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class Addresses:
+class CallerAddresses:
     """Tells callers' addresses, by the connection or by what a gateway says.
 
     Gateways are all on this machine, and those in `gateways` (CIDR); nobody else is believed.
@@ -22,10 +22,10 @@ class Addresses:
         self._gateways = [ipaddress.ip_network(each) for each in gateways]
         self._warned = False
 
-    def of(self, metadata: Mapping[str, Any], peer: str) -> str:
+    def of(self, headers: Mapping[str, Any], peer: str) -> str:
         """Returns whom to count a call for: an IPv6 caller has its whole /64."""
         connected = _connected(peer)
-        forwarded = metadata.get(_FORWARDED)
+        forwarded = headers.get(_FORWARDED)
         if forwarded and self._is_gateway(connected):
             # The last one is what the gateway says; those before are what the caller says.
             return _counted(_parsed(forwarded.rpartition(",")[2].strip()) or connected)

@@ -1,0 +1,51 @@
+"""Ends a call with an error's status; nothing else does."""
+
+import asyncio
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+
+from server.domain.errors import BillingError
+from server.rpc.pipeline.call_context import ServicerContext
+from server.rpc.pipeline.errors import call_status
+from server.rpc.pipeline.message_reader import CALL_IS_OVER
+
+
+async def abort(
+    context: ServicerContext,
+    error: BillingError,
+    request_id: str,
+    *,
+    json_names: bool = False,
+) -> Message:
+    """Ends the call with the error's status; never returns.
+
+    `json_names` has fields named as in JSON, for a caller who wrote them so.
+    """
+    trailing: tuple[tuple[str, str | bytes], ...] = (("x-request-id", request_id),)
+    if error.retry_after_s is not None:
+        trailing += (("retry-after", str(max(1, round(error.retry_after_s)))),)
+    status = call_status(error, request_id, json_names=json_names)
+    try:
+        await context.abort_with_status(_Status(status, trailing))
+    except CALL_IS_OVER:
+        raise asyncio.CancelledError from None
+    raise AssertionError("abort raises")
+
+
+class _Status(grpc.Status):
+    """A google.rpc.Status as grpc sends it, with more trailing metadata."""
+
+    def __init__(
+        self, status: status_pb2.Status, trailing: tuple[tuple[str, str | bytes], ...]
+    ) -> None:
+        self.code = _STATUS_CODES[status.code]
+        self.details = status.message
+        self.trailing_metadata = (
+            ("grpc-status-details-bin", status.SerializeToString()),
+            *trailing,
+        )
+
+
+_STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}

@@ -1,0 +1,171 @@
+"""What every call goes through, step by step: `_handler` is the order."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from google.api.httpbody_pb2 import HttpBody
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from contract.method_options import is_open_to_all, only_reads
+from server.domain.access import Permission, Subject
+from server.domain.errors import BillingError, Reason
+from server.rpc.pipeline.abort import abort
+from server.rpc.pipeline.authentication import Authenticator
+from server.rpc.pipeline.call_context import CallContext, ServicerContext
+from server.rpc.pipeline.caller_address import CallerAddresses
+from server.rpc.pipeline.concurrency import RoundRobin
+from server.rpc.pipeline.idempotency import idempotency_key
+from server.rpc.pipeline.limits import CallLimits
+from server.rpc.pipeline.message_reader import CALL_IS_OVER, parse
+from server.rpc.pipeline.repeated_headers import given_differently, require_once
+from server.rpc.pipeline.request_id import request_id_of
+from server.rpc.pipeline.rights import right_check
+from server.rpc.pipeline.router import Handlers
+from server.rpc.pipeline.validation import validate
+
+_log = logging.getLogger(__name__)
+
+# What a browser sends is a small form. A megabyte of HttpBody's extensions is half a million messages,
+# which take 25 ms to make.
+MAX_FORM_BYTES = 64 << 10
+# The gateway sets it on every REST call, and lets no caller send it.
+_REST_HEADER = "x-envoy-original-path"
+
+# A servicer's method: request and call in, answer out.
+Method = Callable[[Any, CallContext], Awaitable[Message]]
+# What grpc calls; its first argument would be an iterator over messages, which are read here.
+_Handler = Callable[[object, ServicerContext], Awaitable[Message]]
+
+_INTERNAL = BillingError(
+    Reason.INTERNAL, "Something went wrong on our side; report the request ID if it persists."
+)
+
+
+class Pipeline:
+    """Makes grpc handlers from servicers whose methods take (request, CallContext)."""
+
+    def __init__(
+        self, authenticator: Authenticator, limits: CallLimits, addresses: CallerAddresses
+    ) -> None:
+        self._authenticator = authenticator
+        self._limits = limits
+        self._addresses = addresses
+
+    def handlers(self, service: ServiceDescriptor, servicer: object) -> Handlers:
+        """Returns a service's handlers by method."""
+        return {
+            method.name: grpc.stream_unary_rpc_method_handler(
+                self._handler(method, getattr(servicer, method.name)),
+                response_serializer=GetMessageClass(method.output_type).SerializeToString,
+            )
+            for method in service.methods
+            if hasattr(servicer, method.name)
+        }
+
+    def _handler(self, method: MethodDescriptor, run: Method) -> _Handler:
+        # What does not differ from call to call is looked up here, once.
+        name = method.full_name
+        open_to_all = is_open_to_all(name, method.GetOptions())
+        read_only = only_reads(name, method.GetOptions())
+        limits, addresses = self._limits, self._addresses
+        if method.name.startswith("List") and not open_to_all:
+            run = _in_turns(run, limits.lists)
+        concurrency = limits.calls
+        if open_to_all:
+            concurrency = limits.anonymous_calls
+        elif method.name.startswith("Wait"):
+            concurrency = limits.waits
+        from_bytes = GetMessageClass(method.input_type).FromString
+        max_bytes = limits.max_message_bytes
+        if any(field.message_type is HttpBody.DESCRIPTOR for field in method.input_type.fields):
+            max_bytes = min(max_bytes, MAX_FORM_BYTES)
+        right = right_check(method, Permission.READ if read_only else Permission.WRITE)
+
+        async def handle(_: object, context: ServicerContext) -> Message:
+            sent = context.invocation_metadata() or ()
+            headers: dict[str, Any] = dict(sent)
+            repeated = given_differently(sent) if len(headers) < len(sent) else ()
+            request_id = request_id_of({} if "x-request-id" in repeated else headers)
+            try:
+                if repeated:
+                    require_once(repeated, read_only)
+                if open_to_all:
+                    # An anonymous call takes a place only once its message has come.
+                    raw = await limits.anonymous_reader.read(context, max_bytes)
+                    caller = address = addresses.of(headers, context.peer())
+                    subject = None
+                else:
+                    # A caller that can't prove who it is takes no place while its message comes.
+                    subject = await self._subject(headers, context)
+                    caller, address = subject.id, ""
+                limits.rate.admit(caller)
+                concurrency.acquire(caller)
+                try:
+                    if subject:
+                        raw = await limits.reader.read(context, max_bytes)
+                    request = parse(from_bytes, raw, name)
+                    if right and subject:
+                        right(subject, request)
+                    validate(request)
+                    key = None if read_only else idempotency_key(headers, subject, name, request)
+                    context.set_trailing_metadata((("x-request-id", request_id),))
+                    call = CallContext(
+                        subject,
+                        request_id,
+                        key,
+                        context.time_remaining(),
+                        headers.get("x-forwarded-host", ""),
+                        headers.get("authorization", ""),
+                        address,
+                        headers.get("accept-language", ""),
+                        context.send_initial_metadata,
+                    )
+                    return await run(request, call)
+                finally:
+                    concurrency.release(caller)
+            except BillingError as error:
+                return await abort(context, error, request_id, json_names=_REST_HEADER in headers)
+            except (asyncio.CancelledError, grpc.aio.AbortError):
+                raise
+            except CALL_IS_OVER:
+                raise asyncio.CancelledError from None
+            except Exception:
+                _log.exception("%s failed, request %s", name, request_id)
+                return await abort(context, _INTERNAL, request_id)
+
+        return handle
+
+    async def _subject(self, headers: dict[str, Any], context: ServicerContext) -> Subject:
+        """Proves who calls. Subjects that are known already don't wait behind unknown tokens."""
+        sent = headers.get("authorization", "")
+        subject = self._authenticator.cached_subject(sent)
+        if subject:
+            return subject
+        if self._authenticator.has_known(sent):
+            return await self._authenticator.authenticate(sent)
+        checks = self._limits.token_checks
+        address = self._addresses.of(headers, context.peer())
+        checks.acquire(address)
+        try:
+            return await self._authenticator.authenticate(sent)
+        finally:
+            checks.release(address)
+
+
+def _in_turns(run: Method, lists: RoundRobin) -> Method:
+    """Has a list wait for its caller's turn: lists take long, and few run at once."""
+
+    async def run_in_turn(request: Any, call: CallContext) -> Message:
+        caller = call.caller.id
+        await lists.acquire(caller)
+        try:
+            return await run(request, call)
+        finally:
+            lists.release()
+
+    return run_in_turn
