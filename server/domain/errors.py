@@ -6,38 +6,76 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why a call or an operation failed; sent to callers as `google.rpc.ErrorInfo.reason`."""
+    """Why a call or an operation failed; sent to callers as `google.rpc.ErrorInfo.reason`.
 
+    Above each: what the caller did, or what happened, and what to do next.
+    """
+
+    # Sent bytes that are no message of the method, or not a whole one: mend the client.
     REQUEST_MALFORMED = "REQUEST_MALFORMED"
+    # Sent a message over the limit in bytes: send less at a time.
     REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
+    # Sent fields that break a rule: correct those that the details name.
     FIELDS_INVALID = "FIELDS_INVALID"
+    # Sent an idempotency key that is no UUID: send one.
     IDEMPOTENCY_KEY_INVALID = "IDEMPOTENCY_KEY_INVALID"
+    # Sent the idempotency key of another request: make a new key for each new request.
     IDEMPOTENCY_KEY_REUSED = "IDEMPOTENCY_KEY_REUSED"
+    # Sent no credentials: send an IAM token.
     CREDENTIALS_MISSING = "CREDENTIALS_MISSING"
+    # Sent credentials that are wrong, have expired or were revoked: get a new IAM token.
     CREDENTIALS_INVALID = "CREDENTIALS_INVALID"
+    # Asked for a token while the service has no key to sign it with: try again once who runs the
+    # service has made one with `iam-keys rotate`.
     SIGNING_KEY_MISSING = "SIGNING_KEY_MISSING"
+    # Asked for something that no role of the caller's permits: ask the reseller's owner for a role.
     PERMISSION_MISSING = "PERMISSION_MISSING"
+    # Called for a suspended reseller: ask who runs the service to resume it.
     RESELLER_SUSPENDED = "RESELLER_SUSPENDED"
+    # Called for a removed reseller: ask who runs the service.
     RESELLER_REMOVED = "RESELLER_REMOVED"
+    # Named something that does not exist, or no longer: check its ID, name or link.
     NOT_FOUND = "NOT_FOUND"
+    # Invited an address and tax number that have an open invitation already: wait until that one
+    # ends, send it again or revoke it.
     INVITATION_OPEN = "INVITATION_OPEN"
+    # Did to an invitation what its state does not allow, or it ended before its e-mail had gone out:
+    # look at its state; invite anew where it has ended.
     INVITATION_STATE = "INVITATION_STATE"
+    # Answered an invitation whose reseller is suspended or removed: open the link again later.
     INVITATION_HELD = "INVITATION_HELD"
+    # Asked for more e-mails than an address may get or a reseller send: try again later.
     MAIL_LIMIT_REACHED = "MAIL_LIMIT_REACHED"
+    # Added more customers than one reseller may have: ask who runs the service for a higher limit.
     CUSTOMER_LIMIT_REACHED = "CUSTOMER_LIMIT_REACHED"
+    # Asked to send an e-mail again right after the last one: try again later.
     RESENT_TOO_SOON = "RESENT_TOO_SOON"
+    # Deleted an operation that has not ended: wait for it or cancel it first.
     OPERATION_RUNNING = "OPERATION_RUNNING"
+    # The operation was cancelled: start a new one if that was a mistake.
     OPERATION_CANCELLED = "OPERATION_CANCELLED"
+    # Activated or suspended a customer that is neither active nor suspended: look at its state.
     CUSTOMER_STATE = "CUSTOMER_STATE"
+    # Invited an address that its mail server refuses for good: correct the address, invite anew.
     RECIPIENT_REFUSED = "RECIPIENT_REFUSED"
+    # Invited an address with letters beyond ASCII, which a mail server on the way can't handle: invite
+    # another address of the customer's.
     SMTPUTF8_MISSING = "SMTPUTF8_MISSING"
+    # The e-mail could not be handed over in all the time that it was tried: invite anew later.
     MAIL_UNDELIVERED = "MAIL_UNDELIVERED"
+    # Called, or tried wrong links, more often than one caller may: slow down and try again.
     RATE_EXCEEDED = "RATE_EXCEEDED"
+    # Called while the server, or the caller itself, has too many calls in work: try again shortly.
     OVERLOADED = "OVERLOADED"
+    # Wrote while the disk is full: try again once who runs the service has made room.
     STORAGE_FULL = "STORAGE_FULL"
+    # Called while the database can't be reached or does not answer: try again.
     STORAGE_UNAVAILABLE = "STORAGE_UNAVAILABLE"
+    # Sent the call's message too late: send it with the call.
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
+    # Called a method that does not exist: look at the server's reflection.
     METHOD_UNKNOWN = "METHOD_UNKNOWN"
+    # Met a bug of ours: report the request ID.
     INTERNAL = "INTERNAL"
 
 
@@ -81,3 +119,15 @@ class BillingError(Exception):
         self.fields = tuple(fields)
         self.resource = resource
         self.retry_after_s = retry_after_s
+
+
+def invalid_fields(*violations: FieldViolation) -> BillingError:
+    """Returns the refusal of a request for its fields, all of which it names."""
+    return BillingError(
+        Reason.FIELDS_INVALID, "The request has fields that are not valid.", fields=violations
+    )
+
+
+def invalid_field(field: str, description: str) -> BillingError:
+    """Returns the refusal of a request for one field."""
+    return invalid_fields(FieldViolation(field, description))

@@ -7,7 +7,7 @@ import unicodedata
 import phonenumbers
 
 # Numbers written without a country are read as the published service would.
-HOME = "RU"
+_DEFAULT_REGION = "RU"
 LONGEST = 64
 
 _PLAIN = re.compile(r"\+[1-9][0-9]{7,14}")
@@ -62,17 +62,17 @@ def _parse(text: str) -> phonenumbers.PhoneNumber | None:
         return None
     rest = f";ext={spelt['extension']}" if spelt["extension"] else ""
     rest += spelt["context"] or ""
-    at_home = _read(number + rest)
-    if at_home and phonenumbers.is_possible_number(at_home):
-        return at_home
+    domestic = _read(number + rest)
+    if domestic and phonenumbers.is_possible_number(domestic):
+        return domestic
     # As it is dialled elsewhere (00 49 …), or as it stands in E.164 but for the sign (1-800-…).
-    abroad = _read("+" + number.lstrip("([").removeprefix("00") + rest)
-    return abroad if abroad and phonenumbers.is_valid_number(abroad) else None
+    international = _read("+" + number.lstrip("([").removeprefix("00") + rest)
+    return international if international and phonenumbers.is_valid_number(international) else None
 
 
 def _read(text: str) -> phonenumbers.PhoneNumber | None:
     try:
-        return phonenumbers.parse(text, HOME)
+        return phonenumbers.parse(text, _DEFAULT_REGION)
     except phonenumbers.NumberParseException:
         return None
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Collection
 
-from server.domain.errors import BillingError, FieldViolation, Reason
+from server.domain.errors import BillingError, invalid_field
 
 _TERM = re.compile(
     r"\s*(?P<field>[a-z_]+)\s*=\s*"
@@ -37,11 +37,7 @@ def parse_filter(text: str, fields: Collection[str]) -> dict[str, str]:
 
 def invalid_filter(description: str) -> BillingError:
     """Returns the refusal of a filter."""
-    return BillingError(
-        Reason.FIELDS_INVALID,
-        "The request has fields that are not valid.",
-        fields=[FieldViolation("filter", description)],
-    )
+    return invalid_field("filter", description)
 
 
 def _terms(fields: Collection[str]) -> str:

@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from yandex.cloud.billing.v1 import customer_pb2, customer_service_pb2
 from yandex.cloud.operation import operation_pb2
 
-from server.domain.errors import BillingError, FieldViolation, Reason, Resource
+from server.domain.errors import BillingError, Reason, Resource, invalid_field
 from server.domain.operations import DESCRIPTIONS, Operation
 from server.rpc.pipeline.errors import operation_status
 
@@ -40,11 +40,7 @@ def operation_id(name: str) -> str:
     """Returns the ID in `operations/{id}`; raises FIELDS_INVALID for any other name."""
     found = name.removeprefix(_PREFIX)
     if found == name or not found or "/" in found:
-        raise BillingError(
-            Reason.FIELDS_INVALID,
-            "The request has fields that are not valid.",
-            fields=[FieldViolation("name", "Must be operations/{operation_id}.")],
-        )
+        raise invalid_field("name", "Must be operations/{operation_id}.")
     return found
 
 

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from server.domain.errors import BillingError, FieldViolation, Reason
+from server.domain.errors import BillingError, invalid_field
 from server.storage.interface import Cursor
 
 DEFAULT_SIZE = 100
@@ -138,14 +138,8 @@ def _shorten(message: Message) -> None:
 
 
 def _bad_token() -> BillingError:
-    return BillingError(
-        Reason.FIELDS_INVALID,
-        "The request has fields that are not valid.",
-        fields=[
-            FieldViolation(
-                "page_token",
-                "Must be the next page token of the same list, or empty for the first page; begin "
-                "anew if it is old.",
-            )
-        ],
+    return invalid_field(
+        "page_token",
+        "Must be the next page token of the same list, or empty for the first page; begin anew if it "
+        "is old.",
     )

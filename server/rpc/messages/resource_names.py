@@ -2,7 +2,7 @@
 
 import re
 
-from server.domain.errors import BillingError, FieldViolation, Reason
+from server.domain.errors import invalid_field
 
 INVITATIONS = "invitations"
 CUSTOMERS = "customers"
@@ -25,7 +25,7 @@ def parse_parent(parent: str) -> str:
     """Returns the reseller's ID in the field `parent`; raises FIELDS_INVALID."""
     found = _RESELLER.fullmatch(parent)
     if not found:
-        raise _invalid("parent", "Must be resellers/{reseller}.")
+        raise invalid_field("parent", "Must be resellers/{reseller}.")
     return found["reseller"]
 
 
@@ -34,13 +34,5 @@ def parse_name(text: str, collection: str) -> tuple[str, str]:
     found = _CHILD.fullmatch(text)
     if not found or found["collection"] != collection:
         thing = collection.removesuffix("s")
-        raise _invalid("name", f"Must be resellers/{{reseller}}/{collection}/{{{thing}}}.")
+        raise invalid_field("name", f"Must be resellers/{{reseller}}/{collection}/{{{thing}}}.")
     return found["reseller"], found["id"]
-
-
-def _invalid(field: str, description: str) -> BillingError:
-    return BillingError(
-        Reason.FIELDS_INVALID,
-        "The request has fields that are not valid.",
-        fields=[FieldViolation(field, description)],
-    )

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from yandex.cloud import validation_pb2
 
 from contract.field_limits import Limit, limits_of
-from server.domain.errors import BillingError, FieldViolation, Reason
+from server.domain.errors import FieldViolation, invalid_fields
 from server.domain.texts import is_visible, printable, unfit
 from server.rpc.formats import addresses
 from server.rpc.formats.phones import is_phone
@@ -33,12 +33,8 @@ def validate(request: Message) -> None:
     """Raises FIELDS_INVALID that names every wrong field at once."""
     wrong = _message_check(request.DESCRIPTOR)(request)
     if wrong:
-        raise BillingError(
-            Reason.FIELDS_INVALID,
-            "The request has fields that are not valid.",
-            fields=[
-                FieldViolation(path, description) for path, description in list(wrong)[:_MOST_NAMED]
-            ],
+        raise invalid_fields(
+            *(FieldViolation(path, description) for path, description in list(wrong)[:_MOST_NAMED])
         )
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from yandex.cloud.iam.v1 import iam_token_service_pb2
 
 from server.domain.access import hash_token
-from server.domain.errors import BillingError, FieldViolation, Reason
+from server.domain.errors import BillingError, FieldViolation, Reason, invalid_fields
 from server.identity.assertions import Assertions
 from server.identity.claims import TokenError
 from server.identity.key_ring import KeyRingError
@@ -46,10 +46,8 @@ class IamTokenService:
                 "key.",
             )
         if not request.jwt:
-            raise BillingError(
-                Reason.FIELDS_INVALID,
-                "The request has fields that are not valid.",
-                fields=[FieldViolation(field, "One of the two is required.") for field in _FIELDS],
+            raise invalid_fields(
+                *(FieldViolation(field, "One of the two is required.") for field in _FIELDS)
             )
         now = self._clock()
         key = await self._storage.get_account_key(self._assertions.key_id(request.jwt))

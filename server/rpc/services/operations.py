@@ -8,7 +8,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 from yandex.cloud.operation import operation_pb2, operation_service_pb2
 
-from server.domain.errors import BillingError, FieldViolation, Reason
+from server.domain.errors import invalid_field
 from server.domain.operations import Operation
 from server.rpc.messages import paging
 from server.rpc.messages.operations import google_style, not_found, operation_id, published
@@ -65,7 +65,7 @@ class LongrunningOperations:
         self, request: operations_pb2.ListOperationsRequest, call: CallContext
     ) -> operations_pb2.ListOperationsResponse:
         if request.name not in ("", "operations"):
-            raise _invalid("name", "Must be operations, or empty.")
+            raise invalid_field("name", "Must be operations, or empty.")
         done = _parse_filter(request.filter)
         size = paging.page_size(request.page_size)
         scope = ("operations", call.caller.id, str(done))
@@ -81,7 +81,7 @@ class LongrunningOperations:
         longest = _WAIT_WITHOUT_TIMEOUT
         if request.HasField("timeout"):
             if request.timeout.seconds < 0 or request.timeout.nanos < 0:
-                raise _invalid("timeout", "Must not be negative.")
+                raise invalid_field("timeout", "Must not be negative.")
             longest = timedelta(seconds=min(request.timeout.seconds, 10**6))
             longest += timedelta(microseconds=request.timeout.nanos / 1000)
         if call.time_left_s is not None:
@@ -120,14 +120,6 @@ def _parse_filter(text: str) -> bool | None:
         return None
     parsed = _FILTER.fullmatch(text)
     if not parsed:
-        raise _invalid("filter", "Must be 'done = true' or 'done = false', or empty.")
+        raise invalid_field("filter", "Must be 'done = true' or 'done = false', or empty.")
     done = (parsed["value"] or "true").lower() == "true"
     return not done if parsed["negated"] else done
-
-
-def _invalid(field: str, description: str) -> BillingError:
-    return BillingError(
-        Reason.FIELDS_INVALID,
-        "The request has fields that are not valid.",
-        fields=[FieldViolation(field, description)],
-    )
