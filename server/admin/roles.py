@@ -71,8 +71,8 @@ def grant(where: Services, subject_id: str, role: Role, reseller_id: str, by: st
     """
 
     async def work(storage: Administration) -> tuple[bool, bool]:
-        accounts = await storage.list_service_accounts()
         new = await storage.grant_role(subject_id, reseller_id, role, where.clock(), by)
+        accounts = await storage.list_service_accounts()
         return new, any(account.id == subject_id for account in accounts)
 
     new, is_account = where.ask(work)

@@ -76,11 +76,12 @@ def _deletion(table: Table, column: str) -> Statement:
 
 
 _DELETE_RESELLER_ROLES = _deletion(role_bindings, "reseller_id")
+_DELETE_ACCOUNT_ROW = _deletion(service_accounts, "id")
 _DELETE_ACCOUNT = [
     _deletion(role_bindings, "subject_id"),
     _deletion(access_tokens, "subject_id"),
     _deletion(account_keys, "service_account_id"),
-    _deletion(service_accounts, "id"),
+    _DELETE_ACCOUNT_ROW,
 ]
 _DELETE_KEY = _deletion(account_keys, "id")
 _INSERT_RESELLERS = Insert(resellers)
@@ -207,14 +208,16 @@ def put_account(transaction: Transaction, account: Named) -> None:
         return
     if found:
         transaction.run(_RENAME_ACCOUNT, [id_], name=name)
-    elif transaction.fetch(_ANY_ROLES, [id_]):
-        raise BillingError(
-            Reason.FIELDS_INVALID,
-            f"{id_} has roles already, granted to the outside issuer's subject of that name, which "
-            "would become the account's: choose another ID, or revoke them first.",
-        )
     else:
+        # The row first, then the look: whoever grants one meanwhile has the ID until the commit.
         transaction.insert(_INSERT_ACCOUNTS, [(id_, name, now)])
+        if transaction.fetch(_ANY_ROLES, [id_]):
+            transaction.run(_DELETE_ACCOUNT_ROW, [id_])
+            raise BillingError(
+                Reason.FIELDS_INVALID,
+                f"{id_} has roles already, granted to the outside issuer's subject of that name, "
+                "which would become the account's: choose another ID, or revoke them first.",
+            )
     _record(transaction, now, by, "service-accounts.add", id_, name)
 
 
@@ -264,6 +267,11 @@ def grant_role(transaction: Transaction, binding: Binding) -> bool:
         raise _unknown("reseller", reseller_id)
     if transaction.fetch(_HELD, [subject_id], reseller_id=reseller_id, role=role.value):
         return False
+    if not transaction.fetch(_ACCOUNTS, [subject_id]):
+        # It is an outside subject: until the commit nobody makes an account with its ID, which would
+        # get the role.
+        transaction.insert(_INSERT_ACCOUNTS, [(subject_id, "", now)])
+        transaction.run(_DELETE_ACCOUNT_ROW, [subject_id])
     transaction.insert(_INSERT_ROLES, [(subject_id, reseller_id, role.value, now)])
     _record(transaction, now, by, "roles.grant", subject_id, f"{role} for {reseller_id}")
     return True

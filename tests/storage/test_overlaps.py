@@ -595,6 +595,41 @@ class TestAdministration:
         assert outcome.second.reason is Reason.NOT_FOUND
         assert await storage.list_account_keys() == []
 
+    async def test_an_account_whose_id_is_being_given_a_role(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        """It would take the role of the outside issuer's subject."""
+        outcome = await overlap.run(
+            overlap.first.grant_role("someone", RESELLER, Role.OWNER, START),
+            overlap.second.add_service_account("someone", "An account", START),
+        )
+        assert outcome.waited
+        assert isinstance(outcome.second, BillingError)
+        assert "has roles already" in outcome.second.message
+        assert await storage.list_service_accounts() == []
+        assert len(await storage.list_roles("someone")) == 1
+
+    async def test_a_role_for_an_account_that_is_being_added(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        outcome = await overlap.run(
+            overlap.first.add_service_account("account", "An account", START),
+            overlap.second.grant_role("account", RESELLER, Role.OWNER, START),
+        )
+        assert (outcome.waited, outcome.second) == (True, True)
+        assert [each.id for each in await storage.list_service_accounts()] == ["account"]
+
+    async def test_an_account_that_is_being_given_a_role_is_removed_with_it(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        await storage.add_service_account("account", "An account", START)
+        outcome = await overlap.run(
+            overlap.first.grant_role("account", RESELLER, Role.OWNER, START),
+            overlap.second.remove_service_account("account", START),
+        )
+        assert (outcome.waited, outcome.second) == (True, True)
+        assert await storage.list_roles("account") == []
+
 
 class TestClearing:
     @on_postgresql
