@@ -4,7 +4,7 @@ import functools
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -20,24 +20,10 @@ from server.identity.account_keys import new_account_key
 from server.main import build_server
 from server.storage import migrate, open_storage
 from server.storage.interface import Storage
+from tests.clock import Clock
 
 AUDIENCE = "https://iam.localhost:8443/iam/v1/tokens"
 RESELLER = "reseller-1"
-
-
-class Clock:
-    """A clock that stands until it is set; `wrong_by` is how far the machine's time of day is off."""
-
-    def __init__(self) -> None:
-        self.at = datetime(2030, 1, 2, 3, 4, 5, 678901, UTC)
-        self.wrong_by = timedelta()
-
-    def __call__(self) -> datetime:
-        return self.at + self.wrong_by
-
-    def monotonic(self) -> float:
-        """Returns the seconds that have passed, whatever the time of day was set to."""
-        return self.at.timestamp()
 
 
 @dataclass

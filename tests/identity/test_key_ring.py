@@ -11,7 +11,7 @@ from server.config import Settings
 from server.identity.key_ring import KeyRing, KeyRingError
 from server.identity.tokens import Tokens
 from server.main import build_tokens
-from tests.identity.served import Clock
+from tests.clock import Clock
 
 _START = """
 import sys

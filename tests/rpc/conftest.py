@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +18,7 @@ from server.domain.access import Role, hash_token
 from server.main import build_server
 from server.storage import migrate, open_storage
 from server.storage.interface import Storage
-
-
-@dataclass
-class Clock:
-    """A clock that stands until it is set."""
-
-    at: datetime = datetime(2030, 1, 2, 3, 4, 5, 678901, UTC)
-
-    def __call__(self) -> datetime:
-        return self.at
-
-    def pass_(self, time: timedelta) -> None:
-        self.at += time
+from tests.clock import Clock
 
 
 @dataclass

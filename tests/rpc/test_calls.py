@@ -202,10 +202,10 @@ async def test_a_failed_call_does_not_burn_its_key(api: Api) -> None:
 async def test_keys_are_forgotten_in_time(api: Api, settings: Settings) -> None:
     metadata = api.as_("writer", idempotency_key=str(uuid.uuid4()))
     first = await api.customers.Invite(request(), metadata=metadata)
-    api.clock.pass_(settings.idempotency_lifetime - timedelta(seconds=1))
+    api.clock.advance(settings.idempotency_lifetime - timedelta(seconds=1))
     code, _, _ = await refusal(api.customers.Invite(request(), metadata=metadata))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
-    api.clock.pass_(timedelta(seconds=2))
+    api.clock.advance(timedelta(seconds=2))
     second = await api.customers.Invite(request(), metadata=metadata)
     assert second.id != first.id
 

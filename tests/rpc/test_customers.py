@@ -196,11 +196,11 @@ async def test_all_forms_of_reseller_ids_pass_validation(api: Api, reseller: str
 async def test_lists_are_paged_newest_first(api: Api) -> None:
     made = []
     for _ in range(5):
-        api.clock.pass_(timedelta(microseconds=1))
+        api.clock.advance(timedelta(microseconds=1))
         made.append(customer(await create(api)))
     first = await list_(api, page_size=2)
     assert len(first.next_page_token) <= 100
-    api.clock.pass_(timedelta(seconds=1))
+    api.clock.advance(timedelta(seconds=1))
     await create(api)
     second = await list_(api, page_size=2, page_token=first.next_page_token)
     third = await list_(api, page_size=2, page_token=second.next_page_token)

@@ -157,7 +157,7 @@ async def test_accepting_takes_the_link_and_nothing_else(api: Api) -> None:
     assert await customer_state(api, made.customer) == "ACTIVE"
     assert (await get(api, other.name)).state == State.PENDING
     # Replayed, it is what it was.
-    api.clock.pass_(DAY)
+    api.clock.advance(DAY)
     assert await accept(api, made.token) == accepted
     for call in (decline(api, made.token), revoke(api, made.name), resend(api, made.name)):
         code, reason, status = await refusal(call)
@@ -190,7 +190,7 @@ async def test_declining_and_revoking_make_the_customer_inactive(api: Api) -> No
 
 async def test_it_reads_as_expired_the_moment_it_lapses(api: Api) -> None:
     made = await sent(api)
-    api.clock.pass_(30 * DAY)
+    api.clock.advance(30 * DAY)
     found = await get(api, made.name)
     assert found.state == State.EXPIRED
     assert found.end_time == found.expire_time
@@ -257,7 +257,7 @@ async def test_who_guesses_is_slowed_down(api: Api, settings: Settings) -> None:
 
 async def test_sending_again(api: Api) -> None:
     made = await sent(api)
-    api.clock.pass_(DAY)
+    api.clock.advance(DAY)
     begun = await resend(api, made.name)
     assert not begun.done
     about = customers.CustomerMetadata()
@@ -313,7 +313,7 @@ async def test_lists_filter_and_page(api: Api) -> None:
     made = []
     for number in range(7):
         made.append(await sent(api, invitation_email=f"User{number}@example.com"))
-        api.clock.pass_(timedelta(seconds=1))
+        api.clock.advance(timedelta(seconds=1))
     await accept(api, made[0].token)
     await decline(api, made[3].token)
     names = [each.name for each in reversed(made)]
@@ -354,7 +354,7 @@ async def test_lists_filter_and_page(api: Api) -> None:
 
 async def test_customers_show_how_they_stand(api: Api) -> None:
     made = await sent(api, name="Ромашка")
-    api.clock.pass_(DAY)
+    api.clock.advance(DAY)
     await api.customers.CreateResellerServed(
         customers.CreateResellerServedCustomerRequest(
             reseller_id="reseller-1", name="Served", person=customers.CustomerPerson(name="N")

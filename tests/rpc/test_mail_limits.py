@@ -37,14 +37,14 @@ async def test_too_many_e_mails_to_one_address(api: Api) -> None:
         assert dict(info.metadata) == {"limit": "MAIL_PER_ADDRESS_H", "most": "2"}
         wait_s = detail(status, error_details_pb2.RetryInfo).retry_delay.ToTimedelta()
         assert TO not in str(status)
-    api.clock.pass_(wait_s)
+    api.clock.advance(wait_s)
     await resend(api, made.name)
 
 
 async def test_too_many_customers(api: Api) -> None:
     for _ in range(3):
         await sent(api)
-        api.clock.pass_(DAY)
+        api.clock.advance(DAY)
     served = customers.CreateResellerServedCustomerRequest(
         reseller_id=api.reseller, name="Customer", person=customers.CustomerPerson(name="Ostap")
     )

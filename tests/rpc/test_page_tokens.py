@@ -112,7 +112,7 @@ async def invited(api: Api) -> Api:
                 reseller_id=reseller_id, invitation_email=f"a{number}@{reseller_id}.example.com"
             )
             await api.customers.Invite(body, metadata=api.as_(who))
-            api.clock.pass_(timedelta(seconds=1))
+            api.clock.advance(timedelta(seconds=1))
     await api.storage.add_access_token(hash_token(f"{READER}-token"), READER, api.clock(), None)
     return api
 

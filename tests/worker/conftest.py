@@ -13,7 +13,8 @@ import uvloop
 
 from server.storage import migrate, open_storage
 from server.storage.interface import Storage
-from tests.worker.harness import RESELLER_ID, RESELLER_NAME, START, Clock
+from tests.clock import Clock
+from tests.worker.harness import RESELLER_ID, RESELLER_NAME, START
 from tests.worker.mail_server import MailServer, serving
 
 
@@ -24,7 +25,7 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
 
 @pytest.fixture
 def clock() -> Clock:
-    return Clock()
+    return Clock(START)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, cast
@@ -45,19 +45,6 @@ SETTINGS = RunnerSettings(
 # Gives up after the first try, and tries again at once.
 ONCE = replace(SETTINGS, retry=replace(RETRY, give_up_after=timedelta()))
 AT_ONCE = replace(SETTINGS, retry=replace(RETRY, first=timedelta()))
-
-
-@dataclass
-class Clock:
-    """Time that stands still until it is moved."""
-
-    at: datetime = START
-
-    def __call__(self) -> datetime:
-        return self.at
-
-    def advance(self, by: timedelta) -> None:
-        self.at += by
 
 
 class RecordingStorage:

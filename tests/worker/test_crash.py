@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from server.storage.interface import Storage
-from tests.worker.harness import Clock, at_work, ended, invited, is_done, make_worker
+from tests.clock import Clock
+from tests.worker.harness import at_work, ended, invited, is_done, make_worker
 from tests.worker.mail_server import MailServer
 
 # Dies when the mail server has taken the e-mail, before that can be recorded.

@@ -1,31 +1,23 @@
 """Failures in the log: each kind once, then in summaries."""
 
 import logging
-from dataclasses import dataclass
 
 import pytest
 
 from server.domain.errors import BillingError, Reason
 from server.worker.failure_log import SUMMARY_EVERY_S, FailureLog
+from tests.clock import Stopwatch
 
 _log = logging.getLogger("tests.failures")
 
 
-@dataclass
-class Seconds:
-    at: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.at
+@pytest.fixture
+def now_s() -> Stopwatch:
+    return Stopwatch(1000.0)
 
 
 @pytest.fixture
-def now_s() -> Seconds:
-    return Seconds()
-
-
-@pytest.fixture
-def failures(now_s: Seconds) -> FailureLog:
+def failures(now_s: Stopwatch) -> FailureLog:
     return FailureLog(_log, now_s)
 
 
@@ -34,7 +26,7 @@ def _lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_an_hour_of_failures_is_a_dozen_lines(
-    failures: FailureLog, now_s: Seconds, caplog: pytest.LogCaptureFixture
+    failures: FailureLog, now_s: Stopwatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3600):
         for _ in range(10):
@@ -60,7 +52,7 @@ def test_each_kind_is_told_at_once_with_its_level(
 
 
 def test_what_comes_back_after_long_is_told_anew_and_the_rest_of_before_too(
-    failures: FailureLog, now_s: Seconds, caplog: pytest.LogCaptureFixture
+    failures: FailureLog, now_s: Stopwatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):
         failures.tell("one")

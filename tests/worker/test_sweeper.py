@@ -21,6 +21,7 @@ from server.storage import open_storage
 from server.storage.consistency import check
 from server.storage.interface import IdempotencyKey, Storage
 from server.worker.handlers.sweeps import Sweeper, SweeperSettings
+from tests.clock import Clock
 from tests.service import eventually
 from tests.storage.databases import query
 from tests.worker.harness import (
@@ -28,7 +29,6 @@ from tests.worker.harness import (
     RESELLER_ID,
     RESELLER_NAME,
     START,
-    Clock,
     RecordingStorage,
     invited,
 )

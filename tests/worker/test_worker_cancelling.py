@@ -7,9 +7,9 @@ import pytest
 
 from server.domain.operations import CANCELLED
 from server.storage.interface import Delivery, Storage
+from tests.clock import Clock
 from tests.worker.harness import (
     MINUTE,
-    Clock,
     RecordingStorage,
     at_work,
     customer_is_there,

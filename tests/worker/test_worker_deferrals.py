@@ -14,6 +14,7 @@ from server.domain.operations import Deferral
 from server.rpc.messages.operations import google_style, published
 from server.storage.interface import Storage
 from server.worker.retry_policy import RetryPolicy
+from tests.clock import Clock
 from tests.storage.databases import query
 from tests.worker.harness import (
     AT_ONCE,
@@ -22,7 +23,6 @@ from tests.worker.harness import (
     RESELLER_ID,
     SETTINGS,
     START,
-    Clock,
     RecordingStorage,
     at_work,
     customer_is_there,

@@ -12,12 +12,12 @@ import pytest
 from server.domain.errors import Reason
 from server.storage.interface import Delivery, Storage
 from server.worker.mail.mailer import Mail
+from tests.clock import Clock
 from tests.worker.harness import (
     AT_ONCE,
     MINUTE,
     ONCE,
     START,
-    Clock,
     RecordingStorage,
     at_work,
     customer_is_there,

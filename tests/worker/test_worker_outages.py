@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 
 from server.storage.interface import Storage
+from tests.clock import Clock
 from tests.worker.harness import (
     LONG,
     MINUTE,
     SETTINGS,
-    Clock,
     RecordingStorage,
     at_work,
     customer_is_there,

@@ -11,11 +11,11 @@ from server.storage.interface import Storage
 from server.worker.mail.smtp import SmtpMailer
 from server.worker.mail.smtp_server import SmtpServer
 from server.worker.settings import RunnerSettings
+from tests.clock import Clock
 from tests.worker.harness import (
     MINUTE,
     SETTINGS,
     START,
-    Clock,
     at_work,
     customer_is_there,
     ended,
