@@ -38,7 +38,7 @@ def refused(result: Result) -> str:
     return result.stderr
 
 
-def test_resellers(command: Command) -> None:
+def test_resellers_are_added_listed_and_removed(command: Command) -> None:
     made = json.loads(command("resellers", "add", "Horns and Hooves", "--json").stdout)
     assert len(made["id"]) == 20
     command("resellers", "add", "Рога", "--id", "horns")
@@ -81,7 +81,7 @@ def test_the_contact_of_a_reseller(command: Command) -> None:
     assert done == ["set", "removed"]
 
 
-def test_suspending_a_reseller(command: Command) -> None:
+def test_a_suspended_reseller_is_listed_as_such_until_it_is_resumed(command: Command) -> None:
     def state() -> str:
         (found,) = listed(command, "resellers", "list")
         return found["state"]
@@ -112,7 +112,7 @@ def test_a_removed_reseller_comes_back_without_roles(command: Command) -> None:
     assert [each["id"] for each in listed(command, "resellers", "list")] == ["horns"]
 
 
-def test_service_accounts(command: Command) -> None:
+def test_service_accounts_are_added_listed_and_removed(command: Command) -> None:
     made = json.loads(command("service-accounts", "add", "Nightly", "--json").stdout)
     assert made["id"].startswith("aje")
     command("service-accounts", "add", "Daily", "--id", "daily", "--by", "ticket 17")
@@ -164,7 +164,7 @@ def test_no_private_key_is_kept(command: Command, var: Path, tmp_path: Path) -> 
     assert lines[5].encode() not in kept
 
 
-def test_keys(command: Command, tmp_path: Path) -> None:
+def test_account_keys_are_added_listed_and_removed(command: Command, tmp_path: Path) -> None:
     for account in ("nightly", "daily"):
         command("service-accounts", "add", account, "--id", account)
         command("keys", "add", account, "-o", str(tmp_path / account))
@@ -192,7 +192,7 @@ def test_a_key_that_is_refused_leaves_no_file(command: Command, tmp_path: Path) 
     assert listed(command, "keys", "list") == []
 
 
-def test_roles(command: Command) -> None:
+def test_roles_are_granted_listed_and_revoked(command: Command) -> None:
     command("resellers", "add", "A reseller", "--id", "horns")
     command("resellers", "add", "Another", "--id", "hooves")
     command("service-accounts", "add", "Nightly", "--id", "nightly")
@@ -216,7 +216,7 @@ def test_roles(command: Command) -> None:
     assert [each[1] for each in audit(command)].count("roles.grant") == len(Role) + 2
 
 
-def test_iam_keys(command: Command, var: Path) -> None:
+def test_iam_keys_are_rotated_and_listed(command: Command, var: Path) -> None:
     assert listed(command, "iam-keys", "list") == []
     assert not (var / "keys").exists()
     first = json.loads(command("iam-keys", "rotate", "--json").stdout)["id"]

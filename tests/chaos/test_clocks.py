@@ -20,7 +20,7 @@ from tests.service import ROOT, eventually
 
 # A server process whose clock is off by what a file says, in seconds. Calls between machines and
 # waits go by the kernel's monotonic clock, which nobody sets.
-_OFF = """
+_SKEWED_SERVER = """
 import datetime, pathlib, sys
 import server.__main__, server.main
 
@@ -46,7 +46,7 @@ def machine(running: Stack, folder: Path) -> Iterator[tuple[Path, str]]:
     env.setdefault("BILLING_SMTP_URL", f"smtp://127.0.0.1:{env['BILLING_SMTP_PORT']}")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", _OFF, str(clock), "serve", "--listen", address],
+            [sys.executable, "-c", _SKEWED_SERVER, str(clock), "serve", "--listen", address],
             cwd=ROOT,
             env=env,
             stdout=log,

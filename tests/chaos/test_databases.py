@@ -59,7 +59,7 @@ async def survive(
 
 @pytest.mark.parametrize("exposed_service", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("fault", [faults.locked_file, faults.no_room_for_files])
-async def test_sqlite(running: Stack, fault: Callable[[Stack], Any]) -> None:
+async def test_faults_of_sqlite_are_survived(running: Stack, fault: Callable[[Stack], Any]) -> None:
     await survive(running, lambda: fault(running))
 
 
@@ -74,14 +74,14 @@ async def test_sqlite(running: Stack, fault: Callable[[Stack], Any]) -> None:
         faults.frozen,
     ],
 )
-async def test_postgresql(
+async def test_faults_of_postgresql_are_survived(
     running: Stack, database: Postgres | None, fault: Callable[[Postgres], Any]
 ) -> None:
     assert database
     await survive(running, lambda: fault(database), 6 if fault is faults.frozen else 3)
 
 
-async def test_a_full_disk(tmp_path: Path) -> None:
+async def test_a_full_disk_is_survived(tmp_path: Path) -> None:
     with (
         faults.small_disk("160M") as folder,
         postgres(folder / "pg", min_wal_size="32MB", max_wal_size="64MB") as database,
@@ -91,7 +91,7 @@ async def test_a_full_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("exposed_service", ["postgresql"], indirect=True)
-async def test_cut_connections(running: Stack, database: Postgres | None) -> None:
+async def test_cut_connections_are_survived(running: Stack, database: Postgres | None) -> None:
     """What is under way when a connection is cut may have taken place: only that may be refused."""
     assert database
     async with callers(running.service) as at_work:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.clients import environments
-from tests.clients.surroundings import losing_network, mail_server
+from tests.clients.fakes import answer_dropping_proxy, mail_server
 from tests.service import Service, free_ports, running
 
 _SCRIPT_S = 240
@@ -36,10 +36,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, 
     with ExitStack() as parts:
         smtp_url = parts.enter_context(mail_server(smtp_port))
         service = parts.enter_context(running(var, smtp_url=smtp_url))
-        losing = parts.enter_context(losing_network(service.grpc, Path(service.ca).parent))
+        dropping = parts.enter_context(answer_dropping_proxy(service.grpc, Path(service.ca).parent))
         dev = json.loads((var / "dev.json").read_text())
         extended = var / "clients.json"
-        extended.write_text(json.dumps({**dev, "losing": losing}))
+        extended.write_text(json.dumps({**dev, "dropping": dropping}))
         yield service, extended
 
 

@@ -33,7 +33,9 @@ def test_the_table_is_whole() -> None:
 
 
 @pytest.mark.parametrize(("kind", "before", "after"), [(*key, to) for key, to in TABLE.items()])
-def test_states(kind: OperationKind, before: CustomerState, after: CustomerState | None) -> None:
+def test_an_operation_leads_from_state_to_state_or_is_refused(
+    kind: OperationKind, before: CustomerState, after: CustomerState | None
+) -> None:
     if after:
         assert state_after(kind, "c", before) is after
         return

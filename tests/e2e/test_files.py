@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_life import refused
+from tests.e2e.test_invitation_lifecycle import refused
 from tests.service import ROOT, Service, environment, eventually, running
 
 

@@ -63,7 +63,7 @@ def test_one_key_that_a_proxy_doubles_is_one(service: Service) -> None:
 @pytest.mark.parametrize(
     ("name", "field"), [("idempotency-key", "Idempotency-Key"), ("authorization", "Authorization")]
 )
-def test_two_values_natively(service: Service, name: str, field: str) -> None:
+def test_two_values_are_refused_natively(service: Service, name: str, field: str) -> None:
     request: Any = customer_service_pb2.InviteCustomerRequest(
         reseller_id=service.resellerId,
         name="n",

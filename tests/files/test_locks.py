@@ -31,7 +31,7 @@ def holding(file: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_one_holds_it(tmp_path: Path) -> None:
+def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
     file = tmp_path / "lock"
     process = holding(file)
     with pytest.raises(LockedError, match=f"^process {process.pid}$"), locked(file):

@@ -27,7 +27,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[None]:
     os.umask(before)
 
 
-def test_new_ones(tmp_path: Path) -> None:
+def test_new_files_and_folders_are_their_owners_alone(tmp_path: Path) -> None:
     make_private_folder(tmp_path / "a")
     assert mode(tmp_path / "a") == 0o700
     open_private(tmp_path / "log", "ab").close()
@@ -37,7 +37,7 @@ def test_new_ones(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"a", "log", "key"}
 
 
-def test_those_that_exist(tmp_path: Path) -> None:
+def test_files_and_folders_that_exist_are_closed(tmp_path: Path) -> None:
     folder, file = tmp_path / "a", tmp_path / "a" / "log"
     folder.mkdir()
     file.write_text("before\n")
@@ -54,7 +54,7 @@ def test_those_that_exist(tmp_path: Path) -> None:
     assert mode(file) == 0o600
 
 
-def test_all_that_is_in_a_folder(tmp_path: Path) -> None:
+def test_all_that_is_in_a_folder_is_closed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.write_text("")
     inner = tmp_path / "a" / "b"

@@ -30,7 +30,7 @@ def free_ports(count: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class House:
+class GatewayHarness:
     """What a test talks to."""
 
     gateway: Gateway
@@ -70,7 +70,7 @@ def make_settings(var: Path, **changes: Any) -> tuple[GatewaySettings, Certifica
 @contextlib.asynccontextmanager
 async def running(
     var: Path, upstream: Upstream | None = None, **changes: Any
-) -> AsyncIterator[House]:
+) -> AsyncIterator[GatewayHarness]:
     """Runs an upstream, unless there is one, and an Envoy with these settings, on free ports."""
     settings, certificates = make_settings(var, **changes)
     async with contextlib.AsyncExitStack() as stack:
@@ -81,17 +81,17 @@ async def running(
         gateway = Gateway(settings)
         await gateway.start()
         stack.push_async_callback(gateway.stop, within_s=1)
-        yield House(gateway, settings, certificates, upstream)
+        yield GatewayHarness(gateway, settings, certificates, upstream)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shared_house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
-    async with running(tmp_path_factory.mktemp("gateway")) as house:
-        yield house
+async def shared_house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayHarness]:
+    async with running(tmp_path_factory.mktemp("gateway")) as harness:
+        yield harness
 
 
 @pytest.fixture
-def house(shared_house: House) -> House:
+def harness(shared_house: GatewayHarness) -> GatewayHarness:
     """The shared Envoy, with an upstream that has no answers written and no calls seen."""
     shared_house.upstream.answers.clear()
     shared_house.upstream.calls.clear()
@@ -99,17 +99,19 @@ def house(shared_house: House) -> House:
 
 
 @pytest_asyncio.fixture(params=["h1", "h2"], loop_scope="session")
-async def rest(house: House, request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
+async def rest(
+    harness: GatewayHarness, request: pytest.FixtureRequest
+) -> AsyncIterator[httpx.AsyncClient]:
     """A REST client, once for each version of HTTP."""
     h2 = request.param == "h2"
     async with httpx.AsyncClient(
-        base_url=house.rest, headers=TOKEN, timeout=10, http1=not h2, http2=h2
+        base_url=harness.rest, headers=TOKEN, timeout=10, http1=not h2, http2=h2
     ) as client:
         yield client
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def native(house: House) -> AsyncIterator[grpc.aio.Channel]:
+async def native(harness: GatewayHarness) -> AsyncIterator[grpc.aio.Channel]:
     """A gRPC client on the same port."""
-    async with grpc.aio.insecure_channel(house.grpc) as channel:
+    async with grpc.aio.insecure_channel(harness.grpc) as channel:
         yield channel

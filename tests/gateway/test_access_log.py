@@ -11,7 +11,7 @@ import httpx
 import pytest
 from google.rpc import error_details_pb2
 
-from tests.gateway.conftest import MAX_BODY_BYTES, House, running
+from tests.gateway.conftest import MAX_BODY_BYTES, GatewayHarness, running
 from tests.gateway.test_answers import GET, INVITE, STATUSES, failing
 from tests.gateway.upstream import Context
 
@@ -64,8 +64,8 @@ OWN: dict[str, tuple[str, str, dict[str, Any], int, int | None]] = {
 async def test_rest_answers_have_the_code_of_their_body(tmp_path: Path, h2: bool) -> None:
     expected: Expected = {}
     async with (
-        running(tmp_path) as house,
-        httpx.AsyncClient(base_url=house.rest, http1=not h2, http2=h2) as client,
+        running(tmp_path) as harness,
+        httpx.AsyncClient(base_url=harness.rest, http1=not h2, http2=h2) as client,
     ):
         for id_, (method, path, options, status, code) in OWN.items():
             answered = await _ask(client, id_, method, path, **options)
@@ -76,7 +76,7 @@ async def test_rest_answers_have_the_code_of_their_body(tmp_path: Path, h2: bool
             expected[id_] = (status, code)
         for code, status in STATUSES.items():
             for kind, details in (("plain", []), ("detailed", [error_details_pb2.ErrorInfo()])):
-                house.upstream.answers[GET] = failing(code, *details)
+                harness.upstream.answers[GET] = failing(code, *details)
                 answered = await _ask(client, f"{kind}-{code}", "GET", f"/operations/{PERSON}")
                 assert answered.json()["code"] == code
                 expected[f"{kind}-{code}"] = (status, code)
@@ -100,11 +100,11 @@ async def test_native_calls_have_the_code_of_their_trailer(tmp_path: Path) -> No
         assert (await call.code()).value[0] == code
         expected[id_] = (200, code)
 
-    async with running(tmp_path) as house, grpc.aio.insecure_channel(house.grpc) as channel:
+    async with running(tmp_path) as harness, grpc.aio.insecure_channel(harness.grpc) as channel:
         await call("ok", GET, 0)
         await call("unknown-method", "/nowhere.Service/Get", 12)
         for code in STATUSES:
-            house.upstream.answers[GET] = failing(code)
+            harness.upstream.answers[GET] = failing(code)
             await call(f"error-{code}", GET, code)
         watch = _streaming(channel, "/grpc.health.v1.Health/Watch")
         watched = watch(b"", metadata=[("x-request-id", "broken-off")])
@@ -114,24 +114,26 @@ async def test_native_calls_have_the_code_of_their_trailer(tmp_path: Path) -> No
     assert _logged(tmp_path) == expected
 
 
-Asked = Callable[[httpx.AsyncClient, House], Awaitable[tuple[int, int]]]
+Asked = Callable[[httpx.AsyncClient, GatewayHarness], Awaitable[tuple[int, int]]]
 
 
-async def _asked_while_away(client: httpx.AsyncClient, house: House) -> tuple[int, int]:
-    await house.upstream.stop()
+async def _asked_while_away(client: httpx.AsyncClient, harness: GatewayHarness) -> tuple[int, int]:
+    await harness.upstream.stop()
     return (await _ask(client, "asked", "POST", INVITE_PATH, json={})).status_code, 14
 
 
-async def _asked_too_often(client: httpx.AsyncClient, _house: House) -> tuple[int, int]:
+async def _asked_too_often(client: httpx.AsyncClient, _house: GatewayHarness) -> tuple[int, int]:
     await _ask(client, "first", "GET", "/operations/1")
     return (await _ask(client, "asked", "GET", "/operations/1")).status_code, 8
 
 
-async def _asked_for_too_long(client: httpx.AsyncClient, house: House) -> tuple[int, int]:
+async def _asked_for_too_long(
+    client: httpx.AsyncClient, harness: GatewayHarness
+) -> tuple[int, int]:
     async def hang(_request: Any, _context: Context) -> None:
         await asyncio.Event().wait()
 
-    house.upstream.answers[INVITE] = hang
+    harness.upstream.answers[INVITE] = hang
     return (await _ask(client, "asked", "POST", INVITE_PATH, json={})).status_code, 4
 
 
@@ -147,17 +149,17 @@ async def test_trouble_has_its_code(
     tmp_path: Path, ask: Asked, settings: dict[str, Any], status: int
 ) -> None:
     async with (
-        running(tmp_path, **settings) as house,
-        httpx.AsyncClient(base_url=house.rest) as client,
+        running(tmp_path, **settings) as harness,
+        httpx.AsyncClient(base_url=harness.rest) as client,
     ):
-        answered, code = await ask(client, house)
+        answered, code = await ask(client, harness)
     assert answered == status
     assert _logged(tmp_path)["asked"] == (status, code)
 
 
 async def test_what_is_not_http_has_the_code_of_its_answer(tmp_path: Path) -> None:
-    async with running(tmp_path) as house:
-        reader, writer = await asyncio.open_connection("127.0.0.1", house.settings.http_port)
+    async with running(tmp_path) as harness:
+        reader, writer = await asyncio.open_connection("127.0.0.1", harness.settings.http_port)
         writer.write(b"NONSENSE\r\n\r\n")
         answer = await reader.read()
         writer.close()

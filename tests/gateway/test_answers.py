@@ -10,7 +10,7 @@ import pytest
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from tests.gateway.conftest import House, running
+from tests.gateway.conftest import GatewayHarness, running
 from tests.gateway.status import check_headers, check_refusal, details
 from tests.gateway.upstream import Answer, Context
 
@@ -68,8 +68,10 @@ async def hang(_request: Any, _context: Context) -> None:
 
 
 @pytest.mark.parametrize(("code", "status"), STATUSES.items())
-async def test_every_code(house: House, rest: httpx.AsyncClient, code: int, status: int) -> None:
-    house.upstream.answers[GET] = failing(
+async def test_every_code_has_its_http_status(
+    harness: GatewayHarness, rest: httpx.AsyncClient, code: int, status: int
+) -> None:
+    harness.upstream.answers[GET] = failing(
         code, error_details_pb2.ErrorInfo(reason="WHY", domain="billing")
     )
     response = await rest.get("/operations/a")
@@ -82,7 +84,9 @@ async def test_every_code(house: House, rest: httpx.AsyncClient, code: int, stat
     assert details(body)["ErrorInfo"]["reason"] == "WHY"
 
 
-async def test_every_standard_detail(house: House, rest: httpx.AsyncClient) -> None:
+async def test_every_standard_detail_is_printed_as_json(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
     sent = [
         error_details_pb2.ErrorInfo(reason="R", domain="billing", metadata={"a": "b"}),
         error_details_pb2.RetryInfo(),
@@ -95,16 +99,18 @@ async def test_every_standard_detail(house: House, rest: httpx.AsyncClient) -> N
         error_details_pb2.Help(links=[{"url": "u"}]),
         error_details_pb2.LocalizedMessage(locale="ru"),
     ]
-    house.upstream.answers[GET] = failing(3, *sent)
+    harness.upstream.answers[GET] = failing(3, *sent)
     found = details((await rest.get("/operations/a")).json())
     assert list(found) == [type(detail).__name__ for detail in sent]
     assert found["BadRequest"]["fieldViolations"][0]["field"] == "person.email"
 
 
-async def test_a_detail_of_an_unknown_type(house: House, rest: httpx.AsyncClient) -> None:
+async def test_a_detail_of_an_unknown_type(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
     """Code and text survive; the transcoder alone would answer without a body."""
     unknown = any_pb2.Any(type_url="type.googleapis.com/some.Other", value=b"x")
-    house.upstream.answers[GET] = failing(5, unknown)
+    harness.upstream.answers[GET] = failing(5, unknown)
     response = await rest.get("/operations/a")
     assert response.status_code == 404
     check_headers(response.headers)
@@ -115,34 +121,38 @@ async def test_a_detail_of_an_unknown_type(house: House, rest: httpx.AsyncClient
 
 @pytest.mark.parametrize(("code", "status"), [(8, 429), (14, 503)])
 async def test_retry_after_of_the_server(
-    house: House, rest: httpx.AsyncClient, code: int, status: int
+    harness: GatewayHarness, rest: httpx.AsyncClient, code: int, status: int
 ) -> None:
-    house.upstream.answers[INVITE] = failing(code, metadata=(("retry-after", "7"),))
+    harness.upstream.answers[INVITE] = failing(code, metadata=(("retry-after", "7"),))
     response = await rest.post("/billing/v1/customers:invite", json={})
     assert (response.status_code, response.headers["retry-after"]) == (status, "7")
 
 
-async def test_an_answer_that_can_not_be_printed(house: House, rest: httpx.AsyncClient) -> None:
+async def test_an_answer_that_can_not_be_printed(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
     async def unknown_type(_request: Any, _context: Context) -> Any:
-        operation = house.upstream.message("yandex.cloud.operation.Operation")()
+        operation = harness.upstream.message("yandex.cloud.operation.Operation")()
         operation.metadata.type_url = "type.googleapis.com/some.Other"
         return operation
 
-    house.upstream.answers[GET] = unknown_type
+    harness.upstream.answers[GET] = unknown_type
     response = await rest.get("/operations/a")
     check_refusal(response, 500, 13, "INTERNAL")
     assert "some.Other" not in response.text
 
 
-async def test_an_operation_is_printed_whole(house: House, rest: httpx.AsyncClient) -> None:
+async def test_an_operation_is_printed_whole(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
     async def answer(_request: Any, _context: Context) -> Any:
-        operation = house.upstream.message("yandex.cloud.operation.Operation")(id="a")
+        operation = harness.upstream.message("yandex.cloud.operation.Operation")(id="a")
         operation.created_at.FromJsonString("2026-01-02T03:04:05Z")
-        metadata = house.upstream.message("yandex.cloud.billing.v1.CustomerMetadata")
+        metadata = harness.upstream.message("yandex.cloud.billing.v1.CustomerMetadata")
         operation.metadata.Pack(metadata(reseller_id="r"))
         return operation
 
-    house.upstream.answers[GET] = answer
+    harness.upstream.answers[GET] = answer
     response = await rest.get("/operations/a")
     assert response.headers["x-operation-poll-interval"] == "1"
     assert response.json() == {
@@ -159,7 +169,7 @@ async def test_an_operation_is_printed_whole(house: House, rest: httpx.AsyncClie
     }
 
 
-async def test_a_slow_server(tmp_path: Path) -> None:
+async def test_a_slow_server_is_given_up_at_the_time_limit(tmp_path: Path) -> None:
     stopped = asyncio.Event()
 
     async def slow(_request: Any, _context: Context) -> None:
@@ -169,16 +179,16 @@ async def test_a_slow_server(tmp_path: Path) -> None:
             stopped.set()
 
     async with (
-        running(tmp_path, timeout_s=0.5) as house,
-        httpx.AsyncClient(base_url=house.rest, timeout=10) as rest,
+        running(tmp_path, timeout_s=0.5) as harness,
+        httpx.AsyncClient(base_url=harness.rest, timeout=10) as rest,
     ):
-        house.upstream.answers[GET] = slow
+        harness.upstream.answers[GET] = slow
         check_refusal(await rest.get("/operations/a"), 504, 4, "DEADLINE_EXCEEDED")
         async with asyncio.timeout(5):
             await stopped.wait()
 
 
-async def test_a_caller_that_leaves(house: House) -> None:
+async def test_a_caller_that_leaves(harness: GatewayHarness) -> None:
     """The server hears of it, so that it can stop."""
     begun, stopped = asyncio.Event(), asyncio.Event()
 
@@ -189,18 +199,18 @@ async def test_a_caller_that_leaves(house: House) -> None:
         finally:
             stopped.set()
 
-    house.upstream.answers[GET] = slow
-    _, writer = await asyncio.open_connection("127.0.0.1", house.settings.http_port)
+    harness.upstream.answers[GET] = slow
+    _, writer = await asyncio.open_connection("127.0.0.1", harness.settings.http_port)
     writer.write(b"GET /operations/a HTTP/1.1\r\nHost: a\r\n\r\n")
-    async with asyncio.timeout(house.settings.timeout_s / 2):
+    async with asyncio.timeout(harness.settings.timeout_s / 2):
         await begun.wait()
         writer.close()
         await stopped.wait()
 
 
-async def test_a_dead_server(tmp_path: Path) -> None:
-    async with running(tmp_path) as house, httpx.AsyncClient(base_url=house.rest) as rest:
-        await house.upstream.stop()
+async def test_a_dead_server_is_unavailable(tmp_path: Path) -> None:
+    async with running(tmp_path) as harness, httpx.AsyncClient(base_url=harness.rest) as rest:
+        await harness.upstream.stop()
         found = check_refusal(await rest.get("/operations/a"), 503, 14, "UNAVAILABLE")
         assert found["RetryInfo"]["retryDelay"] == "1s"
         refused = await rest.post("/billing/v1/customers:invite", json={})

@@ -10,7 +10,7 @@ from gateway import certificates
 from gateway.certificates import ensure_certificates
 
 
-def test_made_once(tmp_path: Path) -> None:
+def test_certificates_are_made_once(tmp_path: Path) -> None:
     first = ensure_certificates(tmp_path / "tls")
     contents = {file: file.read_bytes() for file in (tmp_path / "tls").iterdir()}
     assert ensure_certificates(tmp_path / "tls") == first

@@ -43,7 +43,7 @@ def test_it_names_no_path_of_a_machine() -> None:
     assert "site-packages" not in (ROOT / "envoy.yaml").read_text()
 
 
-def test_what_is_served(descriptors: DescriptorSet) -> None:
+def test_all_declared_services_are_served_and_no_other(descriptors: DescriptorSet) -> None:
     """All that proto/ declares and Google's operations, nothing else that was imported."""
     declared = {"google.longrunning.Operations"}
     for file in (ROOT / "proto").rglob("*.proto"):
@@ -62,7 +62,9 @@ def test_what_is_served(descriptors: DescriptorSet) -> None:
         (["billing-1:50051", "127.0.0.1:1"], "STRICT_DNS"),
     ],
 )
-def test_endpoints(descriptors: DescriptorSet, upstreams: list[str], kind: str) -> None:
+def test_each_upstream_is_an_endpoint(
+    descriptors: DescriptorSet, upstreams: list[str], kind: str
+) -> None:
     settings = GatewaySettings(upstreams=upstreams)
     tree = bootstrap(ROOT, descriptors, settings, Path("/dev/null"), Path("admin.sock"), None)
     for cluster in tree["static_resources"]["clusters"]:
@@ -99,13 +101,15 @@ def test_nothing_of_a_caller_can_be_in_a_route_name() -> None:
         ("/v1/{name=operations}", "/v1/operations", ["name"]),
     ],
 )
-def test_templates(template: str, pattern: str, variables: list[str]) -> None:
+def test_path_templates_become_patterns_and_variables(
+    template: str, pattern: str, variables: list[str]
+) -> None:
     rule = Rule("GET", template, "")
     assert (rule.pattern, rule.variables) == (pattern, variables)
 
 
 @pytest.mark.parametrize("command", [[], ["generate"], ["certificates"]])
-def test_help(command: list[str]) -> None:
+def test_each_command_has_help(command: list[str]) -> None:
     shown = CliRunner().invoke(main, [*command, "--help"])
     assert shown.exit_code == 0
     assert "Usage:" in shown.output

@@ -15,7 +15,7 @@ import pytest
 
 from gateway.certificates import ensure_certificates
 from gateway.envoy import Gateway, GatewayError
-from tests.gateway.conftest import House, make_settings, running
+from tests.gateway.conftest import GatewayHarness, make_settings, running
 from tests.gateway.test_answers import GET, INVITE
 from tests.gateway.test_native import unary
 from tests.gateway.upstream import Context, Upstream
@@ -23,13 +23,13 @@ from tests.gateway.upstream import Context, Upstream
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-def pid(house: House) -> int:
-    assert house.gateway._process
-    return house.gateway._process.pid
+def pid(harness: GatewayHarness) -> int:
+    assert harness.gateway._process
+    return harness.gateway._process.pid
 
 
 @pytest.mark.parametrize("port", ["http_port", "https_port"])
-async def test_a_taken_port(tmp_path: Path, port: str) -> None:
+async def test_a_taken_port_is_named(tmp_path: Path, port: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         number = taken.getsockname()[1]
         settings, _ = make_settings(tmp_path, **{port: number})
@@ -37,8 +37,8 @@ async def test_a_taken_port(tmp_path: Path, port: str) -> None:
             await Gateway(settings).start()
 
 
-async def test_a_port_of_another_envoy(house: House, tmp_path: Path) -> None:
-    settings, _ = make_settings(tmp_path, http_port=house.settings.http_port)
+async def test_a_port_of_another_envoy(harness: GatewayHarness, tmp_path: Path) -> None:
+    settings, _ = make_settings(tmp_path, http_port=harness.settings.http_port)
     with pytest.raises(GatewayError, match="already in use"):
         await Gateway(settings).start()
 
@@ -51,8 +51,8 @@ async def test_no_plain_http_beyond_loopback(tmp_path: Path, address: str) -> No
 
 
 async def test_tls_beyond_loopback(tmp_path: Path) -> None:
-    async with running(tmp_path, address="0.0.0.0") as house:
-        with socket.create_connection(("127.0.0.1", house.settings.https_port)) as connection:
+    async with running(tmp_path, address="0.0.0.0") as harness:
+        with socket.create_connection(("127.0.0.1", harness.settings.https_port)) as connection:
             assert connection.getpeername()
 
 
@@ -76,21 +76,21 @@ async def test_what_envoy_itself_says(tmp_path: Path) -> None:
         await Gateway(settings).start()
 
 
-async def test_dying(tmp_path: Path) -> None:
-    async with running(tmp_path) as house:
-        dying = asyncio.create_task(house.gateway.died())
-        os.kill(pid(house), signal.SIGKILL)
+async def test_an_envoy_that_dies_is_told_and_can_be_started_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as harness:
+        dying = asyncio.create_task(harness.gateway.died())
+        os.kill(pid(harness), signal.SIGKILL)
         async with asyncio.timeout(10):
             assert (await dying).startswith("Envoy ended with signal 9; see ")
-        await house.gateway.start()
-        async with httpx.AsyncClient(base_url=house.rest) as rest:
+        await harness.gateway.start()
+        async with httpx.AsyncClient(base_url=harness.rest) as rest:
             assert (await rest.get("/operations/a")).status_code == 200
 
 
 async def test_stopping_is_not_dying(tmp_path: Path) -> None:
-    async with running(tmp_path) as house:
-        dying = asyncio.create_task(house.gateway.died())
-        await house.gateway.stop(within_s=1)
+    async with running(tmp_path) as harness:
+        dying = asyncio.create_task(harness.gateway.died())
+        await harness.gateway.stop(within_s=1)
         await asyncio.wait([dying], timeout=0.1)
         assert not dying.done()
         dying.cancel()
@@ -99,9 +99,9 @@ async def test_stopping_is_not_dying(tmp_path: Path) -> None:
 async def test_stop_waits_for_calls(tmp_path: Path) -> None:
     """Calls that arrived before the stop are answered; so are those on connections still open."""
     async with (
-        running(tmp_path, timeout_s=10) as house,
-        httpx.AsyncClient(base_url=house.rest, timeout=10) as rest,
-        grpc.aio.insecure_channel(house.grpc) as native,
+        running(tmp_path, timeout_s=10) as harness,
+        httpx.AsyncClient(base_url=harness.rest, timeout=10) as rest,
+        grpc.aio.insecure_channel(harness.grpc) as native,
     ):
         begun = asyncio.Semaphore(0)
         go_on = asyncio.Event()
@@ -110,7 +110,7 @@ async def test_stop_waits_for_calls(tmp_path: Path) -> None:
             begun.release()
             await go_on.wait()
 
-        house.upstream.answers = {GET: slow, INVITE: slow}
+        harness.upstream.answers = {GET: slow, INVITE: slow}
         calls = asyncio.gather(
             rest.get("/operations/a"),
             rest.post("/billing/v1/customers:invite", json={}),
@@ -118,7 +118,7 @@ async def test_stop_waits_for_calls(tmp_path: Path) -> None:
         )
         for _ in range(3):
             await begun.acquire()
-        stopping = asyncio.create_task(house.gateway.stop(within_s=10))
+        stopping = asyncio.create_task(harness.gateway.stop(within_s=10))
         await asyncio.wait([stopping], timeout=0.3)
         assert not stopping.done()
         go_on.set()
@@ -133,8 +133,8 @@ async def test_stop_waits_for_calls(tmp_path: Path) -> None:
 
 async def test_stop_does_not_wait_for_ever(tmp_path: Path) -> None:
     async with (
-        running(tmp_path, timeout_s=30) as house,
-        httpx.AsyncClient(base_url=house.rest, timeout=30) as rest,
+        running(tmp_path, timeout_s=30) as harness,
+        httpx.AsyncClient(base_url=harness.rest, timeout=30) as rest,
     ):
         begun = asyncio.Event()
 
@@ -142,16 +142,16 @@ async def test_stop_does_not_wait_for_ever(tmp_path: Path) -> None:
             begun.set()
             await asyncio.Event().wait()
 
-        house.upstream.answers[GET] = hang
+        harness.upstream.answers[GET] = hang
         call = asyncio.create_task(rest.get("/operations/a"))
         await begun.wait()
         async with asyncio.timeout(10):
-            await house.gateway.stop(within_s=0.2)
+            await harness.gateway.stop(within_s=0.2)
         with pytest.raises(httpx.TransportError):
             await call
 
 
-async def test_several_servers(tmp_path: Path) -> None:
+async def test_only_servers_that_serve_get_calls(tmp_path: Path) -> None:
     """One that says it is not serving, or is gone, gets no calls; none of the callers notices."""
     descriptors = Path(__file__).parents[2] / "gen" / "descriptors.pb"
     upstreams = [Upstream(descriptors) for _ in range(2)]
@@ -160,8 +160,8 @@ async def test_several_servers(tmp_path: Path) -> None:
         await upstream.start(address)
     try:
         async with (
-            running(tmp_path, upstreams[0], upstreams=addresses) as house,
-            httpx.AsyncClient(base_url=house.rest) as rest,
+            running(tmp_path, upstreams[0], upstreams=addresses) as harness,
+            httpx.AsyncClient(base_url=harness.rest) as rest,
         ):
 
             async def calls_seen(count: int) -> list[int]:
@@ -189,7 +189,7 @@ async def test_several_servers(tmp_path: Path) -> None:
 
 
 async def test_logs_hold_no_secrets(tmp_path: Path) -> None:
-    async with running(tmp_path) as house, httpx.AsyncClient(base_url=house.rest) as rest:
+    async with running(tmp_path) as harness, httpx.AsyncClient(base_url=harness.rest) as rest:
         await rest.get(
             "/operations/secret-1?colour=secret-2", headers={"authorization": "Bearer secret-3"}
         )
@@ -212,35 +212,35 @@ def too_wide(folder: Path) -> list[Path]:
 async def test_only_its_owner_reaches_the_admin_interface(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        async with running(tmp_path) as house:
-            assert mode(house.settings.admin_socket) == 0o600
+        async with running(tmp_path) as harness:
+            assert mode(harness.settings.admin_socket) == 0o600
             assert too_wide(tmp_path) == []
-            admin = httpx.AsyncHTTPTransport(uds=str(house.settings.admin_socket))
+            admin = httpx.AsyncHTTPTransport(uds=str(harness.settings.admin_socket))
             async with httpx.AsyncClient(transport=admin, base_url="http://localhost") as client:
                 assert "downstream_rq" in (await client.get("/stats")).text
             listening = {
                 connection.laddr.port
-                for connection in psutil.Process(pid(house)).net_connections()
+                for connection in psutil.Process(pid(harness)).net_connections()
                 if connection.status == psutil.CONN_LISTEN
             }
-            assert listening == {house.settings.http_port, house.settings.https_port}
+            assert listening == {harness.settings.http_port, harness.settings.https_port}
     finally:
         os.umask(before)
 
 
 async def test_a_folder_whose_path_is_too_long_for_sockets(tmp_path: Path) -> None:
     var = tmp_path / ("x" * 100)
-    async with running(var) as house, httpx.AsyncClient(base_url=house.rest) as rest:
+    async with running(var) as harness, httpx.AsyncClient(base_url=harness.rest) as rest:
         assert (await rest.get("/operations/a")).status_code == 200
         assert mode(var / "envoy" / "admin.sock") == 0o600
-        os.kill(pid(house), signal.SIGKILL)
-        await house.gateway.died()
-        await house.gateway.start()
+        os.kill(pid(harness), signal.SIGKILL)
+        await harness.gateway.died()
+        await harness.gateway.start()
         assert (await rest.get("/operations/a")).status_code == 200
 
 
 async def test_two_gateways_in_one_folder_are_refused(tmp_path: Path) -> None:
-    async with running(tmp_path) as house, httpx.AsyncClient(base_url=house.rest) as rest:
+    async with running(tmp_path) as harness, httpx.AsyncClient(base_url=harness.rest) as rest:
         config = (tmp_path / "envoy" / "envoy.yaml").read_bytes()
         settings, _ = make_settings(tmp_path)
         with pytest.raises(GatewayError, match=f"in use by another gateway, process {os.getpid()}"):

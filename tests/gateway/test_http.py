@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.gateway.conftest import House, running
+from tests.gateway.conftest import GatewayHarness, running
 from tests.gateway.status import check_refusal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -16,9 +16,9 @@ GONE = ("x-forwarded-f", "x-forwarded-fox", "x-forwarded-for-real", "x-forwarded
 POST = b"POST /iam/v1/tokens HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 
 
-async def exchange(house: House, sent: bytes) -> httpx.Response:
+async def exchange(harness: GatewayHarness, sent: bytes) -> httpx.Response:
     """Sends bytes and reads one HTTP/1.1 answer."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", house.settings.http_port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", harness.settings.http_port)
     try:
         writer.write(sent)
         async with asyncio.timeout(10):
@@ -54,50 +54,50 @@ BAD = {
 
 
 @pytest.mark.parametrize("sent", BAD.values(), ids=BAD)
-async def test_bad_http(house: House, sent: bytes) -> None:
-    check_refusal(await exchange(house, sent), 400, 3, "REQUEST_MALFORMED")
-    assert house.upstream.calls == []
+async def test_bad_http_is_refused_in_our_form(harness: GatewayHarness, sent: bytes) -> None:
+    check_refusal(await exchange(harness, sent), 400, 3, "REQUEST_MALFORMED")
+    assert harness.upstream.calls == []
 
 
-async def test_an_unknown_method(house: House) -> None:
-    answer = await exchange(house, b"PROPFIND /operations/a HTTP/1.1\r\nHost: a\r\n\r\n")
+async def test_an_unknown_method(harness: GatewayHarness) -> None:
+    answer = await exchange(harness, b"PROPFIND /operations/a HTTP/1.1\r\nHost: a\r\n\r\n")
     check_refusal(answer, 405, 12, "METHOD_NOT_ALLOWED")
     assert answer.headers["allow"] == "GET"
 
 
-async def test_unsupported_transfer_encoding(house: House) -> None:
-    answer = await exchange(house, POST + b"Transfer-Encoding: gzip\r\n\r\n")
+async def test_unsupported_transfer_encoding(harness: GatewayHarness) -> None:
+    answer = await exchange(harness, POST + b"Transfer-Encoding: gzip\r\n\r\n")
     check_refusal(answer, 501, 12, "HTTP_UNSUPPORTED")
 
 
-async def test_headers_beyond_what_is_read(house: House) -> None:
+async def test_headers_beyond_what_is_read(harness: GatewayHarness) -> None:
     large = b"x-large: " + b"a" * (300 << 10)
-    answer = await exchange(house, b"GET / HTTP/1.1\r\nHost: a\r\n" + large + b"\r\n\r\n")
+    answer = await exchange(harness, b"GET / HTTP/1.1\r\nHost: a\r\n" + large + b"\r\n\r\n")
     check_refusal(answer, 431, 3, "HEADERS_TOO_LARGE")
 
 
 async def test_a_body_that_stays_away(tmp_path: Path) -> None:
-    async with running(tmp_path, request_arrival_s=0.5) as house:
-        answer = await exchange(house, POST + b"Content-Length: 2\r\n\r\n{")
+    async with running(tmp_path, request_arrival_s=0.5) as harness:
+        answer = await exchange(harness, POST + b"Content-Length: 2\r\n\r\n{")
     check_refusal(answer, 408, 4, "DEADLINE_EXCEEDED")
 
 
-async def test_options_for_the_whole_server(house: House) -> None:
-    answer = await exchange(house, b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")
+async def test_options_for_the_whole_server(harness: GatewayHarness) -> None:
+    answer = await exchange(harness, b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")
     check_refusal(answer, 404, 5, "METHOD_UNKNOWN")
 
 
-async def test_an_offered_upgrade_to_h2_is_no_error(house: House) -> None:
+async def test_an_offered_upgrade_to_h2_is_no_error(harness: GatewayHarness) -> None:
     """What `curl --http2` sends."""
     offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n"
-    answer = await exchange(house, b"GET /operations/a HTTP/1.1\r\nHost: a\r\n" + offer + b"\r\n")
+    answer = await exchange(harness, b"GET /operations/a HTTP/1.1\r\nHost: a\r\n" + offer + b"\r\n")
     assert answer.status_code == 200
 
 
-async def test_a_bad_request_leaves_the_connection_usable(house: House) -> None:
+async def test_a_bad_request_leaves_the_connection_usable(harness: GatewayHarness) -> None:
     """The first of two requests on one connection is refused, the second answered."""
     refused = b"GET /operations/a%2Fb HTTP/1.1\r\nHost: a\r\n\r\n"
-    reader, writer = await asyncio.open_connection("127.0.0.1", house.settings.http_port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", harness.settings.http_port)
     try:
         writer.write(refused + b"GET /operations/a HTTP/1.1\r\nHost: a\r\n\r\n")
         first = await reader.readuntil(b"]}")
@@ -110,8 +110,8 @@ async def test_a_bad_request_leaves_the_connection_usable(house: House) -> None:
 
 async def test_too_many_requests(tmp_path: Path) -> None:
     async with (
-        running(tmp_path, requests_per_s=1) as house,
-        httpx.AsyncClient(base_url=house.rest) as rest,
+        running(tmp_path, requests_per_s=1) as harness,
+        httpx.AsyncClient(base_url=harness.rest) as rest,
     ):
         answers = [await rest.get("/operations/a") for _ in range(3)]
     refused = [answer for answer in answers if answer.status_code != 200]
@@ -145,13 +145,13 @@ async def test_x_forwarded_for_counts_from_trusted_proxies_alone(
         **dict.fromkeys(GONE, "x"),
     }
     async with (
-        running(tmp_path, trusted_proxies=trusted) as house,
+        running(tmp_path, trusted_proxies=trusted) as harness,
         httpx.AsyncClient(timeout=10, verify=False) as client,
     ):
-        for rest in (house.rest, house.rest_tls.replace("localhost", "127.0.0.1")):
+        for rest in (harness.rest, harness.rest_tls.replace("localhost", "127.0.0.1")):
             answer = await client.get(f"{rest}/operations/x", headers=headers)
             assert answer.status_code == 200
-            metadata = house.upstream.calls[-1].metadata
+            metadata = harness.upstream.calls[-1].metadata
             assert metadata["x-forwarded-for"] == counts
             assert "evil.example" not in str(metadata)
             assert not {*GONE, "x-forwarded-proto", "x-envoy-internal"} & set(metadata)

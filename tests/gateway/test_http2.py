@@ -17,7 +17,7 @@ from h2.events import (
     TrailersReceived,
 )
 
-from tests.gateway.conftest import House
+from tests.gateway.conftest import GatewayHarness
 from tests.gateway.status import check_refusal
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -39,7 +39,10 @@ POST: Headers = [
 
 
 async def exchange(
-    house: House, headers: Headers, body: bytes | None = None, trailers: Headers | None = None
+    harness: GatewayHarness,
+    headers: Headers,
+    body: bytes | None = None,
+    trailers: Headers | None = None,
 ) -> list[Event]:
     """Sends one request on a connection of its own; returns all that came back for it."""
     configuration = H2Configuration(
@@ -52,7 +55,7 @@ async def exchange(
         connection.send_data(1, body, end_stream=trailers is None)
     if trailers is not None:
         connection.send_headers(1, trailers, end_stream=True)
-    reader, writer = await asyncio.open_connection("127.0.0.1", house.settings.http_port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", harness.settings.http_port)
     events: list[Event] = []
     try:
         writer.write(connection.data_to_send())
@@ -77,33 +80,33 @@ def response(events: list[Event]) -> httpx.Response:
     return httpx.Response(int(headers.pop(":status")), headers=headers, content=body)
 
 
-async def test_no_trailers(house: House) -> None:
+async def test_a_rest_answer_has_no_trailers(harness: GatewayHarness) -> None:
     """gRPC's would follow the JSON."""
-    events = await exchange(house, GET)
+    events = await exchange(harness, GET)
     assert response(events).status_code == 200
     assert not [event for event in events if isinstance(event, TrailersReceived)]
 
 
-async def test_a_callers_trailers_stop_at_the_gateway(house: House) -> None:
+async def test_a_callers_trailers_stop_at_the_gateway(harness: GatewayHarness) -> None:
     trailers = [("grpc-timeout", "nonsense"), ("x-trace-bin", "!!!"), ("x-other", "a")]
-    assert response(await exchange(house, POST, b'{"jwt": "a"}', trailers)).status_code == 200
-    assert house.upstream.calls[0].request.jwt == "a"
+    assert response(await exchange(harness, POST, b'{"jwt": "a"}', trailers)).status_code == 200
+    assert harness.upstream.calls[0].request.jwt == "a"
 
 
-async def test_a_path_that_is_not_ascii(house: House) -> None:
+async def test_a_path_that_is_not_ascii(harness: GatewayHarness) -> None:
     path = [GET[0], (":path", "/operations/я"), *GET[2:]]
-    assert response(await exchange(house, path)).status_code == 200
-    assert house.upstream.calls[0].request.operation_id == "я"
+    assert response(await exchange(harness, path)).status_code == 200
+    assert harness.upstream.calls[0].request.operation_id == "я"
 
 
-async def test_grpc_web_is_not_spoken(house: House) -> None:
+async def test_grpc_web_is_not_spoken(harness: GatewayHarness) -> None:
     asked = [
         POST[0],
         (":path", "/yandex.cloud.operation.OperationService/Get"),
         *GET[2:],
         ("content-type", "application/grpc-web+proto"),
     ]
-    answer = response(await exchange(house, asked, b"\0\0\0\0\0"))
+    answer = response(await exchange(harness, asked, b"\0\0\0\0\0"))
     check_refusal(answer, 404, 5, "METHOD_UNKNOWN")
 
 
@@ -128,60 +131,62 @@ AGAINST_GRPC: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize("header", AGAINST_GRPC.values(), ids=AGAINST_GRPC)
 @pytest.mark.parametrize("asked", [GET, NATIVE], ids=["REST", "native"])
 async def test_metadata_against_grpcs_rules(
-    house: House, asked: Headers, header: tuple[str, str]
+    harness: GatewayHarness, asked: Headers, header: tuple[str, str]
 ) -> None:
     body = None if asked == GET else bytes(5)
-    answer = response(await exchange(house, [*asked, header], body))
+    answer = response(await exchange(harness, [*asked, header], body))
     assert answer.status_code == 200
     assert answer.headers.get("grpc-status", "0") == "0"
-    (call,) = house.upstream.calls
+    (call,) = harness.upstream.calls
     assert header[0] not in call.metadata
 
 
 @pytest.mark.parametrize("path", [NATIVE[1][1], "/grpc.health.v1.Health/Check"])
 @pytest.mark.parametrize("deadline", ["soon", "", "1", "S", "-1S", "1.5S", "123456789S", "1S,1S"])
-async def test_a_deadline_that_can_not_be_read(house: House, path: str, deadline: str) -> None:
+async def test_a_deadline_that_can_not_be_read(
+    harness: GatewayHarness, path: str, deadline: str
+) -> None:
     asked = [NATIVE[0], (":path", path), *NATIVE[2:]]
-    answer = response(await exchange(house, [*asked, ("grpc-timeout", deadline)], bytes(5)))
+    answer = response(await exchange(harness, [*asked, ("grpc-timeout", deadline)], bytes(5)))
     assert answer.headers["grpc-status"] == "3"
     assert answer.headers["grpc-message"].startswith("grpc-timeout is ")
-    assert house.upstream.calls == []
+    assert harness.upstream.calls == []
 
 
 @pytest.mark.parametrize(
     ("name", "good", "code"), [("grpc-encoding", "gzip", "12"), ("grpc-timeout", "5S", "3")]
 )
 async def test_two_lines_of_which_one_can_not_be_read(
-    house: House, name: str, good: str, code: str
+    harness: GatewayHarness, name: str, good: str, code: str
 ) -> None:
-    answer = response(await exchange(house, [*NATIVE, (name, "x"), (name, good)], bytes(5)))
+    answer = response(await exchange(harness, [*NATIVE, (name, "x"), (name, good)], bytes(5)))
     assert answer.headers["grpc-status"] == code
-    answer = response(await exchange(house, [*NATIVE, (name, good), (name, "x")], bytes(5)))
+    answer = response(await exchange(harness, [*NATIVE, (name, good), (name, "x")], bytes(5)))
     assert answer.headers.get("grpc-status", "0") in {"0", code}
-    assert {call.metadata.get(name) for call in house.upstream.calls} <= {good, None}
+    assert {call.metadata.get(name) for call in harness.upstream.calls} <= {good, None}
 
 
-async def test_a_deadline_is_for_grpc_alone(house: House) -> None:
-    assert response(await exchange(house, [*GET, ("grpc-timeout", "soon")])).status_code == 200
+async def test_a_deadline_is_for_grpc_alone(harness: GatewayHarness) -> None:
+    assert response(await exchange(harness, [*GET, ("grpc-timeout", "soon")])).status_code == 200
 
 
-async def test_a_native_callers_trailers_stop_at_the_gateway(house: House) -> None:
-    await exchange(house, NATIVE, bytes(5), [("a~b", "1"), ("x-trace-bin", "!!!")])
-    assert len(house.upstream.calls) == 1
+async def test_a_native_callers_trailers_stop_at_the_gateway(harness: GatewayHarness) -> None:
+    await exchange(harness, NATIVE, bytes(5), [("a~b", "1"), ("x-trace-bin", "!!!")])
+    assert len(harness.upstream.calls) == 1
 
 
 @pytest.mark.parametrize("coding", ["br", "snappy", "gzip, br", ""])
-async def test_unknown_compression(house: House, coding: str) -> None:
-    answer = response(await exchange(house, [*NATIVE, ("grpc-encoding", coding)], bytes(5)))
+async def test_unknown_compression(harness: GatewayHarness, coding: str) -> None:
+    answer = response(await exchange(harness, [*NATIVE, ("grpc-encoding", coding)], bytes(5)))
     assert answer.headers["grpc-status"] == "12"
     assert (
         answer.headers["grpc-message"] == "Messages may be compressed by: identity, deflate, gzip."
     )
-    assert house.upstream.calls == []
+    assert harness.upstream.calls == []
 
 
-async def test_an_unknown_method(house: House) -> None:
-    answer = response(await exchange(house, [(":method", "FROB"), *GET[1:]]))
+async def test_an_unknown_method(harness: GatewayHarness) -> None:
+    answer = response(await exchange(harness, [(":method", "FROB"), *GET[1:]]))
     check_refusal(answer, 405, 12, "METHOD_NOT_ALLOWED")
 
 
@@ -199,10 +204,12 @@ MALFORMED: dict[str, Headers] = {
 
 
 @pytest.mark.parametrize("headers", MALFORMED.values(), ids=MALFORMED)
-async def test_malformed(house: House, headers: Headers) -> None:
+async def test_malformed_requests_end_their_stream_alone(
+    harness: GatewayHarness, headers: Headers
+) -> None:
     """The stream ends with an error of HTTP/2, the connection serves on, the server sees nothing."""
     body = b"{}" if headers[0] == POST[0] else None
-    events = await exchange(house, headers, body)
+    events = await exchange(harness, headers, body)
     assert any(isinstance(event, StreamReset) for event in events)
     assert not any(isinstance(event, ConnectionTerminated) for event in events)
-    assert house.upstream.calls == []
+    assert harness.upstream.calls == []

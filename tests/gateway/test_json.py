@@ -64,7 +64,9 @@ def is_json_object(body: bytes) -> bool:
 )
 @given(body=bodies())
 @pytest.mark.parametrize("rest", ["h1"], indirect=True)
-async def test_like_pythons(rest: httpx.AsyncClient, body: bytes) -> None:
+async def test_bodies_are_taken_for_json_exactly_as_by_python(
+    rest: httpx.AsyncClient, body: bytes
+) -> None:
     response = await rest.post(
         "/billing/v1/customers:invite", content=body, headers={"content-type": "application/json"}
     )

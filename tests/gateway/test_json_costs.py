@@ -55,10 +55,10 @@ BODIES = {
 async def test_the_worst_bodies_cost_little(tmp_path: Path) -> None:
     dear = {}
     async with (
-        running(tmp_path, max_body_bytes=MB) as house,
-        httpx.AsyncClient(base_url=house.rest, timeout=30) as client,
+        running(tmp_path, max_body_bytes=MB) as harness,
+        httpx.AsyncClient(base_url=harness.rest, timeout=30) as client,
     ):
-        process = house.gateway._process
+        process = harness.gateway._process
         assert process
         envoy = psutil.Process(process.pid)
         headers = {"content-type": "application/json", "authorization": "Bearer x"}

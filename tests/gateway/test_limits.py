@@ -12,7 +12,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from gateway.routes import STRANGERS_BYTES
-from tests.gateway.conftest import MAX_BODY_BYTES, TOKEN, House, running
+from tests.gateway.conftest import MAX_BODY_BYTES, TOKEN, GatewayHarness, running
 from tests.gateway.status import check_refusal
 from tests.gateway.test_answers import INVITE, hang
 from tests.gateway.test_native import unary
@@ -26,27 +26,29 @@ OPEN_PATHS = ("/iam/v1/tokens", "/v1/invitations:accept")
 @pytest.mark.parametrize("path", [INVITE_PATH, *OPEN_PATHS, "/nothing/there"])
 @pytest.mark.parametrize("authorization", [None, "", "Basic abc", "Bearer", "Bearer "])
 async def test_a_large_body_needs_what_may_be_a_token(
-    house: House, path: str, authorization: str | None
+    harness: GatewayHarness, path: str, authorization: str | None
 ) -> None:
     headers = {"content-type": "application/json"}
     if authorization is not None:
         headers["authorization"] = authorization
-    async with httpx.AsyncClient(base_url=house.rest, http1=False, http2=True) as client:
+    async with httpx.AsyncClient(base_url=harness.rest, http1=False, http2=True) as client:
         answer = await client.post(path, content=b" " * (STRANGERS_BYTES + 1), headers=headers)
     check_refusal(answer, 413, 3, "REQUEST_TOO_LARGE")
-    assert house.upstream.calls == []
+    assert harness.upstream.calls == []
 
 
 @pytest.mark.parametrize("path", OPEN_PATHS)
-async def test_what_needs_no_token_is_small_with_one_too(house: House, path: str) -> None:
-    async with httpx.AsyncClient(base_url=house.rest, headers=TOKEN) as client:
+async def test_what_needs_no_token_is_small_with_one_too(
+    harness: GatewayHarness, path: str
+) -> None:
+    async with httpx.AsyncClient(base_url=harness.rest, headers=TOKEN) as client:
         answer = await client.post(path, json={"jwt": "a" * STRANGERS_BYTES})
     check_refusal(answer, 413, 3, "REQUEST_TOO_LARGE")
 
 
 @pytest.mark.parametrize("token", [(), tuple(TOKEN.items())])
 async def test_a_native_message_over_the_limit_is_refused_with_details(
-    house: House, native: grpc.aio.Channel, token: tuple[tuple[str, str], ...]
+    harness: GatewayHarness, native: grpc.aio.Channel, token: tuple[tuple[str, str], ...]
 ) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await unary(native, INVITE)(bytes(MAX_BODY_BYTES + 1), metadata=token)
@@ -58,36 +60,38 @@ async def test_a_native_message_over_the_limit_is_refused_with_details(
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
     assert (info.reason, info.domain) == ("REQUEST_TOO_LARGE", "billing")
-    assert house.upstream.calls == []
+    assert harness.upstream.calls == []
 
 
-async def test_the_largest_native_message_passes(house: House, native: grpc.aio.Channel) -> None:
+async def test_the_largest_native_message_passes(
+    harness: GatewayHarness, native: grpc.aio.Channel
+) -> None:
     largest = b"\x12" + b"\xfb\xff\x03" + b"a" * (MAX_BODY_BYTES - 5)
     await unary(native, INVITE)(largest, metadata=tuple(TOKEN.items()))
-    assert len(house.upstream.calls) == 1
+    assert len(harness.upstream.calls) == 1
 
 
 async def test_half_a_message_stays_at_the_gateway(tmp_path: Path) -> None:
     async with (
-        running(tmp_path, request_arrival_s=0.3) as house,
-        grpc.aio.insecure_channel(house.grpc) as native,
+        running(tmp_path, request_arrival_s=0.3) as harness,
+        grpc.aio.insecure_channel(harness.grpc) as native,
     ):
         method: Any = native.stream_unary(INVITE)
         call = method()
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call
         assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert house.upstream.calls == []
+        assert harness.upstream.calls == []
 
 
 async def test_calls_of_strangers_fill_no_place_of_others(tmp_path: Path) -> None:
     """More than the gateway lets through for strangers hang; a caller with a token is served."""
-    async with running(tmp_path) as house, contextlib.AsyncExitStack() as stack:
-        house.upstream.answers["/yandex.cloud.endpoint.ApiEndpointService/List"] = hang
+    async with running(tmp_path) as harness, contextlib.AsyncExitStack() as stack:
+        harness.upstream.answers["/yandex.cloud.endpoint.ApiEndpointService/List"] = hang
         hanging = []
         for _ in range(11):
             channel = grpc.aio.insecure_channel(
-                house.grpc, options=[("grpc.use_local_subchannel_pool", 1)]
+                harness.grpc, options=[("grpc.use_local_subchannel_pool", 1)]
             )
             await stack.enter_async_context(channel)
             for _ in range(100):
@@ -99,7 +103,7 @@ async def test_calls_of_strangers_fill_no_place_of_others(tmp_path: Path) -> Non
             assert isinstance(error, grpc.aio.AioRpcError)
             assert error.code() is grpc.StatusCode.UNAVAILABLE
         assert done
-        async with httpx.AsyncClient(base_url=house.rest, headers=TOKEN) as client:
+        async with httpx.AsyncClient(base_url=harness.rest, headers=TOKEN) as client:
             assert (await client.get("/operations/a")).status_code == 200
         for task in hanging:
             task.cancel()
@@ -108,16 +112,16 @@ async def test_calls_of_strangers_fill_no_place_of_others(tmp_path: Path) -> Non
 
 async def test_idle_connections_make_room_for_newcomers(tmp_path: Path) -> None:
     """Silent ones, over TLS and without, and one that has been served."""
-    async with running(tmp_path, max_connections=20) as house:
+    async with running(tmp_path, max_connections=20) as harness:
         writers = []
         for number in range(30):
-            port = (house.settings.http_port, house.settings.https_port)[number % 2]
+            port = (harness.settings.http_port, harness.settings.https_port)[number % 2]
             with contextlib.suppress(OSError):
                 writers.append((await asyncio.open_connection("127.0.0.1", port))[1])
         async with asyncio.timeout(10):
             while True:
                 try:
-                    async with httpx.AsyncClient(base_url=house.rest, headers=TOKEN) as client:
+                    async with httpx.AsyncClient(base_url=harness.rest, headers=TOKEN) as client:
                         answer = await client.get("/operations/a")
                     break
                 except httpx.TransportError:

@@ -11,7 +11,7 @@ import pytest_asyncio
 from google.protobuf.json_format import Parse
 from grpc_tools import protoc  # type: ignore[import-untyped]
 
-from tests.gateway.conftest import House, running
+from tests.gateway.conftest import GatewayHarness, running
 from tests.gateway.status import check_refusal, violations
 from tests.gateway.upstream import Context
 
@@ -23,7 +23,9 @@ IN_BODY = "It belongs in the body."
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def added_later_house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+async def added_later_house(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[GatewayHarness]:
     folder = tmp_path_factory.mktemp("later")
     descriptors = folder / "descriptors.pb"
     packages = importlib.metadata.distribution("googleapis-common-protos").locate_file("")
@@ -36,12 +38,12 @@ async def added_later_house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
         ]
     )
     assert outcome == 0
-    async with running(folder / "var", descriptors=descriptors) as house:
-        yield house
+    async with running(folder / "var", descriptors=descriptors) as harness:
+        yield harness
 
 
 @pytest.fixture
-def house(added_later_house: House) -> House:
+def harness(added_later_house: GatewayHarness) -> GatewayHarness:
     added_later_house.upstream.answers.clear()
     added_later_house.upstream.calls.clear()
     return added_later_house
@@ -65,13 +67,17 @@ TAKEN = [
 
 
 @pytest.mark.parametrize("body", TAKEN)
-async def test_shapes(house: House, rest: httpx.AsyncClient, body: str) -> None:
+async def test_bodies_of_every_shape_reach_the_server_whole(
+    harness: GatewayHarness, rest: httpx.AsyncClient, body: str
+) -> None:
     response = await rest.post("/v1/things", content=body, headers=JSON)
     assert response.status_code == 200, response.text
     expected = Parse(
-        body, house.upstream.message("later.v1.Everything")(), descriptor_pool=house.upstream.pool
+        body,
+        harness.upstream.message("later.v1.Everything")(),
+        descriptor_pool=harness.upstream.pool,
     )
-    assert str(house.upstream.calls[0].request) == str(expected)
+    assert str(harness.upstream.calls[0].request) == str(expected)
 
 
 OF_INT32 = "It must be from -2147483648 to 2147483647."
@@ -115,14 +121,14 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("body", "field", "why"), REFUSED)
-async def test_wrong_shapes(
-    house: House, rest: httpx.AsyncClient, body: str, field: str, why: str
+async def test_bodies_of_wrong_shape_are_refused_by_field(
+    harness: GatewayHarness, rest: httpx.AsyncClient, body: str, field: str, why: str
 ) -> None:
     response = await rest.post("/v1/things", content=body, headers=JSON)
     wrong = violations(check_refusal(response, 400, 3, "FIELDS_INVALID"))
     assert list(wrong) == [field]
     assert why in wrong[field]
-    assert house.upstream.calls == []
+    assert harness.upstream.calls == []
 
 
 # Only the transcoder knows what these should look like; it says so in its own words.
@@ -136,11 +142,13 @@ async def test_wrong_shapes(
         '{"any": {"name": "a"}}',
     ],
 )
-async def test_wrong_values(house: House, rest: httpx.AsyncClient, body: str) -> None:
+async def test_values_out_of_range_are_refused_by_field(
+    harness: GatewayHarness, rest: httpx.AsyncClient, body: str
+) -> None:
     response = await rest.post("/v1/things", content=body, headers=JSON)
     check_refusal(response, 400, 3, "REQUEST_MALFORMED")
     assert response.json()["message"] != "The request is not valid HTTP."
-    assert house.upstream.calls == []
+    assert harness.upstream.calls == []
 
 
 @pytest.mark.parametrize(
@@ -156,24 +164,26 @@ async def test_wrong_values(house: House, rest: httpx.AsyncClient, body: str) ->
     ],
 )
 async def test_a_body_that_is_a_field(
-    house: House, rest: httpx.AsyncClient, path: str, name: str, why: str
+    harness: GatewayHarness, rest: httpx.AsyncClient, path: str, name: str, why: str
 ) -> None:
     response = await rest.patch(path, json={"size": 1})
     assert violations(check_refusal(response, 400, 3, "FIELDS_INVALID")) == {name: why}
-    assert house.upstream.calls == []
+    assert harness.upstream.calls == []
 
 
-async def test_a_body_that_is_a_field_and_a_query(house: House, rest: httpx.AsyncClient) -> None:
+async def test_a_body_that_is_a_field_and_a_query(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
     response = await rest.patch("/v1/things/a?check=true&updateMask=size", json={"size": 1})
     assert response.status_code == 200, response.text
-    request = house.upstream.calls[0].request
+    request = harness.upstream.calls[0].request
     assert (request.thing.name, request.thing.size, request.check) == ("things/a", 1, True)
     assert list(request.update_mask.paths) == ["size"]
 
 
-async def test_a_body_that_is_a_list(house: House, rest: httpx.AsyncClient) -> None:
+async def test_a_body_that_is_a_list(harness: GatewayHarness, rest: httpx.AsyncClient) -> None:
     assert (await rest.post("/v1/things/a:rename", json=["b", "c"])).status_code == 200
-    assert list(house.upstream.calls[0].request.names) == ["b", "c"]
+    assert list(harness.upstream.calls[0].request.names) == ["b", "c"]
     others: list[Any] = [{}, "b", None]
     for body in others:
         response = await rest.post("/v1/things/a:rename", json=body)
@@ -192,34 +202,40 @@ async def test_a_body_that_is_a_list(house: House, rest: httpx.AsyncClient) -> N
         ("like.size=1&like.size=2", "like.size", "The parameter is given twice."),
     ],
 )
-async def test_wrong_queries(
-    house: House, rest: httpx.AsyncClient, query: str, name: str, why: str
+async def test_wrong_queries_are_refused_by_field(
+    harness: GatewayHarness, rest: httpx.AsyncClient, query: str, name: str, why: str
 ) -> None:
     response = await rest.get(f"/v1/things:search?{query}")
     wrong = violations(check_refusal(response, 400, 3, "FIELDS_INVALID"))
     assert list(wrong) == [name]
     assert wrong[name].endswith(why)
-    assert house.upstream.calls == []
+    assert harness.upstream.calls == []
 
 
-async def test_a_query(house: House, rest: httpx.AsyncClient) -> None:
+async def test_a_query_fills_nested_and_repeated_fields(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
     query = "words=a&words=b&like.part.size=5&any_order=true"
     response = await rest.get(f"/v1/things:search?{query}")
     assert response.status_code == 200, response.text
-    request = house.upstream.calls[0].request
+    request = harness.upstream.calls[0].request
     assert (list(request.words), request.like.part.size) == (["a", "b"], 5)
     assert request.any_order
 
 
-async def test_pages_and_forms(house: House, rest: httpx.AsyncClient) -> None:
+async def test_pages_and_forms_pass_as_they_are(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
     """google.api.HttpBody: any content type goes in, and comes out with the servicer's headers."""
 
     async def page(_request: Any, context: Context) -> Any:
         await context.send_initial_metadata((("cache-control", "no-store"),))
-        body = house.upstream.message("google.api.HttpBody")
+        body = harness.upstream.message("google.api.HttpBody")
         return body(content_type="text/html; charset=utf-8", data="<p>Привет".encode())
 
-    house.upstream.answers = {f"/later.v1.Things/{name}": page for name in ("ShowPage", "SendForm")}
+    harness.upstream.answers = {
+        f"/later.v1.Things/{name}": page for name in ("ShowPage", "SendForm")
+    }
     for response in (
         await rest.get("/pages/t"),
         await rest.post("/pages/t", data={"answer": "yes"}),
@@ -229,19 +245,21 @@ async def test_pages_and_forms(house: House, rest: httpx.AsyncClient) -> None:
         assert response.headers["content-type"] == "text/html; charset=utf-8"
         assert response.headers["cache-control"] == "no-store"
         assert response.text == "<p>Привет"
-    form = house.upstream.calls[1].request
+    form = harness.upstream.calls[1].request
     assert (form.token, form.form.data) == ("t", b"answer=yes")
     assert form.form.content_type == "application/x-www-form-urlencoded"
     response = await rest.post("/pages/t?form.data=x", data={"answer": "yes"})
     assert list(violations(check_refusal(response, 400, 3, "FIELDS_INVALID"))) == ["form.data"]
 
 
-async def test_a_page_names_its_own_status(house: House, rest: httpx.AsyncClient) -> None:
+async def test_a_page_names_its_own_status(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
     async def elsewhere(_request: Any, context: Context) -> Any:
         await context.send_initial_metadata((("x-http-status", "303"), ("location", "?")))
-        return house.upstream.message("google.api.HttpBody")(content_type="text/html")
+        return harness.upstream.message("google.api.HttpBody")(content_type="text/html")
 
-    house.upstream.answers["/later.v1.Things/SendForm"] = elsewhere
+    harness.upstream.answers["/later.v1.Things/SendForm"] = elsewhere
     response = await rest.post("/pages/t", data={"answer": "yes"})
     assert (response.status_code, response.headers["location"]) == (303, "?")
     assert "x-http-status" not in response.headers

@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from gateway.routes import LONGEST_CALL_S
-from tests.gateway.conftest import House, running
+from tests.gateway.conftest import GatewayHarness, running
 from tests.gateway.test_answers import GET, INVITE, failing, hang
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -38,7 +38,9 @@ async def refusal(channel: grpc.aio.Channel, method: str, **arguments: Any) -> g
 
 
 @pytest.mark.parametrize("method", METHODS)
-async def test_every_method(house: House, native: grpc.aio.Channel, method: str) -> None:
+async def test_every_method_reaches_the_server_without_reserved_metadata(
+    harness: GatewayHarness, native: grpc.aio.Channel, method: str
+) -> None:
     sent = (
         ("x-request-id", "own"),
         ("trace-bin", b"\x00\xff"),
@@ -47,7 +49,7 @@ async def test_every_method(house: House, native: grpc.aio.Channel, method: str)
     )
     call = unary(native, method)(b"", metadata=sent)
     await call
-    (seen,) = house.upstream.calls
+    (seen,) = harness.upstream.calls
     assert seen.method == method
     assert "trace-bin" not in seen.metadata
     assert seen.metadata["x-forwarded-for"] == "127.0.0.1"
@@ -71,16 +73,18 @@ async def test_every_method(house: House, native: grpc.aio.Channel, method: str)
         "/",
     ],
 )
-async def test_unknown_methods(house: House, native: grpc.aio.Channel, method: str) -> None:
+async def test_unknown_methods_do_not_reach_the_server(
+    harness: GatewayHarness, native: grpc.aio.Channel, method: str
+) -> None:
     error = await refusal(native, method)
     assert error.code() is grpc.StatusCode.UNIMPLEMENTED
     assert error.details() == "No method has this path."
     assert dict(iter(error.trailing_metadata()))["x-request-id"]
-    assert house.upstream.calls == []
+    assert harness.upstream.calls == []
 
 
-async def test_statuses_pass_untouched(house: House, native: grpc.aio.Channel) -> None:
-    house.upstream.answers[INVITE] = failing(6, metadata=(("retry-after", "7"),))
+async def test_statuses_pass_untouched(harness: GatewayHarness, native: grpc.aio.Channel) -> None:
+    harness.upstream.answers[INVITE] = failing(6, metadata=(("retry-after", "7"),))
     error = await refusal(native, INVITE)
     assert (error.code(), error.details()) == (grpc.StatusCode.ALREADY_EXISTS, 'No, "нет"\n')
     trailing = dict(iter(error.trailing_metadata()))
@@ -88,35 +92,39 @@ async def test_statuses_pass_untouched(house: House, native: grpc.aio.Channel) -
     assert b"\x08\x06" in trailing["grpc-status-details-bin"]
 
 
-async def test_a_callers_deadline(house: House, native: grpc.aio.Channel) -> None:
+async def test_a_callers_deadline_reaches_the_server(
+    harness: GatewayHarness, native: grpc.aio.Channel
+) -> None:
     await unary(native, GET)(b"", timeout=40)
-    remaining = house.upstream.calls[0].remaining_s
+    remaining = harness.upstream.calls[0].remaining_s
     assert remaining is not None
     assert 30 < remaining < 41
-    house.upstream.answers[GET] = hang
+    harness.upstream.answers[GET] = hang
     error = await refusal(native, GET, timeout=0.2)
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 async def test_no_call_lasts_longer_for_its_deadline(
-    house: House, native: grpc.aio.Channel
+    harness: GatewayHarness, native: grpc.aio.Channel
 ) -> None:
     await unary(native, GET)(b"", timeout=10 * LONGEST_CALL_S)
-    remaining = house.upstream.calls[0].remaining_s
+    remaining = harness.upstream.calls[0].remaining_s
     assert remaining is not None
     assert remaining <= LONGEST_CALL_S
 
 
-async def test_waiting_may_last(house: House, native: grpc.aio.Channel) -> None:
+async def test_a_wait_has_more_time_than_other_calls(
+    harness: GatewayHarness, native: grpc.aio.Channel
+) -> None:
     await unary(native, "/google.longrunning.Operations/WaitOperation")(b"", timeout=500)
-    remaining = house.upstream.calls[0].remaining_s
+    remaining = harness.upstream.calls[0].remaining_s
     assert remaining is not None
     assert remaining > 400
 
 
 async def test_a_dead_server(tmp_path: Path) -> None:
-    async with running(tmp_path) as house, grpc.aio.insecure_channel(house.grpc) as native:
-        await house.upstream.stop()
+    async with running(tmp_path) as harness, grpc.aio.insecure_channel(harness.grpc) as native:
+        await harness.upstream.stop()
         for method in (GET, INVITE):
             error = await refusal(native, method)
             assert error.code() is grpc.StatusCode.UNAVAILABLE
@@ -125,8 +133,8 @@ async def test_a_dead_server(tmp_path: Path) -> None:
 
 async def test_too_many_requests(tmp_path: Path) -> None:
     async with (
-        running(tmp_path, requests_per_s=1) as house,
-        grpc.aio.insecure_channel(house.grpc) as native,
+        running(tmp_path, requests_per_s=1) as harness,
+        grpc.aio.insecure_channel(harness.grpc) as native,
     ):
         answers = await asyncio.gather(
             *(unary(native, GET)(b"") for _ in range(5)), return_exceptions=True

@@ -134,7 +134,7 @@ def test_a_body_is_one_field_or_all_that_the_path_leaves(document: Any) -> None:
     assert whole["$ref"] == "#/components/schemas/shop.v1.UpdateRequest"
 
 
-def test_comments_and_deprecation(document: Any) -> None:
+def test_comments_and_deprecation_are_taken_over(document: Any) -> None:
     search = document["paths"]["/v1/shelves/{shelvesId}/boxes/{boxesId}/books"]["get"]
     assert search["summary"] == "Looks for books"
     assert search["description"] == "Nothing found is no error."
@@ -142,7 +142,7 @@ def test_comments_and_deprecation(document: Any) -> None:
     assert "deprecated" not in search
 
 
-def test_types(document: Any) -> None:
+def test_each_type_has_its_schema(document: Any) -> None:
     book = document["components"]["schemas"]["shop.v1.Book"]
     fields = book["properties"]
     assert book["additionalProperties"] is False

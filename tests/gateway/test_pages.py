@@ -9,7 +9,7 @@ import grpc
 import httpx
 import pytest
 
-from tests.gateway.conftest import House, running
+from tests.gateway.conftest import GatewayHarness, running
 from tests.gateway.test_answers import failing
 from tests.gateway.upstream import Context
 
@@ -21,17 +21,17 @@ TOKEN = "6b1a" + "To-ken_" + "x" * 25
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
-def served(house: House, text: str = "<p>the page</p>", status: str = "200") -> None:
+def served(harness: GatewayHarness, text: str = "<p>the page</p>", status: str = "200") -> None:
     """Has the upstream answer with a page."""
 
     async def answer(_request: Any, context: Context) -> Any:
         await context.send_initial_metadata(
             (("x-http-status", status), ("content-security-policy", "default-src 'none'"))
         )
-        body = house.upstream.message("google.api.HttpBody")
+        body = harness.upstream.message("google.api.HttpBody")
         return body(content_type="text/html; charset=utf-8", data=text.encode())
 
-    house.upstream.answers |= {GET: answer, ANSWER: answer}
+    harness.upstream.answers |= {GET: answer, ANSWER: answer}
 
 
 def check_page(answer: httpx.Response, status: int) -> None:
@@ -73,20 +73,20 @@ def check_page(answer: httpx.Response, status: int) -> None:
     ],
 )
 async def test_what_mail_programs_add_to_a_link_is_dropped(
-    house: House, rest: httpx.AsyncClient, path: str
+    harness: GatewayHarness, rest: httpx.AsyncClient, path: str
 ) -> None:
-    served(house)
+    served(harness)
     for ask in (
-        rest.get(house.rest + path),
-        rest.post(house.rest + path, data={"answer": "accept"}),
+        rest.get(harness.rest + path),
+        rest.post(harness.rest + path, data={"answer": "accept"}),
     ):
         answer = await ask
         assert answer.status_code == 200, answer.text
         assert answer.text == "<p>the page</p>"
         assert answer.headers["content-type"] == "text/html; charset=utf-8"
         assert answer.headers["content-security-policy"] == "default-src 'none'"
-    assert [call.request.token for call in house.upstream.calls] == [TOKEN, TOKEN]
-    assert house.upstream.calls[1].request.form.data == b"answer=accept"
+    assert [call.request.token for call in harness.upstream.calls] == [TOKEN, TOKEN]
+    assert harness.upstream.calls[1].request.form.data == b"answer=accept"
 
 
 @pytest.mark.parametrize(
@@ -102,13 +102,13 @@ async def test_what_mail_programs_add_to_a_link_is_dropped(
     ],
 )
 async def test_a_page_knows_what_it_led_to_itself(
-    house: House, rest: httpx.AsyncClient, query: str, told: str
+    harness: GatewayHarness, rest: httpx.AsyncClient, query: str, told: str
 ) -> None:
-    served(house)
+    served(harness)
     for verb in ("GET", "POST"):
         answer = await rest.request(verb, f"/invitations/{TOKEN}?{query}")
         assert answer.status_code == 200
-    got, posted = house.upstream.calls
+    got, posted = harness.upstream.calls
     assert (got.request.token, got.request.too_late) == (TOKEN, told)
     assert posted.request.token == TOKEN
 
@@ -122,19 +122,19 @@ async def test_a_page_knows_what_it_led_to_itself(
     ],
 )  # fmt: skip
 async def test_what_is_no_link_is_asked_for_all_the_same(
-    house: House, rest: httpx.AsyncClient, path: str
+    harness: GatewayHarness, rest: httpx.AsyncClient, path: str
 ) -> None:
-    served(house, "<p>leads nowhere</p>", "404")
-    answer = await rest.get(house.rest + path)
+    served(harness, "<p>leads nowhere</p>", "404")
+    answer = await rest.get(harness.rest + path)
     assert (answer.status_code, answer.text) == (404, "<p>leads nowhere</p>")
-    assert [call.request.token for call in house.upstream.calls] == ["-"]
+    assert [call.request.token for call in harness.upstream.calls] == ["-"]
 
 
 @pytest.mark.parametrize("status", ["200", "404", "410"])
 async def test_head_is_answered_as_get_is_without_the_body(
-    house: House, rest: httpx.AsyncClient, status: str
+    harness: GatewayHarness, rest: httpx.AsyncClient, status: str
 ) -> None:
-    served(house, status=status)
+    served(harness, status=status)
     for query in ("", "?utm_source=x"):
         got = await rest.get(f"/invitations/{TOKEN}{query}")
         for _ in range(3):  # the connection lives on
@@ -145,11 +145,13 @@ async def test_head_is_answered_as_get_is_without_the_body(
             assert {k: v for k, v in head.headers.items() if k not in varying} == {
                 k: v for k, v in got.headers.items() if k not in varying
             }
-    assert {call.method for call in house.upstream.calls} == {GET}
+    assert {call.method for call in harness.upstream.calls} == {GET}
 
 
-async def test_a_body_with_get_does_not_matter(house: House, rest: httpx.AsyncClient) -> None:
-    served(house)
+async def test_a_body_with_get_does_not_matter(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
+    served(harness)
     answer = await rest.request("GET", f"/invitations/{TOKEN}", content=b"{}")
     assert (answer.status_code, answer.text) == (200, "<p>the page</p>")
 
@@ -166,9 +168,9 @@ async def test_other_http_methods_are_told_by_a_page(rest: httpx.AsyncClient, ve
     ("code", "status"), [(3, 400), (4, 504), (5, 404), (8, 429), (13, 500), (14, 503), (16, 401)]
 )
 async def test_what_the_server_refuses_is_told_by_a_page(
-    house: House, rest: httpx.AsyncClient, method: str, code: int, status: int
+    harness: GatewayHarness, rest: httpx.AsyncClient, method: str, code: int, status: int
 ) -> None:
-    house.upstream.answers[method] = failing(code, metadata=(("retry-after", "7"),))
+    harness.upstream.answers[method] = failing(code, metadata=(("retry-after", "7"),))
     verb = "GET" if method == GET else "POST"
     answer = await rest.request(verb, f"/invitations/{TOKEN}")
     check_page(answer, status)
@@ -178,22 +180,24 @@ async def test_what_the_server_refuses_is_told_by_a_page(
 
 
 async def test_a_program_that_posts_with_a_key_reads_the_status(
-    house: House, rest: httpx.AsyncClient
+    harness: GatewayHarness, rest: httpx.AsyncClient
 ) -> None:
-    house.upstream.answers[ANSWER] = failing(3)
+    harness.upstream.answers[ANSWER] = failing(3)
     answer = await rest.post(f"/invitations/{TOKEN}", headers={"idempotency-key": "x"})
     assert answer.json()["code"] == 3
 
 
-async def test_forms_are_small(house: House, rest: httpx.AsyncClient) -> None:
-    served(house)
+async def test_a_large_form_is_refused_by_a_page(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
+    served(harness)
     path = f"/invitations/{TOKEN}"
     answer = await rest.post(
-        house.rest + path, content=b"answer=accept&" + b"x" * 400, headers=FORM
+        harness.rest + path, content=b"answer=accept&" + b"x" * 400, headers=FORM
     )
     assert answer.status_code == 200
-    check_page(await rest.post(house.rest + path, content=b"%41=%41&" * 8_000, headers=FORM), 413)
-    assert len(house.upstream.calls) == 1
+    check_page(await rest.post(harness.rest + path, content=b"%41=%41&" * 8_000, headers=FORM), 413)
+    assert len(harness.upstream.calls) == 1
 
 
 async def test_large_headers_are_told_by_a_page(rest: httpx.AsyncClient) -> None:
@@ -201,8 +205,8 @@ async def test_large_headers_are_told_by_a_page(rest: httpx.AsyncClient) -> None
     check_page(await rest.get(f"/invitations/{TOKEN}", headers=headers), 431)
 
 
-async def test_bad_http_is_told_by_a_page(house: House) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", house.settings.http_port)
+async def test_bad_http_is_told_by_a_page(harness: GatewayHarness) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", harness.settings.http_port)
     writer.write(f"POST /invitations/{TOKEN}?a=b HTTP/1.1\r\nhost: x\r\n".encode())
     writer.write(b"content-length: 5\r\ncontent-length: 6\r\n\r\nhello")
     answer = await reader.read(4_000)
@@ -212,28 +216,28 @@ async def test_bad_http_is_told_by_a_page(house: House) -> None:
 
 async def test_outages_are_told_by_a_page(tmp_path: Path) -> None:
     async with (
-        running(tmp_path, timeout_s=0.4, requests_per_s=20) as house,
-        httpx.AsyncClient(base_url=house.rest, timeout=10) as rest,
+        running(tmp_path, timeout_s=0.4, requests_per_s=20) as harness,
+        httpx.AsyncClient(base_url=harness.rest, timeout=10) as rest,
     ):
         path = f"//invitations/{TOKEN}/?utm_source=x"
 
         async def slow(_request: Any, _context: Context) -> None:
             await asyncio.sleep(2)
 
-        house.upstream.answers = {GET: slow, ANSWER: slow}
-        check_page(await rest.get(house.rest + path), 504)
-        check_page(await rest.post(house.rest + path, data={"answer": "accept"}), 504)
-        await house.upstream.stop()
+        harness.upstream.answers = {GET: slow, ANSWER: slow}
+        check_page(await rest.get(harness.rest + path), 504)
+        check_page(await rest.post(harness.rest + path, data={"answer": "accept"}), 504)
+        await harness.upstream.stop()
         for ask in (
-            rest.get(house.rest + path),
-            rest.post(house.rest + path, data={"answer": "accept"}),
+            rest.get(harness.rest + path),
+            rest.post(harness.rest + path, data={"answer": "accept"}),
         ):
             answer = await ask
             check_page(answer, 503)
             assert answer.headers["retry-after"]
-        head = await rest.head(house.rest + path)
+        head = await rest.head(harness.rest + path)
         assert (head.status_code, head.content) == (503, b"")
-        answers = await asyncio.gather(*(rest.get(house.rest + path) for _ in range(60)))
+        answers = await asyncio.gather(*(rest.get(harness.rest + path) for _ in range(60)))
         limited = [answer for answer in answers if answer.status_code == 429]
         assert limited
         for answer in limited:
@@ -249,18 +253,22 @@ async def test_outages_are_told_by_a_page(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 async def test_browsers_read_a_page_where_there_is_nothing(
-    house: House, rest: httpx.AsyncClient, path: str
+    harness: GatewayHarness, rest: httpx.AsyncClient, path: str
 ) -> None:
     browser = {"accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
-    check_page(await rest.get(house.rest + path, headers=browser), 404)
-    check_page(await rest.post(house.rest + path, headers=browser, data={"answer": "accept"}), 404)
+    check_page(await rest.get(harness.rest + path, headers=browser), 404)
+    check_page(
+        await rest.post(harness.rest + path, headers=browser, data={"answer": "accept"}), 404
+    )
     for program in ({"accept": "*/*"}, {"accept": "application/json"}):
-        answer = await rest.get(house.rest + path, headers=program)
+        answer = await rest.get(harness.rest + path, headers=program)
         assert (answer.status_code, answer.json()["code"]) == (404, 5)
 
 
-async def test_programs_still_read_a_status(house: House, native: grpc.aio.Channel) -> None:
-    house.upstream.answers[GET] = failing(14)
+async def test_programs_still_read_a_status(
+    harness: GatewayHarness, native: grpc.aio.Channel
+) -> None:
+    harness.upstream.answers[GET] = failing(14)
     call = native.unary_unary(GET, request_serializer=bytes, response_deserializer=bytes)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await call(b"")

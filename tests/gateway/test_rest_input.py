@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 
-from tests.gateway.conftest import MAX_BODY_BYTES, House
+from tests.gateway.conftest import MAX_BODY_BYTES, GatewayHarness
 from tests.gateway.status import check_headers, check_refusal, violations
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -90,12 +90,14 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
-async def test_refused(house: House, rest: httpx.AsyncClient, case: Refused) -> None:
+async def test_bad_requests_are_refused_in_our_form(
+    harness: GatewayHarness, rest: httpx.AsyncClient, case: Refused
+) -> None:
     response = await rest.request(
         case.verb, case.path, content=case.content or None, headers=case.headers
     )
     check_refusal(response, case.status, case.code, case.reason)
-    assert house.upstream.calls == []
+    assert harness.upstream.calls == []
 
 
 # What is behind each of these is a body for Invite, and the fields that it is refused for.
@@ -145,15 +147,15 @@ WRONG_BODIES: dict[str, tuple[bytes, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize(("body", "wrong"), WRONG_BODIES.values(), ids=WRONG_BODIES)
-async def test_wrong_fields(
-    house: House, rest: httpx.AsyncClient, body: bytes, wrong: dict[str, str]
+async def test_wrong_fields_are_named_with_a_hint(
+    harness: GatewayHarness, rest: httpx.AsyncClient, body: bytes, wrong: dict[str, str]
 ) -> None:
     response = await rest.post(INVITE, content=body, headers=JSON)
     assert violations(check_refusal(response, 400, 3, "FIELDS_INVALID")) == wrong
-    assert house.upstream.calls == []
+    assert harness.upstream.calls == []
 
 
-async def test_only_one_of_a_oneof(house: House, rest: httpx.AsyncClient) -> None:
+async def test_only_one_of_a_oneof(harness: GatewayHarness, rest: httpx.AsyncClient) -> None:
     body = {"jwt": "a", "yandexPassportOauthToken": "b"}
     response = await rest.post("/iam/v1/tokens", json=body)
     assert violations(check_refusal(response, 400, 3, "FIELDS_INVALID")) == {
@@ -162,10 +164,12 @@ async def test_only_one_of_a_oneof(house: House, rest: httpx.AsyncClient) -> Non
     assert (await rest.post("/iam/v1/tokens", json=body | {"jwt": None})).status_code == 200
 
 
-async def test_the_path_wins_over_the_body(house: House, rest: httpx.AsyncClient) -> None:
+async def test_the_path_wins_over_the_body(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
     response = await rest.post(f"{CUSTOMERS}/a:activate", json={"customer_id": "b"})
     assert violations(check_refusal(response, 400, 3, "FIELDS_INVALID")) == {"customer_id": IN_PATH}
-    assert house.upstream.calls == []
+    assert harness.upstream.calls == []
 
 
 NOT_JSON = {
@@ -220,11 +224,13 @@ NOT_JSON = {
 
 
 @pytest.mark.parametrize("body", NOT_JSON.values(), ids=NOT_JSON)
-async def test_not_json(house: House, rest: httpx.AsyncClient, body: bytes) -> None:
+async def test_what_is_no_json_is_refused(
+    harness: GatewayHarness, rest: httpx.AsyncClient, body: bytes
+) -> None:
     response = await rest.post(INVITE, content=body, headers=JSON)
     check_refusal(response, 400, 3, "REQUEST_MALFORMED")
     assert response.json()["message"].startswith("The body is not ")
-    assert house.upstream.calls == []
+    assert harness.upstream.calls == []
 
 
 TAKEN: dict[str, tuple[bytes, dict[str, Any]]] = {
@@ -251,23 +257,29 @@ TAKEN: dict[str, tuple[bytes, dict[str, Any]]] = {
     "content_type",
     ["application/json", "Application/JSON; charset=UTF-8", 'application/json;charset="utf-8"'],
 )
-async def test_taken(
-    house: House, rest: httpx.AsyncClient, body: bytes, arrives: dict[str, str], content_type: str
+async def test_bodies_of_any_spelling_reach_the_server(
+    harness: GatewayHarness,
+    rest: httpx.AsyncClient,
+    body: bytes,
+    arrives: dict[str, str],
+    content_type: str,
 ) -> None:
     response = await rest.post(INVITE, content=body, headers={"content-type": content_type})
     assert response.status_code == 200, response.text
     check_headers(response.headers)
     assert response.headers["x-operation-poll-interval"] == "1"
-    (call,) = house.upstream.calls
-    message = house.upstream.message("yandex.cloud.billing.v1.InviteCustomerRequest")
+    (call,) = harness.upstream.calls
+    message = harness.upstream.message("yandex.cloud.billing.v1.InviteCustomerRequest")
     assert call.request == message(**arrives)
 
 
-async def test_the_largest_body(house: House, rest: httpx.AsyncClient) -> None:
+async def test_the_largest_body_reaches_the_server(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
     name = "я" * ((MAX_BODY_BYTES - 20) // 2)
     body = json.dumps({"name": name}, ensure_ascii=False).encode()
     assert (await rest.post(INVITE, content=body, headers=JSON)).status_code == 200
-    assert house.upstream.calls[0].request.name == name
+    assert harness.upstream.calls[0].request.name == name
 
 
 QUERIES: dict[str, tuple[str, dict[str, str]]] = {
@@ -354,12 +366,12 @@ QUERIES: dict[str, tuple[str, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize(("path", "wrong"), QUERIES.values(), ids=QUERIES)
-async def test_wrong_queries(
-    house: House, rest: httpx.AsyncClient, path: str, wrong: dict[str, str]
+async def test_wrong_queries_are_refused_by_name(
+    harness: GatewayHarness, rest: httpx.AsyncClient, path: str, wrong: dict[str, str]
 ) -> None:
     response = await rest.get(path)
     assert violations(check_refusal(response, 400, 3, "FIELDS_INVALID")) == wrong
-    assert house.upstream.calls == []
+    assert harness.upstream.calls == []
 
 
 @pytest.mark.parametrize(
@@ -373,26 +385,26 @@ async def test_wrong_queries(
     ],
 )
 async def test_no_query_beside_a_body(
-    house: House, rest: httpx.AsyncClient, path: str, name: str
+    harness: GatewayHarness, rest: httpx.AsyncClient, path: str, name: str
 ) -> None:
     response = await rest.post(path, json={})
     assert list(violations(check_refusal(response, 400, 3, "FIELDS_INVALID"))) == [name]
-    assert house.upstream.calls == []
+    assert harness.upstream.calls == []
 
 
 @pytest.mark.parametrize("size", [2**63 - 1, -(2**63), "007", "-0", "0" * 500])
 async def test_numbers_that_fit_reach_the_server(
-    house: House, rest: httpx.AsyncClient, size: int | str
+    harness: GatewayHarness, rest: httpx.AsyncClient, size: int | str
 ) -> None:
     response = await rest.get(f"{CUSTOMERS}?pageSize={size}")
     assert response.status_code == 200, response.text
-    assert house.upstream.calls[0].request.page_size == int(size)
+    assert harness.upstream.calls[0].request.page_size == int(size)
 
 
-async def test_a_query(house: House, rest: httpx.AsyncClient) -> None:
+async def test_a_query_is_decoded(harness: GatewayHarness, rest: httpx.AsyncClient) -> None:
     response = await rest.get(f"{CUSTOMERS}?resellerId=%D1%8F+b%2Bc&page%5Fsize=5&pageToken=&&")
     assert response.status_code == 200, response.text
-    request = house.upstream.calls[0].request
+    request = harness.upstream.calls[0].request
     assert (request.reseller_id, request.page_size, request.page_token) == ("я b+c", 5, "")
 
 
@@ -407,19 +419,21 @@ async def test_a_query(house: House, rest: httpx.AsyncClient) -> None:
         ("/endpoints/iam", "ApiEndpointService/Get", "api_endpoint_id", "iam"),
     ],
 )
-async def test_path_variables(
-    house: House, rest: httpx.AsyncClient, path: str, method: str, field: str, value: str
+async def test_path_variables_are_decoded(
+    harness: GatewayHarness, rest: httpx.AsyncClient, path: str, method: str, field: str, value: str
 ) -> None:
     assert (await rest.get(path)).status_code == 200
-    (call,) = house.upstream.calls
+    (call,) = harness.upstream.calls
     assert call.method.endswith(f".{method}")
     assert getattr(call.request, field) == value
 
 
 @pytest.mark.parametrize("verb", ["GET", "POST"])
-async def test_cancel_by_either_verb(house: House, rest: httpx.AsyncClient, verb: str) -> None:
+async def test_cancel_by_either_verb(
+    harness: GatewayHarness, rest: httpx.AsyncClient, verb: str
+) -> None:
     assert (await rest.request(verb, "/operations/a:cancel")).status_code == 200
-    assert house.upstream.calls[0].request.operation_id == "a"
+    assert harness.upstream.calls[0].request.operation_id == "a"
 
 
 @pytest.mark.parametrize(
@@ -432,7 +446,9 @@ async def test_cancel_by_either_verb(house: House, rest: httpx.AsyncClient, verb
         ("/docs", "GET, HEAD"),
     ],
 )
-async def test_allow(rest: httpx.AsyncClient, path: str, allowed: str) -> None:
+async def test_other_verbs_are_told_which_are_allowed(
+    rest: httpx.AsyncClient, path: str, allowed: str
+) -> None:
     response = await rest.patch(path)
     check_refusal(response, 405, 12, "METHOD_NOT_ALLOWED")
     assert response.headers["allow"] == allowed
@@ -445,7 +461,7 @@ async def test_head_has_no_body(rest: httpx.AsyncClient) -> None:
     check_headers(response.headers)
 
 
-async def test_headers_that_could_steer(house: House, rest: httpx.AsyncClient) -> None:
+async def test_headers_that_could_steer(harness: GatewayHarness, rest: httpx.AsyncClient) -> None:
     """gRPC's and Envoy's own headers stop at the gateway; the contract's go through unchanged."""
     sent = {
         "authorization": "Bearer t.o-k",
@@ -473,7 +489,7 @@ async def test_headers_that_could_steer(house: House, rest: httpx.AsyncClient) -
     )
     assert response.status_code == 200, response.text
     assert response.headers["x-request-id"] == "own-id.1"
-    (call,) = house.upstream.calls
+    (call,) = harness.upstream.calls
     # By the path the server knows REST, by the address whom to count calls without identity for.
     assert call.metadata == sent | {
         "x-request-id": "own-id.1",
@@ -481,16 +497,16 @@ async def test_headers_that_could_steer(house: House, rest: httpx.AsyncClient) -
         "x-forwarded-for": "127.0.0.1",
     }
     assert call.remaining_s is not None
-    assert 0 < call.remaining_s <= house.settings.timeout_s + 1
+    assert 0 < call.remaining_s <= harness.settings.timeout_s + 1
 
 
 @pytest.mark.parametrize("wild", ['"<script>', "a b", "x" * 129, ""])
 async def test_wild_request_ids_are_replaced(
-    house: House, rest: httpx.AsyncClient, wild: str
+    harness: GatewayHarness, rest: httpx.AsyncClient, wild: str
 ) -> None:
     response = await rest.get("/operations/a", headers={"x-request-id": wild})
     assert response.headers["x-request-id"] not in {wild, ""}
-    assert house.upstream.calls[0].metadata["x-request-id"] == response.headers["x-request-id"]
+    assert harness.upstream.calls[0].metadata["x-request-id"] == response.headers["x-request-id"]
 
 
 async def test_what_envoy_refuses_unseen_has_a_request_id(rest: httpx.AsyncClient) -> None:

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from h2.errors import ErrorCodes
 
-from tests.gateway.conftest import House, running
+from tests.gateway.conftest import GatewayHarness, running
 from tests.gateway.resetting import resetting
 from tests.gateway.test_answers import GET, INVITE, failing
 from tests.gateway.test_native import unary
@@ -34,20 +34,20 @@ CALLS = {
 }
 REST = {GET: ("GET", "/operations/a"), INVITE: ("POST", "/billing/v1/customers:invite")}
 
-Send = Callable[[House, str, dict[str, str]], Awaitable[None]]
+Send = Callable[[GatewayHarness, str, dict[str, str]], Awaitable[None]]
 
 
-async def by_grpc(house: House, method: str, headers: dict[str, str]) -> None:
+async def by_grpc(harness: GatewayHarness, method: str, headers: dict[str, str]) -> None:
     """Calls natively; the call must fail."""
-    async with grpc.aio.insecure_channel(house.grpc) as channel:
+    async with grpc.aio.insecure_channel(harness.grpc) as channel:
         with pytest.raises(grpc.aio.AioRpcError):
             await unary(channel, method)(b"", metadata=tuple(headers.items()))
 
 
-async def by_rest(house: House, method: str, headers: dict[str, str]) -> None:
+async def by_rest(harness: GatewayHarness, method: str, headers: dict[str, str]) -> None:
     """Calls over REST; the call must fail."""
     verb, path = REST[method]
-    async with httpx.AsyncClient(base_url=house.rest, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=harness.rest, timeout=10) as client:
         answer = await client.request(verb, path, headers=headers)
         assert answer.status_code >= 400
 
@@ -60,21 +60,25 @@ def send(request: pytest.FixtureRequest) -> Send:
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("code", [1, 14])
-async def test_what_the_server_could_not_do(house: House, send: Send, call: str, code: int) -> None:
+async def test_what_the_server_could_not_do(
+    harness: GatewayHarness, send: Send, call: str, code: int
+) -> None:
     """CANCELLED and UNAVAILABLE are what calls meet while a server shuts down."""
     method, headers, tries = CALLS[call]
-    house.upstream.answers[method] = failing(code)
-    await send(house, method, headers)
-    assert [seen.method for seen in house.upstream.calls] == [method] * tries
+    harness.upstream.answers[method] = failing(code)
+    await send(harness, method, headers)
+    assert [seen.method for seen in harness.upstream.calls] == [method] * tries
 
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("code", [2, 4, 8, 10, 13])
-async def test_what_the_server_has_answered(house: House, send: Send, call: str, code: int) -> None:
+async def test_what_the_server_has_answered(
+    harness: GatewayHarness, send: Send, call: str, code: int
+) -> None:
     method, headers, _ = CALLS[call]
-    house.upstream.answers[method] = failing(code)
-    await send(house, method, headers)
-    assert len(house.upstream.calls) == 1
+    harness.upstream.answers[method] = failing(code)
+    await send(harness, method, headers)
+    assert len(harness.upstream.calls) == 1
 
 
 @pytest.mark.parametrize("call", [call for call, (_, headers, _) in CALLS.items() if headers])
@@ -82,10 +86,10 @@ async def test_no_caller_steers_envoy_behind_a_proxy_either(
     tmp_path: Path, send: Send, call: str
 ) -> None:
     method, headers, tries = CALLS[call]
-    async with running(tmp_path, trusted_proxies=["127.0.0.0/8"]) as house:
-        house.upstream.answers[method] = failing(14)
-        await send(house, method, headers | {"x-forwarded-for": "192.0.2.1"})
-        assert len(house.upstream.calls) == tries
+    async with running(tmp_path, trusted_proxies=["127.0.0.0/8"]) as harness:
+        harness.upstream.answers[method] = failing(14)
+        await send(harness, method, headers | {"x-forwarded-for": "192.0.2.1"})
+        assert len(harness.upstream.calls) == tries
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -95,8 +99,8 @@ async def test_a_stream_that_breaks_off_after_the_request(
     """Whether the server did it nobody knows."""
     method, headers, tries = CALLS[call]
     async with resetting(ErrorCodes.INTERNAL_ERROR) as (upstream, address):
-        async with _before(tmp_path, address) as house:
-            await send(house, method, headers)
+        async with _before(tmp_path, address) as harness:
+            await send(harness, method, headers)
         assert upstream.seen[method] == tries
 
 
@@ -105,14 +109,14 @@ async def test_a_stream_that_the_server_refuses(tmp_path: Path, send: Send, call
     """By HTTP/2 the server has done nothing of it: again is safe for every call."""
     method, headers, _ = CALLS[call]
     async with resetting(ErrorCodes.REFUSED_STREAM) as (upstream, address):
-        async with _before(tmp_path, address) as house:
-            await send(house, method, headers)
+        async with _before(tmp_path, address) as harness:
+            await send(harness, method, headers)
         assert upstream.seen[method] == 3
 
 
 @contextlib.asynccontextmanager
-async def _before(var: Path, address: str) -> AsyncIterator[House]:
+async def _before(var: Path, address: str) -> AsyncIterator[GatewayHarness]:
     """Runs an Envoy before an upstream that is not one of `Upstream`."""
     unused = Upstream(Path(__file__).parents[2] / "gen" / "descriptors.pb")
-    async with running(var, unused, upstreams=[address]) as house:
-        yield house
+    async with running(var, unused, upstreams=[address]) as harness:
+        yield harness

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from gateway.certificates import Certificates, ensure_certificates
-from tests.gateway.conftest import House, running
+from tests.gateway.conftest import GatewayHarness, running
 from tests.gateway.test_answers import GET
 from tests.gateway.test_native import unary
 
@@ -37,10 +37,10 @@ def old_tls(made: Certificates) -> ssl.SSLContext:
     return context
 
 
-async def shown(house: House, host: str, context: ssl.SSLContext) -> bytes:
+async def shown(harness: GatewayHarness, host: str, context: ssl.SSLContext) -> bytes:
     """Returns the certificate that Envoy shows to a client that asks for `host`."""
     _, writer = await asyncio.open_connection(
-        "127.0.0.1", house.settings.https_port, ssl=context, server_hostname=host
+        "127.0.0.1", harness.settings.https_port, ssl=context, server_hostname=host
     )
     try:
         found = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
@@ -51,23 +51,25 @@ async def shown(house: House, host: str, context: ssl.SSLContext) -> bytes:
 
 
 @pytest.mark.parametrize("http2", [False, True])
-async def test_rest_over_tls(house: House, http2: bool) -> None:
+async def test_rest_over_tls(harness: GatewayHarness, http2: bool) -> None:
     async with httpx.AsyncClient(
-        base_url=house.rest_tls, verify=trusting(house.certificates), http2=http2
+        base_url=harness.rest_tls, verify=trusting(harness.certificates), http2=http2
     ) as rest:
         response = await rest.get("/operations/a")
     assert response.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
     assert response.status_code == 200
-    (call,) = house.upstream.calls
-    assert call.metadata["x-forwarded-host"] == f"localhost:{house.settings.https_port}"
+    (call,) = harness.upstream.calls
+    assert call.metadata["x-forwarded-host"] == f"localhost:{harness.settings.https_port}"
 
 
 @pytest.mark.parametrize("http2", [False, True])
-async def test_browsers_forget_that_localhost_was_strict(house: House, http2: bool) -> None:
+async def test_browsers_forget_that_localhost_was_strict(
+    harness: GatewayHarness, http2: bool
+) -> None:
     """They keep it for all ports, so nothing else could be developed there without TLS."""
-    async with httpx.AsyncClient(verify=trusting(house.certificates), http2=http2) as rest:
+    async with httpx.AsyncClient(verify=trusting(harness.certificates), http2=http2) as rest:
         for path in ("/operations/a", "/unknown", "/openapi.json"):
-            answer = await rest.get(house.rest_tls + path)
+            answer = await rest.get(harness.rest_tls + path)
             assert answer.headers["strict-transport-security"] == "max-age=0", path
 
 
@@ -76,11 +78,11 @@ async def test_who_came_by_tls_is_told_to_stay(tmp_path: Path, http2: bool) -> N
     """Whoever answers: the server, a filter, a route, or Envoy before any of them."""
     made = ensure_certificates(tmp_path / "given")
     given: dict[str, Any] = {"certificate": made.certificate, "private_key": made.private_key}
-    async with running(tmp_path / "var", **given) as house:
-        await _told_to_stay(house, made, http2)
+    async with running(tmp_path / "var", **given) as harness:
+        await _told_to_stay(harness, made, http2)
 
 
-async def _told_to_stay(house: House, certificates: Certificates, http2: bool) -> None:
+async def _told_to_stay(harness: GatewayHarness, certificates: Certificates, http2: bool) -> None:
     header = "strict-transport-security"
     asked: list[tuple[str, str, dict[str, Any]]] = [
         ("GET", "/operations/a", {}),
@@ -94,31 +96,33 @@ async def _told_to_stay(house: House, certificates: Certificates, http2: bool) -
     ]
     async with httpx.AsyncClient(verify=trusting(certificates), http2=http2) as rest:
         for verb, path, more in asked:
-            told = await rest.request(verb, house.rest_tls + path, **more)
+            told = await rest.request(verb, harness.rest_tls + path, **more)
             assert told.headers[header] == "max-age=31536000", (verb, path, told.status_code)
-            untold = await rest.request(verb, house.rest + path, **more)
+            untold = await rest.request(verb, harness.rest + path, **more)
             assert header not in untold.headers
 
 
-async def test_no_cache_keeps_tokens(house: House) -> None:
-    async with httpx.AsyncClient(base_url=house.rest) as rest:
+async def test_no_cache_keeps_tokens(harness: GatewayHarness) -> None:
+    async with httpx.AsyncClient(base_url=harness.rest) as rest:
         for path in ("/iam/v1/tokens", "/iam/v1/tokens:revoke"):
             for body in (b"{}", b"{"):
                 answer = await rest.post(path, content=body)
                 assert answer.headers["cache-control"] == "no-store", answer.text
 
 
-async def test_grpc_over_tls(house: House) -> None:
-    credentials = grpc.ssl_channel_credentials(house.certificates.ca.read_bytes())
-    address = f"localhost:{house.settings.https_port}"
+async def test_grpc_over_tls(harness: GatewayHarness) -> None:
+    credentials = grpc.ssl_channel_credentials(harness.certificates.ca.read_bytes())
+    address = f"localhost:{harness.settings.https_port}"
     async with grpc.aio.secure_channel(address, credentials) as channel:
         await unary(channel, GET)(b"", metadata=(("x-forwarded-host", "elsewhere"),))
-    assert house.upstream.calls[0].metadata["x-forwarded-host"] == address
+    assert harness.upstream.calls[0].metadata["x-forwarded-host"] == address
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1"])
-async def test_names(house: House, host: str) -> None:
-    assert await shown(house, host, trusting(house.certificates))
+async def test_the_certificate_is_good_for_each_name_of_the_machine(
+    harness: GatewayHarness, host: str
+) -> None:
+    assert await shown(harness, host, trusting(harness.certificates))
 
 
 @pytest.mark.parametrize(
@@ -129,11 +133,11 @@ async def test_names(house: House, host: str) -> None:
         (old_tls, "localhost", "alert protocol version"),
     ],
 )
-async def test_refused(
-    house: House, context: Callable[[Certificates], ssl.SSLContext], host: str, why: str
+async def test_untrusted_misnamed_and_old_tls_is_refused(
+    harness: GatewayHarness, context: Callable[[Certificates], ssl.SSLContext], host: str, why: str
 ) -> None:
     with pytest.raises(ssl.SSLError, match=why):
-        await shown(house, host, context(house.certificates))
+        await shown(harness, host, context(harness.certificates))
 
 
 def move_over(old: Path, new: Path) -> None:
@@ -158,29 +162,29 @@ async def test_a_renewed_certificate_is_shown(
     tmp_path: Path, replace: Callable[[Path, Path], None]
 ) -> None:
     renewed = ensure_certificates(tmp_path / "renewed")
-    async with running(tmp_path) as house:
-        old = house.certificates
-        before = await shown(house, "localhost", trusting(old))
+    async with running(tmp_path) as harness:
+        old = harness.certificates
+        before = await shown(harness, "localhost", trusting(old))
         replace(old.certificate, renewed.certificate)
         replace(old.private_key, renewed.private_key)
         async with asyncio.timeout(20):
             while True:
                 try:
-                    after = await shown(house, "localhost", trusting(renewed))
+                    after = await shown(harness, "localhost", trusting(renewed))
                     break
                 except ssl.SSLCertVerificationError:
                     continue
         assert after != before
-        async with httpx.AsyncClient(base_url=house.rest_tls, verify=trusting(renewed)) as rest:
+        async with httpx.AsyncClient(base_url=harness.rest_tls, verify=trusting(renewed)) as rest:
             assert (await rest.get("/operations/a")).status_code == 200
 
 
 async def test_half_a_renewal_changes_nothing(tmp_path: Path) -> None:
     """A certificate whose key has not come yet is not shown; the two are, once both are there."""
     renewed = ensure_certificates(tmp_path / "renewed")
-    async with running(tmp_path) as house:
-        old = house.certificates
+    async with running(tmp_path) as harness:
+        old = harness.certificates
         move_over(old.certificate, renewed.certificate)
         with pytest.raises(OSError, match="mismatch"):
-            house.gateway._write_certificate()
-        assert await shown(house, "localhost", trusting(old))
+            harness.gateway._write_certificate()
+        assert await shown(harness, "localhost", trusting(old))

@@ -403,7 +403,9 @@ async def test_every_method_that_is_served_has_a_row(table: Table) -> None:
 
 @pytest.mark.parametrize("caller", CALLERS)
 @pytest.mark.parametrize("name", TABLE)
-async def test_right(table: Table, name: str, caller: str) -> None:
+async def test_a_method_is_open_to_whom_the_table_says(
+    table: Table, name: str, caller: str
+) -> None:
     method = TABLE[name]
     code, text = await table.call(name, method.request(await table.made()), caller)
     assert code is expected(method, caller), text

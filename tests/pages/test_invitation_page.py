@@ -98,7 +98,7 @@ def customer_state(service: Service, invitation: Invited) -> str:
     return str(state)
 
 
-async def test_accepting(service: Service, visitor: Visitor) -> None:
+async def test_accepting_makes_the_customer_active(service: Service, visitor: Visitor) -> None:
     invitation = invited(service, name="Horns and Hooves")
     await visitor.page.goto(invitation.link)
     await visitor.heading("Development reseller invites you to become its customer")
@@ -113,7 +113,7 @@ async def test_accepting(service: Service, visitor: Visitor) -> None:
     await visitor.heading("You have accepted the invitation")
 
 
-async def test_declining(service: Service, visitor: Visitor) -> None:
+async def test_declining_makes_the_customer_inactive(service: Service, visitor: Visitor) -> None:
     invitation = invited(service)
     await visitor.page.goto(invitation.link)
     await visitor.page.get_by_role("button", name="Decline").click()
@@ -494,7 +494,9 @@ def test_headers_are_strict_and_the_secret_stays_in_the_link(service: Service) -
         (";;,=q", "en"),
     ],
 )
-def test_languages(service: Service, accepted: str, language: str) -> None:
+def test_the_page_is_in_the_browsers_language(
+    service: Service, accepted: str, language: str
+) -> None:
     answer = httpx.get(f"{service.rest}/invitations/x", headers={"accept-language": accepted})
     assert answer.headers["content-language"] == language
     assert f'<html lang="{language}">' in answer.text

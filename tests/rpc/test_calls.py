@@ -291,7 +291,7 @@ async def test_names_of_operations_are_checked(api: Api, name: str) -> None:
         ('done = "true"', 1),
     ],
 )
-async def test_filters(api: Api, filter_: str, found: int) -> None:
+async def test_a_filter_finds_operations_by_state(api: Api, filter_: str, found: int) -> None:
     for _ in range(2):
         made = await api.customers.Invite(request(), metadata=api.as_("writer"))
     await api.operations.Cancel(

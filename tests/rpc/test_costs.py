@@ -58,11 +58,11 @@ BYTES = {
 
 
 @pytest.mark.parametrize("raw", BYTES.values(), ids=BYTES)
-def test_a_megabyte_of_protobuf(raw: bytes) -> None:
+def test_a_megabyte_of_protobuf_costs_little(raw: bytes) -> None:
     assert cost_s(lambda: read(customers.InviteCustomerRequest, raw)) < LIMIT_S
 
 
-def test_a_form_with_as_many_extensions_as_fit() -> None:
+def test_a_form_with_as_many_extensions_as_fit_costs_little() -> None:
     raw = b"\x12\xff\xff\x03" + b"\x1a\x00" * ((MAX_FORM_BYTES - 5) // 2) + b"\x08\x00"
     assert cost_s(lambda: read(pages.AnswerInvitationPageRequest, raw)) < LIMIT_S
 
@@ -76,7 +76,7 @@ LETTERS = {
 
 @pytest.mark.parametrize("letters", LETTERS.values(), ids=LETTERS)
 @pytest.mark.parametrize("at_limit", [True, False])
-def test_texts_of_every_field(letters: str, at_limit: bool) -> None:
+def test_the_worst_text_of_every_field_costs_little(letters: str, at_limit: bool) -> None:
     """At their limits, where all is looked at, and as long as a megabyte allows."""
     size = MB // 11 // len(letters.encode())
 
@@ -111,14 +111,14 @@ ADDRESSES = {
 
 
 @pytest.mark.parametrize("address", ADDRESSES.values(), ids=ADDRESSES)
-def test_addresses(address: str) -> None:
+def test_the_worst_address_costs_little(address: str) -> None:
     assert cost_s(lambda: normal_address(address)) < LIMIT_S
 
 
 @pytest.mark.parametrize(
     "piece", ["(", "1-", "1 ", "1a", "+1 800 a ", "1 x1", "1;ext", "\ufdfa", "٣"]
 )
-def test_telephone_numbers(piece: str) -> None:
+def test_the_worst_telephone_number_costs_little(piece: str) -> None:
     assert cost_s(lambda: for_programs((piece * LONGEST)[:LONGEST])) < LIMIT_S
 
 
@@ -126,18 +126,18 @@ def test_telephone_numbers(piece: str) -> None:
     "piece", ["state = PENDING AND ", 'email = "', "\\", " ", " AND", "=", "a", "done ", "not "]
 )
 @pytest.mark.parametrize("begin", ["", 'email = "', "done"])
-def test_filters(begin: str, piece: str) -> None:
+def test_the_worst_filter_costs_little(begin: str, piece: str) -> None:
     text = (begin + piece * 1000)[:1000]
     assert cost_s(lambda: _parse_filter(text)) < LIMIT_S
     assert cost_s(lambda: parse_done(text)) < LIMIT_S
 
 
 @pytest.mark.parametrize("piece", ["en,", "en;q=0.1,", ";", "a-", "*,", "en;q=" + "0" * 1000, " "])
-def test_languages_of_a_browser(piece: str) -> None:
+def test_the_worst_list_of_languages_costs_little(piece: str) -> None:
     header = (piece * HEADERS)[:HEADERS]
     assert cost_s(lambda: language_of(header)) < LIMIT_S
 
 
-def test_page_tokens() -> None:
+def test_the_worst_page_token_costs_little() -> None:
     pages_ = paging.Pages(lambda _: [b"k" * 32] * 100)
     assert cost_s(lambda: pages_.cursor("A" * 100, "list")) < LIMIT_S

@@ -24,7 +24,7 @@ FIELDS = ("state", "email")
         ('email = "x AND state = y"', {"email": "x AND state = y"}),
     ],
 )
-def test_what_can_be_asked(text: str, found: dict[str, str]) -> None:
+def test_filters_are_read(text: str, found: dict[str, str]) -> None:
     assert parse_filter(text, FIELDS) == found
 
 
@@ -38,7 +38,7 @@ def test_what_can_be_asked(text: str, found: dict[str, str]) -> None:
         *("state = A and email = b", "\0", "email = '", "(state = A)"),
     ],
 )
-def test_what_can_not(text: str) -> None:
+def test_other_filters_are_refused_with_what_is_wrong(text: str) -> None:
     with pytest.raises(BillingError) as refused:
         parse_filter(text, FIELDS)
     assert refused.value.reason is Reason.FIELDS_INVALID

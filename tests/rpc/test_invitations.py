@@ -255,7 +255,7 @@ async def test_who_guesses_is_slowed_down(api: Api, settings: Settings) -> None:
     assert code is grpc.StatusCode.NOT_FOUND
 
 
-async def test_sending_again(api: Api) -> None:
+async def test_sending_again_replaces_the_link_and_begins_the_time_anew(api: Api) -> None:
     made = await sent(api)
     api.clock.advance(DAY)
     begun = await resend(api, made.name)

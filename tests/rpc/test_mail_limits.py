@@ -21,7 +21,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(var=tmp_path, rate_limit=0, mail_per_address_h=2, customers_per_reseller=3)
 
 
-async def test_too_many_e_mails_to_one_address(api: Api) -> None:
+async def test_too_many_e_mails_to_one_address_are_refused_until_tomorrow(api: Api) -> None:
     made = await sent(api, invitation_email=TO)
     await sent(api, invitation_email=TO, person=customers.CustomerPerson(name="B", tin="2"))
     invite = request(invitation_email=TO, person=customers.CustomerPerson(name="C", tin="3"))
@@ -41,7 +41,7 @@ async def test_too_many_e_mails_to_one_address(api: Api) -> None:
     await resend(api, made.name)
 
 
-async def test_too_many_customers(api: Api) -> None:
+async def test_too_many_customers_are_refused(api: Api) -> None:
     for _ in range(3):
         await sent(api)
         api.clock.advance(DAY)

@@ -426,7 +426,9 @@ class TestSettings:
             ("Счета <billing@пример.рф>", "Счета", "billing@xn--e1afmkfd.xn--p1ai"),
         ],
     )
-    def test_sender(self, sender: str, name: str, address: str) -> None:
+    def test_the_sender_may_have_a_name_in_any_script(
+        self, sender: str, name: str, address: str
+    ) -> None:
         mail = Messages(sender, LINK, lambda: NOW).invitation(DELIVERY)
         assert mail.sender == address
         assert read(mail)["From"].addresses == (Address(name, addr_spec=address),)
@@ -454,7 +456,7 @@ class TestSettings:
             ("https://a.test/i#", "https://a.test/i#"),
         ],
     )
-    def test_link(self, prefix: str, start: str) -> None:
+    def test_the_link_is_prefix_and_token(self, prefix: str, start: str) -> None:
         mail = Messages("a@b.test", prefix, lambda: NOW).invitation(DELIVERY)
         assert f"\n{start}{TOKEN}\n" in part(read(mail), "plain")
 

@@ -73,7 +73,9 @@ class TestAuthentication:
         assert [received.user for received in server.received] == [b"us@er", b"us@er"]
         assert server.commands.count("AUTH") == 1
 
-    async def test_is_protected(self, server: MailServer, tls: ssl.SSLContext, ca: Path) -> None:
+    async def test_is_sent_over_tls_alone(
+        self, server: MailServer, tls: ssl.SSLContext, ca: Path
+    ) -> None:
         server.tls, server.auth_on_plain = tls, False
         async with serving(server), mailing(f"{self.url.format(server.port)}?ca={ca}") as mailer:
             await mailer.send(MAIL)

@@ -132,9 +132,9 @@ async function main() {
   });
 
   await call('retry', async () => {
-    const losing = session.client(customerService.CustomerServiceClient, dev.losing);
+    const dropping = session.client(customerService.CustomerServiceClient, dev.dropping);
     let lost;
-    const begun = await losing.invite(request(), {
+    const begun = await dropping.invite(request(), {
       metadata: Metadata({ 'idempotency-key': randomUUID() }),
       retry: true,
       retryMaxAttempts: 3,

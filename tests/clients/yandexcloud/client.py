@@ -128,13 +128,13 @@ with call("cancel"):
 
 with call("retry"):
     retrying = new_sdk(iam_token=DEV["token"], retry_policy=yandexcloud.RetryPolicy())
-    made, lost = lost_once(retrying.client(CustomerServiceStub, endpoint=DEV["losing"]))
+    made, lost = lost_once(retrying.client(CustomerServiceStub, endpoint=DEV["dropping"]))
     assert made == lost
 
 with call("retry interceptor"):
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
         interceptor = yandexcloud.RetryInterceptor(max_retry_count=3)
-    stub = sdk.client(CustomerServiceStub, interceptor=interceptor, endpoint=DEV["losing"])
+    stub = sdk.client(CustomerServiceStub, interceptor=interceptor, endpoint=DEV["dropping"])
     made, lost = lost_once(stub)
     assert made == lost
 

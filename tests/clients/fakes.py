@@ -1,4 +1,4 @@
-"""What goes wrong around the service: a mail server that refuses, and a network that loses answers."""
+"""Fakes around the service: a mail server that refuses, and a proxy that drops answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from yandex.cloud.operation import operation_pb2
 _FORWARDED = ("authorization", "idempotency-key", "x-request-id")
 
 
-class _Judge:
+class _RejectingSmtpHandler:
     """Refuses recipients by how their address begins: `refused` for good, `later` for now."""
 
     async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
@@ -32,7 +32,7 @@ class _Judge:
 @contextlib.contextmanager
 def mail_server(port: int) -> Iterator[str]:
     """Runs the mail server; gives its URL."""
-    controller = Controller(_Judge(), hostname="127.0.0.1", port=port)
+    controller = Controller(_RejectingSmtpHandler(), hostname="127.0.0.1", port=port)
     controller.start()
     try:
         yield f"smtp://127.0.0.1:{port}"
@@ -40,8 +40,8 @@ def mail_server(port: int) -> Iterator[str]:
         controller.stop()
 
 
-class _Losing(grpc.GenericRpcHandler):
-    """Hands calls on, and loses the answer to the first attempt with each idempotency key.
+class _AnswerDroppingProxy(grpc.GenericRpcHandler):
+    """Hands calls on, and drops the answer to the first attempt with each idempotency key.
 
     To the caller the service is then UNAVAILABLE, though the call was done. The answer that comes
     through at last has the operation of the lost one in its trailing metadata.
@@ -70,13 +70,15 @@ class _Losing(grpc.GenericRpcHandler):
 
 
 @contextlib.contextmanager
-def losing_network(target: str, tls: Path) -> Iterator[str]:
-    """Runs a way to `target` that loses answers; gives its address, whose certificate is in `tls`."""
+def answer_dropping_proxy(target: str, tls: Path) -> Iterator[str]:
+    """Runs a proxy to `target` that drops answers; gives its address, whose certificate is in `tls`."""
     credentials = grpc.ssl_server_credentials(
         [((tls / "localhost.key").read_bytes(), (tls / "localhost.pem").read_bytes())]
     )
     with grpc.insecure_channel(target) as channel:
-        server = grpc.server(futures.ThreadPoolExecutor(4), handlers=[_Losing(channel)])
+        server = grpc.server(
+            futures.ThreadPoolExecutor(4), handlers=[_AnswerDroppingProxy(channel)]
+        )
         port = server.add_secure_port("localhost:0", credentials)
         server.start()
         try:

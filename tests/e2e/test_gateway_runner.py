@@ -16,7 +16,7 @@ from cryptography import x509
 from tests.service import ROOT, Service, environment, eventually
 
 
-class Edge:
+class GatewayProcess:
     """A running `server gateway` and the files that it serves TLS by."""
 
     def __init__(self, folder: Path, service: Service) -> None:
@@ -82,25 +82,25 @@ class Edge:
 
 
 @pytest.fixture
-def edge(service: Service, tmp_path: Path) -> Iterator[Edge]:
-    with Edge(tmp_path, service) as started:
+def gateway(service: Service, tmp_path: Path) -> Iterator[GatewayProcess]:
+    with GatewayProcess(tmp_path, service) as started:
         eventually(started.is_up)
         yield started
 
 
-def test_a_renewed_certificate_is_taken_up(edge: Edge) -> None:
-    first = edge.serial()
-    answer = httpx.get(f"https://localhost:{edge.port}/endpoints", verify=edge.context())
+def test_a_renewed_certificate_is_taken_up(gateway: GatewayProcess) -> None:
+    first = gateway.serial()
+    answer = httpx.get(f"https://localhost:{gateway.port}/endpoints", verify=gateway.context())
     assert answer.status_code == 200
-    edge.renew()
-    assert first != edge.issued
-    eventually(lambda: edge.serial() == edge.issued)
+    gateway.renew()
+    assert first != gateway.issued
+    eventually(lambda: gateway.serial() == gateway.issued)
 
 
 def test_a_certificate_renewed_during_the_start_is_taken_up(
     service: Service, tmp_path: Path
 ) -> None:
-    with Edge(tmp_path, service) as starting:
+    with GatewayProcess(tmp_path, service) as starting:
         # Written just before Envoy is started, from what the files hold then.
         eventually((tmp_path / "var" / "tls" / "sds.json").exists)
         starting.renew()
@@ -109,13 +109,13 @@ def test_a_certificate_renewed_during_the_start_is_taken_up(
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
-def test_old_tls_is_refused(edge: Edge, version: ssl.TLSVersion) -> None:
-    context = edge.context()
+def test_old_tls_is_refused(gateway: GatewayProcess, version: ssl.TLSVersion) -> None:
+    context = gateway.context()
     context.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning, match="deprecated"):
         context.minimum_version = context.maximum_version = version
     with (
-        socket.create_connection(("127.0.0.1", edge.port), 10) as raw,
+        socket.create_connection(("127.0.0.1", gateway.port), 10) as raw,
         pytest.raises(OSError, match=r"(?i)protocol|version|alert|EOF"),
     ):
         context.wrap_socket(raw, server_hostname="localhost")
