@@ -1,6 +1,7 @@
 """What can be done with invitations: by resellers, and by whoever holds the link."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from server.domain.access import Permission, Subject
@@ -14,7 +15,7 @@ from server.domain.invitations import (
     link_token_hash,
     resend,
 )
-from server.domain.operations import Operation
+from server.domain.operations import Deferral, Operation
 from server.storage.interface import Cursor, IdempotencyKey, Storage
 
 
@@ -73,6 +74,21 @@ class Invitations:
         now = self._clock()
         rows = await self._storage.list_invitations(reseller_id, state, email, now, limit, after)
         return [as_of(row, now) for row in rows]
+
+    async def deferrals(self, invitations: Iterable[Invitation]) -> dict[str, Deferral]:
+        """Returns, by the invitation's ID, why e-mails of pending ones have not gone out yet.
+
+        The invitations are such as `get` and `page` have returned.
+        """
+        pending = [each for each in invitations if each.state is InvitationState.PENDING]
+        operations = await asyncio.gather(
+            *(self._storage.get_operation(each.latest_operation_id) for each in pending)
+        )
+        return {
+            invitation.id: operation.deferral
+            for invitation, operation in zip(pending, operations, strict=True)
+            if operation and operation.deferral and not operation.done
+        }
 
     async def resend(
         self,

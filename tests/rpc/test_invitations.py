@@ -4,7 +4,7 @@ import logging
 import uuid
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 import grpc
@@ -18,6 +18,7 @@ from yandex.cloud.billing.v1 import customer_service_pb2 as customers
 
 from server.config import Settings
 from server.domain.invitations import new_link_token
+from server.domain.operations import Deferral
 from tests.rpc.conftest import Api
 from tests.rpc.test_calls import refusal, request
 
@@ -69,6 +70,28 @@ async def get(api: Api, name: str) -> invitation_pb2.Invitation:
         service.GetInvitationRequest(name=name), metadata=api.as_("reader")
     )
     return found
+
+
+async def test_an_invitation_tells_why_its_e_mail_is_late(api: Api) -> None:
+    begun = await api.customers.Invite(request(), metadata=api.as_("writer"))
+    (delivery,) = await api.storage.claim_deliveries(10, api.clock(), LEASE)
+    name = f"{PARENT}/invitations/{delivery.invitation_id}"
+    assert not (await get(api, name)).HasField("delivery")
+    next_at = api.clock() + timedelta(minutes=30)
+    deferral = Deferral(3, "the mail server said 451 4.3.0", next_at)
+    await api.storage.retry_delivery(delivery, next_at, api.clock(), deferral)
+    page = await api.invitations.ListInvitations(
+        service.ListInvitationsRequest(parent=PARENT), metadata=api.as_("reader")
+    )
+    for found in (await get(api, name), *page.invitations):
+        assert found.delivery.attempts == 3
+        assert found.delivery.last_error.message == "the mail server said 451 4.3.0"
+        assert found.delivery.next_attempt_time.ToDatetime(UTC) == next_at
+    api.clock.advance(timedelta(minutes=30))
+    (delivery,) = await api.storage.claim_deliveries(10, api.clock(), LEASE)
+    assert delivery.operation_id == begun.id
+    await api.storage.finish_delivery(delivery, api.clock())
+    assert not (await get(api, name)).HasField("delivery")
 
 
 async def customer_state(api: Api, name: str) -> str:

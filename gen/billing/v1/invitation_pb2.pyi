@@ -59,6 +59,58 @@ class Invitation(_message.Message):
     EXPIRED: Invitation.State.ValueType  # 5
     """Its time was over before it was answered; the customer is inactive."""
 
+    @_typing.final
+    class Delivery(_message.Message):
+        """Why an invitation's e-mail has not gone out yet."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        @_typing.final
+        class Error(_message.Message):
+            """What went wrong at an attempt."""
+
+            DESCRIPTOR: _descriptor.Descriptor
+
+            MESSAGE_FIELD_NUMBER: _builtins.int
+            message: _builtins.str
+            """In words: `the mail server said 451 4.3.0`."""
+            def __init__(
+                self,
+                *,
+                message: _builtins.str = ...,
+            ) -> None: ...
+            _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+            def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+            def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+            def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+        ATTEMPTS_FIELD_NUMBER: _builtins.int
+        LAST_ERROR_FIELD_NUMBER: _builtins.int
+        NEXT_ATTEMPT_TIME_FIELD_NUMBER: _builtins.int
+        attempts: _builtins.int
+        """How many attempts there were."""
+        @_builtins.property
+        def last_error(self) -> Global___Invitation.Delivery.Error:
+            """What went wrong at the last one."""
+
+        @_builtins.property
+        def next_attempt_time(self) -> _timestamp_pb2.Timestamp:
+            """When the next one is due."""
+
+        def __init__(
+            self,
+            *,
+            attempts: _builtins.int = ...,
+            last_error: Global___Invitation.Delivery.Error | None = ...,
+            next_attempt_time: _timestamp_pb2.Timestamp | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["last_error", b"last_error", "next_attempt_time", b"next_attempt_time"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "last_error", b"last_error", "next_attempt_time", b"next_attempt_time"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     RESELLER_FIELD_NUMBER: _builtins.int
     CUSTOMER_FIELD_NUMBER: _builtins.int
@@ -68,6 +120,7 @@ class Invitation(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     RESEND_TIME_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the resource: `resellers/{reseller}/invitations/{invitation}`."""
     reseller: _builtins.str
@@ -94,6 +147,12 @@ class Invitation(_message.Message):
     def resend_time(self) -> _timestamp_pb2.Timestamp:
         """When it was last sent again; unset if it never was."""
 
+    @_builtins.property
+    def delivery(self) -> Global___Invitation.Delivery:
+        """How it is with its latest e-mail while that is tried again; unset before, and once it has gone
+        out or is given up.
+        """
+
     def __init__(
         self,
         *,
@@ -106,10 +165,11 @@ class Invitation(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         resend_time: _timestamp_pb2.Timestamp | None = ...,
+        delivery: Global___Invitation.Delivery | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "expire_time", b"expire_time", "resend_time", b"resend_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delivery", b"delivery", "end_time", b"end_time", "expire_time", b"expire_time", "resend_time", b"resend_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer", b"customer", "email", b"email", "end_time", b"end_time", "expire_time", b"expire_time", "name", b"name", "reseller", b"reseller", "resend_time", b"resend_time", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer", b"customer", "delivery", b"delivery", "email", b"email", "end_time", b"end_time", "expire_time", b"expire_time", "name", b"name", "reseller", b"reseller", "resend_time", b"resend_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

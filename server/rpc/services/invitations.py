@@ -5,6 +5,7 @@ from google.longrunning import operations_pb2
 
 from server.domain.errors import BillingError, Reason, Resource
 from server.domain.invitations import Invitation, InvitationState
+from server.domain.operations import Deferral
 from server.rpc.formats.addresses import address_or_none
 from server.rpc.links import Links
 from server.rpc.messages import resource_names as names
@@ -32,7 +33,8 @@ class InvitationService:
         found = await self._invitations.get(call.caller, *place)
         if found is None:
             raise _not_found(request.name)
-        return _message(found)
+        deferrals = await self._invitations.deferrals([found])
+        return _message(found, deferrals.get(found.id))
 
     async def ListInvitations(
         self, request: invitation_service_pb2.ListInvitationsRequest, call: CallContext
@@ -43,7 +45,10 @@ class InvitationService:
         scope = ("invitations", reseller_id, state or "", email or "")
         after = self._pages.cursor(request.page_token, *scope)
         rows = await self._invitations.page(call.caller, reseller_id, state, email, size + 1, after)
-        page, token = await self._pages.page(rows, size, scope, _message)
+        deferrals = await self._invitations.deferrals(rows[:size])
+        page, token = await self._pages.page(
+            rows, size, scope, lambda row: _message(row, deferrals.get(row.id))
+        )
         return invitation_service_pb2.ListInvitationsResponse(
             invitations=page, next_page_token=token
         )
@@ -79,7 +84,7 @@ class InvitationService:
         )
 
 
-def _message(invitation: Invitation) -> invitation_pb2.Invitation:
+def _message(invitation: Invitation, deferral: Deferral | None = None) -> invitation_pb2.Invitation:
     reseller_id = invitation.reseller_id
     return invitation_pb2.Invitation(
         name=names.name(reseller_id, names.INVITATIONS, invitation.id),
@@ -91,6 +96,15 @@ def _message(invitation: Invitation) -> invitation_pb2.Invitation:
         expire_time=timestamp(invitation.expires_at),
         end_time=timestamp(invitation.ended_at) if invitation.ended_at else None,
         resend_time=timestamp(invitation.resent_at) if invitation.resent_at else None,
+        delivery=_delivery(deferral) if deferral else None,
+    )
+
+
+def _delivery(deferral: Deferral) -> invitation_pb2.Invitation.Delivery:
+    return invitation_pb2.Invitation.Delivery(
+        attempts=deferral.attempt,
+        last_error=invitation_pb2.Invitation.Delivery.Error(message=deferral.problem),
+        next_attempt_time=timestamp(deferral.next_attempt_at),
     )
 
 
