@@ -93,6 +93,27 @@ async def test_a_sweep_does_all_that_there_is_to_do(storage: Storage, database: 
     assert [found for found in check(database) if found.count] == []
 
 
+async def test_it_rests_after_each_batch_by_how_long_that_took(
+    storage: Storage, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await many(storage, 25, database)
+    seconds = count()
+    working = sweeper(
+        storage, settings=SweeperSettings(rest=4.0), timer=lambda: float(next(seconds))
+    )
+    rests = []
+
+    async def note(longest_s: float) -> None:
+        rests.append(longest_s)
+
+    monkeypatch.setattr(working, "_pause", note)
+    await working.sweep()
+    assert rows(database, "operations") == 0
+    # Each batch took a second; the last ones of a kind, which are not full, need no rest.
+    assert rests
+    assert set(rests) == {4.0}
+
+
 async def test_nothing_is_swept_too_early(storage: Storage, database: str) -> None:
     await sent(storage)
     await sweeper(storage, START + 30 * DAY - MINUTE).sweep()
