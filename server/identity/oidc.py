@@ -53,6 +53,9 @@ class OutsideIssuer:
 
     `key_set` is an https URL or a file's path. A key set that can't be read leaves the last one in
     force. The subject is the `sub` claim.
+
+    PyJWKClient caches a set too, but blocks a thread for each caller, takes a set of any size, and
+    once its set has aged trusts no key while the issuer is down.
     """
 
     def __init__(self, issuer: str, audience: str, key_set: str) -> None:

@@ -13,10 +13,10 @@ from google.protobuf.message import DecodeError, Message
 from yandex.cloud.billing.v1 import customer_service_pb2 as customers
 
 from server.domain.errors import BillingError
+from server.languages import negotiate
 from server.rpc.formats.addresses import normal_address
 from server.rpc.formats.phones import LONGEST, for_programs
 from server.rpc.messages import paging
-from server.rpc.pages.texts import language_of
 from server.rpc.pipeline.pipeline import MAX_FORM_BYTES
 from server.rpc.pipeline.validation import validate
 from server.rpc.services.invitations import _parse_filter
@@ -135,7 +135,7 @@ def test_the_worst_filter_costs_little(begin: str, piece: str) -> None:
 @pytest.mark.parametrize("piece", ["en,", "en;q=0.1,", ";", "a-", "*,", "en;q=" + "0" * 1000, " "])
 def test_the_worst_list_of_languages_costs_little(piece: str) -> None:
     header = (piece * HEADERS)[:HEADERS]
-    assert cost_s(lambda: language_of(header)) < LIMIT_S
+    assert cost_s(lambda: negotiate(header)) < LIMIT_S
 
 
 def test_the_worst_page_token_costs_little() -> None:

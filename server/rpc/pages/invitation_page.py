@@ -23,8 +23,9 @@ from server.domain.invitations import (
     InvitationState,
     InvitationView,
 )
+from server.languages import negotiate
 from server.rpc.links import Links
-from server.rpc.pages.texts import TEXTS, Language, language_of
+from server.rpc.pages.texts import TEXTS, Language
 from server.rpc.pipeline.call_context import CallContext
 
 _LONGEST_NAME = 200
@@ -153,7 +154,7 @@ class InvitationPageService:
         return _Page(state.value, _STATUSES[state], view)
 
     async def _answer(self, page: _Page, call: CallContext) -> httpbody_pb2.HttpBody:
-        texts = TEXTS[language_of(call.languages)]
+        texts = TEXTS[negotiate(call.languages)]
         headers = [(_STATUS, str(page.status)), ("content-language", texts.language.value)]
         if page.retry_after_s is not None:
             headers.append(("retry-after", str(max(1, math.ceil(page.retry_after_s)))))

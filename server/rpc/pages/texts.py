@@ -1,21 +1,12 @@
 """What the invitation's page says, in each language."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import tzinfo
-from enum import StrEnum
 
 from server.domain.invitations import InvitationAction, InvitationView
-from server.domain.times import in_words
-
-
-class LanguageCode(StrEnum):
-    """The languages that there are."""
-
-    EN = "en"
-    RU = "ru"
+from server.languages import LanguageCode, time_in_words
 
 
 @dataclass(frozen=True)
@@ -54,7 +45,7 @@ class Language:
         by, whom, address, until = self.terms
         ended = self.ended.get(invitation.state.value)
         at = invitation.ended_at if ended else None
-        day = in_words(at or invitation.expires_at, zone, self.language.value)
+        day = time_in_words(at or invitation.expires_at, zone, self.language)
         return [
             (by, view.reseller_name),
             (whom, view.customer_name),
@@ -256,20 +247,3 @@ TEXTS = {
         ask_support="Нужна помощь? Пишите:",
     ),
 }
-
-_CODES = {code.value: code for code in LanguageCode}
-_RANGE = re.compile(
-    r"\s*([A-Za-z]{1,8})(?:-[A-Za-z0-9-]*)?\s*(?:;\s*q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?))?\s*"
-)
-
-
-def language_of(accept_language: str) -> LanguageCode:
-    """Returns the language that an Accept-Language header likes best (RFC 9110); else English."""
-    liked: dict[LanguageCode, float] = {}
-    for part in accept_language.split(",")[:20]:
-        found = _RANGE.fullmatch(part)
-        code = found and _CODES.get(found[1].lower())
-        if found and code:
-            liked[code] = max(liked.get(code, 0.0), float(found[2] or 1))
-    best = max(liked, key=lambda code: liked[code], default=LanguageCode.EN)
-    return best if liked.get(best) else LanguageCode.EN

@@ -25,13 +25,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from server.domain.brands import Brand
 from server.domain.display import isolated, shown
-from server.domain.times import in_words
+from server.languages import LanguageCode, time_in_words
 from server.storage.interface import Delivery
 from server.worker.mail.mailer import Mail, MailRefusedError
 
 _TEMPLATES = Path(__file__).parent / "templates"
-# Each has a folder of that name.
-LANGUAGES = frozenset({"en", "ru"})
 
 # Names are as long as callers make them.
 _LONGEST_IN_SUBJECT = 60
@@ -81,14 +79,18 @@ class Messages:
         zone: tzinfo = UTC,
     ) -> None:
         """`zone` is what times are shown in, beside UTC."""
-        if not languages or not LANGUAGES.issuperset(languages):
-            raise MessageSettingError(f"the languages must be of {', '.join(sorted(LANGUAGES))}")
+        try:
+            codes = [LanguageCode(each) for each in languages]
+        except ValueError:
+            codes = []
+        if not codes:
+            raise MessageSettingError(f"the languages must be of {', '.join(LanguageCode)}")
         brand = brand or Brand()
         name, self._sender = _parse_sender(sender)
         self._domain = self._sender.rpartition("@")[2]
         self._link_prefix = _checked_prefix(link_prefix)
         self._now = now
-        self._languages = languages
+        self._languages = codes
         self._zone = zone
         self._headers = _constant_headers(Address(name, addr_spec=self._sender), languages)
         self._support = brand.support and _parse_support(brand.support)
@@ -156,7 +158,7 @@ class Messages:
         facts = {
             **names,
             "link": _LINK,
-            "until": {each: in_words(until, self._zone, each) for each in self._languages},
+            "until": {each: time_in_words(until, self._zone, each) for each in self._languages},
             "is_resent": is_resent,
             "contact": _CONTACT if has_contact else "",
         }
