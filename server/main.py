@@ -13,10 +13,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
-from billing.v1 import customer_service_pb2 as google_customers
+from billing.v1 import customer_service_pb2 as billing_customers
 from billing.v1 import invitation_page_service_pb2, invitation_service_pb2
 from google.longrunning import operations_proto_pb2
-from yandex.cloud.billing.v1 import customer_service_pb2 as customers
+from yandex.cloud.billing.v1 import customer_service_pb2 as yandex_customers
 from yandex.cloud.endpoint import api_endpoint_service_pb2
 from yandex.cloud.iam.v1 import iam_token_service_pb2
 from yandex.cloud.operation import operation_service_pb2
@@ -39,15 +39,18 @@ from server.rpc.pipeline.limits import CallLimits
 from server.rpc.pipeline.pipeline import Pipeline
 from server.rpc.pipeline.rate_limit import RateLimit
 from server.rpc.pipeline.router import Router
-from server.rpc.services.customers import CustomerService, GoogleCustomerService
+from server.rpc.services.billing_customers import BillingCustomerService
 from server.rpc.services.endpoints import ApiEndpointService
 from server.rpc.services.iam_tokens import IamTokenService
 from server.rpc.services.invitations import InvitationService
-from server.rpc.services.operations import LongrunningOperations, OperationService
+from server.rpc.services.longrunning_operations import LongrunningOperations
 from server.rpc.services.standard import Health, add_standard_services
+from server.rpc.services.yandex_customers import YandexCustomerService
+from server.rpc.services.yandex_operations import YandexOperationService
 from server.storage import open_storage
 from server.storage.interface import Delivery, Storage
 from server.use_cases.customers import Customers
+from server.use_cases.iam_tokens import IamTokens
 from server.use_cases.invitations import Invitations
 from server.use_cases.operations import Operations
 from server.worker.handlers.invitation_mail import InvitationMail
@@ -120,8 +123,8 @@ def build_server(
             "InvitationPageService",
             InvitationPageService(links, settings.brand, settings.zone),
         ),
-        (customers, "CustomerService", CustomerService(use_cases, pages)),
-        (google_customers, "CustomerService", GoogleCustomerService(use_cases, pages)),
+        (yandex_customers, "CustomerService", YandexCustomerService(use_cases, pages)),
+        (billing_customers, "CustomerService", BillingCustomerService(use_cases, pages)),
         (invitation_service_pb2, "InvitationService", InvitationService(invitations, links, pages)),
         (
             api_endpoint_service_pb2,
@@ -131,9 +134,9 @@ def build_server(
         (
             iam_token_service_pb2,
             "IamTokenService",
-            IamTokenService(storage, tokens, Assertions(settings.iam_audiences), clock),
+            IamTokenService(IamTokens(storage, tokens, Assertions(settings.iam_audiences), clock)),
         ),
-        (operation_service_pb2, "OperationService", OperationService(operations)),
+        (operation_service_pb2, "OperationService", YandexOperationService(operations)),
         (
             operations_proto_pb2,
             "Operations",

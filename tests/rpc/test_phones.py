@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.rpc.formats.phones import LONGEST, for_programs, is_phone
+from server.rpc.formats.phones import LONGEST, is_phone, to_e164
 
 MOSCOW = "+74951234567"
 
@@ -31,7 +31,7 @@ MOSCOW = "+74951234567"
 )  # fmt: skip
 def test_a_number_is_read_in_any_spelling(spelt: str, read: str) -> None:
     assert is_phone(spelt)
-    assert for_programs(spelt) == read
+    assert to_e164(spelt) == read
 
 
 @pytest.mark.parametrize(
@@ -45,4 +45,4 @@ def test_a_number_is_read_in_any_spelling(spelt: str, read: str) -> None:
 )  # fmt: skip
 def test_what_is_no_number_is_refused_and_shown_as_it_is(text: str) -> None:
     assert not is_phone(text)
-    assert for_programs(text) == text
+    assert to_e164(text) == text

@@ -11,7 +11,7 @@ import pytest
 from server.domain.errors import Reason
 from server.domain.invitations import invite
 from server.domain.operations import Deferral
-from server.rpc.messages.operations import google_style, published
+from server.rpc.messages.operations import to_longrunning, to_yandex
 from server.storage.interface import Storage
 from server.worker.retry_policy import RetryPolicy
 from tests.clock import Clock
@@ -111,20 +111,20 @@ class TestWhatTheOperationTells:
             next_at = START + timedelta(seconds=30)
             assert now.deferral == Deferral(2, "the mail server said 451 4.3.0", next_at)
             assert now.modified_at == START + timedelta(seconds=10)
-            assert published(now).description == (
+            assert to_yandex(now).description == (
                 "Invite customer: at attempt 2 the mail server said 451 4.3.0;"
                 " next attempt at 2026-11-22T12:00:30Z"
             )
             # The other view has no description; it is the same operation in all else.
-            assert not google_style(now).done
+            assert not to_longrunning(now).done
             clock.at = next_at
             after = await ended(storage, operation)
-        assert published(after).description == "Invite customer"
+        assert to_yandex(after).description == "Invite customer"
 
     async def test_the_longest_description_is_as_long_as_may_be(self, storage: Storage) -> None:
         operation = await invited(storage)
         longest = Deferral(10**6, "the mail server said 599 5.999.999", START)
-        assert len(published(operation._replace(deferral=longest)).description) <= 256
+        assert len(to_yandex(operation._replace(deferral=longest)).description) <= 256
 
     async def test_that_the_mail_server_is_away(
         self, storage: Storage, database: str, unused_tcp_port: int, clock: Clock

@@ -36,7 +36,7 @@ def is_plain(text: str) -> bool:
     return plain is not None and _is_possible_length(text[1:4], len(text) - 1)
 
 
-def for_programs(text: str) -> str:
+def to_e164(text: str) -> str:
     """Returns a number in E.164, `+74951234567`, with its extension, if any: `+74951234567;ext=12`.
 
     What is none, as an earlier release may have kept it, comes back as it is.

@@ -1,21 +1,25 @@
 """Operation records as the two published messages; no other module makes these."""
 
-from datetime import datetime
+import re
 
 from google.longrunning import operations_pb2
-from google.protobuf import any_pb2, timestamp_pb2
+from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from yandex.cloud.billing.v1 import customer_pb2, customer_service_pb2
 from yandex.cloud.operation import operation_pb2
 
 from server.domain.errors import BillingError, Reason, Resource, invalid_field
 from server.domain.operations import DESCRIPTIONS, Operation
+from server.rpc.messages.timestamps import set_timestamp
 from server.rpc.pipeline.errors import operation_status
 
 _PREFIX = "operations/"
+_FILTER = re.compile(
+    r"\s*(?:(?P<negated>not\s+|-)?done(?:\s*[=:]\s*\"?(?P<value>true|false)\"?)?)\s*", re.IGNORECASE
+)
 
 
-def published(operation: Operation) -> operation_pb2.Operation:
+def to_yandex(operation: Operation) -> operation_pb2.Operation:
     """Returns the record as yandex.cloud.operation.Operation."""
     message = operation_pb2.Operation(
         id=operation.id,
@@ -23,13 +27,13 @@ def published(operation: Operation) -> operation_pb2.Operation:
         created_by=operation.created_by,
         done=operation.done,
     )
-    _set_time(message.created_at, operation.created_at)
-    _set_time(message.modified_at, operation.modified_at)
+    set_timestamp(message.created_at, operation.created_at)
+    set_timestamp(message.modified_at, operation.modified_at)
     _set_outcome(message, operation)
     return message
 
 
-def google_style(operation: Operation) -> operations_pb2.Operation:
+def to_longrunning(operation: Operation) -> operations_pb2.Operation:
     """Returns the record as google.longrunning.Operation."""
     message = operations_pb2.Operation(name=_PREFIX + operation.id, done=operation.done)
     _set_outcome(message, operation)
@@ -44,7 +48,14 @@ def operation_id(name: str) -> str:
     return found
 
 
-def not_found(operation_id: str) -> BillingError:
+def require_found(operation: Operation | None, operation_id: str) -> Operation:
+    """Returns the operation; raises NOT_FOUND where there is none."""
+    if operation is None:
+        raise operation_not_found(operation_id)
+    return operation
+
+
+def operation_not_found(operation_id: str) -> BillingError:
     """Returns the refusal for an operation that does not exist, or no longer."""
     return BillingError(
         Reason.NOT_FOUND,
@@ -53,19 +64,15 @@ def not_found(operation_id: str) -> BillingError:
     )
 
 
-def timestamp(at: datetime) -> timestamp_pb2.Timestamp:
-    """Returns an aware time as a protobuf Timestamp."""
-    message = timestamp_pb2.Timestamp()
-    _set_time(message, at)
-    return message
-
-
-# Messages are filled where they stand: one made apart and handed over is copied.
-
-
-def _set_time(message: timestamp_pb2.Timestamp, at: datetime) -> None:
-    message.seconds = int(at.timestamp())
-    message.nanos = at.microsecond * 1000
+def parse_done_filter(text: str) -> bool | None:
+    """Reads `done = true`, `done=false`, `NOT done`, `-done` or `done`; empty means all."""
+    if not text.strip():
+        return None
+    parsed = _FILTER.fullmatch(text)
+    if not parsed:
+        raise invalid_field("filter", "Must be 'done = true' or 'done = false', or empty.")
+    done = (parsed["value"] or "true").lower() == "true"
+    return not done if parsed["negated"] else done
 
 
 def _description(operation: Operation) -> str:
@@ -81,7 +88,10 @@ def _description(operation: Operation) -> str:
 def _set_outcome(
     message: operation_pb2.Operation | operations_pb2.Operation, operation: Operation
 ) -> None:
-    """Fills in what both messages have alike: metadata, and error or response."""
+    """Fills in what both messages have alike: metadata, and error or response.
+
+    Messages are filled where they stand: one made apart and handed over would be copied.
+    """
     _pack(
         message.metadata,
         customer_service_pb2.CustomerMetadata(

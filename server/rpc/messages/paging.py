@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -45,6 +45,13 @@ class _Row(Protocol):
     def created_at(self) -> datetime: ...
 
 
+class _ListRequest(Protocol):
+    @property
+    def page_size(self) -> int: ...
+    @property
+    def page_token(self) -> str: ...
+
+
 RowT = TypeVar("RowT", bound=_Row)
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -61,6 +68,22 @@ class Pages:
         self._keys = keys
         # Where there is no other, tokens are good for this process.
         self._own = secrets.token_bytes(32)
+
+    async def read(
+        self,
+        request: _ListRequest,
+        scope: Sequence[str],
+        rows_after: Callable[[int, Cursor | None], Awaitable[Sequence[RowT]]],
+        message_of: Callable[[RowT], MessageT],
+    ) -> tuple[list[MessageT], str]:
+        """Returns the page that a request asks for, and the token of the next one, "" for the last.
+
+        `rows_after` reads so many rows at most, past a cursor. Raises FIELDS_INVALID for the token.
+        """
+        size = page_size(request.page_size)
+        after = self.cursor(request.page_token, *scope)
+        rows = await rows_after(size + 1, after)
+        return await self.page(rows, size, scope, message_of)
 
     def cursor(self, token: str, *scope: str) -> Cursor | None:
         """Returns where a token's page begins, None for the first page.

@@ -1,56 +1,34 @@
-"""Both operation services over the same records."""
+"""google.longrunning.Operations."""
 
-import re
 from datetime import timedelta
 from functools import partial
 
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
-from yandex.cloud.operation import operation_pb2, operation_service_pb2
 
 from server.domain.errors import invalid_field
-from server.domain.operations import Operation
-from server.rpc.messages import paging
-from server.rpc.messages.operations import google_style, not_found, operation_id, published
+from server.rpc.messages.operations import (
+    operation_id,
+    operation_not_found,
+    parse_done_filter,
+    require_found,
+    to_longrunning,
+)
+from server.rpc.messages.paging import Pages
 from server.rpc.pipeline.authentication import Authenticator
 from server.rpc.pipeline.call_context import CallContext
 from server.use_cases.operations import Operations
 
-_FILTER = re.compile(
-    r"\s*(?:(?P<negated>not\s+|-)?done(?:\s*[=:]\s*\"?(?P<value>true|false)\"?)?)\s*", re.IGNORECASE
-)
 _LONGEST_WAIT = timedelta(minutes=10)
 _WAIT_WITHOUT_TIMEOUT = timedelta(minutes=1)
 # Left of a call's deadline for the answer of a wait to travel back.
 _ANSWER_S = 0.2
 
 
-class OperationService:
-    """yandex.cloud.operation.OperationService."""
-
-    def __init__(self, operations: Operations) -> None:
-        self._operations = operations
-
-    async def Get(
-        self, request: operation_service_pb2.GetOperationRequest, call: CallContext
-    ) -> operation_pb2.Operation:
-        found = await self._operations.get(call.caller, request.operation_id)
-        return published(_found(found, request.operation_id))
-
-    async def Cancel(
-        self, request: operation_service_pb2.CancelOperationRequest, call: CallContext
-    ) -> operation_pb2.Operation:
-        wanted = request.operation_id
-        cancelled = await self._operations.cancel(call.caller, wanted, call.idempotency_key)
-        return published(_found(cancelled, wanted))
-
-
 class LongrunningOperations:
-    """google.longrunning.Operations."""
+    """google.longrunning.Operations over the use cases."""
 
-    def __init__(
-        self, operations: Operations, authenticator: Authenticator, pages: paging.Pages
-    ) -> None:
+    def __init__(self, operations: Operations, authenticator: Authenticator, pages: Pages) -> None:
         self._operations = operations
         self._authenticator = authenticator
         self._pages = pages
@@ -59,19 +37,19 @@ class LongrunningOperations:
         self, request: operations_pb2.GetOperationRequest, call: CallContext
     ) -> operations_pb2.Operation:
         wanted = operation_id(request.name)
-        return google_style(_found(await self._operations.get(call.caller, wanted), wanted))
+        return to_longrunning(
+            require_found(await self._operations.get(call.caller, wanted), wanted)
+        )
 
     async def ListOperations(
         self, request: operations_pb2.ListOperationsRequest, call: CallContext
     ) -> operations_pb2.ListOperationsResponse:
         if request.name not in ("", "operations"):
             raise invalid_field("name", "Must be operations, or empty.")
-        done = _parse_filter(request.filter)
-        size = paging.page_size(request.page_size)
+        done = parse_done_filter(request.filter)
         scope = ("operations", call.caller.id, str(done))
-        after = self._pages.cursor(request.page_token, *scope)
-        rows = await self._operations.page(call.caller, done, size + 1, after)
-        page, token = await self._pages.page(rows, size, scope, google_style)
+        read = partial(self._operations.page, call.caller, done)
+        page, token = await self._pages.read(request, scope, read, to_longrunning)
         return operations_pb2.ListOperationsResponse(operations=page, next_page_token=token)
 
     async def WaitOperation(
@@ -90,13 +68,15 @@ class LongrunningOperations:
             *(call.caller, wanted, min(longest, _LONGEST_WAIT)),
             partial(self._authenticator.authenticate, call.authorization),
         )
-        return google_style(_found(waited, wanted))
+        return to_longrunning(require_found(waited, wanted))
 
     async def CancelOperation(
         self, request: operations_pb2.CancelOperationRequest, call: CallContext
     ) -> empty_pb2.Empty:
         wanted = operation_id(request.name)
-        _found(await self._operations.cancel(call.caller, wanted, call.idempotency_key), wanted)
+        require_found(
+            await self._operations.cancel(call.caller, wanted, call.idempotency_key), wanted
+        )
         return empty_pb2.Empty()
 
     async def DeleteOperation(
@@ -104,22 +84,5 @@ class LongrunningOperations:
     ) -> empty_pb2.Empty:
         wanted = operation_id(request.name)
         if not await self._operations.delete(call.caller, wanted, call.idempotency_key):
-            raise not_found(wanted)
+            raise operation_not_found(wanted)
         return empty_pb2.Empty()
-
-
-def _found(operation: Operation | None, wanted: str) -> Operation:
-    if operation is None:
-        raise not_found(wanted)
-    return operation
-
-
-def _parse_filter(text: str) -> bool | None:
-    """Reads `done = true`, `done=false`, `NOT done`, `-done` or `done`; empty means all."""
-    if not text.strip():
-        return None
-    parsed = _FILTER.fullmatch(text)
-    if not parsed:
-        raise invalid_field("filter", "Must be 'done = true' or 'done = false', or empty.")
-    done = (parsed["value"] or "true").lower() == "true"
-    return not done if parsed["negated"] else done

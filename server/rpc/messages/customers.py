@@ -1,0 +1,79 @@
+"""Customer records as the messages of both customer services, and their requests as arguments."""
+
+from typing import TypedDict
+
+from billing.v1 import customer_pb2 as billing_customer
+from billing.v1 import customer_service_pb2 as billing_customers
+from yandex.cloud.billing.v1 import customer_pb2 as yandex_customer
+from yandex.cloud.billing.v1 import customer_service_pb2 as yandex_customers
+
+from server.domain.customers import Customer
+from server.domain.errors import BillingError, Reason, Resource
+from server.rpc.formats import phones
+from server.rpc.formats.addresses import normal_address
+from server.rpc.messages import resource_names as names
+from server.rpc.messages.timestamps import timestamp
+
+_PERSON_FIELDS = tuple(yandex_customers.CustomerPerson.DESCRIPTOR.fields_by_name)
+
+
+class InviteArguments(TypedDict):
+    """What Customers.invite takes of a request."""
+
+    reseller_id: str
+    name: str
+    email: str
+    person: dict[str, str]
+
+
+def to_yandex(customer: Customer) -> yandex_customer.Customer:
+    """Returns the record as yandex.cloud.billing.v1.Customer."""
+    return yandex_customer.Customer(id=customer.id, billing_account_id=customer.billing_account_id)
+
+
+def to_billing(customer: Customer) -> billing_customer.Customer:
+    """Returns the record as billing.v1.Customer."""
+    person = yandex_customers.CustomerPerson(**customer.person)
+    if person.phone:
+        person.phone = phones.to_e164(person.phone)
+    return billing_customer.Customer(
+        name=names.name(customer.reseller_id, names.CUSTOMERS, customer.id),
+        display_name=customer.name,
+        state=billing_customer.Customer.State.Value(customer.state.name),
+        email=customer.email or "",
+        person=person,
+        billing_account_id=customer.billing_account_id,
+        create_time=timestamp(customer.created_at),
+        update_time=timestamp(customer.modified_at),
+    )
+
+
+def invite_arguments(
+    request: yandex_customers.InviteCustomerRequest | billing_customers.InviteCustomerRequest,
+) -> InviteArguments:
+    """Returns what either service's request to invite says."""
+    return {
+        "reseller_id": request.reseller_id,
+        "name": request.name,
+        "email": normal_address(request.invitation_email),
+        "person": person_fields(request.person),
+    }
+
+
+def person_fields(person: yandex_customers.CustomerPerson) -> dict[str, str]:
+    """Returns the fields that are set, by proto name."""
+    return {name: value for name in _PERSON_FIELDS if (value := getattr(person, name))}
+
+
+def list_scope(reseller_id: str) -> tuple[str, str]:
+    """Returns the scope of page tokens; a token of one service is good for the other."""
+    return ("customers", reseller_id)
+
+
+def customer_not_found(name: str, type_: str) -> BillingError:
+    """Returns the refusal of a customer's ID or name; `type_` is the full name of the message."""
+    return BillingError(
+        Reason.NOT_FOUND,
+        "There is no such customer; check its ID.",
+        resource=Resource(type_, name[:100]),
+    )

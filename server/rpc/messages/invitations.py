@@ -1,0 +1,62 @@
+"""Invitation records as messages, and the filter of their list as arguments."""
+
+from billing.v1 import invitation_pb2
+
+from server.domain.errors import BillingError, Reason, Resource
+from server.domain.invitations import Invitation, InvitationState
+from server.domain.operations import Deferral
+from server.rpc.formats.addresses import address_or_none
+from server.rpc.messages import resource_names as names
+from server.rpc.messages.filters import invalid_filter, parse_filter
+from server.rpc.messages.timestamps import timestamp
+
+_STATES = {state.name: state for state in InvitationState}
+
+
+def to_billing(
+    invitation: Invitation, deferral: Deferral | None = None
+) -> invitation_pb2.Invitation:
+    """Returns the record as billing.v1.Invitation; `deferral` tells why its e-mail is late."""
+    reseller_id = invitation.reseller_id
+    return invitation_pb2.Invitation(
+        name=names.name(reseller_id, names.INVITATIONS, invitation.id),
+        reseller=names.reseller_name(reseller_id),
+        customer=names.name(reseller_id, names.CUSTOMERS, invitation.customer_id),
+        email=invitation.email,
+        state=invitation_pb2.Invitation.State.Value(invitation.state.name),
+        create_time=timestamp(invitation.created_at),
+        expire_time=timestamp(invitation.expires_at),
+        end_time=timestamp(invitation.ended_at) if invitation.ended_at else None,
+        resend_time=timestamp(invitation.resent_at) if invitation.resent_at else None,
+        delivery=_delivery(deferral) if deferral else None,
+    )
+
+
+def _delivery(deferral: Deferral) -> invitation_pb2.Invitation.Delivery:
+    return invitation_pb2.Invitation.Delivery(
+        attempts=deferral.attempt,
+        last_error=invitation_pb2.Invitation.Delivery.Error(message=deferral.problem),
+        next_attempt_time=timestamp(deferral.next_attempt_at),
+    )
+
+
+def invitation_not_found(name: str) -> BillingError:
+    """Returns the refusal of an invitation's name."""
+    return BillingError(
+        Reason.NOT_FOUND,
+        "There is no such invitation; check its name.",
+        resource=Resource("billing.v1.Invitation", name[:100]),
+    )
+
+
+def parse_invitation_filter(text: str) -> tuple[InvitationState | None, str | None]:
+    """Returns the state and the address in normal form that a filter asks for."""
+    terms = parse_filter(text, ("state", "email"))
+    state, email = terms.get("state"), terms.get("email")
+    if state is not None and state not in _STATES:
+        raise invalid_filter(f"state must be one of {', '.join(_STATES)}.")
+    if email is not None:
+        email = address_or_none(email)
+        if email is None:
+            raise invalid_filter("email must be an e-mail address.")
+    return None if state is None else _STATES[state], email
