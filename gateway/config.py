@@ -10,13 +10,13 @@ import yaml
 from gateway.connection_manager import ConnectionManagers
 from gateway.http_rules import DescriptorSet
 from gateway.overload import overload_manager
-from gateway.routes import CLUSTER, STRANGERS_CLUSTER
+from gateway.routes import ANONYMOUS_CLUSTER, CLUSTER
 from gateway.settings import GatewaySettings
 
 _TYPES = "type.googleapis.com/envoy.extensions"
-# Calls and waits that each of the servers may be asked for at once, and strangers' of all.
+# Calls and waits that each of the servers may have at once; and of those, calls without credentials.
 _MOST_CALLS = 4_000
-_MOST_STRANGERS = 1_000
+_MOST_ANONYMOUS = 1_000
 
 
 def bootstrap(
@@ -58,8 +58,8 @@ def bootstrap(
             ],
             "clusters": [
                 _cluster(CLUSTER, settings, _MOST_CALLS * len(settings.upstreams)),
-                # So that calls of strangers never stand in line before those of others.
-                _cluster(STRANGERS_CLUSTER, settings, _MOST_STRANGERS),
+                # So that calls without credentials never stand in line before the others.
+                _cluster(ANONYMOUS_CLUSTER, settings, _MOST_ANONYMOUS),
             ],
         },
     }

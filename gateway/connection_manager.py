@@ -21,7 +21,7 @@ _USELESS_HEADERS = (
 # Of gRPC's own headers a caller may send grpc-timeout, grpc-encoding and grpc-accept-encoding.
 _NOT_FOR_CALLERS = "internal-.*|message|previous-rpc-attempts|retry-pushback-ms|status"
 _ANY = {"safe_regex": {"regex": ".*"}}
-_SANE_REQUEST_ID = (
+_VALID_REQUEST_ID = (
     "size(request.headers['x-request-id']) <= 128"
     " && request.headers['x-request-id'].matches('^[A-Za-z0-9._~:/+=-]+$')"
 )
@@ -69,7 +69,7 @@ class ConnectionManagers:
             "stream_error_on_invalid_http_message": True,
             "request_headers_timeout": "10s",
             "request_timeout": f"{settings.request_arrival_s:g}s",
-            **_where_from(settings.trusted_proxies),
+            **_caller_address(settings.trusted_proxies),
             "skip_xff_append": True,
             "server_header_transformation": "PASS_THROUGH",
             "preserve_external_request_id": True,
@@ -83,13 +83,13 @@ class ConnectionManagers:
             "access_log": [access_log(log_file)],
             "local_reply_config": local_reply_config(descriptors.page_folders),
             "http_filters": [
-                _sane_metadata(),
+                _strip_invalid_metadata(),
                 _rest_headers(),
                 grpc_status_filter(routes.GRPC_STATUS_OF_SUCCESS),
                 *_rate_limit(settings.requests_per_s),
                 _filter(
                     *(routes.BUFFER, "buffer.v3.Buffer"),
-                    {"max_request_bytes": routes.STRANGERS_BYTES},
+                    {"max_request_bytes": routes.ANONYMOUS_BYTES},
                 ),
                 _filter(
                     *(routes.LUA, "lua.v3.Lua"),
@@ -126,14 +126,14 @@ class ConnectionManagers:
         }
 
     def _early_headers(self, *, over_tls: bool) -> dict[str, Any]:
-        """Before anything reads them: no caller steers Envoy, and a wild request id is replaced."""
+        """Cleans headers before anything reads them: none steers Envoy, and bad request IDs are dropped."""
         mutations = [
             _remove({"prefix": "x-envoy-"}),
             _remove({"safe_regex": {"regex": self._not_forwarded}}),
             # One line of it, so that what the routes look at is what the server reads.
             _set("grpc-encoding", "%REQ(GRPC-ENCODING)%"),
             _set(
-                "x-request-id", f"%CEL({_SANE_REQUEST_ID} ? request.headers['x-request-id'] : '')%"
+                "x-request-id", f"%CEL({_VALID_REQUEST_ID} ? request.headers['x-request-id'] : '')%"
             ),
         ]
         if over_tls:
@@ -148,7 +148,7 @@ class ConnectionManagers:
         }
 
 
-def _where_from(trusted_proxies: Sequence[str]) -> dict[str, Any]:
+def _caller_address(trusted_proxies: Sequence[str]) -> dict[str, Any]:
     """Returns what decides on `DOWNSTREAM_REMOTE_ADDRESS`: the connection, or what the last of
     trusted proxies says; nobody else is believed."""
     if not trusted_proxies:
@@ -174,23 +174,23 @@ def _where_from(trusted_proxies: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _sane_metadata() -> dict[str, Any]:
-    """What breaks gRPC's rules for metadata stops here, for REST and native callers alike.
+def _strip_invalid_metadata() -> dict[str, Any]:
+    """Removes headers that break gRPC's rules for metadata, of REST and native callers alike.
 
-    The server's core would break the call off, and mistake later calls on the same connection for
-    it. No servicer reads binary metadata, of which the values too have rules.
+    The server's core would end the call with an error, and later calls on the same connection too.
+    Binary metadata goes as a whole: no servicer reads it, and its values have rules as well.
     """
-    gone = (
+    invalid = (
         # Pseudo-headers begin with a colon.
         {"safe_regex": {"regex": "[^:]*[^:0-9a-z_.-][^:]*"}},
         {"suffix": "-bin"},
         {"safe_regex": {"regex": f"grpc-({_NOT_FOR_CALLERS})"}},
     )
     return _filter(
-        *("sane_metadata", "header_mutation.v3.HeaderMutation"),
+        *("strip_invalid_metadata", "header_mutation.v3.HeaderMutation"),
         {
             "mutations": {
-                "request_mutations": [_remove(names) for names in gone],
+                "request_mutations": [_remove(names) for names in invalid],
                 "request_trailers_mutations": [_remove(_ANY)],
             }
         },
@@ -198,7 +198,7 @@ def _sane_metadata() -> dict[str, Any]:
 
 
 def _strict_transport(for_s: int) -> dict[str, Any]:
-    """Whoever came by TLS is told to come by nothing else for this time (RFC 6797), 0 to forget it.
+    """Has browsers use TLS alone for this many seconds (HSTS, RFC 6797); with 0 they forget it.
 
     Browsers keep it for all ports of a host, so for localhost it would close http://localhost:8080
     and whatever else is developed there.

@@ -186,17 +186,17 @@ class Gateway:
         return file
 
     async def _keep_pressure(self) -> None:
-        """Tells Envoy which share of its connections is taken; it knows, but can't act on it."""
-        told = 0.0
+        """Keeps the file up to date that tells Envoy its share of open connections; it can't act on its own count."""
+        written = 0.0
         while True:
             await asyncio.sleep(_PRESSURE_S)
             try:
                 share = await self._connections() / self._settings.max_connections
             except (OSError, http.client.HTTPException):
                 continue
-            if round(share, 2) != told:
-                told = round(share, 2)
-                self._write_pressure(told)
+            if round(share, 2) != written:
+                written = round(share, 2)
+                self._write_pressure(written)
 
     def _write_pressure(self, share: float) -> None:
         replace_private(self._settings.pressure, f"{min(share, 1.0)}".encode())

@@ -147,14 +147,14 @@ class DescriptorSet:
         return sorted({rule.folder for rule in rules})
 
     def _method(self, service: str, method: descriptor_pb2.MethodDescriptorProto) -> Method:
-        asked = self.messages[method.input_type].field
+        fields = self.messages[method.input_type].field
         return Method(
             path=f"/{service}/{method.name}",
             input_type=method.input_type,
             output_type=method.output_type,
             streaming=method.client_streaming or method.server_streaming,
             # A request that carries a timeout asks to be held until then: WaitOperation.
-            waits=any(field.name == "timeout" and field.type_name == _DURATION for field in asked),
+            waits=any(field.name == "timeout" and field.type_name == _DURATION for field in fields),
             open_to_all=is_open_to_all(f"{service}.{method.name}", method.options),
             only_reads=only_reads(f"{service}.{method.name}", method.options),
             rules=tuple(parse_rules(method.options.Extensions[annotations_pb2.http])),

@@ -1,6 +1,5 @@
 """Writes the script that Envoy's Lua filter runs: tables made from the protos, checks from lua/."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,11 +7,11 @@ from google.api.field_behavior_pb2 import REQUIRED, field_behavior
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 from yandex.cloud import validation_pb2
 
+from contract.field_limits import Limit
 from gateway import pages
 from gateway.http_rules import DescriptorSet, Method, Rule
 
 _Type = FieldDescriptorProto.Type
-_LONGEST = re.compile("<=([0-9]+)")
 _HTTP_BODY = ".google.api.HttpBody"
 _KINDS = {
     _Type.TYPE_STRING: "string",
@@ -141,9 +140,9 @@ def _field(
     limits = field.options.Extensions
     if limits[validation_pb2.required] or REQUIRED in limits[field_behavior]:
         written.append("required = true")
-    longest = _LONGEST.fullmatch(limits[validation_pb2.length])
-    if longest:
-        written.append(f"longest = {longest[1]}")
+    length = limits[validation_pb2.length]
+    if length and (longest := Limit.parse(length).most) is not None:
+        written.append(f"longest = {longest}")
     if kind == "enum":
         values = descriptors.enums[element.type_name].value
         written.append("values = {" + ", ".join(f'["{each.name}"] = true' for each in values) + "}")

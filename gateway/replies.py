@@ -11,8 +11,8 @@ from google.rpc import error_details_pb2, status_pb2
 
 from gateway import pages
 from gateway.routes import (
+    ANONYMOUS_BYTES,
     COMPRESSIONS,
-    STRANGERS_BYTES,
     UNKNOWN_COMPRESSION,
     UNKNOWN_PAGE,
     UNREADABLE_DEADLINE,
@@ -81,7 +81,7 @@ REPLIES = (
         3,
         "REQUEST_TOO_LARGE",
         "The request body is too large; without 'Authorization: Bearer <token>' it may have "
-        f"{STRANGERS_BYTES} bytes.",
+        f"{ANONYMOUS_BYTES} bytes.",
         native_code=8,
     ),
     Reply("response.code == 426", 400, 3, "REQUEST_MALFORMED", "HTTP/1.1 or HTTP/2 is needed."),

@@ -10,11 +10,11 @@ from gateway.settings import GatewaySettings, StaticFile
 
 CLUSTER = "billing"
 # The same servers, for calls without credentials.
-STRANGERS_CLUSTER = "strangers"
+ANONYMOUS_CLUSTER = "anonymous"
 # What looks like a token; the server says whether it is one.
 _AUTHORIZATION = "(?i)bearer +[^ ].*"
 # Of a request without it: the largest is a service account's signed one for a token.
-STRANGERS_BYTES = 16 << 10
+ANONYMOUS_BYTES = 16 << 10
 _FROM_BROWSERS = {"name": "accept", "string_match": {"contains": "text/html"}}
 # google.longrunning.Operations.WaitOperation may hold a call for this long.
 WAIT_S = 600
@@ -155,9 +155,9 @@ def _unreadable(name: str, header: str, readable: str) -> dict[str, Any]:
 def _by_credentials(
     method: Method, route: dict[str, Any], most_bytes: int
 ) -> Iterable[dict[str, Any]]:
-    """Yields the route for callers who send what may be a token, and one for strangers.
+    """Yields the route for callers who send what may be a token, and one for those without.
 
-    Either waits for the whole request, of at most `most_bytes` or STRANGERS_BYTES.
+    Either waits for the whole request, of at most `most_bytes` or ANONYMOUS_BYTES.
     """
     filters = dict(route.get("typed_per_filter_config", {}))
     if not method.open_to_all:
@@ -172,10 +172,10 @@ def _by_credentials(
             "typed_per_filter_config": {**filters, BUFFER: _buffer(most_bytes)},
         }
     if not method.is_page:
-        filters[BUFFER] = _buffer(STRANGERS_BYTES)
+        filters[BUFFER] = _buffer(ANONYMOUS_BYTES)
     yield {
         **route,
-        "route": {**route["route"], "cluster": STRANGERS_CLUSTER},
+        "route": {**route["route"], "cluster": ANONYMOUS_CLUSTER},
         "typed_per_filter_config": filters,
     }
 
@@ -210,12 +210,12 @@ def _standard(service: str) -> dict[str, Any]:
     Health/Watch lasts as long as the caller likes, reflection as long as it is asked.
     """
     health = service.endswith(".Health")
-    filters = {**_NATIVE_FILTERS, BUFFER: _buffer(STRANGERS_BYTES)} if health else _NATIVE_FILTERS
+    filters = {**_NATIVE_FILTERS, BUFFER: _buffer(ANONYMOUS_BYTES)} if health else _NATIVE_FILTERS
     return {
         "name": f"/{service}/",
         "match": {"prefix": f"/{service}/", "grpc": {}},
         "route": {
-            "cluster": STRANGERS_CLUSTER,
+            "cluster": ANONYMOUS_CLUSTER,
             "timeout": "0s",
             "idle_timeout": "0s" if health else f"{_REFLECTION_IDLE_S}s",
         },

@@ -1,4 +1,4 @@
--- Looks at a REST request before the transcoder does, and refuses what that would bend to fit.
+-- Checks a REST request before the transcoder, and refuses what that would change without a word.
 
 local json_check = require("json_check")
 local numbers = require("numbers")
@@ -12,7 +12,7 @@ local json_string, percent_decoded = text.json_string, text.percent_decoded
 local DOMAIN = "billing"
 local MOST_VIOLATIONS = 50
 local NO_NAMES = {}
--- Where a page's request says what its answer depends on.
+-- The dynamic metadata in which a page's request notes what its answer depends on.
 local PAGE = "page"
 local LONGEST_TOKEN = 64
 -- A page's form sends `answer=accept`, and browsers' extensions a little more.
@@ -176,15 +176,15 @@ local function has_large_headers(headers, limits)
   return count > limits.headers or bytes > limits.header_bytes
 end
 
--- Gives a request for a page the path that the transcoder knows, and says of what it was before
--- only what the answer depends on. Mail programs and people add to links: a query, slashes,
--- punctuation. What can be no link's secret becomes one that leads nowhere.
+-- Rewrites the path of a page's request to the one that the transcoder knows. Mail programs and
+-- people add to links: a query, slashes, punctuation. All of that is dropped but the query that the
+-- answer depends on; what can't be a link's secret is replaced by one that leads nowhere.
 local function take_page_request(handle, rule)
   local headers = handle:headers()
   local path = headers:get(":path"):match("^[^?]*")
   local token = (percent_decoded(path) or path):match("^/+[^/]+/+([%w_-]+)")
   local plain = rule.page .. (token and #token <= LONGEST_TOKEN and token or "-")
-  -- What the page itself led to: it tells that a button did nothing.
+  -- The page's own query: it tells that a button did nothing.
   local own = headers:get(":path"):match("%?(too_late=%l+)$")
   local tells = rule.body == "" and (own == "too_late=accept" or own == "too_late=decline")
   headers:replace(":path", tells and plain .. "?" .. own or plain)
@@ -212,7 +212,7 @@ local function empty_for_head(handle)
   handle:headers():replace("content-length", tostring(length))
 end
 
--- Answers people by a page where the server, or what is in front of it, says a status.
+-- Answers people with a page where the server, or Envoy itself, answers with a status.
 local function refuse_by_page(handle, pages)
   local headers = handle:headers()
   if headers:get("content-type") ~= "application/json" then return end

@@ -1,7 +1,7 @@
 -- Reads a JSON text once (RFC 8259) and compares it with a message type.
 --
 -- The transcoder's own parser drops unknown names, lets the last of two equal names win and takes
--- single quotes, comments and trailing commas; what is said here is all that a caller hears of it.
+-- single quotes, comments and trailing commas; so callers learn of these here alone.
 
 local numbers = require("numbers")
 local text_of = require("text")

@@ -9,8 +9,7 @@ from google.longrunning import operations_pb2
 from google.protobuf.descriptor import Descriptor
 from yandex.cloud.api import operation_pb2
 
-from gateway.openapi import overrides as facts
-from gateway.openapi import responses
+from gateway.openapi import overrides, responses
 from gateway.openapi.operations import PARAMETERS, Operations
 from gateway.openapi.protos import DESCRIPTORS, Protos, load
 from gateway.openapi.schemas import Schemas
@@ -30,8 +29,8 @@ def write(path: Path = DOCUMENT) -> None:
 def document(descriptors: Path = DESCRIPTORS) -> dict[str, Any]:
     """Returns the document as JSON values; fields stand in the order of the protos."""
     protos = load(descriptors)
-    comments = protos.comments | facts.COMMENTS
-    schemas = Schemas(comments, _asked(protos), _packed(protos))
+    comments = protos.comments | overrides.COMMENTS
+    schemas = Schemas(comments, _request_types(protos), _packed(protos))
     operations = Operations(schemas, comments)
     paths: dict[str, dict[str, Any]] = {}
     for method in protos.methods:
@@ -69,7 +68,7 @@ def _version() -> str:
     return str(project["version"])
 
 
-def _asked(protos: Protos) -> frozenset[str]:
+def _request_types(protos: Protos) -> frozenset[str]:
     """Returns the names of all messages that a request may consist of."""
     found: set[str] = set()
     waiting = [method.input_type for method in protos.methods]
@@ -95,7 +94,9 @@ def _packed(protos: Protos) -> dict[str, list[Descriptor]]:
             if name:
                 message = protos.message(name, package=method.containing_service.file.package)
                 found[message.full_name] = message
-    packed = {"google.rpc.Status.details": [protos.message(name) for name in facts.ERROR_DETAILS]}
+    packed = {
+        "google.rpc.Status.details": [protos.message(name) for name in overrides.ERROR_DETAILS]
+    }
     for operation in _OPERATION_TYPES:
         packed[f"{operation}.metadata"] = list(metadata.values())
         packed[f"{operation}.response"] = list(response.values())

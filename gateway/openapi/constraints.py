@@ -38,10 +38,10 @@ def is_required(field: FieldDescriptor) -> bool:
     return options[validation_pb2.required] or field_behavior_pb2.REQUIRED in behaviour
 
 
-def of_text(field: FieldDescriptor, *, asked: bool) -> dict[str, Any]:
-    """Returns the keywords of a string; `asked` if a caller sends it."""
+def of_text(field: FieldDescriptor, *, in_request: bool) -> dict[str, Any]:
+    """Returns the keywords of a string; `in_request` if a caller sends it."""
     options = field.GetOptions().Extensions
-    required = asked and is_required(field)
+    required = in_request and is_required(field)
     length = limits_of(field).length
     least, most = (length.least, length.most) if length else (None, None)
     keywords: dict[str, Any] = {}
@@ -56,7 +56,7 @@ def of_text(field: FieldDescriptor, *, asked: bool) -> dict[str, Any]:
         keywords |= {"pattern": SOME_TEXT} if required else {}
     elif options[validation_pb2.pattern]:
         keywords["pattern"] = f"^(?:{options[validation_pb2.pattern]})$"
-    elif asked:
+    elif in_request:
         keywords["pattern"] = NOT_BLANK if required else TEXT
     if required:
         keywords["minLength"] = max(least or 0, 1)

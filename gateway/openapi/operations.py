@@ -6,8 +6,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
 from contract.method_options import is_open_to_all, only_reads
-from gateway.openapi import constraints, examples, responses
-from gateway.openapi import overrides as facts
+from gateway.openapi import constraints, examples, overrides, responses
 from gateway.openapi.schemas import Schema, Schemas, is_well_known
 from gateway.openapi.templates import Binding, Variable, json_name
 
@@ -67,7 +66,7 @@ class Operations:
             yield {"$ref": "#/components/parameters/IdempotencyKey"}
 
     def _in_path(self, variable: Variable, method: MethodDescriptor) -> dict[str, Any]:
-        schema = self._schemas.field(variable.field, asked=True, in_query=True)
+        schema = self._schemas.field(variable.field, in_request=True, in_query=True)
         description = schema.pop("description", "")
         example = examples.REQUESTS.get(method.input_type.full_name, {}).get(
             json_name(variable.field)
@@ -83,7 +82,7 @@ class Operations:
     def _in_query(
         self, path: str, field: FieldDescriptor, example: Mapping[str, Any]
     ) -> dict[str, Any]:
-        schema = self._schemas.field(field, asked=True, in_query=True)
+        schema = self._schemas.field(field, in_request=True, in_query=True)
         description = schema.pop("description", "")
         made = _parameter(
             "query",
@@ -110,7 +109,7 @@ class Operations:
             required = any(map(constraints.is_required, left))
         else:
             field = message.fields_by_name[binding.body]
-            schema = self._schemas.field(field, asked=True)
+            schema = self._schemas.field(field, in_request=True)
             example = example.get(json_name(field), {})
             required = constraints.is_required(field)
         return {
@@ -135,7 +134,7 @@ class Operations:
             ),
             "content": {"application/json": content},
         }
-        links = facts.LINKS.get(method.output_type.full_name, {})
+        links = overrides.LINKS.get(method.output_type.full_name, {})
         if links:
             answer["links"] = {
                 title: {"operationId": wanted, "parameters": {name: f"$response.body#{pointer}"}}
@@ -143,7 +142,7 @@ class Operations:
             }
         failures = responses.statuses(
             secured=not is_open_to_all(method.full_name, method.GetOptions()),
-            wrong_proof=facts.WRONG_PROOF.get(method.full_name),
+            wrong_proof=overrides.WRONG_PROOF.get(method.full_name),
             in_path=bool(binding.variables),
             body=bool(binding.body),
             changes=not only_reads(method.full_name, method.GetOptions()),

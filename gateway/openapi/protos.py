@@ -44,7 +44,7 @@ def load(path: Path = DESCRIPTORS) -> Protos:
     comments: dict[str, str] = {}
     for file in files:
         pool.Add(file)
-        # Google's comments are about all services in the world; facts.COMMENTS stands in for them.
+        # Google's comments are about all services in the world; overrides.COMMENTS stands in for them.
         if not file.package.startswith("google."):
             comments.update(_comments(file))
     services = [

@@ -5,8 +5,7 @@ from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, OneofDescriptor
 
-from gateway.openapi import constraints
-from gateway.openapi import overrides as facts
+from gateway.openapi import constraints, overrides
 from gateway.openapi.templates import json_name
 
 Schema = dict[str, Any]
@@ -58,7 +57,7 @@ _TYPE_URL = "type.googleapis.com/"
 class Schemas:
     """Collects the schemas of all messages that are referred to.
 
-    `comments` are texts by full name. `asked` names the messages that requests consist of: they
+    `comments` are texts by full name. `request_types` names the messages that requests consist of: they
     are closed, for unknown fields are refused. `packed` says which messages an Any field may
     hold, by the field's full name.
     """
@@ -66,12 +65,12 @@ class Schemas:
     def __init__(
         self,
         comments: Mapping[str, str],
-        asked: frozenset[str],
+        request_types: frozenset[str],
         packed: Mapping[str, Sequence[Descriptor]],
     ) -> None:
         self.components: dict[str, Schema] = {}
         self._comments = comments
-        self._asked = asked
+        self._request_types = request_types
         self._packed = packed
 
     def reference(self, message: Descriptor) -> Schema:
@@ -86,18 +85,22 @@ class Schemas:
 
     def message(self, message: Descriptor, fields: Iterable[FieldDescriptor]) -> Schema:
         """Returns the schema of a message that has only these fields."""
-        asked = message.full_name in self._asked
+        in_request = message.full_name in self._request_types
         fields = list(fields)
         schema: Schema = {"type": "object"}
         if message.full_name in self._comments:
             schema["description"] = self._comments[message.full_name]
         schema["properties"] = {
-            json_name(field): self.field(field, asked=asked) for field in fields
+            json_name(field): self.field(field, in_request=in_request) for field in fields
         }
-        required = [json_name(f) for f in fields if (_asked_for if asked else _always_printed)(f)]
+        required = [
+            json_name(f)
+            for f in fields
+            if (constraints.is_required if in_request else _always_printed)(f)
+        ]
         if required:
             schema["required"] = required
-        if asked:
+        if in_request:
             schema["additionalProperties"] = False
         choices = [one for each in message.oneofs for one in _choice(each, fields)]
         if len(choices) == 1:
@@ -106,21 +109,26 @@ class Schemas:
             schema["allOf"] = choices
         return schema
 
-    def field(self, field: FieldDescriptor, *, asked: bool, in_query: bool = False) -> Schema:
+    def field(self, field: FieldDescriptor, *, in_request: bool, in_query: bool = False) -> Schema:
         """Returns the schema of a field as it stands in a body, or in a query."""
         entry = field.message_type
         schema: Schema
         if entry and entry.GetOptions().map_entry:
-            value = self._value(entry.fields_by_name["value"], asked, in_query)
+            value = self._value(entry.fields_by_name["value"], in_request, in_query)
             schema = {"type": "object", "additionalProperties": value}
             schema |= constraints.of_elements(field)
         elif field.is_repeated:
-            schema = {"type": "array", "items": self._value(field, asked, in_query)}
+            schema = {"type": "array", "items": self._value(field, in_request, in_query)}
             schema |= constraints.of_elements(field)
         else:
-            schema = self._value(field, asked, in_query)
-        schema |= facts.KEYWORDS.get(field.full_name, {})
-        if asked and not in_query and not _asked_for(field) and not _is_choice(field):
+            schema = self._value(field, in_request, in_query)
+        schema |= overrides.KEYWORDS.get(field.full_name, {})
+        if (
+            in_request
+            and not in_query
+            and not constraints.is_required(field)
+            and not _is_choice(field)
+        ):
             schema = _or_null(schema)
         if field.full_name in self._comments:
             schema["description"] = self._comments[field.full_name]
@@ -128,14 +136,14 @@ class Schemas:
             schema["deprecated"] = True
         return schema
 
-    def _value(self, field: FieldDescriptor, asked: bool, in_query: bool) -> Schema:
+    def _value(self, field: FieldDescriptor, in_request: bool, in_query: bool) -> Schema:
         if field.type == _F.TYPE_STRING:
-            return {"type": "string"} | constraints.of_text(field, asked=asked)
+            return {"type": "string"} | constraints.of_text(field, in_request=in_request)
         if field.type in _INTEGERS:
             name, low, high = _INTEGERS[field.type]
             if name.endswith("64") and not in_query:
                 return {"type": "string", "format": name, "pattern": "^-?[0-9]{1,20}$"}
-            limits = {"minimum": low, "maximum": high} if asked else {}
+            limits = {"minimum": low, "maximum": high} if in_request else {}
             return {"type": "integer", "format": name} | limits | constraints.of_number(field)
         if field.type == _F.TYPE_ENUM:
             return {"type": "string", "enum": [value.name for value in field.enum_type.values]}
@@ -167,10 +175,6 @@ def is_well_known(message: Descriptor) -> bool:
     return message.file.package == "google.protobuf" and message.name in _WELL_KNOWN
 
 
-def _asked_for(field: FieldDescriptor) -> bool:
-    return constraints.is_required(field)
-
-
 def _is_choice(field: FieldDescriptor) -> bool:
     # `optional` makes a oneof of a single field.
     return field.containing_oneof is not None and len(field.containing_oneof.fields) > 1
@@ -193,7 +197,7 @@ def _or_null(schema: Schema) -> Schema:
 def _choice(oneof: OneofDescriptor, fields: Sequence[FieldDescriptor]) -> list[Schema]:
     """Returns what says that at most one of a oneof's fields is set, or exactly one."""
     names = [json_name(field) for field in oneof.fields if field in fields]
-    if oneof.full_name in facts.EXACTLY_ONE:
+    if oneof.full_name in overrides.EXACTLY_ONE:
         return [{"oneOf": [{"required": [name]} for name in names]}]
     if len(names) < 2:
         return []

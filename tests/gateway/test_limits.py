@@ -1,4 +1,4 @@
-"""What strangers may send and how long connections may say nothing; small limits, in a moment."""
+"""What callers without credentials may send and how long connections may say nothing; small limits, in a moment."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ import httpx
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from gateway.routes import STRANGERS_BYTES
+from gateway.routes import ANONYMOUS_BYTES
 from tests.gateway.conftest import MAX_BODY_BYTES, TOKEN, GatewayHarness, running
 from tests.gateway.status import check_refusal
 from tests.gateway.test_answers import INVITE, hang
@@ -32,7 +32,7 @@ async def test_a_large_body_needs_what_may_be_a_token(
     if authorization is not None:
         headers["authorization"] = authorization
     async with httpx.AsyncClient(base_url=harness.rest, http1=False, http2=True) as client:
-        answer = await client.post(path, content=b" " * (STRANGERS_BYTES + 1), headers=headers)
+        answer = await client.post(path, content=b" " * (ANONYMOUS_BYTES + 1), headers=headers)
     check_refusal(answer, 413, 3, "REQUEST_TOO_LARGE")
     assert harness.upstream.calls == []
 
@@ -42,7 +42,7 @@ async def test_what_needs_no_token_is_small_with_one_too(
     harness: GatewayHarness, path: str
 ) -> None:
     async with httpx.AsyncClient(base_url=harness.rest, headers=TOKEN) as client:
-        answer = await client.post(path, json={"jwt": "a" * STRANGERS_BYTES})
+        answer = await client.post(path, json={"jwt": "a" * ANONYMOUS_BYTES})
     check_refusal(answer, 413, 3, "REQUEST_TOO_LARGE")
 
 
@@ -84,8 +84,8 @@ async def test_half_a_message_stays_at_the_gateway(tmp_path: Path) -> None:
         assert harness.upstream.calls == []
 
 
-async def test_calls_of_strangers_fill_no_place_of_others(tmp_path: Path) -> None:
-    """More than the gateway lets through for strangers hang; a caller with a token is served."""
+async def test_calls_without_credentials_fill_no_place_of_others(tmp_path: Path) -> None:
+    """More than the gateway lets through without credentials hang; a caller with a token is served."""
     async with running(tmp_path) as harness, contextlib.AsyncExitStack() as stack:
         harness.upstream.answers["/yandex.cloud.endpoint.ApiEndpointService/List"] = hang
         hanging = []
