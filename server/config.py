@@ -186,7 +186,11 @@ class Settings(BaseSettings):
         if "var" in values:
             return values
         if not (_CHECKOUT / "pyproject.toml").is_file():
-            raise PydanticCustomError("var", "set BILLING_VAR to the folder that the service keeps")
+            raise PydanticCustomError(
+                "var",
+                "set BILLING_VAR to the folder where the service is to keep all, such as "
+                "/var/lib/billing",
+            )
         return {**values, "var": _CHECKOUT / "var"}
 
     @field_validator("time_zone")

@@ -13,10 +13,10 @@ LONGEST = 64
 _PLAIN = re.compile(r"\+[1-9][0-9]{7,14}")
 # Spelt by `_plain_letters`. The library would find a number in any text; here the text is one.
 _SPELLING = re.compile(
-    r"(?:(?:tel|тел)[.:]* *)?"
+    r"(?:(?:tel|тел)[.:]*/{0,2} *)?"
     r"(?P<number>[(\[]*\+? ?[(\[]*[0-9][0-9 ()\[\]./-]*"
     r"(?P<word>[a-z][a-z0-9 .-]*)??)"
-    r"(?:[ ,;(]*(?:ext(?:ension|n)?|x|#|доб(?:авочный)?|,)[.:=]* *(?P<extension>[0-9]{1,9})#?\)?)?"
+    r"(?:[ ,;(]*(?:ext(?:ensi[oó]n|n)?|x|#|доб(?:авочный)?|,)[.:=]* *(?P<extension>[0-9]{1,9})#?\)?)?"
     r"(?P<context>;phone-context=\+[0-9]{1,5})?",
     re.IGNORECASE,
 )

@@ -23,8 +23,8 @@ MessageT = TypeVar("MessageT")
 # What a call may take to bring its message.
 ARRIVAL_S = 5.0
 # Up to so many times the limit a message is refused here, with details. Past that the core breaks
-# the call off in words of its own.
-_OVERSIZE = 4
+# the call off in words of its own. The gateway lets through no more than the limit.
+_OVERSIZE = 16
 
 
 def options(most_bytes: int) -> tuple[tuple[str, int], ...]:
