@@ -55,7 +55,8 @@ from server.use_cases.invitations import Invitations
 from server.use_cases.operations import Operations
 from server.worker.handlers.invitation_mail import InvitationMail
 from server.worker.handlers.sweeps import Sweeper, SweeperSettings
-from server.worker.mail.messages import Messages, MessageSettingError
+from server.worker.mail.addresses import MessageSettingError
+from server.worker.mail.messages import MessageBuilder
 from server.worker.mail.smtp import SmtpMailer
 from server.worker.mail.smtp_server import SmtpServer, SmtpUrlError
 from server.worker.retry_policy import RetryPolicy
@@ -272,14 +273,14 @@ def build_worker(
 
 def mail_settings(
     settings: Settings, clock: Callable[[], datetime] = now
-) -> tuple[SmtpServer, Messages]:
+) -> tuple[SmtpServer, MessageBuilder]:
     """Returns whom e-mails are handed to and what makes them; raises SettingsError."""
     try:
         server = SmtpServer.from_url(settings.smtp)
     except SmtpUrlError as error:
         raise SettingsError(f"BILLING_SMTP_URL: {error}") from None
     try:
-        return server, Messages(
+        return server, MessageBuilder(
             settings.mail_from,
             settings.invitation_link,
             clock,

@@ -4,7 +4,7 @@ import pytest
 from playwright.async_api import Page
 
 from server.domain.brands import Brand, contrast
-from server.worker.mail.messages import Messages
+from server.worker.mail.messages import MessageBuilder
 from tests.browser import browser
 from tests.pages.test_invitation_page import SCREENSHOTS
 from tests.worker.test_messages import DELIVERY, LINK, NOW, part, read
@@ -26,7 +26,7 @@ BOX = """box => {
 
 def html(names: tuple[str, str], colour: str = "#1d4f91") -> str:
     brand = Brand("B" * 60, colour, f"{'help' * 15}@example.com")
-    messages = Messages("a@b.test", LINK, lambda: NOW, brand, ("en", "ru"))
+    messages = MessageBuilder("a@b.test", LINK, lambda: NOW, brand, ("en", "ru"))
     delivery = DELIVERY._replace(
         customer_name=names[0],
         reseller_name=names[1],

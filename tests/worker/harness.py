@@ -14,7 +14,7 @@ from server.domain.operations import Operation
 from server.storage.interface import Delivery, Storage
 from server.worker.handlers.invitation_mail import InvitationMail
 from server.worker.mail.mailer import Mailer
-from server.worker.mail.messages import Messages
+from server.worker.mail.messages import MessageBuilder
 from server.worker.mail.smtp import SmtpMailer
 from server.worker.mail.smtp_server import SmtpServer
 from server.worker.retry_policy import RetryPolicy
@@ -140,7 +140,7 @@ def make_worker(
         if isinstance(mail_url_or_mailer, str)
         else mail_url_or_mailer
     )
-    messages = Messages("Billing <billing@example.com>", "http://localhost:8080/i/", clock)
+    messages = MessageBuilder("Billing <billing@example.com>", "http://localhost:8080/i/", clock)
     handler = InvitationMail(cast("Storage", storage), mailer, messages, clock)
     return Runner(handler, clock, settings, lambda: jitter)
 

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from server.domain.brands import Brand
 from server.domain.texts import is_visible
 from server.storage.interface import Delivery
+from server.worker.mail.addresses import MessageSettingError
 from server.worker.mail.mailer import Mail, MailRefusedError
-from server.worker.mail.messages import Messages, MessageSettingError
+from server.worker.mail.messages import MessageBuilder
 
 NOW = datetime(2026, 11, 22, 17, 0, 5, tzinfo=UTC)
 LINK = "https://billing.example.com/invitations/"
@@ -41,7 +42,7 @@ HEADERS = [
     *("From", "MIME-Version", "Content-Language", "Auto-Submitted", "X-Auto-Response-Suppress"),
     *("To", "Subject", "Date", "Message-ID", "Content-Type"),
 ]
-MESSAGES = Messages("Billing <billing@example.com>", LINK, lambda: NOW)
+MESSAGES = MessageBuilder("Billing <billing@example.com>", LINK, lambda: NOW)
 
 
 def read(mail: Mail) -> EmailMessage:
@@ -119,7 +120,7 @@ def test_says_of_each_until_when_it_holds() -> None:
 
 def test_bears_the_brand() -> None:
     brand = Brand("Ромашка & Co", "#A1b2C3", support="help@example.com")
-    message = read(Messages("a@b.test", LINK, lambda: NOW, brand).invitation(DELIVERY))
+    message = read(MessageBuilder("a@b.test", LINK, lambda: NOW, brand).invitation(DELIVERY))
     text, html = part(message, "plain"), part(message, "html")
     for shown in (text, Page(html).text):
         assert "Ромашка & Co" in shown
@@ -131,7 +132,7 @@ def test_bears_the_brand() -> None:
 
 
 def test_names_whom_to_ask() -> None:
-    support = Messages(
+    support = MessageBuilder(
         "a@b.test", LINK, lambda: NOW, Brand(support="help@example.com"), ("en", "ru")
     )
     delivery = DELIVERY._replace(reseller_contact="sales+1@acme.test")
@@ -157,11 +158,11 @@ def test_names_whom_to_ask() -> None:
 @pytest.mark.parametrize("support", ["помощь@пример.рф", "a,b@c.test", "help@пример рф"])
 def test_unusable_support(support: str) -> None:
     with pytest.raises(MessageSettingError, match="address for questions"):
-        Messages("a@b.test", LINK, lambda: NOW, Brand(support=support))
+        MessageBuilder("a@b.test", LINK, lambda: NOW, Brand(support=support))
 
 
 def test_support_in_another_script() -> None:
-    messages = Messages("a@b.test", LINK, lambda: NOW, Brand(support="help@пример.рф"))
+    messages = MessageBuilder("a@b.test", LINK, lambda: NOW, Brand(support="help@пример.рф"))
     mail = messages.invitation(DELIVERY)
     assert read(mail)["Reply-To"] == "help@xn--e1afmkfd.xn--p1ai"
     assert not mail.needs_smtputf8
@@ -181,7 +182,7 @@ def test_one_sent_again_is_in_the_thread_of_the_first() -> None:
 
 
 def test_each_language_says_it_all() -> None:
-    messages = Messages(
+    messages = MessageBuilder(
         "a@b.test", LINK, lambda: NOW, Brand("Acme", "#123456", "help@acme.test"), ("ru", "en")
     )
     message = read(messages.invitation(DELIVERY._replace(operation_id="bop00000000000000001")))
@@ -207,7 +208,7 @@ def test_each_language_says_it_all() -> None:
 @pytest.mark.parametrize("languages", [(), ("fr",), ("en", "../en")])
 def test_unknown_languages(languages: tuple[str, ...]) -> None:
     with pytest.raises(MessageSettingError, match="languages must be of en, ru"):
-        Messages("a@b.test", LINK, lambda: NOW, languages=languages)
+        MessageBuilder("a@b.test", LINK, lambda: NOW, languages=languages)
 
 
 INVISIBLE = dict.fromkeys((0x200B, 0x2068, 0x2069))
@@ -366,7 +367,9 @@ def test_huge_names_take_no_time() -> None:
     ],
 )
 def test_times_are_told_in_a_zone_and_in_utc(at: datetime, zone: str, said: str) -> None:
-    messages = Messages("a@b.test", LINK, lambda: NOW, languages=("en", "ru"), zone=ZoneInfo(zone))
+    messages = MessageBuilder(
+        "a@b.test", LINK, lambda: NOW, languages=("en", "ru"), zone=ZoneInfo(zone)
+    )
     message = read(messages.invitation(DELIVERY._replace(expires_at=at)))
     for text in (part(message, "plain"), Page(part(message, "html")).text):
         assert f"until {said}." in text
@@ -429,7 +432,7 @@ class TestSettings:
     def test_the_sender_may_have_a_name_in_any_script(
         self, sender: str, name: str, address: str
     ) -> None:
-        mail = Messages(sender, LINK, lambda: NOW).invitation(DELIVERY)
+        mail = MessageBuilder(sender, LINK, lambda: NOW).invitation(DELIVERY)
         assert mail.sender == address
         assert read(mail)["From"].addresses == (Address(name, addr_spec=address),)
         assert read(mail)["Message-ID"].endswith(f"@{address.partition('@')[2]}>")
@@ -444,7 +447,7 @@ class TestSettings:
     )
     def test_unusable_senders(self, sender: str) -> None:
         with pytest.raises(MessageSettingError, match=r"^the sender"):
-            Messages(sender, LINK, lambda: NOW)
+            MessageBuilder(sender, LINK, lambda: NOW)
 
     @pytest.mark.parametrize(
         ("prefix", "start"),
@@ -457,7 +460,7 @@ class TestSettings:
         ],
     )
     def test_the_link_is_prefix_and_token(self, prefix: str, start: str) -> None:
-        mail = Messages("a@b.test", prefix, lambda: NOW).invitation(DELIVERY)
+        mail = MessageBuilder("a@b.test", prefix, lambda: NOW).invitation(DELIVERY)
         assert f"\n{start}{TOKEN}\n" in part(read(mail), "plain")
 
     @pytest.mark.parametrize(
@@ -469,7 +472,7 @@ class TestSettings:
     )
     def test_unusable_links(self, prefix: str) -> None:
         with pytest.raises(MessageSettingError, match=r"^the link"):
-            Messages("a@b.test", prefix, lambda: NOW)
+            MessageBuilder("a@b.test", prefix, lambda: NOW)
 
     @pytest.mark.parametrize("colour", ["", "red", "#12345", "#1234567", "#12345;"])
     def test_unusable_colours(self, colour: str) -> None:

@@ -3,28 +3,20 @@
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from server.domain.limits import SPREAD_BY
 from server.domain.operations import Deferral
 from server.storage.interface import Delivery, Storage
 from server.worker.failure_log import FailureLog
 from server.worker.mail.failures import refused, undelivered
-from server.worker.mail.mailer import Mail, MailDelayedError, Mailer, MailError, MailRefusedError
+from server.worker.mail.mailer import MailDelayedError, Mailer, MailError, MailRefusedError
+from server.worker.mail.messages import MessageBuilder
 from server.worker.work import Record
 
 _log = logging.getLogger(__name__)
 
 _LOG_IN_ADVICE = "check BILLING_SMTP_URL, and whether the server takes mail from here"
 _SENDER_ADVICE = "check its policy, BILLING_MAIL_FROM, and SPF, DKIM and DMARC of its domain"
-
-
-class MessageBuilder(Protocol):
-    """Makes the e-mails."""
-
-    def invitation(self, delivery: Delivery) -> Mail:
-        """Returns an invitation's e-mail. Raises MailRefusedError for an impossible address."""
-        ...
 
 
 class InvitationMail:
