@@ -6,7 +6,7 @@ Rows may hold anything, whatever the input allows by now.
 import re
 import unicodedata
 
-from server.domain.texts import is_visible
+from server.domain.texts import is_noncharacter, is_visible
 
 # No more of a text is looked at, which bounds the time that it takes.
 _MOST_READ = 4096
@@ -32,7 +32,7 @@ def clean(text: str, longest: int) -> str:
     text = " ".join(text[:_MOST_READ].split())
     if not text.isprintable():
         text = _DIRECTION.sub("", text)
-        text = "".join(c for c in text if unicodedata.category(c) not in ("Cc", "Cs")).strip()
+        text = "".join(c for c in text if not _is_dropped(c)).strip()
     if not text.isascii():
         text = _with_few_marks(text)
     return _shortened(text, longest, is_cut) if is_visible(text) else NOTHING
@@ -51,6 +51,10 @@ def isolated(text: str) -> str:
     if text.isascii() or not any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in text):
         return text
     return f"{_FIRST_STRONG_ISOLATE}{text}{_POP_ISOLATE}"
+
+
+def _is_dropped(letter: str) -> bool:
+    return unicodedata.category(letter) in ("Cc", "Cs") or is_noncharacter(letter)
 
 
 def _with_few_marks(text: str) -> str:

@@ -70,6 +70,11 @@ def printable(text: str) -> str:
     return "".join(c if unicodedata.category(c)[0] != "C" else "?" for c in text)
 
 
+def is_noncharacter(letter: str) -> bool:
+    """Tells whether Unicode keeps the code point out of texts for good; HTML can't name it."""
+    return ord(letter) & 0xFFFE == 0xFFFE or "\ufdd0" <= letter <= "\ufdef"
+
+
 def _refused(letter: str) -> str | None:
     match unicodedata.category(letter):
         case "Cc" | "Zl" | "Zp":
@@ -80,7 +85,7 @@ def _refused(letter: str) -> str | None:
             return "private-use characters"
         case "Cs":
             return "halves of surrogate pairs"
-        case "Cn" if ord(letter) & 0xFFFE == 0xFFFE or "\ufdd0" <= letter <= "\ufdef":
+        case "Cn" if is_noncharacter(letter):
             return "noncharacters"
         case "Cn" if _IGNORED.match(letter):
             return "invisible format characters"

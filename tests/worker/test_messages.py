@@ -228,6 +228,7 @@ names = st.text(min_size=1, max_size=300).filter(
 @example("</title><script>alert(1)</script>", "<img src=http://evil.example/>")
 @example("{{ link }}{% raw %}", "%(link)s {0}")
 @example("--=_bop0123456789abcdefg--", ".\r\n.\r\nQUIT")
+@example("\ufdd0 a", "b\uffff \U0010fffe c")
 @example("a" * 300, "я" * 300)
 @example("a  b\tc", "=")
 def test_names_stay_names(customer: str, reseller: str) -> None:
@@ -257,7 +258,9 @@ def kept(name: str, longest: int) -> str:
     text = "".join(" " if c.isspace() else c for c in name)
     text = re.sub(" +", " ", text).strip()
     text = re.sub("[\u202a-\u202e\u2066-\u2069]", "", text)
-    text = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cs"}).strip()
+    text = "".join(c for c in text if unicodedata.category(c) not in {"Cc", "Cs"})
+    text = re.sub("[\ufdd0-\ufdef]", "", text)
+    text = "".join(c for c in text if ord(c) % 0x10000 < 0xFFFE).strip()
     if len(text) <= longest:
         return text
     for end in reversed(range(1, longest)):
