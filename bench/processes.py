@@ -1,7 +1,6 @@
 """Programs under measurement: started, looked at by the operating system's eyes, stopped."""
 
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -12,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+
+from files.child_processes import ends_with_parent
 
 ROOT = Path(__file__).resolve().parent.parent
 START_S = 60.0
@@ -57,7 +58,7 @@ def running(
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
-            preexec_fn=_die_with_parent,
+            preexec_fn=ends_with_parent(signal.SIGTERM),
         )
     try:
         give_up_at = time.monotonic() + START_S
@@ -80,9 +81,3 @@ def running(
 def python(module: str, *arguments: str) -> list[str]:
     """Returns the command that runs a module of ours."""
     return [sys.executable, "-m", module, *arguments]
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)

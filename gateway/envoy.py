@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ctypes
 import http.client
 import ipaddress
 import logging
@@ -13,6 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from files.child_processes import ends_with_parent
 from files.locks import LockedError, locked
 from files.private import close_to_others, make_private_folder, open_private, replace_private
 from files.sockets import socket_folder
@@ -29,7 +29,6 @@ _START_S = 30.0
 _LOOK_S = 0.05
 _RENEWAL_S = 1.0
 _PRESSURE_S = 0.5
-_PR_SET_PDEATHSIG = 1
 
 # Inode, size and time of change in ns of each file; None where it is missing.
 _FileStates = list[tuple[int, int, int] | None]
@@ -89,7 +88,7 @@ class Gateway:
                 stderr=log,
                 # A Ctrl-C in the terminal is for the starter, which stops Envoy with care.
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=ends_with_parent(signal.SIGTERM),
             )
         try:
             async with asyncio.timeout(_START_S):
@@ -323,9 +322,3 @@ def _is_loopback(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
-
-
-def _die_with_parent() -> None:
-    """Runs in the child: Linux ends Envoy when its starter is killed, so the ports are free again."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -62,34 +62,34 @@ def dev() -> None:
 @click.option("--worker/--no-worker", default=True, help="Send e-mails in this process too.")
 def serve(listen: str | None, worker: bool) -> None:
     """Serve gRPC until SIGTERM or Ctrl-C. The schema must be current: see `migrate`."""
-    from server import main
+    from server import process
 
     settings = _settings()
-    _run(main.serve(settings, listen or f"127.0.0.1:{settings.grpc_port}", with_worker=worker))
+    _run(process.serve(settings, listen or f"127.0.0.1:{settings.grpc_port}", with_worker=worker))
 
 
 @cli.command()
 def worker() -> None:
     """Send e-mails alone, without serving gRPC, until SIGTERM or Ctrl-C."""
-    from server import main
+    from server import process
 
-    _run(main.work(_settings()))
+    _run(process.work(_settings()))
 
 
 @cli.command()
 def gateway() -> None:
     """Run Envoy in front of the servers in BILLING_SERVERS, until SIGTERM or Ctrl-C."""
-    from server import gateway_runner as edge
+    from server import gateway_runner
 
-    _run(edge.serve_gateway(_settings()))
+    _run(gateway_runner.serve_gateway(_settings()))
 
 
 @cli.command()
 def migrate() -> None:
     """Bring the database's schema up to date. Safe to run from several machines at once."""
-    from server import database_commands as databases
+    from server import database_commands
 
-    databases.migrate_database(_settings())
+    database_commands.migrate_database(_settings())
 
 
 @cli.command()
@@ -99,9 +99,9 @@ def check(context: click.Context) -> None:
 
     Prints each invariant with the number of records that break it, and the IDs of some of them.
     """
-    from server import database_commands as databases
+    from server import database_commands
 
-    findings = databases.check_database(_settings())
+    findings = database_commands.check_database(_settings())
     for finding in findings:
         some = f": {', '.join(finding.ids)}" if finding.ids else ""
         more = ", …" if finding.count > len(finding.ids) else ""

@@ -2,13 +2,13 @@
 
 import asyncio
 import logging
-import signal
 from pathlib import Path
 
 from gateway.certificates import ensure_certificates
 from gateway.envoy import Gateway, GatewayError
 from gateway.settings import GatewaySettings
 from server.config import Settings, SettingsError
+from server.stop_signal import stop_signal
 
 _log = logging.getLogger(__name__)
 _RESTART_S = 0.5
@@ -16,13 +16,11 @@ _RESTART_S = 0.5
 
 async def serve_gateway(settings: Settings) -> None:
     """Runs Envoy until a signal comes, then lets calls in flight finish."""
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_signal()
     gateway, _ = await start_gateway(settings, settings.upstreams)
     _log.info("Envoy serves at %s:%d", settings.address, settings.https_port)
     watching = asyncio.create_task(keep_gateway(gateway))
-    await stop.wait()
+    await stop
     watching.cancel()
     await gateway.stop(settings.shutdown_s)
 

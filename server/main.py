@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
-import logging
-import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import grpc
 from billing.v1 import customer_service_pb2 as billing_customers
@@ -22,17 +17,16 @@ from yandex.cloud.iam.v1 import iam_token_service_pb2
 from yandex.cloud.operation import operation_service_pb2
 
 from files.private import close_to_others
-from files.sockets import LONGEST, fits, is_served
 from server.config import Settings, SettingsError
 from server.database_commands import database_errors
 from server.identity.assertions import Assertions
 from server.identity.key_ring import KeyRing, KeyRingError
 from server.identity.oidc import OutsideIssuer
 from server.identity.tokens import Tokens
+from server.rpc import grpc_core
 from server.rpc.links import Links
 from server.rpc.messages.paging import Pages
 from server.rpc.pages.invitation_page import InvitationPageService
-from server.rpc.pipeline import message_reader
 from server.rpc.pipeline.authentication import Authenticator
 from server.rpc.pipeline.caller_address import CallerAddresses
 from server.rpc.pipeline.limits import CallLimits
@@ -63,15 +57,6 @@ from server.worker.retry_policy import RetryPolicy
 from server.worker.runner import Runner
 from server.worker.settings import RunnerSettings
 
-_log = logging.getLogger(__name__)
-
-# Bytes of headers that the gateway may add to a request.
-_GATEWAYS_HEADERS = 4 << 10
-# Clients that ping more often than this are cut off; theirs take 10 s at least.
-_LEAST_PING_INTERVAL_MS = 1_000
-_HANDSHAKE_MS = 5_000
-_LONGEST_IDLE_MS = 60_000
-
 
 def now() -> datetime:
     """The service's clock: aware UTC."""
@@ -86,21 +71,9 @@ def build_server(
 ) -> tuple[grpc.aio.Server, Health]:
     """Puts the gRPC server together; the caller adds ports and starts it. Raises SettingsError."""
     tokens = build_tokens(settings, clock)
-    message_reader.filter_core_logs()
+    grpc_core.filter_logs()
     server = grpc.aio.server(
-        options=[
-            *message_reader.options(settings.max_body_bytes),
-            # Who waits for an operation may ask as often as clients do whether we are still there.
-            ("grpc.http2.min_ping_interval_without_data_ms", _LEAST_PING_INTERVAL_MS),
-            ("grpc.keepalive_permit_without_calls", 1),
-            # Who connects and says nothing goes soon, and who has nothing more to say comes again.
-            ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
-            ("grpc.max_connection_idle_ms", _LONGEST_IDLE_MS),
-            # The gateway refuses what is larger, and adds headers of its own to what is not.
-            ("grpc.max_metadata_size", settings.max_metadata_bytes + _GATEWAYS_HEADERS),
-            ("grpc.absolute_max_metadata_size", settings.max_metadata_bytes + _GATEWAYS_HEADERS),
-            ("grpc.so_reuseport", 0),
-        ]
+        options=grpc_core.options(settings.max_body_bytes, settings.max_metadata_bytes)
     )
     limits = CallLimits(
         RateLimit(settings.rate_limit),
@@ -167,76 +140,6 @@ def build_tokens(settings: Settings, clock: Callable[[], datetime] = now) -> Tok
         raise SettingsError(f"BILLING_KEYS: {error}") from None
     close_to_others(settings.iam_keys.parent)
     return Tokens(ring, outside)
-
-
-async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
-    """Serves at `listen` (host:port or unix:path) until a signal comes, then finishes gracefully."""
-    async with opened_storage(settings) as storage, _sweeping(storage, settings, with_worker):
-        server, healthy = build_server(storage, settings)
-        _require_free(listen)
-        try:
-            server.add_insecure_port(listen)
-        except RuntimeError:
-            raise SettingsError(
-                f"can't listen at {listen}: is it taken? Stop what listens there or choose another"
-            ) from None
-        worker = build_worker(storage, settings) if with_worker else None
-        await server.start()
-        _spare_the_collector()
-        working = asyncio.create_task(worker.run()) if worker else None
-        _log.info("serving at %s", listen)
-        asked = await _signal()
-        _log.info("stopping")
-        await healthy.enter_graceful_shutdown()
-        if asked == signal.SIGTERM:
-            # Calls come as long as the gateway has not looked at the health.
-            await asyncio.sleep(settings.drain_s)
-        # Who waits for an operation is told how it is, and asks again.
-        storage.end_waits()
-        await server.stop(settings.shutdown_s)
-        if worker and working:
-            await worker.stop(timedelta(seconds=settings.shutdown_s))
-            await working
-
-
-def _require_free(listen: str) -> None:
-    """Raises SettingsError for a socket's path that gRPC would take from another, or can't have."""
-    path = Path(listen.removeprefix("unix:"))
-    if listen.startswith("unix:") and not fits(path):
-        raise SettingsError(
-            f"can't listen at {listen}: a socket's path has {LONGEST} bytes at most"
-        )
-    if listen.startswith("unix:") and is_served(path):
-        raise SettingsError(
-            f"can't listen at {listen}: another process does; stop it or choose another path"
-        )
-
-
-async def work(settings: Settings) -> None:
-    """Sends e-mails until a signal comes, then finishes those under way."""
-    async with opened_storage(settings) as storage, _sweeping(storage, settings):
-        worker = build_worker(storage, settings)
-        working = asyncio.create_task(worker.run())
-        _log.info("sending e-mails")
-        await _signal()
-        _log.info("stopping")
-        await worker.stop(timedelta(seconds=settings.shutdown_s))
-        await working
-
-
-@asynccontextmanager
-async def _sweeping(
-    storage: Storage, settings: Settings, wanted: bool = True
-) -> AsyncIterator[None]:
-    """Has invitations expire and old records cleared, if that is wanted of this process."""
-    sweeper = build_sweeper(storage, settings)
-    sweeping = asyncio.create_task(sweeper.run()) if wanted else None
-    try:
-        yield
-    finally:
-        if sweeping:
-            sweeper.stop()
-            await sweeping
 
 
 def build_sweeper(
@@ -308,29 +211,3 @@ async def opened_storage(settings: Settings) -> AsyncIterator[Storage]:
         yield storage
     finally:
         await storage.close()
-
-
-def _spare_the_collector() -> None:
-    """Has the garbage collector look seldom, and never at what lives as long as the process.
-
-    A call makes a few hundred objects, of which grpcio leaves six in a cycle; by default collections
-    would cost a tenth of a call's time. Seldomer still, each would hold the calls up for longer than
-    the 2 ms that it takes now, and find its objects no longer in the processor's cache.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(5_000, 20, 50)
-
-
-async def _signal() -> signal.Signals:
-    """Returns when the process is asked to stop, and by which signal."""
-    loop = asyncio.get_running_loop()
-    asked: asyncio.Future[signal.Signals] = loop.create_future()
-
-    def ask(number: signal.Signals) -> None:
-        if not asked.done():
-            asked.set_result(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ask, number)
-    return await asked

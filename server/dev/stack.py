@@ -1,7 +1,6 @@
 """Everything on one machine: what `make run` starts, watches and stops."""
 
 import asyncio
-import ctypes
 import errno
 import json
 import logging
@@ -18,6 +17,7 @@ import click
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from files.child_processes import ends_with_parent
 from files.locks import LockedError, locked
 from files.private import make_private_folder, open_private, replace_private
 from files.sockets import socket_folder
@@ -27,6 +27,7 @@ from server.dev.identity import development_identity
 from server.dev.mail_catcher import start_catcher
 from server.gateway_runner import keep_gateway, start_gateway
 from server.main import mail_settings
+from server.stop_signal import stop_signal
 
 _log = logging.getLogger(__name__)
 _START_S = 30.0
@@ -59,10 +60,7 @@ async def _run(settings: Settings, was_killed: bool) -> None:
     handover = settings.var / "dev.json"
     handover.unlink(missing_ok=True)
     await _wait_for_ports(settings, _LEFT_BEHIND_S if was_killed else 0.0)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    stop = stop_signal()
     async with AsyncExitStack() as parts:
         sockets = settings.var / "run"
         make_private_folder(sockets, with_contents=True)
@@ -104,7 +102,7 @@ async def _run(settings: Settings, was_killed: bool) -> None:
         _print_calls(ready)
         watching = [asyncio.create_task(server.keep_alive()) for server in servers]
         watching.append(asyncio.create_task(keep_gateway(gateway)))
-        await stop.wait()
+        await stop
         for task in watching:
             task.cancel()
         await asyncio.gather(*watching, return_exceptions=True)
@@ -130,7 +128,8 @@ class _ServerProcess:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                # By the signal that does not wait for the gateway, which ends too.
+                preexec_fn=ends_with_parent(signal.SIGINT),
             )
 
     async def healthy(self) -> None:
@@ -219,16 +218,6 @@ def _require_free_ports(settings: Settings) -> None:
     doubles = [port for port in wanted.values() if list(wanted.values()).count(port) > 1]
     if doubles:
         raise SettingsError(f"port {doubles[0]} is set for more than one of {', '.join(wanted)}")
-
-
-def _die_with_parent() -> None:
-    """Has Linux end a child whose parent was killed, so that no port stays taken.
-
-    By the signal that does not wait for the gateway, which ends too.
-    """
-    if sys.platform == "linux":
-        set_parent_death_signal = 1
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGINT)
 
 
 def _shell_variables(ready: dict[str, str], var: Path) -> str:

@@ -16,8 +16,9 @@ from yandex.cloud.billing.v1 import customer_service_pb2
 
 from server.config import Settings
 from server.domain.errors import BillingError, Reason
+from server.rpc.grpc_core import CALL_IS_OVER, filter_logs
 from server.rpc.pipeline.abort import abort
-from server.rpc.pipeline.message_reader import CALL_IS_OVER, MessageReader, filter_core_logs
+from server.rpc.pipeline.message_reader import MessageReader
 from tests.rpc.conftest import Api
 from tests.rpc.test_calls import refusal
 from tests.rpc.test_requests import CHECK, GET, REFLECTION, WATCH
@@ -189,7 +190,7 @@ async def test_a_call_that_is_over_is_no_error_of_ours(caplog: pytest.LogCapture
     gone: Any = Gone()
     with pytest.raises(asyncio.CancelledError):
         await abort(gone, BillingError(Reason.NOT_FOUND, "No."), "an id")
-    filter_core_logs()
+    filter_logs()
     try:
         raise CALL_IS_OVER("gone")
     except CALL_IS_OVER:

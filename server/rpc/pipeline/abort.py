@@ -7,9 +7,9 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 
 from server.domain.errors import BillingError
+from server.rpc.grpc_core import CALL_IS_OVER
 from server.rpc.pipeline.call_context import ServicerContext
 from server.rpc.pipeline.errors import call_status
-from server.rpc.pipeline.message_reader import CALL_IS_OVER
 
 
 async def abort(

@@ -2,18 +2,16 @@
 
 grpc.aio's own handlers never answer a call that ends before its message is whole, and the core
 unpacks compressed messages without a bound: one megabyte of gzip can be a gigabyte of zeros. So
-methods are served as if they took streams, the core's unpacking is off (`options`), and the one
+methods are served as if they took streams, the core's unpacking is off (`grpc_core.options`), and the one
 message is read here.
 """
 
 import asyncio
-import logging
 import zlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError
-from grpc._cython import cygrpc  # type: ignore[attr-defined]  # it has no public name
 
 from server.domain.errors import BillingError, Reason
 from server.rpc.pipeline.call_context import ServicerContext
@@ -22,40 +20,10 @@ MessageT = TypeVar("MessageT")
 
 # What a call may take to bring its message.
 ARRIVAL_S = 5.0
-# Up to so many times the limit a message is refused here, with details. Past that the core breaks
-# the call off in words of its own. The gateway lets through no more than the limit.
-_OVERSIZE = 16
-
-
-def options(most_bytes: int) -> tuple[tuple[str, int], ...]:
-    """Returns the core's settings for messages of at most `most_bytes`."""
-    return (
-        ("grpc.per_message_decompression", 0),
-        ("grpc.max_receive_message_length", most_bytes * _OVERSIZE),
-    )
-
-
-# The core's name for a call that is over: its caller has gone.
-CALL_IS_OVER = cygrpc.ExecuteBatchError
-
 # The core tells neither that a message came compressed nor how: the first byte does. No protobuf
 # begins with gzip's; zlib's could be a field of number 15, so what does not unpack is left as it is.
 _GZIP, _ZLIB = 0x1F, 0x78
 _EITHER = 32 + zlib.MAX_WBITS
-
-
-def filter_core_logs() -> None:
-    """Has the core log neither header values that are not UTF-8, nor each call whose caller went.
-
-    Such a value may be a token or a name.
-    """
-    for name in ("grpc._cython.cygrpc", "asyncio"):
-        logging.getLogger(name).addFilter(_is_worth_a_line)
-
-
-def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    error = record.exc_info[1] if record.exc_info else None
-    return not (isinstance(error, CALL_IS_OVER) or str(record.msg).startswith("Invalid encoding"))
 
 
 class MessageReader:

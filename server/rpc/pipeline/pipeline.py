@@ -14,6 +14,7 @@ from google.protobuf.message_factory import GetMessageClass
 from contract.method_options import is_open_to_all, only_reads
 from server.domain.access import Permission, Subject
 from server.domain.errors import BillingError, Reason
+from server.rpc.grpc_core import CALL_IS_OVER
 from server.rpc.pipeline.abort import abort
 from server.rpc.pipeline.authentication import Authenticator
 from server.rpc.pipeline.call_context import CallContext, ServicerContext
@@ -21,7 +22,7 @@ from server.rpc.pipeline.caller_address import CallerAddresses
 from server.rpc.pipeline.concurrency import RoundRobin
 from server.rpc.pipeline.idempotency import idempotency_key
 from server.rpc.pipeline.limits import CallLimits
-from server.rpc.pipeline.message_reader import CALL_IS_OVER, parse
+from server.rpc.pipeline.message_reader import parse
 from server.rpc.pipeline.repeated_headers import given_differently, require_once
 from server.rpc.pipeline.request_id import request_id_of
 from server.rpc.pipeline.rights import right_check
