@@ -20,6 +20,7 @@ from server.config import Settings
 from server.domain.invitations import invite, link_token_hash, new_link_token
 from server.storage import open_storage
 from server.storage.interface import IdempotencyKey
+from server.storage.invitations.links import link_number
 
 Step = Callable[[str], None]
 
@@ -30,8 +31,10 @@ _CLAIMS = 250
 # What the worker leaves of an invitation whose e-mail has been sent.
 _SENT = (
     """
-    INSERT INTO link_tokens (token_hash, invitation_id, operation_id, created_at)
-    SELECT link_hash(), invitation_id, id, created_at FROM operations WHERE NOT done
+    INSERT INTO link_tokens (n, hash, customer, operation, created_at)
+    SELECT link_number(hash), hash, customer, n, created_at FROM (
+      SELECT link_hash() AS hash, customer, n, created_at FROM operations WHERE NOT done
+    )
     """,
     "UPDATE operations SET done = 1, due_at = NULL, attempts = 1 WHERE NOT done",
 )
@@ -123,6 +126,7 @@ def _filled(folder: Path, scale: Scale, step: Step) -> dict[int, Settings]:
             asyncio.run(_invite(growing, more))
             with closing(sqlite3.connect(growing.var / "billing.db")) as database, database:
                 database.create_function("link_hash", 0, lambda: link_token_hash(new_link_token()))
+                database.create_function("link_number", 1, link_number, deterministic=True)
                 for statement in _SENT:
                     database.execute(statement)
             have += more
@@ -150,7 +154,9 @@ async def _invite(chosen: Settings, count: int) -> None:
                 now=datetime.now(UTC),
                 lifetime=timedelta(days=30),
             )
-            await storage.create_invitation(new, IdempotencyKey(unique.bytes, unique.bytes))
+            await storage.invitations.create_invitation(
+                new, IdempotencyKey(unique.bytes, unique.bytes)
+            )
 
     await asyncio.gather(*(caller() for _ in range(_AT_ONCE)))
     await storage.close()
@@ -160,7 +166,7 @@ def _ids(file: Path, size: int) -> list[str]:
     """Returns a thousand operations from all over the database."""
     with closing(sqlite3.connect(file)) as database:
         found = database.execute(
-            "SELECT id FROM operations WHERE rowid % ? = 0", (max(1, size // 1000),)
+            "SELECT 'bop' || substr(id, 4) FROM customers WHERE n % ? = 0", (max(1, size // 1000),)
         )
         return [id_ for (id_,) in found]
 
@@ -180,12 +186,12 @@ def _claimed(chosen: Settings, kept: Path | None) -> Sample:
         began, cpu_began = time.perf_counter(), time.process_time()
         for _ in range(_CLAIMS):
             claimed_at = time.perf_counter()
-            claimed = await storage.claim_deliveries(
+            claimed = await storage.mail.claim_deliveries(
                 _CLAIM, datetime.now(UTC), timedelta(seconds=60)
             )
             latencies.append((time.perf_counter() - claimed_at) * 1000)
             await asyncio.gather(
-                *(storage.finish_delivery(each, datetime.now(UTC)) for each in claimed)
+                *(storage.mail.finish_delivery(each, datetime.now(UTC)) for each in claimed)
             )
             count += len(claimed)
         seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu_began

@@ -76,9 +76,9 @@ def prepare(chosen: Settings) -> None:
             chosen.database, idempotency_lifetime=chosen.idempotency_lifetime
         )
         now = datetime.now(UTC)
-        await storage.add_reseller(RESELLER, "A reseller", now)
-        await storage.grant_role("bench", RESELLER, Role.EDITOR, now)
-        await storage.add_access_token(hash_token(TOKEN), "bench", now, None)
+        await storage.administration.add_reseller(RESELLER, "A reseller", now)
+        await storage.administration.grant_role("bench", RESELLER, Role.EDITOR, now)
+        await storage.administration.add_access_token(hash_token(TOKEN), "bench", now, None)
         await storage.close()
 
     asyncio.run(fill())
@@ -91,9 +91,9 @@ def operation_ids(chosen: Settings, most: int) -> list[str]:
         storage = await open_storage(
             chosen.database, idempotency_lifetime=chosen.idempotency_lifetime
         )
-        found = await storage.list_operations([RESELLER], None, most, None)
+        found = await storage.operations.list_operations([RESELLER], None, most, None)
         await storage.close()
-        return [operation.id for operation in found]
+        return [row.record.id for row in found]
 
     return asyncio.run(read())
 

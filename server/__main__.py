@@ -4,8 +4,8 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Coroutine
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from server import version
 from server.admin import GROUPS, Services, printable
 from server.config import Settings, SettingsError, read_settings, unknown_settings
 from server.identity.key_ring import KeyRing
-from server.storage.access_interface import Administration
+from server.storage.interface import Administration
 
 _log = logging.getLogger(__name__)
 
@@ -86,10 +86,36 @@ def gateway() -> None:
 
 @cli.command()
 def migrate() -> None:
-    """Bring the database's schema up to date. Safe to run from several machines at once."""
+    """Bring the database's schema up to date. Safe to run from several machines at once.
+
+    Interrupted anywhere it has changed nothing. Stop the servers first, and make a backup: the only
+    way back to an earlier release is to restore it.
+    """
     from server import database_commands
 
-    database_commands.migrate_database(_settings())
+    database_commands.migrate_database(_settings(), _before_migration, _Copying())
+
+
+class _Copying:
+    """Shows how far rows have been copied, once there are any."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._bar is None:
+            self._bar = click.progressbar(length=total, label="copying rows", file=sys.stderr)
+        self._bar.update(done - self._bar.pos)
+        if done >= total:
+            self._bar.render_finish()
+
+
+def _before_migration(version: str) -> None:
+    click.echo(
+        f"The database's schema is at version {version} and is brought up to date now. The only way "
+        "back is to restore a backup.",
+        err=True,
+    )
 
 
 @cli.command()
@@ -119,10 +145,12 @@ def settings() -> None:
         click.echo(f"BILLING_{name.upper():28} {default:30} {field.description}")
 
 
-def _storage() -> AbstractAsyncContextManager[Administration]:
+@asynccontextmanager
+async def _storage() -> AsyncIterator[Administration]:
     from server import main
 
-    return main.opened_storage(read_settings())
+    async with main.opened_storage(read_settings()) as storage:
+        yield storage.administration
 
 
 def _ring() -> KeyRing:

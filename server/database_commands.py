@@ -1,13 +1,13 @@
 """The database of the settings: brought up to date and checked. What fails is one clear line."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from files.private import make_private_folder
 from server.config import Settings, SettingsError
 from server.domain.errors import BillingError
 from server.storage import SchemaError, migrate
-from server.storage.consistency import Finding, check
+from server.storage.check import Finding, check
 
 
 @contextmanager
@@ -23,14 +23,22 @@ def database_errors() -> Iterator[None]:
         raise SettingsError(f"BILLING_DATABASE_URL: {error.message}") from None
 
 
-def migrate_database(settings: Settings) -> None:
-    """Brings the schema up to date; raises SettingsError."""
+def migrate_database(
+    settings: Settings,
+    before: Callable[[str], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Brings the schema up to date; raises SettingsError.
+
+    `before` is told the version of a schema that is not up to date, before anything is changed;
+    `progress` how many rows have been copied, and of how many.
+    """
     try:
         make_private_folder(settings.var)
     except OSError as error:
         raise SettingsError(f"BILLING_VAR: can't use {settings.var}: {error}") from None
     with database_errors():
-        migrate(settings.database)
+        migrate(settings.database, before, progress)
 
 
 def check_database(settings: Settings) -> list[Finding]:

@@ -81,14 +81,20 @@ def build_server(
         settings.max_anonymous_calls,
         settings.max_body_bytes,
     )
-    authenticator = Authenticator(storage, tokens, clock, monotonic)
+    authenticator = Authenticator(storage.access, tokens, clock, monotonic)
     addresses = CallerAddresses(settings.proxies)
     pipeline = Pipeline(authenticator, limits, addresses)
-    operations = Operations(storage, clock)
+    operations = Operations(storage.operations, storage.waits, clock)
     pages = Pages(tokens.page_keys)
-    use_cases = Customers(storage, clock, settings.invitation_lifetime)
+    use_cases = Customers(
+        storage.customers, storage.invitations, clock, settings.invitation_lifetime
+    )
     invitations = Invitations(
-        storage, clock, settings.invitation_lifetime, settings.resend_interval
+        storage.invitations,
+        storage.customers,
+        clock,
+        settings.invitation_lifetime,
+        settings.resend_interval,
     )
     links = Links(invitations, RateLimit(settings.unknown_links_per_min / 60, within_s=60))
     services = [
@@ -108,7 +114,9 @@ def build_server(
         (
             iam_token_service_pb2,
             "IamTokenService",
-            IamTokenService(IamTokens(storage, tokens, Assertions(settings.iam_audiences), clock)),
+            IamTokenService(
+                IamTokens(storage.access, tokens, Assertions(settings.iam_audiences), clock)
+            ),
         ),
         (operation_service_pb2, "OperationService", YandexOperationService(operations)),
         (
@@ -147,7 +155,7 @@ def build_sweeper(
 ) -> Sweeper:
     """Puts the sweeper together."""
     every = timedelta(seconds=settings.sweep_interval_s)
-    return Sweeper(storage, clock, SweeperSettings(every, settings.operation_retention))
+    return Sweeper(storage.retention, clock, SweeperSettings(every, settings.operation_retention))
 
 
 def build_worker(
@@ -156,7 +164,7 @@ def build_worker(
     """Puts together what sends e-mails; raises SettingsError."""
     server, messages = mail_settings(settings, clock)
     connections = settings.mail_connections + settings.mail_slow_connections
-    mail = InvitationMail(storage, SmtpMailer(server, connections), messages, clock)
+    mail = InvitationMail(storage.mail, SmtpMailer(server, connections), messages, clock)
     return Runner(
         mail,
         clock,

@@ -41,7 +41,7 @@ async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
             # Calls come as long as the gateway has not looked at the health.
             await asyncio.sleep(settings.drain_s)
         # Who waits for an operation is told how it is, and asks again.
-        storage.end_waits()
+        storage.waits.end_waits()
         await server.stop(settings.shutdown_s)
         if worker and working:
             await worker.stop(timedelta(seconds=settings.shutdown_s))

@@ -15,7 +15,7 @@ from server.domain.errors import BillingError
 from server.domain.texts import is_visible, unfit
 from server.identity.key_ring import KeyRing, KeyRingError
 from server.os_user import user_name
-from server.storage.access_interface import Administration
+from server.storage.interface import Administration
 
 R = TypeVar("R")
 

@@ -14,7 +14,7 @@ from server.admin.context import (
 )
 from server.domain.access import AuditRecord
 from server.identity.key_ring import KeyRingError
-from server.storage.access_interface import Administration
+from server.storage.interface import Administration
 
 
 @click.group()

@@ -15,7 +15,7 @@ from server.admin.context import (
     show_all,
 )
 from server.domain.access import Role
-from server.storage.access_interface import Administration
+from server.storage.interface import Administration
 
 # As tokens of an outside issuer may have them.
 _SUBJECT = re.compile(r"[\x21-\x7e]{1,255}")

@@ -40,19 +40,25 @@ async def development_identity(settings: Settings) -> tuple[Development, Path]:
         )
     key_file = folder / "dev-service-account.json"
     async with opened_storage(settings) as storage:
-        await storage.add_reseller(who.reseller_id, "Development reseller", now(), _BY)
-        if not any(each.contact for each in await storage.list_resellers()):
-            await storage.set_reseller_contact(who.reseller_id, _CONTACT, now(), _BY)
-        await storage.add_service_account(who.subject_id, "Development", now(), _BY)
-        await storage.grant_role(who.subject_id, who.reseller_id, Role.OWNER, now(), _BY)
-        if not await storage.get_subject(hash_token(who.token), now()):
+        await storage.administration.add_reseller(
+            who.reseller_id, "Development reseller", now(), _BY
+        )
+        if not any(each.contact for each in await storage.administration.list_resellers()):
+            await storage.administration.set_reseller_contact(who.reseller_id, _CONTACT, now(), _BY)
+        await storage.administration.add_service_account(who.subject_id, "Development", now(), _BY)
+        await storage.administration.grant_role(
+            who.subject_id, who.reseller_id, Role.OWNER, now(), _BY
+        )
+        if not await storage.access.get_subject(hash_token(who.token), now()):
             # None yet, or one that was revoked: it stays so, and another takes its place.
             who = replace(who, token=secrets.token_urlsafe(32))
             replace_private(file, json.dumps(asdict(who)).encode())
-            await storage.add_access_token(hash_token(who.token), who.subject_id, now(), None)
-        if not await storage.get_account_key(_key_id(key_file)):
+            await storage.administration.add_access_token(
+                hash_token(who.token), who.subject_id, now(), None
+            )
+        if not await storage.access.get_account_key(_key_id(key_file)):
             key, content = new_account_key(who.subject_id, now())
-            await storage.add_account_key(key, _BY)
+            await storage.administration.add_account_key(key, _BY)
             replace_private(key_file, (json.dumps(content, indent=2) + "\n").encode())
     return who, key_file
 

@@ -54,11 +54,12 @@ class NewCustomer(NamedTuple):
 def create_reseller_served(
     *, reseller_id: str, name: str, person: dict[str, str], created_by: str, now: datetime
 ) -> NewCustomer:
-    """Makes the records of a customer that its reseller serves: active at once."""
+    """Makes the records of a customer that its reseller serves: active at once. Their IDs end alike."""
+    ending = ids.new_ending()
     customer = Customer(
-        id=ids.new_id(ids.CUSTOMER),
+        id=ids.CUSTOMER + ending,
         reseller_id=reseller_id,
-        billing_account_id=ids.new_id(ids.BILLING_ACCOUNT),
+        billing_account_id=ids.BILLING_ACCOUNT + ending,
         name=name,
         person=person,
         email=None,
@@ -66,10 +67,8 @@ def create_reseller_served(
         created_at=now,
         modified_at=now,
     )
-    return NewCustomer(
-        finished_operation(OperationKind.CREATE_RESELLER_SERVED, customer, created_by, now),
-        customer,
-    )
+    made = finished_operation(OperationKind.CREATE_RESELLER_SERVED, customer, created_by, now)
+    return NewCustomer(made._replace(id=ids.OPERATION + ending), customer)
 
 
 def finished_operation(

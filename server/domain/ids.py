@@ -22,9 +22,14 @@ AUDIT = "aud"
 
 
 def new_id(prefix: str) -> str:
-    """Returns `prefix` and 17 characters of `[0-9a-v]`, 16 of them random."""
+    """Returns `prefix` and a new ending."""
+    return prefix + new_ending()
+
+
+def new_ending() -> str:
+    """Returns 17 characters of `[0-9a-v]`, 16 of them random, for IDs of things made together."""
     second = _DIGIT[int(time.time()) & 31]
-    return prefix + second + random_bytes().translate(_DIGITS).decode()
+    return second + random_bytes().translate(_DIGITS).decode()
 
 
 def random_bytes() -> bytes:

@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from server.domain import ids
-from server.domain.addresses import address_key
 from server.domain.customers import Customer, CustomerState
 from server.domain.errors import BillingError, Reason
 from server.domain.operations import Failure, Operation, OperationKind
@@ -70,9 +69,8 @@ _LINK_TOKEN = re.compile(r"(?:[0-9a-v]{4}|[0-9a-v])?[A-Za-z0-9_-]{32}")
 
 
 class Invitation(NamedTuple):
-    """`email` is the address in normal form; `open_key` names what only one open invitation has.
+    """`email` is the address in normal form; `operation_id` made it.
 
-    `operation_id` made it; `latest_operation_id` sent its latest e-mail, whose link alone holds.
     A record's state may be overtaken by time: `as_of` tells.
     """
 
@@ -81,12 +79,10 @@ class Invitation(NamedTuple):
     customer_id: str
     operation_id: str
     email: str
-    open_key: bytes | None
     state: InvitationState
     created_at: datetime
     expires_at: datetime
     ended_at: datetime | None
-    latest_operation_id: str
     resent_at: datetime | None
 
 
@@ -124,11 +120,12 @@ def invite(
     now: datetime,
     lifetime: timedelta,
 ) -> NewInvitation:
-    """Makes the records of an invitation. `email` is in normal form."""
+    """Makes the records of an invitation, whose IDs end alike. `email` is in normal form."""
+    ending = ids.new_ending()
     customer = Customer(
-        id=ids.new_id(ids.CUSTOMER),
+        id=ids.CUSTOMER + ending,
         reseller_id=reseller_id,
-        billing_account_id=ids.new_id(ids.BILLING_ACCOUNT),
+        billing_account_id=ids.BILLING_ACCOUNT + ending,
         name=name,
         person=person,
         email=email,
@@ -137,7 +134,7 @@ def invite(
         modified_at=now,
     )
     operation = Operation(
-        id=ids.new_id(ids.OPERATION),
+        id=ids.OPERATION + ending,
         kind=OperationKind.INVITE,
         reseller_id=reseller_id,
         customer_id=customer.id,
@@ -148,17 +145,15 @@ def invite(
         done=False,
     )
     invitation = Invitation(
-        id=ids.new_id(ids.INVITATION),
+        id=ids.INVITATION + ending,
         reseller_id=reseller_id,
         customer_id=customer.id,
         operation_id=operation.id,
         email=email,
-        open_key=open_key(reseller_id, email, person.get("tin", "")),
         state=InvitationState.PENDING,
         created_at=now,
         expires_at=now + lifetime,
         ended_at=None,
-        latest_operation_id=operation.id,
         resent_at=None,
     )
     return NewInvitation(operation, customer, invitation)
@@ -169,7 +164,7 @@ def as_of(invitation: Invitation, now: datetime) -> Invitation:
     state = state_at(invitation.state, invitation.expires_at, now)
     if state is invitation.state:
         return invitation
-    return invitation._replace(state=state, open_key=None, ended_at=invitation.expires_at)
+    return invitation._replace(state=state, ended_at=invitation.expires_at)
 
 
 def state_at(state: InvitationState, expires_at: datetime, now: datetime) -> InvitationState:
@@ -239,12 +234,6 @@ def resent_too_soon(retry_after_s: float) -> BillingError:
         "The invitation has just been sent; try again later.",
         retry_after_s=retry_after_s,
     )
-
-
-def open_key(reseller_id: str, email: str, tin: str) -> bytes:
-    """Names what a reseller has at most one open invitation for: address and tax number."""
-    text = "\0".join((reseller_id, address_key(email), tin.strip()))
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 def new_link_token() -> str:

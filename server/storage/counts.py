@@ -27,40 +27,72 @@ from server.domain.limits import (
     customer_limit_reached,
     mail_limit_reached,
 )
-from server.storage.failures import OvertakenError
-from server.storage.schema import FOR_EVER, invitations
-from server.storage.schema import counts as table
-from server.storage.statements import IDS, Addition, Statement, Transaction
+from server.storage.invitations.addresses import address_hash
+from server.storage.schema.tables import FOR_EVER, AddressKey, customers
+from server.storage.schema.tables import counts as table
+from server.storage.sql.driver_errors import OvertakenError
+from server.storage.sql.statements import IDS, Addition, Query, Transaction
+from server.storage.sql.times import Micros
 
 _PARTS = 12
 _HOUR = 3_600_000_000
 _DAY = 24 * _HOUR
 _SPREAD_BY = SPREAD_BY // SPREAD_BY.resolution
 
-_USED = Statement(
+
+class _Used(NamedTuple):
+    """How much is used of a limit."""
+
+    scope: str
+    number: int
+
+
+class _Part(NamedTuple):
+    """How much was accepted in a twelfth of a period, and until when it counts."""
+
+    until: Micros
+    number: int
+
+
+class _Invited(NamedTuple):
+    """How many invitations were made for an address; some may have been made earlier."""
+
+    address_key: AddressKey
+    number: int
+
+
+class _At(NamedTuple):
+    created_at: Micros
+
+
+_USED = Query(
+    _Used,
     select(table.c.scope, func.sum(table.c.count))
     .where(table.c.scope.in_(IDS), table.c.counts_until > bindparam("now"))
     .group_by(table.c.scope),
     "now",
 )
-_PARTS_USED = Statement(
+_PARTS_USED = Query(
+    _Part,
     select(table.c.counts_until, table.c.count)
     .where(table.c.scope.in_(IDS), table.c.counts_until > bindparam("now"))
     .order_by(table.c.counts_until),
     "now",
 )
-_INVITED = Statement(
+_INVITED = Query(
+    _Invited,
     select(
-        invitations.c.email_key,
-        func.count().filter(invitations.c.created_at > bindparam("since")),
+        customers.c.address_key,
+        func.count().filter(customers.c.created_at > bindparam("since")),
     )
-    .where(invitations.c.email_key.in_(IDS))
-    .group_by(invitations.c.email_key),
+    .where(customers.c.address_key.in_(IDS))
+    .group_by(customers.c.address_key),
     "since",
 )
-_INVITED_AT = Statement(
-    select(invitations.c.created_at).where(
-        invitations.c.email_key.in_(IDS), invitations.c.created_at > bindparam("since")
+_INVITED_AT = Query(
+    _At,
+    select(customers.c.created_at).where(
+        customers.c.address_key.in_(IDS), customers.c.created_at > bindparam("since")
     ),
     "since",
 )
@@ -81,10 +113,10 @@ class _Rule(NamedTuple):
     period: int
     spread: int = 0
 
-    def until(self, at: int) -> int:
+    def until(self, at: int) -> Micros:
         """Returns until when what is counted at the time counts."""
         part = self.period // _PARTS
-        return at - at % part + part + self.period
+        return Micros(at - at % part + part + self.period)
 
 
 class _Count:
@@ -99,7 +131,7 @@ class _Count:
         self.most = self.limit + rule.spread
         self.used = self.new = self.later = 0
 
-    def rows(self, at: int) -> dict[int, int]:
+    def rows(self, at: int) -> dict[Micros, int]:
         """Returns what is added at the time, by until when it counts."""
         if not self.rule.period:
             return {FOR_EVER: self.new}
@@ -118,7 +150,7 @@ class Counts:
         self,
         transaction: Transaction,
         limits: Limits,
-        now: int,
+        now: Micros,
         mails: Iterable[tuple[str, str]],
         customers_of: Iterable[str] = (),
     ) -> None:
@@ -145,7 +177,7 @@ class Counts:
         transaction.before_commit.append(self._write)
         transaction.checks.append(self._check)
 
-    def invite(self, reseller_id: str, address_key: str, at: int) -> int:
+    def invite(self, reseller_id: str, address_key: str, at: Micros) -> Micros:
         """Counts a customer and its invitation's e-mail; returns when that is to go out.
 
         Raises MAIL_LIMIT_REACHED, CUSTOMER_LIMIT_REACHED, and then counts nothing.
@@ -156,7 +188,7 @@ class Counts:
         self._invited.append(address_key)
         return self._mail(reseller_id, at)
 
-    def resend(self, reseller_id: str, address_key: str, at: int) -> int:
+    def resend(self, reseller_id: str, address_key: str, at: Micros) -> Micros:
         """Counts an e-mail that is sent again; as `invite`. Raises MAIL_LIMIT_REACHED."""
         used = self._require_room(reseller_id, address_key)
         self._used[address_key] = used + 1
@@ -182,13 +214,13 @@ class Counts:
             raise mail_limit_reached(self._of_address.name, self._most, wait_s)
         return used
 
-    def _mail(self, reseller_id: str, at: int) -> int:
+    def _mail(self, reseller_id: str, at: Micros) -> Micros:
         for count in self._mails[reseller_id]:
             if count.used < count.limit:
                 count.new += 1
             else:
                 count.later += 1
-                at += _SPREAD_BY
+                at = Micros(at + _SPREAD_BY)
             count.used += 1
         return at
 
@@ -200,9 +232,11 @@ class Counts:
         addresses: dict[str, str] = {}
         if self._of_address.limit and self._used:
             since = self._now - _HOUR
-            for key, used in self._transaction.fetch(_INVITED, list(self._used), since=since):
+            by_hash = {address_hash(key): key for key in self._used}
+            for row in self._transaction.fetch(_INVITED, list(by_hash), since=since):
                 # Only what has been invited can have been sent again.
-                self._used[key] = used
+                key = by_hash[row.address_key]
+                self._used[key] = row.number
                 addresses[_address_scope(key)] = key
         if counts or addresses:
             scopes = [*counts, *addresses]
@@ -240,12 +274,13 @@ class Counts:
         return self._until_room_s(count.scope, count.used - count.most, count.rows(self._now))
 
     def _address_wait_s(self, key: str, used: int) -> float:
-        invited = self._transaction.fetch(_INVITED_AT, [key], since=self._now - _HOUR)
-        parts = Counter(at + _HOUR for (at,) in invited)
-        parts[self._now + _HOUR] += self._invited.count(key) + self._resent[key]
+        hashed = [address_hash(key)]
+        invited = self._transaction.fetch(_INVITED_AT, hashed, since=self._now - _HOUR)
+        parts = Counter(Micros(row.created_at + _HOUR) for row in invited)
+        parts[Micros(self._now + _HOUR)] += self._invited.count(key) + self._resent[key]
         return self._until_room_s(_address_scope(key), used - self._most, parts)
 
-    def _until_room_s(self, scope: str, over: int, parts: Mapping[int, int]) -> float:
+    def _until_room_s(self, scope: str, over: int, parts: Mapping[Micros, int]) -> float:
         """Returns in how many seconds more than `over` will count no longer, beside what is new."""
         by_until = Counter(parts)
         for until, number in self._transaction.fetch(_PARTS_USED, [scope], now=self._now):

@@ -3,173 +3,196 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, func, select, tuple_, update
+from sqlalchemy import Select, bindparam, func, select, update
 
-from server.domain.customers import Customer, CustomerState, NewCustomer, state_after
-from server.domain.errors import BillingError
+from server.domain.customers import Customer, NewCustomer, state_after
 from server.domain.limits import Limits
 from server.domain.operations import Operation
+from server.storage import numbers, resellers
 from server.storage.counts import Counts
-from server.storage.idempotency import Keys, KeyUse
-from server.storage.interface import MOST_LISTED, Cursor
-from server.storage.operations import by_id
-from server.storage.rows import (
-    CUSTOMER_COLUMNS,
-    INSERT_CUSTOMERS,
-    INSERT_OPERATIONS,
-    customer,
-    customer_row,
-    microseconds,
-    operation_row,
+from server.storage.customer_rows import CUSTOMER_PART, CustomerPart, customer, person_json
+from server.storage.interface.keys import IdempotencyKey
+from server.storage.interface.paging import MOST_LISTED, Cursor, Listed
+from server.storage.keys import KeyedRequest, KeyLifetime, Keys, Target, answer_each
+from server.storage.operations.read import by_number
+from server.storage.operations.rows import INSERT_MAKING, INSERT_OTHERS, operation_row
+from server.storage.schema.codes import (
+    CUSTOMER_STATE_CODES,
+    CUSTOMER_STATES,
+    INVITATION_STATE_CODES,
+    NO_INVITATION,
+    CustomerStateCode,
 )
-from server.storage.schema import customers as table
-from server.storage.statements import IDS, Statement, Transaction
+from server.storage.schema.tables import (
+    CustomerId,
+    CustomerNumber,
+    CustomerRow,
+    DisplayName,
+    OperationNumber,
+    OperationRow,
+    ResellerNumber,
+    customers,
+)
+from server.storage.sql.batches import Batcher
+from server.storage.sql.inline_reads import InlineReads
+from server.storage.sql.paging import listed, newest_first
+from server.storage.sql.statements import IDS, Insert, Query, Statement, Transaction, columns
+from server.storage.sql.times import Micros, micros
 
-_BY_ID = Statement(select(*CUSTOMER_COLUMNS).where(table.c.id.in_(IDS)))
-
-
-def _page(*, past_first: bool) -> Statement:
-    """Reads a page in three steps: its rows, how much text stands before each, those that fit."""
-    newest_first = (table.c.created_at.desc(), table.c.id.desc())
-    text = func.length(table.c.name) + func.length(table.c.person)
-    rows = (
-        select(*CUSTOMER_COLUMNS, text.label("text"))
-        .where(table.c.reseller_id == bindparam("reseller_id"))
-        .order_by(*newest_first)
-        .limit(bindparam("limit"))
-    )
-    if past_first:
-        rows = rows.where(
-            tuple_(table.c.created_at, table.c.id)
-            < tuple_(
-                bindparam("created_at", type_=table.c.created_at.type),
-                bindparam("id", type_=table.c.id.type),
-            )
-        )
-    page = rows.subquery("page")
-    newest_first = (page.c.created_at.desc(), page.c.id.desc())
-    before = func.sum(page.c.text).over(order_by=newest_first) - page.c.text
-    measured = select(page, before.label("before")).subquery("measured")
-    columns = [measured.c[column.name] for column in CUSTOMER_COLUMNS]
-    return Statement(
-        select(*columns)
-        .where(measured.c.before < MOST_LISTED)
-        .order_by(measured.c.created_at.desc(), measured.c.id.desc()),
-        *("reseller_id", "limit", "created_at", "id"),
-    )
+_INSERT = Insert(
+    customers,
+    CustomerRow,
+    *("n", "id", "reseller", "state", "name", "person", "created_at", "modified_at", "invitation"),
+)
+_BY_ID = Query(CustomerPart, select(*CUSTOMER_PART).where(customers.c.id.in_(IDS)))
 
 
-_FIRST_PAGE, _NEXT_PAGE = _page(past_first=False), _page(past_first=True)
-_LOCK = Statement(
-    select(table.c.id, table.c.state, table.c.modified_at)
-    .where(table.c.id.in_(IDS))
-    .order_by(table.c.id)  # in one order, so that two batches don't wait for each other
-    .with_for_update()
+class _State(NamedTuple):
+    """What activating and suspending look at."""
+
+    n: CustomerNumber
+    id: CustomerId
+    reseller: ResellerNumber
+    state: CustomerStateCode
+    modified_at: Micros
+
+
+_LOCK = Query(
+    _State,
+    select(*columns(customers, _State))
+    .where(customers.c.id.in_(IDS))
+    .order_by(customers.c.n)  # in one order, so that two batches don't wait for each other
+    .with_for_update(),
 )
 _CHANGE = Statement(
-    update(table)
-    .where(table.c.id.in_(IDS))
+    update(customers)
+    .where(customers.c.n.in_(IDS))
     .values(state=bindparam("state"), modified_at=bindparam("now")),
     "state",
     "now",
 )
 
 
+class Creation(NamedTuple):
+    """A customer to record that its reseller serves."""
+
+    new: NewCustomer
+    use: KeyedRequest | None
+    limits: Limits
+
+
+def create_customers(
+    transaction: Transaction, batch: Sequence[Creation]
+) -> list[Operation | Exception]:
+    """Creates customers; see CustomerStorage.create_customer."""
+    made = _Made(transaction, [request.use for request in batch])
+    drawn = iter(numbers.draw_numbers(transaction, len(batch)))
+    rows: list[CustomerRow] = []
+    resellers_of = [request.new.customer.reseller_id for request in batch]
+    now = micros(batch[0].new.operation.created_at)
+    counts = Counts(transaction, batch[0].limits, now, (), resellers_of)
+
+    def create(request: Creation) -> Operation:
+        operation, new = request.new
+        counts.customer(new.reseller_id)
+        number = CustomerNumber(next(drawn))
+        reseller = resellers.require_reseller(transaction, new.reseller_id)
+        created = micros(new.created_at)
+        rows.append(
+            CustomerRow(
+                n=number,
+                id=CustomerId(new.id),
+                reseller=reseller,
+                state=CUSTOMER_STATE_CODES[new.state],
+                name=DisplayName(new.name),
+                person=person_json(new.person),
+                created_at=created,
+                modified_at=created,
+                invitation=NO_INVITATION,
+            )
+        )
+        made.add(operation, number, reseller, number, request.use, with_id=False)
+        return operation
+
+    outcomes = answer_each(batch, made.keys, made.existing, create)
+    transaction.insert(_INSERT, rows)
+    transaction.insert(INSERT_MAKING, made.rows)
+    return outcomes
+
+
+class StateChange(NamedTuple):
+    """What an operation does to its customer."""
+
+    operation: Operation
+    use: KeyedRequest | None
+
+
+def change_customer_states(
+    transaction: Transaction, batch: Sequence[StateChange]
+) -> list[Operation | Exception | None]:
+    """Activates and suspends customers; see CustomerStorage.change_customer_state."""
+    wanted = list(dict.fromkeys(request.operation.customer_id for request in batch))
+    states = {row.id: row for row in transaction.fetch(_LOCK, wanted)}
+    made = _Made(transaction, [request.use for request in batch])
+    drawn = iter(numbers.draw_numbers(transaction, len(batch)))
+
+    def change(request: StateChange) -> Operation | None:
+        operation = request.operation
+        row = states.get(CustomerId(operation.customer_id))
+        if row is None:
+            return None
+        before = CUSTOMER_STATES[row.state]
+        after = state_after(operation.kind, row.id, before)
+        if after is not before:
+            now = max(micros(operation.created_at), row.modified_at)  # clocks differ
+            code = CUSTOMER_STATE_CODES[after]
+            transaction.run(_CHANGE, [row.n], state=code, now=now)
+            states[row.id] = row._replace(state=code, modified_at=now)
+        made.add(operation, next(drawn), row.reseller, row.n, request.use, with_id=True)
+        return operation
+
+    outcomes = answer_each(batch, made.keys, made.existing, change)
+    transaction.insert(INSERT_OTHERS, made.rows)
+    return outcomes
+
+
 class _Made:
     """The operations that one batch makes, and those that its repeated requests stand for."""
 
-    def __init__(self, transaction: Transaction, uses: Sequence[KeyUse | None]) -> None:
+    def __init__(self, transaction: Transaction, uses: Sequence[KeyedRequest | None]) -> None:
         self._transaction = transaction
-        self._keys = Keys(transaction, uses)
-        self._new: dict[str, Operation] = {}
+        self.keys = Keys(transaction, uses)
+        self.rows: list[OperationRow] = []
+        self._made: dict[int, Operation] = {}
 
-    def replayed(self, use: KeyUse | None) -> Operation | None:
-        """Returns the operation that a key seen before stands for; raises IDEMPOTENCY_KEY_REUSED."""
-        known = self._keys.replayed(use)
-        if known is None:
-            return None
-        return self._new.get(known) or by_id(self._transaction, [known])[known]
+    def existing(self, _: object, target: Target) -> Operation:
+        """Returns the operation that a key stands for."""
+        return self._made.get(target.number) or by_number(self._transaction, target.number)
 
-    def record(self, operation: Operation, use: KeyUse | None) -> None:
-        """Makes the operation, and the key stand for it."""
-        self._new[operation.id] = operation
-        self._keys.record(use, operation.id)
-
-    def write(self) -> None:
-        """Writes what was recorded."""
-        rows = [operation_row(operation) for operation in self._new.values()]
-        self._transaction.insert(INSERT_OPERATIONS, rows)
-        self._keys.write()
-
-
-def create(
-    transaction: Transaction, batch: Sequence[tuple[NewCustomer, KeyUse | None, Limits]]
-) -> list[Operation | Exception]:
-    """Creates customers; see Storage.create_customer."""
-    made = _Made(transaction, [use for _, use, _ in batch])
-    resellers = [new.customer.reseller_id for new, _, _ in batch]
-    now = microseconds(batch[0][0].operation.created_at)
-    counts = Counts(transaction, batch[0][2], now, (), resellers)
-    outcomes: list[Operation | Exception] = []
-    rows = []
-    for new, use, _ in batch:
-        try:
-            outcome = made.replayed(use)
-            if outcome is None:
-                counts.customer(new.customer.reseller_id)
-        except BillingError as error:
-            outcomes.append(error)
-            continue
-        if outcome is None:
-            outcome = new.operation
-            rows.append(customer_row(new.customer))
-            made.record(outcome, use)
-        outcomes.append(outcome)
-    transaction.insert(INSERT_CUSTOMERS, rows)
-    made.write()
-    return outcomes
+    def add(
+        self,
+        operation: Operation,
+        number: int,
+        reseller: ResellerNumber,
+        customer: CustomerNumber,
+        use: KeyedRequest | None,
+        *,
+        with_id: bool,
+    ) -> None:
+        """Notes the row of a new operation, and that the key stands for it."""
+        key = self.keys.made(use, OperationNumber(number))
+        self._made[number] = operation
+        self.rows.append(operation_row(operation, number, reseller, customer, key, with_id=with_id))
 
 
-def change_states(
-    transaction: Transaction, batch: Sequence[tuple[Operation, KeyUse | None]]
-) -> list[Operation | Exception | None]:
-    """Activates and suspends customers; see Storage.change_customer_state."""
-    made = _Made(transaction, [use for _, use in batch])
-    states = {
-        id_: (CustomerState(state), modified_at)
-        for id_, state, modified_at in transaction.fetch(
-            _LOCK, list(dict.fromkeys(operation.customer_id for operation, _ in batch))
-        )
-    }
-    outcomes: list[Operation | Exception | None] = []
-    for operation, use in batch:
-        id_ = operation.customer_id
-        try:
-            outcome = made.replayed(use)
-            if outcome is None and id_ in states:
-                before, modified_at = states[id_]
-                after = state_after(operation.kind, id_, before)
-                if after is not before:
-                    now = max(microseconds(operation.created_at), modified_at)  # clocks differ
-                    transaction.run(_CHANGE, [id_], state=after, now=now)
-                    states[id_] = after, now
-                made.record(operation, use)
-                outcome = operation
-        except BillingError as error:
-            outcomes.append(error)
-        else:
-            outcomes.append(outcome)
-    made.write()
-    return outcomes
+def get_customers(transaction: Transaction, wanted: Sequence[str]) -> list[Customer | None]:
+    """Returns customers; see CustomerStorage.get_customer."""
+    rows = transaction.fetch(_BY_ID, list(dict.fromkeys(wanted)))
+    found: dict[str, Customer] = {row.id: customer(transaction, row) for row in rows}
+    return [found.get(id_) for id_ in wanted]
 
 
-def get(transaction: Transaction, ids: Sequence[str]) -> list[Customer | None]:
-    """Returns customers; see Storage.get_customer."""
-    found = {row[0]: customer(row) for row in transaction.fetch(_BY_ID, list(dict.fromkeys(ids)))}
-    return [found.get(id_) for id_ in ids]
-
-
-class Page(NamedTuple):
+class CustomerPage(NamedTuple):
     """Which customers to list."""
 
     reseller_id: str
@@ -177,18 +200,85 @@ class Page(NamedTuple):
     after: Cursor | None
 
 
-def list_pages(transaction: Transaction, pages: Sequence[Page]) -> list[list[Customer]]:
-    """Returns a page for each; see Storage.list_customers."""
-    return [[customer(row) for row in _fetch(transaction, page)] for page in pages]
+def _page(*, past_first: bool) -> Query[CustomerPart]:
+    """Reads a page in three steps: its rows, how much text stands before each, those that fit.
 
+    The rows are of each of their invitations' states, merged.
+    """
+    text = func.length(customers.c.name) + func.length(customers.c.person)
 
-def _fetch(transaction: Transaction, page: Page) -> list[tuple[Any, ...]]:
-    if page.after is None:
-        return transaction.fetch(_FIRST_PAGE, reseller_id=page.reseller_id, limit=page.limit)
-    return transaction.fetch(
-        _NEXT_PAGE,
-        reseller_id=page.reseller_id,
-        limit=page.limit,
-        created_at=microseconds(page.after.created_at),
-        id=page.after.id,
+    def part(state: int) -> Select[Any]:
+        rows = select(*CUSTOMER_PART, text.label("text")).where(
+            customers.c.reseller == bindparam("reseller"), customers.c.invitation == state
+        )
+        return rows.where(customers.c.n < bindparam("after")) if past_first else rows
+
+    states = (NO_INVITATION, *INVITATION_STATE_CODES.values())
+    page = newest_first(list(map(part, states))).subquery("page")
+    before = func.sum(page.c.text).over(order_by=page.c.n.desc()) - page.c.text
+    measured = select(page, before.label("before")).subquery("measured")
+    rows = (
+        select(*(measured.c[name] for name in CustomerPart._fields))
+        .where(measured.c.before < MOST_LISTED)
+        .order_by(measured.c.n.desc())
     )
+    return Query(CustomerPart, rows, "reseller", "limit", "after")
+
+
+_PAGES = {past_first: _page(past_first=past_first) for past_first in (False, True)}
+
+
+def list_customers(
+    transaction: Transaction, pages: Sequence[CustomerPage]
+) -> list[list[Listed[Customer]]]:
+    """Returns a page for each; see CustomerStorage.list_customers."""
+    return [_list_page(transaction, page) for page in pages]
+
+
+def _list_page(transaction: Transaction, page: CustomerPage) -> list[Listed[Customer]]:
+    reseller = resellers.reseller_number(transaction, page.reseller_id)
+    if reseller is None:
+        return []
+    rows = transaction.fetch(
+        _PAGES[page.after is not None],
+        reseller=reseller,
+        limit=page.limit,
+        after=page.after,
+    )
+    return listed(rows[: page.limit], lambda row: customer(transaction, row))
+
+
+class SqlCustomers:
+    """Implements `interface.CustomerStorage`."""
+
+    def __init__(
+        self,
+        writes: Batcher,
+        reads: Batcher,
+        inline: InlineReads,
+        keys: KeyLifetime,
+        limits: Limits,
+    ) -> None:
+        self._writes = writes
+        self._reads = reads
+        self._inline = inline
+        self._keys = keys
+        self._limits = limits
+
+    async def create_customer(self, new: NewCustomer, key: IdempotencyKey | None) -> Operation:
+        use = self._keys.keyed(key, new.operation.created_at)
+        return await self._writes.submit(create_customers, Creation(new, use, self._limits))
+
+    async def change_customer_state(
+        self, operation: Operation, key: IdempotencyKey | None
+    ) -> Operation | None:
+        use = self._keys.keyed(key, operation.created_at)
+        return await self._writes.submit(change_customer_states, StateChange(operation, use))
+
+    async def get_customer(self, customer_id: str) -> Customer | None:
+        return await self._inline.read(get_customers, customer_id)
+
+    async def list_customers(
+        self, reseller_id: str, limit: int, after: Cursor | None
+    ) -> list[Listed[Customer]]:
+        return await self._reads.submit(list_customers, CustomerPage(reseller_id, limit, after))

@@ -4,40 +4,53 @@ Rows that another transaction holds are left for the next time. Several processe
 once: each takes other rows.
 """
 
-from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, bindparam, delete, func, or_, select, update
 
-from server.storage import expiry
-from server.storage.batches import Batcher
-from server.storage.rows import microseconds
-from server.storage.schema import (
+from server.storage.invitations.expire import Expiry, expire_invitations
+from server.storage.keys import KeyLifetime
+from server.storage.schema.tables import (
+    CLEARED_NUMBERS,
+    CLEARED_OPERATIONS,
     counts,
+    customers,
     idempotency_keys,
-    invitations,
     link_tokens,
     operations,
+    retention,
     revoked_tokens,
 )
-from server.storage.schema import retention as table
-from server.storage.statements import IDS, Statement, Transaction
+from server.storage.sql.batches import Batcher, one_by_one
+from server.storage.sql.statements import IDS, Query, Statement, Transaction
+from server.storage.sql.times import Micros, micros
 
-# What one process takes for over may not be so for another, by less than this.
-_CLOCKS_DIFFER = timedelta(hours=1)
+# How much clocks of two processes may differ: what is over for one may not be so for another.
+ALLOWED_CLOCK_SKEW = timedelta(hours=1)
 
 
-class Clearing(NamedTuple):
+class CleanupRequest(NamedTuple):
     """What to clear at once: all before a time, of which at most `limit`."""
 
-    before: int
+    before: Micros
     limit: int
 
 
-def _oldest(id_: Column[Any], at: Column[Any], *conditions: ColumnElement[bool]) -> Statement:
-    return Statement(
-        select(id_)
+class _Key(NamedTuple):
+    """The primary key of a row that is to be cleared."""
+
+    key: Any
+
+
+class _Oldest(NamedTuple):
+    at: Micros | None
+
+
+def _oldest(key: Column[Any], at: Column[Any], *conditions: ColumnElement[bool]) -> Query[_Key]:
+    return Query(
+        _Key,
+        select(key)
         .where(at < bindparam("before", type_=at.type), *conditions)
         .order_by(at)
         .limit(bindparam("limit"))
@@ -48,32 +61,49 @@ def _oldest(id_: Column[Any], at: Column[Any], *conditions: ColumnElement[bool])
     )
 
 
-def _deletion(id_: Column[Any]) -> Statement:
-    return Statement(delete(id_.table).where(id_.in_(IDS)))
+def _deletion(key: Column[Any]) -> Statement:
+    return Statement(delete(key.table).where(key.in_(IDS)))
 
 
 _OLD_KEYS = _oldest(idempotency_keys.c.key, idempotency_keys.c.created_at)
 _CLEAR_KEYS = _deletion(idempotency_keys.c.key)
-_OLDEST_KEY = Statement(select(func.min(idempotency_keys.c.created_at)))
+_OLD_OPERATION_KEYS = _oldest(
+    operations.c.n, operations.c.created_at, operations.c.key.is_not(None)
+)
+_CLEAR_OPERATION_KEYS = Statement(
+    update(operations).where(operations.c.n.in_(IDS)).values(key=None, fingerprint=None)
+)
+_OLDEST_KEY = Query(
+    _Oldest,
+    select(select(func.min(idempotency_keys.c.created_at)).scalar_subquery()).union_all(
+        select(
+            select(func.min(operations.c.created_at))
+            .where(operations.c.key.is_not(None))
+            .scalar_subquery()
+        )
+    ),
+)
 _OLD_OPERATIONS = _oldest(
-    operations.c.id,
+    operations.c.n,
     operations.c.modified_at,
     operations.c.done,
+    operations.c.key.is_(None),
     or_(
         operations.c.keyed_at.is_(None),
         operations.c.keyed_at < bindparam("oldest_key_at", type_=operations.c.keyed_at.type),
     ),
 )
-_CLEAR_OPERATIONS = _deletion(operations.c.id)
+_CLEAR_OPERATIONS = _deletion(operations.c.n)
 _CLEARED = Statement(
-    update(table)
-    .where(table.c.name == operations.name, table.c.cleared_before < bindparam("before"))
-    .values(cleared_before=bindparam("before")),
-    "before",
+    update(retention)
+    .where(retention.c.name == bindparam("what"), retention.c.value < bindparam("value"))
+    .values(value=bindparam("value")),
+    "what",
+    "value",
 )
-_ENDED_INVITATIONS = _oldest(invitations.c.id, invitations.c.ended_at, invitations.c.linked)
-_CLEAR_LINKS = _deletion(link_tokens.c.invitation_id)
-_UNLINK = Statement(update(invitations).where(invitations.c.id.in_(IDS)).values(linked=False))
+_ENDED_INVITATIONS = _oldest(customers.c.n, customers.c.ended_at, customers.c.has_links)
+_CLEAR_LINKS = _deletion(link_tokens.c.customer)
+_WITHOUT_LINKS = Statement(update(customers).where(customers.c.n.in_(IDS)).values(has_links=False))
 _EXPIRED_TOKENS = _oldest(revoked_tokens.c.token_hash, revoked_tokens.c.expires_at)
 _CLEAR_REVOKED_TOKENS = _deletion(revoked_tokens.c.token_hash)
 
@@ -88,98 +118,96 @@ _CLEAR_COUNTS = Statement(
 )
 
 
-def _one_by_one(
-    clear: Callable[[Transaction, Clearing], int],
-) -> Callable[[Transaction, Sequence[Clearing]], list[int]]:
-    return lambda transaction, batch: [clear(transaction, wanted) for wanted in batch]
+@one_by_one
+def clear_keys(transaction: Transaction, wanted: CleanupRequest) -> int:
+    """Clears idempotency keys; see RetentionStorage.clear_idempotency_keys."""
+    cleared = len(_clear(transaction, _OLD_OPERATION_KEYS, _CLEAR_OPERATION_KEYS, wanted))
+    left = wanted._replace(limit=wanted.limit - cleared)
+    return cleared + len(_clear(transaction, _OLD_KEYS, _CLEAR_KEYS, left))
 
 
-@_one_by_one
-def clear_keys(transaction: Transaction, wanted: Clearing) -> int:
-    """Clears idempotency keys; see Storage.clear_idempotency_keys."""
-    return _clear(transaction, _OLD_KEYS, _CLEAR_KEYS, wanted)
+@one_by_one
+def clear_operations(transaction: Transaction, wanted: CleanupRequest) -> int:
+    """Clears finished operations; see RetentionStorage.clear_operations.
 
-
-@_one_by_one
-def clear_operations(transaction: Transaction, wanted: Clearing) -> int:
-    """Clears finished operations; see Storage.clear_operations.
-
-    What ended before the oldest key was made, and has been given no key since, has none.
+    An operation that ended before the oldest key came can't have been made by a call whose key is
+    still there; and no key that came later stands for it, if `keyed_at` is older than that key too.
     """
-    ((oldest_key_at,),) = transaction.fetch(_OLDEST_KEY)
-    if oldest_key_at is None:
-        oldest_key_at = wanted.before
-    before = min(wanted.before, oldest_key_at)
+    times = [row.at for row in transaction.fetch(_OLDEST_KEY) if row.at is not None]
+    oldest_key_at = min(times, default=wanted.before)
+    before = Micros(min(wanted.before, oldest_key_at))
+    request = CleanupRequest(before, wanted.limit)
     cleared = _clear(
-        *(transaction, _OLD_OPERATIONS, _CLEAR_OPERATIONS),
-        Clearing(before, wanted.limit),
-        oldest_key_at=oldest_key_at,
+        transaction, _OLD_OPERATIONS, _CLEAR_OPERATIONS, request, oldest_key_at=oldest_key_at
     )
     if cleared:
-        transaction.run(_CLEARED, before=wanted.before)
-    return cleared
+        transaction.run(_CLEARED, what=CLEARED_OPERATIONS, value=wanted.before)
+        transaction.run(_CLEARED, what=CLEARED_NUMBERS, value=max(cleared))
+    return len(cleared)
 
 
-@_one_by_one
-def clear_links(transaction: Transaction, wanted: Clearing) -> int:
-    """Clears links to ended invitations; see Storage.clear_links."""
-    return _clear(transaction, _ENDED_INVITATIONS, _CLEAR_LINKS, wanted, also=_UNLINK)
+@one_by_one
+def clear_links(transaction: Transaction, wanted: CleanupRequest) -> int:
+    """Clears links to ended invitations; see RetentionStorage.clear_links."""
+    return len(_clear(transaction, _ENDED_INVITATIONS, _CLEAR_LINKS, wanted, also=_WITHOUT_LINKS))
 
 
-@_one_by_one
-def clear_revoked_tokens(transaction: Transaction, wanted: Clearing) -> int:
-    """Clears revocations; see Storage.clear_revoked_tokens."""
-    return _clear(transaction, _EXPIRED_TOKENS, _CLEAR_REVOKED_TOKENS, wanted)
+@one_by_one
+def clear_revoked_tokens(transaction: Transaction, wanted: CleanupRequest) -> int:
+    """Clears revocations; see RetentionStorage.clear_revoked_tokens."""
+    return len(_clear(transaction, _EXPIRED_TOKENS, _CLEAR_REVOKED_TOKENS, wanted))
 
 
-@_one_by_one
-def clear_counts(transaction: Transaction, wanted: Clearing) -> int:
-    """Clears what counts no more; see Storage.clear_counts."""
-    return _clear(transaction, _OLD_COUNTS, _CLEAR_COUNTS, wanted)
+@one_by_one
+def clear_counts(transaction: Transaction, wanted: CleanupRequest) -> int:
+    """Clears what counts no more; see RetentionStorage.clear_counts."""
+    return len(_clear(transaction, _OLD_COUNTS, _CLEAR_COUNTS, wanted))
 
 
 def _clear(
     transaction: Transaction,
-    find: Statement,
+    find: Query[_Key],
     clear: Statement,
-    wanted: Clearing,
+    wanted: CleanupRequest,
     also: Statement | None = None,
     **values: int,
-) -> int:
+) -> list[Any]:
+    """Returns the primary keys of what was cleared."""
     rows = transaction.fetch(find, (), before=wanted.before, limit=wanted.limit, **values)
-    ids = [id_ for (id_,) in rows]
-    if ids:
-        transaction.run(clear, ids, before=wanted.before)
+    keys = [row.key for row in rows]
+    if keys:
+        transaction.run(clear, keys, before=wanted.before)
         if also:
-            transaction.run(also, ids)
-    return len(ids)
+            transaction.run(also, keys)
+    return keys
 
 
 class SqlRetention:
-    """The part of the storage that records what has expired and clears what is old."""
+    """Implements `interface.RetentionStorage`."""
 
-    _sweeps: Batcher
-    _lifetime: timedelta
+    def __init__(self, sweeps: Batcher, keys: KeyLifetime) -> None:
+        self._sweeps = sweeps
+        self._keys = keys
 
     async def expire_invitations(self, now: datetime, limit: int) -> int:
-        return await self._sweeps.submit(expiry.expire, expiry.Expiry(microseconds(now), limit))
+        return await self._sweeps.submit(expire_invitations, Expiry(micros(now), limit))
 
     async def clear_idempotency_keys(self, now: datetime, limit: int) -> int:
-        unknown = Clearing(microseconds(now - self._lifetime - _CLOCKS_DIFFER), limit)
-        return await self._sweeps.submit(clear_keys, unknown)
+        unknown_before = micros(now - self._keys.lifetime - ALLOWED_CLOCK_SKEW)
+        return await self._sweeps.submit(clear_keys, CleanupRequest(unknown_before, limit))
 
     async def clear_operations(self, before: datetime, limit: int) -> int:
-        clearing = Clearing(microseconds(before), limit)
-        return await self._sweeps.submit(clear_operations, clearing)
+        return await self._sweeps.submit(clear_operations, CleanupRequest(micros(before), limit))
 
     async def clear_links(self, before: datetime, limit: int) -> int:
-        clearing = Clearing(microseconds(before), limit)
-        return await self._sweeps.submit(clear_links, clearing)
+        return await self._sweeps.submit(clear_links, CleanupRequest(micros(before), limit))
 
     async def clear_revoked_tokens(self, now: datetime, limit: int) -> int:
-        expired = Clearing(microseconds(now - _CLOCKS_DIFFER), limit)
-        return await self._sweeps.submit(clear_revoked_tokens, expired)
+        expired_before = micros(now - ALLOWED_CLOCK_SKEW)
+        return await self._sweeps.submit(
+            clear_revoked_tokens, CleanupRequest(expired_before, limit)
+        )
 
     async def clear_counts(self, now: datetime, limit: int) -> int:
-        past = Clearing(microseconds(now - _CLOCKS_DIFFER), limit)
-        return await self._sweeps.submit(clear_counts, past)
+        past = micros(now - ALLOWED_CLOCK_SKEW)
+        return await self._sweeps.submit(clear_counts, CleanupRequest(past, limit))

@@ -7,17 +7,28 @@ from server.domain.access import Permission, Subject
 from server.domain.customers import Customer, create_reseller_served, finished_operation
 from server.domain.invitations import invite
 from server.domain.operations import Operation, OperationKind
-from server.storage.interface import Cursor, IdempotencyKey, Storage
+from server.storage.interface import (
+    Cursor,
+    CustomerStorage,
+    IdempotencyKey,
+    InvitationStorage,
+    Listed,
+)
 
 
 class Customers:
     """The use cases. Operations are returned once durable. Each raises PERMISSION_MISSING."""
 
     def __init__(
-        self, storage: Storage, clock: Callable[[], datetime], lifetime: timedelta
+        self,
+        customers: CustomerStorage,
+        invitations: InvitationStorage,
+        clock: Callable[[], datetime],
+        lifetime: timedelta,
     ) -> None:
         """`lifetime` is how long an invitation can be accepted."""
-        self._storage = storage
+        self._customers = customers
+        self._invitations = invitations
         self._clock = clock
         self._lifetime = lifetime
 
@@ -45,7 +56,7 @@ class Customers:
             now=self._clock(),
             lifetime=self._lifetime,
         )
-        return await self._storage.create_invitation(new, key)
+        return await self._invitations.create_invitation(new, key)
 
     async def create_reseller_served(
         self,
@@ -65,31 +76,31 @@ class Customers:
             created_by=caller.id,
             now=self._clock(),
         )
-        return await self._storage.create_customer(new, key)
+        return await self._customers.create_customer(new, key)
 
     async def change_state(
         self, caller: Subject, kind: OperationKind, customer_id: str, key: IdempotencyKey | None
     ) -> Operation | None:
         """Activates or suspends a customer. Raises CUSTOMER_STATE, IDEMPOTENCY_KEY_REUSED."""
-        customer = await self._storage.get_customer(customer_id)
+        customer = await self._customers.get_customer(customer_id)
         if customer is None:
             # Who may change nobody's customers does not learn which there are.
             caller.resellers(Permission.WRITE)
             return None
         caller.require(Permission.WRITE, customer.reseller_id)
-        return await self._storage.change_customer_state(
+        return await self._customers.change_customer_state(
             finished_operation(kind, customer, caller.id, self._clock()), key
         )
 
     async def get(self, caller: Subject, reseller_id: str, customer_id: str) -> Customer | None:
         """Returns a customer of the reseller."""
         caller.require(Permission.READ, reseller_id)
-        customer = await self._storage.get_customer(customer_id)
+        customer = await self._customers.get_customer(customer_id)
         return customer if customer and customer.reseller_id == reseller_id else None
 
     async def page(
         self, caller: Subject, reseller_id: str, limit: int, after: Cursor | None
-    ) -> Sequence[Customer]:
+    ) -> Sequence[Listed[Customer]]:
         """Returns at most `limit` customers of the reseller, newest first, past the cursor."""
         caller.require(Permission.READ, reseller_id)
-        return await self._storage.list_customers(reseller_id, limit, after)
+        return await self._customers.list_customers(reseller_id, limit, after)

@@ -11,7 +11,7 @@ from server.identity.assertions import Assertions
 from server.identity.claims import TokenError
 from server.identity.key_ring import KeyRingError
 from server.identity.tokens import Tokens
-from server.storage.access_interface import AccessStorage
+from server.storage.interface import AccessStorage
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,13 @@ from server.domain.invitations import (
     resend,
 )
 from server.domain.operations import Deferral, Operation
-from server.storage.interface import Cursor, IdempotencyKey, Storage
+from server.storage.interface import (
+    Cursor,
+    CustomerStorage,
+    IdempotencyKey,
+    InvitationStorage,
+    Listed,
+)
 
 
 class Invitations:
@@ -29,13 +35,15 @@ class Invitations:
 
     def __init__(
         self,
-        storage: Storage,
+        invitations: InvitationStorage,
+        customers: CustomerStorage,
         clock: Callable[[], datetime],
         lifetime: timedelta,
         resend_interval: timedelta,
     ) -> None:
         """`lifetime` is how long an invitation can be accepted after it was sent, or sent again."""
-        self._storage = storage
+        self._invitations = invitations
+        self._customers = customers
         self._clock = clock
         self._lifetime = lifetime
         self._resend_interval = resend_interval
@@ -44,7 +52,7 @@ class Invitations:
         """Returns the invitation that the link leads to, or led to; changes nothing."""
         if not is_link_token(token):
             return None
-        found = await self._storage.look_up_invitation(link_token_hash(token))
+        found = await self._invitations.look_up_invitation(link_token_hash(token))
         return found and found._replace(invitation=as_of(found.invitation, self._clock()))
 
     async def accept(self, token: str, key: IdempotencyKey | None = None) -> Invitation | None:
@@ -68,12 +76,14 @@ class Invitations:
         email: str | None,
         limit: int,
         after: Cursor | None,
-    ) -> Sequence[Invitation]:
+    ) -> Sequence[Listed[Invitation]]:
         """Returns at most `limit` of the reseller's invitations, newest first, past the cursor."""
         caller.require(Permission.READ, reseller_id)
         now = self._clock()
-        rows = await self._storage.list_invitations(reseller_id, state, email, now, limit, after)
-        return [as_of(row, now) for row in rows]
+        rows = await self._invitations.list_invitations(
+            reseller_id, state, email, now, limit, after
+        )
+        return [row._replace(record=as_of(row.record, now)) for row in rows]
 
     async def deferrals(self, invitations: Iterable[Invitation]) -> dict[str, Deferral]:
         """Returns, by the invitation's ID, why e-mails of pending ones have not gone out yet.
@@ -81,13 +91,11 @@ class Invitations:
         The invitations are such as `get` and `page` have returned.
         """
         pending = [each for each in invitations if each.state is InvitationState.PENDING]
-        operations = await asyncio.gather(
-            *(self._storage.get_operation(each.latest_operation_id) for each in pending)
-        )
+        found = await asyncio.gather(*(self._invitations.get_deferral(each.id) for each in pending))
         return {
-            invitation.id: operation.deferral
-            for invitation, operation in zip(pending, operations, strict=True)
-            if operation and operation.deferral and not operation.done
+            invitation.id: deferral
+            for invitation, deferral in zip(pending, found, strict=True)
+            if deferral
         }
 
     async def resend(
@@ -99,11 +107,11 @@ class Invitations:
     ) -> Operation | None:
         """Has the e-mail sent again, with a new link. Raises INVITATION_STATE, RESENT_TOO_SOON."""
         found = await self._find(caller, Permission.WRITE, reseller_id, invitation_id)
-        customer = await self._storage.get_customer(found.customer_id) if found else None
+        customer = await self._customers.get_customer(found.customer_id) if found else None
         if found is None or customer is None:
             return None
         now = self._clock()
-        return await self._storage.resend_invitation(
+        return await self._invitations.resend_invitation(
             found.id,
             resend(customer, resent_by=caller.id, now=now),
             now + self._lifetime,
@@ -122,12 +130,12 @@ class Invitations:
         found = await self._find(caller, Permission.WRITE, reseller_id, invitation_id)
         if found is None:
             return None
-        return await self._storage.revoke_invitation(found.id, self._clock(), key)
+        return await self._invitations.revoke_invitation(found.id, self._clock(), key)
 
     async def _answer(
         self, action: InvitationAction, token: str, key: IdempotencyKey | None
     ) -> Invitation | None:
-        return await self._storage.answer_invitation(
+        return await self._invitations.answer_invitation(
             link_token_hash(token), action, self._clock(), key
         )
 
@@ -136,5 +144,5 @@ class Invitations:
     ) -> Invitation | None:
         """Returns an invitation as it is recorded, if the caller has the permission for it."""
         caller.require(permission, reseller_id)
-        found = await self._storage.get_invitation(invitation_id)
+        found = await self._invitations.get_invitation(invitation_id)
         return found if found and found.reseller_id == reseller_id else None

@@ -68,7 +68,7 @@ def test_only_migrate_makes_a_database(words: tuple[str, ...], tmp_path: Path) -
 def test_a_database_that_has_gone_is_not_made_anew(tmp_path: Path) -> None:
     """Not by connections either, which a running server makes again when one breaks."""
     code = (
-        "from server.storage.database import Database\n"
+        "from server.storage.sql.connections import Database\n"
         "try: Database('sqlite:///gone ?%.db').connect()\n"
         "except Exception as error: print(type(error).__name__, error)"
     )

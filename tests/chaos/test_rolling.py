@@ -52,14 +52,14 @@ async def test_no_call_fails(running: Stack) -> None:
     ):
         # Its e-mail is due in minutes: who waits for it waits for longer than a restart takes.
         due_at = datetime.now(UTC) + timedelta(minutes=10)
-        begun = await storage.create_invitation(
+        begun = await storage.invitations.create_invitation(
             new(reseller_id=running.service.resellerId, now=due_at), None
         )
         waits = [asyncio.create_task(_waited(running, channel, begun)) for _ in range(5)]
         for pid in running.servers():
             assert await _restarted(running, pid) < _RESTART_S
         assert not any(wait.done() for wait in waits)
-        await storage.cancel_operation(begun.id, due_at, None)
+        await storage.operations.cancel_operation(begun.id, due_at, None)
         await asyncio.gather(*waits)
     assert at_work.calls.failures() == {}
     assert running.gateways() == gateways

@@ -252,7 +252,7 @@ def test_what_has_lapsed_is_recorded_by_itself(tmp_path: Path) -> None:
         made = sent(service)
         past = int(time.time() * 1_000_000) - 1
         with closing(sqlite3.connect(service.var / "billing.db", timeout=10)) as database, database:
-            database.execute("UPDATE invitations SET expires_at = ?", (past,))
+            database.execute("UPDATE customers SET expires_at = ?", (past,))
         assert made.read()["state"] == "EXPIRED"
         error(answer(service, "accept", made.token), 400, 9)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from server.storage import schema
+from server.storage.schema import tables as schema
 
 # The worker adds a hash for each try of an e-mail, whenever it gets to it.
 # Counts are numbers in rows that stay, and have no order.

@@ -46,15 +46,17 @@ class Served:
     async def account(self, role: Role | None = Role.OWNER) -> dict[str, str]:
         """Adds a service account with a role for RESELLER and a key; returns the key's file."""
         account_id = ids.new_id(ids.SERVICE_ACCOUNT)
-        await self.storage.add_service_account(account_id, "An account", self.clock())
+        await self.storage.administration.add_service_account(
+            account_id, "An account", self.clock()
+        )
         if role:
-            await self.storage.grant_role(account_id, RESELLER, role, self.clock())
+            await self.storage.administration.grant_role(account_id, RESELLER, role, self.clock())
         return await self.key(account_id)
 
     async def key(self, account_id: str) -> dict[str, str]:
         """Adds a key to an account; returns its file."""
         key, content = new_account_key(account_id, self.clock())
-        await self.storage.add_account_key(key)
+        await self.storage.administration.add_account_key(key)
         return content
 
     def assertion(
@@ -140,7 +142,7 @@ async def serving(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         settings.database, idempotency_lifetime=settings.idempotency_lifetime
     )
     try:
-        await storage.add_reseller(RESELLER, "A reseller", clock())
+        await storage.administration.add_reseller(RESELLER, "A reseller", clock())
         server, _ = build_server(storage, settings, clock, clock.monotonic)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()

@@ -24,8 +24,8 @@ from server.rpc.pipeline.authentication import (
     MOST_PROVING,
     Authenticator,
 )
-from server.storage.interface import Storage
-from server.storage.posts import SocketPost
+from server.storage.interface import AccessStorage
+from server.storage.notify.sockets import SocketTransport
 from tests.identity.forged import broken, hmac_signed
 from tests.identity.served import RESELLER, Served, refusal, serving
 
@@ -41,10 +41,12 @@ async def bad_tokens(served: Served) -> dict[str, str]:
     await served.revoke(revoked, caller=good)
     gone = await served.account()
     of_removed = await served.token(gone)
-    await served.storage.remove_service_account(gone["service_account_id"], served.clock())
+    await served.storage.administration.remove_service_account(
+        gone["service_account_id"], served.clock()
+    )
     keyless = await served.account()
     of_removed_key = await served.token(keyless)
-    await served.storage.remove_account_key(keyless["id"], served.clock())
+    await served.storage.administration.remove_account_key(keyless["id"], served.clock())
     ring = KeyRing(served.settings.iam_keys, served.clock).signing()
     now = served.clock()
 
@@ -60,7 +62,7 @@ async def bad_tokens(served: Served) -> dict[str, str]:
 
     await served.call(signed())
     foreign = Ed25519PrivateKey.generate()
-    await served.storage.add_access_token(
+    await served.storage.administration.add_access_token(
         hash_token("an-access-token-that-expired"), key["service_account_id"], now, now
     )
     return broken(good) | {
@@ -153,7 +155,7 @@ async def test_no_bad_token_takes_much_longer_than_another(served: Served) -> No
     bad = await bad_tokens(served)
     ring = KeyRing(served.settings.iam_keys, served.clock)
     authenticator = Authenticator(
-        served.storage, Tokens(ring), served.clock, served.clock.monotonic
+        served.storage.access, Tokens(ring), served.clock, served.clock.monotonic
     )
     # The shortest of many tries is what the work itself takes, whatever else the machine does.
     shortest = dict.fromkeys(bad, math.inf)
@@ -176,7 +178,7 @@ async def test_no_bad_token_takes_much_longer_than_another(served: Served) -> No
 
 
 async def test_huge_tokens_cost_nothing(served: Served) -> None:
-    tokens, storage = AsyncMock(spec=Tokens), AsyncMock(spec=Storage)
+    tokens, storage = AsyncMock(spec=Tokens), AsyncMock(spec=AccessStorage)
     authenticator = Authenticator(storage, tokens, served.clock)
     for token in ("x" * 8193, "." * 10**6):
         with pytest.raises(BillingError):
@@ -187,13 +189,13 @@ async def test_huge_tokens_cost_nothing(served: Served) -> None:
 
 async def test_most_calls_cost_no_look_up(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_up = []
-    found = served.storage.get_proven_subject
+    found = served.storage.access.get_proven_subject
 
     async def counted(proof: Proof) -> Subject | None:
         looked_up.append(proof.subject_id)
         return await found(proof)
 
-    monkeypatch.setattr(served.storage, "get_proven_subject", counted)
+    monkeypatch.setattr(served.storage.access, "get_proven_subject", counted)
     token = await served.token(await served.account())
     await asyncio.gather(*(served.call(token) for _ in range(20)))
     assert len(looked_up) == 1
@@ -207,13 +209,13 @@ async def test_roles_are_seen_at_once(served: Served) -> None:
     account_id, storage, now = key["service_account_id"], served.storage, served.clock()
     token = await served.token(key)
     assert (await served.refusal(token)).code() is PERMISSION_DENIED
-    await storage.grant_role(account_id, RESELLER, Role.VIEWER, now)
+    await storage.administration.grant_role(account_id, RESELLER, Role.VIEWER, now)
     await served.call(token)
-    await storage.revoke_role(account_id, RESELLER, Role.VIEWER, now)
+    await storage.administration.revoke_role(account_id, RESELLER, Role.VIEWER, now)
     assert (await served.refusal(token)).code() is PERMISSION_DENIED
-    await storage.grant_role(account_id, RESELLER, Role.ACCOUNTANT, now)
+    await storage.administration.grant_role(account_id, RESELLER, Role.ACCOUNTANT, now)
     await served.call(token)
-    await storage.remove_reseller(RESELLER, now)
+    await storage.administration.remove_reseller(RESELLER, now)
     assert (await served.refusal(token)).code() is PERMISSION_DENIED
 
 
@@ -224,7 +226,7 @@ async def test_a_look_up_that_a_change_of_rights_overtakes_counts_for_nobody(
     key = await served.account(None)
     token = await served.token(key)
     looked_up, goes_on = asyncio.Event(), asyncio.Event()
-    find = served.storage.get_proven_subject
+    find = served.storage.access.get_proven_subject
 
     async def found_late(proof: Proof) -> Subject | None:
         found = await find(proof)
@@ -233,12 +235,14 @@ async def test_a_look_up_that_a_change_of_rights_overtakes_counts_for_nobody(
             await goes_on.wait()
         return found
 
-    monkeypatch.setattr(served.storage, "get_proven_subject", found_late)
+    monkeypatch.setattr(served.storage.access, "get_proven_subject", found_late)
     first = asyncio.create_task(answer(served.call(token)))
     async with asyncio.timeout(30):
         await looked_up.wait()
         now = served.clock()
-        await served.storage.grant_role(key["service_account_id"], RESELLER, Role.VIEWER, now)
+        await served.storage.administration.grant_role(
+            key["service_account_id"], RESELLER, Role.VIEWER, now
+        )
         assert await answer(served.call(token)) is grpc.StatusCode.OK
         goes_on.set()
         assert await first is PERMISSION_DENIED
@@ -280,9 +284,9 @@ async def test_another_process_sees_changes_by_signal(served: Served) -> None:
         await served.revoke(token, caller=other)
         await refused(token, UNAUTHENTICATED)
         await second.call(other)
-        await served.storage.revoke_role(account_id, RESELLER, Role.OWNER, now)
+        await served.storage.administration.revoke_role(account_id, RESELLER, Role.OWNER, now)
         await refused(other, PERMISSION_DENIED)
-        await served.storage.remove_service_account(account_id, now)
+        await served.storage.administration.remove_service_account(account_id, now)
         await refused(other, UNAUTHENTICATED)
 
 
@@ -295,8 +299,10 @@ async def test_a_missed_signal_costs_five_seconds(
     token = await served.token(key)
     async with serving(served.settings, served.clock) as second:
         await second.call(token)
-        monkeypatch.setattr(SocketPost, "send", lambda *_: None)
-        await served.storage.remove_service_account(key["service_account_id"], served.clock())
+        monkeypatch.setattr(SocketTransport, "send", lambda *_: None)
+        await served.storage.administration.remove_service_account(
+            key["service_account_id"], served.clock()
+        )
         await second.call(token)
         served.clock.wrong_by = wrong_by
         served.clock.at += timedelta(seconds=5)
@@ -312,7 +318,7 @@ async def test_a_dropped_key_proves_nothing_at_once_in_any_process(served: Serve
             await each.call(token)
         KeyRing(served.settings.iam_keys, served.clock, make=False).rotate(drop_old=True)
         record = AuditRecord(served.clock(), "test", "iam-keys.rotate", "", "")
-        await served.storage.add_audit_record(record)
+        await served.storage.administration.add_audit_record(record)
         assert (await served.refusal(token)).code() is UNAUTHENTICATED
         async with asyncio.timeout(30):
             while await answer(second.call(token)) is not UNAUTHENTICATED:
@@ -326,13 +332,17 @@ async def test_without_keys_nothing_is_signed_or_accepted(served: Served) -> Non
     token = await served.token(key)
     for file in served.settings.iam_keys.glob("*.pem"):
         file.unlink()
-    await served.storage.add_audit_record(AuditRecord(served.clock(), "test", "a", "", ""))
+    await served.storage.administration.add_audit_record(
+        AuditRecord(served.clock(), "test", "a", "", "")
+    )
     assert (await served.refusal(token)).code() is UNAUTHENTICATED
     error = await refusal(served.exchange(served.assertion(key)))
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     assert "iam-keys rotate" in str(error.details())
     KeyRing(served.settings.iam_keys, served.clock, make=False).rotate()
-    await served.storage.add_audit_record(AuditRecord(served.clock(), "test", "a", "", ""))
+    await served.storage.administration.add_audit_record(
+        AuditRecord(served.clock(), "test", "a", "", "")
+    )
     assert (await served.refusal(token)).code() is UNAUTHENTICATED
     await served.call(await served.token(key))
 
@@ -340,7 +350,7 @@ async def test_without_keys_nothing_is_signed_or_accepted(served: Served) -> Non
 async def test_one_token_is_remembered_once_however_it_is_spelt(served: Served) -> None:
     token = await served.token(await served.account())
     ring = KeyRing(served.settings.iam_keys, served.clock)
-    authenticator = Authenticator(served.storage, Tokens(ring), served.clock)
+    authenticator = Authenticator(served.storage.access, Tokens(ring), served.clock)
     usual = f"Bearer {token}"
     await authenticator.authenticate(usual)
     tracemalloc.start()
@@ -364,7 +374,7 @@ async def test_characters_within_a_signature_make_another_token(
 ) -> None:
     token = await served.token(await served.account())
     ring = KeyRing(served.settings.iam_keys, served.clock)
-    authenticator = Authenticator(served.storage, Tokens(ring), served.clock)
+    authenticator = Authenticator(served.storage.access, Tokens(ring), served.clock)
     await authenticator.authenticate(f"Bearer {token}")
     with pytest.raises(BillingError) as refused:
         await authenticator.authenticate(f"Bearer {token[:-5]}{between * times}{token[-5:]}")
@@ -380,7 +390,7 @@ async def test_what_is_remembered_of_callers_is_bounded_by_memory(
     async def found(*_: object) -> Subject:
         return Subject("a" * 20, {f"{each} ": frozenset(set(role)) for each, role in roles.items()})
 
-    storage = AsyncMock(spec=Storage, get_subject=found)
+    storage = AsyncMock(spec=AccessStorage, get_subject=found)
     ring = KeyRing(served.settings.iam_keys, served.clock)
     authenticator = Authenticator(storage, Tokens(ring), served.clock)
     tracemalloc.start()
@@ -399,7 +409,7 @@ async def test_tokens_that_are_being_looked_up_are_bounded(served: Served) -> No
     async def never(*_: object) -> None:
         await over.wait()
 
-    storage = AsyncMock(spec=Storage, get_subject=never)
+    storage = AsyncMock(spec=AccessStorage, get_subject=never)
     ring = KeyRing(served.settings.iam_keys, served.clock)
     authenticator = Authenticator(storage, Tokens(ring), served.clock)
     for number in range(MOST_PROVING):

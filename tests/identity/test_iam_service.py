@@ -146,7 +146,7 @@ async def test_a_removed_key_proves_nothing_nor_do_its_tokens(served: Served) ->
     tokens = [await served.token(each) for each in (key, second)]
     for token in tokens:
         await served.call(token)
-    assert await served.storage.remove_account_key(key["id"], served.clock())
+    assert await served.storage.administration.remove_account_key(key["id"], served.clock())
     assert (await served.refusal(tokens[0])).code() is grpc.StatusCode.UNAUTHENTICATED
     assert (
         await refusal(served.exchange(served.assertion(key)))
@@ -157,16 +157,18 @@ async def test_a_removed_key_proves_nothing_nor_do_its_tokens(served: Served) ->
 async def test_a_removed_account_proves_nothing_nor_do_its_tokens(served: Served) -> None:
     key = await served.account()
     account_id = key["service_account_id"]
-    await served.storage.add_access_token(
+    await served.storage.administration.add_access_token(
         hash_token("long-lived"), account_id, served.clock(), None
     )
     token = await served.token(key)
     for each in (token, "long-lived"):
         await served.call(each)
-    assert await served.storage.remove_service_account(account_id, served.clock())
+    assert await served.storage.administration.remove_service_account(account_id, served.clock())
     for each in (token, "long-lived"):
         assert (await served.refusal(each)).code() is grpc.StatusCode.UNAUTHENTICATED
-    await served.storage.add_service_account(account_id, "The same ID again", served.clock())
+    await served.storage.administration.add_service_account(
+        account_id, "The same ID again", served.clock()
+    )
     assert (await served.refusal(token)).code() is grpc.StatusCode.UNAUTHENTICATED
 
 
@@ -228,9 +230,11 @@ async def test_revocations_are_forgotten_when_their_tokens_have_expired(served: 
     await served.revoke(token, caller=token)
     served.clock.at += timedelta(hours=13, seconds=-1)
     assert (await served.refusal(token)).code() is grpc.StatusCode.UNAUTHENTICATED
-    assert await served.storage.clear_revoked_tokens(served.clock(), 10) == 0  # clocks differ
+    assert (
+        await served.storage.retention.clear_revoked_tokens(served.clock(), 10) == 0
+    )  # clocks differ
     served.clock.at += timedelta(seconds=1)
-    assert await served.storage.clear_revoked_tokens(served.clock(), 10) == 1
+    assert await served.storage.retention.clear_revoked_tokens(served.clock(), 10) == 1
     served.clock.at -= timedelta(hours=13)
     # Nothing is left of the first one's revocation: only its expiry refused it.
     await served.call(token)
@@ -239,7 +243,7 @@ async def test_revocations_are_forgotten_when_their_tokens_have_expired(served: 
 async def test_an_access_token_can_be_revoked(served: Served) -> None:
     key = await served.account()
     caller = await served.token(key)
-    await served.storage.add_access_token(
+    await served.storage.administration.add_access_token(
         hash_token("long-lived"), key["service_account_id"], served.clock(), None
     )
     await served.call("long-lived")

@@ -106,7 +106,9 @@ def trusting(folder: Path, source: str) -> Settings:
 @pytest.fixture
 async def served(settings: Settings) -> AsyncIterator[Served]:
     async with serving(settings) as started:
-        await started.storage.grant_role(SUBJECT, RESELLER, Role.VIEWER, started.clock())
+        await started.storage.administration.grant_role(
+            SUBJECT, RESELLER, Role.VIEWER, started.clock()
+        )
         yield started
 
 
@@ -118,7 +120,7 @@ async def test_tokens_of_the_issuer_are_accepted(served: Served, algorithm: str)
 async def test_the_subject_has_the_roles_of_its_name(served: Served) -> None:
     another = signed(served, sub="another")
     assert (await served.refusal(another)).code() is grpc.StatusCode.PERMISSION_DENIED
-    await served.storage.revoke_role(SUBJECT, RESELLER, Role.VIEWER, served.clock())
+    await served.storage.administration.revoke_role(SUBJECT, RESELLER, Role.VIEWER, served.clock())
     refusal = await served.refusal(signed(served))
     assert refusal.code() is grpc.StatusCode.PERMISSION_DENIED
 
@@ -305,7 +307,9 @@ async def test_a_key_set_from_the_web(tmp_path: Path, monkeypatch: pytest.Monkey
         https(tmp_path, ok(KEY_SET)) as (url, requests),
         serving(trusting(tmp_path, url)) as served,
     ):
-        await served.storage.grant_role(SUBJECT, RESELLER, Role.VIEWER, served.clock())
+        await served.storage.administration.grant_role(
+            SUBJECT, RESELLER, Role.VIEWER, served.clock()
+        )
         tokens = [signed(served, jti=str(number)) for number in range(10)]
         await asyncio.gather(*(served.call(token) for token in tokens))
         for number in range(5):

@@ -340,9 +340,9 @@ class Table:
             now=now,
             lifetime=timedelta(days=1),
         )
-        await storage.create_invitation(new, None)
-        for delivery in await storage.claim_deliveries(1000, now, timedelta(minutes=1)):
-            await storage.finish_delivery(delivery, now)
+        await storage.invitations.create_invitation(new, None)
+        for delivery in await storage.mail.claim_deliveries(1000, now, timedelta(minutes=1)):
+            await storage.mail.finish_delivery(delivery, now)
             if delivery.invitation_id == new.invitation.id:
                 return delivery
         raise LookupError("the e-mail was not due")
@@ -366,10 +366,12 @@ class Table:
 async def table(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Table]:
     settings = Settings(var=tmp_path_factory.mktemp("rights"), rate_limit=0)
     async with serving(settings) as served:
-        await served.storage.add_reseller(ANOTHER, "Another reseller", served.clock())
+        await served.storage.administration.add_reseller(
+            ANOTHER, "Another reseller", served.clock()
+        )
         keys = {role.value: await served.account(role) for role in Role}
         keys |= {each: await served.account(None) for each in (STRANGER, FOREIGNER)}
-        await served.storage.grant_role(
+        await served.storage.administration.grant_role(
             keys[FOREIGNER]["service_account_id"], ANOTHER, Role.OWNER, served.clock()
         )
         tokens = {caller: await served.token(key) for caller, key in keys.items()}

@@ -39,13 +39,13 @@ async def use_cases(tmp_path: Path) -> AsyncIterator[UseCases]:
     migrate(url)
     async with opened(url) as storage:
         for reseller_id in (RESELLER, SECOND_RESELLER):
-            await storage.add_reseller(reseller_id, "A reseller", START)
+            await storage.administration.add_reseller(reseller_id, "A reseller", START)
         made = new()
-        await storage.create_invitation(made, None)
+        await storage.invitations.create_invitation(made, None)
         yield UseCases(
-            Customers(storage, lambda: START, DAY),
-            Invitations(storage, lambda: START, DAY, DAY),
-            Operations(storage, lambda: START),
+            Customers(storage.customers, storage.invitations, lambda: START, DAY),
+            Invitations(storage.invitations, storage.customers, lambda: START, DAY, DAY),
+            Operations(storage.operations, storage.waits, lambda: START),
             made,
         )
 

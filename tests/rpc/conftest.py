@@ -73,15 +73,17 @@ async def api(settings: Settings) -> AsyncIterator[Api]:
         limits=settings.limits,
     )
     for reseller in ("reseller-1", "reseller-2"):
-        await storage.add_reseller(reseller, "A reseller", clock())
+        await storage.administration.add_reseller(reseller, "A reseller", clock())
     for who, reseller, role in (
         ("writer", "reseller-1", Role.EDITOR),
         ("reader", "reseller-1", Role.VIEWER),
         ("foreigner", "reseller-2", Role.OWNER),
     ):
-        await storage.grant_role(who, reseller, role, clock())
+        await storage.administration.grant_role(who, reseller, role, clock())
     for who in ("writer", "reader", "foreigner", "nobody"):
-        await storage.add_access_token(hash_token(f"{who}-token"), who, clock(), None)
+        await storage.administration.add_access_token(
+            hash_token(f"{who}-token"), who, clock(), None
+        )
     server, _ = build_server(storage, settings, clock)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -65,13 +65,15 @@ async def test_a_right_that_ends_during_a_wait_ends_it(
     }
     await asyncio.wait(waits.values(), timeout=0.2)
     if taken == "role":
-        assert await api.storage.revoke_role("reader", "reseller-1", Role.VIEWER, api.clock())
+        assert await api.storage.administration.revoke_role(
+            "reader", "reseller-1", Role.VIEWER, api.clock()
+        )
     else:
-        assert await api.storage.end_access_token(hash_token("reader-token"), api.clock())
+        assert await api.storage.access.end_access_token(hash_token("reader-token"), api.clock())
     async with asyncio.timeout(5):
         assert (await refusal(waits["reader"]))[:2] == refused
     assert not waits["writer"].done()
-    await api.storage.cancel_operation(made.id, api.clock(), None)
+    await api.storage.operations.cancel_operation(made.id, api.clock(), None)
     assert (await waits["writer"]).done
 
 
@@ -86,7 +88,10 @@ async def test_who_may_not_write_is_denied_and_nothing_is_written(api: Api) -> N
         call = api.customers.Invite(request(reseller_id=reseller), metadata=api.as_(who))
         code, reason, _ = await refusal(call)
         assert (code, reason) == (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_MISSING")
-    assert await api.storage.list_operations(["reseller-1", "reseller-2"], None, 10, None) == []
+    assert (
+        await api.storage.operations.list_operations(["reseller-1", "reseller-2"], None, 10, None)
+        == []
+    )
 
 
 async def test_permission_comes_before_existence(api: Api) -> None:
@@ -133,7 +138,7 @@ async def test_permission_comes_before_existence(api: Api) -> None:
         )
     )
     assert code is grpc.StatusCode.PERMISSION_DENIED
-    assert not (await api.storage.get_operation(made.id)).done  # type: ignore[union-attr]
+    assert not (await api.storage.operations.get_operation(made.id)).done  # type: ignore[union-attr]
 
 
 async def test_both_styles_share_one_use_case(api: Api) -> None:
@@ -224,7 +229,7 @@ async def test_cancel_by_both_services(api: Api) -> None:
             metadata=api.as_("reader"),
         )
         assert (ended.done, ended.error.code) == (True, 1)
-        assert await api.storage.claim_deliveries(10, api.clock(), LEASE) == []
+        assert await api.storage.mail.claim_deliveries(10, api.clock(), LEASE) == []
 
 
 async def test_delete_is_for_finished_operations(api: Api) -> None:
@@ -234,8 +239,8 @@ async def test_delete_is_for_finished_operations(api: Api) -> None:
         api.longrunning.DeleteOperation(delete, metadata=api.as_("writer"))
     )
     assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "OPERATION_RUNNING")
-    (delivery,) = await api.storage.claim_deliveries(1, api.clock(), LEASE)
-    await api.storage.finish_delivery(delivery, api.clock())
+    (delivery,) = await api.storage.mail.claim_deliveries(1, api.clock(), LEASE)
+    await api.storage.mail.finish_delivery(delivery, api.clock())
     metadata = api.as_("writer", idempotency_key=str(uuid.uuid4()))
     await api.longrunning.DeleteOperation(delete, metadata=metadata)
     await api.longrunning.DeleteOperation(delete, metadata=metadata)
@@ -248,8 +253,8 @@ async def test_wait_ends_the_moment_the_operation_does(api: Api) -> None:
     wait = operations_pb2.WaitOperationRequest(name=f"operations/{made.id}")
     wait.timeout.FromSeconds(60)
     waiting = asyncio.ensure_future(api.longrunning.WaitOperation(wait, metadata=api.as_("reader")))
-    (delivery,) = await api.storage.claim_deliveries(1, api.clock(), LEASE)
-    await api.storage.finish_delivery(delivery, api.clock())
+    (delivery,) = await api.storage.mail.claim_deliveries(1, api.clock(), LEASE)
+    await api.storage.mail.finish_delivery(delivery, api.clock())
     async with asyncio.timeout(20):
         assert (await waiting).done
 
@@ -311,7 +316,7 @@ async def test_a_strangers_exception_is_told_to_no_one(
     async def broken(*_: object) -> None:
         raise RuntimeError("the secret inside")
 
-    monkeypatch.setattr(api.storage, "get_operation", broken)
+    monkeypatch.setattr(api.storage.operations, "get_operation", broken)
     code, reason, status = await refusal(
         api.operations.Get(
             operation_service_pb2.GetOperationRequest(operation_id="x"), metadata=api.as_("writer")
@@ -328,7 +333,7 @@ async def test_storage_troubles_are_told_with_a_delay(
     async def away(*_: object) -> None:
         raise BillingError(Reason.STORAGE_UNAVAILABLE, "Try again.", retry_after_s=1)
 
-    monkeypatch.setattr(api.storage, "get_operation", away)
+    monkeypatch.setattr(api.storage.operations, "get_operation", away)
     call = api.operations.Get(
         operation_service_pb2.GetOperationRequest(operation_id="x"), metadata=api.as_("writer")
     )
@@ -351,7 +356,7 @@ async def test_a_caller_that_has_gone_does_no_work(
         finally:
             ended.set()
 
-    monkeypatch.setattr(api.storage, "create_invitation", slow)
+    monkeypatch.setattr(api.storage.invitations, "create_invitation", slow)
     call = api.customers.Invite(request(), metadata=api.as_("writer"))
     async with asyncio.timeout(20):
         await began.wait()

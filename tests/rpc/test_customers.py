@@ -114,7 +114,7 @@ async def test_an_invited_customer_has_to_accept_first(api: Api, method: str) ->
         now=api.clock(),
         lifetime=timedelta(days=1),
     )
-    await api.storage.create_invitation(new, None)
+    await api.storage.invitations.create_invitation(new, None)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await change(api, method, new.customer.id)
     assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION

@@ -85,9 +85,9 @@ def _calls(api: Api, made: Sent) -> list[Awaitable[Any]]:
 async def test_all_calls_are_refused_at_once_with_the_reason(api: Api, how: str) -> None:
     made = await sent(api)
     if how == "suspend":
-        await api.storage.suspend_reseller(api.reseller, api.clock())
+        await api.storage.administration.suspend_reseller(api.reseller, api.clock())
     else:
-        await api.storage.remove_reseller(api.reseller, api.clock())
+        await api.storage.administration.remove_reseller(api.reseller, api.clock())
     for call in _calls(api, made):
         code, reason, status = await refusal(call)
         assert code is grpc.StatusCode.PERMISSION_DENIED
@@ -100,15 +100,15 @@ async def test_all_calls_are_refused_at_once_with_the_reason(api: Api, how: str)
     )
     assert (await refusal(foreign))[1] == "PERMISSION_MISSING"
     if how == "suspend":
-        await api.storage.resume_reseller(api.reseller, api.clock())
+        await api.storage.administration.resume_reseller(api.reseller, api.clock())
         await api.customers.Invite(request(), metadata=api.as_("writer"))
 
 
 async def test_links_say_so(api: Api) -> None:
     made = await sent(api)
-    await api.storage.suspend_reseller(api.reseller, api.clock())
+    await api.storage.administration.suspend_reseller(api.reseller, api.clock())
     for call in (accept(api, made.token), decline(api, made.token)):
         code, reason, _ = await refusal(call)
         assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "INVITATION_HELD")
-    await api.storage.resume_reseller(api.reseller, api.clock())
+    await api.storage.administration.resume_reseller(api.reseller, api.clock())
     assert (await accept(api, made.token)).state == State.ACCEPTED

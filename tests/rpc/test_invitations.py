@@ -54,8 +54,8 @@ async def sent(api: Api, **fields: Any) -> Sent:
     begun = await api.customers.Invite(body, metadata=api.as_("writer"))
     about = customers.CustomerMetadata()
     begun.metadata.Unpack(about)
-    (delivery,) = await api.storage.claim_deliveries(10, api.clock(), LEASE)
-    await api.storage.finish_delivery(delivery, api.clock())
+    (delivery,) = await api.storage.mail.claim_deliveries(10, api.clock(), LEASE)
+    await api.storage.mail.finish_delivery(delivery, api.clock())
     return Sent(
         f"{PARENT}/invitations/{delivery.invitation_id}",
         f"{PARENT}/customers/{about.customer_id}",
@@ -74,12 +74,12 @@ async def get(api: Api, name: str) -> invitation_pb2.Invitation:
 
 async def test_an_invitation_tells_why_its_e_mail_is_late(api: Api) -> None:
     begun = await api.customers.Invite(request(), metadata=api.as_("writer"))
-    (delivery,) = await api.storage.claim_deliveries(10, api.clock(), LEASE)
+    (delivery,) = await api.storage.mail.claim_deliveries(10, api.clock(), LEASE)
     name = f"{PARENT}/invitations/{delivery.invitation_id}"
     assert not (await get(api, name)).HasField("delivery")
     next_at = api.clock() + timedelta(minutes=30)
     deferral = Deferral(3, "the mail server said 451 4.3.0", next_at)
-    await api.storage.retry_delivery(delivery, next_at, api.clock(), deferral)
+    await api.storage.mail.retry_delivery(delivery, next_at, api.clock(), deferral)
     page = await api.invitations.ListInvitations(
         service.ListInvitationsRequest(parent=PARENT), metadata=api.as_("reader")
     )
@@ -88,9 +88,9 @@ async def test_an_invitation_tells_why_its_e_mail_is_late(api: Api) -> None:
         assert found.delivery.last_error.message == "the mail server said 451 4.3.0"
         assert found.delivery.next_attempt_time.ToDatetime(UTC) == next_at
     api.clock.advance(timedelta(minutes=30))
-    (delivery,) = await api.storage.claim_deliveries(10, api.clock(), LEASE)
+    (delivery,) = await api.storage.mail.claim_deliveries(10, api.clock(), LEASE)
     assert delivery.operation_id == begun.id
-    await api.storage.finish_delivery(delivery, api.clock())
+    await api.storage.mail.finish_delivery(delivery, api.clock())
     assert not (await get(api, name)).HasField("delivery")
 
 
@@ -289,8 +289,8 @@ async def test_sending_again_replaces_the_link_and_begins_the_time_anew(api: Api
     # The old link is dead at once.
     code, _, _ = await refusal(accept(api, made.token))
     assert code is grpc.StatusCode.NOT_FOUND
-    (delivery,) = await api.storage.claim_deliveries(10, api.clock(), LEASE)
-    await api.storage.finish_delivery(delivery, api.clock())
+    (delivery,) = await api.storage.mail.claim_deliveries(10, api.clock(), LEASE)
+    await api.storage.mail.finish_delivery(delivery, api.clock())
     found = await get(api, made.name)
     assert found.resend_time.ToDatetime(api.clock().tzinfo) == api.clock()
     assert found.expire_time.ToDatetime(api.clock().tzinfo) == api.clock() + 30 * DAY
@@ -317,8 +317,8 @@ async def test_repeats_with_a_key(api: Api) -> None:
     assert await resend(api, made.name, **key) == begun
     code, reason, _ = await refusal(revoke(api, made.name, **key))
     assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "IDEMPOTENCY_KEY_REUSED")
-    (delivery,) = await api.storage.claim_deliveries(10, api.clock(), LEASE)
-    await api.storage.finish_delivery(delivery, api.clock())
+    (delivery,) = await api.storage.mail.claim_deliveries(10, api.clock(), LEASE)
+    await api.storage.mail.finish_delivery(delivery, api.clock())
     key = {"idempotency_key": str(uuid.uuid4())}
     accepted = await accept(api, delivery.link_token, **key)
     assert await accept(api, delivery.link_token, **key) == accepted

@@ -105,7 +105,7 @@ FILTERS = {
 async def invited(api: Api) -> Api:
     """Three invitations of each reseller."""
     for reseller_id in (FIRST, SECOND):
-        await api.storage.grant_role(READER, reseller_id, Role.VIEWER, api.clock())
+        await api.storage.administration.grant_role(READER, reseller_id, Role.VIEWER, api.clock())
         for number in range(3):
             who = "writer" if reseller_id == FIRST else "foreigner"
             body = request(
@@ -113,7 +113,9 @@ async def invited(api: Api) -> Api:
             )
             await api.customers.Invite(body, metadata=api.as_(who))
             api.clock.advance(timedelta(seconds=1))
-    await api.storage.add_access_token(hash_token(f"{READER}-token"), READER, api.clock(), None)
+    await api.storage.administration.add_access_token(
+        hash_token(f"{READER}-token"), READER, api.clock(), None
+    )
     return api
 
 

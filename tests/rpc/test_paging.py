@@ -2,7 +2,6 @@
 
 import base64
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import pytest
 from billing.v1 import customer_pb2
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from server.domain.errors import BillingError
 from server.rpc.messages import paging
-from server.storage.interface import Cursor
+from server.storage.interface import Cursor, Listed
 
 KEYS = [b"k" * 32]
 SCOPE = ("list", "r1")
@@ -20,11 +19,15 @@ SCOPE = ("list", "r1")
 @dataclass
 class Row:
     id: str
-    created_at: datetime
     name: str = ""
 
 
-ROWS = [Row(f"bcu{'v' * 16}{n}", datetime(2030, 1, 1, 0, 0, n, 123456, UTC)) for n in range(3)]
+def listed(*rows: Row) -> list[Listed[Row]]:
+    return [Listed(row, Cursor(number)) for number, row in enumerate(rows)]
+
+
+RECORDS = [Row(f"bcu{'v' * 16}{n}") for n in range(3)]
+ROWS = listed(*RECORDS)
 
 
 def pages(keys: list[bytes] = KEYS) -> paging.Pages:
@@ -44,16 +47,16 @@ async def token_of(made: paging.Pages, *scope: str) -> str:
 
 async def test_the_last_page_has_no_token() -> None:
     found, token = await pages().page(ROWS, 3, SCOPE, message)
-    assert [each.name for each in found] == [row.id for row in ROWS]
+    assert [each.name for each in found] == [row.id for row in RECORDS]
     assert token == ""
     assert await pages().page([], 3, SCOPE, message) == ([], "")
 
 
 async def test_a_token_leads_past_the_last_row() -> None:
     found, token = await pages().page(ROWS, 2, SCOPE, message)
-    assert [each.name for each in found] == [row.id for row in ROWS[:2]]
+    assert [each.name for each in found] == [row.id for row in RECORDS[:2]]
     assert 0 < len(token) <= 100
-    assert pages().cursor(token, *SCOPE) == Cursor(ROWS[1].created_at, ROWS[1].id)
+    assert pages().cursor(token, *SCOPE) == ROWS[1].cursor
 
 
 @pytest.mark.parametrize("scope", [("list", "r2"), ("other", "r1"), ("list", "r", "1")])
@@ -113,7 +116,7 @@ async def test_without_any_key_tokens_are_good_for_the_process() -> None:
 
 
 async def test_a_page_ends_before_it_is_too_large() -> None:
-    rows = [Row(f"c{n}", ROWS[0].created_at, "ж" * 100_000) for n in range(10)]
+    rows = listed(*(Row(f"c{n}", "ж" * 100_000) for n in range(10)))
     seen: list[str] = []
     left = rows
     while True:
@@ -123,13 +126,13 @@ async def test_a_page_ends_before_it_is_too_large() -> None:
         if not token:
             break
         at = pages().cursor(token, *SCOPE)
-        assert at
-        left = rows[[row.id for row in rows].index(at.id) + 1 :]
-    assert seen == [row.id for row in rows]
+        assert at is not None
+        left = rows[at + 1 :]
+    assert seen == [row.record.id for row in rows]
 
 
 async def test_a_row_that_is_too_large_by_itself_is_cut() -> None:
-    rows = [Row("small", ROWS[0].created_at), Row("huge", ROWS[0].created_at, "x" * (2 << 20))]
+    rows = listed(Row("small"), Row("huge", "x" * (2 << 20)))
     (first,), token = await pages().page(rows, 2, SCOPE, message)
     assert first.name == "small"
     assert token

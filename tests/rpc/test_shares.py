@@ -70,7 +70,7 @@ async def test_waits_take_no_place_of_other_calls(api: Api) -> None:
     assert len(waiting) == 2
     for _ in range(3):
         assert (await refusal(get(api, "writer")))[0] is grpc.StatusCode.NOT_FOUND
-    await api.storage.cancel_operation(made.id, api.clock(), None)
+    await api.storage.operations.cancel_operation(made.id, api.clock(), None)
     assert [each.done for each in await asyncio.gather(*waiting)] == [True, True]
     # Their places are free again.
     assert (await api.longrunning.WaitOperation(wait, metadata=api.as_("writer"))).done

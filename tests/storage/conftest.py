@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from server.storage.store import SqlStorage
+from server.storage.storage import SqlStorage
 from tests.storage.databases import Databases, postgres_server
 from tests.storage.overlap import Overlap, overlapping
 from tests.storage.records import RESELLER, SECOND_RESELLER, START, opened
@@ -33,8 +33,8 @@ def database_url(databases: Databases, tmp_path: Path) -> str:
 async def storage(database_url: str) -> AsyncIterator[SqlStorage]:
     """The storage on `database_url`, with two resellers."""
     async with opened(database_url) as storage:
-        await storage.add_reseller(RESELLER, "Reseller", START)
-        await storage.add_reseller(SECOND_RESELLER, "Second reseller", START)
+        await storage.administration.add_reseller(RESELLER, "Reseller", START)
+        await storage.administration.add_reseller(SECOND_RESELLER, "Second reseller", START)
         yield storage
 
 

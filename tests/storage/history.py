@@ -8,25 +8,28 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
-import server.storage.migrations
+import server.storage.schema.migrations
 from server.domain.addresses import address_key
 from server.domain.invitations import link_token_hash
-from server.storage.database import Database
-from server.storage.rows import microseconds
-from tests.storage.records import RESELLER, START, key
+from server.storage.sql.connections import Database
+from server.storage.sql.times import micros
+from tests.storage.records import DAY, RESELLER, START, key
 
 # Oldest first; the last one is what this code works with.
 REVISIONS = [
     script.revision
     for script in ScriptDirectory(
-        str(Path(server.storage.migrations.__file__).parent)
+        str(Path(server.storage.schema.migrations.__file__).parent)
     ).walk_revisions()
 ][::-1]
 
-AT = microseconds(START)
-EXPIRES_AT = AT + 30 * 86_400_000_000
+AT = micros(START)
+LAPSES_AT = START + 30 * DAY
+EXPIRES_AT = micros(LAPSES_AT)
 # More than a migration takes at once.
 MANY = 1100
+# Up to here rows are written in plain SQL; a release after that found what it had brought up to date.
+_LAST_WRITTEN = "0014"
 SENT_TOKEN = "s" * 32
 LATER_KEY_AT = AT + 5_000_000
 
@@ -36,20 +39,24 @@ _FAILURE = '["MAIL_UNDELIVERED", "The e-mail could not be delivered.", {"attempt
 def upgrade(database_url: str, revision: str) -> None:
     """Brings a database to a schema of the past."""
     config = Config()
-    config.set_main_option("script_location", "server.storage:migrations")
+    config.set_main_option("script_location", "server.storage.schema:migrations")
     with Database(database_url, make=True).engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
 
 
 def fill(database_url: str, revision: str) -> None:
-    """Writes rows of each kind that a release with this schema could write.
+    """Brings an empty database to a schema of the past, with rows of each kind that it could hold.
 
     Invitations by their IDs: `inv-due`, never tried; `inv-held`, claimed; `inv-sent`; `inv-lapsed`,
-    whose place `inv-anew` has taken; `inv-failed`, whose rows were taken back; MANY that were sent.
+    whose place `inv-anew` has taken; `inv-failed`, whose rows were taken back; MANY that were sent;
+    `inv-own`, whose ID ends unlike those of its customer and operation, as all did up to 0014.
     """
+    written = min(revision, _LAST_WRITTEN)
+    upgrade(database_url, written)
     with Database(database_url).engine.begin() as connection:
-        _Writer(connection, revision).fill()
+        _Writer(connection, written).fill()
+    upgrade(database_url, revision)
 
 
 class _Writer:
@@ -80,6 +87,7 @@ class _Writer:
         self._invite("failed", failure=_FAILURE, attempts=12)
         for number in range(MANY):
             self._invite(f"{number:04}")
+        self._invite("own", customer="other")
         self._serve()
         if self._revision >= "0003":
             self._administer()
@@ -95,18 +103,22 @@ class _Writer:
             insertion = text(f"INSERT INTO {table} ({columns}) VALUES ({places})")
             self._connection.execute(insertion, rows)
 
-    def _invite(self, name: str, *, lapsed: bool = False, **operation: Any) -> None:
+    def _invite(
+        self, name: str, *, lapsed: bool = False, customer: str = "", **operation: Any
+    ) -> None:
         """Writes operation, key, and what the operation has made."""
-        self._operate(name, "invite", invitation_id=f"inv-{name}", **operation)
+        customer_id = f"bcu-{customer or name}"
+        operation |= {"invitation_id": f"inv-{name}", "customer_id": customer_id}
+        self._operate(name, "invite", **operation)
         if operation.get("failure"):
             return
         email = f"STRASSE-{name}-ẞ@Example.com"
         state = "inactive" if lapsed and self._ends else "acceptance_required"
-        self._add_customer(name, state=state, email=email)
+        self._add_customer(customer or name, state=state, email=email)
         invitation: dict[str, Any] = {
             "id": f"inv-{name}",
             "reseller_id": RESELLER,
-            "customer_id": f"bcu-{name}",
+            "customer_id": customer_id,
             "operation_id": f"bop-{name}",
             "email": email,
             "open_key": None if lapsed else f"open {name}".encode(),

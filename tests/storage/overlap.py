@@ -14,9 +14,9 @@ import psycopg
 from sqlalchemy import PoolProxiedConnection
 
 from server.domain.limits import Limits
-from server.storage.database import Database
-from server.storage.statements import Transaction
-from server.storage.store import SqlStorage
+from server.storage.sql.connections import Database
+from server.storage.sql.statements import Transaction
+from server.storage.storage import SqlStorage
 from tests.storage.records import KEY_LIFETIME
 
 # Far above what anything here takes, far below a hang.

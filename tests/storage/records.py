@@ -3,15 +3,22 @@
 import asyncio
 import hashlib
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from server.domain.invitations import NewInvitation, invite
 from server.domain.operations import Operation
 from server.storage import open_storage
-from server.storage.interface import Delivery, IdempotencyKey, Storage
-from server.storage.store import SqlStorage
+from server.storage.interface import Delivery, IdempotencyKey, Listed, Storage
+from server.storage.invitations.read import find_invitations
+from server.storage.operations.read import by_number
+from server.storage.sql.statements import Transaction
+from server.storage.storage import SqlStorage
+from tests.storage.databases import query
+
+RecordT = TypeVar("RecordT")
 
 START = datetime(2030, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 RESELLER = "reseller-1"
@@ -62,12 +69,12 @@ def key(name: str, request: str = "request") -> IdempotencyKey:
 
 async def invited(storage: Storage, now: datetime = START) -> Operation:
     """Records an invitation."""
-    return await storage.create_invitation(new(now=now), None)
+    return await storage.invitations.create_invitation(new(now=now), None)
 
 
 async def claimed(storage: Storage, now: datetime = START) -> Delivery:
     """Claims the one e-mail that is due."""
-    (delivery,) = await storage.claim_deliveries(10, now, LEASE)
+    (delivery,) = await storage.mail.claim_deliveries(10, now, LEASE)
     return delivery
 
 
@@ -75,3 +82,28 @@ async def until(condition: Callable[[], bool]) -> None:
     """Returns once the condition, which changes in this event loop, holds."""
     while not condition():  # noqa: ASYNC110 - nothing tells of it
         await asyncio.sleep(0)
+
+
+def add_reseller(database_url: str) -> None:
+    """Adds RESELLER to a database that no storage is open on."""
+    query(
+        database_url,
+        "INSERT INTO resellers (n, id, name, created_at, modified_at) "
+        "VALUES (1, :id, 'Reseller', 1, 1)",
+        id=RESELLER,
+    )
+
+
+def records(rows: Sequence[Listed[RecordT]]) -> list[RecordT]:
+    """Returns the records of a list, without their cursors."""
+    return [row.record for row in rows]
+
+
+async def latest_operation(storage: SqlStorage, invitation_id: str) -> str:
+    """Returns the ID of the operation that sent, or is to send, an invitation's latest e-mail."""
+
+    def find(transaction: Transaction, batch: Sequence[str]) -> list[str | Exception]:
+        rows = find_invitations(transaction, batch)
+        return [by_number(transaction, rows[id_].latest).id for id_ in batch]
+
+    return await storage._reads.submit(find, invitation_id)

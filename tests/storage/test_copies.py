@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from server.storage import SchemaError, log_marks
-from server.storage.consistency import check
-from server.storage.store import SqlStorage
+from server.storage import SchemaError
+from server.storage.check import check
+from server.storage.sql import log_marks
+from server.storage.storage import SqlStorage
 from tests.storage.databases import query
 from tests.storage.records import START, invited, opened
 
@@ -51,10 +52,10 @@ async def test_the_file_alone_is_refused(
         monkeypatch.setattr(log_marks, "_PAGES", pages)
         await invited(storage)
         # What writes is done with a batch once it takes up the next one.
-        await storage.clear_counts(_LONG_AGO, 1)
+        await storage.retention.clear_counts(_LONG_AGO, 1)
         monkeypatch.setattr(log_marks, "_PAGES", _NEVER)
         for _ in range(2):
-            await storage.clear_counts(_LONG_AGO, 1)
+            await storage.retention.clear_counts(_LONG_AGO, 1)
         shutil.copyfile(file, copy)
         with pytest.raises(SchemaError, match=r"without its log.*\.backup"):
             check(f"sqlite:///{copy}")
@@ -89,7 +90,7 @@ async def test_what_was_killed_is_whole_with_its_log(
 
 async def test_a_closed_one_needs_no_log(database_url: str, file: Path, copy: Path) -> None:
     async with opened(database_url) as first:
-        await first.add_reseller("reseller-1", "Reseller", _LONG_AGO)
+        await first.administration.add_reseller("reseller-1", "Reseller", _LONG_AGO)
         async with opened(database_url) as second:
             await invited(second)
         await invited(first)

@@ -14,8 +14,8 @@ from server.domain.invitations import NewInvitation
 from server.domain.limits import SPREAD_BY, Limits
 from server.domain.operations import CANCELLED, Operation
 from server.storage import open_storage
-from server.storage.consistency import check
-from server.storage.store import SqlStorage
+from server.storage.check import check
+from server.storage.storage import SqlStorage
 from tests.storage.databases import query
 from tests.storage.overlap import overlapping
 from tests.storage.records import (
@@ -65,22 +65,24 @@ def sound(database_url: str) -> bool:
 async def test_an_address_gets_so_many_from_all_resellers_together(
     limited: SqlStorage, database_url: str
 ) -> None:
-    await limited.create_invitation(to(1), None)
-    await limited.create_invitation(to(2, reseller_id=SECOND_RESELLER), None)
+    await limited.invitations.create_invitation(to(1), None)
+    await limited.invitations.create_invitation(to(2, reseller_id=SECOND_RESELLER), None)
     # The same address, as it is compared everywhere.
-    await limited.create_invitation(new("ostap@example.COM", tin="3"), None)
+    await limited.invitations.create_invitation(new("ostap@example.COM", tin="3"), None)
     for reseller_id in (RESELLER, SECOND_RESELLER):
         limit, wait_s = await reached(
-            limited.create_invitation(to(4, reseller_id=reseller_id), None)
+            limited.invitations.create_invitation(to(4, reseller_id=reseller_id), None)
         )
         assert limit == "MAIL_PER_ADDRESS_H"
         assert wait_s == HOUR.total_seconds()
-    await limited.create_invitation(new("bender@example.com"), None)
+    await limited.invitations.create_invitation(new("bender@example.com"), None)
     assert sound(database_url)
     # It is told when to come, to the second.
     wait = timedelta(seconds=wait_s)
-    await reached(limited.create_invitation(to(4, START + wait - timedelta(seconds=1)), None))
-    await limited.create_invitation(to(4, START + wait), None)
+    await reached(
+        limited.invitations.create_invitation(to(4, START + wait - timedelta(seconds=1)), None)
+    )
+    await limited.invitations.create_invitation(to(4, START + wait), None)
     text = query(database_url, "SELECT scope FROM counts WHERE scope LIKE 'address/%'")
     assert not any("example" in scope.lower() for (scope,) in text)
 
@@ -93,7 +95,7 @@ async def test_no_hour_has_more_whenever_it_begins(storage: SqlStorage, database
     at = START
     while at < START + 4 * HOUR:
         with suppress(BillingError):
-            await process.create_invitation(to(len(accepted), at), None)
+            await process.invitations.create_invitation(to(len(accepted), at), None)
             accepted.append(at)
         at += 7 * MINUTE
     for first in accepted:
@@ -105,20 +107,22 @@ async def test_no_hour_has_more_whenever_it_begins(storage: SqlStorage, database
 async def test_what_counts_is_what_is_accepted(limited: SqlStorage, database_url: str) -> None:
     """Inviting and taking back in turn counts; what is refused or repeated does not."""
     # Cancelled before it was sent: there was no e-mail.
-    cancelled = await limited.create_invitation(to(9), None)
-    await limited.cancel_operation(cancelled.id, START, None)
+    cancelled = await limited.invitations.create_invitation(to(9), None)
+    await limited.operations.cancel_operation(cancelled.id, START, None)
     for number in range(3):
         made = to(number)
-        operation = await limited.create_invitation(made, key(f"{number}"))
-        assert await limited.create_invitation(made, key(f"{number}")) == operation
+        operation = await limited.invitations.create_invitation(made, key(f"{number}"))
+        assert await limited.invitations.create_invitation(made, key(f"{number}")) == operation
         if number == 0:
             with pytest.raises(BillingError) as refused:
-                await limited.create_invitation(to(0), None)
+                await limited.invitations.create_invitation(to(0), None)
             assert refused.value.reason is Reason.INVITATION_OPEN
-        await limited.revoke_invitation(made.invitation.id, START, None)
-    assert await reached(limited.create_invitation(to(4), key("4")))
+        await limited.invitations.revoke_invitation(made.invitation.id, START, None)
+    assert await reached(limited.invitations.create_invitation(to(4), key("4")))
     # The refused one has left nothing behind, not even its key.
-    await limited.create_invitation(to(4, START + 2 * HOUR), key("4", "another request"))
+    await limited.invitations.create_invitation(
+        to(4, START + 2 * HOUR), key("4", "another request")
+    )
     assert sound(database_url)
 
 
@@ -137,13 +141,13 @@ async def test_resends_count(limited: SqlStorage, database_url: str) -> None:
 
 async def test_a_reseller_sends_so_many_an_hour_and_a_day(limited: SqlStorage) -> None:
     for _ in range(5):
-        await limited.create_invitation(new(), None)
-    limit, wait_s = await reached(limited.create_invitation(new(), None))
+        await limited.invitations.create_invitation(new(), None)
+    limit, wait_s = await reached(limited.invitations.create_invitation(new(), None))
     assert limit == "MAIL_PER_RESELLER_H"
-    await limited.create_invitation(new(reseller_id=SECOND_RESELLER), None)
+    await limited.invitations.create_invitation(new(reseller_id=SECOND_RESELLER), None)
     later = START + timedelta(seconds=wait_s)
-    await limited.create_invitation(new(now=later), None)
-    assert await reached(limited.create_invitation(new(now=later), None)) == (
+    await limited.invitations.create_invitation(new(now=later), None)
+    assert await reached(limited.invitations.create_invitation(new(now=later), None)) == (
         "CUSTOMERS_PER_RESELLER",
         0,
     )
@@ -153,11 +157,13 @@ async def test_a_day(storage: SqlStorage, database_url: str) -> None:
     limits = Limits(mail_per_reseller_d=2)
     process = await open_storage(database_url, idempotency_lifetime=KEY_LIFETIME, limits=limits)
     for _ in range(2):
-        await process.create_invitation(new(), None)
-    limit, wait_s = await reached(process.create_invitation(new(now=START + DAY), None))
+        await process.invitations.create_invitation(new(), None)
+    limit, wait_s = await reached(process.invitations.create_invitation(new(now=START + DAY), None))
     assert limit == "MAIL_PER_RESELLER_D"
     assert 0 < wait_s <= 2 * HOUR.total_seconds()
-    await process.create_invitation(new(now=START + DAY + timedelta(seconds=wait_s)), None)
+    await process.invitations.create_invitation(
+        new(now=START + DAY + timedelta(seconds=wait_s)), None
+    )
     await process.close()
 
 
@@ -168,10 +174,12 @@ async def test_many_at_once_are_spread_over_two_hours(
     limits = Limits(mail_per_reseller_h=1000)
     process = await open_storage(database_url, idempotency_lifetime=KEY_LIFETIME, limits=limits)
     for _ in range(20):
-        await asyncio.gather(*(process.create_invitation(new(), None) for _ in range(100)))
-    assert await reached(process.create_invitation(new(), None))
-    assert len(await process.claim_deliveries(3000, START, LEASE, 2 * SPREAD_BY)) == 1000
-    assert len(await process.claim_deliveries(3000, START + SPREAD_BY, LEASE)) == 2000
+        await asyncio.gather(
+            *(process.invitations.create_invitation(new(), None) for _ in range(100))
+        )
+    assert await reached(process.invitations.create_invitation(new(), None))
+    assert len(await process.mail.claim_deliveries(3000, START, LEASE, 2 * SPREAD_BY)) == 1000
+    assert len(await process.mail.claim_deliveries(3000, START + SPREAD_BY, LEASE)) == 2000
     await process.close()
 
 
@@ -182,19 +190,19 @@ async def test_customers_are_counted_as_they_come_and_go(
         made = create_reseller_served(
             reseller_id=RESELLER, name="Customer", person={}, created_by="s", now=START
         )
-        return limited.create_customer(made, None)
+        return limited.customers.create_customer(made, None)
 
     for _ in range(5):
         await served()
-    refused = await limited.create_invitation(new(), None)
-    for call in (served(), limited.create_invitation(new(), None)):
+    refused = await limited.invitations.create_invitation(new(), None)
+    for call in (served(), limited.invitations.create_invitation(new(), None)):
         assert await reached(call) == ("CUSTOMERS_PER_RESELLER", 0)
     delivery = await claimed(limited)
     assert delivery.operation_id == refused.id
-    assert await limited.fail_delivery(delivery, CANCELLED, START)
+    assert await limited.mail.fail_delivery(delivery, CANCELLED, START)
     assert sound(database_url)
-    cancelled = await limited.create_invitation(new(), None)
-    await limited.cancel_operation(cancelled.id, START, None)
+    cancelled = await limited.invitations.create_invitation(new(), None)
+    await limited.operations.cancel_operation(cancelled.id, START, None)
     await served()
     assert await reached(served())
     assert query(database_url, "SELECT count FROM counts WHERE scope LIKE 'customers/%'") == [(6,)]
@@ -202,11 +210,11 @@ async def test_customers_are_counted_as_they_come_and_go(
 
 
 async def test_counts_are_cleared(limited: SqlStorage, database_url: str) -> None:
-    await limited.create_invitation(to(1), None)
-    await limited.create_invitation(to(2, START + DAY), None)
-    assert await limited.clear_counts(START + DAY, 10) == 2
-    assert await limited.clear_counts(START + 3 * DAY, 2) == 2
-    assert await limited.clear_counts(START + 3 * DAY, 10) > 0
+    await limited.invitations.create_invitation(to(1), None)
+    await limited.invitations.create_invitation(to(2, START + DAY), None)
+    assert await limited.retention.clear_counts(START + DAY, 10) == 2
+    assert await limited.retention.clear_counts(START + 3 * DAY, 2) == 2
+    assert await limited.retention.clear_counts(START + 3 * DAY, 10) > 0
     assert query(database_url, "SELECT scope FROM counts") == [(f"customers/{RESELLER}",)]
     assert sound(database_url)
 
@@ -220,7 +228,10 @@ async def test_limits_hold_over_processes_and_batches(
         for _ in range(3)
     ]
     outcomes = await asyncio.gather(
-        *(processes[number % 3].create_invitation(to(number), None) for number in range(60)),
+        *(
+            processes[number % 3].invitations.create_invitation(to(number), None)
+            for number in range(60)
+        ),
         return_exceptions=True,
     )
     assert sum(isinstance(each, Operation) for each in outcomes) == 7
@@ -245,15 +256,17 @@ async def test_the_last_place_is_given_once(
     }[what]
     async with overlapping(database_url, limits) as overlap:
         life = await sent(overlap.first, to(1))
-        second = overlap.second.create_invitation(to(2), None)
+        second = overlap.second.invitations.create_invitation(to(2), None)
         if what == "resend":
             second.close()
             outcome = await overlap.run(
-                overlap.first.create_invitation(to(3), None),
+                overlap.first.invitations.create_invitation(to(3), None),
                 Life(overlap.second, life.made).resend(START),
             )
         else:
-            outcome = await overlap.run(overlap.first.create_invitation(to(3), None), second)
+            outcome = await overlap.run(
+                overlap.first.invitations.create_invitation(to(3), None), second
+            )
         assert isinstance(outcome.first, Operation)
         assert outcome.waited
         assert isinstance(outcome.second, BillingError)

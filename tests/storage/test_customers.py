@@ -17,11 +17,11 @@ from server.domain.customers import (
 )
 from server.domain.errors import BillingError, Reason
 from server.domain.operations import Operation, OperationKind
-from server.storage.database import Database
-from server.storage.interface import MOST_LISTED, Cursor, IdempotencyKey
-from server.storage.store import SqlStorage
+from server.storage.interface import MOST_LISTED, IdempotencyKey
+from server.storage.sql.connections import Database
+from server.storage.storage import SqlStorage
 from tests.storage.databases import Databases, query
-from tests.storage.records import RESELLER, SECOND_RESELLER, START, new, until
+from tests.storage.records import RESELLER, SECOND_RESELLER, START, new, records, until
 
 ACTIVATE, SUSPEND = OperationKind.ACTIVATE, OperationKind.SUSPEND
 
@@ -44,47 +44,47 @@ def change(kind: OperationKind, customer: Customer, at: datetime = START) -> Ope
 
 
 async def state(storage: SqlStorage, customer: Customer) -> CustomerState:
-    found = await storage.get_customer(customer.id)
+    found = await storage.customers.get_customer(customer.id)
     assert found
     return found.state
 
 
 async def operations(storage: SqlStorage) -> list[Operation]:
-    return await storage.list_operations([RESELLER], None, 1000, None)
+    return records(await storage.operations.list_operations([RESELLER], None, 1000, None))
 
 
 async def test_what_is_created_is_read_back(storage: SqlStorage) -> None:
     made = new_customer()
-    assert await storage.create_customer(made, None) == made.operation
-    assert await storage.get_customer(made.customer.id) == made.customer
-    assert await storage.get_operation(made.operation.id) == made.operation
-    assert await storage.list_customers(RESELLER, 10, None) == [made.customer]
+    assert await storage.customers.create_customer(made, None) == made.operation
+    assert await storage.customers.get_customer(made.customer.id) == made.customer
+    assert await storage.operations.get_operation(made.operation.id) == made.operation
+    assert records(await storage.customers.list_customers(RESELLER, 10, None)) == [made.customer]
 
 
 async def test_one_key_creates_one_customer(storage: SqlStorage, other_process: SqlStorage) -> None:
     key = new_key()
     made = await asyncio.gather(
         *(
-            each.create_customer(new_customer(), key)
+            each.customers.create_customer(new_customer(), key)
             for each in (storage, other_process)
             for _ in range(50)
         )
     )
     assert len({operation.id for operation in made}) == 1
-    assert len(await storage.list_customers(RESELLER, 10, None)) == 1
+    assert len(await storage.customers.list_customers(RESELLER, 10, None)) == 1
     assert len(await operations(storage)) == 1
 
 
 async def test_a_key_of_another_request_is_refused(storage: SqlStorage) -> None:
     key = new_key()
     made = new_customer()
-    await storage.create_customer(made, key)
+    await storage.customers.create_customer(made, key)
     other = IdempotencyKey(key.key, b"another")
     with pytest.raises(BillingError) as refused:
-        await storage.create_customer(new_customer(), other)
+        await storage.customers.create_customer(new_customer(), other)
     assert refused.value.reason is Reason.IDEMPOTENCY_KEY_REUSED
     with pytest.raises(BillingError) as refused:
-        await storage.change_customer_state(change(SUSPEND, made.customer), other)
+        await storage.customers.change_customer_state(change(SUSPEND, made.customer), other)
     assert refused.value.reason is Reason.IDEMPOTENCY_KEY_REUSED
     assert await state(storage, made.customer) is CustomerState.ACTIVE
     assert len(await operations(storage)) == 1
@@ -94,33 +94,34 @@ async def test_a_key_of_another_request_is_refused(storage: SqlStorage) -> None:
 @pytest.mark.parametrize("kind", TARGETS)
 async def test_states(storage: SqlStorage, kind: OperationKind, before: CustomerState) -> None:
     made = new_customer(before)
-    await storage.create_customer(made, None)
+    await storage.customers.create_customer(made, None)
     key = new_key()
     later = START + timedelta(seconds=1)
     asked = change(kind, made.customer, later)
     if before in (CustomerState.ACTIVE, CustomerState.SUSPENDED):
-        assert await storage.change_customer_state(asked, key) == asked
-        assert await storage.get_operation(asked.id) == asked
-        found = await storage.get_customer(made.customer.id)
+        assert await storage.customers.change_customer_state(asked, key) == asked
+        assert await storage.operations.get_operation(asked.id) == asked
+        found = await storage.customers.get_customer(made.customer.id)
         after = TARGETS[kind]
         changed_at = START if after is before else later
         assert found == made.customer._replace(state=after, modified_at=changed_at)
         return
     with pytest.raises(BillingError) as refused:
-        await storage.change_customer_state(asked, key)
+        await storage.customers.change_customer_state(asked, key)
     assert refused.value.reason is Reason.CUSTOMER_STATE
     assert refused.value.metadata["state"] == before
-    assert await storage.get_customer(made.customer.id) == made.customer
+    assert await storage.customers.get_customer(made.customer.id) == made.customer
     assert await operations(storage) == [made.operation]
 
 
 async def test_one_bad_change_does_not_fail_its_neighbours(storage: SqlStorage) -> None:
     good, bad = new_customer(), new_customer(CustomerState.INACTIVE)
     for made in (good, bad):
-        await storage.create_customer(made, None)
+        await storage.customers.create_customer(made, None)
     asked = [change(SUSPEND, made.customer) for made in (good, bad, good)]
     outcomes = await asyncio.gather(
-        *(storage.change_customer_state(each, None) for each in asked), return_exceptions=True
+        *(storage.customers.change_customer_state(each, None) for each in asked),
+        return_exceptions=True,
     )
     assert outcomes[0] == asked[0]
     assert isinstance(outcomes[1], BillingError)
@@ -129,30 +130,30 @@ async def test_one_bad_change_does_not_fail_its_neighbours(storage: SqlStorage) 
 
 async def test_a_refused_change_leaves_its_key_free(storage: SqlStorage) -> None:
     made = new()
-    await storage.create_invitation(made, None)
+    await storage.invitations.create_invitation(made, None)
     key = new_key()
     with pytest.raises(BillingError):
-        await storage.change_customer_state(change(SUSPEND, made.customer), key)
+        await storage.customers.change_customer_state(change(SUSPEND, made.customer), key)
     other = new_customer()
-    await storage.create_customer(other, None)
+    await storage.customers.create_customer(other, None)
     asked = change(SUSPEND, other.customer)
-    assert await storage.change_customer_state(asked, key) == asked
+    assert await storage.customers.change_customer_state(asked, key) == asked
 
 
 async def test_one_key_changes_once(storage: SqlStorage, other_process: SqlStorage) -> None:
     made = new_customer()
-    await storage.create_customer(made, None)
+    await storage.customers.create_customer(made, None)
     key = new_key()
     first = await asyncio.gather(
         *(
-            each.change_customer_state(change(SUSPEND, made.customer), key)
+            each.customers.change_customer_state(change(SUSPEND, made.customer), key)
             for each in (storage, other_process)
             for _ in range(30)
         )
     )
     assert len({operation.id for operation in first if operation}) == 1
-    await storage.change_customer_state(change(ACTIVATE, made.customer), None)
-    again = await storage.change_customer_state(change(SUSPEND, made.customer), key)
+    await storage.customers.change_customer_state(change(ACTIVATE, made.customer), None)
+    again = await storage.customers.change_customer_state(change(SUSPEND, made.customer), key)
     assert again == first[0]
     assert await state(storage, made.customer) is CustomerState.ACTIVE
 
@@ -162,7 +163,7 @@ async def test_changes_of_one_customer_from_two_processes_all_end_well(
 ) -> None:
     customers = [new_customer() for _ in range(5)]
     for made in customers:
-        await storage.create_customer(made, None)
+        await storage.customers.create_customer(made, None)
     asked = [
         (each, change(kind, made.customer))
         for _ in range(5)
@@ -170,7 +171,7 @@ async def test_changes_of_one_customer_from_two_processes_all_end_well(
         for each, kind in ((storage, SUSPEND), (other_process, ACTIVATE))
     ]
     done = await asyncio.gather(
-        *(each.change_customer_state(operation, None) for each, operation in asked)
+        *(each.customers.change_customer_state(operation, None) for each, operation in asked)
     )
     assert done == [operation for _, operation in asked]
     assert len(await operations(storage)) == len(customers) + len(asked)
@@ -183,11 +184,11 @@ async def test_a_customer_that_was_taken_back_can_not_be_changed(
 ) -> None:
     kept, gone = new(), new()
     for made in (kept, gone):
-        await storage.create_invitation(made, None)
+        await storage.invitations.create_invitation(made, None)
     cancelled, *refused = await asyncio.gather(
-        storage.cancel_operation(gone.operation.id, START, None),
+        storage.operations.cancel_operation(gone.operation.id, START, None),
         *(
-            other_process.change_customer_state(change(ACTIVATE, gone.customer), None)
+            other_process.customers.change_customer_state(change(ACTIVATE, gone.customer), None)
             for _ in range(20)
         ),
         return_exceptions=True,
@@ -195,28 +196,29 @@ async def test_a_customer_that_was_taken_back_can_not_be_changed(
     assert isinstance(cancelled, Operation)
     # Before it was taken back it was in the wrong state, and after that it was not there.
     assert all(outcome is None or isinstance(outcome, BillingError) for outcome in refused)
-    assert await other_process.change_customer_state(change(ACTIVATE, gone.customer), None) is None
-    assert await storage.get_customer(gone.customer.id) is None
-    assert await storage.list_customers(RESELLER, 10, None) == [kept.customer]
+    assert (
+        await other_process.customers.change_customer_state(change(ACTIVATE, gone.customer), None)
+        is None
+    )
+    assert await storage.customers.get_customer(gone.customer.id) is None
+    assert records(await storage.customers.list_customers(RESELLER, 10, None)) == [kept.customer]
 
 
 async def test_pages_hold_each_customer_once_while_others_are_added(storage: SqlStorage) -> None:
     # Several have the same time; another reseller's are between them.
     first_ones = [new_customer(at=START + timedelta(microseconds=n // 4)) for n in range(23)]
     for made in first_ones:
-        await storage.create_customer(made, None)
-        await storage.create_customer(new_customer(reseller_id=SECOND_RESELLER), None)
-    newest_first = sorted(
-        (made.customer for made in first_ones),
-        key=lambda customer: (customer.created_at, customer.id),
-        reverse=True,
-    )
+        await storage.customers.create_customer(made, None)
+        await storage.customers.create_customer(new_customer(reseller_id=SECOND_RESELLER), None)
+    newest_first = [made.customer for made in reversed(first_ones)]
     seen: list[Customer] = []
-    while page := await storage.list_customers(
-        RESELLER, 5, Cursor(seen[-1].created_at, seen[-1].id) if seen else None
-    ):
-        seen += page
-        await storage.create_customer(new_customer(at=START + timedelta(seconds=len(seen))), None)
+    after = None
+    while page := await storage.customers.list_customers(RESELLER, 5, after):
+        seen += records(page)
+        after = page[-1].cursor
+        await storage.customers.create_customer(
+            new_customer(at=START + timedelta(seconds=len(seen))), None
+        )
     assert seen == newest_first
 
 
@@ -224,13 +226,13 @@ async def test_a_change_waits_for_one_that_is_under_way(
     storage: SqlStorage, databases: Databases, database_url: str
 ) -> None:
     made = new_customer()
-    await storage.create_customer(made, None)
+    await storage.customers.create_customer(made, None)
     database = Database(database_url)
     with contextlib.closing(database.connect()) as connection:
         database.begin(connection.cursor())
-        connection.execute("UPDATE customers SET state = 'inactive'")
+        connection.execute("UPDATE customers SET state = 4")
         asked = asyncio.create_task(
-            storage.change_customer_state(change(SUSPEND, made.customer), None)
+            storage.customers.change_customer_state(change(SUSPEND, made.customer), None)
         )
         if databases.kind == "postgresql":  # SQLite tells nobody who waits
             waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
@@ -244,19 +246,18 @@ async def test_a_change_waits_for_one_that_is_under_way(
 async def test_a_list_reads_no_more_text_than_an_answer_could_carry(storage: SqlStorage) -> None:
     for size in (MOST_LISTED // 2, MOST_LISTED // 2 - 100, 10, 10, 10):
         made = new_customer()
-        await storage.create_customer(
+        await storage.customers.create_customer(
             NewCustomer(made.operation, made.customer._replace(name="x" * size)), None
         )
-    rows = await storage.list_customers(RESELLER, 100, None)
+    rows = await storage.customers.list_customers(RESELLER, 100, None)
     seen = len(rows)
     while rows:
-        texts = [len(row.name) for row in rows]
+        texts = [len(row.record.name) for row in rows]
         assert sum(texts[:-1]) < MOST_LISTED
-        after = Cursor(rows[-1].created_at, rows[-1].id)
-        rows = await storage.list_customers(RESELLER, 100, after)
+        rows = await storage.customers.list_customers(RESELLER, 100, rows[-1].cursor)
         seen += len(rows)
     assert seen == 5
     huge = new_customer(at=START + timedelta(seconds=1))
     huge = NewCustomer(huge.operation, huge.customer._replace(name="y" * (MOST_LISTED + 1)))
-    await storage.create_customer(huge, None)
-    assert await storage.list_customers(RESELLER, 100, None) == [huge.customer]
+    await storage.customers.create_customer(huge, None)
+    assert records(await storage.customers.list_customers(RESELLER, 100, None)) == [huge.customer]

@@ -7,8 +7,8 @@ import pytest
 
 from server.domain.errors import Reason
 from server.domain.operations import Deferral
-from server.storage.consistency import check
-from server.storage.store import SqlStorage
+from server.storage.check import check
+from server.storage.storage import SqlStorage
 from tests.storage.databases import query
 from tests.storage.records import DAY, LEASE, START, claimed, invited, key
 from tests.storage.test_lives import MINUTE, Life, recorded, refused, sent
@@ -22,24 +22,24 @@ DEFERRAL = Deferral(1, "the mail server said 451 4.3.0", NEXT_AT)
 async def _deferred(storage: SqlStorage, count: int = 1) -> list[str]:
     """Has e-mails put off until NEXT_AT; returns their operations' IDs."""
     await asyncio.gather(*(invited(storage) for _ in range(count)))
-    deliveries = await storage.claim_deliveries(count, START, LEASE)
-    put_off = (storage.retry_delivery(each, NEXT_AT, LATER, DEFERRAL) for each in deliveries)
+    deliveries = await storage.mail.claim_deliveries(count, START, LEASE)
+    put_off = (storage.mail.retry_delivery(each, NEXT_AT, LATER, DEFERRAL) for each in deliveries)
     assert all(await asyncio.gather(*put_off))
     return [each.operation_id for each in deliveries]
 
 
 async def test_an_operation_tells_why_it_is_late(storage: SqlStorage) -> None:
     (id_,) = await _deferred(storage)
-    operation = await storage.get_operation(id_)
+    operation = await storage.operations.get_operation(id_)
     assert operation
     assert (operation.done, operation.deferral, operation.modified_at) == (False, DEFERRAL, LATER)
-    (listed,) = await storage.list_operations(["reseller-1"], False, 10, None)
-    assert listed == operation
+    (listed,) = await storage.operations.list_operations(["reseller-1"], False, 10, None)
+    assert listed.record == operation
     # Who gives a claim back without having tried says nothing new.
     again = await claimed(storage, NEXT_AT)
-    assert await storage.retry_delivery(again, NEXT_AT, NEXT_AT)
-    assert await storage.get_operation(id_) == operation
-    assert await storage.finish_delivery(await claimed(storage, NEXT_AT), NEXT_AT)
+    assert await storage.mail.retry_delivery(again, NEXT_AT, NEXT_AT)
+    assert await storage.operations.get_operation(id_) == operation
+    assert await storage.mail.finish_delivery(await claimed(storage, NEXT_AT), NEXT_AT)
 
 
 @pytest.mark.parametrize("keep_link", [False, True])
@@ -49,11 +49,13 @@ async def test_links_of_tries_that_sent_nothing_do_not_pile_up(
     operation = await invited(storage)
     for _ in range(10):
         delivery = await claimed(storage)
-        assert await storage.retry_delivery(delivery, START, START, DEFERRAL, keep_link=keep_link)
+        assert await storage.mail.retry_delivery(
+            delivery, START, START, DEFERRAL, keep_link=keep_link
+        )
     assert query(database_url, "SELECT count(*) FROM link_tokens") == [(10 * keep_link,)]
-    assert await storage.finish_delivery(await claimed(storage), START)
+    assert await storage.mail.finish_delivery(await claimed(storage), START)
     assert query(database_url, "SELECT count(*) FROM link_tokens") == [(10 * keep_link + 1,)]
-    ended = await storage.get_operation(operation.id)
+    ended = await storage.operations.get_operation(operation.id)
     assert ended
     assert ended.failure is None
 
@@ -62,8 +64,8 @@ async def test_time_never_runs_backwards_for_an_operation(storage: SqlStorage) -
     operation = await invited(storage)
     delivery = await claimed(storage)
     before = START - MINUTE
-    assert await storage.retry_delivery(delivery, NEXT_AT, before, DEFERRAL)
-    after = await storage.get_operation(operation.id)
+    assert await storage.mail.retry_delivery(delivery, NEXT_AT, before, DEFERRAL)
+    after = await storage.operations.get_operation(operation.id)
     assert after
     assert after.modified_at == operation.modified_at
 
@@ -75,10 +77,10 @@ async def test_new_e_mails_do_not_wait_behind_those_tried_again(
     """Except when it is the others' turn."""
     deferred = await _deferred(storage, 20)
     new = await invited(storage, NEXT_AT)
-    first = await storage.claim_deliveries(5, NEXT_AT, LEASE, retries_first=retries_first)
+    first = await storage.mail.claim_deliveries(5, NEXT_AT, LEASE, retries_first=retries_first)
     assert len(first) == 5
     assert (new.id in {each.operation_id for each in first}) is not retries_first
-    rest = await storage.claim_deliveries(100, NEXT_AT, LEASE)
+    rest = await storage.mail.claim_deliveries(100, NEXT_AT, LEASE)
     ids = [each.operation_id for each in first + rest]
     assert sorted(ids) == sorted([*deferred, new.id])
 
@@ -86,18 +88,18 @@ async def test_new_e_mails_do_not_wait_behind_those_tried_again(
 async def test_a_worker_is_woken_for_both_kinds(storage: SqlStorage) -> None:
     await _deferred(storage)
     async with asyncio.timeout(10):
-        await storage.wait_for_work(NEXT_AT, DAY)
-        await storage.claim_deliveries(10, NEXT_AT, LEASE)
+        await storage.mail.wait_for_work(NEXT_AT, DAY)
+        await storage.mail.claim_deliveries(10, NEXT_AT, LEASE)
         await invited(storage, NEXT_AT)
-        await storage.wait_for_work(NEXT_AT, DAY)
+        await storage.mail.wait_for_work(NEXT_AT, DAY)
 
 
 async def test_one_that_a_wrong_clock_has_dated_is_found(storage: SqlStorage) -> None:
     await invited(storage)
     delivery = await claimed(storage)
-    assert await storage.retry_delivery(delivery, START + 9 * DAY, START, DEFERRAL)
-    assert await storage.claim_deliveries(10, START, LEASE, 10 * DAY) == []
-    (found,) = await storage.claim_deliveries(10, START, LEASE, DAY)
+    assert await storage.mail.retry_delivery(delivery, START + 9 * DAY, START, DEFERRAL)
+    assert await storage.mail.claim_deliveries(10, START, LEASE, 10 * DAY) == []
+    (found,) = await storage.mail.claim_deliveries(10, START, LEASE, DAY)
     assert found.operation_id == delivery.operation_id
 
 
@@ -117,7 +119,7 @@ async def test_each_kind_is_found_by_its_own_index(storage: SqlStorage, database
 
 async def _put_off(life: Life) -> None:
     delivery = await life.claim(START + MINUTE)
-    assert await life.storage.retry_delivery(delivery, NEXT_AT, LATER, DEFERRAL)
+    assert await life.storage.mail.retry_delivery(delivery, NEXT_AT, LATER, DEFERRAL)
 
 
 class TestResendingWhatIsPutOff:
@@ -133,10 +135,10 @@ class TestResendingWhatIsPutOff:
         assert (again.id, again.done) == (operation.id, False)
         assert again.deferral == DEFERRAL._replace(next_attempt_at=AGAIN)
         found = await life.recorded()
-        assert found.latest_operation_id == operation.id
+        assert await life.latest() == operation.id
         assert found.expires_at == AGAIN + timedelta(days=30)
         await life.deliver(AGAIN)
-        ended = await storage.get_operation(operation.id)
+        ended = await storage.operations.get_operation(operation.id)
         assert ended
         assert (ended.done, ended.failure) == (True, None)
         assert await life.answer(now=AGAIN)
@@ -169,6 +171,6 @@ class TestResendingWhatIsPutOff:
         resent = await life.resend()
         await _put_off(life)
         await life.resend(AGAIN)
-        assert await storage.cancel_operation(resent.id, AGAIN, None)
+        assert await storage.operations.cancel_operation(resent.id, AGAIN, None)
         assert await life.recorded() == before
         assert await life.answer(token=token)

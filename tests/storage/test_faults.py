@@ -14,13 +14,15 @@ import pytest
 from sqlalchemy import PoolProxiedConnection
 
 from server.domain.errors import BillingError, Reason
-from server.storage import SchemaError, batches, database, migrate, open_storage
-from server.storage.batches import Batcher
-from server.storage.database import Database
-from server.storage.statements import Transaction
-from server.storage.store import SqlStorage
+from server.storage import SchemaError, migrate, open_storage
+from server.storage.sql import batches
+from server.storage.sql import connections as database
+from server.storage.sql.batches import Batcher
+from server.storage.sql.connections import Database
+from server.storage.sql.statements import Transaction
+from server.storage.storage import SqlStorage
 from tests.storage.databases import query
-from tests.storage.records import RESELLER, invited, key, new, opened
+from tests.storage.records import RESELLER, add_reseller, invited, key, new, opened
 
 on_postgresql = pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
 CUT = (
@@ -35,7 +37,7 @@ async def _refused(storage: SqlStorage, reason: Reason) -> None:
     """Checks that calls are refused in time, with nothing of the database's in the message."""
     started = time.monotonic()
     with pytest.raises(BillingError) as refused:
-        await storage.create_invitation(new("secret@example.com"), key("refused"))
+        await storage.invitations.create_invitation(new("secret@example.com"), key("refused"))
     assert time.monotonic() - started < IN_TIME_S
     assert refused.value.reason is reason
     assert refused.value.retry_after_s
@@ -65,6 +67,7 @@ def _with_pragma(pragma: str) -> Callable[..., PoolProxiedConnection]:
 def sqlite_file(tmp_path: Path) -> Path:
     file = tmp_path / "billing.db"
     migrate(f"sqlite:///{file}")
+    add_reseller(f"sqlite:///{file}")
     return file
 
 
@@ -77,10 +80,10 @@ async def test_sqlite_locked_by_another_process(
         blocker = sqlite3.connect(sqlite_file, isolation_level=None)
         blocker.execute("BEGIN IMMEDIATE")
         await _refused(storage, Reason.STORAGE_UNAVAILABLE)
-        assert await storage.get_operation(given.id) == given
+        assert await storage.operations.get_operation(given.id) == given
         blocker.execute("ROLLBACK")
         blocker.close()
-        await storage.create_invitation(new("secret@example.com"), key("refused"))
+        await storage.invitations.create_invitation(new("secret@example.com"), key("refused"))
 
 
 async def test_sqlite_waits_for_a_short_lock(sqlite_file: Path) -> None:
@@ -159,7 +162,7 @@ async def test_sqlite_without_room(sqlite_file: Path, monkeypatch: pytest.Monkey
             with pytest.raises(BillingError):
                 await _invite_forever(storage)
             await _refused(storage, Reason.STORAGE_FULL)
-        await storage.create_invitation(new("secret@example.com"), key("refused"))
+        await storage.invitations.create_invitation(new("secret@example.com"), key("refused"))
 
 
 async def test_sqlite_made_read_only(sqlite_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +170,7 @@ async def test_sqlite_made_read_only(sqlite_file: Path, monkeypatch: pytest.Monk
         with monkeypatch.context() as patched:
             patched.setattr(Database, "connect", _with_pragma("query_only = ON"))
             await _refused(storage, Reason.STORAGE_UNAVAILABLE)
-        await storage.create_invitation(new("secret@example.com"), key("refused"))
+        await storage.invitations.create_invitation(new("secret@example.com"), key("refused"))
 
 
 async def test_no_file_at_all(tmp_path: Path) -> None:
@@ -193,8 +196,8 @@ async def test_cut_connections_are_made_anew(storage: SqlStorage, database_url: 
     # Those that write and read, and the two that carry signals, if they are there already.
     assert len(query(database_url, CUT)) >= 2
     assert await storage.ready()
-    assert await storage.get_operation(given.id) == given
-    assert await storage.create_invitation(new("secret@example.com"), key("refused"))
+    assert await storage.operations.get_operation(given.id) == given
+    assert await storage.invitations.create_invitation(new("secret@example.com"), key("refused"))
 
 
 @on_postgresql
@@ -209,7 +212,7 @@ async def test_postgres_made_read_only_and_writable_again(
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("SET default_transaction_read_only = off")
         connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
-    assert await storage.create_invitation(new("secret@example.com"), key("refused"))
+    assert await storage.invitations.create_invitation(new("secret@example.com"), key("refused"))
 
 
 def _two(transaction: Transaction, batch: Sequence[int]) -> list[int | Exception]:
@@ -275,6 +278,7 @@ async def test_beyond_the_queue_calls_are_refused_at_once(
 
 
 async def test_closing_finishes_what_is_under_way(database_url: str) -> None:
+    add_reseller(database_url)
     async with opened(database_url) as storage:
         calls = [asyncio.ensure_future(invited(storage)) for _ in range(100)]
         await asyncio.sleep(0)  # they are submitted
@@ -284,7 +288,9 @@ async def test_closing_finishes_what_is_under_way(database_url: str) -> None:
             await invited(storage)
         assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
         assert not await storage.ready()
-    assert {id_ for (id_,) in query(database_url, "SELECT id FROM operations")} == ids
+    assert {
+        id_ for (id_,) in query(database_url, "SELECT 'bop' || substr(id, 4) FROM customers")
+    } == ids
 
 
 async def test_what_is_cancelled_before_its_turn_is_not_done(database_url: str) -> None:
@@ -348,7 +354,7 @@ async def test_a_value_that_no_row_can_hold_is_the_callers_doing(
     """Whatever checks miss: no class of the driver's errors is an internal one. Others go on."""
     good = new()
     made = [
-        asyncio.create_task(storage.create_invitation(each, None))
+        asyncio.create_task(storage.invitations.create_invitation(each, None))
         for each in (new(name=unfit), good, new(name=unfit))
     ]
     done = await asyncio.gather(*made, return_exceptions=True)
@@ -359,10 +365,10 @@ async def test_a_value_that_no_row_can_hold_is_the_callers_doing(
             assert isinstance(outcome, BillingError)
             assert outcome.reason is Reason.REQUEST_MALFORMED
     with contextlib.suppress(BillingError):
-        assert await storage.get_invitation(unfit) is None
+        assert await storage.invitations.get_invitation(unfit) is None
 
 
 async def test_a_number_out_of_range_is_the_callers_doing(storage: SqlStorage) -> None:
     with pytest.raises(BillingError) as refused:
-        await storage.list_customers(RESELLER, 1 << 70, None)
+        await storage.customers.list_customers(RESELLER, 1 << 70, None)
     assert refused.value.reason is Reason.REQUEST_MALFORMED

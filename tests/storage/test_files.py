@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from server.storage import migrate
-from tests.storage.records import invited, opened
+from tests.storage.records import add_reseller, invited, opened
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +30,7 @@ def _open_to_all(folder: Path) -> None:
 async def test_database_log_and_sockets_are_closed_to_others(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'billing.db'}"
     migrate(url)
+    add_reseller(url)
     async with opened(url) as first:
         await invited(first)
         _open_to_all(tmp_path)
@@ -43,6 +44,7 @@ async def test_database_log_and_sockets_are_closed_to_others(tmp_path: Path) -> 
 async def test_they_are_made_so(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'billing.db'}"
     migrate(url)
+    add_reseller(url)
     assert set(_modes(tmp_path).values()) == {0o600}
     async with opened(url) as storage:
         await invited(storage)

@@ -9,8 +9,8 @@ from server.domain.access import Permission, ResellerState, Role
 from server.domain.customers import CustomerState
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import InvitationAction, InvitationState, link_token_hash
-from server.storage.consistency import check
-from server.storage.store import SqlStorage
+from server.storage.check import check
+from server.storage.storage import SqlStorage
 from tests.storage.databases import query
 from tests.storage.overlap import Overlap
 from tests.storage.records import (
@@ -31,16 +31,16 @@ HOLDS = ("suspend", "remove")
 
 async def hold(storage: SqlStorage, how: str) -> None:
     if how == "suspend":
-        assert await storage.suspend_reseller(RESELLER, START, "bob")
+        assert await storage.administration.suspend_reseller(RESELLER, START, "bob")
     else:
-        assert await storage.remove_reseller(RESELLER, START, "bob")
+        assert await storage.administration.remove_reseller(RESELLER, START, "bob")
 
 
 async def go_on(storage: SqlStorage, how: str) -> None:
     if how == "suspend":
-        assert await storage.resume_reseller(RESELLER, LATER, "bob")
+        assert await storage.administration.resume_reseller(RESELLER, LATER, "bob")
     else:
-        await storage.add_reseller(RESELLER, "Reseller", LATER, "bob")
+        await storage.administration.add_reseller(RESELLER, "Reseller", LATER, "bob")
 
 
 def sound(database_url: str) -> bool:
@@ -56,25 +56,25 @@ async def test_no_e_mail_goes_out_and_none_is_lost(
     resent = await again.resend()
     due = await invited(storage)
     tried = await recorded(storage)
-    deliveries = await storage.claim_deliveries(10, LATER, LEASE)
+    deliveries = await storage.mail.claim_deliveries(10, LATER, LEASE)
     for each in deliveries:
-        await storage.retry_delivery(each, LATER + DAY, LATER)
-    other = await storage.create_invitation(new(reseller_id=SECOND_RESELLER), None)
+        await storage.mail.retry_delivery(each, LATER + DAY, LATER)
+    other = await storage.invitations.create_invitation(new(reseller_id=SECOND_RESELLER), None)
     await hold(storage, how)
     late = await invited(storage)
-    (delivery,) = await storage.claim_deliveries(10, START + 2 * DAY, LEASE)
+    (delivery,) = await storage.mail.claim_deliveries(10, START + 2 * DAY, LEASE)
     assert delivery.operation_id == other.id
-    assert await storage.finish_delivery(delivery, LATER)
-    assert await storage.claim_deliveries(10, START + 20 * DAY, LEASE) == []
+    assert await storage.mail.finish_delivery(delivery, LATER)
+    assert await storage.mail.claim_deliveries(10, START + 20 * DAY, LEASE) == []
     held = [resent.id, due.id, tried.made.operation.id, late.id]
     assert query(database_url, "SELECT count(*) FROM operations WHERE NOT done") == [(4,)]
     assert query(database_url, "SELECT min(due_at) FROM operations") == [(None,)]
     assert sound(database_url)
     await go_on(storage, how)
-    found = await storage.claim_deliveries(10, LATER, LEASE)
+    found = await storage.mail.claim_deliveries(10, LATER, LEASE)
     assert {each.operation_id for each in found} == set(held)
     for each in found:
-        assert await storage.finish_delivery(each, LATER)
+        assert await storage.mail.finish_delivery(each, LATER)
     assert sound(database_url)
 
 
@@ -84,7 +84,7 @@ async def test_its_invitations_can_not_be_answered(
 ) -> None:
     life = await sent(storage)
     await hold(storage, how)
-    view = await storage.look_up_invitation(link_token_hash(life.token))
+    view = await storage.invitations.look_up_invitation(link_token_hash(life.token))
     assert view
     assert view.held
     for action in (InvitationAction.ACCEPT, InvitationAction.DECLINE):
@@ -93,7 +93,7 @@ async def test_its_invitations_can_not_be_answered(
     assert await life.customer_state() is CustomerState.ACCEPTANCE_REQUIRED
     assert sound(database_url)
     await go_on(storage, how)
-    view = await storage.look_up_invitation(link_token_hash(life.token))
+    view = await storage.invitations.look_up_invitation(link_token_hash(life.token))
     assert view
     assert not view.held
     answered = await life.answer()
@@ -118,10 +118,10 @@ async def test_time_goes_on(storage: SqlStorage, database_url: str) -> None:
     """What lapses while it is held is not sent any more."""
     held = await invited(storage)
     await hold(storage, "suspend")
-    assert await storage.expire_invitations(LAPSES_AT, 10) == 1
-    assert await storage.resume_reseller(RESELLER, LAPSES_AT)
-    assert await storage.claim_deliveries(10, LAPSES_AT, LEASE) == []
-    ended = await storage.get_operation(held.id)
+    assert await storage.retention.expire_invitations(LAPSES_AT, 10) == 1
+    assert await storage.administration.resume_reseller(RESELLER, LAPSES_AT)
+    assert await storage.mail.claim_deliveries(10, LAPSES_AT, LEASE) == []
+    ended = await storage.operations.get_operation(held.id)
     assert ended
     assert ended.failure
     assert (ended.failure.reason, ended.failure.metadata) == (
@@ -140,13 +140,13 @@ async def test_what_is_being_sent_meanwhile(
     delivery = await claimed(storage)
     await hold(storage, "suspend")
     if end == "finish":
-        assert await storage.finish_delivery(delivery, START)
+        assert await storage.mail.finish_delivery(delivery, START)
     elif end == "retry":
-        assert await storage.retry_delivery(delivery, LATER, START)
-    assert await storage.claim_deliveries(10, START + DAY, LEASE) == []
+        assert await storage.mail.retry_delivery(delivery, LATER, START)
+    assert await storage.mail.claim_deliveries(10, START + DAY, LEASE) == []
     assert sound(database_url)
-    assert await storage.resume_reseller(RESELLER, START + DAY)
-    again = await storage.claim_deliveries(10, START + DAY, LEASE)
+    assert await storage.administration.resume_reseller(RESELLER, START + DAY)
+    again = await storage.mail.claim_deliveries(10, START + DAY, LEASE)
     assert [each.operation_id for each in again] == [] if end == "finish" else [operation.id]
 
 
@@ -155,10 +155,10 @@ async def test_what_was_to_be_cancelled_ends_all_the_same(
 ) -> None:
     operation = await invited(storage)
     await claimed(storage)
-    await storage.cancel_operation(operation.id, START, None)
+    await storage.operations.cancel_operation(operation.id, START, None)
     await hold(storage, "suspend")
-    assert await storage.claim_deliveries(10, START + DAY, LEASE) == []
-    ended = await storage.get_operation(operation.id)
+    assert await storage.mail.claim_deliveries(10, START + DAY, LEASE) == []
+    ended = await storage.operations.get_operation(operation.id)
     assert ended
     assert ended.failure
     assert ended.failure.reason is Reason.OPERATION_CANCELLED
@@ -168,28 +168,28 @@ async def test_what_was_to_be_cancelled_ends_all_the_same(
 async def test_nobody_waits_for_what_is_held(storage: SqlStorage) -> None:
     await invited(storage)
     await hold(storage, "suspend")
-    waiting = asyncio.create_task(storage.wait_for_work(START + DAY, timedelta(days=1)))
+    waiting = asyncio.create_task(storage.mail.wait_for_work(START + DAY, timedelta(days=1)))
     # A look at the database does not end it: it ends with the resumption.
-    assert await storage.list_invitations(RESELLER, None, None, START, 1, None)
+    assert await storage.invitations.list_invitations(RESELLER, None, None, START, 1, None)
     await asyncio.sleep(0)
     assert not waiting.done()
-    assert await storage.resume_reseller(RESELLER, START)
+    assert await storage.administration.resume_reseller(RESELLER, START)
     async with asyncio.timeout(10):
         await waiting
 
 
 async def test_its_callers_are_told_why(storage: SqlStorage) -> None:
     for reseller_id in (RESELLER, SECOND_RESELLER):
-        await storage.grant_role("s", reseller_id, Role.EDITOR, START)
-    await storage.grant_role("only", RESELLER, Role.VIEWER, START)
+        await storage.administration.grant_role("s", reseller_id, Role.EDITOR, START)
+    await storage.administration.grant_role("only", RESELLER, Role.VIEWER, START)
     for who in ("s", "only"):
-        await storage.add_access_token(who.encode(), who, START, None)
+        await storage.administration.add_access_token(who.encode(), who, START, None)
     for how, state, reason in (
         ("suspend", ResellerState.SUSPENDED, Reason.RESELLER_SUSPENDED),
         ("remove", ResellerState.REMOVED, Reason.RESELLER_REMOVED),
     ):
         await hold(storage, how)
-        both, only = [await storage.get_subject(who, START) for who in (b"s", b"only")]
+        both, only = [await storage.access.get_subject(who, START) for who in (b"s", b"only")]
         assert both
         assert only
         assert both.held == only.held == {RESELLER: state}
@@ -204,25 +204,25 @@ async def test_its_callers_are_told_why(storage: SqlStorage) -> None:
             only.require(Permission.WRITE, RESELLER)
         assert refusal.value.reason is Reason.PERMISSION_MISSING
     # Whoever adds it again gives roles anew; it is still suspended.
-    await storage.add_reseller(RESELLER, "Reseller", START)
-    both = await storage.get_subject(b"s", START)
+    await storage.administration.add_reseller(RESELLER, "Reseller", START)
+    both = await storage.access.get_subject(b"s", START)
     assert both
     assert list(both.roles) == [SECOND_RESELLER]
-    assert {each.id: each.state for each in await storage.list_resellers()} == {
+    assert {each.id: each.state for each in await storage.administration.list_resellers()} == {
         RESELLER: ResellerState.SUSPENDED,
         SECOND_RESELLER: ResellerState.ACTIVE,
     }
 
 
 async def test_what_can_not_be_suspended_or_resumed(storage: SqlStorage) -> None:
-    assert not await storage.resume_reseller(RESELLER, START)
+    assert not await storage.administration.resume_reseller(RESELLER, START)
     await hold(storage, "suspend")
-    assert not await storage.suspend_reseller(RESELLER, START)
+    assert not await storage.administration.suspend_reseller(RESELLER, START)
     await hold(storage, "remove")
-    for call in (storage.suspend_reseller, storage.resume_reseller):
+    for call in (storage.administration.suspend_reseller, storage.administration.resume_reseller):
         for reseller_id in (RESELLER, "unknown"):
             assert (await refused(call(reseller_id, START))).reason is Reason.NOT_FOUND
-    actions = [each.action for each in await storage.list_audit_records(10)]
+    actions = [each.action for each in await storage.administration.list_audit_records(10)]
     assert sorted(actions) == [*2 * ["resellers.add"], "resellers.remove", "resellers.suspend"]
 
 
@@ -233,25 +233,25 @@ class TestOverlaps:
         """It passes over what is being held; on SQLite it waits."""
         await invited(storage)
         outcome = await overlap.run(
-            overlap.first.suspend_reseller(RESELLER, START),
-            overlap.second.claim_deliveries(10, START, LEASE),
+            overlap.first.administration.suspend_reseller(RESELLER, START),
+            overlap.second.mail.claim_deliveries(10, START, LEASE),
         )
         assert outcome.first is True
         assert outcome.second == []
-        assert await storage.claim_deliveries(10, START, LEASE) == []
+        assert await storage.mail.claim_deliveries(10, START, LEASE) == []
 
     async def test_a_suspension_does_not_wait_for_a_claim(
         self, storage: SqlStorage, overlap: Overlap
     ) -> None:
         await invited(storage)
         outcome = await overlap.run(
-            overlap.first.claim_deliveries(10, START, LEASE),
-            overlap.second.suspend_reseller(RESELLER, START),
+            overlap.first.mail.claim_deliveries(10, START, LEASE),
+            overlap.second.administration.suspend_reseller(RESELLER, START),
         )
         (delivery,) = outcome.first
         assert outcome.second is True
-        assert await storage.retry_delivery(delivery, START, START)
-        assert await storage.claim_deliveries(10, START, LEASE) == []
+        assert await storage.mail.retry_delivery(delivery, START, START)
+        assert await storage.mail.claim_deliveries(10, START, LEASE) == []
 
     async def test_a_claim_that_would_hold_sees_the_resumption_that_it_waited_for(
         self, storage: SqlStorage, overlap: Overlap, database_url: str
@@ -259,11 +259,11 @@ class TestOverlaps:
         await hold(storage, "suspend")
         operation = await invited(storage)
         outcome = await overlap.run(
-            overlap.first.resume_reseller(RESELLER, START),
-            overlap.second.claim_deliveries(10, START, LEASE),
+            overlap.first.administration.resume_reseller(RESELLER, START),
+            overlap.second.mail.claim_deliveries(10, START, LEASE),
         )
         assert outcome.waited
-        found = outcome.second or await storage.claim_deliveries(10, START, LEASE)
+        found = outcome.second or await storage.mail.claim_deliveries(10, START, LEASE)
         assert [each.operation_id for each in found] == [operation.id]
         assert sound(database_url)
 
@@ -273,12 +273,12 @@ class TestOverlaps:
         await hold(storage, "suspend")
         operation = await invited(storage)
         outcome = await overlap.run(
-            overlap.first.claim_deliveries(10, START, LEASE),
-            overlap.second.resume_reseller(RESELLER, START),
+            overlap.first.mail.claim_deliveries(10, START, LEASE),
+            overlap.second.administration.resume_reseller(RESELLER, START),
         )
         assert outcome.waited
         assert outcome.first == []
-        (delivery,) = await storage.claim_deliveries(10, START, LEASE)
+        (delivery,) = await storage.mail.claim_deliveries(10, START, LEASE)
         assert delivery.operation_id == operation.id
         assert sound(database_url)
 
@@ -288,7 +288,7 @@ class TestOverlaps:
         """Either counts as the first."""
         life = await sent(storage)
         outcome = await overlap.run(
-            overlap.first.suspend_reseller(RESELLER, START),
+            overlap.first.administration.suspend_reseller(RESELLER, START),
             Life(overlap.second, life.made, life.token).answer(),
         )
         assert outcome.first is True

@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from server.domain.invitations import Invitation, InvitationAction, InvitationState, as_of
-from server.storage.interface import Cursor
-from server.storage.store import SqlStorage
+from server.storage.storage import SqlStorage
 from tests.storage.records import (
     DAY,
     INVITATION_LIFETIME,
@@ -16,6 +15,7 @@ from tests.storage.records import (
     SECOND_RESELLER,
     START,
     new,
+    records,
 )
 from tests.storage.test_lives import Life
 
@@ -33,13 +33,14 @@ async def listed(
 ) -> list[Invitation]:
     """Returns the whole list, read in pages."""
     rows: list[Invitation] = []
+    after = None
     while True:
-        after = Cursor(rows[-1].created_at, rows[-1].id) if rows else None
-        page = await storage.list_invitations(RESELLER, state, email, now, limit, after)
+        page = await storage.invitations.list_invitations(RESELLER, state, email, now, limit, after)
         assert len(page) <= limit
-        rows += page
+        rows += records(page)
         if len(page) < limit:
             return rows
+        after = page[-1].cursor
 
 
 @pytest.fixture
@@ -48,13 +49,15 @@ async def made(storage: SqlStorage) -> list[Invitation]:
     lives = []
     for day in (0, 1):
         for number in range(12):
-            # Some of the same moment: the ID tells their order.
+            # Some of the same moment: the order in which they came is theirs.
             now = START + day * DAY + timedelta(seconds=number // 2)
             given = new(f"User{number % 4}@example.com", now=now, tin=f"{day}-{number}")
-            await storage.create_invitation(given, None)
+            await storage.invitations.create_invitation(given, None)
             lives.append(Life(storage, given))
-    await storage.create_invitation(new("user0@example.com", reseller_id=SECOND_RESELLER), None)
-    deliveries = await storage.claim_deliveries(100, START + 2 * DAY, LEASE)
+    await storage.invitations.create_invitation(
+        new("user0@example.com", reseller_id=SECOND_RESELLER), None
+    )
+    deliveries = await storage.mail.claim_deliveries(100, START + 2 * DAY, LEASE)
     tokens = {each.invitation_id: each.link_token for each in deliveries}
     for number, life in enumerate(lives):
         life.token = tokens[life.made.invitation.id]
@@ -66,9 +69,9 @@ async def made(storage: SqlStorage) -> list[Invitation]:
             case 2:
                 await life.revoke(START + 2 * DAY)
     # Not all that has lapsed is recorded as expired.
-    assert await storage.expire_invitations(NOW, 3) == 3
+    assert await storage.retention.expire_invitations(NOW, 3) == 3
     rows = await asyncio.gather(*(life.recorded() for life in lives))
-    return sorted(rows, key=lambda row: (row.created_at, row.id), reverse=True)
+    return rows[::-1]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 5, 1000])
@@ -103,6 +106,8 @@ async def test_what_has_lapsed_moves_between_lists_at_its_moment(
 
 async def test_other_resellers_are_not_listed(storage: SqlStorage, made: list[Invitation]) -> None:
     for state in (None, EXPIRED):
-        found = await storage.list_invitations(SECOND_RESELLER, state, None, NOW, 100, None)
-        assert [row.reseller_id for row in found] == [SECOND_RESELLER]
-    assert await storage.list_invitations("other", EXPIRED, None, NOW, 100, None) == []
+        found = await storage.invitations.list_invitations(
+            SECOND_RESELLER, state, None, NOW, 100, None
+        )
+        assert [row.reseller_id for row in records(found)] == [SECOND_RESELLER]
+    assert await storage.invitations.list_invitations("other", EXPIRED, None, NOW, 100, None) == []

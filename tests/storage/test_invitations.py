@@ -5,9 +5,9 @@ import pytest
 
 from server.domain.errors import BillingError, Reason
 from server.domain.operations import CANCELLED
-from server.storage import batches
-from server.storage.failures import Verdict, judge
-from server.storage.store import SqlStorage
+from server.storage.sql import batches
+from server.storage.sql.driver_errors import ErrorClass, classify
+from server.storage.storage import SqlStorage
 from tests.storage.databases import query
 from tests.storage.records import (
     DAY,
@@ -18,48 +18,40 @@ from tests.storage.records import (
     claimed,
     key,
     new,
+    opened,
 )
 
 COUNTS = (
-    "SELECT (SELECT count(*) FROM operations), (SELECT count(*) FROM customers), "
-    "(SELECT count(*) FROM invitations), (SELECT count(*) FROM idempotency_keys)"
+    "SELECT (SELECT count(*) FROM operations), "
+    "(SELECT count(*) FROM customers WHERE invitation > 0), "
+    "(SELECT count(*) FROM operations WHERE key IS NOT NULL), "
+    "(SELECT count(*) FROM idempotency_keys)"
 )
 
 
 async def test_all_is_recorded_as_given(storage: SqlStorage, database_url: str) -> None:
     given = new()
-    assert await storage.create_invitation(given, key("k")) == given.operation
-    assert await storage.get_operation(given.operation.id) == given.operation
-    customer = await storage.get_customer(given.customer.id)
-    assert customer == given.customer
+    assert await storage.invitations.create_invitation(given, key("k")) == given.operation
+    assert await storage.operations.get_operation(given.operation.id) == given.operation
+    assert await storage.customers.get_customer(given.customer.id) == given.customer
+    assert await storage.invitations.get_invitation(given.invitation.id) == given.invitation
     ((person,),) = query(database_url, "SELECT person FROM customers")
     assert json.loads(person) == given.customer.person
-    rows = query(
-        database_url,
-        "SELECT id, reseller_id, customer_id, operation_id, email, open_key, state FROM invitations",
-    )
-    invitation = given.invitation
-    assert [(*row[:5], bytes(row[5]), row[6]) for row in rows] == [
-        (
-            invitation.id,
-            invitation.reseller_id,
-            invitation.customer_id,
-            given.operation.id,
-            invitation.email,
-            invitation.open_key,
-            "pending",
-        )
-    ]
-    assert query(database_url, COUNTS) == [(1, 1, 1, 1)]
+    # The same on an open connection of another process, which knows nothing yet.
+    async with opened(database_url) as other:
+        assert await other.operations.get_operation(given.operation.id) == given.operation
+        assert await other.customers.get_customer(given.customer.id) == given.customer
+        assert await other.invitations.get_invitation(given.invitation.id) == given.invitation
+    assert query(database_url, COUNTS) == [(1, 1, 1, 0)]
 
 
 async def test_many_at_once_are_all_recorded(storage: SqlStorage, database_url: str) -> None:
     given = [new() for _ in range(300)]
     recorded = await asyncio.gather(
-        *(storage.create_invitation(each, key(each.operation.id)) for each in given)
+        *(storage.invitations.create_invitation(each, key(each.operation.id)) for each in given)
     )
     assert recorded == [each.operation for each in given]
-    assert query(database_url, COUNTS) == [(300, 300, 300, 300)]
+    assert query(database_url, COUNTS) == [(300, 300, 300, 0)]
 
 
 async def test_fifty_at_once_with_one_key_are_one(
@@ -67,13 +59,13 @@ async def test_fifty_at_once_with_one_key_are_one(
 ) -> None:
     recorded = await asyncio.gather(
         *(
-            each.create_invitation(new("a@example.com"), key("k"))
+            each.invitations.create_invitation(new("a@example.com"), key("k"))
             for _ in range(25)
             for each in (storage, other_process)
         )
     )
     assert len({operation.id for operation in recorded}) == 1
-    assert query(database_url, COUNTS) == [(1, 1, 1, 1)]
+    assert query(database_url, COUNTS) == [(1, 1, 1, 0)]
 
 
 async def test_the_same_keys_in_other_orders_do_not_wait_for_each_other(
@@ -82,16 +74,16 @@ async def test_the_same_keys_in_other_orders_do_not_wait_for_each_other(
     """PostgreSQL takes a second to notice that two transactions do."""
     errors: list[str] = []
 
-    def judged(error: Exception) -> Verdict:
+    def classified(error: Exception) -> ErrorClass:
         errors.append(type(error).__name__)
-        return judge(error)
+        return classify(error)
 
-    monkeypatch.setattr(batches, "judge", judged)
+    monkeypatch.setattr(batches, "classify", classified)
     for number in range(20):
         keys = [f"{number}-{each}" for each in range(100)]
         await asyncio.gather(
             *(
-                each.create_invitation(new(f"{name}@example.com"), key(name))
+                each.invitations.create_invitation(new(f"{name}@example.com"), key(name))
                 for each, names in ((storage, keys), (other_process, reversed(keys)))
                 for name in names
             )
@@ -100,56 +92,58 @@ async def test_the_same_keys_in_other_orders_do_not_wait_for_each_other(
 
 
 async def test_a_repeat_returns_the_operation_as_it_now_is(storage: SqlStorage) -> None:
-    first = await storage.create_invitation(new(), key("k"))
-    await storage.finish_delivery(await claimed(storage), START)
-    repeated = await storage.create_invitation(new(), key("k"))
+    first = await storage.invitations.create_invitation(new(), key("k"))
+    await storage.mail.finish_delivery(await claimed(storage), START)
+    repeated = await storage.invitations.create_invitation(new(), key("k"))
     assert (repeated.id, repeated.done) == (first.id, True)
-    await storage.delete_operation(first.id, START, None)
-    assert (await storage.create_invitation(new(), key("k"))).id == first.id
+    await storage.operations.delete_operation(first.id, START, None)
+    assert (await storage.invitations.create_invitation(new(), key("k"))).id == first.id
 
 
 async def test_a_key_is_refused_for_another_request(storage: SqlStorage, database_url: str) -> None:
-    await storage.create_invitation(new(), key("k", "one"))
+    await storage.invitations.create_invitation(new(), key("k", "one"))
     with pytest.raises(BillingError) as refused:
-        await storage.create_invitation(new(), key("k", "another"))
+        await storage.invitations.create_invitation(new(), key("k", "another"))
     assert refused.value.reason is Reason.IDEMPOTENCY_KEY_REUSED
-    assert query(database_url, COUNTS) == [(1, 1, 1, 1)]
+    assert query(database_url, COUNTS) == [(1, 1, 1, 0)]
 
 
 async def test_of_two_requests_at_once_with_one_key_one_is_refused(storage: SqlStorage) -> None:
     outcomes = await asyncio.gather(
-        storage.create_invitation(new(), key("k", "one")),
-        storage.create_invitation(new(), key("k", "another")),
+        storage.invitations.create_invitation(new(), key("k", "one")),
+        storage.invitations.create_invitation(new(), key("k", "another")),
         return_exceptions=True,
     )
     assert sorted(isinstance(outcome, BillingError) for outcome in outcomes) == [False, True]
 
 
 async def test_an_old_key_is_unknown(storage: SqlStorage, database_url: str) -> None:
-    first = await storage.create_invitation(new(), key("k", "one"))
+    first = await storage.invitations.create_invitation(new(), key("k", "one"))
     almost = START + KEY_LIFETIME
-    assert (await storage.create_invitation(new(now=almost), key("k", "one"))).id == first.id
+    assert (
+        await storage.invitations.create_invitation(new(now=almost), key("k", "one"))
+    ).id == first.id
     later = new(now=almost + DAY / 1000)
-    second = await storage.create_invitation(later, key("k", "another"))
+    second = await storage.invitations.create_invitation(later, key("k", "another"))
     assert second == later.operation
-    assert query(database_url, COUNTS) == [(2, 2, 2, 1)]
+    assert query(database_url, COUNTS) == [(2, 2, 1, 0)]
 
 
 async def test_a_refused_call_leaves_nothing_and_its_key_free(
     storage: SqlStorage, database_url: str
 ) -> None:
     first = new("a@example.com")
-    await storage.create_invitation(first, None)
+    await storage.invitations.create_invitation(first, None)
     with pytest.raises(BillingError) as refused:
-        await storage.create_invitation(new("A@Example.com"), key("k"))
+        await storage.invitations.create_invitation(new("A@Example.com"), key("k"))
     assert refused.value.reason is Reason.INVITATION_OPEN
     assert refused.value.metadata == {
         "operationId": first.operation.id,
         "customerId": first.customer.id,
         "invitationId": first.invitation.id,
     }
-    assert query(database_url, COUNTS) == [(1, 1, 1, 0)]
-    assert await storage.create_invitation(new("b@example.com"), key("k", "corrected"))
+    assert query(database_url, COUNTS) == [(1, 1, 0, 0)]
+    assert await storage.invitations.create_invitation(new("b@example.com"), key("k", "corrected"))
 
 
 async def test_of_the_same_ones_at_once_one_is_recorded(
@@ -157,7 +151,7 @@ async def test_of_the_same_ones_at_once_one_is_recorded(
 ) -> None:
     outcomes = await asyncio.gather(
         *(
-            each.create_invitation(new("a@example.com"), key(f"{number}"))
+            each.invitations.create_invitation(new("a@example.com"), key(f"{number}"))
             for number, each in enumerate([storage, other_process] * 10)
         ),
         return_exceptions=True,
@@ -168,31 +162,35 @@ async def test_of_the_same_ones_at_once_one_is_recorded(
             assert isinstance(outcome, BillingError)
             assert outcome.reason is Reason.INVITATION_OPEN
             assert outcome.metadata["operationId"] == recorded.id
-    assert query(database_url, COUNTS) == [(1, 1, 1, 1)]
+    assert query(database_url, COUNTS) == [(1, 1, 1, 0)]
 
 
 async def test_another_tax_number_or_reseller_is_another_invitation(storage: SqlStorage) -> None:
-    await storage.create_invitation(new("a@example.com"), None)
-    await storage.create_invitation(new("a@example.com", tin="7707083893"), None)
-    await storage.create_invitation(new("a@example.com", reseller_id=SECOND_RESELLER), None)
+    await storage.invitations.create_invitation(new("a@example.com"), None)
+    await storage.invitations.create_invitation(new("a@example.com", tin="7707083893"), None)
+    await storage.invitations.create_invitation(
+        new("a@example.com", reseller_id=SECOND_RESELLER), None
+    )
 
 
 async def test_a_lapsed_one_is_not_in_the_way(storage: SqlStorage) -> None:
     first = new("a@example.com")
-    await storage.create_invitation(first, None)
+    await storage.invitations.create_invitation(first, None)
     lapses_at = START + INVITATION_LIFETIME
     with pytest.raises(BillingError):
-        await storage.create_invitation(new("a@example.com", now=lapses_at - DAY / 1000), None)
-    await storage.create_invitation(new("a@example.com", now=lapses_at), None)
+        await storage.invitations.create_invitation(
+            new("a@example.com", now=lapses_at - DAY / 1000), None
+        )
+    await storage.invitations.create_invitation(new("a@example.com", now=lapses_at), None)
     with pytest.raises(BillingError) as refused:
-        await storage.create_invitation(new("a@example.com", now=lapses_at), None)
+        await storage.invitations.create_invitation(new("a@example.com", now=lapses_at), None)
     assert refused.value.metadata["operationId"] != first.operation.id
 
 
 async def test_one_that_was_taken_back_is_not_in_the_way(storage: SqlStorage) -> None:
-    await storage.create_invitation(new("a@example.com"), None)
-    await storage.fail_delivery(await claimed(storage), CANCELLED, START)
-    await storage.create_invitation(new("a@example.com"), None)
+    await storage.invitations.create_invitation(new("a@example.com"), None)
+    await storage.mail.fail_delivery(await claimed(storage), CANCELLED, START)
+    await storage.invitations.create_invitation(new("a@example.com"), None)
 
 
 async def test_a_bad_row_fails_alone(storage: SqlStorage, database_url: str) -> None:
@@ -203,10 +201,10 @@ async def test_a_bad_row_fails_alone(storage: SqlStorage, database_url: str) -> 
     unknown_type = new()
     odd = unknown_type.customer._replace(name=object())  # type: ignore[arg-type]
     unknown_type = unknown_type._replace(customer=odd)
-    await storage.create_invitation(good[0], None)
+    await storage.invitations.create_invitation(good[0], None)
     outcomes = await asyncio.gather(
         *(
-            storage.create_invitation(each, None)
+            storage.invitations.create_invitation(each, None)
             for each in (*good[1:3], double, unknown_type, *good[3:])
         ),
         return_exceptions=True,
@@ -219,18 +217,18 @@ async def test_a_bad_row_fails_alone(storage: SqlStorage, database_url: str) -> 
         False,
         False,
     ]
-    assert query(database_url, COUNTS) == [(5, 5, 5, 0)]
+    assert query(database_url, COUNTS) == [(5, 5, 0, 0)]
 
 
 async def test_who_has_gone_before_the_turn_changes_nothing(
     storage: SqlStorage, database_url: str
 ) -> None:
-    call = asyncio.ensure_future(storage.create_invitation(new(), None))
+    call = asyncio.ensure_future(storage.invitations.create_invitation(new(), None))
     call.cancel()
     gone = storage._writes.submit(_fail_if_called, None)
     gone.cancel()
-    await storage.create_invitation(new(), None)
-    assert query(database_url, COUNTS) == [(1, 1, 1, 0)]
+    await storage.invitations.create_invitation(new(), None)
+    assert query(database_url, COUNTS) == [(1, 1, 0, 0)]
 
 
 def _fail_if_called(*_: object) -> list[None]:

@@ -20,9 +20,9 @@ from server.domain.invitations import (
 )
 from server.domain.operations import Failure, Operation, OperationKind
 from server.storage.interface import Delivery, IdempotencyKey
-from server.storage.store import SqlStorage
+from server.storage.storage import SqlStorage
 from tests.storage.databases import query
-from tests.storage.records import DAY, INVITATION_LIFETIME, LEASE, START, key, new
+from tests.storage.records import DAY, INVITATION_LIFETIME, LEASE, START, key, latest_operation, new
 
 ACCEPT, DECLINE = InvitationAction.ACCEPT, InvitationAction.DECLINE
 MINUTE = timedelta(minutes=1)
@@ -41,11 +41,11 @@ class Life:
     async def deliver(self, now: datetime = START) -> Delivery:
         """Sends the e-mail that is due; the link in it is then the latest."""
         delivery = await self.claim(now)
-        assert await self.storage.finish_delivery(delivery, now)
+        assert await self.storage.mail.finish_delivery(delivery, now)
         return delivery
 
     async def claim(self, now: datetime = START) -> Delivery:
-        deliveries = await self.storage.claim_deliveries(1000, now, LEASE)
+        deliveries = await self.storage.mail.claim_deliveries(1000, now, LEASE)
         (own,) = [each for each in deliveries if each.invitation_id == self.made.invitation.id]
         self.token = own.link_token
         return own
@@ -58,12 +58,12 @@ class Life:
         use: IdempotencyKey | None = None,
     ) -> Invitation | None:
         secret = link_token_hash(token or self.token)
-        return await self.storage.answer_invitation(secret, action, now, use)
+        return await self.storage.invitations.answer_invitation(secret, action, now, use)
 
     async def revoke(
         self, now: datetime = START + MINUTE, use: IdempotencyKey | None = None
     ) -> Invitation | None:
-        return await self.storage.revoke_invitation(self.made.invitation.id, now, use)
+        return await self.storage.invitations.revoke_invitation(self.made.invitation.id, now, use)
 
     async def resend(
         self,
@@ -73,29 +73,35 @@ class Life:
     ) -> Operation:
         operation = resend(self.made.customer, resent_by="s", now=now)
         id_, until = self.made.invitation.id, now + INVITATION_LIFETIME
-        found = await self.storage.resend_invitation(id_, operation, until, interval, use)
+        found = await self.storage.invitations.resend_invitation(
+            id_, operation, until, interval, use
+        )
         assert found
         return found
 
     async def recorded(self) -> Invitation:
-        found = await self.storage.get_invitation(self.made.invitation.id)
+        found = await self.storage.invitations.get_invitation(self.made.invitation.id)
         assert found
         return found
 
+    async def latest(self) -> str:
+        """Returns the ID of the operation that sent its latest e-mail, or is to send it."""
+        return await latest_operation(self.storage, self.made.invitation.id)
+
     async def customer_state(self) -> CustomerState:
-        found = await self.storage.get_customer(self.made.customer.id)
+        found = await self.storage.customers.get_customer(self.made.customer.id)
         assert found
         return found.state
 
     async def operation(self, id_: str | None = None) -> Operation:
-        found = await self.storage.get_operation(id_ or self.made.operation.id)
+        found = await self.storage.operations.get_operation(id_ or self.made.operation.id)
         assert found
         return found
 
 
 async def recorded(storage: SqlStorage, made: NewInvitation | None = None) -> Life:
     made = made or new()
-    await storage.create_invitation(made, None)
+    await storage.invitations.create_invitation(made, None)
     return Life(storage, made)
 
 
@@ -114,12 +120,12 @@ async def refused(call: object) -> BillingError:
 async def test_a_link_leads_to_its_invitation(storage: SqlStorage) -> None:
     life = await sent(storage)
     await sent(storage)
-    view = await storage.look_up_invitation(link_token_hash(life.token))
+    view = await storage.invitations.look_up_invitation(link_token_hash(life.token))
     assert view
     assert view == InvitationView(life.made.invitation, "Reseller", life.made.customer.name)
     assert await life.recorded() == life.made.invitation
-    assert await storage.look_up_invitation(link_token_hash("a" * 32)) is None
-    assert await storage.get_invitation("inv00000000000000000") is None
+    assert await storage.invitations.look_up_invitation(link_token_hash("a" * 32)) is None
+    assert await storage.invitations.get_invitation("inv00000000000000000") is None
 
 
 @pytest.mark.parametrize(
@@ -140,9 +146,9 @@ async def test_an_answer_counts_once(
     assert answered
     assert (answered.state, answered.ended_at) == (state, START + MINUTE)
     recorded = await life.recorded()
-    assert (recorded.state, recorded.ended_at, recorded.open_key) == (state, START + MINUTE, None)
+    assert (recorded.state, recorded.ended_at) == (state, START + MINUTE)
     assert await life.customer_state() is customer_state
-    customer = await storage.get_customer(life.made.customer.id)
+    customer = await storage.customers.get_customer(life.made.customer.id)
     assert customer
     assert customer.modified_at == START + MINUTE
     # The same once more is what it was; anything else is refused, and changes nothing.
@@ -165,10 +171,9 @@ async def test_revoking(storage: SqlStorage) -> None:
     assert await life.revoke(START + DAY) == revoked
     for call in (life.answer(ACCEPT), life.answer(DECLINE), life.resend()):
         assert (await refused(call)).metadata == {"state": "REVOKED"}
-    assert await storage.revoke_invitation("inv00000000000000000", START, None) is None
+    assert await storage.invitations.revoke_invitation("inv00000000000000000", START, None) is None
     # It is not in the way of a new one.
-    again = new(life.made.invitation.email).invitation
-    await recorded(storage, new()._replace(invitation=again))
+    await recorded(storage, new(life.made.invitation.email))
 
 
 async def test_a_lapsed_one_is_refused_before_it_is_recorded_so(storage: SqlStorage) -> None:
@@ -181,24 +186,24 @@ async def test_a_lapsed_one_is_refused_before_it_is_recorded_so(storage: SqlStor
         life.resend(LAPSES_AT),
     ):
         assert (await refused(call)).metadata == {"state": "EXPIRED"}
-    assert await storage.expire_invitations(just_before, 100) == 0
+    assert await storage.retention.expire_invitations(just_before, 100) == 0
     answered = await life.answer(ACCEPT, just_before)
     assert answered
     assert answered.state is InvitationState.ACCEPTED
-    assert await storage.expire_invitations(LAPSES_AT + DAY, 100) == 0
+    assert await storage.retention.expire_invitations(LAPSES_AT + DAY, 100) == 0
     assert await life.customer_state() is CustomerState.ACTIVE
 
 
 async def test_what_has_lapsed_expires_in_pieces(storage: SqlStorage) -> None:
     lives = [await sent(storage) for _ in range(5)]
     later = await sent(storage, new(now=START + DAY))
-    assert await storage.expire_invitations(LAPSES_AT, 3) == 3
-    assert await storage.expire_invitations(LAPSES_AT, 3) == 2
-    assert await storage.expire_invitations(LAPSES_AT, 3) == 0
+    assert await storage.retention.expire_invitations(LAPSES_AT, 3) == 3
+    assert await storage.retention.expire_invitations(LAPSES_AT, 3) == 2
+    assert await storage.retention.expire_invitations(LAPSES_AT, 3) == 0
     for life in lives:
         found = await life.recorded()
         assert (found.state, found.ended_at) == (InvitationState.EXPIRED, LAPSES_AT)
-        assert found.open_key is None
+        await recorded(storage, new(life.made.invitation.email, now=LAPSES_AT))  # makes room
         assert await life.customer_state() is CustomerState.INACTIVE
     assert (await later.recorded()).state is InvitationState.PENDING
     assert await later.customer_state() is CustomerState.ACCEPTANCE_REQUIRED
@@ -206,7 +211,7 @@ async def test_what_has_lapsed_expires_in_pieces(storage: SqlStorage) -> None:
 
 async def test_a_new_one_records_that_the_one_before_has_expired(storage: SqlStorage) -> None:
     first = await sent(storage, new("a@example.com"))
-    await storage.create_invitation(new("A@example.com", now=LAPSES_AT), None)
+    await storage.invitations.create_invitation(new("A@example.com", now=LAPSES_AT), None)
     found = await first.recorded()
     assert (found.state, found.ended_at) == (InvitationState.EXPIRED, LAPSES_AT)
     assert await first.customer_state() is CustomerState.INACTIVE
@@ -219,7 +224,7 @@ async def test_sending_again(storage: SqlStorage, database_url: str) -> None:
     assert operation.kind is OperationKind.RESEND
     assert not operation.done
     # The old link is dead at once, before there is a new one.
-    old = await storage.look_up_invitation(link_token_hash(first))
+    old = await storage.invitations.look_up_invitation(link_token_hash(first))
     assert old
     assert old.replaced
     assert await life.answer(token=first) is None
@@ -258,14 +263,16 @@ async def test_at_most_so_often(storage: SqlStorage) -> None:
 async def test_a_resend_that_fails_takes_nothing_back(storage: SqlStorage) -> None:
     life = await sent(storage)
     failed = await life.resend()
-    assert await storage.fail_delivery(await life.claim(START + MINUTE), REFUSED, START + MINUTE)
+    assert await storage.mail.fail_delivery(
+        await life.claim(START + MINUTE), REFUSED, START + MINUTE
+    )
     assert (await life.operation(failed.id)).failure == REFUSED
     cancelled = await life.resend(START + 2 * MINUTE)
-    ended = await storage.cancel_operation(cancelled.id, START + 2 * MINUTE, None)
+    ended = await storage.operations.cancel_operation(cancelled.id, START + 2 * MINUTE, None)
     assert ended
     assert ended.failure
     assert ended.failure.reason is Reason.OPERATION_CANCELLED
-    assert await storage.claim_deliveries(10, START + DAY, LEASE) == []
+    assert await storage.mail.claim_deliveries(10, START + DAY, LEASE) == []
     assert (await life.recorded()).state is InvitationState.PENDING
     assert await life.customer_state() is CustomerState.ACCEPTANCE_REQUIRED
     await life.resend(START + 3 * MINUTE)
@@ -279,15 +286,17 @@ async def test_what_was_answered_had_arrived(storage: SqlStorage, end: str) -> N
     life = await recorded(storage)
     delivery = await life.claim()
     if end == "claim":
-        assert await storage.retry_delivery(delivery, START + DAY, START)
+        assert await storage.mail.retry_delivery(delivery, START + DAY, START)
     assert await life.answer()
     match end:
         case "fail":
-            assert await storage.fail_delivery(delivery, REFUSED, START + MINUTE)
+            assert await storage.mail.fail_delivery(delivery, REFUSED, START + MINUTE)
         case "cancel":
-            await storage.cancel_operation(life.made.operation.id, START + 2 * LEASE, None)
+            await storage.operations.cancel_operation(
+                life.made.operation.id, START + 2 * LEASE, None
+            )
         case "claim":  # at once, not a day later
-            assert await storage.claim_deliveries(10, START + MINUTE, LEASE) == []
+            assert await storage.mail.claim_deliveries(10, START + MINUTE, LEASE) == []
     ended = await life.operation()
     assert (ended.done, ended.failure) == (True, None)
     assert (await life.recorded()).state is InvitationState.ACCEPTED
@@ -297,7 +306,7 @@ async def test_what_was_answered_had_arrived(storage: SqlStorage, end: str) -> N
 async def test_what_was_revoked_is_not_sent(storage: SqlStorage) -> None:
     life = await recorded(storage)
     await life.revoke()
-    assert await storage.claim_deliveries(10, START + MINUTE, LEASE) == []
+    assert await storage.mail.claim_deliveries(10, START + MINUTE, LEASE) == []
     failure = (await life.operation()).failure
     assert failure
     assert (failure.reason, failure.metadata) == (Reason.INVITATION_STATE, {"state": "REVOKED"})
@@ -309,7 +318,7 @@ async def test_a_revoked_one_survives_the_failure_of_its_e_mail(storage: SqlStor
     life = await recorded(storage)
     delivery = await life.claim()
     await life.revoke()
-    assert await storage.fail_delivery(delivery, REFUSED, START + MINUTE)
+    assert await storage.mail.fail_delivery(delivery, REFUSED, START + MINUTE)
     assert (await life.operation()).failure == REFUSED
     assert (await life.recorded()).state is InvitationState.REVOKED
 
@@ -320,8 +329,8 @@ async def test_one_revoked_while_its_e_mail_is_tried_ends_with_that_try(
     life = await recorded(storage)
     delivery = await life.claim()
     await life.revoke()
-    assert await storage.retry_delivery(delivery, START + DAY, START + MINUTE)
-    assert await storage.claim_deliveries(10, START + MINUTE, LEASE) == []
+    assert await storage.mail.retry_delivery(delivery, START + DAY, START + MINUTE)
+    assert await storage.mail.claim_deliveries(10, START + MINUTE, LEASE) == []
     failure = (await life.operation()).failure
     assert failure
     assert failure.reason is Reason.INVITATION_STATE
@@ -330,8 +339,8 @@ async def test_one_revoked_while_its_e_mail_is_tried_ends_with_that_try(
 async def test_a_revocation_wakes_the_workers(storage: SqlStorage) -> None:
     life = await recorded(storage)
     delivery = await life.claim()
-    await storage.retry_delivery(delivery, START + DAY, START)
-    waiting = asyncio.create_task(storage.wait_for_work(START, DAY))
+    await storage.mail.retry_delivery(delivery, START + DAY, START)
+    waiting = asyncio.create_task(storage.mail.wait_for_work(START, DAY))
     await asyncio.sleep(0)
     await life.revoke(START)
     async with asyncio.timeout(10):
@@ -355,19 +364,22 @@ async def test_keys(storage: SqlStorage, database_url: str) -> None:
         life.revoke(use=key("revoke", "another")),
     ):
         assert (await refused(call)).reason is Reason.IDEMPOTENCY_KEY_REUSED
-    assert await storage.revoke_invitation(revoked.id, START + DAY, key("revoke")) == revoked
+    assert (
+        await storage.invitations.revoke_invitation(revoked.id, START + DAY, key("revoke"))
+        == revoked
+    )
     # A refused call leaves its key free.
     assert (await refused(life.revoke(use=key("free")))).reason is Reason.INVITATION_STATE
     assert await (await sent(storage)).revoke(use=key("free", "another"))
-    targets = query(database_url, "SELECT target_id FROM idempotency_keys ORDER BY target_id")
-    assert resent.id in {target for (target,) in targets}
-    assert {target[:3] for (target,) in targets} == {"bop", "inv"}
+    keyed = query(database_url, "SELECT id FROM operations WHERE key IS NOT NULL")
+    assert keyed == [(resent.id,)]
+    assert query(database_url, "SELECT DISTINCT target_kind FROM idempotency_keys") == [(2,)]
 
 
 async def test_many_at_once_in_one_batch(storage: SqlStorage) -> None:
     lives = [await recorded(storage) for _ in range(100)]
-    deliveries = await storage.claim_deliveries(1000, START, LEASE)
-    await asyncio.gather(*(storage.finish_delivery(each, START) for each in deliveries))
+    deliveries = await storage.mail.claim_deliveries(1000, START, LEASE)
+    await asyncio.gather(*(storage.mail.finish_delivery(each, START) for each in deliveries))
     tokens = {each.invitation_id: each.link_token for each in deliveries}
     for life in lives:
         life.token = tokens[life.made.invitation.id]

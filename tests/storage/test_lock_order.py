@@ -9,11 +9,14 @@ from typing import Any
 
 import pytest
 
+from server.domain.addresses import address_key
 from server.domain.errors import Reason
 from server.domain.invitations import NewInvitation
 from server.domain.operations import Failure, OperationKind
-from server.storage.database import Database
-from server.storage.store import SqlStorage
+from server.storage.interface import IdempotencyKey
+from server.storage.invitations.addresses import address_hash
+from server.storage.sql.connections import Database
+from server.storage.storage import SqlStorage
 from tests.storage.databases import query
 from tests.storage.overlap import Overlap
 from tests.storage.records import LEASE, RESELLER, SECOND_RESELLER, START, key, new
@@ -33,37 +36,49 @@ def rows_as_they_lie(database_url: str) -> None:
         query(database_url, f"ALTER DATABASE {name} SET enable_{way} = off")
 
 
-def free(database_url: str, table: str, id_: str) -> Callable[[], Awaitable[None]]:
-    """Makes a check that nobody holds a row."""
+def free(database_url: str, table: str, customer_id: str) -> Callable[[], Awaitable[None]]:
+    """Makes a check that nobody holds a customer's row, or that of the operation that made it."""
 
     async def check() -> None:
-        found = f"SELECT id FROM {table} WHERE id = :id FOR UPDATE SKIP LOCKED"
-        assert query(database_url, found, id=id_) == [(id_,)]
+        number = "(SELECT n FROM customers WHERE id = :id)"
+        found = f"SELECT 1 FROM {table} WHERE n = {number} FOR UPDATE SKIP LOCKED"
+        assert query(database_url, found, id=customer_id) == [(1,)]
 
     return check
 
 
-async def lives(
-    storage: SqlStorage, order: Callable[[NewInvitation], str]
-) -> tuple[Life, Life, dict[str, Any]]:
-    """Returns two invitations, of which the later in the order lies first, and their claims."""
-    low, high = sorted((new(), new()), key=order)
-    made = [await recorded(storage, each) for each in (high, low)]
-    claims = await storage.claim_deliveries(10, START, LEASE)
+def move_to_the_end(database_url: str, customer_id: str) -> None:
+    """Has a row of an earlier number lie behind those of later ones."""
+    for table in ("customers", "operations"):
+        number = "(SELECT n FROM customers WHERE id = :id)"
+        query(
+            database_url,
+            f"UPDATE {table} SET modified_at = modified_at + 1 WHERE n = {number}",
+            id=customer_id,
+        )
+
+
+async def lives(storage: SqlStorage, database_url: str) -> tuple[Life, Life, dict[str, Any]]:
+    """Returns two invitations, of which the one with the later number lies first; and their claims."""
+    low, high = [await recorded(storage, new()) for _ in range(2)]
+    claims = await storage.mail.claim_deliveries(10, START, LEASE)
     by_operation = {each.operation_id: each for each in claims}
-    for life in made:
+    for life in (low, high):
         life.token = by_operation[life.made.operation.id].link_token
-    return made[1], made[0], by_operation
+    move_to_the_end(database_url, low.made.customer.id)
+    return low, high, by_operation
 
 
 @pytest.mark.usefixtures("rows_as_they_lie")
 async def test_operations(storage: SqlStorage, overlap: Overlap, database_url: str) -> None:
-    low, high, _ = await lives(storage, lambda each: each.operation.id)
+    low, high, _ = await lives(storage, database_url)
     ids = [each.made.operation.id for each in (high, low)]
     outcome = await overlap.run(
-        overlap.first.cancel_operation(ids[1], START, None),
-        overlap.in_one_batch(*(overlap.second.cancel_operation(id_, START, None) for id_ in ids)),
-        meanwhile=free(database_url, "operations", ids[0]),
+        overlap.first.operations.cancel_operation(ids[1], START, None),
+        overlap.in_one_batch(
+            *(overlap.second.operations.cancel_operation(id_, START, None) for id_ in ids)
+        ),
+        meanwhile=free(database_url, "operations", high.made.customer.id),
     )
     assert outcome.waited
     assert [each.id for each in outcome.second] == ids
@@ -71,11 +86,11 @@ async def test_operations(storage: SqlStorage, overlap: Overlap, database_url: s
 
 @pytest.mark.usefixtures("rows_as_they_lie")
 async def test_invitations(storage: SqlStorage, overlap: Overlap, database_url: str) -> None:
-    low, high, _ = await lives(storage, lambda each: each.invitation.id)
+    low, high, _ = await lives(storage, database_url)
     outcome = await overlap.run(
         Life(overlap.first, low.made).revoke(),
         overlap.in_one_batch(*(Life(overlap.second, each.made).revoke() for each in (high, low))),
-        meanwhile=free(database_url, "invitations", high.made.invitation.id),
+        meanwhile=free(database_url, "customers", high.made.customer.id),
     )
     assert outcome.waited
     assert outcome.second == [await high.recorded(), await low.recorded()]
@@ -85,14 +100,14 @@ async def test_invitations(storage: SqlStorage, overlap: Overlap, database_url: 
 async def test_invitations_of_failed_e_mails(
     storage: SqlStorage, overlap: Overlap, database_url: str
 ) -> None:
-    low, high, claims = await lives(storage, lambda each: each.invitation.id)
+    low, high, claims = await lives(storage, database_url)
     failed = [claims[each.made.operation.id] for each in (high, low)]
     outcome = await overlap.run(
         Life(overlap.first, low.made, low.token).answer(),
         overlap.in_one_batch(
-            *(overlap.second.fail_delivery(each, REFUSED, START) for each in failed)
+            *(overlap.second.mail.fail_delivery(each, REFUSED, START) for each in failed)
         ),
-        meanwhile=free(database_url, "invitations", high.made.invitation.id),
+        meanwhile=free(database_url, "customers", high.made.customer.id),
     )
     assert (outcome.waited, outcome.second) == (True, [True, True])
     assert (await low.operation()).failure is None
@@ -101,13 +116,14 @@ async def test_invitations_of_failed_e_mails(
 
 @pytest.mark.usefixtures("rows_as_they_lie")
 async def test_customers(storage: SqlStorage, overlap: Overlap, database_url: str) -> None:
-    low, high = sorted((new_customer(), new_customer()), key=lambda each: each.customer.id)
-    for made in (high, low):
-        await storage.create_customer(made, None)
+    low, high = new_customer(), new_customer()
+    for made in (low, high):
+        await storage.customers.create_customer(made, None)
+    move_to_the_end(database_url, low.customer.id)
 
     def suspend(process: SqlStorage, made: Any) -> Any:
         asked = change(OperationKind.SUSPEND, made.customer)
-        return process.change_customer_state(asked, None)
+        return process.customers.change_customer_state(asked, None)
 
     outcome = await overlap.run(
         suspend(overlap.first, low),
@@ -118,17 +134,21 @@ async def test_customers(storage: SqlStorage, overlap: Overlap, database_url: st
     assert [each.done for each in outcome.second] == [True, True]
 
 
+def _address(each: NewInvitation) -> int:
+    return address_hash(address_key(each.invitation.email))
+
+
 async def test_open_invitations(storage: SqlStorage, overlap: Overlap) -> None:
-    low, high = sorted((new(), new()), key=lambda each: each.invitation.open_key or b"")
+    low, high = sorted((new(), new()), key=_address)
 
     async def invite_the_other() -> None:
         again = new(high.invitation.email)
-        assert await storage.create_invitation(again, None) == again.operation
+        assert await storage.invitations.create_invitation(again, None) == again.operation
 
     outcome = await overlap.run(
-        overlap.first.create_invitation(new(low.invitation.email), None),
+        overlap.first.invitations.create_invitation(new(low.invitation.email), None),
         overlap.in_one_batch(
-            *(overlap.second.create_invitation(each, None) for each in (high, low))
+            *(overlap.second.invitations.create_invitation(each, None) for each in (high, low))
         ),
         # Else who invites for the same reseller would wait for its count.
         stop_before="INTO counts",
@@ -138,17 +158,24 @@ async def test_open_invitations(storage: SqlStorage, overlap: Overlap) -> None:
     assert [each.reason for each in outcome.second] == [Reason.INVITATION_OPEN] * 2
 
 
+def _lock(each: IdempotencyKey) -> int:
+    return int.from_bytes(each.key[:8], signed=True)
+
+
 async def test_idempotency_keys(storage: SqlStorage, overlap: Overlap) -> None:
-    low, high = sorted((key("one"), key("other")), key=lambda each: each.key)
+    low, high = sorted((key("one"), key("other")), key=_lock)
     others = []
 
     async def use_the_other() -> None:
-        others.append(await storage.create_customer(new_customer(), high))
+        others.append(await storage.customers.create_customer(new_customer(), high))
 
     outcome = await overlap.run(
-        overlap.first.create_customer(new_customer(), low),
+        overlap.first.customers.create_customer(new_customer(), low),
         overlap.in_one_batch(
-            *(overlap.second.create_customer(new_customer(), each) for each in (high, low))
+            *(
+                overlap.second.customers.create_customer(new_customer(), each)
+                for each in (high, low)
+            )
         ),
         stop_before="INTO counts",
         meanwhile=use_the_other,
@@ -164,7 +191,7 @@ async def test_counts(storage: SqlStorage, overlap: Overlap, database_url: str) 
         for reseller_id in sorted((RESELLER, SECOND_RESELLER))
     )
     for made in (high[0], low[0]):
-        await storage.create_customer(made, None)
+        await storage.customers.create_customer(made, None)
     counted = f"customers/{high[0].customer.reseller_id}"
 
     async def check() -> None:
@@ -172,9 +199,9 @@ async def test_counts(storage: SqlStorage, overlap: Overlap, database_url: str) 
         assert query(database_url, found, scope=counted) == [(counted,)]
 
     outcome = await overlap.run(
-        overlap.first.create_customer(low[1], None),
+        overlap.first.customers.create_customer(low[1], None),
         overlap.in_one_batch(
-            *(overlap.second.create_customer(made, None) for made in (high[2], low[2]))
+            *(overlap.second.customers.create_customer(made, None) for made in (high[2], low[2]))
         ),
         meanwhile=check,
     )

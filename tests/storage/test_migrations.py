@@ -20,14 +20,15 @@ from server.domain.access import Permission
 from server.domain.customers import CustomerState
 from server.domain.errors import BillingError
 from server.domain.invitations import InvitationAction, InvitationState, link_token_hash
-from server.storage import SchemaError, database, migrate, migrations
-from server.storage.consistency import Finding, check
-from server.storage.database import Database
-from server.storage.rows import time
-from server.storage.schema import REVISION
+from server.storage import SchemaError, migrate
+from server.storage.check import Finding, check
+from server.storage.schema import migrations
+from server.storage.schema.tables import REVISION
+from server.storage.sql import connections as database
+from server.storage.sql.connections import Database
 from tests.storage.databases import Databases, query
 from tests.storage.history import (
-    EXPIRES_AT,
+    LAPSES_AT,
     LATER_KEY_AT,
     MANY,
     REVISIONS,
@@ -35,17 +36,16 @@ from tests.storage.history import (
     fill,
     upgrade,
 )
-from tests.storage.records import DAY, LEASE, RESELLER, START, key, new, opened
+from tests.storage.records import DAY, LEASE, RESELLER, START, key, new, opened, records
 
 STRASSE = "info@straße9.example"
-TABLES = "resellers", "operations", "customers", "invitations", "link_tokens", "idempotency_keys"
+KEPT = "resellers", "operations", "customers", "link_tokens", "role_bindings", "access_tokens"
 
 
 @pytest.fixture(params=REVISIONS)
 def old_url(request: pytest.FixtureRequest, databases: Databases) -> str:
     """A database with each of the schemas that there have been, and data."""
     url = databases.empty(f"old_{request.param}")
-    upgrade(url, request.param)
     fill(url, request.param)
     return url
 
@@ -55,41 +55,73 @@ def _broken(database_url: str) -> list[Finding]:
 
 
 def _counts(database_url: str) -> list[tuple[int, ...]]:
-    return query(
-        database_url, " UNION ALL ".join(f"SELECT count(*) FROM {name}" for name in TABLES)
-    )
+    counts = " UNION ALL ".join(f"SELECT count(*) FROM {name}" for name in KEPT)
+    return query(database_url, counts)
+
+
+def _keys(database_url: str, revision: str) -> set[tuple[bytes, str]]:
+    """Returns each idempotency key with the ID of the operation that it stands for."""
+    target = "operation_id" if revision < "0004" else "target_id"
+    statement = f"SELECT key, {target} FROM idempotency_keys"
+    if revision >= "0015":
+        id_ = "coalesce(o.id, 'bop' || substr(c.id, 4))"
+        joined = "LEFT JOIN customers c ON c.n = o.customer"
+        statement = (
+            f"SELECT o.key, {id_} FROM operations o {joined} WHERE o.key IS NOT NULL UNION ALL "
+            f"SELECT k.key, {id_} FROM idempotency_keys k JOIN operations o ON o.n = k.target {joined}"
+        )
+    return {(bytes(key_), id_) for key_, id_ in query(database_url, statement)}
 
 
 async def test_nothing_is_lost_on_the_way_up(old_url: str) -> None:
-    before = _counts(old_url)
-    migrate(old_url)
+    ((revision,),) = query(old_url, "SELECT version_num FROM alembic_version")
+    before, keys = _counts(old_url), _keys(old_url, revision)
+    told: list[tuple[int, int]] = []
+    warned: list[str] = []
+    migrate(old_url, warned.append, lambda *each: told.append(each))
+    assert warned == ([revision] if revision < REVISION else [])
+    if revision < "0015":
+        assert told == sorted(told)
+        assert told[-1] == (2 * MANY + 14, 2 * MANY + 14)
     assert query(old_url, "SELECT version_num FROM alembic_version") == [(REVISION,)]
     assert _counts(old_url) == before
+    assert _keys(old_url, REVISION) == keys
     assert _broken(old_url) == []
     async with opened(old_url) as storage:
-        lapsed = await storage.get_invitation("inv-lapsed")
+        lapsed = await storage.invitations.get_invitation("inv-lapsed")
         assert lapsed
         assert lapsed.state is InvitationState.EXPIRED
-        assert lapsed.ended_at == time(EXPIRES_AT)
-        customer = await storage.get_customer("bcu-lapsed")
+        assert lapsed.ended_at == LAPSES_AT
+        customer = await storage.customers.get_customer("bcu-lapsed")
         assert customer
         assert customer.state is CustomerState.INACTIVE
         assert customer.email == lapsed.email == "STRASSE-lapsed-ẞ@Example.com"
-        by_address = await storage.list_invitations(
+        by_address = await storage.invitations.list_invitations(
             RESELLER, InvitationState.PENDING, "strasse-SENT-ß@example.com", START, 10, None
         )
-        assert [each.id for each in by_address] == ["inv-sent"]
-        failed = await storage.get_operation("bop-failed")
+        assert [each.id for each in records(by_address)] == ["inv-sent"]
+        own = await storage.invitations.get_invitation("inv-own")
+        assert own
+        assert (own.id, own.customer_id, own.operation_id) == ("inv-own", "bcu-other", "bop-own")
+        made_by = await storage.operations.get_operation("bop-own")
+        assert made_by
+        assert (made_by.id, made_by.customer_id) == ("bop-own", "bcu-other")
+        assert made_by.billing_account_id == "bac-other"
+        for unknown in ("bop-other", "inv-other"):
+            assert await storage.operations.get_operation(unknown) is None
+            assert await storage.invitations.get_invitation(unknown) is None
+        failed = await storage.operations.get_operation("bop-failed")
         assert failed
         assert failed.failure
         assert failed.failure.metadata == {"attempts": "12"}
-        subject = await storage.get_subject(b"token", START)
+        subject = await storage.access.get_subject(b"token", START)
         assert subject
         assert subject.resellers(Permission.WRITE) == [RESELLER]
-    folded = "SELECT count(*) FROM invitations WHERE email_key LIKE 'strasse-%-ß@example.com'"
-    assert query(old_url, folded) == [(MANY + 5,)]
-    keyed = "SELECT id, keyed_at FROM operations WHERE keyed_at IS NOT NULL"
-    assert query(old_url, keyed) == [("bop-served", LATER_KEY_AT)]
+    keyed = (
+        "SELECT c.id, keyed_at FROM operations o JOIN customers c ON c.n = o.n "
+        "WHERE keyed_at IS NOT NULL"
+    )
+    assert query(old_url, keyed) == [("bcu-served", LATER_KEY_AT)]
 
 
 @pytest.mark.parametrize("old_url", [each for each in REVISIONS if each < "0006"], indirect=True)
@@ -104,10 +136,11 @@ async def test_domains_once_taken_for_one_are_two_on_the_way_up(old_url: str) ->
     assert _broken(old_url) == []
     async with opened(old_url) as storage:
         page = InvitationState.PENDING, "INFO@Straße9.example", START, 10, None
-        assert [each.id for each in await storage.list_invitations(RESELLER, *page)] == ["inv-sent"]
+        found = records(await storage.invitations.list_invitations(RESELLER, *page))
+        assert [each.id for each in found] == ["inv-sent"]
         with pytest.raises(BillingError, match="open invitation"):
-            await storage.create_invitation(new(STRASSE), None)
-        await storage.create_invitation(new("info@strasse9.example"), None)
+            await storage.invitations.create_invitation(new(STRASSE), None)
+        await storage.invitations.create_invitation(new("info@strasse9.example"), None)
 
 
 def _columns(database_url: str, table: str) -> set[str]:
@@ -118,24 +151,26 @@ def _columns(database_url: str, table: str) -> set[str]:
 async def test_work_goes_on_after_it(old_url: str) -> None:
     migrate(old_url)
     async with opened(old_url) as storage:
-        repeated = await storage.create_invitation(new(), key("sent"))
-        assert repeated == await storage.get_operation("bop-sent")
-        assert await storage.delete_operation("bop-served", START, key("later"))
-        (delivery,) = await storage.claim_deliveries(10, START, LEASE)
+        repeated = await storage.invitations.create_invitation(new(), key("sent"))
+        assert repeated == await storage.operations.get_operation("bop-sent")
+        assert await storage.operations.delete_operation("bop-served", START, key("later"))
+        (delivery,) = await storage.mail.claim_deliveries(10, START, LEASE)
         assert delivery.operation_id == "bop-due"
-        assert await storage.finish_delivery(delivery, START)
-        (taken_over,) = await storage.claim_deliveries(10, START + LEASE, LEASE)
+        assert await storage.mail.finish_delivery(delivery, START)
+        (taken_over,) = await storage.mail.claim_deliveries(10, START + LEASE, LEASE)
         assert (taken_over.operation_id, taken_over.attempt) == ("bop-held", 4)
         link = link_token_hash(SENT_TOKEN)
-        accepted = await storage.answer_invitation(link, InvitationAction.ACCEPT, START, None)
+        accepted = await storage.invitations.answer_invitation(
+            link, InvitationAction.ACCEPT, START, None
+        )
         assert accepted
         assert accepted.id == "inv-sent"
-        assert await storage.expire_invitations(time(EXPIRES_AT), 10) == 10
-        long_after = time(EXPIRES_AT) + 30 * DAY
-        assert await storage.clear_operations(long_after, 10) == 0
-        assert await storage.clear_idempotency_keys(long_after, 2 * MANY) == MANY + 9
-        assert await storage.clear_operations(long_after, 10) == 10
-        assert await storage.clear_links(long_after, 10) == 10
+        assert await storage.retention.expire_invitations(LAPSES_AT, 10) == 10
+        long_after = LAPSES_AT + 30 * DAY
+        assert await storage.retention.clear_operations(long_after, 10) == 0
+        assert await storage.retention.clear_idempotency_keys(long_after, 2 * MANY) == MANY + 10
+        assert await storage.retention.clear_operations(long_after, 10) == 10
+        assert await storage.retention.clear_links(long_after, 10) == 10
     assert _broken(old_url) == []
 
 
@@ -190,7 +225,6 @@ def _start(database_url: str, folder: Path, *words: str) -> subprocess.Popen[str
 
 def test_commands_that_migrate_at_once_do_not_collide(databases: Databases, tmp_path: Path) -> None:
     url = databases.empty("contended")
-    upgrade(url, REVISIONS[0])
     fill(url, REVISIONS[0])
     commands = [_start(url, tmp_path, "migrate") for _ in range(3)]
     errors = [each.communicate()[1] for each in commands]

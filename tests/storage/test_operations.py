@@ -4,9 +4,8 @@ from datetime import timedelta
 import pytest
 
 from server.domain.errors import BillingError, Reason
-from server.domain.operations import CANCELLED, Failure
-from server.storage.interface import Cursor
-from server.storage.store import SqlStorage
+from server.domain.operations import CANCELLED, Failure, Operation
+from server.storage.storage import SqlStorage
 from tests.storage.databases import query
 from tests.storage.records import (
     KEY_LIFETIME,
@@ -18,95 +17,99 @@ from tests.storage.records import (
     invited,
     key,
     new,
+    records,
 )
 
 LATER = START + timedelta(seconds=1)
-LEFT = (
-    "SELECT (SELECT count(*) FROM customers), (SELECT count(*) FROM invitations), "
-    "(SELECT count(*) FROM link_tokens)"
-)
+LEFT = "SELECT (SELECT count(*) FROM customers), (SELECT count(*) FROM link_tokens)"
 
 
 async def test_unknown_operations(storage: SqlStorage) -> None:
-    assert await storage.get_operation("bop0000000000000000o") is None
-    assert await storage.cancel_operation("bop0000000000000000o", START, key("k")) is None
-    assert not await storage.delete_operation("bop0000000000000000o", START, key("k"))
-    assert await storage.wait_operation("bop0000000000000000o", timedelta(hours=1)) is None
+    assert await storage.operations.get_operation("bop0000000000000000o") is None
+    assert (
+        await storage.operations.cancel_operation("bop0000000000000000o", START, key("k")) is None
+    )
+    assert not await storage.operations.delete_operation("bop0000000000000000o", START, key("k"))
+    assert await storage.waits.wait_operation("bop0000000000000000o", timedelta(hours=1)) is None
 
 
 async def test_many_at_once_each_get_their_own(storage: SqlStorage) -> None:
     given = [await invited(storage) for _ in range(20)]
     wanted = [operation.id for operation in given] * 3 + ["unknown"]
-    found = await asyncio.gather(*(storage.get_operation(id_) for id_ in wanted))
+    found = await asyncio.gather(*(storage.operations.get_operation(id_) for id_ in wanted))
     assert found == [*given * 3, None]
 
 
 async def test_lists_are_newest_first_and_paged(storage: SqlStorage) -> None:
+    made = []
     for number in range(25):
         at = START + timedelta(seconds=number // 3)  # some share their time
-        await storage.create_invitation(new(now=at), None)
-        await storage.create_invitation(new(now=at, reseller_id=SECOND_RESELLER), None)
+        for reseller in (RESELLER, SECOND_RESELLER):
+            given = new(now=at, reseller_id=reseller)
+            made.append(await storage.invitations.create_invitation(given, None))
     for resellers in ([RESELLER], [RESELLER, SECOND_RESELLER, RESELLER], ["none"], []):
-        whole = await storage.list_operations(resellers, None, 1000, None)
+        whole = records(await storage.operations.list_operations(resellers, None, 1000, None))
         assert len(whole) == 25 * len(set(resellers) - {"none"})
-        assert whole == sorted(whole, key=lambda row: (row.created_at, row.id), reverse=True)
+        assert [row.id for row in whole] == [
+            operation.id for operation in reversed(made) if operation.reseller_id in resellers
+        ]
         assert {row.reseller_id for row in whole} <= set(resellers)
-        paged = []
+        paged: list[Operation] = []
         after = None
-        while page := await storage.list_operations(resellers, None, 7, after):
+        while page := await storage.operations.list_operations(resellers, None, 7, after):
             assert len(page) <= 7
-            paged += page
-            after = Cursor(page[-1].created_at, page[-1].id)
+            paged += records(page)
+            after = page[-1].cursor
         assert paged == whole
 
 
 async def test_lists_by_done(storage: SqlStorage) -> None:
     given = [await invited(storage, START + timedelta(seconds=number)) for number in range(6)]
-    for delivery in await storage.claim_deliveries(4, LATER + LEASE, LEASE):
-        await storage.finish_delivery(delivery, LATER)
+    for delivery in await storage.mail.claim_deliveries(4, LATER + LEASE, LEASE):
+        await storage.mail.finish_delivery(delivery, LATER)
     finished = [row.id for row in reversed(given[:4])]
     running = [row.id for row in reversed(given[4:])]
     for done, ids in ((True, finished), (False, running), (None, running + finished)):
-        rows = await storage.list_operations([RESELLER], done, 10, None)
-        assert [row.id for row in rows] == ids
-        rest = await storage.list_operations(
-            [RESELLER], done, 10, Cursor(rows[0].created_at, rows[0].id)
-        )
-        assert [row.id for row in rest] == ids[1:]
+        page = await storage.operations.list_operations([RESELLER], done, 10, None)
+        assert [row.id for row in records(page)] == ids
+        first = await storage.operations.list_operations([RESELLER], done, 1, None)
+        assert first == page[:1]
+        rest = await storage.operations.list_operations([RESELLER], done, 10, first[0].cursor)
+        assert [row.id for row in records(rest)] == ids[1:]
 
 
 async def test_what_has_not_begun_is_cancelled_without_a_trace(
     storage: SqlStorage, database_url: str
 ) -> None:
     given = await invited(storage)
-    cancelled = await storage.cancel_operation(given.id, LATER, None)
+    cancelled = await storage.operations.cancel_operation(given.id, LATER, None)
     assert cancelled
     assert (cancelled.done, cancelled.failure, cancelled.modified_at) == (True, CANCELLED, LATER)
-    assert await storage.get_operation(given.id) == cancelled
-    assert query(database_url, LEFT) == [(0, 0, 0)]
-    assert await storage.claim_deliveries(10, LATER, LEASE) == []
+    assert await storage.operations.get_operation(given.id) == cancelled
+    assert query(database_url, LEFT) == [(0, 0)]
+    assert await storage.mail.claim_deliveries(10, LATER, LEASE) == []
 
 
 async def test_what_waits_for_its_next_try_is_cancelled(
     storage: SqlStorage, database_url: str
 ) -> None:
     given = await invited(storage)
-    await storage.retry_delivery(await claimed(storage), START + 2 * LEASE, START)
-    cancelled = await storage.cancel_operation(given.id, LATER, None)
+    await storage.mail.retry_delivery(await claimed(storage), START + 2 * LEASE, START)
+    cancelled = await storage.operations.cancel_operation(given.id, LATER, None)
     assert cancelled
     assert cancelled.failure == CANCELLED
-    assert query(database_url, LEFT) == [(0, 0, 0)]
+    assert query(database_url, LEFT) == [(0, 0)]
 
 
 async def test_cancelled_while_sending_but_the_mail_went_out(storage: SqlStorage) -> None:
     given = await invited(storage)
     delivery = await claimed(storage)
-    assert await storage.cancel_operation(given.id, LATER, None) == given
-    assert await storage.finish_delivery(delivery, LATER)
-    ended = await storage.get_operation(given.id)
+    assert await storage.operations.cancel_operation(given.id, LATER, None) == given
+    assert await storage.mail.finish_delivery(delivery, LATER)
+    ended = await storage.operations.get_operation(given.id)
     assert ended
     assert (ended.done, ended.failure) == (True, None)
-    assert await storage.get_customer(given.customer_id)
+    assert await storage.customers.get_customer(given.customer_id)
 
 
 @pytest.mark.parametrize("outcome", ["retry", "fail"])
@@ -115,16 +118,16 @@ async def test_cancelled_while_sending_and_the_mail_did_not_go_out(
 ) -> None:
     given = await invited(storage)
     delivery = await claimed(storage)
-    await storage.cancel_operation(given.id, LATER, None)
+    await storage.operations.cancel_operation(given.id, LATER, None)
     if outcome == "retry":
-        assert await storage.retry_delivery(delivery, LATER + LEASE, LATER)
+        assert await storage.mail.retry_delivery(delivery, LATER + LEASE, LATER)
     else:
         refused = Failure(Reason.RECIPIENT_REFUSED, "No such mailbox.", {"code": "550"})
-        assert await storage.fail_delivery(delivery, refused, LATER)
-    ended = await storage.get_operation(given.id)
+        assert await storage.mail.fail_delivery(delivery, refused, LATER)
+    ended = await storage.operations.get_operation(given.id)
     assert ended
     assert (ended.done, ended.failure) == (True, CANCELLED)
-    assert query(database_url, LEFT) == [(0, 0, 0)]
+    assert query(database_url, LEFT) == [(0, 0)]
 
 
 async def test_cancelled_while_sending_and_the_worker_died(
@@ -133,90 +136,94 @@ async def test_cancelled_while_sending_and_the_worker_died(
     given = await invited(storage)
     other = await invited(storage, LATER)
     delivery = await claimed(storage)
-    await storage.cancel_operation(given.id, START, None)
-    (next_delivery,) = await storage.claim_deliveries(10, delivery.lease_until, LEASE)
+    await storage.operations.cancel_operation(given.id, START, None)
+    (next_delivery,) = await storage.mail.claim_deliveries(10, delivery.lease_until, LEASE)
     assert next_delivery.operation_id == other.id
-    ended = await storage.get_operation(given.id)
+    ended = await storage.operations.get_operation(given.id)
     assert ended
     assert (ended.done, ended.failure) == (True, CANCELLED)
-    assert not await storage.finish_delivery(delivery, delivery.lease_until)
-    assert query(database_url, LEFT) == [(1, 1, 1)]
+    assert not await storage.mail.finish_delivery(delivery, delivery.lease_until)
+    assert query(database_url, LEFT) == [(1, 1)]
 
 
 async def test_cancelled_after_the_worker_died(storage: SqlStorage) -> None:
     given = await invited(storage)
     delivery = await claimed(storage)
-    cancelled = await storage.cancel_operation(given.id, delivery.lease_until, None)
+    cancelled = await storage.operations.cancel_operation(given.id, delivery.lease_until, None)
     assert cancelled
     assert cancelled.failure == CANCELLED
-    assert not await storage.finish_delivery(delivery, delivery.lease_until)
+    assert not await storage.mail.finish_delivery(delivery, delivery.lease_until)
 
 
 async def test_a_finished_one_is_not_cancelled(storage: SqlStorage) -> None:
     given = await invited(storage)
-    await storage.finish_delivery(await claimed(storage), START)
-    finished = await storage.get_operation(given.id)
-    assert await storage.cancel_operation(given.id, LATER, None) == finished
+    await storage.mail.finish_delivery(await claimed(storage), START)
+    finished = await storage.operations.get_operation(given.id)
+    assert await storage.operations.cancel_operation(given.id, LATER, None) == finished
 
 
 async def test_cancelled_by_many_at_once(storage: SqlStorage, other_process: SqlStorage) -> None:
     given = await invited(storage)
     outcomes = await asyncio.gather(
-        *(each.cancel_operation(given.id, LATER, None) for each in [storage, other_process] * 5)
+        *(
+            each.operations.cancel_operation(given.id, LATER, None)
+            for each in [storage, other_process] * 5
+        )
     )
-    assert set(map(str, outcomes)) == {str(await storage.get_operation(given.id))}
+    assert set(map(str, outcomes)) == {str(await storage.operations.get_operation(given.id))}
 
 
 async def test_keys_of_cancels(storage: SqlStorage, database_url: str) -> None:
     first, second = await invited(storage), await invited(storage)
-    await storage.cancel_operation(first.id, LATER, key("k", "first"))
+    await storage.operations.cancel_operation(first.id, LATER, key("k", "first"))
     with pytest.raises(BillingError) as refused:
-        await storage.cancel_operation(second.id, LATER, key("k", "second"))
+        await storage.operations.cancel_operation(second.id, LATER, key("k", "second"))
     assert refused.value.reason is Reason.IDEMPOTENCY_KEY_REUSED
-    assert await storage.get_operation(second.id) == second
-    repeated = await storage.cancel_operation(first.id, LATER, key("k", "first"))
-    assert repeated == await storage.get_operation(first.id)
+    assert await storage.operations.get_operation(second.id) == second
+    repeated = await storage.operations.cancel_operation(first.id, LATER, key("k", "first"))
+    assert repeated == await storage.operations.get_operation(first.id)
     with pytest.raises(BillingError):
-        await storage.create_invitation(new(), key("k", "an invitation"))
+        await storage.invitations.create_invitation(new(), key("k", "an invitation"))
     much_later = LATER + 2 * KEY_LIFETIME
-    third = await storage.cancel_operation(second.id, much_later, key("k", "second"))
+    third = await storage.operations.cancel_operation(second.id, much_later, key("k", "second"))
     assert third
     assert third.failure == CANCELLED
-    assert query(database_url, "SELECT target_id FROM idempotency_keys") == [(second.id,)]
+    targets = "SELECT o.id FROM idempotency_keys k JOIN operations o ON o.n = k.target AND k.target_kind = 1"
+    assert query(database_url, targets) == [(second.id,)]
 
 
 async def test_only_finished_ones_are_deleted(storage: SqlStorage) -> None:
     given = await invited(storage)
     with pytest.raises(BillingError) as refused:
-        await storage.delete_operation(given.id, START, key("k"))
+        await storage.operations.delete_operation(given.id, START, key("k"))
     assert refused.value.reason is Reason.OPERATION_RUNNING
-    await storage.finish_delivery(await claimed(storage), START)
-    assert await storage.delete_operation(given.id, START, key("k"))
-    assert await storage.delete_operation(given.id, START, key("k"))
-    assert not await storage.delete_operation(given.id, START, key("k2"))
-    assert await storage.get_operation(given.id) is None
-    assert await storage.wait_operation(given.id, timedelta(hours=1)) is None
-    assert await storage.cancel_operation(given.id, START, None) is None
-    assert await storage.list_operations([RESELLER], None, 10, None) == []
-    assert await storage.list_operations([RESELLER], True, 10, None) == []
-    assert await storage.get_customer(given.customer_id)
+    await storage.mail.finish_delivery(await claimed(storage), START)
+    assert await storage.operations.delete_operation(given.id, START, key("k"))
+    assert await storage.operations.delete_operation(given.id, START, key("k"))
+    assert not await storage.operations.delete_operation(given.id, START, key("k2"))
+    assert await storage.operations.get_operation(given.id) is None
+    assert await storage.waits.wait_operation(given.id, timedelta(hours=1)) is None
+    assert await storage.operations.cancel_operation(given.id, START, None) is None
+    assert await storage.operations.list_operations([RESELLER], None, 10, None) == []
+    assert await storage.operations.list_operations([RESELLER], True, 10, None) == []
+    assert await storage.customers.get_customer(given.customer_id)
     other = await invited(storage)
     with pytest.raises(BillingError) as reused:
-        await storage.delete_operation(other.id, START, key("k", "another"))
+        await storage.operations.delete_operation(other.id, START, key("k", "another"))
     assert reused.value.reason is Reason.IDEMPOTENCY_KEY_REUSED
 
 
 async def test_deleted_by_two_at_once(storage: SqlStorage) -> None:
     given = await invited(storage)
-    await storage.finish_delivery(await claimed(storage), START)
+    await storage.mail.finish_delivery(await claimed(storage), START)
     outcomes = await asyncio.gather(
-        *(storage.delete_operation(given.id, START, None) for _ in range(5))
+        *(storage.operations.delete_operation(given.id, START, None) for _ in range(5))
     )
     assert sorted(outcomes) == [False] * 4 + [True]
 
 
 async def test_times_never_run_backwards(storage: SqlStorage) -> None:
     given = await invited(storage)
-    ended = await storage.cancel_operation(given.id, START - LEASE, None)
+    ended = await storage.operations.cancel_operation(given.id, START - LEASE, None)
     assert ended
     assert ended.modified_at == START

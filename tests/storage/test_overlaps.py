@@ -17,7 +17,7 @@ from server.domain.errors import BillingError, Reason
 from server.domain.invitations import InvitationAction, InvitationState
 from server.domain.operations import CANCELLED, Failure, OperationKind
 from server.storage.interface import Delivery
-from server.storage.store import SqlStorage
+from server.storage.storage import SqlStorage
 from tests.storage.databases import query
 from tests.storage.overlap import Overlap
 from tests.storage.records import DAY, LEASE, RESELLER, START, claimed, invited, key, new
@@ -49,16 +49,16 @@ class TestOperations:
     ) -> None:
         given = await invited(storage)
         outcome = await overlap.run(
-            overlap.first.claim_deliveries(10, START, LEASE),
-            overlap.second.cancel_operation(given.id, LATER, None),
+            overlap.first.mail.claim_deliveries(10, START, LEASE),
+            overlap.second.operations.cancel_operation(given.id, LATER, None),
         )
         assert outcome.waited
         (delivery,) = outcome.first
         # The e-mail is being sent, so the operation still runs and the customer is still there.
         assert outcome.second == given
-        assert await storage.get_customer(given.customer_id)
-        assert await storage.retry_delivery(delivery, LATER, LATER)
-        ended = await storage.get_operation(given.id)
+        assert await storage.customers.get_customer(given.customer_id)
+        assert await storage.mail.retry_delivery(delivery, LATER, LATER)
+        ended = await storage.operations.get_operation(given.id)
         assert ended
         assert ended.failure == CANCELLED
 
@@ -68,14 +68,14 @@ class TestOperations:
         given = await invited(storage)
         delivery = await claimed(storage)
         outcome = await overlap.run(
-            overlap.first.cancel_operation(given.id, LATER, None),
-            overlap.second.retry_delivery(delivery, LATER + LEASE, LATER),
+            overlap.first.operations.cancel_operation(given.id, LATER, None),
+            overlap.second.mail.retry_delivery(delivery, LATER + LEASE, LATER),
         )
         assert (outcome.waited, outcome.second) == (True, True)
-        ended = await storage.get_operation(given.id)
+        ended = await storage.operations.get_operation(given.id)
         assert ended
         assert ended.failure == CANCELLED
-        assert await storage.get_customer(given.customer_id) is None
+        assert await storage.customers.get_customer(given.customer_id) is None
 
     @pytest.mark.parametrize("ending", ["finish", "fail", "retry"])
     async def test_an_outcome_sees_the_claim_that_overtook_it(
@@ -86,37 +86,37 @@ class TestOperations:
         now = slow.lease_until
         second = overlap.second
         endings: dict[str, Callable[[Delivery], Coroutine[Any, Any, bool]]] = {
-            "finish": lambda delivery: second.finish_delivery(delivery, now),
-            "fail": lambda delivery: second.fail_delivery(delivery, REFUSED, now),
-            "retry": lambda delivery: second.retry_delivery(delivery, now, now),
+            "finish": lambda delivery: second.mail.finish_delivery(delivery, now),
+            "fail": lambda delivery: second.mail.fail_delivery(delivery, REFUSED, now),
+            "retry": lambda delivery: second.mail.retry_delivery(delivery, now, now),
         }
         outcome = await overlap.run(
-            overlap.first.claim_deliveries(10, now, LEASE), endings[ending](slow)
+            overlap.first.mail.claim_deliveries(10, now, LEASE), endings[ending](slow)
         )
         (fast,) = outcome.first
         assert (outcome.waited, outcome.second, fast.attempt) == (True, False, 2)
-        assert await storage.get_operation(given.id) == given
-        assert await storage.finish_delivery(fast, now)
+        assert await storage.operations.get_operation(given.id) == given
+        assert await storage.mail.finish_delivery(fast, now)
 
     async def test_of_two_cancels_the_later_changes_nothing(
         self, storage: SqlStorage, overlap: Overlap
     ) -> None:
         given = await invited(storage)
         outcome = await overlap.run(
-            overlap.first.cancel_operation(given.id, LATER, None),
-            overlap.second.cancel_operation(given.id, LATER + LEASE, None),
+            overlap.first.operations.cancel_operation(given.id, LATER, None),
+            overlap.second.operations.cancel_operation(given.id, LATER + LEASE, None),
         )
         assert outcome.waited
-        assert outcome.first == outcome.second == await storage.get_operation(given.id)
+        assert outcome.first == outcome.second == await storage.operations.get_operation(given.id)
 
     async def test_of_two_deletes_one_finds_the_operation(
         self, storage: SqlStorage, overlap: Overlap
     ) -> None:
         given = await invited(storage)
-        await storage.finish_delivery(await claimed(storage), START)
+        await storage.mail.finish_delivery(await claimed(storage), START)
         outcome = await overlap.run(
-            overlap.first.delete_operation(given.id, LATER, None),
-            overlap.second.delete_operation(given.id, LATER, None),
+            overlap.first.operations.delete_operation(given.id, LATER, None),
+            overlap.second.operations.delete_operation(given.id, LATER, None),
         )
         assert outcome == (True, False, True)
 
@@ -127,8 +127,8 @@ class TestOperations:
         given = [await invited(storage, START + number * MINUTE) for number in range(4)]
         now = START + 4 * MINUTE
         outcome = await overlap.run(
-            overlap.first.claim_deliveries(2, now, LEASE),
-            overlap.second.claim_deliveries(2, now, LEASE),
+            overlap.first.mail.claim_deliveries(2, now, LEASE),
+            overlap.second.mail.claim_deliveries(2, now, LEASE),
         )
         assert not outcome.waited
         assert {each.operation_id for each in outcome.first} == {row.id for row in given[:2]}
@@ -140,8 +140,8 @@ class TestOperations:
     ) -> None:
         given, other = await invited(storage), await invited(storage)
         outcome = await overlap.run(
-            overlap.first.cancel_operation(given.id, START, None),
-            overlap.second.claim_deliveries(10, START, LEASE),
+            overlap.first.operations.cancel_operation(given.id, START, None),
+            overlap.second.mail.claim_deliveries(10, START, LEASE),
         )
         assert not outcome.waited
         assert [each.operation_id for each in outcome.second] == [other.id]
@@ -156,7 +156,7 @@ class TestInvitations:
         delivery = await life.claim()
         outcome = await overlap.run(
             seen_by(overlap.first, life).answer(),
-            overlap.second.fail_delivery(delivery, REFUSED, LATER),
+            overlap.second.mail.fail_delivery(delivery, REFUSED, LATER),
         )
         assert (outcome.waited, outcome.second) == (True, True)
         assert outcome.first.state is InvitationState.ACCEPTED
@@ -170,7 +170,7 @@ class TestInvitations:
         life = await recorded(storage)
         delivery = await life.claim()
         outcome = await overlap.run(
-            overlap.first.fail_delivery(delivery, REFUSED, LATER),
+            overlap.first.mail.fail_delivery(delivery, REFUSED, LATER),
             seen_by(overlap.second, life).answer(),
         )
         assert outcome == (True, None, True)
@@ -205,7 +205,7 @@ class TestInvitations:
             assert outcome.first == outcome.second == found
         else:
             assert refused_as(outcome.second, state)
-        assert found.latest_operation_id == life.made.operation.id
+        assert await life.latest() == life.made.operation.id
 
     @pytest.mark.parametrize("second", ["accept", "decline"])
     async def test_an_answer_by_the_old_link_sees_the_resend_that_it_waited_for(
@@ -218,7 +218,7 @@ class TestInvitations:
         assert (outcome.waited, outcome.second) == (True, None)
         found = await life.recorded()
         assert found.state is InvitationState.PENDING
-        assert found.latest_operation_id == outcome.first.id
+        assert await life.latest() == outcome.first.id
 
     async def test_of_two_resends_one_is_too_soon(
         self, storage: SqlStorage, overlap: Overlap
@@ -229,7 +229,7 @@ class TestInvitations:
         )
         assert outcome.waited
         assert outcome.second.reason is Reason.RESENT_TOO_SOON
-        assert (await life.recorded()).latest_operation_id == outcome.first.id
+        assert await life.latest() == outcome.first.id
 
     async def test_a_revoked_resend_is_not_sent(
         self, storage: SqlStorage, overlap: Overlap
@@ -240,7 +240,7 @@ class TestInvitations:
         )
         assert outcome.waited
         assert outcome.second.state is InvitationState.REVOKED
-        assert await storage.claim_deliveries(10, START + MINUTE, LEASE) == []
+        assert await storage.mail.claim_deliveries(10, START + MINUTE, LEASE) == []
         assert (await life.operation(outcome.first.id)).done
 
     @pytest.mark.parametrize("action", ["resend", "accept", "revoke"])
@@ -266,9 +266,9 @@ class TestInvitations:
         """Those who end operations lock the invitation after: they would wait for each other."""
         life = await recorded(storage)
         delivery = await life.claim()
-        assert await storage.retry_delivery(delivery, START, START)
+        assert await storage.mail.retry_delivery(delivery, START, START)
         outcome = await overlap.run(
-            overlap.first.claim_deliveries(10, START, LEASE),
+            overlap.first.mail.claim_deliveries(10, START, LEASE),
             _act(seen_by(overlap.second, life), second),
         )
         assert not outcome.waited
@@ -277,7 +277,7 @@ class TestInvitations:
         assert found.state is not InvitationState.PENDING
         # The claim's outcome counts all the same.
         (delivery,) = outcome.first
-        assert await storage.finish_delivery(delivery, LATER)
+        assert await storage.mail.finish_delivery(delivery, LATER)
         assert (await life.operation()).done
 
     @pytest.mark.parametrize("ending", ["accept", "decline", "revoke"])
@@ -287,9 +287,9 @@ class TestInvitations:
         life = await recorded(storage)
         delivery = await life.claim()
         await _act(life, ending, now=LATER)
-        assert await other_process.claim_deliveries(10, LATER, LEASE) == []
+        assert await other_process.mail.claim_deliveries(10, LATER, LEASE) == []
         assert not (await life.operation()).done
-        assert await storage.finish_delivery(delivery, LATER)
+        assert await storage.mail.finish_delivery(delivery, LATER)
         assert (await life.operation()).done
 
     @on_postgresql
@@ -301,7 +301,7 @@ class TestInvitations:
         life, lapsed = await sent(storage), await sent(storage)
         outcome = await overlap.run(
             _act(seen_by(overlap.first, life), first),
-            overlap.second.expire_invitations(LAPSES_AT, 10),
+            overlap.second.retention.expire_invitations(LAPSES_AT, 10),
         )
         assert (outcome.waited, outcome.second) == (False, 1)
         assert (await lapsed.recorded()).state is InvitationState.EXPIRED
@@ -322,7 +322,8 @@ class TestInvitations:
         life = await sent(storage)
         anew = new(life.made.invitation.email, now=LAPSES_AT)
         outcome = await overlap.run(
-            _act(seen_by(overlap.first, life), first), overlap.second.create_invitation(anew, None)
+            _act(seen_by(overlap.first, life), first),
+            overlap.second.invitations.create_invitation(anew, None),
         )
         assert outcome.waited
         assert outcome.second == anew.operation
@@ -337,7 +338,8 @@ class TestInvitations:
         life = await sent(storage)
         anew = new(life.made.invitation.email, now=LAPSES_AT)
         outcome = await overlap.run(
-            overlap.first.create_invitation(anew, None), seen_by(overlap.second, life).answer()
+            overlap.first.invitations.create_invitation(anew, None),
+            seen_by(overlap.second, life).answer(),
         )
         assert outcome.waited
         assert refused_as(outcome.second, InvitationState.EXPIRED)
@@ -349,8 +351,8 @@ class TestInvitations:
         life = await sent(storage)
         anew = new(life.made.invitation.email, now=LAPSES_AT)
         outcome = await overlap.run(
-            overlap.first.expire_invitations(LAPSES_AT, 10),
-            overlap.second.create_invitation(anew, None),
+            overlap.first.retention.expire_invitations(LAPSES_AT, 10),
+            overlap.second.invitations.create_invitation(anew, None),
         )
         assert outcome == (1, anew.operation, True)
         assert (await life.recorded()).state is InvitationState.EXPIRED
@@ -362,7 +364,8 @@ class TestInvitations:
         life = await sent(storage)
         anew = new(life.made.invitation.email, now=LAPSES_AT)
         outcome = await overlap.run(
-            seen_by(overlap.first, life).resend(), overlap.second.create_invitation(anew, None)
+            seen_by(overlap.first, life).resend(),
+            overlap.second.invitations.create_invitation(anew, None),
         )
         assert outcome.waited
         assert outcome.second.reason is Reason.INVITATION_OPEN
@@ -373,8 +376,8 @@ class TestInvitations:
         self, overlap: Overlap
     ) -> None:
         outcome = await overlap.run(
-            overlap.first.create_invitation(new("a@example.com"), key("one")),
-            overlap.second.create_invitation(new("A@example.com"), key("other")),
+            overlap.first.invitations.create_invitation(new("a@example.com"), key("one")),
+            overlap.second.invitations.create_invitation(new("A@example.com"), key("other")),
         )
         assert outcome.waited
         assert outcome.second.reason is Reason.INVITATION_OPEN
@@ -382,25 +385,36 @@ class TestInvitations:
 
     async def test_of_two_with_the_same_key_the_later_is_the_first(self, overlap: Overlap) -> None:
         outcome = await overlap.run(
-            overlap.first.create_invitation(new("a@example.com"), key("k")),
-            overlap.second.create_invitation(new("a@example.com"), key("k")),
+            overlap.first.invitations.create_invitation(new("a@example.com"), key("k")),
+            overlap.second.invitations.create_invitation(new("a@example.com"), key("k")),
         )
         assert outcome.waited
         assert outcome.first == outcome.second
 
     @on_postgresql
-    @pytest.mark.parametrize("table", ["FROM invitations", "FROM idempotency_keys"])
-    async def test_a_repeat_is_known_whenever_the_first_commits(
-        self, overlap: Overlap, table: str
-    ) -> None:
-        """Whatever it has read by then, it does not take the first for one that is in the way."""
+    async def test_a_repeat_is_known_whenever_the_first_commits(self, overlap: Overlap) -> None:
+        """It has read nothing before it has the key for itself."""
         outcome = await overlap.run(
-            overlap.first.create_invitation(new("a@example.com"), key("k")),
-            overlap.second.create_invitation(new("a@example.com"), key("k")),
-            stop_before=table,
+            overlap.first.invitations.create_invitation(new("a@example.com"), key("k")),
+            overlap.second.invitations.create_invitation(new("a@example.com"), key("k")),
+            stop_before="pg_advisory_xact_lock",
         )
         assert not outcome.waited
         assert outcome.first == outcome.second
+
+    async def test_of_two_different_calls_with_the_same_key_the_later_is_refused(
+        self, storage: SqlStorage, overlap: Overlap
+    ) -> None:
+        """One makes an operation, the other does not: their keys are in two tables."""
+        other = await recorded(storage)
+        revoked = other.made.invitation.id
+        outcome = await overlap.run(
+            overlap.first.invitations.create_invitation(new(), key("k", "one")),
+            overlap.second.invitations.revoke_invitation(revoked, LATER, key("k", "another")),
+        )
+        assert outcome.waited
+        assert outcome.second.reason is Reason.IDEMPOTENCY_KEY_REUSED
+        assert (await other.recorded()).state is InvitationState.PENDING
 
 
 class TestCustomers:
@@ -420,20 +434,22 @@ class TestCustomers:
         state: CustomerState,
     ) -> None:
         made = new_customer(TARGETS[second])
-        await storage.create_customer(made, None)
+        await storage.customers.create_customer(made, None)
         outcome = await overlap.run(
-            overlap.first.change_customer_state(change(first, made.customer, LATER), None),
-            overlap.second.change_customer_state(change(second, made.customer), None),
+            overlap.first.customers.change_customer_state(
+                change(first, made.customer, LATER), None
+            ),
+            overlap.second.customers.change_customer_state(change(second, made.customer), None),
         )
         assert outcome.waited
-        found = await storage.get_customer(made.customer.id)
+        found = await storage.customers.get_customer(made.customer.id)
         assert found
         assert (found.state, found.modified_at) == (state, LATER)
 
     async def test_of_two_with_the_same_key_the_later_is_the_first(self, overlap: Overlap) -> None:
         outcome = await overlap.run(
-            overlap.first.create_customer(new_customer(), key("k")),
-            overlap.second.create_customer(new_customer(), key("k")),
+            overlap.first.customers.create_customer(new_customer(), key("k")),
+            overlap.second.customers.create_customer(new_customer(), key("k")),
         )
         assert outcome.waited
         assert outcome.first == outcome.second
@@ -449,19 +465,21 @@ class TestOneBatch:
         delivery = await claimed(storage)
         second = overlap.second
         outcomes = await overlap.in_one_batch(
-            second.retry_delivery(delivery, LATER, START),
-            second.finish_delivery(delivery, START),
-            second.fail_delivery(delivery, REFUSED, START),
+            second.mail.retry_delivery(delivery, LATER, START),
+            second.mail.finish_delivery(delivery, START),
+            second.mail.fail_delivery(delivery, REFUSED, START),
         )
         assert outcomes == [True, False, False]
-        assert await storage.get_operation(given.id) == given
+        assert await storage.operations.get_operation(given.id) == given
 
     async def test_of_two_deletes_one_finds_the_operation(
         self, storage: SqlStorage, overlap: Overlap
     ) -> None:
         given = await invited(storage)
-        await storage.finish_delivery(await claimed(storage), START)
-        deletes = (overlap.second.delete_operation(given.id, LATER, None) for _ in range(2))
+        await storage.mail.finish_delivery(await claimed(storage), START)
+        deletes = (
+            overlap.second.operations.delete_operation(given.id, LATER, None) for _ in range(2)
+        )
         assert await overlap.in_one_batch(*deletes) == [True, False]
 
     async def test_of_two_cancels_the_later_changes_nothing(
@@ -469,24 +487,26 @@ class TestOneBatch:
     ) -> None:
         given = await invited(storage)
         first, second = await overlap.in_one_batch(
-            overlap.second.cancel_operation(given.id, LATER, None),
-            overlap.second.cancel_operation(given.id, LATER + LEASE, None),
+            overlap.second.operations.cancel_operation(given.id, LATER, None),
+            overlap.second.operations.cancel_operation(given.id, LATER + LEASE, None),
         )
-        assert first == second == await storage.get_operation(given.id)
+        assert first == second == await storage.operations.get_operation(given.id)
 
     async def test_the_latest_change_of_a_customer_counts(
         self, storage: SqlStorage, overlap: Overlap
     ) -> None:
         made = new_customer()
-        await storage.create_customer(made, None)
+        await storage.customers.create_customer(made, None)
         kinds = (OperationKind.SUSPEND, OperationKind.ACTIVATE)
         await overlap.in_one_batch(
             *(
-                overlap.second.change_customer_state(change(kind, made.customer, LATER), None)
+                overlap.second.customers.change_customer_state(
+                    change(kind, made.customer, LATER), None
+                )
                 for kind in kinds
             )
         )
-        assert await storage.get_customer(made.customer.id) == made.customer._replace(
+        assert await storage.customers.get_customer(made.customer.id) == made.customer._replace(
             modified_at=LATER
         )
 
@@ -494,14 +514,17 @@ class TestOneBatch:
         self, overlap: Overlap
     ) -> None:
         first, second = await overlap.in_one_batch(
-            *(overlap.second.create_invitation(new("a@example.com"), None) for _ in range(2))
+            *(
+                overlap.second.invitations.create_invitation(new("a@example.com"), None)
+                for _ in range(2)
+            )
         )
         assert second.reason is Reason.INVITATION_OPEN
         assert second.metadata["operationId"] == first.id
 
     async def test_of_two_with_the_same_key_the_later_is_the_first(self, overlap: Overlap) -> None:
         first, second = await overlap.in_one_batch(
-            *(overlap.second.create_invitation(new(), key("k")) for _ in range(2))
+            *(overlap.second.invitations.create_invitation(new(), key("k")) for _ in range(2))
         )
         assert first == second
 
@@ -510,7 +533,7 @@ class TestOneBatch:
     ) -> None:
         given = {(await invited(storage)).id for _ in range(4)}
         claims = await overlap.in_one_batch(
-            *(overlap.second.claim_deliveries(2, START, LEASE) for _ in range(2))
+            *(overlap.second.mail.claim_deliveries(2, START, LEASE) for _ in range(2))
         )
         assert {each.operation_id for found in claims for each in found} == given
 
@@ -520,22 +543,22 @@ class TestAdministration:
         self, storage: SqlStorage, overlap: Overlap
     ) -> None:
         outcome = await overlap.run(
-            overlap.first.remove_reseller(RESELLER, START),
-            overlap.second.grant_role("subject", RESELLER, Role.OWNER, START),
+            overlap.first.administration.remove_reseller(RESELLER, START),
+            overlap.second.administration.grant_role("subject", RESELLER, Role.OWNER, START),
         )
         assert outcome.waited
         assert outcome.second.reason is Reason.NOT_FOUND
-        assert await storage.list_roles() == []
+        assert await storage.administration.list_roles() == []
 
     async def test_a_reseller_that_is_removed_while_a_role_for_it_is_given(
         self, storage: SqlStorage, overlap: Overlap
     ) -> None:
         outcome = await overlap.run(
-            overlap.first.grant_role("subject", RESELLER, Role.OWNER, START),
-            overlap.second.remove_reseller(RESELLER, START),
+            overlap.first.administration.grant_role("subject", RESELLER, Role.OWNER, START),
+            overlap.second.administration.remove_reseller(RESELLER, START),
         )
         assert outcome == (True, True, True)
-        assert await storage.list_roles() == []
+        assert await storage.administration.list_roles() == []
 
     @on_postgresql
     async def test_a_claim_passes_over_the_e_mails_of_a_reseller_that_is_being_suspended(
@@ -543,8 +566,8 @@ class TestAdministration:
     ) -> None:
         await invited(storage)
         outcome = await overlap.run(
-            overlap.first.suspend_reseller(RESELLER, START),
-            overlap.second.claim_deliveries(10, START, LEASE),
+            overlap.first.administration.suspend_reseller(RESELLER, START),
+            overlap.second.mail.claim_deliveries(10, START, LEASE),
         )
         assert outcome == (True, [], False)
 
@@ -555,16 +578,16 @@ class TestAdministration:
         """Who claims locks the reseller after: they would wait for each other."""
         given = await invited(storage)
         outcome = await overlap.run(
-            overlap.first.claim_deliveries(10, START, LEASE),
-            overlap.second.suspend_reseller(RESELLER, START),
+            overlap.first.mail.claim_deliveries(10, START, LEASE),
+            overlap.second.administration.suspend_reseller(RESELLER, START),
         )
         assert not outcome.waited
         (delivery,) = outcome.first
         # It is being sent already; what comes of it counts, and another try is held.
-        assert await storage.retry_delivery(delivery, LATER, LATER)
-        assert await storage.claim_deliveries(10, LATER, LEASE) == []
-        assert await storage.resume_reseller(RESELLER, LATER)
-        (delivery,) = await storage.claim_deliveries(10, LATER, LEASE)
+        assert await storage.mail.retry_delivery(delivery, LATER, LATER)
+        assert await storage.mail.claim_deliveries(10, LATER, LEASE) == []
+        assert await storage.administration.resume_reseller(RESELLER, LATER)
+        (delivery,) = await storage.mail.claim_deliveries(10, LATER, LEASE)
         assert delivery.operation_id == given.id
 
     @on_postgresql
@@ -574,61 +597,65 @@ class TestAdministration:
         """It would be held for ever."""
         given = await invited(storage)
         delivery = await claimed(storage)
-        await storage.suspend_reseller(RESELLER, START)
-        await storage.retry_delivery(delivery, START, START)
+        await storage.administration.suspend_reseller(RESELLER, START)
+        await storage.mail.retry_delivery(delivery, START, START)
         outcome = await overlap.run(
-            overlap.first.resume_reseller(RESELLER, START),
-            overlap.second.claim_deliveries(10, START, LEASE),
+            overlap.first.administration.resume_reseller(RESELLER, START),
+            overlap.second.mail.claim_deliveries(10, START, LEASE),
         )
-        (delivery,) = outcome.second or await storage.claim_deliveries(10, START, LEASE)
+        (delivery,) = outcome.second or await storage.mail.claim_deliveries(10, START, LEASE)
         assert delivery.operation_id == given.id
 
     async def test_a_key_for_an_account_that_is_being_removed(
         self, storage: SqlStorage, overlap: Overlap
     ) -> None:
-        await storage.add_service_account("account", "An account", START)
+        await storage.administration.add_service_account("account", "An account", START)
         outcome = await overlap.run(
-            overlap.first.remove_service_account("account", START),
-            overlap.second.add_account_key(AccountKey("key", "account", "RSA_2048", "", START)),
+            overlap.first.administration.remove_service_account("account", START),
+            overlap.second.administration.add_account_key(
+                AccountKey("key", "account", "RSA_2048", "", START)
+            ),
         )
         assert outcome.waited
         assert outcome.second.reason is Reason.NOT_FOUND
-        assert await storage.list_account_keys() == []
+        assert await storage.administration.list_account_keys() == []
 
     async def test_an_account_whose_id_is_being_given_a_role(
         self, storage: SqlStorage, overlap: Overlap
     ) -> None:
         """It would take the role of the outside issuer's subject."""
         outcome = await overlap.run(
-            overlap.first.grant_role("someone", RESELLER, Role.OWNER, START),
-            overlap.second.add_service_account("someone", "An account", START),
+            overlap.first.administration.grant_role("someone", RESELLER, Role.OWNER, START),
+            overlap.second.administration.add_service_account("someone", "An account", START),
         )
         assert outcome.waited
         assert isinstance(outcome.second, BillingError)
         assert "has roles already" in outcome.second.message
-        assert await storage.list_service_accounts() == []
-        assert len(await storage.list_roles("someone")) == 1
+        assert await storage.administration.list_service_accounts() == []
+        assert len(await storage.administration.list_roles("someone")) == 1
 
     async def test_a_role_for_an_account_that_is_being_added(
         self, storage: SqlStorage, overlap: Overlap
     ) -> None:
         outcome = await overlap.run(
-            overlap.first.add_service_account("account", "An account", START),
-            overlap.second.grant_role("account", RESELLER, Role.OWNER, START),
+            overlap.first.administration.add_service_account("account", "An account", START),
+            overlap.second.administration.grant_role("account", RESELLER, Role.OWNER, START),
         )
         assert (outcome.waited, outcome.second) == (True, True)
-        assert [each.id for each in await storage.list_service_accounts()] == ["account"]
+        assert [each.id for each in await storage.administration.list_service_accounts()] == [
+            "account"
+        ]
 
     async def test_an_account_that_is_being_given_a_role_is_removed_with_it(
         self, storage: SqlStorage, overlap: Overlap
     ) -> None:
-        await storage.add_service_account("account", "An account", START)
+        await storage.administration.add_service_account("account", "An account", START)
         outcome = await overlap.run(
-            overlap.first.grant_role("account", RESELLER, Role.OWNER, START),
-            overlap.second.remove_service_account("account", START),
+            overlap.first.administration.grant_role("account", RESELLER, Role.OWNER, START),
+            overlap.second.administration.remove_service_account("account", START),
         )
         assert (outcome.waited, outcome.second) == (True, True)
-        assert await storage.list_roles("account") == []
+        assert await storage.administration.list_roles("account") == []
 
 
 class TestClearing:
@@ -637,10 +664,10 @@ class TestClearing:
         self, storage: SqlStorage, overlap: Overlap, database_url: str
     ) -> None:
         for number in range(4):
-            await storage.revoke_token(Proof(b"%d" % number, "subject", None, START))
+            await storage.access.revoke_token(Proof(b"%d" % number, "subject", None, START))
         outcome = await overlap.run(
-            overlap.first.clear_revoked_tokens(START + DAY, 3),
-            overlap.second.clear_revoked_tokens(START + DAY, 3),
+            overlap.first.retention.clear_revoked_tokens(START + DAY, 3),
+            overlap.second.retention.clear_revoked_tokens(START + DAY, 3),
         )
         assert outcome == (3, 1, False)
         assert query(database_url, "SELECT count(*) FROM revoked_tokens") == [(0,)]
@@ -650,13 +677,13 @@ class TestClearing:
         self, storage: SqlStorage, overlap: Overlap
     ) -> None:
         given = await invited(storage)
-        await storage.cancel_operation(given.id, START, None)
+        await storage.operations.cancel_operation(given.id, START, None)
         outcome = await overlap.run(
-            overlap.first.cancel_operation(given.id, START + DAY, key("k")),
-            overlap.second.clear_operations(START + DAY, 10),
+            overlap.first.operations.cancel_operation(given.id, START + DAY, key("k")),
+            overlap.second.retention.clear_operations(START + DAY, 10),
         )
         assert (outcome.waited, outcome.second) == (False, 0)
-        repeated = await storage.cancel_operation(given.id, START + DAY, key("k"))
+        repeated = await storage.operations.cancel_operation(given.id, START + DAY, key("k"))
         assert repeated == outcome.first
 
 
@@ -672,5 +699,5 @@ def _act(life: Life, name: str, **arguments: Any) -> Coroutine[Any, Any, Any]:
         case "resend":
             return life.resend(**arguments)
         case "expire":
-            return life.storage.expire_invitations(LAPSES_AT, 10)
+            return life.storage.retention.expire_invitations(LAPSES_AT, 10)
     raise AssertionError(name)

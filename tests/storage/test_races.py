@@ -21,7 +21,7 @@ from server.domain.invitations import (
 )
 from server.domain.operations import Failure
 from server.storage.interface import Delivery
-from server.storage.store import SqlStorage
+from server.storage.storage import SqlStorage
 from tests.storage.overlap import Overlap
 from tests.storage.records import LEASE, START, key
 from tests.storage.test_lives import MINUTE, Life, recorded, sent
@@ -102,7 +102,7 @@ async def resend(life: Life) -> object:
 
 async def due(life: Life) -> list[Delivery]:
     """Claims what is due of one invitation's e-mails."""
-    found = await life.storage.claim_deliveries(1000, START + MINUTE, LEASE)
+    found = await life.storage.mail.claim_deliveries(1000, START + MINUTE, LEASE)
     return [each for each in found if each.invitation_id == life.made.invitation.id]
 
 
@@ -134,12 +134,12 @@ async def test_resend_against_accept(overlap: Overlap, way: str) -> None:
         if first == 0:
             assert is_in(accepted, InvitationState.ACCEPTED)
             assert refused_as(resent, InvitationState.ACCEPTED)
-            assert found.latest_operation_id == life.made.operation.id
+            assert await life.latest() == life.made.operation.id
             assert await due(life) == []
         else:
             assert accepted is None  # its link was dead by then
             assert found.state is InvitationState.PENDING
-            assert found.latest_operation_id == resent.id
+            assert await life.latest() == resent.id
             # What was sent again can be accepted by the new link.
             (delivery,) = await due(life)
             assert is_in(await life.answer(token=delivery.link_token), InvitationState.ACCEPTED)
@@ -151,7 +151,7 @@ async def test_resend_against_revoke(overlap: Overlap, way: str) -> None:
         assert found.state is InvitationState.REVOKED
         assert is_in(revoked, InvitationState.REVOKED)
         assert refused_as(resent, InvitationState.REVOKED) is (first == 0)
-        assert (found.latest_operation_id == life.made.operation.id) is (first == 0)
+        assert ((await life.latest()) == life.made.operation.id) is (first == 0)
         assert await life.customer_state() is CustomerState.INACTIVE
         # Whatever was to be sent again by then is not.
         assert await due(life) == []
@@ -159,7 +159,7 @@ async def test_resend_against_revoke(overlap: Overlap, way: str) -> None:
 
 async def test_two_resends(overlap: Overlap, way: str) -> None:
     async for life, first, outcomes in race(overlap, way, resend, resend):
-        assert (await life.recorded()).latest_operation_id == outcomes[first].id
+        assert await life.latest() == outcomes[first].id
         assert outcomes[1 - first].reason is Reason.RESENT_TOO_SOON
         assert len(await due(life)) == 1
 
@@ -169,7 +169,7 @@ async def test_one_resend_repeated(overlap: Overlap, way: str) -> None:
         return await life.resend(interval=NEVER, use=key(life.made.invitation.id))
 
     async for life, first, outcomes in race(overlap, way, *[resend_with_key] * 3):
-        latest = (await life.recorded()).latest_operation_id
+        latest = await life.latest()
         assert [each.id for each in outcomes] == [latest] * 3, first
 
 
@@ -185,14 +185,14 @@ async def test_accept_against_the_failure_of_the_e_mail(overlap: Overlap, way: s
 
     async def fail(life: Life) -> object:
         delivery = claims[life.made.invitation.id]
-        return await life.storage.fail_delivery(delivery, refused, START + MINUTE)
+        return await life.storage.mail.fail_delivery(delivery, refused, START + MINUTE)
 
     async for life, first, (accepted, recorded_) in race(overlap, way, accept, fail, begin=claimed):
         assert recorded_ is True
         operation = await life.operation()
         assert operation.done
-        found = await life.storage.get_invitation(life.made.invitation.id)
-        customer = await life.storage.get_customer(life.made.customer.id)
+        found = await life.storage.invitations.get_invitation(life.made.invitation.id)
+        customer = await life.storage.customers.get_customer(life.made.customer.id)
         if first == 0:
             assert found
             assert accepted == found
@@ -211,6 +211,5 @@ async def test_everything_at_once(overlap: Overlap, way: str) -> None:
     ):
         found = await life.recorded()
         assert await life.customer_state() is CUSTOMER_STATES[found.state]
-        assert (found.open_key is None) is (found.state is not InvitationState.PENDING)
         assert (found.ended_at is None) is (found.state is InvitationState.PENDING)
         assert bool(await due(life)) is (found.state is InvitationState.PENDING)

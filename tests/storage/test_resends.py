@@ -7,8 +7,8 @@ import pytest
 from server.domain.errors import Reason
 from server.domain.invitations import InvitationState, as_of, link_token_hash
 from server.domain.operations import Failure
-from server.storage.consistency import check
-from server.storage.store import SqlStorage
+from server.storage.check import check
+from server.storage.storage import SqlStorage
 from tests.storage.overlap import Overlap
 from tests.storage.records import DAY, LEASE, START
 from tests.storage.test_lives import LAPSES_AT, MINUTE, Life, sent
@@ -18,14 +18,14 @@ AGAIN = START + DAY
 
 
 async def _cancelled(storage: SqlStorage, operation_id: str, now: datetime) -> None:
-    ended = await storage.cancel_operation(operation_id, now, None)
+    ended = await storage.operations.cancel_operation(operation_id, now, None)
     assert ended
     assert ended.failure
     assert ended.failure.reason is Reason.OPERATION_CANCELLED
 
 
 async def _leads(life: Life, token: str) -> bool:
-    found = await life.storage.look_up_invitation(link_token_hash(token))
+    found = await life.storage.invitations.look_up_invitation(link_token_hash(token))
     return found is not None and not found.replaced
 
 
@@ -47,9 +47,9 @@ async def test_all_is_as_before(
     else:
         delivery = await life.claim(AGAIN)
         if end == "refuse":
-            assert await storage.fail_delivery(delivery, REFUSED, AGAIN)
+            assert await storage.mail.fail_delivery(delivery, REFUSED, AGAIN)
         else:
-            assert await storage.retry_delivery(delivery, AGAIN + DAY, AGAIN)
+            assert await storage.mail.retry_delivery(delivery, AGAIN + DAY, AGAIN)
             await _cancelled(storage, resent.id, AGAIN)
         # Its e-mail may have arrived although the mail server said otherwise.
         assert await _leads(life, delivery.link_token)
@@ -60,7 +60,7 @@ async def test_all_is_as_before(
     again = await life.resend(AGAIN)
     await life.deliver(AGAIN)
     assert not await _leads(life, token)
-    assert (await life.recorded()).latest_operation_id == again.id
+    assert await life.latest() == again.id
     assert await life.answer(now=AGAIN)
 
 
@@ -79,7 +79,7 @@ async def test_time_does_not_stand_still_meanwhile(storage: SqlStorage) -> None:
     assert as_of(await life.recorded(), LAPSES_AT).state is InvitationState.PENDING
     await _cancelled(storage, resent.id, LAPSES_AT)
     assert as_of(await life.recorded(), LAPSES_AT).state is InvitationState.EXPIRED
-    assert await storage.expire_invitations(LAPSES_AT, 10) == 1
+    assert await storage.retention.expire_invitations(LAPSES_AT, 10) == 1
 
 
 async def test_what_has_gone_out_is_not_undone(storage: SqlStorage) -> None:
@@ -88,10 +88,10 @@ async def test_what_has_gone_out_is_not_undone(storage: SqlStorage) -> None:
     token = life.token
     resent = await life.resend(AGAIN)
     delivery = await life.claim(AGAIN)
-    running = await storage.cancel_operation(resent.id, AGAIN, None)
+    running = await storage.operations.cancel_operation(resent.id, AGAIN, None)
     assert running
     assert not running.done
-    assert await storage.finish_delivery(delivery, AGAIN)
+    assert await storage.mail.finish_delivery(delivery, AGAIN)
     assert not await _leads(life, token)
     assert (await life.recorded()).resent_at == AGAIN
     assert await life.answer(now=AGAIN)
@@ -101,7 +101,7 @@ async def test_a_revoked_one_stays_as_it_ended(storage: SqlStorage, database_url
     life = await sent(storage)
     await life.resend(AGAIN)
     revoked = await life.revoke(AGAIN + MINUTE)
-    assert await storage.claim_deliveries(10, AGAIN + MINUTE, LEASE) == []
+    assert await storage.mail.claim_deliveries(10, AGAIN + MINUTE, LEASE) == []
     assert await life.recorded() == revoked
     assert [each for each in check(database_url) if each.count] == []
 
@@ -117,8 +117,8 @@ class TestOverlaps:
         delivery = await life.claim(AGAIN)
         late = AGAIN + LEASE + timedelta(seconds=1)
         outcome = await overlap.run(
-            overlap.first.cancel_operation(resent.id, late, None),
-            overlap.second.finish_delivery(delivery, late),
+            overlap.first.operations.cancel_operation(resent.id, late, None),
+            overlap.second.mail.finish_delivery(delivery, late),
         )
         assert outcome.waited
         assert outcome.second is False
@@ -131,7 +131,7 @@ class TestOverlaps:
         life = await sent(storage)
         resent = await life.resend(AGAIN)
         outcome = await overlap.run(
-            overlap.first.cancel_operation(resent.id, AGAIN, None),
+            overlap.first.operations.cancel_operation(resent.id, AGAIN, None),
             Life(overlap.second, life.made, life.token).answer(now=AGAIN),
         )
         assert outcome.waited

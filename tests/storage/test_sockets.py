@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from server.storage import migrate
-from server.storage.store import SqlStorage
-from tests.storage.records import START, invited, opened
+from server.storage.sql.batches import News
+from server.storage.storage import SqlStorage
+from tests.storage.records import RESELLER, START, invited, opened
 
 _HOLD_SOCKET = (
     "import socket, sys, time\n"
@@ -26,6 +27,7 @@ async def storage(tmp_path: Path) -> AsyncIterator[SqlStorage]:
     url = f"sqlite:///{tmp_path / 'billing.db'}"
     migrate(url)
     async with opened(url) as storage:
+        await storage.administration.add_reseller(RESELLER, "Reseller", START)
         yield storage
 
 
@@ -57,7 +59,7 @@ async def test_who_does_not_listen_holds_no_one_up(storage: SqlStorage, folder: 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
         deaf.bind(str(folder / "deaf"))
         for _ in range(2000):
-            storage._signals.publish(["x" * 100], True)
+            storage._notifier.publish(News(("x" * 100,), has_work=True))
         await invited(storage)
         assert "deaf" in _names(folder)
 
@@ -70,8 +72,9 @@ async def test_a_path_too_long_for_sockets_is_no_hindrance(
     url = f"sqlite:///{long / 'billing.db'}"
     migrate(url)
     async with opened(url) as storage:
+        await storage.administration.add_reseller(RESELLER, "Reseller", START)
         given = await invited(storage)
-        await storage.cancel_operation(given.id, START, None)
+        await storage.operations.cancel_operation(given.id, START, None)
     assert "a second late" in caplog.text
 
 
@@ -79,5 +82,6 @@ async def test_nothing_is_left_behind(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'billing.db'}"
     migrate(url)
     async with opened(url) as storage:
+        await storage.administration.add_reseller(RESELLER, "Reseller", START)
         await invited(storage)
     assert _names(tmp_path / "billing.db-signals") == set()

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from server.domain.errors import BillingError, Reason
-from server.storage.batches import Batcher
-from server.storage.database import Database
-from server.storage.statements import Transaction
-from server.storage.store import SqlStorage
+from server.storage.sql.batches import Batcher
+from server.storage.sql.connections import Database
+from server.storage.sql.statements import Transaction
+from server.storage.storage import SqlStorage
 from tests.storage.network import Network, network
 from tests.storage.overlap import IN_TIME_S
-from tests.storage.records import LEASE, START, invited, key, new, opened
+from tests.storage.records import LEASE, START, invited, key, new, opened, records
 from tests.storage.test_customers import new_customer
 from tests.storage.test_lives import MINUTE, Life, sent
 
@@ -32,12 +32,14 @@ def _writes(life: Life) -> dict[str, Callable[[SqlStorage], Coroutine[Any, Any, 
     """Returns calls that change something, by name."""
     invitation = life.made.invitation
     return {
-        "invite": lambda own: own.create_invitation(new("a@example.com"), None),
-        "create": lambda own: own.create_customer(new_customer(), None),
-        "cancel": lambda own: own.cancel_operation(life.made.operation.id, START, None),
+        "invite": lambda own: own.invitations.create_invitation(new("a@example.com"), None),
+        "create": lambda own: own.customers.create_customer(new_customer(), None),
+        "cancel": lambda own: own.operations.cancel_operation(life.made.operation.id, START, None),
         "resend": lambda own: Life(own, life.made).resend(START + MINUTE),
-        "revoke": lambda own: own.revoke_invitation(invitation.id, START + MINUTE, None),
-        "claim": lambda own: own.claim_deliveries(10, START, LEASE),
+        "revoke": lambda own: own.invitations.revoke_invitation(
+            invitation.id, START + MINUTE, None
+        ),
+        "claim": lambda own: own.mail.claim_deliveries(10, START, LEASE),
     }
 
 
@@ -66,10 +68,13 @@ async def test_what_was_committed_without_an_answer_is_there(
     async with opened(url) as own:
         lossy.lose_answer_to(b"COMMIT")
         with pytest.raises(BillingError):
-            await own.create_invitation(given, key("k"))
-        assert await storage.get_operation(given.operation.id) == given.operation
+            await own.invitations.create_invitation(given, key("k"))
+        assert await storage.operations.get_operation(given.operation.id) == given.operation
         # So who has sent a key may ask again.
-        assert await own.create_invitation(new(given.invitation.email), key("k")) == given.operation
+        assert (
+            await own.invitations.create_invitation(new(given.invitation.email), key("k"))
+            == given.operation
+        )
 
 
 async def test_none_of_a_batch_is_repeated(
@@ -108,4 +113,5 @@ async def test_what_breaks_before_the_commit_is_done_on_a_new_connection(
         given = await invited(own)
         assert lossy.sent.count(b"COPY operations") == 2
         assert lossy.sent.count(b"COMMIT") == 1
-    assert await storage.list_operations(["reseller-1"], None, 100, None) == [given]
+    found = await storage.operations.list_operations(["reseller-1"], None, 100, None)
+    assert records(found) == [given]

@@ -8,8 +8,11 @@ import pytest
 
 from server.domain.errors import BillingError, Reason
 from server.domain.operations import Operation
-from server.storage import signals, store
-from server.storage.store import SqlStorage
+from server.storage.notify import notifier
+from server.storage.operations import storage as operations
+from server.storage.sql.batches import News
+from server.storage.storage import SqlStorage
+from server.storage.work import storage as work
 from tests.storage.records import LEASE, RESELLER, START, claimed, invited, until
 from tests.storage.test_lives import MINUTE, Life, recorded
 
@@ -21,16 +24,17 @@ IN_TIME_S = 20.0
 @pytest.fixture
 def by_word_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those who wait never look for themselves."""
-    monkeypatch.setattr(store, "_LOOK_EVERY", HOUR)
+    for module in (operations, work):
+        monkeypatch.setattr(module, "LOOK_EVERY", HOUR)
 
 
 @pytest.fixture
 async def both_listening(storage: SqlStorage, other_process: SqlStorage) -> None:
     """Returns once signals between the two storages arrive: connections take a moment."""
     for sender, receiver in ((storage, other_process), (other_process, storage)):
-        with receiver._signals.work() as heard:
+        with receiver._notifier.work() as heard:
             while not heard.is_set():
-                sender._signals.publish([], True)
+                sender._notifier.publish(News(has_work=True))
                 await asyncio.sleep(0.005)
 
 
@@ -41,9 +45,9 @@ async def test_a_wait_ends_with_the_operation(
 ) -> None:
     given = await invited(storage)
     delivery = await claimed(storage)
-    waiting = asyncio.create_task(storage.wait_operation(given.id, HOUR))
-    await until(lambda: given.id in storage._signals._operations)
-    await (storage if same_process else other_process).finish_delivery(delivery, START)
+    waiting = asyncio.create_task(storage.waits.wait_operation(given.id, HOUR))
+    await until(lambda: given.id in storage._notifier._operations)
+    await (storage if same_process else other_process).mail.finish_delivery(delivery, START)
     ended = await asyncio.wait_for(waiting, IN_TIME_S)
     assert ended
     assert ended.done
@@ -54,8 +58,8 @@ async def test_a_wait_ends_with_the_operation(
 async def test_workers_wake_up_for_new_work(
     storage: SqlStorage, other_process: SqlStorage, same_process: bool
 ) -> None:
-    waiting = asyncio.create_task(storage.wait_for_work(START, HOUR))
-    await until(lambda: bool(storage._signals._workers))
+    waiting = asyncio.create_task(storage.mail.wait_for_work(START, HOUR))
+    await until(lambda: bool(storage._notifier._workers))
     await invited(storage if same_process else other_process)
     await asyncio.wait_for(waiting, IN_TIME_S)
     await claimed(storage)
@@ -71,25 +75,25 @@ async def test_workers_wake_up_for_whatever_becomes_due(
     teller = storage if same_process else other_process
     delivery = await life.claim()
     if news == "resend":
-        assert await storage.finish_delivery(delivery, START)
+        assert await storage.mail.finish_delivery(delivery, START)
     elif news == "ended early":
         # The next try would come in an hour.
-        assert await storage.retry_delivery(delivery, START + HOUR, START)
+        assert await storage.mail.retry_delivery(delivery, START + HOUR, START)
     elif news == "resumed":
-        await storage.suspend_reseller(RESELLER, START)
-        assert await storage.retry_delivery(delivery, START, START)
-        assert await storage.claim_deliveries(10, START, LEASE) == []
-    waiting = asyncio.create_task(storage.wait_for_work(START + MINUTE / 2, HOUR))
-    await until(lambda: bool(storage._signals._workers))
+        await storage.administration.suspend_reseller(RESELLER, START)
+        assert await storage.mail.retry_delivery(delivery, START, START)
+        assert await storage.mail.claim_deliveries(10, START, LEASE) == []
+    waiting = asyncio.create_task(storage.mail.wait_for_work(START + MINUTE / 2, HOUR))
+    await until(lambda: bool(storage._notifier._workers))
     match news:
         case "resend":
             await Life(teller, life.made).resend(START)
         case "retry":
-            assert await teller.retry_delivery(delivery, START, START)
+            assert await teller.mail.retry_delivery(delivery, START, START)
         case "ended early":
             await Life(teller, life.made).revoke(START)
         case "resumed":
-            assert await teller.resume_reseller(RESELLER, START)
+            assert await teller.administration.resume_reseller(RESELLER, START)
     await asyncio.wait_for(waiting, IN_TIME_S)
 
 
@@ -99,15 +103,15 @@ async def test_an_end_between_look_and_wait_is_not_missed(
 ) -> None:
     given = await invited(storage)
     delivery = await claimed(storage)
-    look = storage.get_operation
+    look = storage.operations.get_operation
 
     async def look_a_moment_too_early(operation_id: str) -> Operation | None:
         found = await look(operation_id)
-        await storage.finish_delivery(delivery, START)
+        await storage.mail.finish_delivery(delivery, START)
         return found
 
-    monkeypatch.setattr(storage, "get_operation", look_a_moment_too_early)
-    ended = await asyncio.wait_for(storage.wait_operation(given.id, HOUR), IN_TIME_S)
+    monkeypatch.setattr(storage.operations, "get_operation", look_a_moment_too_early)
+    ended = await asyncio.wait_for(storage.waits.wait_operation(given.id, HOUR), IN_TIME_S)
     assert ended
     assert ended.done
 
@@ -126,18 +130,18 @@ async def test_work_between_look_and_wait_is_not_missed(
         return found
 
     monkeypatch.setattr(storage._reads, "submit", look_a_moment_too_early)
-    await asyncio.wait_for(storage.wait_for_work(START, HOUR), IN_TIME_S)
+    await asyncio.wait_for(storage.mail.wait_for_work(START, HOUR), IN_TIME_S)
     assert given
 
 
 async def test_a_lost_signal_costs_a_second(storage: SqlStorage, other_process: SqlStorage) -> None:
-    if other_process._signals.post:
-        await other_process._signals.post.close()
-        other_process._signals.post = None
+    if other_process._notifier.transport:
+        await other_process._notifier.transport.close()
+        other_process._notifier.transport = None
     given = await invited(storage)
-    waiting = asyncio.create_task(storage.wait_operation(given.id, HOUR))
-    await until(lambda: given.id in storage._signals._operations)
-    await other_process.cancel_operation(given.id, START, None)
+    waiting = asyncio.create_task(storage.waits.wait_operation(given.id, HOUR))
+    await until(lambda: given.id in storage._notifier._operations)
+    await other_process.operations.cancel_operation(given.id, START, None)
     ended = await asyncio.wait_for(waiting, 10)
     assert ended
     assert ended.done
@@ -145,37 +149,37 @@ async def test_a_lost_signal_costs_a_second(storage: SqlStorage, other_process: 
 
 async def test_waits_end_with_their_time(storage: SqlStorage) -> None:
     given = await invited(storage)
-    assert await storage.wait_operation(given.id, timedelta(0)) == given
-    assert await storage.wait_operation(given.id, timedelta(milliseconds=20)) == given
+    assert await storage.waits.wait_operation(given.id, timedelta(0)) == given
+    assert await storage.waits.wait_operation(given.id, timedelta(milliseconds=20)) == given
     await claimed(storage)
-    await storage.wait_for_work(START, timedelta(milliseconds=20))
+    await storage.mail.wait_for_work(START, timedelta(milliseconds=20))
 
 
 async def test_work_that_is_due_already_or_soon(storage: SqlStorage) -> None:
     await invited(storage)
-    await storage.wait_for_work(START, HOUR)
+    await storage.mail.wait_for_work(START, HOUR)
     delivery = await claimed(storage)
-    await storage.wait_for_work(delivery.lease_until - timedelta(milliseconds=20), HOUR)
-    await storage.retry_delivery(delivery, START + 2 * LEASE, START)
-    await storage.wait_for_work(START + 2 * LEASE - timedelta(milliseconds=20), HOUR)
+    await storage.mail.wait_for_work(delivery.lease_until - timedelta(milliseconds=20), HOUR)
+    await storage.mail.retry_delivery(delivery, START + 2 * LEASE, START)
+    await storage.mail.wait_for_work(START + 2 * LEASE - timedelta(milliseconds=20), HOUR)
 
 
 async def test_who_leaves_is_forgotten(
     storage: SqlStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signals, "MOST_WAITING", 3)
+    monkeypatch.setattr(notifier, "MOST_WAITING", 3)
     given = await invited(storage)
-    waiting = [asyncio.create_task(storage.wait_operation(given.id, HOUR)) for _ in range(3)]
-    await until(lambda: storage._signals._waiting == 3)
+    waiting = [asyncio.create_task(storage.waits.wait_operation(given.id, HOUR)) for _ in range(3)]
+    await until(lambda: storage._notifier._waiting == 3)
     with pytest.raises(BillingError) as refused:
-        await storage.wait_operation(given.id, HOUR)
+        await storage.waits.wait_operation(given.id, HOUR)
     assert refused.value.reason is Reason.OVERLOADED
     assert refused.value.retry_after_s
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
-    assert storage._signals._waiting == 0
-    assert not storage._signals._operations
+    assert storage._notifier._waiting == 0
+    assert not storage._notifier._operations
 
 
 async def test_more_ended_than_one_message_holds(
@@ -183,9 +187,9 @@ async def test_more_ended_than_one_message_holds(
 ) -> None:
     told: set[str] = set()
     ended = [f"bop{number:017}" for number in range(1000)]
-    other_process._signals.receive = lambda message: told.update(message.split())  # type: ignore[method-assign]
-    assert other_process._signals.post
-    other_process._signals.post._receive = other_process._signals.receive  # type: ignore[attr-defined]
+    other_process._notifier.receive = lambda message: told.update(message.split())  # type: ignore[method-assign]
+    assert other_process._notifier.transport
+    other_process._notifier.transport._receive = other_process._notifier.receive  # type: ignore[attr-defined]
     while told < set(ended):  # until the connections are there
-        storage._signals.publish(ended, False)
+        storage._notifier.publish(News(tuple(ended)))
         await asyncio.sleep(0.05)

@@ -40,7 +40,7 @@ def database(tmp_path: Path) -> str:
 async def storage(database: str) -> AsyncIterator[Storage]:
     """The real storage, with one reseller."""
     storage = await open_storage(database, idempotency_lifetime=timedelta(days=2))
-    await storage.add_reseller(RESELLER_ID, RESELLER_NAME, START)
+    await storage.administration.add_reseller(RESELLER_ID, RESELLER_NAME, START)
     yield storage
     await storage.close()
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import invite
 from server.domain.operations import Operation
-from server.storage.interface import Delivery, Storage
+from server.storage.interface import Delivery, MailStorage, Storage
 from server.worker.handlers.invitation_mail import InvitationMail
 from server.worker.mail.mailer import Mailer
 from server.worker.mail.messages import MessageBuilder
@@ -68,13 +68,18 @@ class RecordingStorage:
                 if self.failing.get(name, 0) > 0:
                     self.failing[name] -= 1
                     raise self._error
-                return await getattr(self.storage, name)(*arguments, **named)
+                return await getattr(self._part(name), name)(*arguments, **named)
             finally:
                 self.calls.append((name, arguments))
                 async with self._news:
                     self._news.notify_all()
 
         return call
+
+    def _part(self, name: str) -> object:
+        """Returns the part of the storage that has a method."""
+        parts = (self.storage.mail, self.storage.retention)
+        return next(part for part in parts if hasattr(part, name))
 
     async def until(self, times: int, name: str) -> tuple[Any, ...]:
         """Returns the arguments of the latest call, once so many calls have ended."""
@@ -105,27 +110,27 @@ async def invited(
         now=at,
         lifetime=timedelta(days=30),
     )
-    return await storage.create_invitation(new, None)
+    return await storage.invitations.create_invitation(new, None)
 
 
 async def ended(storage: Storage, operation: Operation) -> Operation:
     """Returns the operation once it has ended."""
-    after = await storage.wait_operation(operation.id, LONG)
+    after = await storage.waits.wait_operation(operation.id, LONG)
     assert after
     assert after.done
     return after
 
 
 async def is_done(storage: Storage, operation: Operation) -> bool:
-    now = await storage.get_operation(operation.id)
+    now = await storage.operations.get_operation(operation.id)
     assert now
     return now.done
 
 
 async def customer_is_there(storage: Storage, operation_id: str) -> bool:
-    operation = await storage.get_operation(operation_id)
+    operation = await storage.operations.get_operation(operation_id)
     assert operation
-    return await storage.get_customer(operation.customer_id) is not None
+    return await storage.customers.get_customer(operation.customer_id) is not None
 
 
 def make_worker(
@@ -141,7 +146,8 @@ def make_worker(
         else mail_url_or_mailer
     )
     messages = MessageBuilder("Billing <billing@example.com>", "http://localhost:8080/i/", clock)
-    handler = InvitationMail(cast("Storage", storage), mailer, messages, clock)
+    parts = storage if isinstance(storage, RecordingStorage) else storage.mail
+    handler = InvitationMail(cast("MailStorage", parts), mailer, messages, clock)
     return Runner(handler, clock, settings, lambda: jitter)
 
 

@@ -54,7 +54,7 @@ async def test_an_e_mail_sent_but_not_recorded_is_sent_again(
     async with at_work(make_worker(storage, mail_server.url, clock)):
         after = await ended(storage, operation)
     assert after.failure is None
-    assert await storage.get_customer(operation.customer_id) is not None
+    assert await storage.customers.get_customer(operation.customer_id) is not None
     first, second = (received.message for received in mail_server.received)
     assert first["Message-ID"] == second["Message-ID"] == f"<{operation.id}@example.com>"
     assert first["To"] == second["To"]

@@ -36,6 +36,7 @@ DELIVERY = Delivery(
     expires_at=datetime(2026, 12, 22, 18, 4, tzinfo=timezone(timedelta(hours=3))),
     link_token=TOKEN,
     first_operation_id="bop0123456789abcdefg",
+    number=1,
     requested_at=datetime(2026, 11, 22, 12, 0, tzinfo=UTC),
 )
 HEADERS = [

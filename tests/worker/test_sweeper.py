@@ -18,8 +18,8 @@ from server.domain.access import Proof
 from server.domain.invitations import InvitationState
 from server.domain.operations import Operation
 from server.storage import open_storage
-from server.storage.consistency import check
-from server.storage.interface import IdempotencyKey, Storage
+from server.storage.check import check
+from server.storage.interface import IdempotencyKey, RetentionStorage, Storage
 from server.worker.handlers.sweeps import Sweeper, SweeperSettings
 from tests.clock import Clock
 from tests.service import eventually
@@ -44,7 +44,8 @@ def sweeper(
     settings: SweeperSettings = SETTINGS,
     **given: Any,
 ) -> Sweeper:
-    return Sweeper(cast("Storage", storage), lambda: now, settings, **given)
+    parts = storage if isinstance(storage, RecordingStorage) else storage.retention
+    return Sweeper(cast("RetentionStorage", parts), lambda: now, settings, **given)
 
 
 @asynccontextmanager
@@ -60,8 +61,8 @@ async def at_work(working: Sweeper) -> AsyncIterator[None]:
 async def sent(storage: Storage) -> Operation:
     """Records an invitation, and that its e-mail has gone out."""
     operation = await invited(storage)
-    (delivery,) = await storage.claim_deliveries(10, START, MINUTE)
-    assert await storage.finish_delivery(delivery, START)
+    (delivery,) = await storage.mail.claim_deliveries(10, START, MINUTE)
+    assert await storage.mail.finish_delivery(delivery, START)
     return operation
 
 
@@ -79,17 +80,19 @@ def rows(database: str, table: str) -> int:
 async def test_a_sweep_does_all_that_there_is_to_do(storage: Storage, database: str) -> None:
     operation = await sent(storage)
     made = IdempotencyKey(b"key", b"fingerprint")
-    await storage.cancel_operation(operation.id, START, made)
-    await storage.revoke_token(Proof(b"revoked", "subject", None, START))
+    await storage.operations.cancel_operation(operation.id, START, made)
+    await storage.access.revoke_token(Proof(b"revoked", "subject", None, START))
     await sweeper(storage, START + 31 * DAY).sweep()
-    (invitation,) = await storage.list_invitations(RESELLER_ID, None, None, START, 10, None)
-    assert invitation.state is InvitationState.EXPIRED
+    (invitation,) = await storage.invitations.list_invitations(
+        RESELLER_ID, None, None, START, 10, None
+    )
+    assert invitation.record.state is InvitationState.EXPIRED
     for table in ("operations", "idempotency_keys", "revoked_tokens"):
         assert rows(database, table) == 0
     assert rows(database, "link_tokens") == 1
     await sweeper(storage, START + 61 * DAY).sweep()
     assert rows(database, "link_tokens") == 0
-    assert await storage.get_customer(operation.customer_id)
+    assert await storage.customers.get_customer(operation.customer_id)
     assert [found for found in check(database) if found.count] == []
 
 
@@ -118,8 +121,10 @@ async def test_nothing_is_swept_too_early(storage: Storage, database: str) -> No
     await sent(storage)
     await sweeper(storage, START + 30 * DAY - MINUTE).sweep()
     assert rows(database, "operations") == rows(database, "link_tokens") == 1
-    (invitation,) = await storage.list_invitations(RESELLER_ID, None, None, START, 10, None)
-    assert invitation.state is InvitationState.PENDING
+    (invitation,) = await storage.invitations.list_invitations(
+        RESELLER_ID, None, None, START, 10, None
+    )
+    assert invitation.record.state is InvitationState.PENDING
 
 
 async def test_operations_and_links_can_be_kept_for_ever(storage: Storage, database: str) -> None:
@@ -127,8 +132,10 @@ async def test_operations_and_links_can_be_kept_for_ever(storage: Storage, datab
     for_ever = SweeperSettings(retention=None)
     await sweeper(storage, START + 10_000 * DAY, for_ever).sweep()
     assert rows(database, "operations") == rows(database, "link_tokens") == 1
-    (invitation,) = await storage.list_invitations(RESELLER_ID, None, None, START, 10, None)
-    assert invitation.state is InvitationState.EXPIRED
+    (invitation,) = await storage.invitations.list_invitations(
+        RESELLER_ID, None, None, START, 10, None
+    )
+    assert invitation.record.state is InvitationState.EXPIRED
 
 
 @pytest.mark.parametrize(("row_s", "most"), [(1e-6, 500), (1e-4, 110), (1e-2, 10)])
@@ -209,7 +216,7 @@ async def test_sweeps_are_spread_around_their_interval(
     hour = SweeperSettings(every=timedelta(hours=1))
 
     async def run(jitter: float) -> None:
-        spread = Sweeper(cast("Storage", recording), clock, hour, lambda: jitter)
+        spread = Sweeper(cast("RetentionStorage", recording), clock, hour, lambda: jitter)
 
         async def pause(longest_s: float) -> None:
             pauses.append(longest_s)
@@ -229,12 +236,12 @@ def test_a_worker_process_sweeps(database: str, tmp_path: Path) -> None:
 
     async def fill() -> None:
         storage = await open_storage(database, idempotency_lifetime=2 * DAY)
-        await storage.add_reseller(RESELLER_ID, RESELLER_NAME, START)
+        await storage.administration.add_reseller(RESELLER_ID, RESELLER_NAME, START)
         for age in (3 * DAY, timedelta(hours=1)):
             at = datetime.now(UTC) - age
             await invited(storage, at=at)
-            (delivery,) = await storage.claim_deliveries(10, at, MINUTE)
-            await storage.finish_delivery(delivery, at)
+            (delivery,) = await storage.mail.claim_deliveries(10, at, MINUTE)
+            await storage.mail.finish_delivery(delivery, at)
         await storage.close()
 
     asyncio.run(fill())

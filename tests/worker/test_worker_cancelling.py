@@ -25,7 +25,7 @@ class TestCancelling:
         self, storage: Storage, mail_server: MailServer, clock: Clock
     ) -> None:
         operation = await invited(storage)
-        cancelled = await storage.cancel_operation(operation.id, clock(), None)
+        cancelled = await storage.operations.cancel_operation(operation.id, clock(), None)
         assert cancelled
         assert cancelled.failure == CANCELLED
         async with at_work(make_worker(storage, mail_server.url, clock)):
@@ -40,7 +40,7 @@ class TestCancelling:
         operation = await invited(storage)
         async with at_work(make_worker(storage, mail_server.url, clock)):
             await mail_server.until(1, "DATA")
-            marked = await storage.cancel_operation(operation.id, clock(), None)
+            marked = await storage.operations.cancel_operation(operation.id, clock(), None)
             assert marked
             assert not marked.done
             mail_server.gates["DATA"].set()
@@ -56,7 +56,7 @@ class TestCancelling:
         operation = await invited(storage)
         async with at_work(make_worker(storage, mail_server.url, clock)):
             await mail_server.until(1, "RCPT")
-            await storage.cancel_operation(operation.id, clock(), None)
+            await storage.operations.cancel_operation(operation.id, clock(), None)
             mail_server.gates["RCPT"].set()
             assert (await ended(storage, operation)).failure == CANCELLED
         assert not mail_server.received
@@ -70,7 +70,7 @@ class TestCancelling:
         operation = await invited(storage)
         async with at_work(make_worker(recording, mail_server.url, clock)):
             await recording.until(1, "retry_delivery")
-        cancelled = await storage.cancel_operation(operation.id, clock(), None)
+        cancelled = await storage.operations.cancel_operation(operation.id, clock(), None)
         assert cancelled
         assert cancelled.failure == CANCELLED
         clock.advance(MINUTE)
@@ -83,7 +83,7 @@ class TestCancelling:
     ) -> None:
         async with at_work(make_worker(storage, mail_server.url, clock)):
             operation = await ended(storage, await invited(storage))
-        assert await storage.cancel_operation(operation.id, clock(), None) == operation
+        assert await storage.operations.cancel_operation(operation.id, clock(), None) == operation
 
     async def test_a_claim_that_was_cancelled_before_is_given_up(
         self, storage: Storage, mail_server: MailServer, clock: Clock
@@ -92,9 +92,11 @@ class TestCancelling:
 
         class Marking(RecordingStorage):
             async def claim_deliveries(self, *arguments: Any, **named: Any) -> list[Delivery]:
-                claimed = await self.storage.claim_deliveries(*arguments, **named)
+                claimed = await self.storage.mail.claim_deliveries(*arguments, **named)
                 for delivery in claimed:
-                    await self.storage.cancel_operation(delivery.operation_id, clock(), None)
+                    await self.storage.operations.cancel_operation(
+                        delivery.operation_id, clock(), None
+                    )
                 return [delivery._replace(cancel_requested=True) for delivery in claimed]
 
         operation = await invited(storage)

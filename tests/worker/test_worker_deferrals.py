@@ -106,7 +106,7 @@ class TestWhatTheOperationTells:
             await recording.until(1, "retry_delivery")
             clock.advance(timedelta(seconds=10))
             await recording.until(2, "retry_delivery")
-            now = await storage.get_operation(operation.id)
+            now = await storage.operations.get_operation(operation.id)
             assert now
             next_at = START + timedelta(seconds=30)
             assert now.deferral == Deferral(2, "the mail server said 451 4.3.0", next_at)
@@ -135,7 +135,7 @@ class TestWhatTheOperationTells:
         async with at_work(make_worker(recording, url, clock)):
             await recording.until(3, "retry_delivery")
         for each in operations:
-            now = await storage.get_operation(each.id)
+            now = await storage.operations.get_operation(each.id)
             assert now
             assert now.deferral
             assert now.deferral.problem == "the mail server can't be reached"
@@ -180,7 +180,7 @@ async def test_an_invitation_that_lapses_while_its_e_mail_is_put_off_ends_it(
         now=START,
         lifetime=lapses_at - START,
     )
-    operation = await storage.create_invitation(new, None)
+    operation = await storage.invitations.create_invitation(new, None)
     recording = RecordingStorage(storage)
     async with at_work(make_worker(recording, mail_server.url, clock)):
         await recording.until(1, "retry_delivery")
@@ -227,10 +227,10 @@ async def _put_off(storage: Storage, count: int, clock: Clock) -> None:
     await asyncio.gather(
         *(invited(storage, f"old-{number}@example.com") for number in range(count))
     )
-    deliveries = await storage.claim_deliveries(count, clock(), LONG)
+    deliveries = await storage.mail.claim_deliveries(count, clock(), LONG)
     deferral = Deferral(1, "the mail server said 451", clock())
     await asyncio.gather(
-        *(storage.retry_delivery(each, clock(), clock(), deferral) for each in deliveries)
+        *(storage.mail.retry_delivery(each, clock(), clock(), deferral) for each in deliveries)
     )
 
 

@@ -140,7 +140,7 @@ class TestFailures:
             """Answers a claim so late that an attempt has this much time left."""
 
             async def claim_deliveries(self, *arguments: Any, **named: Any) -> list[Delivery]:
-                found = await self.storage.claim_deliveries(*arguments, **named)
+                found = await self.storage.mail.claim_deliveries(*arguments, **named)
                 if found and found[0].attempt == 1:
                     clock.advance(settings.attempt_within - timedelta(milliseconds=left_ms))
                 return found
@@ -170,7 +170,7 @@ class TestFailures:
             """Answers the first claim by a clock that is then an hour behind."""
 
             async def claim_deliveries(self, *arguments: Any, **named: Any) -> list[Delivery]:
-                found = await self.storage.claim_deliveries(*arguments, **named)
+                found = await self.storage.mail.claim_deliveries(*arguments, **named)
                 if found and found[0].attempt == 1:
                     clock.advance(-60 * MINUTE)
                 return found

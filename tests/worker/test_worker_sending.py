@@ -80,7 +80,7 @@ class TestSending:
             await mail_server.until(2, "RCPT")
             # Those not being sent can still be cancelled.
             for operation in operations[2:4]:
-                cancelled = await storage.cancel_operation(operation.id, clock(), None)
+                cancelled = await storage.operations.cancel_operation(operation.id, clock(), None)
                 assert cancelled
                 assert cancelled.failure == CANCELLED
             mail_server.gates["RCPT"].set()

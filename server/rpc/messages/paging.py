@@ -11,14 +11,13 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from server.domain.errors import BillingError, invalid_field
-from server.storage.interface import Cursor
+from server.storage.interface import Cursor, Listed
 
 DEFAULT_SIZE = 100
 LARGEST_SIZE = 1000
@@ -30,19 +29,10 @@ _LONGEST_TEXT = 4096
 # Rows that are made messages before other calls have their turn.
 _ROWS_IN_TURN = 32
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _MAC = 16
 
 # Returns the keys for MACs, the one for new tokens first; if asked to, looks for new ones at once.
 Keys = Callable[[bool], Sequence[bytes]]
-
-
-class _Row(Protocol):
-    @property
-    def id(self) -> str: ...
-    @property
-    def created_at(self) -> datetime: ...
 
 
 class _ListRequest(Protocol):
@@ -52,7 +42,7 @@ class _ListRequest(Protocol):
     def page_token(self) -> str: ...
 
 
-RowT = TypeVar("RowT", bound=_Row)
+RowT = TypeVar("RowT")
 MessageT = TypeVar("MessageT", bound=Message)
 
 
@@ -73,7 +63,7 @@ class Pages:
         self,
         request: _ListRequest,
         scope: Sequence[str],
-        rows_after: Callable[[int, Cursor | None], Awaitable[Sequence[RowT]]],
+        rows_after: Callable[[int, Cursor | None], Awaitable[Sequence[Listed[RowT]]]],
         message_of: Callable[[RowT], MessageT],
     ) -> tuple[list[MessageT], str]:
         """Returns the page that a request asks for, and the token of the next one, "" for the last.
@@ -99,11 +89,11 @@ class Pages:
         mac, place = raw[:_MAC], raw[_MAC:]
         if not any(self._is_ours(mac, place, scope, at_once) for at_once in (False, True)):
             raise _bad_token()
-        return Cursor(_EPOCH + int.from_bytes(place[:8]) * _MICROSECOND, place[8:].decode())
+        return Cursor(int.from_bytes(place, signed=True))
 
     async def page(
         self,
-        rows: Sequence[RowT],
+        rows: Sequence[Listed[RowT]],
         size: int,
         scope: Sequence[str],
         message_of: Callable[[RowT], MessageT],
@@ -118,7 +108,7 @@ class Pages:
         for row in rows[:size]:
             if len(messages) % _ROWS_IN_TURN == _ROWS_IN_TURN - 1:
                 await asyncio.sleep(0)
-            message = message_of(row)
+            message = message_of(row.record)
             total += message.ByteSize()
             if messages and total > MOST_BYTES:
                 break
@@ -127,11 +117,10 @@ class Pages:
             messages.append(message)
         if len(messages) == len(rows) and total <= MOST_BYTES:
             return messages, ""
-        return messages, self._token(rows[len(messages) - 1], scope)
+        return messages, self._token(rows[len(messages) - 1].cursor, scope)
 
-    def _token(self, last: _Row, scope: Sequence[str]) -> str:
-        at = (last.created_at - _EPOCH) // _MICROSECOND
-        place = at.to_bytes(8) + last.id.encode()
+    def _token(self, last: Cursor, scope: Sequence[str]) -> str:
+        place = last.to_bytes(8, signed=True)
         raw = _mac(self._secrets(False)[0], scope, place) + place
         return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 

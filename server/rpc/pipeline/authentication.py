@@ -10,7 +10,7 @@ from server.domain.access import Subject, hash_token
 from server.domain.errors import BillingError, Reason
 from server.identity.claims import TokenError
 from server.identity.tokens import Tokens
-from server.storage.access_interface import AccessStorage
+from server.storage.interface import AccessStorage
 
 _log = logging.getLogger(__name__)
 

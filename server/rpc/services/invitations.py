@@ -43,7 +43,7 @@ class InvitationService:
         size = page_size(request.page_size)
         after = self._pages.cursor(request.page_token, *scope)
         rows = await self._invitations.page(call.caller, reseller_id, state, email, size + 1, after)
-        deferrals = await self._invitations.deferrals(rows[:size])
+        deferrals = await self._invitations.deferrals(row.record for row in rows[:size])
         page, token = await self._pages.page(
             rows, size, scope, lambda row: to_billing(row, deferrals.get(row.id))
         )

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from server.domain.limits import SPREAD_BY
 from server.domain.operations import Deferral
-from server.storage.interface import Delivery, Storage
+from server.storage.interface import Delivery, MailStorage
 from server.worker.failure_log import FailureLog
 from server.worker.mail.failures import refused, undelivered
 from server.worker.mail.mailer import MailDelayedError, Mailer, MailError, MailRefusedError
@@ -30,7 +30,7 @@ class InvitationMail:
 
     def __init__(
         self,
-        storage: Storage,
+        storage: MailStorage,
         mailer: Mailer,
         messages: MessageBuilder,
         now: Callable[[], datetime],

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from server.storage.interface import Storage
+from server.storage.interface import RetentionStorage
 from server.worker.redacted_logging import log_failure
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ class Sweeper:
 
     def __init__(
         self,
-        storage: Storage,
+        storage: RetentionStorage,
         now: Callable[[], datetime],
         settings: SweeperSettings | None = None,
         jitter: Callable[[], float] = random.random,

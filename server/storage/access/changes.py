@@ -1,0 +1,352 @@
+"""Changes of resellers, accounts, keys and roles, each with its audit record."""
+
+from typing import NamedTuple
+
+from sqlalchemy import Table, and_, bindparam, delete, func, select, update
+
+from server.domain import ids
+from server.domain.access import AccountKey, AuditRecord, Role
+from server.domain.errors import BillingError, Reason
+from server.os_user import os_user
+from server.storage.access.identity import KEYS
+from server.storage.schema.tables import (
+    AccountKeyRow,
+    AuditId,
+    AuditRow,
+    DisplayName,
+    KeyId,
+    ResellerId,
+    ResellerNumber,
+    ResellerRow,
+    RoleBindingRow,
+    ServiceAccountRow,
+    SubjectId,
+    access_tokens,
+    account_keys,
+    audit_records,
+    resellers,
+    role_bindings,
+    service_accounts,
+)
+from server.storage.sql.batches import one_by_one
+from server.storage.sql.statements import IDS, Insert, Query, Statement, Transaction, columns
+from server.storage.sql.times import Micros, micros
+from server.storage.work.mail import hold_mail, release_mail
+
+
+class _Reseller(NamedTuple):
+    n: ResellerNumber
+    name: DisplayName
+    suspended_at: Micros | None
+    removed_at: Micros | None
+
+
+class _Account(NamedTuple):
+    name: DisplayName
+
+
+class _Held(NamedTuple):
+    role: str
+
+
+class _Number(NamedTuple):
+    n: int
+
+
+_NEXT_NUMBER = Query(_Number, select(func.coalesce(func.max(resellers.c.n), 0) + 1))
+_RESELLERS = Query(
+    _Reseller,
+    select(*columns(resellers, _Reseller)).where(resellers.c.id.in_(IDS)).with_for_update(),
+)
+_RENAME_RESELLER = Statement(
+    update(resellers)
+    .where(resellers.c.id.in_(IDS))
+    .values(name=bindparam("name"), modified_at=bindparam("now"), removed_at=None),
+    "name",
+    "now",
+)
+_REMOVE_RESELLER = Statement(
+    update(resellers).where(resellers.c.id.in_(IDS)).values(removed_at=bindparam("now")), "now"
+)
+_SUSPEND_RESELLER = Statement(
+    update(resellers).where(resellers.c.id.in_(IDS)).values(suspended_at=bindparam("at")), "at"
+)
+_SET_CONTACT = Statement(
+    update(resellers)
+    .where(resellers.c.id.in_(IDS))
+    .values(contact=bindparam("contact"), modified_at=bindparam("now")),
+    "contact",
+    "now",
+)
+_ACCOUNTS = Query(
+    _Account,
+    select(service_accounts.c.name).where(service_accounts.c.id.in_(IDS)).with_for_update(),
+)
+_RENAME_ACCOUNT = Statement(
+    update(service_accounts).where(service_accounts.c.id.in_(IDS)).values(name=bindparam("name")),
+    "name",
+)
+_ROLE = and_(
+    role_bindings.c.subject_id.in_(IDS),
+    role_bindings.c.reseller_id == bindparam("reseller_id"),
+    role_bindings.c.role == bindparam("role"),
+)
+_HELD = Query(_Held, select(role_bindings.c.role).where(_ROLE), "reseller_id", "role")
+_ANY_ROLES = Query(
+    _Held, select(role_bindings.c.role).where(role_bindings.c.subject_id.in_(IDS)).limit(1)
+)
+_TAKE_ROLE = Statement(delete(role_bindings).where(_ROLE), "reseller_id", "role")
+
+
+def _deletion(table: Table, column: str) -> Statement:
+    return Statement(delete(table).where(table.c[column].in_(IDS)))
+
+
+_DELETE_RESELLER_ROLES = _deletion(role_bindings, "reseller_id")
+_DELETE_ACCOUNT_ROW = _deletion(service_accounts, "id")
+_DELETE_ACCOUNT = [
+    _deletion(role_bindings, "subject_id"),
+    _deletion(access_tokens, "subject_id"),
+    _deletion(account_keys, "service_account_id"),
+    _DELETE_ACCOUNT_ROW,
+]
+_DELETE_KEY = _deletion(account_keys, "id")
+_INSERT_RESELLERS = Insert(resellers, ResellerRow)
+_INSERT_ACCOUNTS = Insert(service_accounts, ServiceAccountRow)
+_INSERT_KEYS = Insert(account_keys, AccountKeyRow)
+_INSERT_ROLES = Insert(role_bindings, RoleBindingRow)
+_INSERT_AUDIT = Insert(audit_records, AuditRow)
+
+
+class NamedRecord(NamedTuple):
+    """A reseller or service account to add or rename, or (without a name) to remove."""
+
+    id: str
+    name: str
+    now: Micros
+    by: str
+
+
+class RoleChange(NamedTuple):
+    """A role to give or to take."""
+
+    subject_id: str
+    reseller_id: str
+    role: Role
+    now: Micros
+    by: str
+
+
+class KeyChange(NamedTuple):
+    """A key to add."""
+
+    key: AccountKey
+    by: str
+
+
+@one_by_one
+def put_reseller(transaction: Transaction, reseller: NamedRecord) -> None:
+    """Adds or renames."""
+    id_, name, now, by = reseller
+    found = _reseller(transaction, id_)
+    if found is None:
+        ((number,),) = transaction.fetch(_NEXT_NUMBER)
+        row = ResellerRow(
+            *(ResellerNumber(number), ResellerId(id_), DisplayName(name)),
+            created_at=now,
+            modified_at=now,
+            removed_at=None,
+            suspended_at=None,
+            contact=None,
+        )
+        transaction.insert(_INSERT_RESELLERS, [row])
+    else:
+        if found.name == name and found.removed_at is None:
+            return
+        if found.removed_at is not None:
+            transaction.run(_DELETE_RESELLER_ROLES, [id_])
+            if found.suspended_at is None:
+                release_mail(transaction, found.n, now)
+        transaction.run(_RENAME_RESELLER, [id_], name=name, now=now)
+    _record(transaction, now, by, "resellers.add", id_, name)
+
+
+@one_by_one
+def remove_reseller(transaction: Transaction, reseller: NamedRecord) -> bool:
+    """Removes it and holds its e-mails; its row stays for what it has invited."""
+    id_, _, now, by = reseller
+    found = _reseller(transaction, id_)
+    if found is None or found.removed_at is not None:
+        return False
+    transaction.run(_REMOVE_RESELLER, [id_], now=now)
+    hold_mail(transaction, found.n)
+    _record(transaction, now, by, "resellers.remove", id_, "")
+    return True
+
+
+@one_by_one
+def set_contact(transaction: Transaction, reseller: NamedRecord) -> None:
+    """Sets the address given as the name; refuses an unknown reseller with NOT_FOUND."""
+    id_, contact, now, by = reseller
+    _require_reseller(transaction, id_)
+    transaction.run(_SET_CONTACT, [id_], contact=contact or None, now=now)
+    _record(transaction, now, by, "resellers.contact", id_, "set" if contact else "removed")
+
+
+@one_by_one
+def suspend_reseller(transaction: Transaction, reseller: NamedRecord) -> bool:
+    """Suspends it and holds its e-mails; tells if it was not before."""
+    id_, _, now, by = reseller
+    found = _require_reseller(transaction, id_)
+    if found.suspended_at is not None:
+        return False
+    transaction.run(_SUSPEND_RESELLER, [id_], at=now)
+    hold_mail(transaction, found.n)
+    _record(transaction, now, by, "resellers.suspend", id_, "")
+    return True
+
+
+@one_by_one
+def resume_reseller(transaction: Transaction, reseller: NamedRecord) -> bool:
+    """Lets it go on; tells if it was suspended."""
+    id_, _, now, by = reseller
+    found = _require_reseller(transaction, id_)
+    if found.suspended_at is None:
+        return False
+    transaction.run(_SUSPEND_RESELLER, [id_], at=None)
+    release_mail(transaction, found.n, now)
+    _record(transaction, now, by, "resellers.resume", id_, "")
+    return True
+
+
+@one_by_one
+def put_account(transaction: Transaction, account: NamedRecord) -> None:
+    """Adds or renames; refuses one whose ID is an outside subject's with FIELDS_INVALID."""
+    id_, name, now, by = account
+    found = transaction.fetch(_ACCOUNTS, [id_])
+    if found == [(name,)]:
+        return
+    if found:
+        transaction.run(_RENAME_ACCOUNT, [id_], name=name)
+    else:
+        # The row first, then the look: whoever grants one meanwhile has the ID until the commit.
+        row = ServiceAccountRow(SubjectId(id_), DisplayName(name), now)
+        transaction.insert(_INSERT_ACCOUNTS, [row])
+        if transaction.fetch(_ANY_ROLES, [id_]):
+            transaction.run(_DELETE_ACCOUNT_ROW, [id_])
+            raise BillingError(
+                Reason.FIELDS_INVALID,
+                f"{id_} has roles already, granted to the outside issuer's subject of that name, "
+                "which would become the account's: choose another ID, or revoke them first.",
+            )
+    _record(transaction, now, by, "service-accounts.add", id_, name)
+
+
+@one_by_one
+def remove_account(transaction: Transaction, account: NamedRecord) -> bool:
+    """Removes it with its keys, roles and access tokens."""
+    id_, _, now, by = account
+    if not transaction.fetch(_ACCOUNTS, [id_]):
+        return False
+    for statement in _DELETE_ACCOUNT:
+        transaction.run(statement, [id_])
+    _record(transaction, now, by, "service-accounts.remove", id_, "")
+    return True
+
+
+@one_by_one
+def add_key(transaction: Transaction, change: KeyChange) -> None:
+    """Adds a key; refuses an unknown account with NOT_FOUND."""
+    key, by = change
+    if not transaction.fetch(_ACCOUNTS, [key.service_account_id]):
+        raise _unknown("service account", key.service_account_id)
+    now = micros(key.created_at)
+    account_id = SubjectId(key.service_account_id)
+    row = AccountKeyRow(KeyId(key.id), account_id, key.algorithm, key.public_key, now)
+    transaction.insert(_INSERT_KEYS, [row])
+    details = f"service account {key.service_account_id}"
+    _record(transaction, now, by, "keys.add", key.id, details)
+
+
+@one_by_one
+def remove_key(transaction: Transaction, key: NamedRecord) -> bool:
+    """Removes a key: what was got with it ceases to hold."""
+    id_, _, now, by = key
+    found = transaction.fetch(KEYS, [id_])
+    if not found:
+        return False
+    transaction.run(_DELETE_KEY, [id_])
+    _record(
+        transaction, now, by, "keys.remove", id_, f"service account {found[0].service_account_id}"
+    )
+    return True
+
+
+@one_by_one
+def grant_role(transaction: Transaction, binding: RoleChange) -> bool:
+    """Gives a role, tells if it is new; refuses an unknown reseller with NOT_FOUND."""
+    subject_id, reseller_id, role, now, by = binding
+    _require_reseller(transaction, reseller_id)
+    if transaction.fetch(_HELD, [subject_id], reseller_id=reseller_id, role=role.value):
+        return False
+    if not transaction.fetch(_ACCOUNTS, [subject_id]):
+        # It is an outside subject: until the commit nobody makes an account with its ID, which would
+        # get the role.
+        account = ServiceAccountRow(SubjectId(subject_id), DisplayName(""), now)
+        transaction.insert(_INSERT_ACCOUNTS, [account])
+        transaction.run(_DELETE_ACCOUNT_ROW, [subject_id])
+    row = RoleBindingRow(SubjectId(subject_id), ResellerId(reseller_id), role.value, now)
+    transaction.insert(_INSERT_ROLES, [row])
+    _record(transaction, now, by, "roles.grant", subject_id, f"{role} for {reseller_id}")
+    return True
+
+
+@one_by_one
+def revoke_role(transaction: Transaction, binding: RoleChange) -> bool:
+    """Takes a role, tells if it was held."""
+    subject_id, reseller_id, role, now, by = binding
+    values = {"reseller_id": reseller_id, "role": role.value}
+    if not transaction.fetch(_HELD, [subject_id], **values):
+        return False
+    transaction.run(_TAKE_ROLE, [subject_id], **values)
+    _record(transaction, now, by, "roles.revoke", subject_id, f"{role} for {reseller_id}")
+    return True
+
+
+@one_by_one
+def record(transaction: Transaction, entry: AuditRecord) -> None:
+    """Records a change that was made elsewhere."""
+    _record(
+        transaction,
+        micros(entry.at),
+        entry.actor,
+        entry.action,
+        entry.target,
+        entry.details,
+    )
+
+
+def _reseller(transaction: Transaction, reseller_id: str) -> _Reseller | None:
+    """Returns a reseller's row, locked, also that of a removed one."""
+    rows = transaction.fetch(_RESELLERS, [reseller_id])
+    return rows[0] if rows else None
+
+
+def _require_reseller(transaction: Transaction, reseller_id: str) -> _Reseller:
+    """Returns a reseller's row, locked; refuses an unknown or removed one with NOT_FOUND."""
+    found = _reseller(transaction, reseller_id)
+    if found is None or found.removed_at is not None:
+        raise _unknown("reseller", reseller_id)
+    return found
+
+
+def _record(
+    transaction: Transaction, now: Micros, by: str, action: str, target: str, details: str
+) -> None:
+    row = AuditRow(AuditId(ids.new_id(ids.AUDIT)), now, by, action, target, details, os_user())
+    transaction.insert(_INSERT_AUDIT, [row])
+    transaction.changes_access = True
+
+
+def _unknown(what: str, id_: str) -> BillingError:
+    return BillingError(Reason.NOT_FOUND, f"There is no {what} {id_}.")

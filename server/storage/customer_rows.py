@@ -1,0 +1,125 @@
+"""Customers and invitations from and to their rows: they are one row, shown as two records."""
+
+import json
+from typing import NamedTuple
+
+from server.domain import ids
+from server.domain.customers import Customer
+from server.domain.invitations import Invitation
+from server.storage import resellers
+from server.storage.schema.codes import (
+    CUSTOMER_STATES,
+    INVITATION_STATES,
+    CustomerStateCode,
+    InvitationStateCode,
+)
+from server.storage.schema.tables import (
+    AccountId,
+    AddressKey,
+    CustomerId,
+    CustomerNumber,
+    DisplayName,
+    Email,
+    InvitationId,
+    OperationId,
+    OperationNumber,
+    PersonJson,
+    ResellerNumber,
+    customers,
+)
+from server.storage.sql.statements import Transaction, columns
+from server.storage.sql.times import Micros, from_micros, from_micros_or_none
+
+# One encoder for all: json.dumps would make one for each text that is not plain ASCII.
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
+
+
+class CustomerPart(NamedTuple):
+    """What a customer's record is made of."""
+
+    n: CustomerNumber
+    id: CustomerId
+    reseller: ResellerNumber
+    state: CustomerStateCode
+    name: DisplayName
+    person: PersonJson
+    created_at: Micros
+    modified_at: Micros
+    email: Email | None
+    billing_account_id: AccountId | None
+
+
+class InvitationPart(NamedTuple):
+    """What an invitation's record is made of, and what is needed to change it."""
+
+    n: CustomerNumber
+    id: CustomerId
+    reseller: ResellerNumber
+    state: CustomerStateCode
+    created_at: Micros
+    modified_at: Micros
+    invitation: InvitationStateCode
+    email: Email
+    address_key: AddressKey
+    expires_at: Micros
+    latest: OperationNumber
+    ended_at: Micros | None
+    resent_at: Micros | None
+    invitation_id: InvitationId | None
+    operation_id: OperationId | None
+
+    @property
+    def their_id(self) -> str:
+        """The invitation's ID."""
+        return self.invitation_id or ids.INVITATION + self.id[3:]
+
+    @property
+    def made_by(self) -> str:
+        """The ID of the operation that made it."""
+        return self.operation_id or ids.OPERATION + self.id[3:]
+
+
+CUSTOMER_PART = columns(customers, CustomerPart)
+INVITATION_PART = columns(customers, InvitationPart)
+
+
+def customer(transaction: Transaction, row: CustomerPart) -> Customer:
+    """Returns the customer in a row."""
+    return Customer(
+        row.id,
+        resellers.reseller_id(transaction, row.reseller),
+        row.billing_account_id or ids.BILLING_ACCOUNT + row.id[3:],
+        row.name,
+        json.loads(row.person),
+        row.email,
+        CUSTOMER_STATES[row.state],
+        from_micros(row.created_at),
+        from_micros(row.modified_at),
+    )
+
+
+def invitation(transaction: Transaction, row: InvitationPart) -> Invitation:
+    """Returns the invitation in a row that has one."""
+    return Invitation(
+        row.their_id,
+        resellers.reseller_id(transaction, row.reseller),
+        row.id,
+        row.made_by,
+        row.email,
+        INVITATION_STATES[row.invitation],
+        from_micros(row.created_at),
+        from_micros(row.expires_at),
+        from_micros_or_none(row.ended_at),
+        from_micros_or_none(row.resent_at),
+    )
+
+
+def person_json(person: dict[str, str]) -> PersonJson:
+    """Returns a customer's person as the database keeps it: a JSON object."""
+    return PersonJson(_as_json(person))
+
+
+def tax_number(person: PersonJson) -> str:
+    """Returns the tax number of a customer's person, if there is one."""
+    found: str = json.loads(person).get("tin", "")
+    return found.strip()

@@ -1,0 +1,64 @@
+"""What the rest of the server asks of the storage: one small protocol a subject.
+
+One method is one transaction. Every method may raise BillingError with STORAGE_UNAVAILABLE or
+STORAGE_FULL (both with `retry_after_s`): then nothing was changed, or for a write whose outcome is
+unknown, repeating it with the same idempotency key is safe. Writes return once they are durable.
+"""
+
+from typing import Protocol
+
+from server.storage.interface.access import AccessStorage, Administration
+from server.storage.interface.customers import CustomerStorage
+from server.storage.interface.invitations import InvitationStorage
+from server.storage.interface.keys import IdempotencyKey
+from server.storage.interface.operations import OperationStorage, WaitStorage
+from server.storage.interface.paging import MOST_LISTED, Cursor, Listed
+from server.storage.interface.retention import RetentionStorage
+from server.storage.interface.work import MAX_DUE_AHEAD, Delivery, MailStorage
+
+__all__ = [
+    "MAX_DUE_AHEAD",
+    "MOST_LISTED",
+    "AccessStorage",
+    "Administration",
+    "Cursor",
+    "CustomerStorage",
+    "Delivery",
+    "IdempotencyKey",
+    "InvitationStorage",
+    "Listed",
+    "MailStorage",
+    "OperationStorage",
+    "RetentionStorage",
+    "Storage",
+    "WaitStorage",
+]
+
+
+class Storage(Protocol):
+    """All of it, for those who put the parts together."""
+
+    @property
+    def invitations(self) -> InvitationStorage: ...
+    @property
+    def customers(self) -> CustomerStorage: ...
+    @property
+    def operations(self) -> OperationStorage: ...
+    @property
+    def waits(self) -> WaitStorage: ...
+    @property
+    def mail(self) -> MailStorage: ...
+    @property
+    def retention(self) -> RetentionStorage: ...
+    @property
+    def access(self) -> AccessStorage: ...
+    @property
+    def administration(self) -> Administration: ...
+
+    async def ready(self) -> bool:
+        """Tells whether the database answers."""
+        ...
+
+    async def close(self) -> None:
+        """Lets what is under way finish and gives the connections back."""
+        ...

@@ -1,0 +1,44 @@
+"""Customers: created for a reseller, activated and suspended, read."""
+
+from typing import Protocol
+
+from server.domain.customers import Customer, NewCustomer
+from server.domain.operations import Operation
+from server.storage.interface.keys import IdempotencyKey
+from server.storage.interface.paging import Cursor, Listed
+
+
+class CustomerStorage(Protocol):
+    """Keeps the customers."""
+
+    async def create_customer(self, new: NewCustomer, key: IdempotencyKey | None) -> Operation:
+        """Records customer, operation and key.
+
+        Returns the operation: the new one or, for a key seen before, the one that it stands for.
+        Raises IDEMPOTENCY_KEY_REUSED, CUSTOMER_LIMIT_REACHED.
+        """
+        ...
+
+    async def change_customer_state(
+        self, operation: Operation, key: IdempotencyKey | None
+    ) -> Operation | None:
+        """Does to the operation's customer what its kind says, at its time, and records it and key.
+
+        Returns the operation as `create_customer` does. None: no such customer.
+        Raises CUSTOMER_STATE by the state at that moment, IDEMPOTENCY_KEY_REUSED.
+        """
+        ...
+
+    async def get_customer(self, customer_id: str) -> Customer | None:
+        """Returns the customer, or None."""
+        ...
+
+    async def list_customers(
+        self, reseller_id: str, limit: int, after: Cursor | None
+    ) -> list[Listed[Customer]]:
+        """Returns at most `limit` customers of the reseller, newest first, past the cursor.
+
+        Fewer where their texts are more than MOST_LISTED characters: then up to where these are
+        full, and one at least.
+        """
+        ...

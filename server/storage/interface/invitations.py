@@ -1,0 +1,105 @@
+"""Invitations: made, looked up by their links, answered, sent again, revoked."""
+
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from server.domain.invitations import (
+    Invitation,
+    InvitationAction,
+    InvitationState,
+    InvitationView,
+    NewInvitation,
+)
+from server.domain.operations import Deferral, Operation
+from server.storage.interface.keys import IdempotencyKey
+from server.storage.interface.paging import Cursor, Listed
+
+
+class InvitationStorage(Protocol):
+    """Keeps the invitations."""
+
+    async def create_invitation(self, new: NewInvitation, key: IdempotencyKey | None) -> Operation:
+        """Records operation, customer, invitation, e-mail to send and key; wakes the workers.
+
+        The IDs of all of them must end alike.
+        Returns the operation: the new one or, for a key seen before with the same fingerprint, the
+        one that the key stands for, as it now is (`new` is then dropped).
+        Raises IDEMPOTENCY_KEY_REUSED for another fingerprint, and INVITATION_OPEN, with metadata
+        `operationId`, `customerId` and `invitationId` of the first, while the reseller has an open
+        invitation with the same address and tax number; MAIL_LIMIT_REACHED, CUSTOMER_LIMIT_REACHED.
+        """
+        ...
+
+    async def look_up_invitation(self, token_hash: bytes) -> InvitationView | None:
+        """Returns the invitation that the link leads to, or led to before its e-mail was sent again.
+
+        None for any other. As recorded: see `as_of`.
+        """
+        ...
+
+    async def answer_invitation(
+        self, token_hash: bytes, action: InvitationAction, now: datetime, key: IdempotencyKey | None
+    ) -> Invitation | None:
+        """Accepts or declines the invitation that the latest link leads to, and returns it.
+
+        Its customer becomes what goes with that. None: no such link.
+        Raises INVITATION_STATE, IDEMPOTENCY_KEY_REUSED; INVITATION_HELD while it is pending and its
+        reseller suspended or removed.
+        """
+        ...
+
+    async def get_invitation(self, invitation_id: str) -> Invitation | None:
+        """Returns the invitation, or None. As recorded: see `as_of`."""
+        ...
+
+    async def get_deferral(self, invitation_id: str) -> Deferral | None:
+        """Returns why the e-mail of a pending invitation has not gone out yet, if it was tried."""
+        ...
+
+    async def list_invitations(
+        self,
+        reseller_id: str,
+        state: InvitationState | None,
+        email: str | None,
+        now: datetime,
+        limit: int,
+        after: Cursor | None,
+    ) -> list[Listed[Invitation]]:
+        """Returns at most `limit` invitations of the reseller, newest first, past the cursor.
+
+        `state` is what they are at `now`; `email` is compared by `address_key`. As
+        recorded: see `as_of`.
+        """
+        ...
+
+    async def resend_invitation(
+        self,
+        invitation_id: str,
+        operation: Operation,
+        expires_at: datetime,
+        interval: timedelta,
+        key: IdempotencyKey | None,
+    ) -> Operation | None:
+        """Has the invitation's e-mail sent again, by the operation, at whose time all this happens.
+
+        The links sent before hold no longer; the invitation can be accepted until `expires_at`. If
+        the operation fails or is cancelled, all this is as it was before, and its own links hold
+        beside the earlier ones.
+        Returns the operation: the new one or, for a key seen before, the one that it stands for.
+        None: no such invitation.
+        Where the operation before it waits to try its e-mail again, that one is returned, and tries
+        it at once.
+        Raises INVITATION_STATE; RESENT_TOO_SOON within the interval after it was last sent again or
+        a try failed, and while its e-mail is on its way; IDEMPOTENCY_KEY_REUSED;
+        MAIL_LIMIT_REACHED.
+        """
+        ...
+
+    async def revoke_invitation(
+        self, invitation_id: str, now: datetime, key: IdempotencyKey | None
+    ) -> Invitation | None:
+        """Takes the invitation back, and returns it. Its customer becomes inactive.
+
+        None: no such invitation. Raises INVITATION_STATE, IDEMPOTENCY_KEY_REUSED.
+        """
+        ...

@@ -1,0 +1,19 @@
+"""Pages of lists, newest first."""
+
+from typing import Generic, NamedTuple, NewType, TypeVar
+
+RecordT = TypeVar("RecordT")
+
+# Where a page ends: its last row. Nobody may see it unauthenticated.
+Cursor = NewType("Cursor", int)
+
+# Characters of text (JSON's escapes among them) that a list reads at most, but for the last row: six
+# times what an answer carries and more, so that who makes the answer always ends it earlier.
+MOST_LISTED = 8 << 20
+
+
+class Listed(NamedTuple, Generic[RecordT]):
+    """A record of a list, and the cursor for what comes after it."""
+
+    record: RecordT
+    cursor: Cursor

@@ -1,0 +1,42 @@
+"""What time brings about: invitations expire, and what is old is cleared."""
+
+from datetime import datetime
+from typing import Protocol
+
+
+class RetentionStorage(Protocol):
+    """Does a little of it at a time."""
+
+    async def expire_invitations(self, now: datetime, limit: int) -> int:
+        """Records the expiry of at most `limit` invitations that have lapsed; returns of how many."""
+        ...
+
+    async def clear_idempotency_keys(self, now: datetime, limit: int) -> int:
+        """Clears at most `limit` keys that count as unknown since an hour; returns how many."""
+        ...
+
+    async def clear_operations(self, before: datetime, limit: int) -> int:
+        """Clears at most `limit` operations that ended before the time; returns how many.
+
+        An operation for which an idempotency key stands is kept, even if that key has become so old
+        that it counts as unknown.
+        """
+        ...
+
+    async def clear_links(self, before: datetime, limit: int) -> int:
+        """Clears the links to at most `limit` invitations that ended before the time.
+
+        Returns to how many. Until then the invitee can see how the invitation ended.
+        """
+        ...
+
+    async def clear_revoked_tokens(self, now: datetime, limit: int) -> int:
+        """Clears at most `limit` revocations of tokens that expired an hour ago; returns how many."""
+        ...
+
+    async def clear_counts(self, now: datetime, limit: int) -> int:
+        """Clears at most `limit` counts of e-mails that count no more since an hour, or a few more.
+
+        Returns how many.
+        """
+        ...

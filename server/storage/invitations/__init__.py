@@ -1,0 +1,1 @@
+"""Invitations from being made to their end."""

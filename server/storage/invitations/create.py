@@ -1,0 +1,241 @@
+"""Recording invitations."""
+
+import operator
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import select
+
+from server.domain import ids
+from server.domain.addresses import address_key
+from server.domain.errors import BillingError, Reason
+from server.domain.invitations import NewInvitation
+from server.domain.limits import Limits
+from server.domain.operations import Operation
+from server.storage import numbers, resellers
+from server.storage.counts import Counts
+from server.storage.customer_rows import person_json, tax_number
+from server.storage.invitations.addresses import DISPLACED, next_slot
+from server.storage.invitations.expire import expire_by_number
+from server.storage.keys import KeyedRequest, Keys, Target, answer_each
+from server.storage.operations.read import by_number
+from server.storage.operations.rows import INSERT_MAKING, operation_row
+from server.storage.schema.codes import CUSTOMER_STATE_CODES, INVITATION_STATE_CODES
+from server.storage.schema.tables import (
+    AddressKey,
+    CustomerId,
+    CustomerNumber,
+    CustomerRow,
+    DisplayName,
+    Email,
+    InvitationId,
+    OperationId,
+    OperationNumber,
+    OperationRow,
+    PersonJson,
+    ResellerNumber,
+    Slot,
+    customers,
+)
+from server.storage.sql.statements import IDS, Insert, PairQuery, Query, Transaction, columns
+from server.storage.sql.times import Micros, micros
+
+
+class _Open(NamedTuple):
+    """An open invitation, and what makes it the only one."""
+
+    n: CustomerNumber
+    address_key: AddressKey
+    slot: Slot
+    reseller: ResellerNumber
+    email: Email
+    person: PersonJson
+    id: CustomerId
+    expires_at: Micros
+    invitation_id: InvitationId | None
+    operation_id: OperationId | None
+
+
+# Those in the slots that new ones would take. An address may have thousands of others.
+_OPEN = PairQuery(_Open, customers, "address_key", "slot")
+_DISPLACED = Query(
+    _Open,
+    select(*columns(customers, _Open)).where(
+        customers.c.address_key.in_(IDS), customers.c.slot >= DISPLACED
+    ),
+)
+# What holds a slot that another should have: it must not end before the other's row is there.
+_KEEP_OPEN = Query(
+    _Open,
+    select(*columns(customers, _Open))
+    .where(customers.c.n.in_(IDS), customers.c.slot >= 0)
+    .with_for_update(),
+)
+_INSERT = Insert(
+    customers,
+    CustomerRow,
+    *("n", "id", "reseller", "state", "name", "person", "created_at", "modified_at", "invitation"),
+    *("email", "address_key", "slot", "expires_at", "latest"),
+)
+
+
+class Creation(NamedTuple):
+    """An invitation to record: its address's key, and where it is looked for first."""
+
+    new: NewInvitation
+    address: str
+    slot: tuple[AddressKey, Slot]
+    use: KeyedRequest | None
+    limits: Limits
+
+
+def create_invitations(
+    transaction: Transaction, batch: Sequence[Creation]
+) -> list[Operation | Exception]:
+    """Records invitations; see InvitationStorage.create_invitation."""
+    return _Creations(transaction, batch).outcomes()
+
+
+class _Creations:
+    """What one batch records."""
+
+    def __init__(self, transaction: Transaction, batch: Sequence[Creation]) -> None:
+        self._transaction = transaction
+        self._batch = batch
+        self._keys = Keys(transaction, [request.use for request in batch])
+        self._open: dict[AddressKey, list[_Open | CustomerRow]] = {}
+        slots = {request.slot for request in batch}
+        addresses = {address for address, _ in slots}
+        for row in (
+            *transaction.fetch(_OPEN, list(slots)),
+            *transaction.fetch(_DISPLACED, list(addresses)),
+        ):
+            self._open.setdefault(row.address_key, []).append(row)
+        reseller_ids = [request.new.customer.reseller_id for request in batch]
+        self._counts = Counts(
+            transaction,
+            batch[0].limits,
+            micros(batch[0].new.invitation.created_at),
+            zip(reseller_ids, (request.address for request in batch), strict=True),
+            reseller_ids,
+        )
+        self._numbers = iter(numbers.draw_numbers(transaction, len(batch)))
+        self._lapsed: dict[CustomerNumber, Micros] = {}
+        self._customers: list[CustomerRow] = []
+        self._operations: list[OperationRow] = []
+
+    def outcomes(self) -> list[Operation | Exception]:
+        """Records it all."""
+        transaction = self._transaction
+        outcomes = answer_each(self._batch, self._keys, self._existing, self._create)
+        if self._customers:
+            if self._lapsed:
+                expire_by_number(transaction, list(self._lapsed), max(self._lapsed.values()))
+            # In one order, so that two batches don't wait for each other.
+            self._customers.sort(key=_ADDRESS)
+            transaction.insert(_INSERT, self._customers)
+            transaction.insert(INSERT_MAKING, self._operations)
+            transaction.has_work = True
+        return outcomes
+
+    def _existing(self, _: Creation, target: Target) -> Operation:
+        for row in self._operations:
+            if row.n == target.number:  # of this very batch: another caller's, with the same key
+                return next(
+                    request.new.operation
+                    for request in self._batch
+                    if request.use and request.use.key.key == row.key
+                )
+        return by_number(self._transaction, target.number)
+
+    def _create(self, request: Creation) -> Operation:
+        (operation, customer, invitation), key, (address, slot), use, _ = request
+        reseller = resellers.require_reseller(self._transaction, customer.reseller_id)
+        now = micros(invitation.created_at)
+        tin = customer.person.get("tin", "")
+        first_ones = self._open.get(address)
+        lapsed = None
+        if first_ones:
+            same = [row for row in first_ones if (row.slot or 0) % DISPLACED == slot]
+            lapsed = self._first_one(same, reseller, key, tin, now)
+        due_at = self._counts.invite(customer.reseller_id, key, now)
+        if first_ones:
+            if lapsed:
+                self._lapsed[lapsed.n] = now
+                first_ones.remove(lapsed)
+            slot = self._free_slot(first_ones, slot)
+        number = CustomerNumber(next(self._numbers))
+        row = CustomerRow(
+            n=number,
+            id=CustomerId(customer.id),
+            reseller=reseller,
+            state=CUSTOMER_STATE_CODES[customer.state],
+            name=DisplayName(customer.name),
+            person=person_json(customer.person),
+            created_at=now,
+            modified_at=now,
+            invitation=INVITATION_STATE_CODES[invitation.state],
+            email=Email(invitation.email),
+            address_key=address,
+            slot=slot,
+            expires_at=micros(invitation.expires_at),
+            latest=OperationNumber(number),
+        )
+        self._open.setdefault(address, []).append(row)
+        self._customers.append(row)
+        made = self._keys.made(use, OperationNumber(number))
+        self._operations.append(
+            operation_row(operation, number, reseller, number, made, due_at=due_at)
+        )
+        return operation
+
+    def _first_one(
+        self,
+        first_ones: list[_Open | CustomerRow],
+        reseller: ResellerNumber,
+        address: str,
+        tin: str,
+        now: Micros,
+    ) -> _Open | CustomerRow | None:
+        """Raises INVITATION_OPEN if there is such an open one; returns one that has lapsed."""
+        for first in first_ones:
+            if _is_for(first, reseller, address, tin):
+                if (first.expires_at or 0) > now:
+                    raise _already_open(first)
+                return first
+        return None
+
+    def _free_slot(self, first_ones: list[_Open | CustomerRow], slot: Slot) -> Slot:
+        """Returns the first slot that nothing else at the address has."""
+        taken = {row.slot: row for row in first_ones}
+        while slot in taken:
+            holder = taken[slot]
+            if isinstance(holder, _Open) and not self._transaction.fetch(_KEEP_OPEN, [holder.n]):
+                break  # it has ended just now
+            slot = next_slot(slot)
+        return slot
+
+
+def _is_for(row: _Open | CustomerRow, reseller: ResellerNumber, address: str, tin: str) -> bool:
+    """Tells whether an invitation is for these; `address` is an `address_key`."""
+    return (
+        row.reseller == reseller
+        and address_key(row.email or "") == address
+        and tax_number(row.person) == tin.strip()
+    )
+
+
+def _already_open(row: _Open | CustomerRow) -> BillingError:
+    return BillingError(
+        Reason.INVITATION_OPEN,
+        "You have an open invitation for the same address and tax number already; the error's "
+        "metadata names it.",
+        metadata={
+            "operationId": row.operation_id or ids.OPERATION + row.id[3:],
+            "customerId": row.id,
+            "invitationId": row.invitation_id or ids.INVITATION + row.id[3:],
+        },
+    )
+
+
+_ADDRESS = operator.attrgetter("address_key", "slot")

@@ -1,0 +1,296 @@
+"""Reading invitations: by link, by ID, and lists of a reseller's, newest first."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, FromClause, Select, and_, bindparam, select
+
+from server.domain import ids
+from server.domain.addresses import address_key
+from server.domain.invitations import Invitation, InvitationState, InvitationView
+from server.domain.operations import Deferral
+from server.storage.customer_rows import INVITATION_PART, InvitationPart, invitation
+from server.storage.interface.paging import Cursor, Listed
+from server.storage.invitations.addresses import address_hash
+from server.storage.invitations.expire import IS_PENDING
+from server.storage.invitations.links import link_number
+from server.storage.operations.rows import deferral
+from server.storage.resellers import IS_HELD, reseller_number
+from server.storage.schema.codes import INVITATION_STATE_CODES, NO_INVITATION, PENDING
+from server.storage.schema.tables import (
+    CustomerId,
+    CustomerNumber,
+    DeferralJson,
+    DisplayName,
+    InvitationId,
+    LinkHash,
+    OperationNumber,
+    ResellerNumber,
+    customers,
+    link_tokens,
+    operations,
+    resellers,
+)
+from server.storage.sql.paging import listed, newest_first
+from server.storage.sql.statements import IDS, Query, Transaction, columns
+from server.storage.sql.times import Micros
+
+
+class Link(NamedTuple):
+    """A link, and whose it is."""
+
+    hash: LinkHash
+    customer: CustomerNumber
+    operation: OperationNumber
+
+
+class _Names(NamedTuple):
+    """Who invites whom."""
+
+    n: CustomerNumber
+    reseller_name: DisplayName
+    name: DisplayName
+    is_held: bool
+    contact: str | None
+
+
+class _Number(NamedTuple):
+    """The number of a row, and the IDs that it is found by."""
+
+    n: CustomerNumber
+    id: CustomerId
+    invitation_id: InvitationId | None
+
+
+_LINKS = Query(Link, select(*columns(link_tokens, Link)).where(link_tokens.c.n.in_(IDS)))
+_BY_NUMBER = Query(InvitationPart, select(*INVITATION_PART).where(customers.c.n.in_(IDS)))
+_NAMES = Query(
+    _Names,
+    select(customers.c.n, resellers.c.name, customers.c.name, IS_HELD, resellers.c.contact)
+    .join_from(customers, resellers, resellers.c.n == customers.c.reseller)
+    .where(customers.c.n.in_(IDS)),
+)
+_is_invited = and_(customers.c.invitation != NO_INVITATION, customers.c.invitation_id.is_(None))
+# Whose ID ends like the customer's: all but those of before version 0015.
+_BY_CUSTOMER_ID = Query(
+    InvitationPart, select(*INVITATION_PART).where(customers.c.id.in_(IDS), _is_invited)
+)
+_BY_ID = Query(InvitationPart, select(*INVITATION_PART).where(customers.c.invitation_id.in_(IDS)))
+
+
+def find_links(transaction: Transaction, token_hashes: Sequence[bytes]) -> dict[bytes, Link]:
+    """Returns links by the hashes of their secrets."""
+    wanted = list({link_number(token_hash) for token_hash in token_hashes})
+    return {link.hash: link for link in transaction.fetch(_LINKS, wanted)} if wanted else {}
+
+
+def look_up_invitations(
+    transaction: Transaction, batch: Sequence[bytes]
+) -> list[InvitationView | None]:
+    """Returns what links lead to; see InvitationStorage.look_up_invitation."""
+    links = find_links(transaction, batch)
+    wanted = list({link.customer for link in links.values()})
+    if not wanted:
+        return [None] * len(batch)
+    rows = {row.n: row for row in transaction.fetch(_BY_NUMBER, wanted)}
+    names = {row.n: row for row in transaction.fetch(_NAMES, wanted)}
+    outcomes: list[InvitationView | None] = []
+    for token_hash in batch:
+        link = links.get(token_hash)
+        row = rows.get(link.customer) if link else None
+        name = names.get(link.customer) if link else None
+        view = None
+        if row and link and name:
+            view = InvitationView(
+                invitation(transaction, row),
+                name.reseller_name,
+                name.name,
+                replaced=row.latest != link.operation,
+                held=bool(name.is_held),
+                contact=name.contact,
+            )
+        outcomes.append(view)
+    return outcomes
+
+
+def find_invitations(transaction: Transaction, wanted: Sequence[str]) -> dict[str, InvitationPart]:
+    """Returns rows by the invitations' IDs."""
+    likely = [ids.CUSTOMER + id_[3:] for id_ in set(wanted) if id_.startswith(ids.INVITATION)]
+    rows = transaction.fetch(_BY_CUSTOMER_ID, likely) if likely else []
+    found = {row.their_id: row for row in rows}
+    others = [id_ for id_ in set(wanted) if id_ not in found]
+    if others:
+        found |= {row.their_id: row for row in transaction.fetch(_BY_ID, others)}
+    return found
+
+
+def get_invitations(transaction: Transaction, wanted: Sequence[str]) -> list[Invitation | None]:
+    """Returns invitations; see InvitationStorage.get_invitation."""
+    found = find_invitations(transaction, wanted)
+    return [invitation(transaction, row) if (row := found.get(id_)) else None for id_ in wanted]
+
+
+class _Deferred(NamedTuple):
+    """An operation whose e-mail is tried again."""
+
+    n: OperationNumber
+    deferral: DeferralJson
+
+
+_DEFERRED = Query(
+    _Deferred,
+    select(*columns(operations, _Deferred)).where(
+        operations.c.n.in_(IDS), ~operations.c.done, operations.c.deferral.is_not(None)
+    ),
+)
+
+
+def get_deferrals(transaction: Transaction, wanted: Sequence[str]) -> list[Deferral | None]:
+    """Returns why e-mails are late; see InvitationStorage.get_deferral."""
+    rows = find_invitations(transaction, wanted)
+    latest = {id_: row.latest for id_, row in rows.items() if row.invitation == PENDING}
+    numbers = list(set(latest.values()))
+    found = {
+        row.n: deferral(row.deferral)
+        for row in (transaction.fetch(_DEFERRED, numbers) if numbers else [])
+    }
+    return [found.get(latest[id_]) if id_ in latest else None for id_ in wanted]
+
+
+class InvitationPage(NamedTuple):
+    """Which invitations to list. `address` is what `address_key` returns."""
+
+    reseller_id: str
+    state: InvitationState | None
+    address: str | None
+    now: Micros
+    limit: int
+    after: Cursor | None
+
+
+def list_invitations(
+    transaction: Transaction, pages: Sequence[InvitationPage]
+) -> list[list[Listed[Invitation]]]:
+    """Returns a page for each; see InvitationStorage.list_invitations."""
+    return [_list_page(transaction, page) for page in pages]
+
+
+def _list_page(transaction: Transaction, page: InvitationPage) -> list[Listed[Invitation]]:
+    reseller = reseller_number(transaction, page.reseller_id)
+    if reseller is None:
+        return []
+    rows: list[InvitationPart] = []
+    after = page.after
+    while True:
+        read = _read(transaction, page, reseller, after)
+        rows += [row for row in read if page.address is None or _is_at(row, page.address, reseller)]
+        # What has the hash of the address and is for another is rare; then more is read.
+        if len(read) < page.limit or len(rows) >= page.limit:
+            return listed(rows[: page.limit], lambda row: invitation(transaction, row))
+        after = Cursor(read[-1].n)
+
+
+def _is_at(row: InvitationPart, address: str, reseller: ResellerNumber) -> bool:
+    return row.reseller == reseller and address_key(row.email) == address
+
+
+def _read(
+    transaction: Transaction,
+    page: InvitationPage,
+    reseller: ResellerNumber,
+    after: Cursor | None,
+) -> list[InvitationPart]:
+    """Returns rows past a number, newest first: at most as many as the page holds."""
+    values: dict[str, Any] = {
+        "reseller": reseller,
+        "address_key": None,
+        "now": page.now,
+        "limit": page.limit,
+        "after": after,
+    }
+    if page.address is not None:
+        values["address_key"] = address_hash(page.address)
+    statements = _PAGES[page.state, page.address is not None, after is not None]
+    rows = [row for statement in statements for row in transaction.fetch(statement, **values)]
+    if len(statements) > 1:
+        rows.sort(key=lambda row: row.n, reverse=True)
+    return rows[: page.limit]
+
+
+# Read whole, by the index of all that can lapse: what has lapsed and is not yet recorded is little.
+_IS_LAPSED = customers.c.expires_at <= bindparam("now")
+_LAPSED = (
+    select(*INVITATION_PART).where(IS_PENDING, _IS_LAPSED).cte("lapsed").prefix_with("MATERIALIZED")
+)
+_PENDING, _EXPIRED = InvitationState.PENDING, InvitationState.EXPIRED
+_NAMED = ("reseller", "address_key", "now", "limit", "after")
+
+
+def _recorded(state: InvitationState) -> ColumnElement[bool]:
+    if state is _PENDING:
+        return IS_PENDING
+    return customers.c.invitation == INVITATION_STATE_CODES[state]
+
+
+def _by_state(state: InvitationState | None, *, past_first: bool) -> list[Query[InvitationPart]]:
+    """Makes what reads a reseller's invitations in a state; None: in any."""
+
+    def part(source: FromClause, *conditions: ColumnElement[bool]) -> Select[Any]:
+        names = InvitationPart._fields
+        rows = select(*(source.c[name] for name in names)).where(
+            source.c.reseller == bindparam("reseller"), *conditions
+        )
+        return rows.where(source.c.n < bindparam("after")) if past_first else rows
+
+    if state is None:
+        parts = [[part(customers, _recorded(each)) for each in InvitationState]]
+    elif state is _PENDING:
+        parts = [[part(customers, IS_PENDING, ~_IS_LAPSED)]]
+    elif state is _EXPIRED:
+        parts = [[part(customers, _recorded(_EXPIRED))], [part(_LAPSED)]]
+    else:
+        parts = [[part(customers, _recorded(state))]]
+    return [Query(InvitationPart, newest_first(each), *_NAMED) for each in parts]
+
+
+def _by_address(state: InvitationState | None, *, past_first: bool) -> list[Query[InvitationPart]]:
+    """Makes what reads invitations for an address: those that have ended, and the open ones.
+
+    The index has the former newest first; the latter, rarely more than one, are sorted.
+    """
+    has_ended, is_open = customers.c.slot < 0, customers.c.slot >= 0
+    ended = select(*INVITATION_PART).where(has_ended)
+    open_ = select(*INVITATION_PART).where(is_open)
+    if state is _PENDING:
+        parts = [(open_.where(~_IS_LAPSED), customers.c.n.desc())]
+    elif state is _EXPIRED:
+        parts = [
+            (ended.where(_recorded(_EXPIRED)), customers.c.slot.asc()),
+            (open_.where(_IS_LAPSED), customers.c.n.desc()),
+        ]
+    elif state is None:
+        parts = [(ended, customers.c.slot.asc()), (open_, customers.c.n.desc())]
+    else:
+        parts = [(ended.where(_recorded(state)), customers.c.slot.asc())]
+    queries = []
+    for rows, order in parts:
+        page = rows.where(
+            customers.c.address_key == bindparam("address_key"),
+            customers.c.reseller == bindparam("reseller"),
+        )
+        if past_first:
+            is_older = customers.c.n < bindparam("after")
+            if order.element is customers.c.slot:
+                is_older = customers.c.slot > -bindparam("after", type_=customers.c.slot.type)
+            page = page.where(is_older)
+        page = page.order_by(order).limit(bindparam("limit"))
+        queries.append(Query(InvitationPart, page, *_NAMED))
+    return queries
+
+
+_PAGES = {
+    (state, by_address, past_first): make(state, past_first=past_first)
+    for state in (None, *InvitationState)
+    for by_address, make in ((False, _by_state), (True, _by_address))
+    for past_first in (False, True)
+}

@@ -1,0 +1,94 @@
+"""The invitations' part of the storage."""
+
+from datetime import datetime, timedelta
+from typing import cast
+
+from server.domain.addresses import address_key
+from server.domain.invitations import (
+    Invitation,
+    InvitationAction,
+    InvitationState,
+    InvitationView,
+    NewInvitation,
+)
+from server.domain.limits import Limits
+from server.domain.operations import Deferral, Operation
+from server.storage.interface.keys import IdempotencyKey
+from server.storage.interface.paging import Cursor, Listed
+from server.storage.invitations.actions import Answer, Resend, Revocation, act
+from server.storage.invitations.addresses import address_hash, open_slot
+from server.storage.invitations.create import Creation, create_invitations
+from server.storage.invitations.read import (
+    InvitationPage,
+    get_deferrals,
+    get_invitations,
+    list_invitations,
+    look_up_invitations,
+)
+from server.storage.keys import KeyLifetime
+from server.storage.sql.batches import Batcher
+from server.storage.sql.times import micros
+
+
+class SqlInvitations:
+    """Implements `interface.InvitationStorage`."""
+
+    def __init__(self, writes: Batcher, reads: Batcher, keys: KeyLifetime, limits: Limits) -> None:
+        self._writes = writes
+        self._reads = reads
+        self._keys = keys
+        self._limits = limits
+
+    async def create_invitation(self, new: NewInvitation, key: IdempotencyKey | None) -> Operation:
+        address = address_key(new.invitation.email)
+        tin = new.customer.person.get("tin", "")
+        slot = address_hash(address), open_slot(new.customer.reseller_id, tin)
+        use = self._keys.keyed(key, new.operation.created_at)
+        creation = Creation(new, address, slot, use, self._limits)
+        return await self._writes.submit(create_invitations, creation)
+
+    async def look_up_invitation(self, token_hash: bytes) -> InvitationView | None:
+        return await self._reads.submit(look_up_invitations, token_hash)
+
+    async def answer_invitation(
+        self, token_hash: bytes, action: InvitationAction, now: datetime, key: IdempotencyKey | None
+    ) -> Invitation | None:
+        answer = Answer(token_hash, action, now, self._keys.keyed(key, now))
+        return cast("Invitation | None", await self._writes.submit(act, answer))
+
+    async def get_invitation(self, invitation_id: str) -> Invitation | None:
+        return await self._reads.submit(get_invitations, invitation_id)
+
+    async def get_deferral(self, invitation_id: str) -> Deferral | None:
+        return await self._reads.submit(get_deferrals, invitation_id)
+
+    async def list_invitations(
+        self,
+        reseller_id: str,
+        state: InvitationState | None,
+        email: str | None,
+        now: datetime,
+        limit: int,
+        after: Cursor | None,
+    ) -> list[Listed[Invitation]]:
+        key = None if email is None else address_key(email)
+        page = InvitationPage(reseller_id, state, key, micros(now), limit, after)
+        return await self._reads.submit(list_invitations, page)
+
+    async def resend_invitation(
+        self,
+        invitation_id: str,
+        operation: Operation,
+        expires_at: datetime,
+        interval: timedelta,
+        key: IdempotencyKey | None,
+    ) -> Operation | None:
+        use = self._keys.keyed(key, operation.created_at)
+        resend = Resend(invitation_id, operation, expires_at, interval, use, self._limits)
+        return cast("Operation | None", await self._writes.submit(act, resend))
+
+    async def revoke_invitation(
+        self, invitation_id: str, now: datetime, key: IdempotencyKey | None
+    ) -> Invitation | None:
+        revocation = Revocation(invitation_id, now, self._keys.keyed(key, now))
+        return cast("Invitation | None", await self._writes.submit(act, revocation))

@@ -1,0 +1,1 @@
+"""Telling those who wait, in all processes, what has been committed."""

@@ -1,0 +1,58 @@
+"""Carrying signals between the processes that share a SQLite file."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from files.private import make_private_folder
+
+_log = logging.getLogger(__name__)
+
+
+class SocketTransport:
+    """A datagram socket for each process in one folder, which is made if needed.
+
+    Raises OSError where that can't be had, for example because the path is too long for one.
+    """
+
+    def __init__(self, folder: Path, receive: Callable[[str], None]) -> None:
+        self._folder = folder
+        self._receive = receive
+        make_private_folder(folder, with_contents=True)
+        self._path = folder / secrets.token_hex(4)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        try:
+            self._socket.bind(str(self._path))
+            self._path.chmod(0o600)
+        except OSError:
+            self._socket.close()
+            raise
+        asyncio.get_running_loop().add_reader(self._socket, self._read)
+
+    def send(self, message: str) -> None:
+        """Sends to all other processes; removes the sockets of those that have died."""
+        for path in self._folder.iterdir():
+            if path.name == self._path.name:
+                continue
+            try:
+                self._socket.sendto(message.encode(), str(path))
+            except (ConnectionRefusedError, FileNotFoundError):
+                path.unlink(missing_ok=True)
+            except OSError as error:  # its buffer is full: it will look by itself
+                _log.debug("signal not sent: %s", error)
+
+    async def close(self) -> None:
+        """Stops sending and receiving."""
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
+        self._path.unlink(missing_ok=True)
+
+    def _read(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._receive(self._socket.recv(8192).decode("ascii", "replace"))

@@ -1,0 +1,52 @@
+"""Numbers of customers and operations inside the storage."""
+
+from typing import NamedTuple
+
+from sqlalchemy import Integer, bindparam, func, literal_column, select
+
+from server.storage.schema.tables import (
+    CLEARED_NUMBERS,
+    customers,
+    operations,
+    retention,
+)
+from server.storage.sql.statements import Query, Transaction
+
+
+class _Number(NamedTuple):
+    n: int
+
+
+# Customers and operations share one row of numbers: an operation that makes a customer has its number.
+_LATEST = Query(
+    _Number,
+    select(
+        func.coalesce(select(func.max(customers.c.n)).scalar_subquery(), 0),
+    ).union_all(
+        select(func.coalesce(select(func.max(operations.c.n)).scalar_subquery(), 0)),
+        select(retention.c.value).where(retention.c.name == CLEARED_NUMBERS),
+    ),
+)
+_DRAWN = Query(
+    _Number,
+    select(func.nextval(literal_column("'numbers'"))).select_from(
+        func.generate_series(1, bindparam("count", type_=Integer))
+    ),
+    "count",
+)
+
+
+def draw_numbers(transaction: Transaction, count: int) -> list[int]:
+    """Returns numbers for customers and operations that are being made, in growing order.
+
+    On SQLite the caller must insert rows with them before the transaction ends.
+    """
+    if not count:
+        return []
+    if not transaction.is_sqlite:
+        return [number for (number,) in transaction.fetch(_DRAWN, count=count)]
+    first = transaction.next_number
+    if first is None:
+        first = max(number for (number,) in transaction.fetch(_LATEST)) + 1
+    transaction.next_number = first + count
+    return list(range(first, first + count))

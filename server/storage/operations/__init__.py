@@ -1,0 +1,1 @@
+"""Operations: read, ended, cancelled and deleted."""

@@ -1,0 +1,118 @@
+"""Reading operations: by ID, and lists of resellers', newest first."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Select, bindparam, false, select, true
+
+from server.domain import ids
+from server.domain.operations import Operation
+from server.storage import resellers
+from server.storage.interface.paging import Cursor, Listed
+from server.storage.operations.rows import OPERATION_PART, WITH_CUSTOMERS, OperationPart, operation
+from server.storage.schema.tables import customers, operations
+from server.storage.sql.paging import listed, newest_first
+from server.storage.sql.statements import IDS, Query, Transaction
+
+# Whose ID ends like that of the customer that it made: nearly all.
+_BY_CUSTOMER_ID = Query(
+    OperationPart,
+    select(*OPERATION_PART)
+    .join_from(customers, operations, operations.c.n == customers.c.n)
+    .where(customers.c.id.in_(IDS), operations.c.id.is_(None)),
+)
+_BY_ID = Query(
+    OperationPart,
+    select(*OPERATION_PART).select_from(WITH_CUSTOMERS).where(operations.c.id.in_(IDS)),
+)
+_BY_NUMBER = Query(
+    OperationPart,
+    select(*OPERATION_PART).select_from(WITH_CUSTOMERS).where(operations.c.n.in_(IDS)),
+)
+
+
+def by_number(transaction: Transaction, number: int) -> Operation:
+    """Returns an operation that is there, also a deleted one."""
+    (row,) = transaction.fetch(_BY_NUMBER, [number])
+    return operation(transaction, row)
+
+
+def find_by_number(transaction: Transaction, number: int) -> Operation | None:
+    """Returns an operation, also a deleted one; None: it is cleared."""
+    rows = transaction.fetch(_BY_NUMBER, [number])
+    return operation(transaction, rows[0]) if rows else None
+
+
+def customer_ids(operation_ids: Iterable[str]) -> list[str]:
+    """Returns the IDs of customers whose IDs end like those of the operations."""
+    return [ids.CUSTOMER + id_[3:] for id_ in operation_ids if id_.startswith(ids.OPERATION)]
+
+
+def get_operations(transaction: Transaction, wanted: Sequence[str]) -> list[Operation | None]:
+    """Returns operations; see OperationStorage.get_operation."""
+    found: dict[str, Operation | None] = {}
+    likely = customer_ids(dict.fromkeys(wanted))
+    rows = transaction.fetch(_BY_CUSTOMER_ID, likely) if likely else []
+    for row in rows:
+        value = operation(transaction, row)
+        found[value.id] = None if row.deleted else value
+    if len(found) < len(wanted):
+        others = [id_ for id_ in dict.fromkeys(wanted) if id_ not in found]
+        for row in transaction.fetch(_BY_ID, others) if others else []:
+            value = operation(transaction, row)
+            found[value.id] = None if row.deleted else value
+    return [found.get(id_) for id_ in wanted]
+
+
+class OperationPage(NamedTuple):
+    """Which operations to list."""
+
+    reseller_ids: list[str]
+    done: bool | None
+    limit: int
+    after: Cursor | None
+
+
+def _page(done: bool | None, *, past_first: bool) -> Query[OperationPart]:
+    """Makes what reads one reseller's operations in the order of an index."""
+
+    def part(state: ColumnElement[bool]) -> Select[Any]:
+        rows = select(*OPERATION_PART).select_from(WITH_CUSTOMERS)
+        rows = rows.where(
+            operations.c.reseller == bindparam("reseller"), ~operations.c.deleted, state
+        )
+        return rows.where(operations.c.n < bindparam("after")) if past_first else rows
+
+    states = {True: operations.c.done == true(), False: operations.c.done == false()}
+    parts = [part(state) for name, state in states.items() if done in (None, name)]
+    return Query(OperationPart, newest_first(parts), "reseller", "limit", "after")
+
+
+_PAGES = {
+    (done, past_first): _page(done, past_first=past_first)
+    for done in (None, True, False)
+    for past_first in (False, True)
+}
+
+
+def list_operations(
+    transaction: Transaction, pages: Sequence[OperationPage]
+) -> list[list[Listed[Operation]]]:
+    """Returns a page for each; see OperationStorage.list_operations."""
+    return [_list_page(transaction, page) for page in pages]
+
+
+def _list_page(transaction: Transaction, page: OperationPage) -> list[Listed[Operation]]:
+    known = (resellers.reseller_number(transaction, id_) for id_ in page.reseller_ids)
+    statement = _PAGES[page.done, page.after is not None]
+    # One reseller at a time: only then does the index give the order.
+    rows = [
+        row
+        for reseller in known
+        if reseller is not None
+        for row in transaction.fetch(
+            statement, reseller=reseller, limit=page.limit, after=page.after
+        )
+    ]
+    rows.sort(key=lambda row: row.n, reverse=True)
+    return listed(rows[: page.limit], lambda row: operation(transaction, row))

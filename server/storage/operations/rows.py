@@ -1,0 +1,169 @@
+"""Operations from and to rows."""
+
+import json
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Join
+
+from server.domain import ids
+from server.domain.errors import Reason
+from server.domain.operations import Deferral, Failure, Operation
+from server.storage import resellers
+from server.storage.schema.codes import OPERATION_KIND_CODES, OPERATION_KINDS, OperationKindCode
+from server.storage.schema.columns import Count
+from server.storage.schema.tables import (
+    AccountId,
+    CustomerId,
+    CustomerNumber,
+    DeferralJson,
+    FailureJson,
+    Fingerprint,
+    IdempotencyKeyHash,
+    OperationId,
+    OperationNumber,
+    OperationRow,
+    ResellerNumber,
+    SubjectId,
+    customers,
+    operations,
+)
+from server.storage.sql.statements import Insert, Transaction
+from server.storage.sql.times import Micros, from_micros, micros
+
+# One encoder for all: json.dumps would make one for each text that is not plain ASCII.
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
+
+_WRITTEN = (
+    "n",
+    "kind",
+    "reseller",
+    "customer",
+    "created_by",
+    "created_at",
+    "modified_at",
+    "done",
+    "due_at",
+    "key",
+    "fingerprint",
+)
+# Of those whose ID ends like their customer's, and of the others.
+INSERT_MAKING = Insert(operations, OperationRow, *_WRITTEN)
+INSERT_OTHERS = Insert(operations, OperationRow, *_WRITTEN, "id")
+
+
+class OperationPart(NamedTuple):
+    """What an operation's record is made of: its row and the IDs of its customer."""
+
+    n: OperationNumber
+    id: OperationId | None
+    kind: OperationKindCode
+    reseller: ResellerNumber
+    created_by: SubjectId
+    created_at: Micros
+    modified_at: Micros
+    done: bool
+    failure: FailureJson | None
+    deferral: DeferralJson | None
+    customer_id: CustomerId | None
+    billing_account_id: AccountId | None
+    their_customer_id: CustomerId | None
+    their_billing_account_id: AccountId | None
+    deleted: bool
+    customer: CustomerNumber
+    due_at: Micros | None
+    claimed: bool
+    attempts: Count
+    cancel_requested: bool
+
+    @property
+    def their_id(self) -> str:
+        """The operation's ID."""
+        return self.id or ids.OPERATION + (self.their_customer_id or "")[3:]
+
+    def is_held(self, now: Micros) -> bool:
+        """Tells whether a worker has it under a live lease."""
+        return bool(self.claimed) and self.due_at is not None and self.due_at > now
+
+
+# Operations and, where it is there, the customer of each.
+WITH_CUSTOMERS: Join = operations.outerjoin(customers, customers.c.n == operations.c.customer)
+OPERATION_PART: list[ColumnElement[Any]] = [
+    customers.c.id
+    if name == "their_customer_id"
+    else customers.c.billing_account_id
+    if name == "their_billing_account_id"
+    else operations.c[name]
+    for name in OperationPart._fields
+]
+
+
+def operation(transaction: Transaction, row: OperationPart) -> Operation:
+    """Returns the record."""
+    customer_id = row.customer_id or row.their_customer_id or CustomerId("")
+    account_id = row.billing_account_id or row.their_billing_account_id
+    return Operation(
+        row.their_id,
+        OPERATION_KINDS[row.kind],
+        resellers.reseller_id(transaction, row.reseller),
+        customer_id,
+        account_id or ids.BILLING_ACCOUNT + customer_id[3:],
+        row.created_by,
+        from_micros(row.created_at),
+        from_micros(row.modified_at),
+        bool(row.done),
+        failure(row.failure) if row.failure else None,
+        deferral(row.deferral) if row.deferral else None,
+    )
+
+
+def operation_row(
+    value: Operation,
+    number: int,
+    reseller: ResellerNumber,
+    customer: CustomerNumber,
+    key: tuple[IdempotencyKeyHash | None, Fingerprint | None],
+    *,
+    due_at: Micros | None = None,
+    with_id: bool = False,
+) -> OperationRow:
+    """Returns the row of a new operation; `due_at` is when a worker may take it up.
+
+    `with_id`: for INSERT_OTHERS.
+    """
+    created = micros(value.created_at)
+    return OperationRow(
+        n=OperationNumber(number),
+        kind=OPERATION_KIND_CODES[value.kind],
+        reseller=reseller,
+        customer=customer,
+        created_by=SubjectId(value.created_by),
+        created_at=created,
+        modified_at=created,
+        done=value.done,
+        id=OperationId(value.id) if with_id else None,
+        due_at=due_at,
+        key=key[0],
+        fingerprint=key[1],
+    )
+
+
+def failure(text: FailureJson) -> Failure:
+    """Returns what `failure_json` was given."""
+    reason, message, metadata = json.loads(text)
+    return Failure(Reason(reason), message, metadata)
+
+
+def failure_json(value: Failure) -> FailureJson:
+    """Returns a failure as the database keeps it: a JSON array."""
+    return FailureJson(_as_json([value.reason, value.message, value.metadata]))
+
+
+def deferral(text: DeferralJson) -> Deferral:
+    """Returns what `deferral_json` was given."""
+    attempt, problem, next_attempt_at = json.loads(text)
+    return Deferral(attempt, problem, from_micros(next_attempt_at))
+
+
+def deferral_json(value: Deferral) -> DeferralJson:
+    """Returns a deferral as the database keeps it: a JSON array."""
+    return DeferralJson(_as_json([value.attempt, value.problem, micros(value.next_attempt_at)]))

@@ -1,0 +1,85 @@
+"""The operations' part of the storage, and waiting for their end."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+from datetime import datetime, timedelta
+
+from server.domain.operations import Operation
+from server.storage.interface.keys import IdempotencyKey
+from server.storage.interface.operations import OperationStorage
+from server.storage.interface.paging import Cursor, Listed
+from server.storage.keys import KeyLifetime
+from server.storage.notify.notifier import LOOK_EVERY, Notifier, wait
+from server.storage.operations.read import OperationPage, get_operations, list_operations
+from server.storage.operations.requests import (
+    OperationRequest,
+    cancel_operations,
+    delete_operations,
+)
+from server.storage.sql.batches import Batcher
+from server.storage.sql.inline_reads import InlineReads
+from server.storage.sql.times import micros
+
+
+class SqlOperations:
+    """Implements `interface.OperationStorage`."""
+
+    def __init__(
+        self, writes: Batcher, reads: Batcher, inline: InlineReads, keys: KeyLifetime
+    ) -> None:
+        self._writes = writes
+        self._reads = reads
+        self._inline = inline
+        self._keys = keys
+
+    async def get_operation(self, operation_id: str) -> Operation | None:
+        return await self._inline.read(get_operations, operation_id)
+
+    async def list_operations(
+        self, reseller_ids: Collection[str], done: bool | None, limit: int, after: Cursor | None
+    ) -> list[Listed[Operation]]:
+        page = OperationPage(list(dict.fromkeys(reseller_ids)), done, limit, after)
+        return await self._reads.submit(list_operations, page)
+
+    async def cancel_operation(
+        self, operation_id: str, now: datetime, key: IdempotencyKey | None
+    ) -> Operation | None:
+        request = OperationRequest(operation_id, micros(now), self._keys.keyed(key, now))
+        return await self._writes.submit(cancel_operations, request)
+
+    async def delete_operation(
+        self, operation_id: str, now: datetime, key: IdempotencyKey | None
+    ) -> bool:
+        request = OperationRequest(operation_id, micros(now), self._keys.keyed(key, now))
+        return await self._writes.submit(delete_operations, request)
+
+
+class SqlWaits:
+    """Implements `interface.WaitStorage`."""
+
+    def __init__(self, operations: OperationStorage, notifier: Notifier) -> None:
+        self._operations = operations
+        self._notifier = notifier
+
+    async def wait_operation(
+        self,
+        operation_id: str,
+        longest: timedelta,
+        before_look: Callable[[], Awaitable[None]] | None = None,
+    ) -> Operation | None:
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + longest.total_seconds()
+        with self._notifier.operation(operation_id) as ended:
+            while True:
+                ended.clear()
+                operation = await self._operations.get_operation(operation_id)
+                left_s = ends_at - loop.time()
+                over = left_s <= 0 or self._notifier.ended
+                if operation is None or operation.done or over:
+                    return operation
+                await wait(ended, min(left_s, LOOK_EVERY.total_seconds()))
+                if before_look:
+                    await before_look()
+
+    def end_waits(self) -> None:
+        self._notifier.end_waits()

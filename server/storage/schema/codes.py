@@ -1,0 +1,56 @@
+"""States and kinds as the database keeps them: small numbers, never changed and never used again."""
+
+from typing import NewType
+
+from server.domain.customers import CustomerState
+from server.domain.invitations import InvitationState
+from server.domain.operations import OperationKind
+from server.storage.schema.columns import Code
+
+CustomerStateCode = NewType("CustomerStateCode", Code)
+InvitationStateCode = NewType("InvitationStateCode", Code)
+OperationKindCode = NewType("OperationKindCode", Code)
+TargetCode = NewType("TargetCode", Code)
+
+CUSTOMER_STATE_CODES = {
+    state: CustomerStateCode(Code(code))
+    for state, code in {
+        CustomerState.ACCEPTANCE_REQUIRED: 1,
+        CustomerState.ACTIVE: 2,
+        CustomerState.SUSPENDED: 3,
+        CustomerState.INACTIVE: 4,
+    }.items()
+}
+CUSTOMER_STATES = {code: state for state, code in CUSTOMER_STATE_CODES.items()}
+
+# A customer that was not invited.
+NO_INVITATION = InvitationStateCode(Code(0))
+INVITATION_STATE_CODES = {
+    state: InvitationStateCode(Code(code))
+    for state, code in {
+        InvitationState.PENDING: 1,
+        InvitationState.ACCEPTED: 2,
+        InvitationState.DECLINED: 3,
+        InvitationState.REVOKED: 4,
+        InvitationState.EXPIRED: 5,
+    }.items()
+}
+INVITATION_STATES = {code: state for state, code in INVITATION_STATE_CODES.items()}
+PENDING = INVITATION_STATE_CODES[InvitationState.PENDING]
+EXPIRED = INVITATION_STATE_CODES[InvitationState.EXPIRED]
+
+OPERATION_KIND_CODES = {
+    kind: OperationKindCode(Code(code))
+    for kind, code in {
+        OperationKind.INVITE: 1,
+        OperationKind.RESEND: 2,
+        OperationKind.CREATE_RESELLER_SERVED: 3,
+        OperationKind.ACTIVATE: 4,
+        OperationKind.SUSPEND: 5,
+    }.items()
+}
+OPERATION_KINDS = {code: kind for kind, code in OPERATION_KIND_CODES.items()}
+
+# What an idempotency key of a call stands for that makes no operation.
+OPERATION_TARGET = TargetCode(Code(1))
+INVITATION_TARGET = TargetCode(Code(2))

@@ -1,0 +1,53 @@
+"""Bringing the schema up to date. Migrations are append-only."""
+
+from collections.abc import Callable
+
+from server.storage.schema.tables import REVISION
+from server.storage.sql.connections import Database, SchemaError
+from server.storage.sql.driver_errors import to_billing_error
+
+# Any number will do, if no one else uses it.
+_LOCK = 7_346_911
+
+
+# Is told how many rows are done, and of how many.
+Progress = Callable[[int, int], None]
+
+
+def migrate(
+    database_url: str,
+    before: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Applies the migrations that the database lacks, in one transaction.
+
+    Interrupted anywhere it has changed nothing. `before` is told the version of a schema that is to
+    be changed, before anything is; `progress` is told by migrations that copy rows.
+
+    Any number of processes may do so at once: one works, the others wait for it. Raises SchemaError
+    for a schema of a newer release, STORAGE_UNAVAILABLE if the database can't be reached, ValueError
+    for a URL of another kind.
+    """
+    # Only here: a server that finds its schema in order starts without it.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.migration import MigrationContext
+    from alembic.util import CommandError
+
+    database = Database(database_url, no_timeout=True, make=True)
+    config = Config()
+    config.set_main_option("script_location", "server.storage.schema:migrations")
+    try:
+        with database.engine.begin() as connection:
+            if not database.is_sqlite:  # SQLite's transactions hold the write lock
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            version = MigrationContext.configure(connection).get_current_revision()
+            if before and version is not None and version < REVISION:
+                before(version)
+            config.attributes["connection"] = connection
+            config.attributes["progress"] = progress
+            command.upgrade(config, "head")
+    except CommandError as error:
+        raise SchemaError(f"this release does not know the database's schema: {error}") from None
+    except Exception as error:
+        raise to_billing_error(error) from None

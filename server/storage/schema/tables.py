@@ -1,0 +1,339 @@
+"""The tables. The migrations make exactly these; a test compares the two on both databases.
+
+A customer and its invitation are one row. Rows of great number have integer keys inside (`n`), which
+grow with time, so that "newest first" is the order of keys, and text IDs outside. Each index costs on
+every write, so there is one only where a call needs it. Rows of great number carry no foreign keys:
+each would look its parent up on every insert. States and kinds are the numbers in `codes`.
+"""
+
+from typing import NamedTuple, NewType
+
+from sqlalchemy import ForeignKey, MetaData, Sequence, false, text, true
+
+from server.storage.schema.codes import (
+    PENDING,
+    CustomerStateCode,
+    InvitationStateCode,
+    OperationKindCode,
+    TargetCode,
+)
+from server.storage.schema.columns import Count, index, table
+from server.storage.sql.times import Micros
+
+# The latest migration: what a server started from this code works with.
+REVISION = "0015"
+
+metadata = MetaData()
+
+# Where PostgreSQL draws the numbers of customers and operations from; SQLite has one writer, which
+# takes the next one after the greatest.
+numbers = Sequence("numbers", metadata=metadata)
+
+ResellerNumber = NewType("ResellerNumber", int)
+CustomerNumber = NewType("CustomerNumber", int)
+OperationNumber = NewType("OperationNumber", int)
+LinkNumber = NewType("LinkNumber", int)
+TargetNumber = NewType("TargetNumber", int)
+AddressKey = NewType("AddressKey", int)
+Slot = NewType("Slot", int)
+
+ResellerId = NewType("ResellerId", str)
+CustomerId = NewType("CustomerId", str)
+InvitationId = NewType("InvitationId", str)
+OperationId = NewType("OperationId", str)
+AccountId = NewType("AccountId", str)
+SubjectId = NewType("SubjectId", str)
+DisplayName = NewType("DisplayName", str)
+PersonJson = NewType("PersonJson", str)
+Email = NewType("Email", str)
+FailureJson = NewType("FailureJson", str)
+DeferralJson = NewType("DeferralJson", str)
+LinkHash = NewType("LinkHash", bytes)
+IdempotencyKeyHash = NewType("IdempotencyKeyHash", bytes)
+Fingerprint = NewType("Fingerprint", bytes)
+TokenHash = NewType("TokenHash", bytes)
+KeyId = NewType("KeyId", str)
+AuditId = NewType("AuditId", str)
+
+
+class ResellerRow(NamedTuple):
+    """A removed one stays for what it has invited, and its roles until it is added again, to tell
+    those who have them why they are refused.
+    """
+
+    n: ResellerNumber
+    id: ResellerId
+    name: DisplayName
+    created_at: Micros
+    modified_at: Micros
+    removed_at: Micros | None
+    suspended_at: Micros | None
+    contact: str | None
+
+
+class ServiceAccountRow(NamedTuple):
+    """A subject for programs."""
+
+    id: SubjectId
+    name: DisplayName
+    created_at: Micros
+
+
+class AccountKeyRow(NamedTuple):
+    """The public half of a service account's key pair."""
+
+    id: KeyId
+    service_account_id: SubjectId
+    algorithm: str
+    public_key: str
+    created_at: Micros
+
+
+class AccessTokenRow(NamedTuple):
+    """A long-lived token, known by its hash."""
+
+    token_hash: TokenHash
+    subject_id: SubjectId
+    created_at: Micros
+    expires_at: Micros | None
+
+
+class RevokedTokenRow(NamedTuple):
+    """Kept until the token would have expired anyway."""
+
+    token_hash: TokenHash
+    expires_at: Micros
+
+
+class RoleBindingRow(NamedTuple):
+    """`subject_id` is a service account's, or a subject's of an outside issuer."""
+
+    subject_id: SubjectId
+    reseller_id: ResellerId
+    role: str
+    created_at: Micros
+
+
+class CustomerRow(NamedTuple):
+    """A customer and, where `invitation` is not 0, its invitation.
+
+    n: the same as that of the operation that made it.
+    person: a JSON object.
+    invitation: the invitation's state, 0 without one; what follows is NULL then.
+    email: where the customer was invited.
+    address_key, slot: what a reseller has at most one open invitation for (`invitations.addresses`).
+    latest: the operation that sent, or is to send, the invitation's latest e-mail.
+    previous_…: what was there before it was sent again; a resend that fails gives it back.
+    has_links: FALSE once the links to an ended invitation are cleared.
+    invitation_id, operation_id, billing_account_id: NULL means that the ID ends like the customer's;
+        rows from before version 0015 have others.
+    """
+
+    n: CustomerNumber
+    id: CustomerId
+    reseller: ResellerNumber
+    state: CustomerStateCode
+    name: DisplayName
+    person: PersonJson
+    created_at: Micros
+    modified_at: Micros
+    invitation: InvitationStateCode
+    email: Email | None = None
+    address_key: AddressKey | None = None
+    slot: Slot | None = None
+    expires_at: Micros | None = None
+    latest: OperationNumber | None = None
+    has_links: bool = True
+    ended_at: Micros | None = None
+    resent_at: Micros | None = None
+    previous_latest: OperationNumber | None = None
+    previous_resent_at: Micros | None = None
+    previous_expires_at: Micros | None = None
+    invitation_id: InvitationId | None = None
+    operation_id: OperationId | None = None
+    billing_account_id: AccountId | None = None
+
+
+class OperationRow(NamedTuple):
+    """The record that callers see and the unit of work behind it.
+
+    id: NULL means that the ID ends like that of the customer with the same number, which it made.
+    customer: the customer's number. `customer_id` and `billing_account_id` keep the customer's IDs
+        once it is taken back; they are NULL while it is there.
+    deleted: kept for the idempotency keys that stand for it.
+    due_at: when a worker may next take it up: at once for a new one, later after a failed try, and
+        at the end of the lease while one has it (`claimed`); NULL once there is nothing to do, or
+        while its reseller is held.
+    attempts: counts claims, and fences.
+    deferral: tells of the last try that failed, and keeps what is tried again apart from what is new.
+    key, fingerprint: the idempotency key of the call that made it, as long as it counts.
+    keyed_at: when the latest key came that stands for it and did not make it.
+    """
+
+    n: OperationNumber
+    kind: OperationKindCode
+    reseller: ResellerNumber
+    customer: CustomerNumber
+    created_by: SubjectId
+    created_at: Micros
+    modified_at: Micros
+    done: bool
+    id: OperationId | None = None
+    due_at: Micros | None = None
+    key: IdempotencyKeyHash | None = None
+    fingerprint: Fingerprint | None = None
+    deleted: bool = False
+    claimed: bool = False
+    attempts: Count = Count(0)
+    cancel_requested: bool = False
+    failure: FailureJson | None = None
+    deferral: DeferralJson | None = None
+    keyed_at: Micros | None = None
+    customer_id: CustomerId | None = None
+    billing_account_id: AccountId | None = None
+
+
+class LinkRow(NamedTuple):
+    """A link in an e-mail; it holds while `operation` is the customer's latest.
+
+    `n` is a part of the hash (`invitations.links`), so that the table itself is the index.
+    """
+
+    n: LinkNumber
+    hash: LinkHash
+    customer: CustomerNumber
+    operation: OperationNumber
+    created_at: Micros
+
+
+class IdempotencyKeyRow(NamedTuple):
+    """A key of a call that made no operation, and what it stands for: an operation, or a customer."""
+
+    key: IdempotencyKeyHash
+    fingerprint: Fingerprint
+    target_kind: TargetCode
+    target: TargetNumber
+    created_at: Micros
+
+
+class CountRow(NamedTuple):
+    """What limits are counted by.
+
+    A scope is `customers/RESELLER`, or of e-mails `address/HASH` or the limit's name and the
+    reseller. A row counts until its time, customers for ever.
+    """
+
+    scope: str
+    counts_until: Micros
+    count: Count  # type: ignore[assignment]  # the column's name; nobody counts in a row
+
+
+class LogMarkRow(NamedTuple):
+    """A process that writes to SQLite: whether the file alone, without its log, is not whole.
+
+    See `sql.log_marks`; on PostgreSQL there are none.
+    """
+
+    process: str
+    at_s: int
+    log_needed: Count
+
+
+class RetentionRow(NamedTuple):
+    """What has been cleared, in two rows.
+
+    operations: a time; operations that ended before it may have been cleared.
+    numbers: the greatest number of a cleared operation; it is never given to another.
+    """
+
+    name: str
+    value: int
+
+
+class AuditRow(NamedTuple):
+    """Who changed what of the tables of access, from the command line or by a program's start."""
+
+    id: AuditId
+    at: Micros
+    actor: str
+    action: str
+    target: str
+    details: str
+    os_user: str = ""
+
+
+resellers = table("resellers", metadata, ResellerRow, "n")
+index("resellers_id", resellers.c.id, unique=True)
+
+service_accounts = table("service_accounts", metadata, ServiceAccountRow, "id")
+
+account_keys = table("account_keys", metadata, AccountKeyRow, "id")
+account_keys.c.service_account_id.append_foreign_key(ForeignKey(service_accounts.c.id))
+
+access_tokens = table("access_tokens", metadata, AccessTokenRow, "token_hash")
+
+revoked_tokens = table("revoked_tokens", metadata, RevokedTokenRow, "token_hash")
+index("ix_revoked_tokens_expires_at", revoked_tokens.c.expires_at)
+
+
+role_bindings = table(
+    "role_bindings", metadata, RoleBindingRow, ("subject_id", "reseller_id", "role")
+)
+role_bindings.c.reseller_id.append_foreign_key(ForeignKey(resellers.c.id))
+
+customers = table("customers", metadata, CustomerRow, "n", {"has_links": true()})
+_c = customers.c
+index("customers_id", _c.id, unique=True)
+# Lists by state; lists of all states are merged from those of each.
+index("customers_by_state", _c.reseller, _c.invitation, _c.n)
+# Lists by address, and the one open invitation.
+index(
+    "customers_by_address",
+    *(_c.address_key, _c.slot),
+    where=_c.address_key.is_not(None),
+    unique=True,
+)
+index("customers_lapsing", _c.expires_at, where=_c.invitation == text(str(PENDING)))
+index("customers_ended", _c.ended_at, where=_c.ended_at.is_not(None) & _c.has_links)
+index("customers_invitation_id", _c.invitation_id, where=_c.invitation_id.is_not(None), unique=True)
+
+operations = table(
+    "operations",
+    metadata,
+    OperationRow,
+    "n",
+    {
+        "deleted": false(),
+        "claimed": false(),
+        "attempts": text("0"),
+        "cancel_requested": false(),
+    },
+)
+_o = operations.c
+index("operations_id", _o.id, where=_o.id.is_not(None), unique=True)
+_is_due, _is_new = _o.due_at.is_not(None), _o.deferral.is_(None)
+index("operations_due", _o.due_at, where=_is_due & _is_new)
+index("operations_deferred", _o.due_at, where=_is_due & ~_is_new)
+index("operations_by_state", _o.reseller, _o.done, _o.n, where=~_o.deleted)
+index("operations_finished", _o.modified_at, where=_o.done == true())
+index("operations_key", _o.key, where=_o.key.is_not(None), unique=True)
+index("operations_keyed", _o.created_at, where=_o.key.is_not(None))
+
+link_tokens = table("link_tokens", metadata, LinkRow, "n")
+index("link_tokens_customer", link_tokens.c.customer)
+
+idempotency_keys = table("idempotency_keys", metadata, IdempotencyKeyRow, "key")
+index("ix_idempotency_keys_created_at", idempotency_keys.c.created_at)
+
+FOR_EVER = Micros(2**62)
+counts = table("counts", metadata, CountRow, ("scope", "counts_until"))
+counts.dialect_options["sqlite"]["with_rowid"] = False
+index("ix_counts_counts_until", counts.c.counts_until)
+
+log_marks = table("log_marks", metadata, LogMarkRow, "process")
+
+CLEARED_OPERATIONS, CLEARED_NUMBERS = "operations", "numbers"
+retention = table("retention", metadata, RetentionRow, "name")
+
+audit_records = table("audit_records", metadata, AuditRow, "id", {"os_user": text("''")})
+index("audit_records_by_age", audit_records.c.at, audit_records.c.id)

@@ -1,0 +1,24 @@
+"""Times as the database keeps them: microseconds since 1970 UTC."""
+
+from datetime import UTC, datetime, timedelta
+from typing import NewType
+
+Micros = NewType("Micros", int)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def micros(at: datetime) -> Micros:
+    """Returns an aware time as the database keeps it."""
+    since = at - _EPOCH
+    return Micros((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
+
+
+def from_micros(at: Micros) -> datetime:
+    """Returns what `micros` was given, in UTC."""
+    return _EPOCH + timedelta(microseconds=at)
+
+
+def from_micros_or_none(at: Micros | None) -> datetime | None:
+    """Returns what `micros` was given, None for none."""
+    return None if at is None else _EPOCH + timedelta(microseconds=at)

@@ -1,0 +1,137 @@
+"""The storage on SQLite or PostgreSQL: its parts, put together.
+
+Each part implements one protocol of `interface`: a method hands its request to a batch handler, which
+does it together with those that arrived at the same time.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from sqlalchemy import literal, select
+
+from server.domain.errors import BillingError
+from server.domain.limits import Limits
+from server.storage.access.storage import SqlAccess, SqlAdministration
+from server.storage.customers import SqlCustomers
+from server.storage.invitations.storage import SqlInvitations
+from server.storage.keys import KeyLifetime
+from server.storage.notify.notifier import Notifier
+from server.storage.notify.sockets import SocketTransport
+from server.storage.operations.storage import SqlOperations, SqlWaits
+from server.storage.retention import SqlRetention
+from server.storage.sql.batches import Batcher
+from server.storage.sql.connections import Database
+from server.storage.sql.driver_errors import to_billing_error
+from server.storage.sql.inline_reads import InlineReads
+from server.storage.sql.reseller_numbers import KnownResellers
+from server.storage.sql.statements import Query, Transaction
+from server.storage.work.storage import SqlMail
+
+_log = logging.getLogger(__name__)
+
+
+class _Answer(NamedTuple):
+    one: int
+
+
+_PING = Query(_Answer, select(literal(1)))
+
+
+_NO_LIMITS = Limits()
+
+
+async def open_storage(
+    database_url: str, *, idempotency_lifetime: timedelta, limits: Limits = _NO_LIMITS
+) -> "SqlStorage":
+    """Opens the storage at `sqlite:///path` or `postgresql://…`.
+
+    Keys older than `idempotency_lifetime` count as unknown.
+    Raises SchemaError unless `migrate` has made the schema that this code works with,
+    STORAGE_UNAVAILABLE if the database can't be reached, ValueError for a URL of another kind.
+    """
+    database = Database(database_url)
+    try:
+        await asyncio.to_thread(database.require_schema)
+    except Exception as error:
+        raise to_billing_error(error) from None
+    return SqlStorage(database, idempotency_lifetime, limits)
+
+
+class SqlStorage:
+    """Implements `server.storage.interface.Storage`."""
+
+    def __init__(
+        self, database: Database, idempotency_lifetime: timedelta, limits: Limits = _NO_LIMITS
+    ) -> None:
+        resellers = KnownResellers({}, {})
+        self._notifier = notifier = Notifier()
+
+        def batcher(name: str, *, writes: bool, threads: int = 1) -> Batcher:
+            on_commit = notifier.publish if writes else None
+            return Batcher(
+                *(database, name),
+                writes=writes,
+                threads=threads,
+                on_commit=on_commit,
+                resellers=resellers,
+            )
+
+        # SQLite has one writer; on PostgreSQL a sweep of its own keeps no call waiting.
+        self._writes = writes = batcher(
+            "storage-writes", writes=True, threads=1 if database.is_sqlite else 2
+        )
+        self._sweeps = writes if database.is_sqlite else batcher("storage-sweeps", writes=True)
+        self._reads = reads = batcher("storage-reads", writes=False)
+        self._inline = inline = InlineReads(database, reads, resellers)
+
+        keys = KeyLifetime(idempotency_lifetime)
+        self.invitations = SqlInvitations(writes, reads, keys, limits)
+        self.customers = SqlCustomers(writes, reads, inline, keys, limits)
+        self.operations = SqlOperations(writes, reads, inline, keys)
+        self.waits = SqlWaits(self.operations, notifier)
+        self.mail = SqlMail(writes, reads, notifier)
+        self.retention = SqlRetention(self._sweeps, keys)
+        self.access = SqlAccess(writes, reads, notifier)
+        self.administration = SqlAdministration(writes, reads)
+        self._connect_notifier(database)
+
+    def _connect_notifier(self, database: Database) -> None:
+        if not database.is_sqlite:
+            # Only here: on SQLite, a server starts without PostgreSQL's driver.
+            from server.storage.notify.postgres import PostgresTransport
+
+            self._notifier.transport = PostgresTransport(database.conninfo, self._notifier.receive)
+            return
+        folder = Path(f"{database.url.database}-signals")
+        try:
+            self._notifier.transport = SocketTransport(folder, self._notifier.receive)
+        except OSError as error:
+            _log.warning("processes will notice each other's changes a second late: %s", error)
+
+    async def ready(self) -> bool:
+        """Tells whether the database answers."""
+        try:
+            await self._reads.submit(_ping, None)
+        except BillingError:
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Lets what is under way finish and gives the connections back."""
+        if self._sweeps is not self._writes:
+            await self._sweeps.close()
+        await self._writes.close()
+        self._inline.close()
+        await self._reads.close()
+        transport, self._notifier.transport = self._notifier.transport, None
+        if transport:
+            await transport.close()
+
+
+def _ping(transaction: Transaction, batch: Sequence[None]) -> list[None]:
+    transaction.fetch(_PING)
+    return [None] * len(batch)

@@ -1,0 +1,1 @@
+"""Work that is due, whatever table it is in."""
