@@ -13,7 +13,7 @@ import click
 import uvloop
 
 from server import version
-from server.admin import GROUPS, Services, printable
+from server.admin import GROUPS, AdminContext, printable
 from server.config import Settings, SettingsError, read_settings, unknown_settings
 from server.identity.key_ring import KeyRing
 from server.storage.interface import Administration
@@ -38,7 +38,7 @@ def cli(context: click.Context) -> None:
       python -m server keys add SERVICE_ACCOUNT_ID --output key.json
       python -m server roles grant SERVICE_ACCOUNT_ID billing.accounts.editor RESELLER_ID
     """
-    context.obj = Services(_storage, _ring, _now)
+    context.obj = AdminContext(_storage, _ring, _now)
 
 
 for group in GROUPS:

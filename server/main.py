@@ -21,7 +21,7 @@ from server.config import Settings, SettingsError
 from server.database_commands import database_errors
 from server.identity.assertions import Assertions
 from server.identity.key_ring import KeyRing, KeyRingError
-from server.identity.oidc import OutsideIssuer
+from server.identity.oidc import OidcIssuer
 from server.identity.tokens import Tokens
 from server.rpc import grpc_core
 from server.rpc.links import Links
@@ -139,15 +139,15 @@ def build_server(
 
 def build_tokens(settings: Settings, clock: Callable[[], datetime] = now) -> Tokens:
     """Returns what makes and checks tokens; raises SettingsError."""
-    outside = None
+    oidc = None
     if settings.oidc_issuer:
-        outside = OutsideIssuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks)
+        oidc = OidcIssuer(settings.oidc_issuer, settings.oidc_audience, settings.oidc_jwks)
     try:
         ring = KeyRing(settings.iam_keys, clock)
     except KeyRingError as error:
         raise SettingsError(f"BILLING_KEYS: {error}") from None
     close_to_others(settings.iam_keys.parent)
-    return Tokens(ring, outside)
+    return Tokens(ring, oidc)
 
 
 def build_sweeper(

@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from server.admin.context import (
+    AdminContext,
     AdminError,
-    Services,
+    admin_context,
     by_option,
     id_option,
     json_option,
     name_argument,
     rfc3339,
-    services,
     show,
     show_all,
 )
@@ -32,8 +32,8 @@ def service_accounts() -> None:
 @id_option
 @by_option
 @json_option
-@services
-def add_account(where: Services, name: str, id_: str | None, by: str, as_json: bool) -> None:
+@admin_context
+def add_account(context: AdminContext, name: str, id_: str | None, by: str, as_json: bool) -> None:
     """Add a service account, or rename the one with the given ID.
 
     It can call once it has a key (`keys add`) and a role (`roles grant`).
@@ -43,21 +43,21 @@ def add_account(where: Services, name: str, id_: str | None, by: str, as_json: b
       python -m server service-accounts add "Nightly invitations"
     """
     account_id = id_ or ids.new_id(ids.SERVICE_ACCOUNT)
-    where.ask(lambda storage: storage.add_service_account(account_id, name, where.clock(), by))
+    context.ask(lambda storage: storage.add_service_account(account_id, name, context.clock(), by))
     show({"id": account_id, "name": name}, f"added service account {account_id}", as_json=as_json)
 
 
 @service_accounts.command("list")
 @json_option
-@services
-def list_accounts(where: Services, as_json: bool) -> None:
+@admin_context
+def list_accounts(context: AdminContext, as_json: bool) -> None:
     """List all service accounts, oldest first.
 
     \b
     Example:
       python -m server service-accounts list
     """
-    found = where.ask(lambda storage: storage.list_service_accounts())
+    found = context.ask(lambda storage: storage.list_service_accounts())
     show_all(
         [
             {"id": each.id, "name": each.name, "created_at": rfc3339(each.created_at)}
@@ -70,15 +70,17 @@ def list_accounts(where: Services, as_json: bool) -> None:
 @service_accounts.command("remove")
 @click.argument("account_id", metavar="SERVICE_ACCOUNT_ID")
 @by_option
-@services
-def remove_account(where: Services, account_id: str, by: str) -> None:
+@admin_context
+def remove_account(context: AdminContext, account_id: str, by: str) -> None:
     """Remove a service account: its keys, roles and tokens end at once.
 
     \b
     Example:
       python -m server service-accounts remove aje0123456789abcdefg
     """
-    if not where.ask(lambda storage: storage.remove_service_account(account_id, where.clock(), by)):
+    if not context.ask(
+        lambda storage: storage.remove_service_account(account_id, context.clock(), by)
+    ):
         raise AdminError(f"there is no service account {account_id}; see `service-accounts list`")
     click.echo(f"removed service account {account_id}")
 
@@ -99,8 +101,8 @@ def keys() -> None:
 )
 @by_option
 @json_option
-@services
-def add_key(where: Services, account_id: str, output: Path, by: str, as_json: bool) -> None:
+@admin_context
+def add_key(context: AdminContext, account_id: str, output: Path, by: str, as_json: bool) -> None:
     """Make a key for a service account and write it to a file that the official SDKs read.
 
     The file's owner alone can read it. The private key is kept nowhere else.
@@ -110,7 +112,7 @@ def add_key(where: Services, account_id: str, output: Path, by: str, as_json: bo
       python -m server keys add aje0123456789abcdefg --output key.json
       python -c 'import json, yandexcloud; yandexcloud.SDK(service_account_key=json.load(open("key.json")))'
     """
-    key, content = new_account_key(account_id, where.clock())
+    key, content = new_account_key(account_id, context.clock())
     try:
         descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except OSError as error:
@@ -118,7 +120,7 @@ def add_key(where: Services, account_id: str, output: Path, by: str, as_json: bo
     try:
         with os.fdopen(descriptor, "w") as out:
             out.write(json.dumps(content, indent=2) + "\n")
-        where.ask(lambda storage: storage.add_account_key(key, by))
+        context.ask(lambda storage: storage.add_account_key(key, by))
     except BaseException:
         output.unlink(missing_ok=True)
         raise
@@ -129,15 +131,15 @@ def add_key(where: Services, account_id: str, output: Path, by: str, as_json: bo
 @keys.command("list")
 @click.option("--service-account", "account_id", help="Only this account's.")
 @json_option
-@services
-def list_keys(where: Services, account_id: str | None, as_json: bool) -> None:
+@admin_context
+def list_keys(context: AdminContext, account_id: str | None, as_json: bool) -> None:
     """List keys, oldest first.
 
     \b
     Example:
       python -m server keys list --service-account aje0123456789abcdefg
     """
-    found = where.ask(lambda storage: storage.list_account_keys(account_id))
+    found = context.ask(lambda storage: storage.list_account_keys(account_id))
     show_all(
         [
             {
@@ -155,14 +157,14 @@ def list_keys(where: Services, account_id: str | None, as_json: bool) -> None:
 @keys.command("remove")
 @click.argument("key_id")
 @by_option
-@services
-def remove_key(where: Services, key_id: str, by: str) -> None:
+@admin_context
+def remove_key(context: AdminContext, key_id: str, by: str) -> None:
     """Remove a key: it and the tokens that were got with it end at once.
 
     \b
     Example:
       python -m server keys remove key0123456789abcdefg
     """
-    if not where.ask(lambda storage: storage.remove_account_key(key_id, where.clock(), by)):
+    if not context.ask(lambda storage: storage.remove_account_key(key_id, context.clock(), by)):
         raise AdminError(f"there is no key {key_id}; see `keys list`")
     click.echo(f"removed key {key_id}")

@@ -36,7 +36,7 @@ class AdminError(click.ClickException):
 
 
 @dataclass(frozen=True)
-class Services:
+class AdminContext:
     """What the commands work on, opened when one needs it."""
 
     open_storage: Callable[[], AbstractAsyncContextManager[Administration]]
@@ -46,12 +46,12 @@ class Services:
     def ask(self, work: Callable[[Administration], Awaitable[R]]) -> R:
         """Runs `work` on the storage; raises AdminError for its refusals."""
 
-        async def session() -> R:
+        async def on_storage() -> R:
             async with self.open_storage() as storage:
                 return await work(storage)
 
         try:
-            return asyncio.run(session())
+            return asyncio.run(on_storage())
         except BillingError as error:
             raise AdminError(error.message) from None
 
@@ -63,7 +63,7 @@ class Services:
             raise AdminError(f"BILLING_KEYS: {error}") from None
 
 
-services = click.make_pass_decorator(Services)
+admin_context = click.make_pass_decorator(AdminContext)
 
 
 def _check_id(

@@ -4,14 +4,14 @@ import click
 from email_validator import EmailNotValidError, validate_email
 
 from server.admin.context import (
+    AdminContext,
     AdminError,
-    Services,
+    admin_context,
     by_option,
     id_option,
     json_option,
     name_argument,
     rfc3339,
-    services,
     show,
     show_all,
 )
@@ -41,8 +41,8 @@ def resellers() -> None:
 @id_option
 @by_option
 @json_option
-@services
-def add(where: Services, name: str, id_: str | None, by: str, as_json: bool) -> None:
+@admin_context
+def add(context: AdminContext, name: str, id_: str | None, by: str, as_json: bool) -> None:
     """Add a reseller, or rename the one with the given ID.
 
     NAME is what invited customers read in their e-mail.
@@ -53,21 +53,21 @@ def add(where: Services, name: str, id_: str | None, by: str, as_json: bool) -> 
       python -m server resellers add "Horns and Hooves" --id horns-and-hooves
     """
     reseller_id = id_ or ids.new_id(ids.BILLING_ACCOUNT)
-    where.ask(lambda storage: storage.add_reseller(reseller_id, name, where.clock(), by))
+    context.ask(lambda storage: storage.add_reseller(reseller_id, name, context.clock(), by))
     show({"id": reseller_id, "name": name}, f"added reseller {reseller_id}", as_json=as_json)
 
 
 @resellers.command("list")
 @json_option
-@services
-def list_(where: Services, as_json: bool) -> None:
+@admin_context
+def list_(context: AdminContext, as_json: bool) -> None:
     """List all resellers, oldest first.
 
     \b
     Example:
       python -m server resellers list --json
     """
-    found = where.ask(lambda storage: storage.list_resellers())
+    found = context.ask(lambda storage: storage.list_resellers())
     show_all(
         [
             {
@@ -87,8 +87,8 @@ def list_(where: Services, as_json: bool) -> None:
 @click.argument("reseller_id")
 @click.argument("address", callback=_check_address)
 @by_option
-@services
-def contact(where: Services, reseller_id: str, address: str, by: str) -> None:
+@admin_context
+def contact(context: AdminContext, reseller_id: str, address: str, by: str) -> None:
     """Set the ADDRESS where those whom a reseller invites can ask; "" for none.
 
     It stands in e-mails and on pages, and answers to the e-mails go there.
@@ -97,15 +97,17 @@ def contact(where: Services, reseller_id: str, address: str, by: str) -> None:
     Example:
       python -m server resellers contact horns-and-hooves sales@horns.example
     """
-    where.ask(lambda storage: storage.set_reseller_contact(reseller_id, address, where.clock(), by))
+    context.ask(
+        lambda storage: storage.set_reseller_contact(reseller_id, address, context.clock(), by)
+    )
     click.echo(f"set the contact of reseller {reseller_id}")
 
 
 @resellers.command()
 @click.argument("reseller_id")
 @by_option
-@services
-def suspend(where: Services, reseller_id: str, by: str) -> None:
+@admin_context
+def suspend(context: AdminContext, reseller_id: str, by: str) -> None:
     """Suspend a reseller: at once its calls are refused and its e-mails held.
 
     Its customers stay as they are. Links to its pending invitations say that they can't be answered
@@ -115,30 +117,32 @@ def suspend(where: Services, reseller_id: str, by: str) -> None:
     Example:
       python -m server resellers suspend horns-and-hooves
     """
-    changed = where.ask(lambda storage: storage.suspend_reseller(reseller_id, where.clock(), by))
+    changed = context.ask(
+        lambda storage: storage.suspend_reseller(reseller_id, context.clock(), by)
+    )
     click.echo(f"suspended reseller {reseller_id}" if changed else "it is suspended already")
 
 
 @resellers.command()
 @click.argument("reseller_id")
 @by_option
-@services
-def resume(where: Services, reseller_id: str, by: str) -> None:
+@admin_context
+def resume(context: AdminContext, reseller_id: str, by: str) -> None:
     """Resume a suspended reseller: its calls, e-mails and invitations go on.
 
     \b
     Example:
       python -m server resellers resume horns-and-hooves
     """
-    changed = where.ask(lambda storage: storage.resume_reseller(reseller_id, where.clock(), by))
+    changed = context.ask(lambda storage: storage.resume_reseller(reseller_id, context.clock(), by))
     click.echo(f"resumed reseller {reseller_id}" if changed else "it is not suspended")
 
 
 @resellers.command()
 @click.argument("reseller_id")
 @by_option
-@services
-def remove(where: Services, reseller_id: str, by: str) -> None:
+@admin_context
+def remove(context: AdminContext, reseller_id: str, by: str) -> None:
     """Remove a reseller: all roles for it end at once, and its e-mails and invitations are held.
 
     What it has invited stays recorded. Adding it again with its ID brings it back, without roles, and
@@ -148,6 +152,6 @@ def remove(where: Services, reseller_id: str, by: str) -> None:
     Example:
       python -m server resellers remove horns-and-hooves
     """
-    if not where.ask(lambda storage: storage.remove_reseller(reseller_id, where.clock(), by)):
+    if not context.ask(lambda storage: storage.remove_reseller(reseller_id, context.clock(), by)):
         raise AdminError(f"there is no reseller {reseller_id}; see `resellers list`")
     click.echo(f"removed reseller {reseller_id}")

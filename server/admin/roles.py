@@ -5,13 +5,13 @@ import re
 import click
 
 from server.admin.context import (
+    AdminContext,
     AdminError,
-    Services,
+    admin_context,
     by_option,
     json_option,
     printable,
     rfc3339,
-    services,
     show_all,
 )
 from server.domain.access import Role
@@ -59,8 +59,8 @@ def roles() -> None:
 @_role_argument
 @_reseller_argument
 @by_option
-@services
-def grant(where: Services, subject_id: str, role: Role, reseller_id: str, by: str) -> None:
+@admin_context
+def grant(context: AdminContext, subject_id: str, role: Role, reseller_id: str, by: str) -> None:
     """Give a subject a role for a reseller.
 
     SUBJECT_ID is a service account's ID, or the `sub` of an outside issuer's tokens.
@@ -71,11 +71,11 @@ def grant(where: Services, subject_id: str, role: Role, reseller_id: str, by: st
     """
 
     async def work(storage: Administration) -> tuple[bool, bool]:
-        new = await storage.grant_role(subject_id, reseller_id, role, where.clock(), by)
+        new = await storage.grant_role(subject_id, reseller_id, role, context.clock(), by)
         accounts = await storage.list_service_accounts()
         return new, any(account.id == subject_id for account in accounts)
 
-    new, is_account = where.ask(work)
+    new, is_account = context.ask(work)
     to = f"service account {subject_id}" if is_account else subject_id
     click.echo(
         printable(f"{'granted' if new else 'held already:'} {role} for {reseller_id} to {to}")
@@ -92,15 +92,17 @@ def grant(where: Services, subject_id: str, role: Role, reseller_id: str, by: st
 @click.option("--subject", "subject_id", help="Only this subject's.")
 @click.option("--reseller", "reseller_id", help="Only those for this reseller.")
 @json_option
-@services
-def list_(where: Services, subject_id: str | None, reseller_id: str | None, as_json: bool) -> None:
+@admin_context
+def list_(
+    context: AdminContext, subject_id: str | None, reseller_id: str | None, as_json: bool
+) -> None:
     """List who has which role, oldest first.
 
     \b
     Example:
       python -m server roles list --reseller horns-and-hooves
     """
-    found = where.ask(lambda storage: storage.list_roles(subject_id, reseller_id))
+    found = context.ask(lambda storage: storage.list_roles(subject_id, reseller_id))
     show_all(
         [
             {
@@ -120,16 +122,16 @@ def list_(where: Services, subject_id: str | None, reseller_id: str | None, as_j
 @_role_argument
 @_reseller_argument
 @by_option
-@services
-def revoke(where: Services, subject_id: str, role: Role, reseller_id: str, by: str) -> None:
+@admin_context
+def revoke(context: AdminContext, subject_id: str, role: Role, reseller_id: str, by: str) -> None:
     """Take a role from a subject.
 
     \b
     Example:
       python -m server roles revoke aje0123456789abcdefg billing.accounts.editor horns-and-hooves
     """
-    if not where.ask(
-        lambda storage: storage.revoke_role(subject_id, reseller_id, role, where.clock(), by)
+    if not context.ask(
+        lambda storage: storage.revoke_role(subject_id, reseller_id, role, context.clock(), by)
     ):
         raise AdminError(f"{subject_id} does not have {role} for {reseller_id}; see `roles list`")
     click.echo(f"revoked {role} for {reseller_id} from {subject_id}")

@@ -49,7 +49,7 @@ def random_bytes() -> bytes:
 _drawn: list[bytes] = []  # what pops is nobody else's, in any thread
 
 
-def moment() -> str:
+def time_prefix() -> str:
     """Returns four digits to put in front of a key: what is made together stands on one page.
 
     They count 32nds of a second, the lowest first, and go round every nine hours.

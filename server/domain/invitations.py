@@ -238,7 +238,7 @@ def resent_too_soon(retry_after_s: float) -> BillingError:
 
 def new_link_token() -> str:
     """Returns a fresh secret for the link in an e-mail: digits of the time, and 192 random bits."""
-    return ids.moment() + secrets.token_urlsafe(24)
+    return ids.time_prefix() + secrets.token_urlsafe(24)
 
 
 def is_link_token(text: str) -> bool:

@@ -21,9 +21,10 @@ class Assertions:
 
     def __init__(self, audiences: Collection[str]) -> None:
         self._audiences = audiences
-        # Nobody has its private half; a number that looks like a modulus is enough.
+        # An assertion with an unknown key is checked against this one, to take as long as any other. It
+        # has no private half: a number that looks like a modulus is enough.
         modulus = 1 << 2047 | secrets.randbits(2047) | 1
-        self._nobody = rsa.RSAPublicNumbers(65537, modulus).public_key()
+        self._dummy_key = rsa.RSAPublicNumbers(65537, modulus).public_key()
 
     def key_id(self, assertion: str) -> str:
         """Returns which key an assertion claims to be signed with, "" for none that could exist."""
@@ -41,7 +42,7 @@ class Assertions:
         """
         claims, _ = verified(
             assertion,
-            serialization.load_pem_public_key(key.public_key.encode()) if key else self._nobody,
+            serialization.load_pem_public_key(key.public_key.encode()) if key else self._dummy_key,
             [_ALGORITHM],
             now,
             audiences=self._audiences,

@@ -41,14 +41,14 @@ _MOST_WAITING = 16
 
 
 @dataclass(frozen=True, slots=True)
-class OutsideKey:
+class OidcKey:
     """A public key of the issuer, and the one algorithm that a token may be checked with."""
 
     public: Any
     algorithm: str
 
 
-class OutsideIssuer:
+class OidcIssuer:
     """Accepts tokens of one issuer that are meant for one audience.
 
     `key_set` is an https URL or a file's path. A key set that can't be read leaves the last one in
@@ -70,7 +70,7 @@ class OutsideIssuer:
         self._waiting = 0
         self._refresh: asyncio.Task[None] | None = None
 
-    async def key(self, described: Mapping[str, Any]) -> OutsideKey | None:
+    async def key(self, described: Mapping[str, Any]) -> OidcKey | None:
         """Returns the issuer's key that a token with this header is to be checked with, if any.
 
         Raises OVERLOADED where too many wait for the issuer.
@@ -85,9 +85,9 @@ class OutsideIssuer:
             # Nobody waits for this: an issuer that is down must not hold up those it has known.
             self._refresh = asyncio.create_task(self._read())
         key = self._keys.get(wanted)
-        return OutsideKey(key, algorithm) if key else None
+        return OidcKey(key, algorithm) if key else None
 
-    def proof(self, token: str, key: OutsideKey, now: datetime) -> Proof:
+    def proof(self, token: str, key: OidcKey, now: datetime) -> Proof:
         """Returns what the token proves; raises TokenError."""
         claims, ends_at = verified(
             token,

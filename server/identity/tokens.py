@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from server.domain.access import Proof
 from server.identity.claims import TokenError, header, identifier, signed_part_hash, verified
 from server.identity.key_ring import LONGEST_LIFE, KeyRing
-from server.identity.oidc import OutsideIssuer
+from server.identity.oidc import OidcIssuer
 
 _ALGORITHM = "EdDSA"
 
@@ -18,11 +18,11 @@ _ALGORITHM = "EdDSA"
 class Tokens:
     """Makes tokens and checks them."""
 
-    def __init__(self, ring: KeyRing, outside: OutsideIssuer | None = None) -> None:
+    def __init__(self, ring: KeyRing, oidc: OidcIssuer | None = None) -> None:
         self._ring = ring
-        self._outside = outside
-        # What a token that nobody signed is checked against, so that it takes as long as any other.
-        self._nobody = Ed25519PrivateKey.generate().public_key()
+        self._oidc = oidc
+        # A token with an unknown key is checked against this one, to take as long as any other.
+        self._dummy_key = Ed25519PrivateKey.generate().public_key()
 
     def issue(self, subject_id: str, key_id: str, now: datetime) -> tuple[str, datetime]:
         """Returns a token for a subject that proved itself by its key, and when it ends.
@@ -53,7 +53,7 @@ class Tokens:
         try:
             described = header(token)
         except TokenError:
-            self._check_nothing(token)
+            self._check_dummy(token)
             raise
         if described.get("alg") == _ALGORITHM:
             key = self._ring.verifying(described.get("kid", ""))
@@ -61,19 +61,19 @@ class Tokens:
                 claims, ends_at = verified(token, key, [_ALGORITHM], now)
                 subject, by = identifier(claims, "sub"), identifier(claims, "key_id")
                 return Proof(signed_part_hash(token), subject, by, ends_at)
-        if self._outside:
-            outside_key = await self._outside.key(described)
-            if outside_key:
-                return self._outside.proof(token, outside_key, now)
-        self._check_nothing(token)
+        if self._oidc:
+            oidc_key = await self._oidc.key(described)
+            if oidc_key:
+                return self._oidc.proof(token, oidc_key, now)
+        self._check_dummy(token)
         raise TokenError("unknown key or algorithm")
 
     def forget_keys(self) -> None:
         """Has the next token checked, or signed, with the keys that there are by then."""
         self._ring.forget()
 
-    def _check_nothing(self, token: str) -> None:
+    def _check_dummy(self, token: str) -> None:
         try:
-            self._nobody.verify(bytes(64), token.encode())
+            self._dummy_key.verify(bytes(64), token.encode())
         except InvalidSignature:
             return

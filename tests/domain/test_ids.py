@@ -31,5 +31,5 @@ def test_digits_of_the_moment_change_32_times_a_second_and_go_round_in_nine_hour
     moments = []
     for tick in ticks:
         monkeypatch.setattr("time.time", lambda tick=tick: tick / 32)
-        moments.append(ids.moment())
+        moments.append(ids.time_prefix())
     assert moments == ["0000", "1000", "v000", "0100", "0010", "0001", "vvvv", "0000"]

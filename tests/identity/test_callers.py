@@ -20,8 +20,8 @@ from server.identity.key_ring import KeyRing
 from server.identity.tokens import Tokens
 from server.rpc.pipeline.authentication import (
     LONGEST_TOKEN,
-    MOST_BYTES,
-    MOST_PROVING,
+    MAX_BYTES,
+    MAX_CHECKS,
     Authenticator,
 )
 from server.storage.interface import AccessStorage
@@ -398,7 +398,7 @@ async def test_what_is_remembered_of_callers_is_bounded_by_memory(
         await authenticator.authenticate(f"Bearer {number:0{length}}")
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert held < MOST_BYTES * 1.2
+    assert held < MAX_BYTES * 1.2
     assert authenticator.cached_subject(f"Bearer {4999:0{length}}")
     assert authenticator.cached_subject(f"Bearer {0:0{length}}") is None
 
@@ -412,7 +412,7 @@ async def test_tokens_that_are_being_looked_up_are_bounded(served: Served) -> No
     storage = AsyncMock(spec=AccessStorage, get_subject=never)
     ring = KeyRing(served.settings.iam_keys, served.clock)
     authenticator = Authenticator(storage, Tokens(ring), served.clock)
-    for number in range(MOST_PROVING):
+    for number in range(MAX_CHECKS):
         asking = asyncio.create_task(authenticator.authenticate(f"Bearer {number:040}"))
         await asyncio.sleep(0)
         asking.cancel()  # who goes away leaves the look-up behind
@@ -420,7 +420,7 @@ async def test_tokens_that_are_being_looked_up_are_bounded(served: Served) -> No
         await authenticator.authenticate(f"Bearer {'x' * 40}")
     assert refused.value.reason is Reason.OVERLOADED
     over.set()
-    await asyncio.gather(*authenticator._proving.values(), return_exceptions=True)
+    await asyncio.gather(*authenticator._checks.values(), return_exceptions=True)
     with pytest.raises(BillingError) as refused:
         await authenticator.authenticate(f"Bearer {'x' * 40}")
     assert refused.value.reason is Reason.CREDENTIALS_INVALID

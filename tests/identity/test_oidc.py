@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from server.config import Settings
 from server.domain.access import Role
-from server.identity import oidc as outside
+from server.identity import oidc
 from tests.identity.forged import broken, hmac_signed
 from tests.identity.served import RESELLER, Served, serving
 
@@ -182,7 +182,7 @@ async def test_a_new_key_is_found(
     token = signed(served, private=new, key_id="new")
     # Not at once: unknown keys must not make every call read the set.
     assert (await served.refusal(token)).code() is grpc.StatusCode.UNAUTHENTICATED
-    monkeypatch.setattr(outside, "_RETRY_S", 0.0)
+    monkeypatch.setattr(oidc, "_RETRY_S", 0.0)
     await served.call(token)
     # The old one was withdrawn.
     refusal = await served.refusal(signed(served, jti="not seen before"))
@@ -194,8 +194,8 @@ async def test_a_set_that_has_aged_is_read_again_without_waiting(
 ) -> None:
     await served.call(signed(served))
     write(key_file, key_set(new=("ES256", PRIVATE["ES256"])))
-    monkeypatch.setattr(outside, "_RETRY_S", 0.0)
-    monkeypatch.setattr(outside, "_FRESH_S", 0.0)
+    monkeypatch.setattr(oidc, "_RETRY_S", 0.0)
+    monkeypatch.setattr(oidc, "_FRESH_S", 0.0)
     async with asyncio.timeout(30):
         for number in itertools.count():
             try:
@@ -263,7 +263,7 @@ async def test_a_broken_key_set_leaves_the_last_one_in_force(
 ) -> None:
     await served.call(signed(served))
     write(key_file, broken_set)
-    monkeypatch.setattr(outside, "_RETRY_S", 0.0)
+    monkeypatch.setattr(oidc, "_RETRY_S", 0.0)
     unknown = signed(served, key_id="unknown")
     assert (await served.refusal(unknown)).code() is grpc.StatusCode.UNAUTHENTICATED
     await served.call(signed(served, jti="not seen before"))
@@ -330,7 +330,7 @@ async def test_an_issuer_that_does_not_answer_well(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes | None
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-    monkeypatch.setattr(outside, "_FETCH_S", 0.2)
+    monkeypatch.setattr(oidc, "_FETCH_S", 0.2)
     async with (
         https(tmp_path, answer) as (url, requests),
         serving(trusting(tmp_path, url)) as served,
@@ -388,11 +388,11 @@ async def test_few_wait_for_an_issuer_that_hangs(
             assert task.result().code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         await served.call(ours)
         refused = [error.code() for error in await asyncio.gather(*waiting)]
-        assert refused.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 60 - outside._MOST_WAITING
+        assert refused.count(grpc.StatusCode.RESOURCE_EXHAUSTED) == 60 - oidc._MOST_WAITING
         assert len(requests) == 1
 
 
-async def test_a_certificate_nobody_trusts(tmp_path: Path) -> None:
+async def test_a_certificate_dummy_key_trusts(tmp_path: Path) -> None:
     async with (
         https(tmp_path, ok(KEY_SET)) as (url, requests),
         serving(trusting(tmp_path, url)) as served,

@@ -16,12 +16,12 @@ _log = logging.getLogger(__name__)
 
 # Characters of a token; a longer one is refused unseen.
 LONGEST_TOKEN = 8192
-# What a process remembers of callers, in bytes of memory, and how many tokens it looks up at once.
-MOST_BYTES = 16 << 20
-MOST_PROVING = 1000
+# The cache of a process, in bytes of memory, and how many tokens it checks at once.
+MAX_BYTES = 16 << 20
+MAX_CHECKS = 1000
 # With the second that the keys in use may be old, this is how long a change may take to be seen by
 # a process that missed the signal: five seconds.
-_REMEMBERED_FOR_S = 4.0
+_CACHED_FOR_S = 4.0
 
 
 def credentials_invalid() -> BillingError:
@@ -33,8 +33,8 @@ def credentials_invalid() -> BillingError:
     )
 
 
-class _Remembered:
-    """Proven subjects by Authorization header, the oldest of which make room for new ones."""
+class _SubjectCache:
+    """Proven subjects by Authorization header; the oldest make room for new ones."""
 
     def __init__(self) -> None:
         self._subjects: dict[str, tuple[Subject, float]] = {}
@@ -48,7 +48,7 @@ class _Remembered:
             self._drop(authorization)
         known[authorization] = subject, until
         self._bytes += _size(authorization, subject)
-        while self._bytes > MOST_BYTES and len(known) > 1:
+        while self._bytes > MAX_BYTES and len(known) > 1:
             self._drop(next(iter(known)))
 
     def _drop(self, authorization: str) -> None:
@@ -75,8 +75,8 @@ class Authenticator:
         self._tokens = tokens
         self._clock = clock
         self._monotonic = monotonic
-        self._known = _Remembered()
-        self._proving: dict[str, asyncio.Task[Subject]] = {}
+        self._cache = _SubjectCache()
+        self._checks: dict[str, asyncio.Task[Subject]] = {}
         storage.on_access_change(self._forget)
 
     def cached_subject(self, authorization: str) -> Subject | None:
@@ -84,12 +84,12 @@ class Authenticator:
 
         It knows the usual spelling of the header alone.
         """
-        known = self._known.get(authorization)
+        known = self._cache.get(authorization)
         return known[0] if known and self._monotonic() < known[1] else None
 
-    def has_known(self, authorization: str) -> bool:
+    def has_cached(self, authorization: str) -> bool:
         """Whether `authenticate` has found a subject lately, however that would end now."""
-        return self._known.get(authorization) is not None
+        return self._cache.get(authorization) is not None
 
     async def authenticate(self, authorization: str) -> Subject:
         """Returns the subject of `Bearer <token>`; raises CREDENTIALS_MISSING or _INVALID, OVERLOADED."""
@@ -108,24 +108,24 @@ class Authenticator:
         if known:
             return known
         # Calls that come with the same token meanwhile wait for the one answer.
-        proving = self._proving.get(authorization)
-        if proving is None:
-            if len(self._proving) >= MOST_PROVING:
+        check = self._checks.get(authorization)
+        if check is None:
+            if len(self._checks) >= MAX_CHECKS:
                 raise BillingError(
                     Reason.OVERLOADED,
                     "The server has as many tokens to check as it can bear; try again shortly.",
                     retry_after_s=1.0,
                 )
-            proving = asyncio.create_task(self._prove(authorization, token))
-            self._proving[authorization] = proving
-            proving.add_done_callback(lambda done: self._proved(authorization, done))
-        return await asyncio.shield(proving)
+            check = asyncio.create_task(self._look_up(authorization, token))
+            self._checks[authorization] = check
+            check.add_done_callback(lambda done: self._looked_up(authorization, done))
+        return await asyncio.shield(check)
 
-    async def _prove(self, authorization: str, token: str) -> Subject:
+    async def _look_up(self, authorization: str, token: str) -> Subject:
         now = self._clock()
         begun_at = self._monotonic()
-        remembered_for_s = _REMEMBERED_FOR_S
-        known = self._known
+        cached_for_s = _CACHED_FOR_S
+        cache = self._cache
         why = "revoked, or its account or key removed"
         try:
             proof = await self._tokens.check(token, now)
@@ -134,23 +134,24 @@ class Authenticator:
             subject = await self._storage.get_subject(hash_token(token), now)
         else:
             subject = await self._storage.get_proven_subject(proof)
-            remembered_for_s = min(remembered_for_s, (proof.expires_at - now).total_seconds())
+            cached_for_s = min(cached_for_s, (proof.expires_at - now).total_seconds())
         if subject is None:
             _log.info("credentials refused: %s", why)
             raise credentials_invalid()
-        # What was looked up before a change of rights goes into what was forgotten since.
-        known.put(authorization, subject, begun_at + remembered_for_s)
+        # Into the cache that was in use when the look-up began: if rights have changed since, that one
+        # has been thrown away, and what was looked up too early with it.
+        cache.put(authorization, subject, begun_at + cached_for_s)
         return subject
 
-    def _proved(self, authorization: str, done: asyncio.Task[Subject]) -> None:
-        if self._proving.get(authorization) is done:
-            del self._proving[authorization]
+    def _looked_up(self, authorization: str, done: asyncio.Task[Subject]) -> None:
+        if self._checks.get(authorization) is done:
+            del self._checks[authorization]
         if not done.cancelled():
             done.exception()  # those who waited may have gone
 
     def _forget(self) -> None:
-        self._known = _Remembered()
-        self._proving = {}
+        self._cache = _SubjectCache()
+        self._checks = {}
         self._tokens.forget_keys()
 
 

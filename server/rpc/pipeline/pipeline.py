@@ -147,7 +147,7 @@ class Pipeline:
         subject = self._authenticator.cached_subject(sent)
         if subject:
             return subject
-        if self._authenticator.has_known(sent):
+        if self._authenticator.has_cached(sent):
             return await self._authenticator.authenticate(sent)
         checks = self._limits.token_checks
         address = self._addresses.of(headers, context.peer())

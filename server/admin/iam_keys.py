@@ -1,14 +1,14 @@
-"""`iam-keys` and `audit`: the keys that sign tokens, and who changed what."""
+"""`iam-keys`: the keys that sign IAM tokens."""
 
 import click
 
 from server.admin.context import (
+    AdminContext,
     AdminError,
-    Services,
+    admin_context,
     by_option,
     json_option,
     rfc3339,
-    services,
     show,
     show_all,
 )
@@ -30,8 +30,8 @@ def iam_keys() -> None:
 )
 @by_option
 @json_option
-@services
-def rotate(where: Services, drop_old: bool, by: str, as_json: bool) -> None:
+@admin_context
+def rotate(context: AdminContext, drop_old: bool, by: str, as_json: bool) -> None:
     """Make a new key that signs from now on.
 
     Older keys verify until the last token they signed has expired, and are removed at a rotation
@@ -42,18 +42,18 @@ def rotate(where: Services, drop_old: bool, by: str, as_json: bool) -> None:
       python -m server iam-keys rotate
       python -m server iam-keys rotate --drop-old --by "on call, ticket 17"
     """
-    ring = where.ring()
+    ring = context.ring()
 
     async def work(storage: Administration) -> str:
         key = ring.rotate(drop_old=drop_old)
         details = "all others dropped" if drop_old else ""
         await storage.add_audit_record(
-            AuditRecord(where.clock(), by, "iam-keys.rotate", key.id, details)
+            AuditRecord(context.clock(), by, "iam-keys.rotate", key.id, details)
         )
         return key.id
 
     try:
-        key_id = where.ask(work)
+        key_id = context.ask(work)
     except KeyRingError as error:
         raise AdminError(f"BILLING_KEYS: {error}") from None
     show({"id": key_id}, f"{key_id} signs from now on", as_json=as_json)
@@ -61,8 +61,8 @@ def rotate(where: Services, drop_old: bool, by: str, as_json: bool) -> None:
 
 @iam_keys.command("list")
 @json_option
-@services
-def list_keys(where: Services, as_json: bool) -> None:
+@admin_context
+def list_keys(context: AdminContext, as_json: bool) -> None:
     """List the keys, oldest first; the last one signs.
 
     \b
@@ -76,42 +76,7 @@ def list_keys(where: Services, as_json: bool) -> None:
                 "created_at": rfc3339(key.made_at),
                 "verifies_until": rfc3339(key.ends_at) if key.ends_at else "",
             }
-            for key in where.ring().all()
-        ],
-        as_json=as_json,
-    )
-
-
-@click.group()
-def audit() -> None:
-    """See who changed what, and when."""
-
-
-@audit.command("list")
-@click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="How many."
-)
-@json_option
-@services
-def list_records(where: Services, limit: int, as_json: bool) -> None:
-    """List the latest changes, newest first.
-
-    \b
-    Example:
-      python -m server audit list --limit 20
-    """
-    found = where.ask(lambda storage: storage.list_audit_records(limit))
-    show_all(
-        [
-            {
-                "at": rfc3339(record.at),
-                "by": record.actor,
-                "os_user": record.os_user,
-                "action": record.action,
-                "target": record.target,
-                "details": record.details,
-            }
-            for record in found
+            for key in context.ring().all()
         ],
         as_json=as_json,
     )
