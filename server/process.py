@@ -38,9 +38,9 @@ async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
         _log.info("stopping")
         await healthy.enter_graceful_shutdown()
         if asked == signal.SIGTERM:
-            # Calls come as long as the gateway has not looked at the health.
+            # The gateway sends calls until it has next looked at the health.
             await asyncio.sleep(settings.drain_s)
-        # Who waits for an operation is told how it is, and asks again.
+        # Callers that wait for an operation get it as it is now, and ask again.
         storage.waits.end_waits()
         await server.stop(settings.shutdown_s)
         if worker and working:

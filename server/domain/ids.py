@@ -46,7 +46,7 @@ def random_bytes() -> bytes:
         return block[:16]
 
 
-_drawn: list[bytes] = []  # what pops is nobody else's, in any thread
+_drawn: list[bytes] = []  # pop is atomic: no two threads get the same bytes
 
 
 def time_prefix() -> str:

@@ -1,4 +1,4 @@
-"""How much one reseller may cause, so that the others and strangers' mailboxes are left in peace."""
+"""How much one reseller may do, so that it disturbs neither other resellers nor people's mailboxes."""
 
 from datetime import timedelta
 from typing import NamedTuple

@@ -128,7 +128,7 @@ class KeyRing:
         return self._keys[made]
 
     def _look_again(self, *, at_once: bool = False) -> None:
-        # While files can't be read, unknown keys make nobody look, and log, at each call.
+        # While files can't be read, unknown keys don't cause a reading, and a log line, at each call.
         at_once = at_once and not self._failing
         if not at_once and time.monotonic() - self._looked_at < self._look_every_s:
             return

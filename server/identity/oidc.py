@@ -36,7 +36,7 @@ _RETRY_S = 30.0
 # Of a key set; the largest known ones have a few kilobytes.
 _MOST_BYTES = 1 << 20
 _MOST_KEYS = 1000
-# Calls that wait for a reading at once: anybody can make up a key that nobody knows.
+# Calls that may wait for a reading at once: anybody can send a token with a made-up key.
 _MOST_WAITING = 16
 
 

@@ -1,4 +1,4 @@
-"""Calls by whoever holds the link of an invitation: without credentials, so wrong links are counted."""
+"""What the holder of an invitation's link can do: without credentials, so wrong links are counted."""
 
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import Invitation, InvitationView, is_link_token

@@ -1,7 +1,7 @@
 """The right to what a request names, asked before the request is looked at any closer.
 
-Checks of what is in a request can be dear, and what they find is nobody's business who may not make
-the call. Use cases ask again for what they find in the database.
+Checking fields can take long, and a caller without the right is not to learn what they would say. Use
+cases ask again for what they find in the database.
 """
 
 import re
@@ -18,7 +18,7 @@ RightCheck = Callable[[Subject, Any], None]
 # Fields that hold a reseller's ID, or a name below `resellers/{reseller}`.
 _IDS = ("reseller_id",)
 _NAMES = ("parent", "name")
-# Fields that hold the ID of something of a reseller's, which one the database knows.
+# Fields that hold the ID of a thing; which reseller it belongs to, only the database knows.
 _OTHERS = ("customer_id", "operation_id")
 _PREFIX = "resellers/"
 _LONGEST_ID = 50

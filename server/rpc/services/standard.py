@@ -24,7 +24,7 @@ from server.rpc.pipeline.message_reader import MessageReader, parse, unpacked
 from server.rpc.pipeline.request_id import request_id_of
 from server.rpc.pipeline.router import Handlers, Router
 
-# A name or two; whoever watches holds its message for as long.
+# A request holds a name or two; the message of a watch stays in memory as long as the watch.
 _MOST_BYTES = 4096
 # Reflection's next question comes within this, or the stream ends.
 _NEXT_S = 15.0

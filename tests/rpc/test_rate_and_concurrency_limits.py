@@ -41,7 +41,7 @@ def test_a_bucket_holds_no_more_than_a_second() -> None:
         limit.admit("a")
 
 
-def test_zero_sets_no_limit() -> None:
+def test_a_rate_of_zero_sets_no_limit() -> None:
     limit = RateLimit(0, Clock())
     for _ in range(10_000):
         limit.admit("a")

@@ -79,7 +79,7 @@ async def test_a_reader_may_not_write_whatever_it_sends(api: Api) -> None:
     assert await code_of(call) is grpc.StatusCode.PERMISSION_DENIED
 
 
-async def test_who_has_no_role_is_denied_what_names_no_reseller(api: Api) -> None:
+async def test_a_caller_without_a_role_is_denied_what_names_no_reseller(api: Api) -> None:
     metadata = api.as_("nobody")
     for call in (
         api.customers.Activate(

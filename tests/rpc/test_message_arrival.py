@@ -21,7 +21,7 @@ from server.rpc.pipeline.abort import abort
 from server.rpc.pipeline.message_reader import MessageReader
 from tests.rpc.conftest import Api
 from tests.rpc.test_calls import refusal
-from tests.rpc.test_requests import CHECK, GET, REFLECTION, WATCH
+from tests.rpc.test_message_parsing import CHECK, GET, REFLECTION, WATCH
 
 LIST_ADDRESSES = "/yandex.cloud.endpoint.ApiEndpointService/List"
 HALF = struct.pack(">BI", 0, 100) + b"half"
@@ -90,7 +90,7 @@ async def connected(api: Api) -> AsyncIterator[Wire]:
         wire.close()
 
 
-async def test_who_is_nobody_is_refused_before_the_message(api: Api) -> None:
+async def test_a_caller_without_identity_is_refused_before_its_message(api: Api) -> None:
     async with connected(api) as wire, asyncio.timeout(4):
         sent = [wire.begin(GET), wire.begin(GET, "Bearer nobody-knows", HALF)]
         await wire.send()
@@ -130,7 +130,7 @@ class Prompt:
         return b"here"
 
 
-async def test_of_too_many_the_oldest_is_given_up() -> None:
+async def test_of_too_many_waiting_calls_the_oldest_is_refused() -> None:
     reader = MessageReader(2, within_s=3600)
     silent = [asyncio.create_task(reader.next(Silent())) for _ in range(4)]  # type: ignore[arg-type]
     await asyncio.wait(silent, return_when=asyncio.FIRST_COMPLETED)
@@ -155,7 +155,7 @@ async def test_a_connection_that_says_nothing_is_closed(api: Api) -> None:
 
 
 @pytest.mark.parametrize("how", ["cut short", "reset", "reset later", "closed"])
-async def test_who_goes_meanwhile_leaves_no_trace_in_the_log(
+async def test_a_caller_that_leaves_is_not_logged(
     api: Api, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
     caplog.set_level(logging.INFO)

@@ -40,7 +40,7 @@ async def test_each_caller_has_its_own_rate(api: Api) -> None:
 
 
 @pytest.mark.settings(rate_limit=RARELY)
-async def test_each_address_has_its_own_rate_where_nobody_says_who_calls(api: Api) -> None:
+async def test_each_address_has_its_own_rate_where_callers_are_anonymous(api: Api) -> None:
     stub: Any = api_endpoint_service_pb2_grpc.ApiEndpointServiceStub(api.channel)
 
     def ask(address: str) -> Any:
