@@ -124,7 +124,7 @@ def hash_token(token: str) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class VerifiedToken:
     """What a signed token proves by itself; whether it still holds, the storage knows.
 
     `token_hash` is the SHA-256 of what was signed: whoever spells the signature otherwise does not

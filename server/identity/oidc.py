@@ -15,7 +15,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from server.domain.access import Proof
+from server.domain.access import VerifiedToken
 from server.domain.errors import BillingError, Reason
 from server.identity.claims import identifier, signed_part_hash, verified
 
@@ -87,7 +87,7 @@ class OidcIssuer:
         key = self._keys.get(wanted)
         return OidcKey(key, algorithm) if key else None
 
-    def proof(self, token: str, key: OidcKey, now: datetime) -> Proof:
+    def proof(self, token: str, key: OidcKey, now: datetime) -> VerifiedToken:
         """Returns what the token proves; raises TokenError."""
         claims, ends_at = verified(
             token,
@@ -97,7 +97,7 @@ class OidcIssuer:
             audiences=[self._audience],
             issuer=self._issuer,
         )
-        return Proof(signed_part_hash(token), identifier(claims, "sub"), None, ends_at)
+        return VerifiedToken(signed_part_hash(token), identifier(claims, "sub"), None, ends_at)
 
     async def _read_for(self, wanted: tuple[str, str]) -> None:
         """Reads the set, or waits for who reads it already, in the hope of a key. Raises OVERLOADED."""

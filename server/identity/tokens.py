@@ -7,7 +7,7 @@ import jwt
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from server.domain.access import Proof
+from server.domain.access import VerifiedToken
 from server.identity.claims import TokenError, header, identifier, signed_part_hash, verified
 from server.identity.key_ring import LONGEST_LIFE, KeyRing
 from server.identity.oidc import OidcIssuer
@@ -45,7 +45,7 @@ class Tokens:
         """Returns keys for the MACs of page tokens: see KeyRing.secrets."""
         return self._ring.secrets(b"page tokens", at_once=at_once)
 
-    async def check(self, token: str, now: datetime) -> Proof:
+    async def check(self, token: str, now: datetime) -> VerifiedToken:
         """Returns what a token proves; checks one signature, whatever it is given.
 
         Raises TokenError.
@@ -60,7 +60,7 @@ class Tokens:
             if key:
                 claims, ends_at = verified(token, key, [_ALGORITHM], now)
                 subject, by = identifier(claims, "sub"), identifier(claims, "key_id")
-                return Proof(signed_part_hash(token), subject, by, ends_at)
+                return VerifiedToken(signed_part_hash(token), subject, by, ends_at)
         if self._oidc:
             oidc_key = await self._oidc.key(described)
             if oidc_key:

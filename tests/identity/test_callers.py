@@ -14,7 +14,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from server.domain.access import AuditRecord, Proof, Role, Subject, hash_token
+from server.domain.access import AuditRecord, Role, Subject, VerifiedToken, hash_token
 from server.domain.errors import BillingError, Reason
 from server.identity.key_ring import KeyRing
 from server.identity.tokens import Tokens
@@ -191,7 +191,7 @@ async def test_most_calls_cost_no_look_up(served: Served, monkeypatch: pytest.Mo
     looked_up = []
     found = served.storage.access.get_proven_subject
 
-    async def counted(proof: Proof) -> Subject | None:
+    async def counted(proof: VerifiedToken) -> Subject | None:
         looked_up.append(proof.subject_id)
         return await found(proof)
 
@@ -228,7 +228,7 @@ async def test_a_look_up_that_a_change_of_rights_overtakes_counts_for_nobody(
     looked_up, goes_on = asyncio.Event(), asyncio.Event()
     find = served.storage.access.get_proven_subject
 
-    async def found_late(proof: Proof) -> Subject | None:
+    async def found_late(proof: VerifiedToken) -> Subject | None:
         found = await find(proof)
         if not looked_up.is_set():
             looked_up.set()

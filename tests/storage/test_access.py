@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from server.domain.access import AccountKey, AuditRecord, Proof, Role, Subject
+from server.domain.access import AccountKey, AuditRecord, Role, Subject, VerifiedToken
 from server.domain.errors import BillingError, Reason
 from server.os_user import os_user
 from server.storage.storage import SqlStorage
@@ -15,7 +15,7 @@ from tests.storage.records import RESELLER, SECOND_RESELLER, START, opened
 ACCOUNT = "nightly"
 HOUR = timedelta(hours=1)
 KEY = AccountKey("key-1", ACCOUNT, "RSA_2048", "PEM", START)
-PROOF = Proof(b"token", ACCOUNT, KEY.id, START + HOUR)
+PROOF = VerifiedToken(b"token", ACCOUNT, KEY.id, START + HOUR)
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ async def test_proofs_are_judged_one_by_one(storage: SqlStorage, account: str) -
         revoked: None,
         replace(PROOF, key_id="key-unknown"): None,
         replace(PROOF, subject_id="another"): None,
-        Proof(b"outside", "auth0|5f7c", None, START): "auth0|5f7c",
-        Proof(b"outside, as ours", account, None, START): None,
-        Proof(b"revoked", "auth0|5f7c", None, START): None,
+        VerifiedToken(b"outside", "auth0|5f7c", None, START): "auth0|5f7c",
+        VerifiedToken(b"outside, as ours", account, None, START): None,
+        VerifiedToken(b"revoked", "auth0|5f7c", None, START): None,
     }
     found = await asyncio.gather(*(storage.access.get_proven_subject(proof) for proof in proofs))
     assert [subject and subject.id for subject in found] == list(proofs.values())

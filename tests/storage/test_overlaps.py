@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from server.domain.access import AccountKey, Proof, Role
+from server.domain.access import AccountKey, Role, VerifiedToken
 from server.domain.customers import TARGETS, CustomerState
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import InvitationAction, InvitationState
@@ -664,7 +664,7 @@ class TestClearing:
         self, storage: SqlStorage, overlap: Overlap, database_url: str
     ) -> None:
         for number in range(4):
-            await storage.access.revoke_token(Proof(b"%d" % number, "subject", None, START))
+            await storage.access.revoke_token(VerifiedToken(b"%d" % number, "subject", None, START))
         outcome = await overlap.run(
             overlap.first.retention.clear_revoked_tokens(START + DAY, 3),
             overlap.second.retention.clear_revoked_tokens(START + DAY, 3),

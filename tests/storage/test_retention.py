@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import psycopg
 import pytest
 
-from server.domain.access import Proof
+from server.domain.access import VerifiedToken
 from server.domain.customers import create_reseller_served, finished_operation
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import InvitationAction, InvitationState, link_token_hash, resend
@@ -225,7 +225,7 @@ async def test_links_are_cleared_some_time_after_the_invitation_ended(
 async def test_revocations_are_cleared_when_the_tokens_have_expired_by_every_clock(
     storage: SqlStorage,
 ) -> None:
-    await storage.access.revoke_token(Proof(b"revoked", "subject-1", None, START))
+    await storage.access.revoke_token(VerifiedToken(b"revoked", "subject-1", None, START))
     assert await storage.retention.clear_revoked_tokens(START + GRACE, 10) == 0
     assert await storage.retention.clear_revoked_tokens(START + GRACE + MOMENT, 10) == 1
 

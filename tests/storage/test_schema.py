@@ -16,7 +16,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, PoolProxiedConnection, inspect
 
 import server.storage.schema.migrations
-from server.domain.access import Proof
+from server.domain.access import VerifiedToken
 from server.domain.addresses import address_key
 from server.domain.errors import BillingError
 from server.domain.invitations import (
@@ -236,7 +236,7 @@ async def _call_everything(storage: SqlStorage) -> None:
         storage.retention.clear_links,
     ):
         assert await clear(retired, 10), clear
-    await storage.access.revoke_token(Proof(b"revoked", "subject", None, START))
+    await storage.access.revoke_token(VerifiedToken(b"revoked", "subject", None, START))
     assert await storage.retention.clear_revoked_tokens(retired, 10)
 
 

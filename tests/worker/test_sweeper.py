@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from server.domain.access import Proof
+from server.domain.access import VerifiedToken
 from server.domain.invitations import InvitationState
 from server.domain.operations import Operation
 from server.storage import open_storage
@@ -81,7 +81,7 @@ async def test_a_sweep_does_all_that_there_is_to_do(storage: Storage, database: 
     operation = await sent(storage)
     made = IdempotencyKey(b"key", b"fingerprint")
     await storage.operations.cancel_operation(operation.id, START, made)
-    await storage.access.revoke_token(Proof(b"revoked", "subject", None, START))
+    await storage.access.revoke_token(VerifiedToken(b"revoked", "subject", None, START))
     await sweeper(storage, START + 31 * DAY).sweep()
     (invitation,) = await storage.invitations.list_invitations(
         RESELLER_ID, None, None, START, 10, None

@@ -128,13 +128,13 @@ class Authenticator:
         cache = self._cache
         why = "revoked, or its account or key removed"
         try:
-            proof = await self._tokens.check(token, now)
+            verified = await self._tokens.check(token, now)
         except TokenError as error:
             why = str(error)
             subject = await self._storage.get_subject(hash_token(token), now)
         else:
-            subject = await self._storage.get_proven_subject(proof)
-            cached_for_s = min(cached_for_s, (proof.expires_at - now).total_seconds())
+            subject = await self._storage.get_proven_subject(verified)
+            cached_for_s = min(cached_for_s, (verified.expires_at - now).total_seconds())
         if subject is None:
             _log.info("credentials refused: %s", why)
             raise credentials_invalid()

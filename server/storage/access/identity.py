@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import select
 
-from server.domain.access import AccountKey, Proof, ResellerState, Role, Subject
+from server.domain.access import AccountKey, ResellerState, Role, Subject, VerifiedToken
 from server.storage.resellers import reseller_state
 from server.storage.schema.tables import (
     AccountKeyRow,
@@ -95,7 +95,7 @@ def token_holders(transaction: Transaction, batch: Sequence[TokenUse]) -> list[S
     return outcomes
 
 
-def proven(transaction: Transaction, batch: Sequence[Proof]) -> list[Subject | None]:
+def proven(transaction: Transaction, batch: Sequence[VerifiedToken]) -> list[Subject | None]:
     """Returns the subjects of proofs that still hold; see AccessStorage.get_proven_subject."""
     hashes = list({proof.token_hash for proof in batch})
     revoked = {row.token_hash for row in transaction.fetch(_REVOKED, hashes)}

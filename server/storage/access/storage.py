@@ -6,12 +6,12 @@ from datetime import datetime
 from server.domain.access import (
     AccountKey,
     AuditRecord,
-    Proof,
     Reseller,
     Role,
     RoleBinding,
     ServiceAccount,
     Subject,
+    VerifiedToken,
 )
 from server.storage.access import changes, identity, queries, tokens
 from server.storage.access.changes import KeyChange, NamedRecord, RoleChange
@@ -35,13 +35,13 @@ class SqlAccess:
             identity.token_holders, identity.TokenUse(token_hash, micros(now))
         )
 
-    async def get_proven_subject(self, proof: Proof) -> Subject | None:
+    async def get_proven_subject(self, proof: VerifiedToken) -> Subject | None:
         return await self._reads.submit(identity.proven, proof)
 
     async def get_account_key(self, key_id: str) -> AccountKey | None:
         return await self._reads.submit(identity.get_keys, key_id)
 
-    async def revoke_token(self, proof: Proof) -> None:
+    async def revoke_token(self, proof: VerifiedToken) -> None:
         await self._writes.submit(tokens.revoke, proof)
 
     async def end_access_token(self, token_hash: bytes, now: datetime) -> str | None:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, update
 
-from server.domain.access import Proof
+from server.domain.access import VerifiedToken
 from server.storage.schema.tables import (
     AccessTokenRow,
     RevokedTokenRow,
@@ -82,7 +82,7 @@ def end_token(transaction: Transaction, ended: EndedToken) -> str | None:
 
 
 @one_by_one
-def revoke(transaction: Transaction, proof: Proof) -> None:
+def revoke(transaction: Transaction, proof: VerifiedToken) -> None:
     """Remembers a token as revoked; `retention` forgets it once it has expired anyway."""
     if not transaction.fetch(_REVOKED, [proof.token_hash]):
         row = RevokedTokenRow(TokenHash(proof.token_hash), micros(proof.expires_at))

@@ -11,12 +11,12 @@ from typing import Protocol
 from server.domain.access import (
     AccountKey,
     AuditRecord,
-    Proof,
     Reseller,
     Role,
     RoleBinding,
     ServiceAccount,
     Subject,
+    VerifiedToken,
 )
 
 # Who asks for changes that no person asked for.
@@ -30,7 +30,7 @@ class AccessStorage(Protocol):
         """Returns who holds the access token with this SHA-256, with all its roles, or None."""
         ...
 
-    async def get_proven_subject(self, proof: Proof) -> Subject | None:
+    async def get_proven_subject(self, proof: VerifiedToken) -> Subject | None:
         """Returns the subject of a proof with all its roles.
 
         None: the token was revoked, the account or the key it was got with removed, or an outside
@@ -42,7 +42,7 @@ class AccessStorage(Protocol):
         """Returns a service account's key, or None."""
         ...
 
-    async def revoke_token(self, proof: Proof) -> None:
+    async def revoke_token(self, proof: VerifiedToken) -> None:
         """Makes a signed token useless; nothing if it is so already."""
         ...
 
