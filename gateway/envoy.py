@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import http.client
 import ipaddress
 import logging
 import shutil
@@ -19,6 +18,7 @@ from files.sockets import socket_folder
 from gateway.certificates import write_secret_config
 from gateway.config import bootstrap, to_yaml
 from gateway.docs import static_files
+from gateway.envoy_admin import ADMIN_ERRORS, EnvoyAdmin
 from gateway.http_rules import DescriptorSet
 from gateway.settings import GatewaySettings, StaticFile
 
@@ -92,7 +92,7 @@ class Gateway:
             )
         try:
             async with asyncio.timeout(_START_S):
-                while not await self._is_ready():
+                while not await self._admin.is_ready():
                     if process.returncode is not None:
                         raise GatewayError(self._reason(start))
                     await asyncio.sleep(_LOOK_S)
@@ -120,6 +120,10 @@ class Gateway:
             self._admin_socket = folder / wanted.name
         return self._admin_socket
 
+    @property
+    def _admin(self) -> EnvoyAdmin:
+        return EnvoyAdmin(self._admin_socket or self._settings.admin_socket)
+
     def _release(self) -> None:
         self._held.close()
         self._admin_socket = None
@@ -136,14 +140,11 @@ class Gateway:
         self._release()
 
     async def _end(self, process: asyncio.subprocess.Process, within_s: float) -> None:
-        with contextlib.suppress(OSError, http.client.HTTPException, TimeoutError):
+        with contextlib.suppress(*ADMIN_ERRORS, TimeoutError):
             async with asyncio.timeout(within_s):
-                # HTTP/1 answers now say `connection: close`, HTTP/2 connections get GOAWAY, and no
-                # new connection is taken: else callers who come at once again keep Envoy busy.
-                await self._admin("POST", "/healthcheck/fail")
-                await self._admin("POST", "/drain_listeners")
+                await self._admin.drain()
                 # Envoy tells the number only when asked.
-                while await self._active_requests():  # noqa: ASYNC110
+                while await self._admin.active_requests():  # noqa: ASYNC110
                     await asyncio.sleep(_LOOK_S)
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
@@ -190,8 +191,8 @@ class Gateway:
         while True:
             await asyncio.sleep(_PRESSURE_S)
             try:
-                share = await self._connections() / self._settings.max_connections
-            except (OSError, http.client.HTTPException):
+                share = await self._admin.open_connections() / self._settings.max_connections
+            except ADMIN_ERRORS:
                 continue
             if round(share, 2) != written:
                 written = round(share, 2)
@@ -240,35 +241,6 @@ class Gateway:
             raise GatewayError("envoy is missing: run 'make run', which installs it")
         return [program, "-c", str(config), "--disable-hot-restart", "--log-level", "warning"]
 
-    async def _is_ready(self) -> bool:
-        try:
-            status, _ = await self._admin("GET", "/ready")
-        except (OSError, http.client.HTTPException):
-            return False
-        return status == 200
-
-    async def _active_requests(self) -> int:
-        return await self._sum("^http.https?.downstream_rq_active$")
-
-    async def _connections(self) -> int:
-        return await self._sum("^http.https?.downstream_cx_active$")
-
-    async def _sum(self, statistics: str) -> int:
-        _, body = await self._admin("GET", f"/stats?filter={statistics}")
-        return sum(int(line.rpartition(b":")[2]) for line in body.splitlines())
-
-    async def _admin(self, verb: str, path: str) -> tuple[int, bytes]:
-        """Asks Envoy's admin interface; returns the HTTP status and the body."""
-
-        def ask() -> tuple[int, bytes]:
-            connection = _UnixConnection(str(self._admin_socket))
-            with contextlib.closing(connection):
-                connection.request(verb, path)
-                answer = connection.getresponse()
-                return answer.status, answer.read()
-
-        return await asyncio.to_thread(ask)
-
     def _reason(self, start: int) -> str:
         with self._log.open("rb") as log:
             log.seek(start)
@@ -279,19 +251,6 @@ class Gateway:
         if self._process and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=5)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
 
 
 def _check(settings: GatewaySettings) -> None:

@@ -1,4 +1,7 @@
-"""Envoy's routes, made from the annotations: one for each native method and each REST binding."""
+"""Envoy's routes, made from the annotations: one for each native method and each REST binding.
+
+Longer than others: the first route that fits is used, so all of them stand in one place, in order.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping

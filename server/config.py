@@ -1,4 +1,7 @@
-"""All settings, read once from environment variables that begin with BILLING_."""
+"""All settings, read once from environment variables that begin with BILLING_.
+
+Longer than others: each setting stands here once, with its description and its check.
+"""
 
 import ipaddress
 import os

@@ -8,6 +8,8 @@ only resends have rows of their own. A row for each address would cost more than
 Counts are written right before the commit (`Transaction.add`) and looked at again after, so that
 transactions of many processes wait for each other's counts as briefly as can be, and the limits hold
 all the same: whoever was overtaken runs again, and sees what came first.
+
+Longer than others: counting, and looking at the counts again, is one protocol between processes.
 """
 
 import hashlib

@@ -1,4 +1,7 @@
-"""Changes of resellers, accounts, keys and roles, each with its audit record."""
+"""Changes of resellers, accounts, keys and roles, each with its audit record.
+
+Longer than others: a list of small changes of one shape.
+"""
 
 from typing import NamedTuple
 

@@ -2,6 +2,8 @@
 
 Rows are locked in the order customers, operations; `operations.transitions` goes the other way. So an
 operation is only touched here if nobody holds it.
+
+Longer than others: all actions share their locks and their second looks.
 """
 
 from collections.abc import Sequence

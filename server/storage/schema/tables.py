@@ -4,6 +4,8 @@ A customer and its invitation are one row. Rows of great number have integer key
 grow with time, so that "newest first" is the order of keys, and text IDs outside. Each index costs on
 every write, so there is one only where a call needs it. Rows of great number carry no foreign keys:
 each would look its parent up on every insert. States and kinds are the numbers in `codes`.
+
+Longer than others: one page shows all that is stored.
 """
 
 from typing import NamedTuple, NewType

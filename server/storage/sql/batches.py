@@ -2,6 +2,8 @@
 
 A commit must reach the disk, which takes as long as hundreds of rows. So while one transaction
 commits, the next calls gather, and then run as one.
+
+Longer than others: one algorithm, whose steps share their state.
 """
 
 import asyncio

@@ -1,4 +1,7 @@
-"""E-mails of invitations to send: claimed by workers, and what became of them."""
+"""E-mails of invitations to send: claimed by workers, and what became of them.
+
+Longer than others: a claim and its outcome share the rows and the order of locks.
+"""
 
 from collections.abc import Sequence
 from typing import NamedTuple
