@@ -125,6 +125,12 @@ def _set_old_tables_aside() -> None:
         op.rename_table(name, f"old_{name}")
         if not _is_sqlite():
             op.execute(f"ALTER INDEX {name}_pkey RENAME TO old_{name}_pkey")
+    if not _is_sqlite():
+        # The new table's has this name.
+        op.execute(
+            "ALTER TABLE old_role_bindings "
+            "RENAME CONSTRAINT role_bindings_reseller_id_fkey TO old_role_bindings_reseller_id_fkey"
+        )
     # For this migration alone.
     op.create_index("old_invitations_customer", "old_invitations", ["customer_id"])
     is_served = sa.text("kind = 'create_reseller_served'")
