@@ -42,7 +42,7 @@ from server.rpc.services.standard import Health, add_standard_services
 from server.rpc.services.yandex_customers import YandexCustomerService
 from server.rpc.services.yandex_operations import YandexOperationService
 from server.storage import open_storage
-from server.storage.interface import Delivery, Storage
+from server.storage.interface import Storage
 from server.use_cases.customers import Customers
 from server.use_cases.iam_tokens import IamTokens
 from server.use_cases.invitations import Invitations
@@ -56,6 +56,7 @@ from server.worker.mail.smtp_server import SmtpServer, SmtpUrlError
 from server.worker.retry_policy import RetryPolicy
 from server.worker.runner import Runner
 from server.worker.settings import RunnerSettings
+from server.worker.worker import Worker
 
 
 def now() -> datetime:
@@ -160,24 +161,24 @@ def build_sweeper(
 
 def build_worker(
     storage: Storage, settings: Settings, clock: Callable[[], datetime] = now
-) -> Runner[Delivery]:
-    """Puts together what sends e-mails; raises SettingsError."""
+) -> Worker:
+    """Puts the worker together: a runner for each kind of work. Raises SettingsError."""
     server, messages = mail_settings(settings, clock)
     connections = settings.mail_connections + settings.mail_slow_connections
     mail = InvitationMail(storage.mail, SmtpMailer(server, connections), messages, clock)
-    return Runner(
-        mail,
-        clock,
-        RunnerSettings(
-            parallel=settings.mail_connections,
-            extra_slots=settings.mail_slow_connections,
-            lease=timedelta(seconds=settings.mail_lease_s),
-            attempt_within=timedelta(seconds=settings.mail_lease_s * 0.8),
-            retry=RetryPolicy(
-                first=timedelta(seconds=settings.mail_first_retry_s),
-                longest=timedelta(seconds=settings.mail_longest_retry_s),
-                give_up_after=timedelta(hours=settings.mail_give_up_after_h),
-            ),
+    return Worker([Runner(mail, clock, _mail_runner_settings(settings))])
+
+
+def _mail_runner_settings(settings: Settings) -> RunnerSettings:
+    return RunnerSettings(
+        parallel=settings.mail_connections,
+        extra_slots=settings.mail_slow_connections,
+        lease=timedelta(seconds=settings.mail_lease_s),
+        attempt_within=timedelta(seconds=settings.mail_lease_s * 0.8),
+        retry=RetryPolicy(
+            first=timedelta(seconds=settings.mail_first_retry_s),
+            longest=timedelta(seconds=settings.mail_longest_retry_s),
+            give_up_after=timedelta(hours=settings.mail_give_up_after_h),
         ),
     )
 

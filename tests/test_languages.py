@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from gateway import pages as gateway_pages
 from server.languages import LanguageCode, negotiate, time_in_words
 from server.rpc.pages.texts import TEXTS
 from server.worker.mail import messages
@@ -20,6 +21,8 @@ def test_each_language_has_texts_templates_and_dates(language: LanguageCode) -> 
     names = {file.name for file in (MAIL_TEMPLATES / language).iterdir()}
     assert names == {file.name for file in (MAIL_TEMPLATES / LanguageCode.EN).iterdir()}
     assert "2026" in time_in_words(datetime(2026, 12, 22, tzinfo=UTC), UTC, language)
+    for status in (400, 404, 429, 503):
+        assert f'<section lang="{language}">' in gateway_pages.html(status)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +49,7 @@ def test_times_are_told_in_a_zone_and_in_utc(zone: str, language: LanguageCode, 
         ("en-GB, ru", "en"),
         ("ru;q=0, *", "en"),
         ("ru;q=1.5", "en"),
-        ("de" + ", de" * 30 + ", ru", "en"),
+        ("eo" + ", eo" * 30 + ", ru", "en"),
     ],
 )
 def test_the_language_that_a_browser_likes_best_is_taken(accepted: str, language: str) -> None:

@@ -41,7 +41,7 @@ class Answer:
 class _Encoder(hpack.Encoder):
     """Without Huffman coding, which hpack takes long for where values are long."""
 
-    def encode(self, headers: Any, huffman: bool = True) -> bytes:  # noqa: ARG002
+    def encode(self, headers: Any, huffman: bool = True) -> bytes:
         return bytes(super().encode(headers, huffman=False))
 
 

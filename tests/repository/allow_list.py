@@ -22,7 +22,7 @@ class AllowListContract(Contract):
     def check(
         self,
         graph: ImportGraph,
-        verbose: bool,  # noqa: ARG002 - import-linter passes it
+        verbose: bool,
     ) -> ContractCheck:
         sources = [str(each) for each in self.source_modules]  # type: ignore[attr-defined]
         allowed = [*sources, *map(str, self.allowed_modules)]  # type: ignore[call-overload]

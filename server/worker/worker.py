@@ -1,0 +1,23 @@
+"""All kinds of background work of one process, side by side."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from server.worker.runner import Runner
+
+
+class Worker:
+    """Runs one runner for each kind of work: each has slots of its own, so no kind waits for another."""
+
+    def __init__(self, runners: Sequence[Runner[Any]]) -> None:
+        self._runners = runners
+
+    async def run(self) -> None:
+        """Works until `stop` is called."""
+        await asyncio.gather(*(runner.run() for runner in self._runners))
+
+    async def stop(self, within: timedelta) -> None:
+        """Stops all of them at once; see `Runner.stop`. Ends `run`, which must have been started."""
+        await asyncio.gather(*(runner.stop(within) for runner in self._runners))
