@@ -53,6 +53,7 @@ def generate(output: Path) -> None:
         access_log=Path("/dev/stdout"),
         admin_socket=settings.admin_socket,
         pressure=None,
+        refused=None,
     )
     output.write_text(to_yaml(tree, _HEADING))
 

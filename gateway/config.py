@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from gateway.connection_manager import ConnectionManagers
+from gateway.crowds import network_filter
 from gateway.http_rules import DescriptorSet
 from gateway.overload import overload_manager
 from gateway.routes import ANONYMOUS_CLUSTER, CLUSTER
@@ -26,14 +27,17 @@ def bootstrap(
     access_log: Path,
     admin_socket: Path,
     pressure: Path | None,
+    refused: Path | None,
 ) -> dict[str, Any]:
     """Returns the configuration, the same for the same arguments.
 
     `admin_socket` is the path that Envoy takes commands at, `pressure` the file that tells it which
-    share of its connections is taken, if anybody writes that. `root` is the folder that holds gen/
+    share of its connections is taken, `refused` the one with the addresses that have too many, if
+    anybody writes them. `root` is the folder that holds gen/
     and gateway/. Relative paths are seen from Envoy's working directory.
     """
     managers = ConnectionManagers(root, descriptors, settings, access_log)
+    first = [network_filter(refused)] if refused else []
     return {
         "node": {"id": "gateway", "cluster": "gateway"},
         "admin": {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}},
@@ -45,13 +49,13 @@ def bootstrap(
                 _listener(
                     "http",
                     _socket(settings.http_address, settings.http_port),
-                    {"filters": [managers.make("http", over_tls=False)]},
+                    {"filters": [*first, managers.make("http", over_tls=False)]},
                 ),
                 _listener(
                     "https",
                     _socket(settings.address, settings.https_port),
                     {
-                        "filters": [managers.make("https", over_tls=True)],
+                        "filters": [*first, managers.make("https", over_tls=True)],
                         "transport_socket": _tls(settings.var / "tls" / "sds.json"),
                     },
                 ),

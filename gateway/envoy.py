@@ -17,6 +17,7 @@ from files.private import close_to_others, make_private_folder, open_private, re
 from files.sockets import socket_folder
 from gateway.certificates import write_secret_config
 from gateway.config import bootstrap, to_yaml
+from gateway.crowds import Crowds, refusal
 from gateway.docs import static_files
 from gateway.envoy_admin import ADMIN_ERRORS, EnvoyAdmin
 from gateway.http_rules import DescriptorSet
@@ -178,25 +179,44 @@ class Gateway:
             access_log=access_log,
             admin_socket=admin_socket,
             pressure=settings.pressure,
+            refused=settings.refused,
         )
         self._write_pressure(0.0)
+        replace_private(settings.refused, refusal(()))
         file = settings.var / "envoy" / "envoy.yaml"
         text = to_yaml(tree, "# What Envoy was last started with; written at each start.\n")
         replace_private(file, text.encode())
         return file
 
     async def _keep_pressure(self) -> None:
-        """Keeps the file up to date that tells Envoy its share of open connections; it can't act on its own count."""
+        """Keeps the files up to date that tell Envoy its share of open connections, and which addresses
+        have too many of them; it can't act on its own count, and does not know the others.
+        """
+        settings = self._settings
+        crowds = Crowds(
+            (settings.http_port, settings.https_port),
+            settings.max_connections,
+            settings.trusted_proxies,
+        )
         written = 0.0
         while True:
             await asyncio.sleep(_PRESSURE_S)
             try:
-                share = await self._admin.open_connections() / self._settings.max_connections
+                connections = await self._admin.open_connections()
             except ADMIN_ERRORS:
                 continue
-            if round(share, 2) != written:
-                written = round(share, 2)
+            share = round(connections / settings.max_connections, 2)
+            if share != written:
+                written = share
                 self._write_pressure(written)
+            if crowds.may_be(connections):
+                refused = crowds.refused
+                await asyncio.to_thread(crowds.look, asyncio.get_running_loop().time())
+                if crowds.refused != refused:
+                    replace_private(settings.refused, refusal(crowds.refused))
+                    logger.warning(
+                        "addresses refused for their connections: %d", len(crowds.refused)
+                    )
 
     def _write_pressure(self, share: float) -> None:
         replace_private(self._settings.pressure, f"{min(share, 1.0)}".encode())

@@ -8,11 +8,15 @@ _CONNECTIONS = "envoy.resource_monitors.injected_resource"
 _HEAP = "envoy.resource_monitors.fixed_heap"
 # Shares of the connections: from the first on idle ones end sooner, from the second on at once.
 _MANY, _TOO_MANY = 0.4, 0.7
-# What "at once" means for a connection that says nothing.
+# What "at once" means for a connection that says nothing, and for a request that does not go on.
 _LEAST_IDLE_S = 1
+_LEAST_STALL_S = 2
 # Shares of the memory: from the first on the streams that hold most of it are reset; the last is for
 # what no reset helps against.
 _LARGE, _TOO_LARGE, _FULL = 0.25, 0.4, 0.95
+# MiB of the memory that Envoy's program takes by itself, and the shares of the rest at which what
+# says nothing ends sooner, and at once.
+_PROGRAM_MIB, _MUCH, _TOO_MUCH = 40, 0.05, 0.15
 # Streams that hold less than this, 2 to the power of it in bytes, are never reset.
 _SMALL_POWER = 16
 
@@ -41,7 +45,7 @@ def overload_manager(
             _action("reset_high_memory_stream", _scaled(_HEAP, _LARGE, _TOO_LARGE)),
             _action("shrink_heap", heap),
             _action("stop_accepting_requests", heap),
-            *([_SHED_IDLE] if pressure else []),
+            _shed_idle(memory_mib, pressure),
         ],
         "buffer_factory_config": {"minimum_account_to_track_power_of_two": _SMALL_POWER},
     }
@@ -63,18 +67,29 @@ def _scaled(name: str, from_: float, to: float) -> dict[str, Any]:
     return {"name": name, "scaled": {"scaling_threshold": from_, "saturation_threshold": to}}
 
 
-def _action(name: str, trigger: dict[str, Any], **config: Any) -> dict[str, Any]:
-    return {"name": f"envoy.overload_actions.{name}", "triggers": [trigger], **config}
+def _action(name: str, *triggers: dict[str, Any], **config: Any) -> dict[str, Any]:
+    return {"name": f"envoy.overload_actions.{name}", "triggers": list(triggers), **config}
 
 
-_SHED_IDLE = _action(
-    "reduce_timeouts",
-    _scaled(_CONNECTIONS, _MANY, _TOO_MANY),
-    typed_config={
-        "@type": "type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig",
-        "timer_scale_factors": [
-            {"timer": timer, "min_timeout": f"{_LEAST_IDLE_S}s"}
-            for timer in ("HTTP_DOWNSTREAM_CONNECTION_IDLE", "TRANSPORT_SOCKET_CONNECT")
-        ],
-    },
-)
+def _shed_idle(memory_mib: int, pressure: Path | None) -> dict[str, Any]:
+    """Ten thousand requests without end take little of a buffer each, but 200 MiB in all."""
+    least_s = {
+        "HTTP_DOWNSTREAM_CONNECTION_IDLE": _LEAST_IDLE_S,
+        "TRANSPORT_SOCKET_CONNECT": _LEAST_IDLE_S,
+        "HTTP_DOWNSTREAM_STREAM_IDLE": _LEAST_STALL_S,
+    }
+    shares = (
+        (_PROGRAM_MIB + share * (memory_mib - _PROGRAM_MIB)) / memory_mib
+        for share in (_MUCH, _TOO_MUCH)
+    )
+    return _action(
+        "reduce_timeouts",
+        _scaled(_HEAP, *shares),
+        *([_scaled(_CONNECTIONS, _MANY, _TOO_MANY)] if pressure else []),
+        typed_config={
+            "@type": "type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig",
+            "timer_scale_factors": [
+                {"timer": timer, "min_timeout": f"{seconds}s"} for timer, seconds in least_s.items()
+            ],
+        },
+    )

@@ -62,3 +62,8 @@ class GatewaySettings:
     def pressure(self) -> Path:
         """The file that tells Envoy which share of its connections is taken."""
         return self.var / "envoy" / "pressure"
+
+    @property
+    def refused(self) -> Path:
+        """The file that tells Envoy which addresses have too many connections."""
+        return self.var / "envoy" / "refused.json"
