@@ -5,17 +5,11 @@ import pytest
 from server.domain.errors import BillingError, Reason
 from server.rpc.pipeline.concurrency import ConcurrencyLimit, RoundRobin
 from server.rpc.pipeline.rate_limit import RateLimit
-
-
-class Clock:
-    at = 0.0
-
-    def __call__(self) -> float:
-        return self.at
+from tests.clock import Stopwatch
 
 
 def test_a_caller_has_its_own_bucket_that_fills_again() -> None:
-    clock = Clock()
+    clock = Stopwatch()
     limit = RateLimit(5, clock)
     for _ in range(5):
         limit.admit("a")
@@ -31,7 +25,7 @@ def test_a_caller_has_its_own_bucket_that_fills_again() -> None:
 
 
 def test_a_bucket_holds_no_more_than_a_second() -> None:
-    clock = Clock()
+    clock = Stopwatch()
     limit = RateLimit(2, clock)
     limit.admit("a")
     clock.at = 100
@@ -42,13 +36,13 @@ def test_a_bucket_holds_no_more_than_a_second() -> None:
 
 
 def test_a_rate_of_zero_sets_no_limit() -> None:
-    limit = RateLimit(0, Clock())
+    limit = RateLimit(0, Stopwatch())
     for _ in range(10_000):
         limit.admit("a")
 
 
 def test_a_bucket_can_hold_more() -> None:
-    clock = Clock()
+    clock = Stopwatch()
     limit = RateLimit(0.5, clock, within_s=8)
     for _ in range(4):
         limit.admit("a")
@@ -58,7 +52,7 @@ def test_a_bucket_can_hold_more() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    limit = RateLimit(1, Clock())
+    limit = RateLimit(1, Stopwatch())
     for caller in range(20_000):
         limit.admit(str(caller))
     assert len(limit._buckets) <= 10_000

@@ -9,7 +9,7 @@ _VALID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
 def request_id_of(headers: dict[str, Any]) -> str:
-    """Returns the caller's own ID of the request where it is sane, else a new one."""
+    """Returns the caller's own ID of the request where it is valid, else a new one."""
     sent = headers.get("x-request-id") or headers.get("x-client-request-id")
     if isinstance(sent, str) and _VALID.fullmatch(sent):
         return sent
