@@ -2,11 +2,9 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import shutil
 import signal
-import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +19,8 @@ from gateway.crowds import Crowds, refusal
 from gateway.docs import static_files
 from gateway.envoy_admin import ADMIN_ERRORS, EnvoyAdmin
 from gateway.http_rules import DescriptorSet
-from gateway.settings import GatewaySettings, StaticFile
-
-__all__ = ["Gateway", "GatewayError", "GatewaySettings", "StaticFile"]
+from gateway.ports import GatewayError, check_ports
+from gateway.settings import GatewaySettings
 
 _ROOT = Path(__file__).resolve().parent.parent
 _START_S = 30.0
@@ -35,10 +32,6 @@ _PRESSURE_S = 0.5
 _FileStates = list[tuple[int, int, int] | None]
 
 logger = logging.getLogger(__name__)
-
-
-class GatewayError(Exception):
-    """Envoy can't be started; the text is one line for the person who started it."""
 
 
 class Gateway:
@@ -59,7 +52,7 @@ class Gateway:
         """Returns when Envoy answers on all its ports; raises GatewayError where it can't."""
         settings = self._settings
         self._stopping = False
-        _check(settings)
+        check_ports(settings)
         try:
             command = self._command(self._write_config(self._hold()))
             try:
@@ -271,33 +264,3 @@ class Gateway:
         if self._process and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
-
-
-def _check(settings: GatewaySettings) -> None:
-    """Raises GatewayError for what Envoy itself would not notice, or say in many words."""
-    if not _is_loopback(settings.http_address):
-        raise GatewayError(
-            f"refusing to serve without TLS on {settings.http_address}: only loopback is allowed"
-        )
-    for address, port, what in (
-        (settings.http_address, settings.http_port, "HTTP"),
-        (settings.address, settings.https_port, "HTTPS"),
-    ):
-        # Envoy's sockets would share the port with another Envoy's and take half of its calls.
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, port))
-                probe.listen()
-            except OSError as error:
-                raise GatewayError(
-                    f"port {port} on {address}, for {what}, can't be used: {error.strerror}"
-                ) from None
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False

@@ -5,7 +5,8 @@ import logging
 from pathlib import Path
 
 from gateway.certificates import ensure_certificates
-from gateway.envoy import Gateway, GatewayError
+from gateway.envoy import Gateway
+from gateway.ports import GatewayError
 from gateway.settings import GatewaySettings
 from server.config import Settings, SettingsError
 from server.stop_signal import stop_signal

@@ -13,7 +13,8 @@ import pytest
 import pytest_asyncio
 
 from gateway.certificates import Certificates, ensure_certificates
-from gateway.envoy import Gateway, GatewaySettings
+from gateway.envoy import Gateway
+from gateway.settings import GatewaySettings
 from tests.gateway.upstream import Upstream
 
 MAX_BODY_BYTES = 64 << 10

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from gateway.certificates import ensure_certificates
-from gateway.envoy import Gateway, GatewayError
+from gateway.envoy import Gateway
+from gateway.ports import GatewayError
 from tests.gateway.conftest import GatewayHarness, make_settings, running
 from tests.gateway.test_answers import GET, INVITE
 from tests.gateway.test_native import unary
