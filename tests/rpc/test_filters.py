@@ -1,51 +1,250 @@
+"""Filters as callers write them: what they stand for, and how each mistake is named."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from enum import Enum
+from typing import NoReturn
+
 import pytest
 
 from server.domain.errors import BillingError, Reason
-from server.rpc.messages.filters import parse_filter
+from server.domain.filters import And, Comparator, Comparison, Filter, Not, Or
+from server.rpc.messages.filters import (
+    MOST_CHARACTERS,
+    MOST_TOKENS,
+    ListFilter,
+    bool_field,
+    enum_field,
+    text_field,
+    time_field,
+)
+from server.rpc.messages.invitations import parse_invitation_filter
+from server.rpc.messages.operations import parse_done_filter
 
-FIELDS = ("state", "email")
+
+class State(Enum):
+    OPEN = 1
+    SHUT = 2
+
+
+def lower(written: str) -> str:
+    if not written:
+        raise ValueError("must not be empty")
+    return written.lower()
+
+
+STATE = enum_field("state", {state.name: state for state in State})
+EMAIL = text_field("email", lower)
+LIST = ListFilter(
+    *(STATE, EMAIL, text_field("type"), text_field("actor.subject")),
+    *(time_field("createTime"), bool_field("done")),
+)
+
+
+def equal(field: str, value: str | bool | State | datetime) -> Comparison:
+    return Comparison(field, Comparator.EQUAL, value)
+
+
+def is_type(value: str) -> Comparison:
+    return equal("type", value)
+
+
+A, B, C, D = (is_type(letter) for letter in "abcd")
+OPEN = equal("state", State.OPEN)
 
 
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("", {}),
-        ("   ", {}),
-        ("state = PENDING", {"state": "PENDING"}),
-        ("state=PENDING", {"state": "PENDING"}),
-        ('state="PENDING"', {"state": "PENDING"}),
-        ("email = a+b@example.com", {"email": "a+b@example.com"}),
-        (' email = "a b" ', {"email": "a b"}),
-        ("email = 'a \"b\"'", {"email": 'a "b"'}),
-        ('email = ""', {"email": ""}),
-        (r'email = "a\"b\\c"', {"email": 'a"b\\c'}),
-        ('state = A AND email="b"', {"state": "A", "email": "b"}),
-        ('email="b"AND state=A', {"email": "b", "state": "A"}),
-        ('email = "x AND state = y"', {"email": "x AND state = y"}),
+        ("", None),
+        (" \t\n ", None),
+        ("type = a", A),
+        ("type=a", A),
+        ('type="a"', A),
+        ("type='a'", A),
+        ("type = a+b-c@example.com:8/<x>!,*", is_type("a+b-c@example.com:8/<x>!,*")),
+        ('type = " a  b "', is_type(" a  b ")),
+        ("type = 'a \"b\"'", is_type('a "b"')),
+        ('type = ""', is_type("")),
+        (r'type = "a\"b\\c\n"', is_type('a"b\\cn')),
+        ('type = "a\nb"', is_type("a\nb")),
+        ('type = "a AND (b"', is_type("a AND (b")),
+        ("type = AND", is_type("AND")),
+        ("state = OPEN", OPEN),
+        ("email = A@B", equal("email", "a@b")),
+        ("actor.subject = a", equal("actor.subject", "a")),
+        ("state = OPEN AND type=a", And((OPEN, A))),
+        ('type="a"AND state=OPEN', And((A, OPEN))),
+        ("type = a state = OPEN", And((A, OPEN))),
+        ("type = a OR type = b", Or((A, B))),
+        ("(type = a)", A),
+        ("((type = a))", A),
+        ("NOT type = a", Not(A)),
+        ("-type = a", Not(A)),
+        ("NOT (type = a OR type = b)", Not(Or((A, B)))),
+        ("NOT(NOT type = a)", Not(Not(A))),
+        # OR binds closer than AND, and than terms side by side.
+        ("type=a AND type=b OR type=c AND type=d", And((A, Or((B, C)), D))),
+        ("type=a type=b OR type=c type=d", And((A, Or((B, C)), D))),
+        ("(type=a AND type=b) OR type=c", Or((And((A, B)), C))),
+        ("(type=a type=b) AND (type=c AND type=d)", And((A, B, C, D))),
+        ("type=a OR (type=b OR type=c)", Or((A, B, C))),
+        ("type=a -type=b", And((A, Not(B)))),
+        ("done", equal("done", True)),
+        ("done = TRUE", equal("done", True)),
+        ("done:true", equal("done", True)),
+        ("done != true", equal("done", False)),
+        ("NOT done", equal("done", False)),
+        ("-done=false", equal("done", True)),
     ],
 )
-def test_filters_are_read(text: str, found: dict[str, str]) -> None:
-    assert parse_filter(text, FIELDS) == found
+def test_a_filter_is_read_as_the_guide_has_it(text: str, found: Filter | None) -> None:
+    assert LIST.parse(text) == found
+
+
+@pytest.mark.parametrize("name", ["createTime", "create_time"])
+@pytest.mark.parametrize("sign", Comparator)
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2026-03-01T09:30:00Z", datetime(2026, 3, 1, 9, 30, tzinfo=UTC)),
+        ('"2026-03-01T09:30:00.123456Z"', datetime(2026, 3, 1, 9, 30, 0, 123456, tzinfo=UTC)),
+        (
+            "2026-03-01T09:30:00+03:00",
+            datetime(2026, 3, 1, 9, 30, tzinfo=timezone(timedelta(hours=3))),
+        ),
+    ],
+)
+def test_times_are_read_by_rfc_3339_and_compared_by_every_operator(
+    name: str, sign: Comparator, text: str, at: datetime
+) -> None:
+    assert LIST.parse(f"{name} {sign} {text}") == Comparison("createTime", sign, at)
+
+
+def refused(text: str, filter_: ListFilter = LIST) -> str:
+    """Returns what the refusal says, which is about the filter and nothing else."""
+    with pytest.raises(BillingError) as raised:
+        filter_.parse(text)
+    return description(raised.value)
+
+
+def description(error: BillingError) -> str:
+    assert error.reason is Reason.FIELDS_INVALID
+    (violation,) = error.fields
+    assert violation.field == "filter"
+    return violation.description
+
+
+FIELDS = "state or email or type or actor.subject or createTime or done"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("type = a AND name = b", f"At character 14: no field name; use {FIELDS}."),
+        ("Type = a", f"At character 1: no field Type; use {FIELDS}."),
+        ("type = a b", f"At character 10: no field b; use {FIELDS}."),
+        ("x" * 60, f"At character 1: no field {'x' * 49}…; use {FIELDS}."),
+        ("type = a ANDx = b", f"At character 10: no field ANDx; use {FIELDS}."),
+        ("state > OPEN", "At character 7: state does not know >; use = or !=."),
+        ("type:a", "At character 5: type does not know :; use = or !=."),
+        ("state = open", "At character 9: state must be one of OPEN, SHUT."),
+        ('state = "OPEN "', "At character 9: state must be one of OPEN, SHUT."),
+        ('email = ""', "At character 9: email must not be empty."),
+        ("done = maybe", "At character 8: done must be true or false."),
+        *(
+            (
+                f"createTime > {wrong}",
+                "At character 14: createTime must be a time such as 2026-03-01T09:30:00Z.",
+            )
+            for wrong in ("yesterday", "2026-03-01", "2026-13-01T00:00:00Z", "2026-03-01T00:00:00")
+        ),
+        ("type", "At character 1: type must be compared, as in type = …."),
+        ("type =", "At the end: expected a value."),
+        ("type = a AND", "At the end: expected a field."),
+        ("NOT", "At the end: expected a field."),
+        ("(type = a", "At the end: expected ')'."),
+        ("= a", "At character 1: expected a field, found '='."),
+        ("()", "At character 2: expected a field, found ')'."),
+        ("type = (a)", "At character 8: expected a value, found '('."),
+        ("type == a", "At character 7: expected a value, found '='."),
+        ("type = a)", "At character 9: nothing more can stand here, found ')'."),
+        ("AND type = a", "At character 1: expected a field, found AND."),
+        ("type = a OR OR done", "At character 13: expected a field, found OR."),
+        ("type = a and done", "At character 10: write AND in capitals."),
+        ("not done", "At character 1: write NOT in capitals."),
+        ("type = 'a", "At character 8: there is no second ' to this one."),
+        ('type = "a\\"', 'At character 8: there is no second " to this one.'),
+        ('type = a"', "At character 9: expected a field or AND or OR, found '\"'."),
+        ('"a"', "At character 1: expected a field, found '\"'."),
+        ("тип = a", "At character 1: expected a field, found 'т'."),
+        ("type = a\0", "At character 9: there is a NUL character, which no field holds."),
+    ],
+)
+def test_a_wrong_filter_is_refused_with_the_place_and_what_would_be_right(
+    text: str, says: str
+) -> None:
+    assert refused(text) == says
+
+
+def test_a_filter_has_a_length_and_a_number_of_words_at_most() -> None:
+    assert LIST.parse(" " * (MOST_CHARACTERS - 4) + "done")
+    assert refused(" " * (MOST_CHARACTERS - 3) + "done") == "Must have at most 2048 characters."
+    most = "done " * MOST_TOKENS
+    assert LIST.parse(most)
+    too_many = "Must have at most 300 fields, operators, values and parentheses."
+    assert refused(most + "done") == too_many
+    assert refused("(" * (MOST_TOKENS + 1)) == too_many
+    assert refused("-a" * MOST_TOKENS) == too_many
+
+
+def test_the_deepest_filter_is_read() -> None:
+    assert LIST.parse("NOT (" * 99 + "done" + ")" * 99) == equal("done", False)
+    assert isinstance(LIST.parse("NOT (" * 74 + "type = a" + ")" * 74), Not)
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "email"),
+    [
+        ("", None, None),
+        ("state = OPEN", State.OPEN, None),
+        ("(state = OPEN) email = A", State.OPEN, "a"),
+        ("email = a AND (state = SHUT)", State.SHUT, "a"),
+    ],
+)
+def test_a_list_by_equal_values_gets_them_by_field(
+    text: str, state: State | None, email: str | None
+) -> None:
+    found = LIST.parse_equalities(text)
+    assert (found.get(STATE), found.get(EMAIL)) == (state, email)
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        *("PENDING", "state", "state =", "= PENDING", "state = A B", "state = (A)", "state == A"),
-        *("state = A AND", "AND state = A", "state = A AND AND email = b", "state = A email = b"),
-        *("state = A OR email = b", "NOT state = A", "state != A", "state > A", "name = b"),
-        *("state = A AND state = B", 'email = "a', 'email = a"', "State = A", "state = A ANDx = b"),
-        *("state = A and email = b", "\0", "email = '", "(state = A)"),
+        *("state = PENDING OR email = a@example.com", "NOT state = PENDING", "state != PENDING"),
+        *("state = PENDING AND state = PENDING", "NOT (state = PENDING email = a@example.com)"),
     ],
 )
-def test_other_filters_are_refused_with_what_is_wrong(text: str) -> None:
-    with pytest.raises(BillingError) as refused:
-        parse_filter(text, FIELDS)
-    assert refused.value.reason is Reason.FIELDS_INVALID
-    assert [violation.field for violation in refused.value.fields] == ["filter"]
+def test_other_forms_are_refused_by_lists_that_find_by_equal_values(text: str) -> None:
+    with pytest.raises(BillingError) as raised:
+        parse_invitation_filter(text)
+    assert description(raised.value) == (
+        "This list can be filtered by state and email with =, each once, joined by AND; not by other "
+        "operators, nor with OR or NOT."
+    )
 
 
-def test_a_long_one_takes_no_long_time() -> None:
-    for text in ("state = A " * 100_000, 'email = "' + "\\" * 999_999, " " * 1_000_000 + "x"):
-        with pytest.raises(BillingError):
-            parse_filter(text, FIELDS)
+@pytest.mark.parametrize("text", ["done OR NOT done", "done AND done"])
+def test_operations_are_listed_by_one_value_of_done_alone(text: str) -> None:
+    with pytest.raises(BillingError) as raised:
+        parse_done_filter(text)
+    assert description(raised.value).startswith("This list can be filtered by done with =")
+
+
+def test_the_value_of_a_mistake_in_reading_is_shown_by_the_field_that_reads() -> None:
+    def broken(written: str) -> NoReturn:
+        raise ValueError(f"must not be {len(written)} long")
+
+    assert refused("a = bcd", ListFilter(text_field("a", broken))) == (
+        "At character 5: a must not be 3 long."
+    )

@@ -1,38 +1,189 @@
-"""Filters of lists: the part of https://google.aip.dev/160 that our lists need."""
+"""Filters of lists, as callers write them: https://google.aip.dev/160.
+
+    state = PENDING AND email = "someone@example.com"
+    (type = "invitation.sent" OR type = "invitation.resent") AND createTime > 2026-03-01T00:00:00Z
+    NOT done
+
+As the guide has it, OR binds closer than AND, terms side by side are joined by AND, and keywords are
+in capitals. Of the guide's grammar, functions, wildcards and terms without a field are left out.
+"""
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar, cast
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from lark import Lark, Token, Tree
+from lark.exceptions import UnexpectedInput, UnexpectedToken
 
 from server.domain.errors import BillingError, invalid_field
+from server.domain.filters import And, Comparator, Comparison, Filter, Not, Or, Value
 
-_TERM = re.compile(
-    r"\s*(?P<field>[a-z_]+)\s*=\s*"
-    r"""(?:"(?P<double>(?:[^"\\]|\\.)*)"|'(?P<single>(?:[^'\\]|\\.)*)'|(?P<bare>[^\s"'()=]+))\s*"""
-)
-_AND = re.compile(r"AND\s")
-_ESCAPED = re.compile(r"\\(.)")
+# What is longer, or has more words, operators and parentheses, is not parsed: that would take longer
+# than a few milliseconds. 300 are a field's comparison with 75 values.
+MOST_CHARACTERS = 2048
+MOST_TOKENS = 300
+
+_GRAMMAR = r"""
+    ?all: any ("AND"? any)*
+    ?any: term ("OR" term)*
+    ?term: operand | ("NOT" | "-") operand -> not
+    ?operand: comparison | "(" all ")"
+    comparison: FIELD (COMPARATOR (QUOTED | WORD))?
+
+    FIELD: /[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*/
+    COMPARATOR: /[<>!]=|[<>=:]/
+    QUOTED: /"([^"\\]|\\.)*"|'([^'\\]|\\.)*'/s
+    WORD: /[^\s"'()=]+/
+
+    %ignore /\s+/
+"""
+_PARSER = Lark(_GRAMMAR, parser="lalr", start="all", maybe_placeholders=False)
+
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_UNDERSCORE = re.compile("_([a-z])")
+_KEYWORDS = ("AND", "OR", "NOT")
+# What may stand at a place where something else does, by the names that Lark gives it.
+_EXPECTED = {
+    "FIELD": "a field",
+    "COMPARATOR": "an operator",
+    "WORD": "a value",
+    "AND": "AND",
+    "OR": "OR",
+    "RPAR": "')'",
+}
+_LONGEST_SHOWN = 50
+
+ValueT = TypeVar("ValueT", bound=Value)
+_EQUALITY = ("=", "!=")
 
 
-def parse_filter(text: str, fields: Collection[str]) -> dict[str, str]:
-    """Returns the values in `field = value AND other = "value"`, by field.
+@dataclass(frozen=True, slots=True)
+class Field(Generic[ValueT]):
+    """A field that a list can be filtered by. `name` is its path in JSON.
 
-    Values may be quoted; each field may stand once. Raises FIELDS_INVALID.
+    `read` makes a value of what the caller wrote; its ValueError says what that must be.
     """
-    found: dict[str, str] = {}
-    at = 0
-    while text[at:].strip():
-        term = _TERM.match(text, at)
-        if not term or term["field"] not in fields or term["field"] in found:
-            raise invalid_filter(f"Must be terms like {_terms(fields)}, joined by AND.")
-        quoted = term["double"] or term["single"] or ""
-        found[term["field"]] = term["bare"] or _ESCAPED.sub(r"\1", quoted)
-        at = term.end()
-        joined = _AND.match(text, at)
-        if joined:
-            at = joined.end()
-        if bool(joined) is not bool(text[at:].strip()):
-            raise invalid_filter("Terms must be joined by AND.")
-    return found
+
+    name: str
+    read: Callable[[str], ValueT]
+    operators: tuple[str, ...] = _EQUALITY
+    # May stand without operator and value: `done`.
+    is_bool: bool = False
+
+
+def text_field(name: str, read: Callable[[str], str] = str) -> Field[str]:
+    """Returns a field that is a text, compared as `read` returns it."""
+    return Field(name, read)
+
+
+def time_field(name: str) -> Field[datetime]:
+    """Returns a field that is a point in time, written by RFC 3339."""
+    return Field(name, _read_time, (*_EQUALITY, "<", "<=", ">", ">="))
+
+
+def enum_field(name: str, values: Mapping[str, ValueT]) -> Field[ValueT]:
+    """Returns a field that has one of these values."""
+
+    def read(written: str) -> ValueT:
+        if written not in values:
+            raise ValueError(f"must be one of {', '.join(values)}")
+        return values[written]
+
+    return Field(name, read)
+
+
+def bool_field(name: str) -> Field[bool]:
+    """Returns a field that is true or false."""
+    return Field(name, _read_bool, (*_EQUALITY, ":"), is_bool=True)
+
+
+class Equalities:
+    """What fields must be equal to."""
+
+    def __init__(self, values: Mapping[str, Value]) -> None:
+        self._values = values
+
+    def get(self, field: Field[ValueT]) -> ValueT | None:
+        """Returns the value, or None where the filter does not say."""
+        return cast("ValueT | None", self._values.get(field.name))
+
+
+class ListFilter:
+    """Reads the filters of one list: those that compare its fields."""
+
+    def __init__(self, *fields: Field[Any]) -> None:
+        self._fields = {field.name: field for field in fields}
+
+    def parse(self, written: str) -> Filter | None:
+        """Returns the filter, None where there is none. Raises FIELDS_INVALID."""
+        if not written or written.isspace():
+            return None
+        return self._filter(_parse(written))
+
+    def parse_equalities(self, written: str) -> Equalities:
+        """Reads a filter for a list that finds by equal values alone, each field given once at most.
+
+        Raises FIELDS_INVALID, for a filter of another form too.
+        """
+        values: dict[str, Value] = {}
+        condition = self.parse(written)
+        conditions = condition.conditions if isinstance(condition, And) else (condition,)
+        for each in conditions if condition else ():
+            if (
+                not isinstance(each, Comparison)
+                or each.comparator is not Comparator.EQUAL
+                or each.field in values
+            ):
+                raise invalid_filter(
+                    f"This list can be filtered by {' and '.join(self._fields)} with =, each once, "
+                    "joined by AND; not by other operators, nor with OR or NOT."
+                )
+            values[each.field] = each.value
+        return Equalities(values)
+
+    def _filter(self, tree: Tree[Token]) -> Filter:
+        """Returns what a tree of the grammar stands for."""
+        if tree.data == "comparison":
+            return self._comparison(*cast("list[Token]", tree.children))
+        conditions = [self._filter(cast("Tree[Token]", each)) for each in tree.children]
+        if tree.data == "not":
+            return _negated(conditions[0])
+        kind: type[And] | type[Or] = And if tree.data == "all" else Or
+        return kind(tuple(part for each in conditions for part in _parts(each, kind)))
+
+    def _comparison(
+        self, name: Token, sign: Token | None = None, written: Token | None = None
+    ) -> Filter:
+        field = self._fields.get(_in_json(name))
+        if field is None and name.upper() in _KEYWORDS:
+            raise _wrong(
+                name,
+                f"expected a field, found {name}"
+                if name.isupper()
+                else f"write {name.upper()} in capitals",
+            )
+        if field is None:
+            shown = name if len(name) <= _LONGEST_SHOWN else name[: _LONGEST_SHOWN - 1] + "…"
+            raise _wrong(name, f"no field {shown}; use {' or '.join(self._fields)}")
+        if sign is None or written is None:
+            if not field.is_bool:
+                raise _wrong(name, f"{field.name} must be compared, as in {field.name} = …")
+            return Comparison(field.name, Comparator.EQUAL, True)
+        if sign not in field.operators:
+            raise _wrong(
+                sign, f"{field.name} does not know {sign}; use {' or '.join(field.operators)}"
+            )
+        try:
+            value = field.read(_unquoted(written))
+        except ValueError as error:
+            raise _wrong(written, f"{field.name} {error}") from None
+        comparator = Comparator.EQUAL if sign == ":" else Comparator(sign)
+        if field.is_bool and comparator is Comparator.UNEQUAL:
+            return Comparison(field.name, Comparator.EQUAL, not value)
+        return Comparison(field.name, comparator, value)
 
 
 def invalid_filter(description: str) -> BillingError:
@@ -40,5 +191,74 @@ def invalid_filter(description: str) -> BillingError:
     return invalid_field("filter", description)
 
 
-def _terms(fields: Collection[str]) -> str:
-    return " or ".join(f'{field} = "…"' for field in fields)
+def _parts(condition: Filter, kind: type[And] | type[Or]) -> tuple[Filter, ...]:
+    """Returns what a condition in parentheses adds to the one around it, if both are of a kind."""
+    return condition.conditions if isinstance(condition, kind) else (condition,)
+
+
+def _negated(condition: Filter) -> Filter:
+    # Such fields always have a value, so that lists by equal values know `NOT done` too.
+    if isinstance(condition, Comparison) and isinstance(condition.value, bool):
+        return Comparison(condition.field, condition.comparator, not condition.value)
+    return Not(condition)
+
+
+def _parse(written: str) -> Tree[Token]:
+    """Returns the tree of the grammar, or the refusal; gives up as soon as there is too much."""
+    if len(written) > MOST_CHARACTERS:
+        raise invalid_filter(f"Must have at most {MOST_CHARACTERS} characters.")
+    if "\0" in written:  # which PostgreSQL's texts can't hold
+        raise _wrong(written.index("\0"), "there is a NUL character, which no field holds")
+    parser = _PARSER.parse_interactive(written)
+    try:
+        for count, _ in enumerate(parser.iter_parse(), start=1):
+            if count > MOST_TOKENS:
+                raise invalid_filter(
+                    f"Must have at most {MOST_TOKENS} fields, operators, values and parentheses."
+                )
+        return cast("Tree[Token]", parser.feed_eof())
+    except UnexpectedInput as error:
+        raise _unexpected(written, error, parser.accepts()) from None
+
+
+def _read_time(written: str) -> datetime:
+    time_ = Timestamp()
+    try:
+        time_.FromJsonString(written)
+        return time_.ToDatetime(UTC)
+    except ValueError:
+        raise ValueError("must be a time such as 2026-03-01T09:30:00Z") from None
+
+
+def _read_bool(written: str) -> bool:
+    if written.lower() not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return written.lower() == "true"
+
+
+def _unquoted(written: Token) -> str:
+    return _ESCAPED.sub(r"\1", written[1:-1]) if written.type == "QUOTED" else str(written)
+
+
+def _in_json(path: str) -> str:
+    """Returns a field's path as in JSON: `create_time` may be written too, as in JSON itself."""
+    return _UNDERSCORE.sub(lambda found: found[1].upper(), path)
+
+
+def _unexpected(written: str, error: UnexpectedInput, possible: Collection[str]) -> BillingError:
+    """Returns the refusal of what does not fit the grammar; `possible`: which tokens would have."""
+    names = [shown for name, shown in _EXPECTED.items() if name in possible]
+    wanted = f"expected {' or '.join(names)}" if names else "nothing more can stand here"
+    if isinstance(error, UnexpectedToken) and error.token.type == "$END":
+        return invalid_filter(f"At the end: {wanted}.")
+    position = error.pos_in_stream or 0
+    found = written[position]
+    if found in "\"'" and "QUOTED" in possible:
+        return _wrong(position, f"there is no second {found} to this one")
+    return _wrong(position, f"{wanted}, found {found!r}")
+
+
+def _wrong(at: Token | int, description: str) -> BillingError:
+    """Returns the refusal of what stands at a place, counted from 0."""
+    position = at if isinstance(at, int) else at.start_pos or 0
+    return invalid_filter(f"At character {position + 1}: {description}.")

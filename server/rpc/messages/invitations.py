@@ -6,11 +6,21 @@ from server.domain.errors import BillingError, Reason, Resource
 from server.domain.invitations import Invitation, InvitationState
 from server.domain.operations import Deferral
 from server.rpc.formats.addresses import address_or_none
+from server.rpc.messages import filters
 from server.rpc.messages import resource_names as names
-from server.rpc.messages.filters import invalid_filter, parse_filter
 from server.rpc.messages.timestamps import timestamp
 
-_STATES = {state.name: state for state in InvitationState}
+
+def _read_address(text: str) -> str:
+    address = address_or_none(text)
+    if address is None:
+        raise ValueError("must be an e-mail address")
+    return address
+
+
+_STATE = filters.enum_field("state", {state.name: state for state in InvitationState})
+_EMAIL = filters.text_field("email", _read_address)
+_FILTER = filters.ListFilter(_STATE, _EMAIL)
 
 
 def to_billing(
@@ -51,12 +61,5 @@ def invitation_not_found(name: str) -> BillingError:
 
 def parse_invitation_filter(text: str) -> tuple[InvitationState | None, str | None]:
     """Returns the state and the address in normal form that a filter asks for."""
-    terms = parse_filter(text, ("state", "email"))
-    state, email = terms.get("state"), terms.get("email")
-    if state is not None and state not in _STATES:
-        raise invalid_filter(f"state must be one of {', '.join(_STATES)}.")
-    if email is not None:
-        email = address_or_none(email)
-        if email is None:
-            raise invalid_filter("email must be an e-mail address.")
-    return None if state is None else _STATES[state], email
+    wanted = _FILTER.parse_equalities(text)
+    return wanted.get(_STATE), wanted.get(_EMAIL)

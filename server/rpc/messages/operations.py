@@ -1,7 +1,5 @@
 """Operation records as the two published messages; no other module makes these."""
 
-import re
-
 from google.longrunning import operations_pb2
 from google.protobuf import any_pb2
 from google.protobuf.message import Message
@@ -10,13 +8,13 @@ from yandex.cloud.operation import operation_pb2
 
 from server.domain.errors import BillingError, Reason, Resource, invalid_field
 from server.domain.operations import DESCRIPTIONS, Operation
+from server.rpc.messages import filters
 from server.rpc.messages.timestamps import set_timestamp
 from server.rpc.pipeline.errors import operation_status
 
 _PREFIX = "operations/"
-_FILTER = re.compile(
-    r"\s*(?:(?P<negated>not\s+|-)?done(?:\s*[=:]\s*\"?(?P<value>true|false)\"?)?)\s*", re.IGNORECASE
-)
+_DONE = filters.bool_field("done")
+_FILTER = filters.ListFilter(_DONE)
 
 
 def to_yandex(operation: Operation) -> operation_pb2.Operation:
@@ -65,14 +63,8 @@ def operation_not_found(operation_id: str) -> BillingError:
 
 
 def parse_done_filter(text: str) -> bool | None:
-    """Reads `done = true`, `done=false`, `NOT done`, `-done` or `done`; empty means all."""
-    if not text.strip():
-        return None
-    parsed = _FILTER.fullmatch(text)
-    if not parsed:
-        raise invalid_field("filter", "Must be 'done = true' or 'done = false', or empty.")
-    done = (parsed["value"] or "true").lower() == "true"
-    return not done if parsed["negated"] else done
+    """Reads `done = true`, `done = false`, `NOT done` and the like; None means all."""
+    return _FILTER.parse_equalities(text).get(_DONE)
 
 
 def _description(operation: Operation) -> str:

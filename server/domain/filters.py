@@ -1,0 +1,86 @@
+"""Filters of lists: a condition on the fields of a record, whatever it was written in.
+
+A list evaluates it in memory (`matches`), or translates it into a query by the same rules: a
+comparison with a field that the record does not have is false, also by `!=`; NOT makes that true.
+"""
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, StrEnum
+from typing import Any
+
+# What a field is compared with; of the type that the field has.
+Value = str | bool | datetime | Enum
+
+
+class Comparator(StrEnum):
+    """How a field is compared with a value."""
+
+    EQUAL = "="
+    UNEQUAL = "!="
+    LESS = "<"
+    LESS_OR_EQUAL = "<="
+    GREATER = ">"
+    GREATER_OR_EQUAL = ">="
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`createTime > 2026-03-01T00:00:00Z`. `field` is its path in JSON: `actor.subject`."""
+
+    field: str
+    comparator: Comparator
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """True where the condition is not."""
+
+    condition: "Filter"
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """True where all of the conditions are: two or more."""
+
+    conditions: tuple["Filter", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """True where one of the conditions is: two or more."""
+
+    conditions: tuple["Filter", ...]
+
+
+Filter = Comparison | Not | And | Or
+
+_COMPARE: Mapping[Comparator, Callable[[Any, Any], bool]] = {
+    Comparator.EQUAL: operator.eq,
+    Comparator.UNEQUAL: operator.ne,
+    Comparator.LESS: operator.lt,
+    Comparator.LESS_OR_EQUAL: operator.le,
+    Comparator.GREATER: operator.gt,
+    Comparator.GREATER_OR_EQUAL: operator.ge,
+}
+
+
+def matches(condition: Filter, value_of: Callable[[str], Value | None]) -> bool:
+    """Tells whether a record meets the condition.
+
+    `value_of` returns the record's value of a field, of the type that the condition compares it
+    with, or None where the record has none.
+    """
+    match condition:
+        case Comparison(field, comparator, value):
+            actual = value_of(field)
+            return actual is not None and _COMPARE[comparator](actual, value)
+        case Not(negated):
+            return not matches(negated, value_of)
+        case And(conditions):
+            return all(matches(each, value_of) for each in conditions)
+        case Or(conditions):
+            return any(matches(each, value_of) for each in conditions)
