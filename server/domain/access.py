@@ -49,12 +49,14 @@ _PERMITTING: Mapping[Permission, frozenset[Role]] = {
 class Subject:
     """A caller whose identity has been proved, and the roles that it has, by reseller ID.
 
-    `held` are those of the resellers that are not active.
+    `held` are those of the resellers that are not active. `key_id` is the service account's key that
+    its token was got with, None for other tokens.
     """
 
     id: str
     roles: Mapping[str, frozenset[Role]]
     held: Mapping[str, ResellerState] = field(default_factory=dict)
+    key_id: str | None = None
 
     def may(self, permission: Permission, reseller_id: str) -> bool:
         """Tells whether one of the subject's roles for the reseller permits this."""

@@ -63,6 +63,18 @@ class Reason(StrEnum):
     SMTPUTF8_MISSING = "SMTPUTF8_MISSING"
     # The e-mail could not be handed over in all the time that it was tried: invite anew later.
     MAIL_UNDELIVERED = "MAIL_UNDELIVERED"
+    # Asked to read on after an event that is no longer kept: go on from the oldest in the metadata.
+    EVENTS_GONE = "EVENTS_GONE"
+    # Read a stream of events more slowly than they come: open it again after the last position.
+    READER_TOO_SLOW = "READER_TOO_SLOW"
+    # Opened more streams of events at once than one caller may: close some.
+    STREAM_LIMIT_REACHED = "STREAM_LIMIT_REACHED"
+    # Added more webhooks than one reseller may have: delete one.
+    WEBHOOK_LIMIT_REACHED = "WEBHOOK_LIMIT_REACHED"
+    # Asked a webhook for what its state does not allow: look at its state and `disableReason`.
+    WEBHOOK_STATE = "WEBHOOK_STATE"
+    # Changed something that has been changed since it was read: read it again.
+    ETAG_STALE = "ETAG_STALE"
     # Called, or tried wrong links, more often than one caller may: slow down and try again.
     RATE_EXCEEDED = "RATE_EXCEEDED"
     # Called while the server, or the caller itself, has too many calls in work: try again shortly.

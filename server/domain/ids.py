@@ -19,6 +19,7 @@ INVITATION = "inv"
 SERVICE_ACCOUNT = "aje"
 KEY = "key"
 AUDIT = "aud"
+WEBHOOK = "whk"
 
 
 def new_id(prefix: str) -> str:

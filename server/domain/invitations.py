@@ -71,6 +71,7 @@ _LINK_TOKEN = re.compile(r"(?:[0-9a-v]{4}|[0-9a-v])?[A-Za-z0-9_-]{32}")
 class Invitation(NamedTuple):
     """`email` is the address in normal form; `operation_id` made it.
 
+    `customer_state` is None once the customer is taken back.
     A record's state may be overtaken by time: `as_of` tells.
     """
 
@@ -84,6 +85,7 @@ class Invitation(NamedTuple):
     expires_at: datetime
     ended_at: datetime | None
     resent_at: datetime | None
+    customer_state: CustomerState | None = CustomerState.ACCEPTANCE_REQUIRED
 
 
 class InvitationView(NamedTuple):
@@ -164,7 +166,12 @@ def as_of(invitation: Invitation, now: datetime) -> Invitation:
     state = state_at(invitation.state, invitation.expires_at, now)
     if state is invitation.state:
         return invitation
-    return invitation._replace(state=state, ended_at=invitation.expires_at)
+    customer_state = invitation.customer_state
+    if customer_state is CustomerState.ACCEPTANCE_REQUIRED:
+        customer_state = CUSTOMER_STATES[state]
+    return invitation._replace(
+        state=state, ended_at=invitation.expires_at, customer_state=customer_state
+    )
 
 
 def state_at(state: InvitationState, expires_at: datetime, now: datetime) -> InvitationState:

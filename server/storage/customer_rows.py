@@ -111,6 +111,7 @@ def invitation(transaction: Transaction, row: InvitationPart) -> Invitation:
         from_micros(row.expires_at),
         from_micros_or_none(row.ended_at),
         from_micros_or_none(row.resent_at),
+        CUSTOMER_STATES[row.state],
     )
 
 

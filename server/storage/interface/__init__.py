@@ -9,11 +9,21 @@ from typing import Protocol
 
 from server.storage.interface.access import AccessStorage, Administration
 from server.storage.interface.customers import CustomerStorage
+from server.storage.interface.events import EventPage, EventRetention, EventStorage, LogBounds
 from server.storage.interface.invitations import InvitationStorage
 from server.storage.interface.keys import IdempotencyKey
 from server.storage.interface.operations import OperationStorage, WaitStorage
 from server.storage.interface.paging import MOST_LISTED, Cursor, Listed
 from server.storage.interface.retention import RetentionStorage
+from server.storage.interface.webhooks import (
+    Attempt,
+    DeliveryAttempt,
+    DeliveryStorage,
+    WebhookChanges,
+    WebhookDelivery,
+    WebhookStorage,
+    WebhookWithSecret,
+)
 from server.storage.interface.work import MAX_DUE_AHEAD, Delivery, MailStorage
 
 __all__ = [
@@ -21,17 +31,28 @@ __all__ = [
     "MOST_LISTED",
     "AccessStorage",
     "Administration",
+    "Attempt",
     "Cursor",
     "CustomerStorage",
     "Delivery",
+    "DeliveryAttempt",
+    "DeliveryStorage",
+    "EventPage",
+    "EventRetention",
+    "EventStorage",
     "IdempotencyKey",
     "InvitationStorage",
     "Listed",
+    "LogBounds",
     "MailStorage",
     "OperationStorage",
     "RetentionStorage",
     "Storage",
     "WaitStorage",
+    "WebhookChanges",
+    "WebhookDelivery",
+    "WebhookStorage",
+    "WebhookWithSecret",
 ]
 
 

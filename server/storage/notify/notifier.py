@@ -18,6 +18,8 @@ LOOK_EVERY = timedelta(seconds=1)
 _MOST_IN_MESSAGE = 300
 _WORK = "work"
 _ACCESS = "access"
+# In front of the number of a reseller whose log has grown.
+_LOG = "log-"
 
 
 class Transport(Protocol):
@@ -33,11 +35,13 @@ class Transport(Protocol):
 
 
 class Notifier:
-    """Who waits in this process for operations to end, for work to come or for rights to change."""
+    """Who waits in this process for operations, work, events, or rights to change."""
 
     def __init__(self) -> None:
         self._operations: dict[str, set[asyncio.Event]] = {}
         self._workers: set[asyncio.Event] = set()
+        # Called with the numbers of resellers whose logs have grown.
+        self.on_log: list[Callable[[tuple[int, ...]], None]] = []
         self.on_access_change: list[Callable[[], None]] = []
         self._waiting = 0
         self.ended = False
@@ -85,14 +89,18 @@ class Notifier:
             if news.changes_access:
                 words.append(_ACCESS)
             words += news.ended
+            words += [f"{_LOG}{reseller}" for reseller in news.logged]
             for start in range(0, len(words), _MOST_IN_MESSAGE):
                 self.transport.send(" ".join(words[start : start + _MOST_IN_MESSAGE]))
 
     def receive(self, message: str) -> None:
         """Tells those who wait in this process what came from another."""
         words = message.split()
-        ended = tuple(word for word in words if word not in (_WORK, _ACCESS))
-        self._tell(News(ended, _WORK in words, _ACCESS in words))
+        logged = tuple(int(word[len(_LOG) :]) for word in words if word.startswith(_LOG))
+        ended = tuple(
+            word for word in words if word not in (_WORK, _ACCESS) and not word.startswith(_LOG)
+        )
+        self._tell(News(ended, _WORK in words, _ACCESS in words, logged))
 
     def _tell(self, news: News) -> None:
         for operation_id in news.ended:
@@ -101,6 +109,9 @@ class Notifier:
         if news.changes_access:
             for changed in self.on_access_change:
                 changed()
+        if news.logged:
+            for grown in self.on_log:
+                grown(news.logged)
         if news.has_work:
             for event in self._workers:
                 event.set()

@@ -3,14 +3,18 @@
 from typing import NewType
 
 from server.domain.customers import CustomerState
+from server.domain.events import EventType
 from server.domain.invitations import InvitationState
 from server.domain.operations import OperationKind
+from server.domain.webhooks import ContentType
 from server.storage.schema.columns import Code
 
 CustomerStateCode = NewType("CustomerStateCode", Code)
 InvitationStateCode = NewType("InvitationStateCode", Code)
 OperationKindCode = NewType("OperationKindCode", Code)
 TargetCode = NewType("TargetCode", Code)
+EventTypeCode = NewType("EventTypeCode", Code)
+ContentTypeCode = NewType("ContentTypeCode", Code)
 
 CUSTOMER_STATE_CODES = {
     state: CustomerStateCode(Code(code))
@@ -54,3 +58,37 @@ OPERATION_KINDS = {code: kind for kind, code in OPERATION_KIND_CODES.items()}
 # What an idempotency key of a call stands for that makes no operation.
 OPERATION_TARGET = TargetCode(Code(1))
 INVITATION_TARGET = TargetCode(Code(2))
+WEBHOOK_TARGET = TargetCode(Code(3))
+
+EVENT_TYPE_CODES = {
+    type_: EventTypeCode(Code(code))
+    for type_, code in {
+        EventType.CUSTOMER_INVITED: 1,
+        EventType.CUSTOMER_CREATED: 2,
+        EventType.CUSTOMER_ACTIVATED: 3,
+        EventType.CUSTOMER_SUSPENDED: 4,
+        EventType.INVITATION_SENT: 5,
+        EventType.INVITATION_UNDELIVERABLE: 6,
+        EventType.INVITATION_CANCELLED: 7,
+        EventType.INVITATION_RESENT: 8,
+        EventType.INVITATION_ACCEPTED: 9,
+        EventType.INVITATION_DECLINED: 10,
+        EventType.INVITATION_REVOKED: 11,
+        EventType.INVITATION_EXPIRED: 12,
+        EventType.WEBHOOK_CREATED: 13,
+        EventType.WEBHOOK_UPDATED: 14,
+        EventType.WEBHOOK_DELETED: 15,
+        EventType.WEBHOOK_ENABLED: 16,
+        EventType.WEBHOOK_DISABLED: 17,
+        EventType.WEBHOOK_TEST: 18,
+        EventType.ACCESS_GRANTED: 19,
+        EventType.ACCESS_REVOKED: 20,
+    }.items()
+}
+EVENT_TYPES = {code: type_ for type_, code in EVENT_TYPE_CODES.items()}
+
+CONTENT_TYPE_CODES = {
+    type_: ContentTypeCode(Code(code))
+    for type_, code in {ContentType.CLOUDEVENTS: 1, ContentType.JSON: 2}.items()
+}
+CONTENT_TYPES = {code: type_ for type_, code in CONTENT_TYPE_CODES.items()}

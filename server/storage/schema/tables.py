@@ -14,7 +14,9 @@ from sqlalchemy import ForeignKey, MetaData, Sequence, false, text, true
 
 from server.storage.schema.codes import (
     PENDING,
+    ContentTypeCode,
     CustomerStateCode,
+    EventTypeCode,
     InvitationStateCode,
     OperationKindCode,
     TargetCode,
@@ -23,11 +25,11 @@ from server.storage.schema.columns import Count, index, table
 from server.storage.sql.times import Micros
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0015"
+REVISION = "0016"
 
 metadata = MetaData()
 
-# Where PostgreSQL draws the numbers of customers and operations from; SQLite has one writer, which
+# Where PostgreSQL draws the numbers of customers, operations, webhooks, deliveries and attempts from; SQLite has one writer, which
 # takes the next one after the greatest.
 numbers = Sequence("numbers", metadata=metadata)
 
@@ -38,6 +40,10 @@ LinkNumber = NewType("LinkNumber", int)
 TargetNumber = NewType("TargetNumber", int)
 AddressKey = NewType("AddressKey", int)
 Slot = NewType("Slot", int)
+EventNumber = NewType("EventNumber", int)
+WebhookNumber = NewType("WebhookNumber", int)
+DeliveryNumber = NewType("DeliveryNumber", int)
+AttemptNumber = NewType("AttemptNumber", int)
 
 ResellerId = NewType("ResellerId", str)
 CustomerId = NewType("CustomerId", str)
@@ -56,6 +62,11 @@ Fingerprint = NewType("Fingerprint", bytes)
 TokenHash = NewType("TokenHash", bytes)
 KeyId = NewType("KeyId", str)
 AuditId = NewType("AuditId", str)
+RequestId = NewType("RequestId", str)
+EventJson = NewType("EventJson", str)
+WebhookId = NewType("WebhookId", str)
+TypesJson = NewType("TypesJson", str)
+SigningSecret = NewType("SigningSecret", str)
 
 
 class ResellerRow(NamedTuple):
@@ -230,6 +241,121 @@ class CountRow(NamedTuple):
     count: Count  # type: ignore[assignment]  # the column's name; nobody counts in a row
 
 
+class EventRow(NamedTuple):
+    """Something that happened (`events.log`); never changed afterwards.
+
+    number: 1, 2, 3 and on, for each reseller.
+    operation_id: NULL where there is none; "" where it ends like the ID of the customer in `data`.
+    data: a JSON array, by `events.rows`.
+    """
+
+    reseller: ResellerNumber
+    number: EventNumber
+    type: EventTypeCode
+    created_at: Micros
+    subject: SubjectId
+    key_id: KeyId | None
+    request_id: RequestId | None
+    customer: CustomerNumber | None
+    operation_id: OperationId | None
+    data: EventJson
+
+
+class EventLogRow(NamedTuple):
+    """The log of a reseller that has events. Who writes to it has this row locked until the commit.
+
+    last: the number of the last event; cleared: up to which events are no longer kept.
+    oldest_at: the time of the oldest that is kept, NULL while there is none.
+    """
+
+    reseller: ResellerNumber
+    last: EventNumber
+    cleared: EventNumber
+    oldest_at: Micros | None
+
+
+class WebhookRow(NamedTuple):
+    """Where events of a reseller are sent to.
+
+    types: a JSON array of types of events, by name; an empty one stands for all.
+    old_secret: signs beside the newer one until `old_secret_until`, NULL for neither.
+    verified_at: when it first answered a test at its URL; nothing else is sent before.
+    position: up to which event of the log its deliveries have been made.
+    failing_since: when the first of the latest deliveries was tried that have all failed.
+    paused_until: nothing is sent before.
+    alert: whether an e-mail to `alert_email` is due, or was sent last, about this row's failures;
+        `due_at`, `claimed`, `attempts` and `deferral` are that e-mail's (`work.due`).
+    """
+
+    n: WebhookNumber
+    id: WebhookId
+    reseller: ResellerNumber
+    url: str
+    types: TypesJson
+    description: str
+    content_type: ContentTypeCode
+    alert_email: Email | None
+    enabled: bool
+    disable_reason: str
+    secret: SigningSecret
+    old_secret: SigningSecret | None
+    old_secret_until: Micros | None
+    created_at: Micros
+    updated_at: Micros
+    revision: Count
+    verified_at: Micros | None
+    position: EventNumber
+    last_success_at: Micros | None = None
+    failing_since: Micros | None = None
+    paused_until: Micros | None = None
+    alert: str | None = None
+    due_at: Micros | None = None
+    claimed: bool = False
+    attempts: Count = Count(0)
+    deferral: DeferralJson | None = None
+
+
+class DeliveryRow(NamedTuple):
+    """An event to send to a webhook: made when its turn comes, deleted once it is over.
+
+    customer: whose events arrive in order, 0 for events of none.
+    due_at: NULL while an earlier event of the same customer is not over, or its webhook is disabled
+        or has not answered a test; else as of all due work (`work.due`).
+    requested_at: when it was made, or was asked for again.
+    tries: those that have failed.
+    """
+
+    n: DeliveryNumber
+    webhook: WebhookNumber
+    reseller: ResellerNumber
+    event: EventNumber
+    customer: CustomerNumber
+    requested_at: Micros
+    due_at: Micros | None
+    tries: Count = Count(0)
+    claimed: bool = False
+    attempts: Count = Count(0)
+    deferral: DeferralJson | None = None
+
+
+class AttemptRow(NamedTuple):
+    """A try to deliver an event.
+
+    status: of the answer, NULL without one; error: why there was none, "" else.
+    next_try_at: NULL after a success and after the last try.
+    """
+
+    n: AttemptNumber
+    webhook: WebhookNumber
+    event: EventNumber
+    at: Micros
+    took_ms: Count
+    status: Count | None
+    error: str
+    succeeded: bool
+    next_try_at: Micros | None
+
+
 class LogMarkRow(NamedTuple):
     """A process that writes to SQLite: whether the file alone, without its log, is not whole.
 
@@ -331,6 +457,47 @@ FOR_EVER = Micros(2**62)
 counts = table("counts", metadata, CountRow, ("scope", "counts_until"))
 counts.dialect_options["sqlite"]["with_rowid"] = False
 index("ix_counts_counts_until", counts.c.counts_until)
+
+events = table("events", metadata, EventRow, ("reseller", "number"))
+events.dialect_options["sqlite"]["with_rowid"] = False
+index(
+    "events_customer",
+    *(events.c.customer, events.c.number),
+    where=events.c.customer.is_not(None),
+)
+
+event_logs = table("event_logs", metadata, EventLogRow, "reseller")
+
+webhooks = table(
+    "webhooks",
+    metadata,
+    WebhookRow,
+    "n",
+    {"claimed": false(), "attempts": text("0")},
+)
+_w = webhooks.c
+index("webhooks_id", _w.id, unique=True)
+index("webhooks_reseller", _w.reseller, _w.n)
+_alert_is_due = _w.due_at.is_not(None)
+index("webhooks_due", _w.due_at, where=_alert_is_due & _w.deferral.is_(None))
+index("webhooks_deferred", _w.due_at, where=_alert_is_due & _w.deferral.is_not(None))
+
+deliveries = table(
+    "deliveries",
+    metadata,
+    DeliveryRow,
+    "n",
+    {"tries": text("0"), "claimed": false(), "attempts": text("0")},
+)
+_d = deliveries.c
+index("deliveries_event", _d.webhook, _d.event, unique=True)
+index("deliveries_customer", _d.webhook, _d.customer, _d.event)
+_is_due = _d.due_at.is_not(None)
+index("deliveries_due", _d.due_at, where=_is_due & _d.deferral.is_(None))
+index("deliveries_deferred", _d.due_at, where=_is_due & _d.deferral.is_not(None))
+
+attempts = table("attempts", metadata, AttemptRow, "n")
+index("attempts_webhook", attempts.c.webhook, attempts.c.n)
 
 log_marks = table("log_marks", metadata, LogMarkRow, "process")
 

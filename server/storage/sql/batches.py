@@ -69,11 +69,13 @@ class News(NamedTuple):
     ended: IDs of operations that have ended.
     has_work: there may be new work.
     changes_access: who may do what has changed.
+    logged: the numbers of resellers whose logs have grown.
     """
 
     ended: tuple[str, ...] = ()
     has_work: bool = False
     changes_access: bool = False
+    logged: tuple[int, ...] = ()
 
 
 # Adds to a batch those that have come meanwhile.
@@ -267,7 +269,12 @@ class _Connection:
             self._recover(connection, error)
             raise
         transaction.resellers.share()
-        news = News(tuple(transaction.ended), transaction.has_work, transaction.changes_access)
+        news = News(
+            tuple(transaction.ended),
+            transaction.has_work,
+            transaction.changes_access,
+            transaction.logged,
+        )
         return outcomes, news
 
     def _recover(self, connection: PoolProxiedConnection, error: Exception) -> None:

@@ -190,8 +190,11 @@ class Transaction:
     changes_access: it changes who may do what.
     resellers: numbers of resellers that it has looked up (`resellers`).
     next_number: on SQLite, the next number for a customer or operation (`numbers`).
+    events: what has happened, in order; logged: the numbers of the resellers that it happened to,
+        once that is written (`events.log`).
     before_commit: what is done right before the commit.
-    checks: what is done after that, and may raise, where what it looks at may have changed since.
+    last_steps: what is done after that, with a lock that all writers of a reseller need.
+    checks: what is done in the end, and may raise, where what it looks at may have changed since.
     """
 
     __slots__ = (
@@ -202,8 +205,11 @@ class Transaction:
         "changes_access",
         "checks",
         "ended",
+        "events",
         "has_work",
         "is_sqlite",
+        "last_steps",
+        "logged",
         "next_number",
         "resellers",
     )
@@ -218,6 +224,9 @@ class Transaction:
         self.resellers = resellers
         self.next_number: int | None = None
         self.before_commit: list[Callable[[], None]] = []
+        self.events: list[Any] = []
+        self.logged: tuple[int, ...] = ()
+        self.last_steps: list[Callable[[], None]] = []
         self.checks: list[Callable[[], None]] = []
         self._additions: dict[Addition, dict[tuple[Any, ...], int]] = {}
 
@@ -234,6 +243,8 @@ class Transaction:
             # In one order, so that two transactions don't wait for each other.
             rows = sorted((*row, number) for row, number in numbers.items())
             self._cursor.executemany(addition.text(self._dialect), rows)
+        for step in self.last_steps:
+            step()
         # SQLite has one writer: what was read then still holds, unless this one has changed it.
         if not self.is_sqlite or len(self.checks) > 1:
             for check in self.checks:

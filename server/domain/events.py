@@ -1,0 +1,104 @@
+"""What happened: the log of each reseller, which everybody reads in one order."""
+
+import hashlib
+import re
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from server.domain.access import RoleBinding
+from server.domain.customers import Customer
+from server.domain.invitations import Invitation
+from server.domain.webhooks import Webhook
+
+# Subjects of what no account brought about: whoever holds a link, and time.
+INVITEE = "invitee"
+SERVICE = "service"
+# In front of the name of who works at the command line.
+OPERATOR_PREFIX = "operator:"
+
+
+class EventType(StrEnum):
+    """What can happen. Names are never changed and never used again."""
+
+    CUSTOMER_INVITED = "customer.invited"
+    CUSTOMER_CREATED = "customer.created"
+    CUSTOMER_ACTIVATED = "customer.activated"
+    CUSTOMER_SUSPENDED = "customer.suspended"
+    INVITATION_SENT = "invitation.sent"
+    INVITATION_UNDELIVERABLE = "invitation.undeliverable"
+    INVITATION_CANCELLED = "invitation.cancelled"
+    INVITATION_RESENT = "invitation.resent"
+    INVITATION_ACCEPTED = "invitation.accepted"
+    INVITATION_DECLINED = "invitation.declined"
+    INVITATION_REVOKED = "invitation.revoked"
+    INVITATION_EXPIRED = "invitation.expired"
+    WEBHOOK_CREATED = "webhook.created"
+    WEBHOOK_UPDATED = "webhook.updated"
+    WEBHOOK_DELETED = "webhook.deleted"
+    WEBHOOK_ENABLED = "webhook.enabled"
+    WEBHOOK_DISABLED = "webhook.disabled"
+    WEBHOOK_TEST = "webhook.test"
+    ACCESS_GRANTED = "access.granted"
+    ACCESS_REVOKED = "access.revoked"
+
+
+class Actor(NamedTuple):
+    """Who brought something about: an account, an outside subject, or one of the names above.
+
+    `key_id` is the service account's key that the caller's token was got with, `request_id` that of
+    the call; None where there is none.
+    """
+
+    subject: str
+    key_id: str | None = None
+    request_id: str | None = None
+
+
+class Event(NamedTuple):
+    """Something that happened to what a reseller has.
+
+    `number` is its place in the reseller's log: 1, 2, 3 and on. `data` is the thing right after the
+    change. Where an e-mail can't be sent, or was cancelled, and the customer is taken back with its
+    invitation, `data` is the invitation as it was last, with `customer_state` None; `problem` is the
+    operation's error then, "" for all else.
+    """
+
+    reseller_id: str
+    number: int
+    type: EventType
+    created_at: datetime
+    actor: Actor
+    customer_id: str | None
+    operation_id: str | None
+    data: Customer | Invitation | Webhook | RoleBinding
+    problem: str = ""
+
+    @property
+    def id(self) -> str:
+        """The ID, which grows with the number."""
+        return event_id(self.reseller_id, self.number)
+
+
+_ID = re.compile(r"evt([0-9]{12})([0-9a-v]{8})")
+_DIGITS = "0123456789abcdefghijklmnopqrstuv"
+
+
+def event_id(reseller_id: str, number: int) -> str:
+    """Returns the ID of an event: its number in 12 digits, and 8 characters that are the reseller's.
+
+    So IDs of one reseller sort as text, and no two resellers have one in common. Number 0 is the
+    place before the first event.
+    """
+    return f"evt{number:012d}{_ending(reseller_id)}"
+
+
+def event_number(reseller_id: str, id_: str) -> int | None:
+    """Returns the number in an ID; None for what is no ID of this reseller's."""
+    found = _ID.fullmatch(id_)
+    return int(found[1]) if found and found[2] == _ending(reseller_id) else None
+
+
+def _ending(reseller_id: str) -> str:
+    bits = int.from_bytes(hashlib.sha256(reseller_id.encode()).digest()[:5])
+    return "".join(_DIGITS[bits >> shift & 31] for shift in range(0, 40, 5))

@@ -1,0 +1,1 @@
+"""The log of what happened: written with each change, read in its order."""

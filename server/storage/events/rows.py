@@ -1,0 +1,169 @@
+"""Events from and to rows.
+
+What an event shows is kept as a JSON array, in the order of the functions here; what follows from the
+customer's ID is left out.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from server.domain import ids
+from server.domain.access import Role, RoleBinding
+from server.domain.customers import Customer
+from server.domain.events import Actor, Event
+from server.domain.invitations import Invitation
+from server.domain.webhooks import ContentType, Webhook, WebhookState
+from server.storage import resellers
+from server.storage.customer_rows import CustomerPart, InvitationPart
+from server.storage.schema.codes import (
+    CUSTOMER_STATES,
+    EVENT_TYPES,
+    INVITATION_STATES,
+    CustomerStateCode,
+    InvitationStateCode,
+)
+from server.storage.schema.columns import Code
+from server.storage.schema.tables import EventJson, EventRow
+from server.storage.sql.statements import Transaction
+from server.storage.sql.times import Micros, from_micros, from_micros_or_none, micros
+
+_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+# The state of a customer that is taken back.
+_NONE = 0
+
+
+def customer_json(row: CustomerPart) -> EventJson:
+    """Returns what an event shows of a customer."""
+    return EventJson(
+        _as_json(
+            [
+                *(row.id, row.state, row.name, json.loads(row.person), row.email),
+                *(row.created_at, row.modified_at, row.billing_account_id),
+            ]
+        )
+    )
+
+
+def invitation_json(
+    row: InvitationPart,
+    *,
+    taken_back_at: Micros | None = None,
+    problem: str = "",
+) -> EventJson:
+    """Returns what an event shows of an invitation.
+
+    With a time, of one that is taken back with its customer then. `problem` is the event's.
+    """
+    return EventJson(
+        _as_json(
+            [
+                *(row.id, row.invitation, row.email, row.created_at, row.expires_at),
+                row.ended_at if taken_back_at is None else taken_back_at,
+                row.resent_at,
+                row.state if taken_back_at is None else _NONE,
+                problem,
+                *(row.invitation_id, row.operation_id),
+            ]
+        )
+    )
+
+
+def webhook_json(webhook: Webhook) -> EventJson:
+    """Returns what an event shows of a webhook: all but its secret."""
+    return EventJson(
+        _as_json(
+            [
+                *(webhook.id, webhook.url, webhook.types, webhook.description),
+                *(webhook.content_type, webhook.alert_email, webhook.state),
+                *(webhook.disable_reason, micros(webhook.created_at), micros(webhook.updated_at)),
+                *(webhook.revision, webhook.verified),
+                webhook.last_success_at and micros(webhook.last_success_at),
+            ]
+        )
+    )
+
+
+def role_json(subject_id: str, role: str, created_at: Micros) -> EventJson:
+    """Returns what an event shows of a role."""
+    return EventJson(_as_json([subject_id, role, created_at]))
+
+
+def event(transaction: Transaction, row: EventRow) -> Event:
+    """Returns the event in a row."""
+    type_ = EVENT_TYPES[row.type]
+    reseller_id = resellers.reseller_id(transaction, row.reseller)
+    values = json.loads(row.data)
+    subject = type_.partition(".")[0]
+    customer_id: str | None = values[0] if row.customer is not None else None
+    operation_id: str | None = row.operation_id
+    if operation_id == "":
+        operation_id = ids.OPERATION + (customer_id or "")[3:]
+    return Event(
+        reseller_id,
+        row.number,
+        type_,
+        from_micros(row.created_at),
+        Actor(row.subject, row.key_id, row.request_id),
+        customer_id,
+        operation_id,
+        _READERS[subject](reseller_id, values),
+        values[_PROBLEM] if subject == "invitation" else "",
+    )
+
+
+def _customer(reseller_id: str, values: list[Any]) -> Customer:
+    id_, state, name, person, email, created_at, modified_at, account_id = values
+    return Customer(
+        *(id_, reseller_id, account_id or ids.BILLING_ACCOUNT + id_[3:], name, person, email),
+        CUSTOMER_STATES[CustomerStateCode(Code(state))],
+        from_micros(created_at),
+        from_micros(modified_at),
+    )
+
+
+_PROBLEM = 8
+
+
+def _invitation(reseller_id: str, values: list[Any]) -> Invitation:
+    id_, state, email, created_at, expires_at, ended_at, resent_at, *rest = values
+    customer_state, _, invitation_id, operation_id = rest
+    return Invitation(
+        invitation_id or ids.INVITATION + id_[3:],
+        reseller_id,
+        id_,
+        operation_id or ids.OPERATION + id_[3:],
+        email,
+        INVITATION_STATES[InvitationStateCode(Code(state))],
+        from_micros(created_at),
+        from_micros(expires_at),
+        from_micros_or_none(ended_at),
+        from_micros_or_none(resent_at),
+        CUSTOMER_STATES[CustomerStateCode(Code(customer_state))] if customer_state else None,
+    )
+
+
+def _webhook(reseller_id: str, values: list[Any]) -> Webhook:
+    id_, url, types, description, content_type, alert_email, state, reason, *rest = values
+    created_at, updated_at, revision, verified, last_success_at = rest
+    return Webhook(
+        *(id_, reseller_id, url, tuple(types), description, ContentType(content_type), alert_email),
+        *(WebhookState(state), reason, from_micros(created_at), from_micros(updated_at)),
+        *(revision, verified, from_micros_or_none(last_success_at)),
+    )
+
+
+def _role(reseller_id: str, values: list[Any]) -> RoleBinding:
+    subject_id, role, created_at = values
+    return RoleBinding(subject_id, reseller_id, Role(role), from_micros(created_at))
+
+
+_READERS: Mapping[
+    str, Callable[[str, list[Any]], Customer | Invitation | Webhook | RoleBinding]
+] = {
+    "customer": _customer,
+    "invitation": _invitation,
+    "webhook": _webhook,
+    "access": _role,
+}

@@ -1,0 +1,220 @@
+"""Webhooks: kept for resellers, and delivered to by workers."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple, Protocol
+
+from server.domain.events import Actor, Event
+from server.domain.webhooks import ContentType, Webhook
+from server.storage.interface.keys import IdempotencyKey
+from server.storage.interface.paging import Cursor, Listed
+from server.storage.interface.work import MAX_DUE_AHEAD
+
+
+class WebhookWithSecret(NamedTuple):
+    """A webhook and the secret that now signs its deliveries."""
+
+    webhook: Webhook
+    secret: str
+
+
+class WebhookChanges(NamedTuple):
+    """What to set; None leaves a field as it is. `enabled` enables and disables."""
+
+    url: str | None = None
+    types: tuple[str, ...] | None = None
+    description: str | None = None
+    content_type: ContentType | None = None
+    alert_email: str | None = None
+    enabled: bool | None = None
+
+
+class Attempt(NamedTuple):
+    """A try to deliver an event; `status` is the answer's, None without one, and `error` says why."""
+
+    event_id: str
+    at: datetime
+    took: timedelta
+    status: int | None
+    error: str
+    succeeded: bool
+    next_try_at: datetime | None
+
+
+class WebhookStorage(Protocol):
+    """Keeps webhooks, each change with its event. None: the reseller has no such webhook."""
+
+    async def create_webhook(
+        self, webhook: Webhook, secret: str, actor: Actor, key: IdempotencyKey | None
+    ) -> WebhookWithSecret:
+        """Records a webhook and a `webhook.test` to send to it; its deliveries begin after that.
+
+        For a key seen before: the webhook that it stands for, as it now is.
+        Raises WEBHOOK_LIMIT_REACHED, IDEMPOTENCY_KEY_REUSED.
+        """
+        ...
+
+    async def get_webhook(self, reseller_id: str, webhook_id: str) -> Webhook | None: ...
+
+    async def count_backlog(self, webhook_ids: Sequence[str]) -> dict[str, int]:
+        """Returns, by ID, how many events each has yet to get; counts up to 10,000."""
+        ...
+
+    async def list_webhooks(
+        self, reseller_id: str, limit: int, after: Cursor | None
+    ) -> list[Listed[Webhook]]:
+        """Returns at most `limit` webhooks of the reseller, newest first, past the cursor."""
+        ...
+
+    async def update_webhook(
+        self,
+        reseller_id: str,
+        webhook_id: str,
+        changes: WebhookChanges,
+        revision: int | None,
+        now: datetime,
+        actor: Actor,
+        key: IdempotencyKey | None,
+    ) -> Webhook | None:
+        """Changes a webhook; one with a new URL must answer a test first.
+
+        Raises ETAG_STALE unless `revision`, if given, is the webhook's; IDEMPOTENCY_KEY_REUSED.
+        """
+        ...
+
+    async def delete_webhook(
+        self,
+        reseller_id: str,
+        webhook_id: str,
+        revision: int | None,
+        now: datetime,
+        actor: Actor,
+        key: IdempotencyKey | None,
+    ) -> bool:
+        """Deletes a webhook with all that is still to be sent. Raises as `update_webhook`."""
+        ...
+
+    async def rotate_secret(
+        self,
+        reseller_id: str,
+        webhook_id: str,
+        secret: str,
+        overlap: timedelta,
+        now: datetime,
+        actor: Actor,
+        key: IdempotencyKey | None,
+    ) -> WebhookWithSecret | None:
+        """Gives it a new secret; the one before signs too until the overlap is over."""
+        ...
+
+    async def test_webhook(
+        self,
+        reseller_id: str,
+        webhook_id: str,
+        now: datetime,
+        actor: Actor,
+        key: IdempotencyKey | None,
+    ) -> Event | None:
+        """Has a `webhook.test` sent to it alone, at once; returns it. Raises WEBHOOK_STATE."""
+        ...
+
+    async def redeliver(
+        self,
+        reseller_id: str,
+        webhook_id: str,
+        event: int | None,
+        after: int | None,
+        now: datetime,
+        key: IdempotencyKey | None,
+    ) -> Webhook | None:
+        """Has one event sent again, or all after a number, by the numbers in the log.
+
+        Raises NOT_FOUND for an event that is not there, WEBHOOK_STATE.
+        """
+        ...
+
+    async def list_attempts(
+        self, reseller_id: str, webhook_id: str, limit: int, after: Cursor | None
+    ) -> list[Listed[Attempt]] | None:
+        """Returns at most `limit` tries, newest first, past the cursor."""
+        ...
+
+
+class WebhookDelivery(NamedTuple):
+    """An event to post to a webhook, claimed by one worker until `lease_until`.
+
+    `attempt` counts claims, and fences; `tries` those that have failed. `secrets` sign, the newest
+    first. `number` is the delivery's inside the storage.
+    """
+
+    number: int
+    attempt: int
+    lease_until: datetime
+    requested_at: datetime
+    tries: int
+    webhook_id: str
+    url: str
+    content_type: ContentType
+    secrets: tuple[str, ...]
+    event: Event
+
+
+class DeliveryAttempt(NamedTuple):
+    """What became of a try, as `Attempt` has it."""
+
+    at: datetime
+    took: timedelta
+    status: int | None
+    error: str
+
+
+class DeliveryStorage(Protocol):
+    """Gives deliveries to workers. All but `claim` return False where another has overtaken."""
+
+    async def claim_webhook_deliveries(
+        self,
+        limit: int,
+        now: datetime,
+        lease: timedelta,
+        max_due_ahead: timedelta = MAX_DUE_AHEAD,
+        *,
+        retries_first: bool = False,
+    ) -> list[WebhookDelivery]:
+        """Makes deliveries of new events, and claims those that are due.
+
+        Events of one customer come in their order, one at a time; a webhook that fails gets few at
+        once.
+        """
+        ...
+
+    async def finish_webhook_delivery(
+        self, delivery: WebhookDelivery, attempt: DeliveryAttempt
+    ) -> bool:
+        """Records success: the next event of its customer is due."""
+        ...
+
+    async def retry_webhook_delivery(
+        self,
+        delivery: WebhookDelivery,
+        attempt: DeliveryAttempt | None,
+        due_at: datetime,
+        paused_until: datetime | None = None,
+    ) -> bool:
+        """Gives the claim up until `due_at`; with `paused_until` nothing is sent to the webhook before.
+
+        `attempt` is the try that failed, if there was one.
+        """
+        ...
+
+    async def fail_webhook_delivery(
+        self, delivery: WebhookDelivery, attempt: DeliveryAttempt, *, disable: bool = False
+    ) -> bool:
+        """Records that its tries are used up: the next event of its customer is due.
+
+        With `disable`, the webhook has asked for no more (410).
+        """
+        ...
+
+    async def wait_for_webhook_deliveries(self, now: datetime, longest: timedelta) -> None:
+        """Returns when a delivery may be due."""
+        ...
