@@ -42,6 +42,7 @@ _INVITATION = {
     "state": "PENDING",
     "createTime": "2026-03-02T09:30:00.120Z",
     "expireTime": "2026-04-01T09:30:00.120Z",
+    "customerState": "ACCEPTANCE_REQUIRED",
 }
 _ENDED = "2026-03-03T12:00:00.360Z"
 _GOOGLE_CUSTOMER = {
@@ -144,13 +145,16 @@ RESPONSES: dict[str, dict[str, dict[str, Any]]] = {
     },
     f"{_INVITATIONS}.ResendInvitation": {"Begun": _google_style()},
     f"{_INVITATIONS}.RevokeInvitation": {
-        "Revoked": _INVITATION | {"state": "REVOKED", "endTime": _ENDED}
+        "Revoked": _INVITATION
+        | {"state": "REVOKED", "endTime": _ENDED, "customerState": "INACTIVE"}
     },
     f"{_INVITATIONS}.AcceptInvitation": {
-        "Accepted": _INVITATION | {"state": "ACCEPTED", "endTime": _ENDED}
+        "Accepted": _INVITATION
+        | {"state": "ACCEPTED", "endTime": _ENDED, "customerState": "ACTIVE"}
     },
     f"{_INVITATIONS}.DeclineInvitation": {
-        "Declined": _INVITATION | {"state": "DECLINED", "endTime": _ENDED}
+        "Declined": _INVITATION
+        | {"state": "DECLINED", "endTime": _ENDED, "customerState": "INACTIVE"}
     },
     "yandex.cloud.operation.OperationService.Get": {
         "Running": _published("Invite customer"),

@@ -3,6 +3,7 @@
 isort:skip_file
 """
 
+from billing.v1 import customer_pb2 as _customer_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
@@ -121,6 +122,7 @@ class Invitation(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     RESEND_TIME_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
+    CUSTOMER_STATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the resource: `resellers/{reseller}/invitations/{invitation}`."""
     reseller: _builtins.str
@@ -131,6 +133,10 @@ class Invitation(_message.Message):
     """The address that it is sent to."""
     state: Global___Invitation.State.ValueType
     """Where it stands."""
+    customer_state: _customer_pb2.Customer.State.ValueType
+    """How its customer stands. Unspecified in an event that tells that the customer was taken back with
+    the invitation, since its e-mail could not be sent or was cancelled.
+    """
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
@@ -150,7 +156,7 @@ class Invitation(_message.Message):
     @_builtins.property
     def delivery(self) -> Global___Invitation.Delivery:
         """How it is with its latest e-mail while that is tried again; unset before, and once it has gone
-        out or is given up.
+        out or is given up. In an `invitation.undeliverable` event its error says why it was given up.
         """
 
     def __init__(
@@ -166,10 +172,11 @@ class Invitation(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         resend_time: _timestamp_pb2.Timestamp | None = ...,
         delivery: Global___Invitation.Delivery | None = ...,
+        customer_state: _customer_pb2.Customer.State.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delivery", b"delivery", "end_time", b"end_time", "expire_time", b"expire_time", "resend_time", b"resend_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer", b"customer", "delivery", b"delivery", "email", b"email", "end_time", b"end_time", "expire_time", b"expire_time", "name", b"name", "reseller", b"reseller", "resend_time", b"resend_time", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer", b"customer", "customer_state", b"customer_state", "delivery", b"delivery", "email", b"email", "end_time", b"end_time", "expire_time", b"expire_time", "name", b"name", "reseller", b"reseller", "resend_time", b"resend_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

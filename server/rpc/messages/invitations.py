@@ -1,6 +1,6 @@
 """Invitation records as messages, and the filter of their list as arguments."""
 
-from billing.v1 import invitation_pb2
+from billing.v1 import customer_pb2, invitation_pb2
 
 from server.domain.errors import BillingError, Reason, Resource
 from server.domain.invitations import Invitation, InvitationState
@@ -39,6 +39,9 @@ def to_billing(
         end_time=timestamp(invitation.ended_at) if invitation.ended_at else None,
         resend_time=timestamp(invitation.resent_at) if invitation.resent_at else None,
         delivery=_delivery(deferral) if deferral else None,
+        customer_state=customer_pb2.Customer.State.Value(
+            invitation.customer_state.name if invitation.customer_state else "STATE_UNSPECIFIED"
+        ),
     )
 
 

@@ -6,6 +6,7 @@ from server.domain.errors import invalid_field
 
 INVITATIONS = "invitations"
 CUSTOMERS = "customers"
+EVENTS = "events"
 
 _RESELLER = re.compile(r"resellers/(?P<reseller>[^/]+)")
 _CHILD = re.compile(_RESELLER.pattern + "/(?P<collection>[a-z]+)/(?P<id>[^/]+)")
