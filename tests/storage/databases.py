@@ -9,9 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sqlalchemy import NullPool, create_engine, make_url, text
 
 from server.storage import migrate
+
+# Run a test, otherwise run on both, on one of them.
+on_postgresql = pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+on_sqlite = pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 
 # Names a variable of the environment, for a server that is there already.
 SHARED_SERVER = "BILLING_TESTS_POSTGRESQL"

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+from server.domain.errors import Reason
 from server.domain.invitations import NewInvitation, invite
-from server.domain.operations import Operation
+from server.domain.operations import Failure, Operation
 from server.storage import open_storage
 from server.storage.interface import Delivery, IdempotencyKey, Listed, Storage
 from server.storage.invitations.read import find_invitations
@@ -28,6 +29,8 @@ DAY = timedelta(days=1)
 # What the storages of these tests keep keys for, and what invitations hold for.
 KEY_LIFETIME = DAY
 INVITATION_LIFETIME = 30 * DAY
+# What ends an operation whose e-mail is refused for good.
+REFUSED = Failure(Reason.RECIPIENT_REFUSED, "No such mailbox.", {})
 
 
 @asynccontextmanager

@@ -12,10 +12,10 @@ from server.storage import SchemaError
 from server.storage.check import check
 from server.storage.sql import log_marks
 from server.storage.storage import SqlStorage
-from tests.storage.databases import query
+from tests.storage.databases import on_sqlite, query
 from tests.storage.records import START, invited, opened
 
-pytestmark = pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
+pytestmark = on_sqlite
 CUSTOMERS = "SELECT count(*) FROM customers"
 _LONG_AGO = START
 _NEVER = 10**9

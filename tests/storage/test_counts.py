@@ -29,7 +29,7 @@ from tests.storage.records import (
     key,
     new,
 )
-from tests.storage.test_lives import Life, sent
+from tests.storage.stored_invitation import sent
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -127,15 +127,15 @@ async def test_what_counts_is_what_is_accepted(limited: SqlStorage, database_url
 
 
 async def test_resends_count(limited: SqlStorage, database_url: str) -> None:
-    life = await sent(limited, to(1))
+    stored = await sent(limited, to(1))
     for number in (1, 2):
-        await life.resend(START + number * MINUTE)
-        await life.deliver(START + number * MINUTE)
-    before = await life.recorded()
-    limit, wait_s = await reached(life.resend(START + 3 * MINUTE))
+        await stored.resend(START + number * MINUTE)
+        await stored.deliver(START + number * MINUTE)
+    before = await stored.recorded()
+    limit, wait_s = await reached(stored.resend(START + 3 * MINUTE))
     assert (limit, bool(wait_s)) == ("MAIL_PER_ADDRESS_H", True)
-    assert await life.recorded() == before
-    assert await life.resend(START + 2 * HOUR)
+    assert await stored.recorded() == before
+    assert await stored.resend(START + 2 * HOUR)
     assert sound(database_url)
 
 
@@ -255,13 +255,13 @@ async def test_the_last_place_is_given_once(
         "customers": Limits(customers_per_reseller=2),
     }[what]
     async with overlapping(database_url, limits) as overlap:
-        life = await sent(overlap.first, to(1))
+        stored = await sent(overlap.first, to(1))
         second = overlap.second.invitations.create_invitation(to(2), None)
         if what == "resend":
             second.close()
             outcome = await overlap.run(
                 overlap.first.invitations.create_invitation(to(3), None),
-                Life(overlap.second, life.made).resend(START),
+                stored.seen_by(overlap.second).resend(START),
             )
         else:
             outcome = await overlap.run(

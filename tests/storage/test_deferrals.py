@@ -13,7 +13,7 @@ from server.storage.check import check
 from server.storage.storage import SqlStorage
 from tests.storage.databases import query
 from tests.storage.records import DAY, LEASE, START, claimed, invited, key
-from tests.storage.test_lives import MINUTE, Life, recorded, refused, sent
+from tests.storage.stored_invitation import MINUTE, StoredInvitation, recorded, refused, sent
 
 LATER = START + 5 * MINUTE
 AGAIN = LATER + MINUTE
@@ -122,9 +122,9 @@ def test_each_kind_is_found_by_its_own_index(tmp_path: Path) -> None:
         assert "TEMP B-TREE" not in str(plan)
 
 
-async def _put_off(life: Life) -> None:
-    delivery = await life.claim(START + MINUTE)
-    assert await life.storage.mail.retry_delivery(delivery, NEXT_AT, LATER, DEFERRAL)
+async def _put_off(stored: StoredInvitation) -> None:
+    delivery = await stored.claim(START + MINUTE)
+    assert await stored.storage.mail.retry_delivery(delivery, NEXT_AT, LATER, DEFERRAL)
 
 
 class TestResendingWhatIsPutOff:
@@ -133,49 +133,49 @@ class TestResendingWhatIsPutOff:
         self, storage: SqlStorage, database_url: str, earlier: bool
     ) -> None:
         """The first e-mail of an invitation as well as one that was asked for again."""
-        life = await (sent if earlier else recorded)(storage)
-        operation = await life.resend() if earlier else life.made.operation
-        await _put_off(life)
-        again = await life.resend(AGAIN)
+        stored = await (sent if earlier else recorded)(storage)
+        operation = await stored.resend() if earlier else stored.made.operation
+        await _put_off(stored)
+        again = await stored.resend(AGAIN)
         assert (again.id, again.done) == (operation.id, False)
         assert again.deferral == DEFERRAL._replace(next_attempt_at=AGAIN)
-        found = await life.recorded()
-        assert await life.latest() == operation.id
+        found = await stored.recorded()
+        assert await stored.latest() == operation.id
         assert found.expires_at == AGAIN + timedelta(days=30)
-        await life.deliver(AGAIN)
+        await stored.deliver(AGAIN)
         ended = await storage.operations.get_operation(operation.id)
         assert ended
         assert (ended.done, ended.failure) == (True, None)
-        assert await life.answer(now=AGAIN)
+        assert await stored.answer(now=AGAIN)
         assert [each for each in check(database_url) if each.count] == []
 
     async def test_is_refused_while_it_is_being_tried(self, storage: SqlStorage) -> None:
-        life = await recorded(storage)
-        await _put_off(life)
-        await life.claim(NEXT_AT)
-        error = await refused(life.resend(NEXT_AT))
+        stored = await recorded(storage)
+        await _put_off(stored)
+        await stored.claim(NEXT_AT)
+        error = await refused(stored.resend(NEXT_AT))
         assert error.reason is Reason.RESENT_TOO_SOON
 
     async def test_is_refused_when_a_try_has_just_failed(self, storage: SqlStorage) -> None:
-        life = await recorded(storage)
-        await _put_off(life)
-        error = await refused(life.resend(LATER + MINUTE / 2))
+        stored = await recorded(storage)
+        await _put_off(stored)
+        error = await refused(stored.resend(LATER + MINUTE / 2))
         assert (error.reason, error.retry_after_s) == (Reason.RESENT_TOO_SOON, 30.0)
 
     async def test_with_a_key_is_done_once(self, storage: SqlStorage, database_url: str) -> None:
-        life = await recorded(storage)
-        await _put_off(life)
-        first = await life.resend(AGAIN, use=key("again"))
-        second = await life.resend(AGAIN, use=key("again"))
+        stored = await recorded(storage)
+        await _put_off(stored)
+        first = await stored.resend(AGAIN, use=key("again"))
+        second = await stored.resend(AGAIN, use=key("again"))
         assert first == second
         assert [each for each in check(database_url) if each.count] == []
 
     async def test_is_undone_with_the_resend_that_was_put_off(self, storage: SqlStorage) -> None:
-        life = await sent(storage)
-        before, token = await life.recorded(), life.token
-        resent = await life.resend()
-        await _put_off(life)
-        await life.resend(AGAIN)
+        stored = await sent(storage)
+        before, token = await stored.recorded(), stored.token
+        resent = await stored.resend()
+        await _put_off(stored)
+        await stored.resend(AGAIN)
         assert await storage.operations.cancel_operation(resent.id, AGAIN, None)
-        assert await life.recorded() == before
-        assert await life.answer(token=token)
+        assert await stored.recorded() == before
+        assert await stored.answer(token=token)

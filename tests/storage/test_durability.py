@@ -5,13 +5,12 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import pytest
 from sqlalchemy import text
 
 from server.storage.sql.connections import Database
 from server.storage.sql.statements import Query, Transaction
 from server.storage.storage import SqlStorage
-from tests.storage.databases import query
+from tests.storage.databases import on_postgresql, query
 from tests.storage.records import opened
 
 # Invites as fast as it can and prints what was acknowledged.
@@ -94,7 +93,7 @@ async def test_commits_reach_the_disk_before_they_return(
         assert answers == durable
 
 
-@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+@on_postgresql
 async def test_commits_reach_the_disk_whatever_the_databases_own_setting(database_url: str) -> None:
     name = Database(database_url).url.database
     query(database_url, f"ALTER DATABASE {name} SET synchronous_commit = off")

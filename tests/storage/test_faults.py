@@ -21,10 +21,9 @@ from server.storage.sql.batches import Batcher
 from server.storage.sql.connections import Database
 from server.storage.sql.statements import Transaction
 from server.storage.storage import SqlStorage
-from tests.storage.databases import query
+from tests.storage.databases import on_postgresql, query
 from tests.storage.records import RESELLER, add_reseller, invited, key, new, opened
 
-on_postgresql = pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
 CUT = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
     "WHERE datname = current_database() AND pid <> pg_backend_pid()"

@@ -23,7 +23,13 @@ from tests.storage.records import (
     invited,
     new,
 )
-from tests.storage.test_lives import LAPSES_AT, MINUTE, Life, recorded, refused, sent
+from tests.storage.stored_invitation import (
+    LAPSES_AT,
+    MINUTE,
+    recorded,
+    refused,
+    sent,
+)
 
 LATER = START + MINUTE
 HOLDS = ("suspend", "remove")
@@ -82,21 +88,21 @@ async def test_no_e_mail_goes_out_and_none_is_lost(
 async def test_its_invitations_can_not_be_answered(
     storage: SqlStorage, database_url: str, how: str
 ) -> None:
-    life = await sent(storage)
+    stored = await sent(storage)
     await hold(storage, how)
-    view = await storage.invitations.look_up_invitation(link_token_hash(life.token))
+    view = await storage.invitations.look_up_invitation(link_token_hash(stored.token))
     assert view
     assert view.held
     for action in (InvitationAction.ACCEPT, InvitationAction.DECLINE):
-        assert (await refused(life.answer(action))).reason is Reason.INVITATION_HELD
-    assert (await life.recorded()) == life.made.invitation
-    assert await life.customer_state() is CustomerState.ACCEPTANCE_REQUIRED
+        assert (await refused(stored.answer(action))).reason is Reason.INVITATION_HELD
+    assert (await stored.recorded()) == stored.made.invitation
+    assert await stored.customer_state() is CustomerState.ACCEPTANCE_REQUIRED
     assert sound(database_url)
     await go_on(storage, how)
-    view = await storage.invitations.look_up_invitation(link_token_hash(life.token))
+    view = await storage.invitations.look_up_invitation(link_token_hash(stored.token))
     assert view
     assert not view.held
-    answered = await life.answer()
+    answered = await stored.answer()
     assert answered
     assert answered.state is InvitationState.ACCEPTED
 
@@ -286,13 +292,13 @@ class TestOverlaps:
         self, storage: SqlStorage, overlap: Overlap, database_url: str
     ) -> None:
         """Either counts as the first."""
-        life = await sent(storage)
+        stored = await sent(storage)
         outcome = await overlap.run(
             overlap.first.administration.suspend_reseller(RESELLER, START),
-            Life(overlap.second, life.made, life.token).answer(),
+            stored.seen_by(overlap.second).answer(),
         )
         assert outcome.first is True
-        state = (await life.recorded()).state
+        state = (await stored.recorded()).state
         if isinstance(outcome.second, BillingError):
             assert outcome.second.reason is Reason.INVITATION_HELD
             assert state is InvitationState.PENDING

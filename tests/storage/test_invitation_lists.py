@@ -17,7 +17,7 @@ from tests.storage.records import (
     new,
     records,
 )
-from tests.storage.test_lives import Life
+from tests.storage.stored_invitation import StoredInvitation
 
 PENDING, ACCEPTED, DECLINED, REVOKED, EXPIRED = InvitationState
 # When the lists are read: the pending ones of the first day have lapsed, half of them recorded.
@@ -46,31 +46,31 @@ async def listed(
 @pytest.fixture
 async def made(storage: SqlStorage) -> list[Invitation]:
     """Invitations of two days in all states, newest first, as they are at NOW."""
-    lives = []
+    several = []
     for day in (0, 1):
         for number in range(12):
             # Some of the same moment: the order in which they came is theirs.
             now = START + day * DAY + timedelta(seconds=number // 2)
             given = new(f"User{number % 4}@example.com", now=now, tin=f"{day}-{number}")
             await storage.invitations.create_invitation(given, None)
-            lives.append(Life(storage, given))
+            several.append(StoredInvitation(storage, given))
     await storage.invitations.create_invitation(
         new("user0@example.com", reseller_id=SECOND_RESELLER), None
     )
     deliveries = await storage.mail.claim_deliveries(100, START + 2 * DAY, LEASE)
     tokens = {each.invitation_id: each.link_token for each in deliveries}
-    for number, life in enumerate(lives):
-        life.token = tokens[life.made.invitation.id]
+    for number, stored in enumerate(several):
+        stored.token = tokens[stored.made.invitation.id]
         match number % 6:
             case 0:
-                await life.answer(now=START + 2 * DAY)
+                await stored.answer(now=START + 2 * DAY)
             case 1:
-                await life.answer(InvitationAction.DECLINE, now=START + 2 * DAY)
+                await stored.answer(InvitationAction.DECLINE, now=START + 2 * DAY)
             case 2:
-                await life.revoke(START + 2 * DAY)
+                await stored.revoke(START + 2 * DAY)
     # Not all that has lapsed is recorded as expired.
     assert await storage.retention.expire_invitations(NOW, 3) == 3
-    rows = await asyncio.gather(*(life.recorded() for life in lives))
+    rows = await asyncio.gather(*(stored.recorded() for stored in several))
     return rows[::-1]
 
 

@@ -12,20 +12,18 @@ import pytest
 from server.domain.addresses import address_key
 from server.domain.errors import Reason
 from server.domain.invitations import NewInvitation
-from server.domain.operations import Failure, OperationKind
+from server.domain.operations import OperationKind
 from server.storage.interface import IdempotencyKey
 from server.storage.invitations.addresses import address_hash
 from server.storage.sql.connections import Database
 from server.storage.storage import SqlStorage
-from tests.storage.databases import query
+from tests.storage.databases import on_postgresql, query
 from tests.storage.overlap import Overlap
-from tests.storage.records import LEASE, RESELLER, SECOND_RESELLER, START, key, new
+from tests.storage.records import LEASE, REFUSED, RESELLER, SECOND_RESELLER, START, key, new
+from tests.storage.stored_invitation import StoredInvitation, recorded
 from tests.storage.test_customers import change, new_customer
-from tests.storage.test_lives import Life, recorded
 
-pytestmark = pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
-
-REFUSED = Failure(Reason.RECIPIENT_REFUSED, "Refused.", {})
+pytestmark = on_postgresql
 
 
 @pytest.fixture
@@ -58,20 +56,22 @@ def move_to_the_end(database_url: str, customer_id: str) -> None:
         )
 
 
-async def lives(storage: SqlStorage, database_url: str) -> tuple[Life, Life, dict[str, Any]]:
+async def two_invitations(
+    storage: SqlStorage, database_url: str
+) -> tuple[StoredInvitation, StoredInvitation, dict[str, Any]]:
     """Returns two invitations, of which the one with the later number lies first; and their claims."""
     low, high = [await recorded(storage, new()) for _ in range(2)]
     claims = await storage.mail.claim_deliveries(10, START, LEASE)
     by_operation = {each.operation_id: each for each in claims}
-    for life in (low, high):
-        life.token = by_operation[life.made.operation.id].link_token
+    for stored in (low, high):
+        stored.token = by_operation[stored.made.operation.id].link_token
     move_to_the_end(database_url, low.made.customer.id)
     return low, high, by_operation
 
 
 @pytest.mark.usefixtures("rows_as_they_lie")
 async def test_operations(storage: SqlStorage, overlap: Overlap, database_url: str) -> None:
-    low, high, _ = await lives(storage, database_url)
+    low, high, _ = await two_invitations(storage, database_url)
     ids = [each.made.operation.id for each in (high, low)]
     outcome = await overlap.run(
         overlap.first.operations.cancel_operation(ids[1], START, None),
@@ -86,10 +86,10 @@ async def test_operations(storage: SqlStorage, overlap: Overlap, database_url: s
 
 @pytest.mark.usefixtures("rows_as_they_lie")
 async def test_invitations(storage: SqlStorage, overlap: Overlap, database_url: str) -> None:
-    low, high, _ = await lives(storage, database_url)
+    low, high, _ = await two_invitations(storage, database_url)
     outcome = await overlap.run(
-        Life(overlap.first, low.made).revoke(),
-        overlap.in_one_batch(*(Life(overlap.second, each.made).revoke() for each in (high, low))),
+        low.seen_by(overlap.first).revoke(),
+        overlap.in_one_batch(*(each.seen_by(overlap.second).revoke() for each in (high, low))),
         meanwhile=free(database_url, "customers", high.made.customer.id),
     )
     assert outcome.waited
@@ -100,10 +100,10 @@ async def test_invitations(storage: SqlStorage, overlap: Overlap, database_url: 
 async def test_invitations_of_failed_e_mails(
     storage: SqlStorage, overlap: Overlap, database_url: str
 ) -> None:
-    low, high, claims = await lives(storage, database_url)
+    low, high, claims = await two_invitations(storage, database_url)
     failed = [claims[each.made.operation.id] for each in (high, low)]
     outcome = await overlap.run(
-        Life(overlap.first, low.made, low.token).answer(),
+        low.seen_by(overlap.first).answer(),
         overlap.in_one_batch(
             *(overlap.second.mail.fail_delivery(each, REFUSED, START) for each in failed)
         ),

@@ -19,21 +19,20 @@ from server.domain.invitations import (
     InvitationAction,
     InvitationState,
 )
-from server.domain.operations import Failure
 from server.storage.interface import Delivery
 from server.storage.storage import SqlStorage
 from tests.storage.overlap import Overlap
-from tests.storage.records import LEASE, START, key
-from tests.storage.test_lives import MINUTE, Life, recorded, sent
+from tests.storage.records import LEASE, REFUSED, START, key
+from tests.storage.stored_invitation import MINUTE, StoredInvitation, recorded, sent
 
 NEVER = timedelta(days=1)
-Action = Callable[[Life], Coroutine[Any, Any, object]]
+Action = Callable[[StoredInvitation], Coroutine[Any, Any, object]]
 
 
 class Ended(NamedTuple):
     """One race: its invitation, which action came first, and the outcomes by action."""
 
-    life: Life
+    stored: StoredInvitation
     first: int
     outcomes: list[Any]
 
@@ -47,23 +46,23 @@ async def race(
     overlap: Overlap,
     way: str,
     *actions: Action,
-    begin: Callable[[SqlStorage], Awaitable[Life]] = sent,
+    begin: Callable[[SqlStorage], Awaitable[StoredInvitation]] = sent,
 ) -> AsyncIterator[Ended]:
     """Runs the actions on a new invitation for each order."""
     for order in _orders(len(actions)):
-        life = await begin(overlap.first)
-        others = Life(overlap.second, life.made, life.token)
+        stored = await begin(overlap.first)
+        others = stored.seen_by(overlap.second)
         first, *rest = (actions[at] for at in order)
         if way == "one batch":
             outcomes = await overlap.in_one_batch(first(others), *(act(others) for act in rest))
         else:
             outcome = await overlap.run(
-                first(life), overlap.in_one_batch(*(act(others) for act in rest))
+                first(stored), overlap.in_one_batch(*(act(others) for act in rest))
             )
             assert outcome.waited
             outcomes = [outcome.first, *outcome.second]
         by_action = dict(zip(order, outcomes, strict=True))
-        yield Ended(life, order[0], [by_action[at] for at in range(len(actions))])
+        yield Ended(stored, order[0], [by_action[at] for at in range(len(actions))])
 
 
 def _orders(count: int) -> list[tuple[int, ...]]:
@@ -84,115 +83,116 @@ def is_in(outcome: object, state: InvitationState) -> bool:
     return isinstance(outcome, Invitation) and outcome.state is state
 
 
-async def accept(life: Life) -> object:
-    return await life.answer()
+async def accept(stored: StoredInvitation) -> object:
+    return await stored.answer()
 
 
-async def decline(life: Life) -> object:
-    return await life.answer(InvitationAction.DECLINE)
+async def decline(stored: StoredInvitation) -> object:
+    return await stored.answer(InvitationAction.DECLINE)
 
 
-async def revoke(life: Life) -> object:
-    return await life.revoke()
+async def revoke(stored: StoredInvitation) -> object:
+    return await stored.revoke()
 
 
-async def resend(life: Life) -> object:
-    return await life.resend(interval=NEVER)
+async def resend(stored: StoredInvitation) -> object:
+    return await stored.resend(interval=NEVER)
 
 
-async def due(life: Life) -> list[Delivery]:
+async def due(stored: StoredInvitation) -> list[Delivery]:
     """Claims what is due of one invitation's e-mails."""
-    found = await life.storage.mail.claim_deliveries(1000, START + MINUTE, LEASE)
-    return [each for each in found if each.invitation_id == life.made.invitation.id]
+    found = await stored.storage.mail.claim_deliveries(1000, START + MINUTE, LEASE)
+    return [each for each in found if each.invitation_id == stored.made.invitation.id]
 
 
 async def test_accept_against_revoke_against_decline(overlap: Overlap, way: str) -> None:
     wanted = (InvitationState.ACCEPTED, InvitationState.REVOKED, InvitationState.DECLINED)
-    async for life, first, outcomes in race(overlap, way, accept, revoke, decline):
-        found = await life.recorded()
+    async for stored, first, outcomes in race(overlap, way, accept, revoke, decline):
+        found = await stored.recorded()
         assert found.state is wanted[first]
         for state, each in zip(wanted, outcomes, strict=True):
             assert is_in(each, state) if state is found.state else refused_as(each, found.state)
-        assert await life.customer_state() is CUSTOMER_STATES[found.state]
+        assert await stored.customer_state() is CUSTOMER_STATES[found.state]
 
 
 async def test_two_accepts(overlap: Overlap, way: str) -> None:
-    async def accept_later(life: Life) -> object:
-        return await life.answer(now=START + 2 * MINUTE)
+    async def accept_later(stored: StoredInvitation) -> object:
+        return await stored.answer(now=START + 2 * MINUTE)
 
-    async for life, first, outcomes in race(overlap, way, accept, accept_later):
-        found = await life.recorded()
+    async for stored, first, outcomes in race(overlap, way, accept, accept_later):
+        found = await stored.recorded()
         assert outcomes == [found, found]
         assert found.state is InvitationState.ACCEPTED
         assert found.ended_at == START + (first + 1) * MINUTE
-        assert await life.customer_state() is CustomerState.ACTIVE
+        assert await stored.customer_state() is CustomerState.ACTIVE
 
 
 async def test_resend_against_accept(overlap: Overlap, way: str) -> None:
-    async for life, first, (accepted, resent) in race(overlap, way, accept, resend):
-        found = await life.recorded()
+    async for stored, first, (accepted, resent) in race(overlap, way, accept, resend):
+        found = await stored.recorded()
         if first == 0:
             assert is_in(accepted, InvitationState.ACCEPTED)
             assert refused_as(resent, InvitationState.ACCEPTED)
-            assert await life.latest() == life.made.operation.id
-            assert await due(life) == []
+            assert await stored.latest() == stored.made.operation.id
+            assert await due(stored) == []
         else:
             assert accepted is None  # its link was dead by then
             assert found.state is InvitationState.PENDING
-            assert await life.latest() == resent.id
+            assert await stored.latest() == resent.id
             # What was sent again can be accepted by the new link.
-            (delivery,) = await due(life)
-            assert is_in(await life.answer(token=delivery.link_token), InvitationState.ACCEPTED)
+            (delivery,) = await due(stored)
+            assert is_in(await stored.answer(token=delivery.link_token), InvitationState.ACCEPTED)
 
 
 async def test_resend_against_revoke(overlap: Overlap, way: str) -> None:
-    async for life, first, (revoked, resent) in race(overlap, way, revoke, resend):
-        found = await life.recorded()
+    async for stored, first, (revoked, resent) in race(overlap, way, revoke, resend):
+        found = await stored.recorded()
         assert found.state is InvitationState.REVOKED
         assert is_in(revoked, InvitationState.REVOKED)
         assert refused_as(resent, InvitationState.REVOKED) is (first == 0)
-        assert ((await life.latest()) == life.made.operation.id) is (first == 0)
-        assert await life.customer_state() is CustomerState.INACTIVE
+        assert ((await stored.latest()) == stored.made.operation.id) is (first == 0)
+        assert await stored.customer_state() is CustomerState.INACTIVE
         # Whatever was to be sent again by then is not.
-        assert await due(life) == []
+        assert await due(stored) == []
 
 
 async def test_two_resends(overlap: Overlap, way: str) -> None:
-    async for life, first, outcomes in race(overlap, way, resend, resend):
-        assert await life.latest() == outcomes[first].id
+    async for stored, first, outcomes in race(overlap, way, resend, resend):
+        assert await stored.latest() == outcomes[first].id
         assert outcomes[1 - first].reason is Reason.RESENT_TOO_SOON
-        assert len(await due(life)) == 1
+        assert len(await due(stored)) == 1
 
 
 async def test_one_resend_repeated(overlap: Overlap, way: str) -> None:
-    async def resend_with_key(life: Life) -> object:
-        return await life.resend(interval=NEVER, use=key(life.made.invitation.id))
+    async def resend_with_key(stored: StoredInvitation) -> object:
+        return await stored.resend(interval=NEVER, use=key(stored.made.invitation.id))
 
-    async for life, first, outcomes in race(overlap, way, *[resend_with_key] * 3):
-        latest = await life.latest()
+    async for stored, first, outcomes in race(overlap, way, *[resend_with_key] * 3):
+        latest = await stored.latest()
         assert [each.id for each in outcomes] == [latest] * 3, first
 
 
 async def test_accept_against_the_failure_of_the_e_mail(overlap: Overlap, way: str) -> None:
     """An attempt timed out whose e-mail arrived; the next one is refused while it is accepted."""
-    refused = Failure(Reason.RECIPIENT_REFUSED, "Refused.", {})
     claims: dict[str, Delivery] = {}
 
-    async def claimed(storage: SqlStorage) -> Life:
-        life = await recorded(storage)
-        claims[life.made.invitation.id] = await life.claim()
-        return life
+    async def claimed(storage: SqlStorage) -> StoredInvitation:
+        stored = await recorded(storage)
+        claims[stored.made.invitation.id] = await stored.claim()
+        return stored
 
-    async def fail(life: Life) -> object:
-        delivery = claims[life.made.invitation.id]
-        return await life.storage.mail.fail_delivery(delivery, refused, START + MINUTE)
+    async def fail(stored: StoredInvitation) -> object:
+        delivery = claims[stored.made.invitation.id]
+        return await stored.storage.mail.fail_delivery(delivery, REFUSED, START + MINUTE)
 
-    async for life, first, (accepted, recorded_) in race(overlap, way, accept, fail, begin=claimed):
+    async for stored, first, (accepted, recorded_) in race(
+        overlap, way, accept, fail, begin=claimed
+    ):
         assert recorded_ is True
-        operation = await life.operation()
+        operation = await stored.operation()
         assert operation.done
-        found = await life.storage.invitations.get_invitation(life.made.invitation.id)
-        customer = await life.storage.customers.get_customer(life.made.customer.id)
+        found = await stored.storage.invitations.get_invitation(stored.made.invitation.id)
+        customer = await stored.storage.customers.get_customer(stored.made.customer.id)
         if first == 0:
             assert found
             assert accepted == found
@@ -201,15 +201,15 @@ async def test_accept_against_the_failure_of_the_e_mail(overlap: Overlap, way: s
             assert customer
             assert customer.state is CustomerState.ACTIVE
         else:
-            assert operation.failure == refused
+            assert operation.failure == REFUSED
             assert (accepted, found, customer) == (None, None, None)
 
 
 async def test_everything_at_once(overlap: Overlap, way: str) -> None:
-    async for life, _, _ in race(
+    async for stored, _, _ in race(
         overlap, way, accept, revoke, resend, decline, accept, resend, revoke
     ):
-        found = await life.recorded()
-        assert await life.customer_state() is CUSTOMER_STATES[found.state]
+        found = await stored.recorded()
+        assert await stored.customer_state() is CUSTOMER_STATES[found.state]
         assert (found.ended_at is None) is (found.state is InvitationState.PENDING)
-        assert bool(await due(life)) is (found.state is InvitationState.PENDING)
+        assert bool(await due(stored)) is (found.state is InvitationState.PENDING)

@@ -6,14 +6,12 @@ import pytest
 
 from server.domain.errors import Reason
 from server.domain.invitations import InvitationState, as_of, link_token_hash
-from server.domain.operations import Failure
 from server.storage.check import check
 from server.storage.storage import SqlStorage
 from tests.storage.overlap import Overlap
-from tests.storage.records import DAY, LEASE, START
-from tests.storage.test_lives import LAPSES_AT, MINUTE, Life, sent
+from tests.storage.records import DAY, LEASE, REFUSED, START
+from tests.storage.stored_invitation import LAPSES_AT, MINUTE, StoredInvitation, sent
 
-REFUSED = Failure(Reason.RECIPIENT_REFUSED, "Refused.", {})
 AGAIN = START + DAY
 
 
@@ -24,8 +22,8 @@ async def _cancelled(storage: SqlStorage, operation_id: str, now: datetime) -> N
     assert ended.failure.reason is Reason.OPERATION_CANCELLED
 
 
-async def _leads(life: Life, token: str) -> bool:
-    found = await life.storage.invitations.look_up_invitation(link_token_hash(token))
+async def _leads(stored: StoredInvitation, token: str) -> bool:
+    found = await stored.storage.invitations.look_up_invitation(link_token_hash(token))
     return found is not None and not found.replaced
 
 
@@ -35,74 +33,74 @@ async def test_all_is_as_before(
     storage: SqlStorage, database_url: str, end: str, earlier: int
 ) -> None:
     """Also when it had been sent again before."""
-    life = await sent(storage)
+    stored = await sent(storage)
     for _ in range(earlier):
-        await life.resend(START + MINUTE)
-        await life.deliver(START + MINUTE)
-    before, token = await life.recorded(), life.token
-    resent = await life.resend(AGAIN)
-    assert not await _leads(life, token)
+        await stored.resend(START + MINUTE)
+        await stored.deliver(START + MINUTE)
+    before, token = await stored.recorded(), stored.token
+    resent = await stored.resend(AGAIN)
+    assert not await _leads(stored, token)
     if end == "cancel":
         await _cancelled(storage, resent.id, AGAIN)
     else:
-        delivery = await life.claim(AGAIN)
+        delivery = await stored.claim(AGAIN)
         if end == "refuse":
             assert await storage.mail.fail_delivery(delivery, REFUSED, AGAIN)
         else:
             assert await storage.mail.retry_delivery(delivery, AGAIN + DAY, AGAIN)
             await _cancelled(storage, resent.id, AGAIN)
         # Its e-mail may have arrived although the mail server said otherwise.
-        assert await _leads(life, delivery.link_token)
-    assert await life.recorded() == before
-    assert await _leads(life, token)
+        assert await _leads(stored, delivery.link_token)
+    assert await stored.recorded() == before
+    assert await _leads(stored, token)
     assert [each for each in check(database_url) if each.count] == []
     # It can be sent again as soon as before, and that counts.
-    again = await life.resend(AGAIN)
-    await life.deliver(AGAIN)
-    assert not await _leads(life, token)
-    assert await life.latest() == again.id
-    assert await life.answer(now=AGAIN)
+    again = await stored.resend(AGAIN)
+    await stored.deliver(AGAIN)
+    assert not await _leads(stored, token)
+    assert await stored.latest() == again.id
+    assert await stored.answer(now=AGAIN)
 
 
 async def test_the_earlier_link_can_be_answered(storage: SqlStorage) -> None:
-    life = await sent(storage)
-    resent = await life.resend(AGAIN)
+    stored = await sent(storage)
+    resent = await stored.resend(AGAIN)
     await _cancelled(storage, resent.id, AGAIN)
-    answered = await life.answer(now=AGAIN)
+    answered = await stored.answer(now=AGAIN)
     assert answered
     assert answered.state is InvitationState.ACCEPTED
 
 
 async def test_time_does_not_stand_still_meanwhile(storage: SqlStorage) -> None:
-    life = await sent(storage)
-    resent = await life.resend(LAPSES_AT - MINUTE)
-    assert as_of(await life.recorded(), LAPSES_AT).state is InvitationState.PENDING
+    stored = await sent(storage)
+    resent = await stored.resend(LAPSES_AT - MINUTE)
+    assert as_of(await stored.recorded(), LAPSES_AT).state is InvitationState.PENDING
     await _cancelled(storage, resent.id, LAPSES_AT)
-    assert as_of(await life.recorded(), LAPSES_AT).state is InvitationState.EXPIRED
+    assert as_of(await stored.recorded(), LAPSES_AT).state is InvitationState.EXPIRED
     assert await storage.retention.expire_invitations(LAPSES_AT, 10) == 1
 
 
 async def test_what_has_gone_out_is_not_undone(storage: SqlStorage) -> None:
     """Cancelled while it was being sent."""
-    life = await sent(storage)
-    token = life.token
-    resent = await life.resend(AGAIN)
-    delivery = await life.claim(AGAIN)
+    stored = await sent(storage)
+    token = stored.token
+    resent = await stored.resend(AGAIN)
+    delivery = await stored.claim(AGAIN)
     running = await storage.operations.cancel_operation(resent.id, AGAIN, None)
     assert running
     assert not running.done
     assert await storage.mail.finish_delivery(delivery, AGAIN)
-    assert not await _leads(life, token)
-    assert (await life.recorded()).resent_at == AGAIN
-    assert await life.answer(now=AGAIN)
+    assert not await _leads(stored, token)
+    assert (await stored.recorded()).resent_at == AGAIN
+    assert await stored.answer(now=AGAIN)
 
 
 async def test_a_revoked_one_stays_as_it_ended(storage: SqlStorage, database_url: str) -> None:
-    life = await sent(storage)
-    await life.resend(AGAIN)
-    revoked = await life.revoke(AGAIN + MINUTE)
+    stored = await sent(storage)
+    await stored.resend(AGAIN)
+    revoked = await stored.revoke(AGAIN + MINUTE)
     assert await storage.mail.claim_deliveries(10, AGAIN + MINUTE, LEASE) == []
-    assert await life.recorded() == revoked
+    assert await stored.recorded() == revoked
     assert [each for each in check(database_url) if each.count] == []
 
 
@@ -111,10 +109,10 @@ class TestOverlaps:
         self, storage: SqlStorage, overlap: Overlap
     ) -> None:
         """Whoever is first decides for both."""
-        life = await sent(storage)
-        token = life.token
-        resent = await life.resend(AGAIN)
-        delivery = await life.claim(AGAIN)
+        stored = await sent(storage)
+        token = stored.token
+        resent = await stored.resend(AGAIN)
+        delivery = await stored.claim(AGAIN)
         late = AGAIN + LEASE + timedelta(seconds=1)
         outcome = await overlap.run(
             overlap.first.operations.cancel_operation(resent.id, late, None),
@@ -122,17 +120,17 @@ class TestOverlaps:
         )
         assert outcome.waited
         assert outcome.second is False
-        assert await _leads(life, token)
-        assert (await life.recorded()).resent_at is None
+        assert await _leads(stored, token)
+        assert (await stored.recorded()).resent_at is None
 
     async def test_an_answer_by_the_earlier_link_sees_the_cancel_that_it_waited_for(
         self, storage: SqlStorage, overlap: Overlap
     ) -> None:
-        life = await sent(storage)
-        resent = await life.resend(AGAIN)
+        stored = await sent(storage)
+        resent = await stored.resend(AGAIN)
         outcome = await overlap.run(
             overlap.first.operations.cancel_operation(resent.id, AGAIN, None),
-            Life(overlap.second, life.made, life.token).answer(now=AGAIN),
+            stored.seen_by(overlap.second).answer(now=AGAIN),
         )
         assert outcome.waited
         assert outcome.second

@@ -15,7 +15,7 @@ from server.domain.operations import CANCELLED, Operation, OperationKind
 from server.storage.check import check
 from server.storage.interface import Delivery
 from server.storage.storage import SqlStorage
-from tests.storage.databases import query
+from tests.storage.databases import on_postgresql, query
 from tests.storage.records import (
     DAY,
     INVITATION_LIFETIME,
@@ -258,7 +258,7 @@ async def test_processes_that_clear_at_once_share_the_work_while_calls_go_on(
     assert query(database_url, counts) == [(60,), (60,)]
 
 
-@pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+@on_postgresql
 async def test_rows_that_another_transaction_holds_are_left_for_the_next_time(
     storage: SqlStorage, database_url: str
 ) -> None:

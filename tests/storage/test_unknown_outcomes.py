@@ -12,13 +12,14 @@ from server.storage.sql.batches import Batcher
 from server.storage.sql.connections import Database
 from server.storage.sql.statements import Transaction
 from server.storage.storage import SqlStorage
+from tests.storage.databases import on_postgresql
 from tests.storage.network import Network, network
 from tests.storage.overlap import IN_TIME_S
 from tests.storage.records import LEASE, START, invited, key, new, opened, records
+from tests.storage.stored_invitation import MINUTE, StoredInvitation, sent
 from tests.storage.test_customers import new_customer
-from tests.storage.test_lives import MINUTE, Life, sent
 
-pytestmark = pytest.mark.parametrize("databases", ["postgresql"], indirect=True)
+pytestmark = on_postgresql
 
 
 @pytest.fixture
@@ -28,14 +29,18 @@ async def way(storage: SqlStorage, database_url: str) -> AsyncIterator[tuple[Net
         yield found
 
 
-def _writes(life: Life) -> dict[str, Callable[[SqlStorage], Coroutine[Any, Any, Any]]]:
+def _writes(
+    stored: StoredInvitation,
+) -> dict[str, Callable[[SqlStorage], Coroutine[Any, Any, Any]]]:
     """Returns calls that change something, by name."""
-    invitation = life.made.invitation
+    invitation = stored.made.invitation
     return {
         "invite": lambda own: own.invitations.create_invitation(new("a@example.com"), None),
         "create": lambda own: own.customers.create_customer(new_customer(), None),
-        "cancel": lambda own: own.operations.cancel_operation(life.made.operation.id, START, None),
-        "resend": lambda own: Life(own, life.made).resend(START + MINUTE),
+        "cancel": lambda own: own.operations.cancel_operation(
+            stored.made.operation.id, START, None
+        ),
+        "resend": lambda own: stored.seen_by(own).resend(START + MINUTE),
         "revoke": lambda own: own.invitations.revoke_invitation(
             invitation.id, START + MINUTE, None
         ),
@@ -47,12 +52,12 @@ def _writes(life: Life) -> dict[str, Callable[[SqlStorage], Coroutine[Any, Any, 
 async def test_a_commit_whose_answer_is_lost_is_not_repeated(
     storage: SqlStorage, way: tuple[Network, str], name: str
 ) -> None:
-    life = await sent(storage)
+    stored = await sent(storage)
     lossy, url = way
     async with opened(url) as own:
         lossy.lose_answer_to(b"COMMIT")
         with pytest.raises(BillingError) as refused:
-            await _writes(life)[name](own)
+            await _writes(stored)[name](own)
         assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
         assert lossy.sent.count(b"COMMIT") == 1
         # The next call is served on a new connection.

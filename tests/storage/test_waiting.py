@@ -14,7 +14,7 @@ from server.storage.sql.batches import News
 from server.storage.storage import SqlStorage
 from server.storage.work import storage as work
 from tests.storage.records import LEASE, RESELLER, START, claimed, invited, until
-from tests.storage.test_lives import MINUTE, Life, recorded
+from tests.storage.stored_invitation import MINUTE, recorded
 
 HOUR = timedelta(hours=1)
 # Far above what word takes to arrive, far below the hour.
@@ -71,9 +71,9 @@ async def test_workers_wake_up_for_new_work(
 async def test_workers_wake_up_for_whatever_becomes_due(
     storage: SqlStorage, other_process: SqlStorage, same_process: bool, news: str
 ) -> None:
-    life = await recorded(storage)
+    stored = await recorded(storage)
     teller = storage if same_process else other_process
-    delivery = await life.claim()
+    delivery = await stored.claim()
     if news == "resend":
         assert await storage.mail.finish_delivery(delivery, START)
     elif news == "ended early":
@@ -87,11 +87,11 @@ async def test_workers_wake_up_for_whatever_becomes_due(
     await until(lambda: bool(storage._notifier._workers))
     match news:
         case "resend":
-            await Life(teller, life.made).resend(START)
+            await stored.seen_by(teller).resend(START)
         case "retry":
             assert await teller.mail.retry_delivery(delivery, START, START)
         case "ended early":
-            await Life(teller, life.made).revoke(START)
+            await stored.seen_by(teller).revoke(START)
         case "resumed":
             assert await teller.administration.resume_reseller(RESELLER, START)
     await asyncio.wait_for(waiting, IN_TIME_S)
