@@ -6,7 +6,7 @@ from playwright.async_api import Page
 from server.domain.brands import Brand, contrast
 from server.worker.mail.messages import MessageBuilder
 from tests.browser import browser
-from tests.pages.test_invitation_page import SCREENSHOTS
+from tests.pages.visitor import SCREENSHOTS
 from tests.worker.test_messages import DELIVERY, LINK, NOW, part, read
 
 NAMES = {

@@ -1,0 +1,142 @@
+"""Queries that REST callers may send, and what they are told about the rest."""
+
+import httpx
+import pytest
+
+from tests.gateway.conftest import GatewayHarness
+from tests.gateway.status import check_refusal, violations
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+INVITE = "/billing/v1/customers:invite"
+CUSTOMERS = "/billing/v1/customers"
+UNKNOWN_PARAMETER = "There is no such parameter."
+OF_INT64 = "It must be from -9223372036854775808 to 9223372036854775807."
+IN_PATH = "The path says what this is."
+
+
+QUERIES: dict[str, tuple[str, dict[str, str]]] = {
+    "path variable": ("/operations/a?operation_id=b", {"operation_id": IN_PATH}),
+    "path variable, camel case": ("/operations/a?operationId=b", {"operationId": IN_PATH}),
+    "path variable, encoded": ("/operations/a?operation%5Fid=b", {"operation_id": IN_PATH}),
+    "path variable, all encoded": (
+        "/operations/a?%6f%70%65%72%61%74%69%6f%6e%5f%69%64=b",
+        {"operation_id": IN_PATH},
+    ),
+    "path variable of a pattern": ("/v1/operations/a?name=operations/b", {"name": IN_PATH}),
+    "path variable that is fixed": ("/v1/operations?name=x", {"name": IN_PATH}),
+    "encoded twice": ("/operations/a?operation%255Fid=b", {"operation%5Fid": UNKNOWN_PARAMETER}),
+    "unknown": ("/operations/a?colour=red", {"colour": UNKNOWN_PARAMETER}),
+    "misspelt": (
+        f"{CUSTOMERS}?page_sze=1",
+        {"page_sze": "There is no such parameter; did you mean page_size?"},
+    ),
+    "several": (
+        f"{CUSTOMERS}?page_size=x&colour=%D1%8F&pageToken=%ff",
+        {
+            "resellerId": "Required.",
+            "page_size": "It must be a whole number.",
+            "colour": UNKNOWN_PARAMETER,
+            "pageToken": "It is not percent-encoded UTF-8.",
+        },
+    ),
+    "twice": (
+        f"{CUSTOMERS}?pageSize=1&page_size=2",
+        {"page_size": "The parameter is given twice."},
+    ),
+    "beneath a text": (f"{CUSTOMERS}?resellerId.x=1", {"resellerId.x": UNKNOWN_PARAMETER}),
+    "no name": (f"{CUSTOMERS}?=1", {"": UNKNOWN_PARAMETER}),
+    "without value": (
+        f"{CUSTOMERS}?resellerId=r&pageSize",
+        {"pageSize": "It must be a whole number."},
+    ),
+    "a number out of range, beside what is missing and too long": (
+        f"{CUSTOMERS}?pageSize=1e30&pageToken={'x' * 101}",
+        {
+            "pageSize": "It must be a whole number.",
+            "resellerId": "Required.",
+            "pageToken": "Must be <=100 characters long.",
+        },
+    ),
+    "numbers out of range, beside others": (
+        f"{CUSTOMERS}?resellerId=r&pageSize=99999999999999999999&colour=red",
+        {"pageSize": OF_INT64, "colour": UNKNOWN_PARAMETER},
+    ),
+    "below the least": (
+        f"{CUSTOMERS}?resellerId=r&pageSize=-9223372036854775809",
+        {"pageSize": OF_INT64},
+    ),
+    "of 32 bits": (
+        "/v1/operations?pageSize=2147483648",
+        {"pageSize": "It must be from -2147483648 to 2147483647."},
+    ),
+    "of thousands of digits": (
+        f"{CUSTOMERS}?resellerId=r&pageSize={'9' * 5000}",
+        {"pageSize": OF_INT64},
+    ),
+    "power": (
+        f"{CUSTOMERS}?resellerId=r&pageSize=1e30",
+        {"pageSize": "It must be a whole number."},
+    ),
+    "fraction": (
+        f"{CUSTOMERS}?resellerId=r&pageSize=1.5",
+        {"pageSize": "It must be a whole number."},
+    ),
+    "hexadecimal": (
+        f"{CUSTOMERS}?resellerId=r&pageSize=0x10",
+        {"pageSize": "It must be a whole number."},
+    ),
+    "infinity": (
+        f"{CUSTOMERS}?resellerId=r&pageSize=Infinity",
+        {"pageSize": "It must be a whole number."},
+    ),
+    "half true": (
+        "/v1/operations?returnPartialSuccess=trle",
+        {"returnPartialSuccess": "It must be true or false."},
+    ),
+    "system parameter": (f"{CUSTOMERS}?$alt=json", {"$alt": UNKNOWN_PARAMETER}),
+}
+
+
+@pytest.mark.parametrize(("path", "wrong"), QUERIES.values(), ids=QUERIES)
+async def test_wrong_queries_are_refused_by_name(
+    harness: GatewayHarness, rest: httpx.AsyncClient, path: str, wrong: dict[str, str]
+) -> None:
+    response = await rest.get(path)
+    assert violations(check_refusal(response, 400, 3, "FIELDS_INVALID")) == wrong
+    assert harness.upstream.calls == []
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        (f"{INVITE}?name=x", "name"),
+        (f"{INVITE}?person.email=x", "person.email"),
+        (f"{INVITE}?person%2Eemail=x", "person.email"),
+        ("/operations/a:cancel?operationId=b", "operationId"),
+        (f"{CUSTOMERS}/a:activate?customer_id=b", "customer_id"),
+    ],
+)
+async def test_no_query_beside_a_body(
+    harness: GatewayHarness, rest: httpx.AsyncClient, path: str, name: str
+) -> None:
+    response = await rest.post(path, json={})
+    assert list(violations(check_refusal(response, 400, 3, "FIELDS_INVALID"))) == [name]
+    assert harness.upstream.calls == []
+
+
+@pytest.mark.parametrize("size", [2**63 - 1, -(2**63), "007", "-0", "0" * 500])
+async def test_numbers_that_fit_reach_the_server(
+    harness: GatewayHarness, rest: httpx.AsyncClient, size: int | str
+) -> None:
+    response = await rest.get(f"{CUSTOMERS}?pageSize={size}")
+    assert response.status_code == 200, response.text
+    assert harness.upstream.calls[0].request.page_size == int(size)
+
+
+async def test_a_query_is_decoded(harness: GatewayHarness, rest: httpx.AsyncClient) -> None:
+    response = await rest.get(f"{CUSTOMERS}?resellerId=%D1%8F+b%2Bc&page%5Fsize=5&pageToken=&&")
+    assert response.status_code == 200, response.text
+    request = harness.upstream.calls[0].request
+    assert (request.reseller_id, request.page_size, request.page_token) == ("я b+c", 5, "")
