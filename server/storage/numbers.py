@@ -1,14 +1,17 @@
-"""Numbers of customers and operations inside the storage."""
+"""Numbers of rows inside the storage."""
 
 from typing import NamedTuple
 
-from sqlalchemy import Integer, bindparam, func, literal_column, select
+from sqlalchemy import Integer, Table, bindparam, func, literal_column, select
 
 from server.storage.schema.tables import (
     CLEARED_NUMBERS,
+    attempts,
     customers,
+    deliveries,
     operations,
     retention,
+    webhooks,
 )
 from server.storage.sql.statements import Query, Transaction
 
@@ -34,6 +37,24 @@ _DRAWN = Query(
     ),
     "count",
 )
+
+
+_LAST = {
+    table: Query(_Number, select(func.coalesce(func.max(table.c.n), 0)))
+    for table in (webhooks, deliveries, attempts)
+}
+
+
+def row_numbers(transaction: Transaction, table: Table, count: int) -> list[int]:
+    """Returns numbers for rows of webhooks, deliveries or attempts, in growing order.
+
+    On SQLite the caller must insert the rows before it asks again; numbers of rows that are gone may
+    come again there.
+    """
+    if not transaction.is_sqlite:
+        return [number for (number,) in transaction.fetch(_DRAWN, count=count)]
+    ((last,),) = transaction.fetch(_LAST[table])
+    return list(range(last + 1, last + 1 + count))
 
 
 def draw_numbers(transaction: Transaction, count: int) -> list[int]:

@@ -34,6 +34,7 @@ from server.storage.schema.tables import (
 from server.storage.sql.batches import one_by_one
 from server.storage.sql.statements import IDS, Insert, Query, Statement, Transaction, columns
 from server.storage.sql.times import Micros, micros
+from server.storage.webhooks.delivery_rows import hold_reseller, release_reseller
 from server.storage.work.mail import hold_mail, release_mail
 
 
@@ -168,23 +169,33 @@ def put_reseller(transaction: Transaction, reseller: NamedRecord) -> None:
             return
         if found.removed_at is not None:
             transaction.run(_DELETE_RESELLER_ROLES, [id_])
-            if found.suspended_at is None:
-                release_mail(transaction, found.n, now)
         transaction.run(_RENAME_RESELLER, [id_], name=name, now=now)
+        if found.removed_at is not None and found.suspended_at is None:
+            _release(transaction, found.n, now)
     _record(transaction, now, by, "resellers.add", id_, name)
 
 
 @one_by_one
 def remove_reseller(transaction: Transaction, reseller: NamedRecord) -> bool:
-    """Removes it and holds its e-mails; its row stays for what it has invited."""
+    """Removes it and holds what is to be sent; its row stays for what it has invited."""
     id_, _, now, by = reseller
     found = _reseller(transaction, id_)
     if found is None or found.removed_at is not None:
         return False
     transaction.run(_REMOVE_RESELLER, [id_], now=now)
-    hold_mail(transaction, found.n)
+    _hold(transaction, found.n)
     _record(transaction, now, by, "resellers.remove", id_, "")
     return True
+
+
+def _hold(transaction: Transaction, reseller: ResellerNumber) -> None:
+    hold_mail(transaction, reseller)
+    hold_reseller(transaction, reseller)
+
+
+def _release(transaction: Transaction, reseller: ResellerNumber, now: Micros) -> None:
+    release_mail(transaction, reseller, now)
+    release_reseller(transaction, reseller, now)
 
 
 @one_by_one
@@ -198,13 +209,13 @@ def set_contact(transaction: Transaction, reseller: NamedRecord) -> None:
 
 @one_by_one
 def suspend_reseller(transaction: Transaction, reseller: NamedRecord) -> bool:
-    """Suspends it and holds its e-mails; tells if it was not before."""
+    """Suspends it and holds what is to be sent; tells if it was not before."""
     id_, _, now, by = reseller
     found = _require_reseller(transaction, id_)
     if found.suspended_at is not None:
         return False
     transaction.run(_SUSPEND_RESELLER, [id_], at=now)
-    hold_mail(transaction, found.n)
+    _hold(transaction, found.n)
     _record(transaction, now, by, "resellers.suspend", id_, "")
     return True
 
@@ -217,7 +228,7 @@ def resume_reseller(transaction: Transaction, reseller: NamedRecord) -> bool:
     if found.suspended_at is None:
         return False
     transaction.run(_SUSPEND_RESELLER, [id_], at=None)
-    release_mail(transaction, found.n, now)
+    _release(transaction, found.n, now)
     _record(transaction, now, by, "resellers.resume", id_, "")
     return True
 

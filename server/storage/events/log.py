@@ -6,6 +6,7 @@ order of their numbers, on every database: whoever has read up to one never miss
 is the last lock of a transaction, held for one INSERT and the COMMIT.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from sqlalchemy import text
@@ -49,7 +50,10 @@ DERIVED = ""
 
 
 class NewEvent(NamedTuple):
-    """An event that a transaction brings about. `operation_id` may be DERIVED."""
+    """An event that a transaction brings about. `operation_id` may be DERIVED.
+
+    `then` is called with its number once it is written.
+    """
 
     reseller: ResellerNumber
     type: EventType
@@ -58,6 +62,7 @@ class NewEvent(NamedTuple):
     data: EventJson
     customer: CustomerNumber | None = None
     operation_id: str | None = None
+    then: Callable[[EventNumber], None] | None = None
 
 
 def log(transaction: Transaction, event: NewEvent) -> None:
@@ -71,6 +76,7 @@ def _write(transaction: Transaction) -> None:
     logs: dict[ResellerNumber, list[NewEvent]] = {}
     for event in transaction.events:
         logs.setdefault(event.reseller, []).append(event)
+    written: list[NewEvent] = []
     rows: list[EventRow] = []
     for reseller in sorted(
         logs
@@ -79,9 +85,13 @@ def _write(transaction: Transaction) -> None:
         ((last,),) = transaction.fetch(
             _TAKE_NUMBERS, reseller=reseller, count=len(new), at=new[0].at
         )
+        written += new
         rows += [_row(event, last - len(new) + place) for place, event in enumerate(new, 1)]
     transaction.insert(_INSERT, rows)
     transaction.logged = tuple(logs)
+    for event, row in zip(written, rows, strict=True):
+        if event.then:
+            event.then(row.number)
 
 
 def _row(event: NewEvent, number: int) -> EventRow:

@@ -18,6 +18,7 @@ LOOK_EVERY = timedelta(seconds=1)
 _MOST_IN_MESSAGE = 300
 _WORK = "work"
 _ACCESS = "access"
+_DELIVERIES = "deliveries"
 # In front of the number of a reseller whose log has grown.
 _LOG = "log-"
 
@@ -43,6 +44,7 @@ class Notifier:
         # Called with the numbers of resellers whose logs have grown.
         self.on_log: list[Callable[[tuple[int, ...]], None]] = []
         self.on_access_change: list[Callable[[], None]] = []
+        self.on_deliveries: list[Callable[[], None]] = []
         self._waiting = 0
         self.ended = False
         self.transport: Transport | None = None
@@ -88,6 +90,8 @@ class Notifier:
             words = [_WORK] if news.has_work else []
             if news.changes_access:
                 words.append(_ACCESS)
+            if news.has_deliveries:
+                words.append(_DELIVERIES)
             words += news.ended
             words += [f"{_LOG}{reseller}" for reseller in news.logged]
             for start in range(0, len(words), _MOST_IN_MESSAGE):
@@ -98,9 +102,11 @@ class Notifier:
         words = message.split()
         logged = tuple(int(word[len(_LOG) :]) for word in words if word.startswith(_LOG))
         ended = tuple(
-            word for word in words if word not in (_WORK, _ACCESS) and not word.startswith(_LOG)
+            word
+            for word in words
+            if word not in (_WORK, _ACCESS, _DELIVERIES) and not word.startswith(_LOG)
         )
-        self._tell(News(ended, _WORK in words, _ACCESS in words, logged))
+        self._tell(News(ended, _WORK in words, _ACCESS in words, logged, _DELIVERIES in words))
 
     def _tell(self, news: News) -> None:
         for operation_id in news.ended:
@@ -112,6 +118,9 @@ class Notifier:
         if news.logged:
             for grown in self.on_log:
                 grown(news.logged)
+        if news.has_deliveries:
+            for changed in self.on_deliveries:
+                changed()
         if news.has_work:
             for event in self._workers:
                 event.set()

@@ -280,11 +280,13 @@ class WebhookRow(NamedTuple):
     types: a JSON array of types of events, by name; an empty one stands for all.
     old_secret: signs beside the newer one until `old_secret_until`, NULL for neither.
     verified_at: when it first answered a test at its URL; nothing else is sent before.
-    position: up to which event of the log its deliveries have been made.
+    position: up to which event of the log its deliveries have been made, but for those of customers
+        that had an earlier one open: those follow it.
     failing_since: when the first of the latest deliveries was tried that have all failed.
-    paused_until: nothing is sent before.
-    alert: whether an e-mail to `alert_email` is due, or was sent last, about this row's failures;
-        `due_at`, `claimed`, `attempts` and `deferral` are that e-mail's (`work.due`).
+    paused_until: nothing is sent before; no_new_until: nothing that has not been tried yet.
+    alert: what happens next while it fails, at `due_at`: `warning` or `disabling`; `disabled` for the
+        e-mail that says so; NULL for nothing. `due_at`, `claimed`, `attempts` and `deferral` are as of
+        all due work (`work.due`).
     """
 
     n: WebhookNumber
@@ -308,6 +310,7 @@ class WebhookRow(NamedTuple):
     last_success_at: Micros | None = None
     failing_since: Micros | None = None
     paused_until: Micros | None = None
+    no_new_until: Micros | None = None
     alert: str | None = None
     due_at: Micros | None = None
     claimed: bool = False
@@ -318,9 +321,10 @@ class WebhookRow(NamedTuple):
 class DeliveryRow(NamedTuple):
     """An event to send to a webhook: made when its turn comes, deleted once it is over.
 
-    customer: whose events arrive in order, 0 for events of none.
-    due_at: NULL while an earlier event of the same customer is not over, or its webhook is disabled
-        or has not answered a test; else as of all due work (`work.due`).
+    customer: whose events arrive in order, so that a webhook has one delivery of each at most; the
+        next one is made when it is over. 0 for events of none, tests, and what is sent again.
+    due_at: NULL while its webhook gets none: it is disabled, has not answered a test, or its reseller
+        is held; else as of all due work (`work.due`).
     requested_at: when it was made, or was asked for again.
     tries: those that have failed.
     """
@@ -491,7 +495,12 @@ deliveries = table(
 )
 _d = deliveries.c
 index("deliveries_event", _d.webhook, _d.event, unique=True)
-index("deliveries_customer", _d.webhook, _d.customer, _d.event)
+index(
+    "deliveries_customer",
+    *(_d.webhook, _d.customer),
+    where=_d.customer != text("0"),
+    unique=True,
+)
 _is_due = _d.due_at.is_not(None)
 index("deliveries_due", _d.due_at, where=_is_due & _d.deferral.is_(None))
 index("deliveries_deferred", _d.due_at, where=_is_due & _d.deferral.is_not(None))

@@ -70,12 +70,14 @@ class News(NamedTuple):
     has_work: there may be new work.
     changes_access: who may do what has changed.
     logged: the numbers of resellers whose logs have grown.
+    has_deliveries: there may be something to send to webhooks, or a webhook to send to.
     """
 
     ended: tuple[str, ...] = ()
     has_work: bool = False
     changes_access: bool = False
     logged: tuple[int, ...] = ()
+    has_deliveries: bool = False
 
 
 # Adds to a batch those that have come meanwhile.
@@ -274,6 +276,7 @@ class _Connection:
             transaction.has_work,
             transaction.changes_access,
             transaction.logged,
+            transaction.has_deliveries,
         )
         return outcomes, news
 

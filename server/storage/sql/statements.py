@@ -186,7 +186,8 @@ class Transaction:
     """One transaction on a connection of the driver, and what to tell the waiting when it commits.
 
     ended: IDs of operations that end with it.
-    has_work: there may be new work.
+    has_work: there may be new work; has_deliveries: there may be something to send to webhooks, or a
+        webhook to send to.
     changes_access: it changes who may do what.
     resellers: numbers of resellers that it has looked up (`resellers`).
     next_number: on SQLite, the next number for a customer or operation (`numbers`).
@@ -206,6 +207,7 @@ class Transaction:
         "checks",
         "ended",
         "events",
+        "has_deliveries",
         "has_work",
         "is_sqlite",
         "last_steps",
@@ -220,6 +222,7 @@ class Transaction:
         self.is_sqlite = dialect.name == "sqlite"
         self.ended: list[str] = []
         self.has_work = False
+        self.has_deliveries = False
         self.changes_access = False
         self.resellers = resellers
         self.next_number: int | None = None

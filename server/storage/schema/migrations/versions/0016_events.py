@@ -78,6 +78,7 @@ def upgrade() -> None:
         _number("last_success_at", null=True),
         _number("failing_since", null=True),
         _number("paused_until", null=True),
+        _number("no_new_until", null=True),
         _text("alert", null=True),
         _number("due_at", null=True),
         *_due_work(),
@@ -97,7 +98,9 @@ def upgrade() -> None:
         *_due_work(),
     )
     op.create_index("deliveries_event", "deliveries", ["webhook", "event"], unique=True)
-    op.create_index("deliveries_customer", "deliveries", ["webhook", "customer", "event"])
+    _index(
+        "deliveries_customer", "deliveries", ["webhook", "customer"], "customer != 0", unique=True
+    )
     for table in ("webhooks", "deliveries"):
         due = "due_at IS NOT NULL AND deferral IS"
         _index(f"{table}_due", table, ["due_at"], f"{due} NULL")
@@ -117,6 +120,11 @@ def upgrade() -> None:
     op.create_index("attempts_webhook", "attempts", ["webhook", "n"])
 
 
-def _index(name: str, table: str, columns: list[str], where: str) -> None:
+def _index(name: str, table: str, columns: list[str], where: str, *, unique: bool = False) -> None:
     condition = sa.text(where)
-    op.create_index(name, table, columns, sqlite_where=condition, postgresql_where=condition)
+    op.create_index(
+        *(name, table, columns),
+        unique=unique,
+        sqlite_where=condition,
+        postgresql_where=condition,
+    )
