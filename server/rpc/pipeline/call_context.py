@@ -1,7 +1,6 @@
 """What a servicer knows about a call beside its request."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
@@ -13,26 +12,31 @@ from server.storage.interface import IdempotencyKey
 ServicerContext = grpc.aio.ServicerContext[Any, Any]
 
 
-@dataclass(slots=True)
 class CallContext:
     """What the pipeline has found out about a call.
 
-    `subject` is None only for methods that are open to all. `time_left_s` is None for a call
-    without a deadline. `idempotency_key` is set if the caller sent one with a changing method.
-    `authorization` is the header that proved the subject. `address` is where a call without identity
-    comes from, as far as the gateway tells. `languages` is the Accept-Language of a browser.
-    `send_headers` sends headers ahead of the answer, once.
+    `subject` is None only for methods that are open to all. `idempotency_key` is set if the caller
+    sent one with a changing method. `address` is where a call without identity comes from, as far as
+    the gateway tells.
     """
 
-    subject: Subject | None
-    request_id: str
-    idempotency_key: IdempotencyKey | None
-    time_left_s: float | None
-    authority: str
-    authorization: str
-    address: str
-    languages: str
-    send_headers: Callable[[tuple[tuple[str, str], ...]], Awaitable[None]]
+    __slots__ = ("_context", "_headers", "address", "idempotency_key", "request_id", "subject")
+
+    def __init__(
+        self,
+        subject: Subject | None,
+        request_id: str,
+        idempotency_key: IdempotencyKey | None,
+        address: str,
+        headers: Mapping[str, Any],
+        context: ServicerContext,
+    ) -> None:
+        self.subject = subject
+        self.request_id = request_id
+        self.idempotency_key = idempotency_key
+        self.address = address
+        self._headers = headers
+        self._context = context
 
     @property
     def caller(self) -> Subject:
@@ -40,3 +44,31 @@ class CallContext:
         if self.subject is None:
             raise LookupError("the method is open to all")
         return self.subject
+
+    @property
+    def authority(self) -> str:
+        """The host and port that a call by way of the gateway was sent to."""
+        return self._header("x-forwarded-host")
+
+    @property
+    def authorization(self) -> str:
+        """The header that proved the subject."""
+        return self._header("authorization")
+
+    @property
+    def languages(self) -> str:
+        """The Accept-Language of a browser."""
+        return self._header("accept-language")
+
+    @property
+    def time_left_s(self) -> float | None:
+        """What is left until the call's deadline, None without one."""
+        return self._context.time_remaining()
+
+    async def send_headers(self, headers: tuple[tuple[str, str], ...]) -> None:
+        """Sends headers ahead of the answer, once."""
+        await self._context.send_initial_metadata(headers)
+
+    def _header(self, name: str) -> str:
+        value: str = self._headers.get(name, "")
+        return value

@@ -1,4 +1,4 @@
-"""What every call goes through, step by step: `_handler` is the order."""
+"""What every call goes through, step by step: `_answer` is the order."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ from server.rpc.pipeline.message_reader import parse
 from server.rpc.pipeline.repeated_headers import given_differently, require_once
 from server.rpc.pipeline.request_id import request_id_of
 from server.rpc.pipeline.rights import right_check
-from server.rpc.pipeline.router import Handlers
+from server.rpc.pipeline.router import Answer, Handlers, Sent, UnaryMethod
 from server.rpc.pipeline.validation import validate
 
 _log = logging.getLogger(__name__)
@@ -39,8 +39,6 @@ _REST_HEADER = "x-envoy-original-path"
 
 # A servicer's method: request and call in, answer out.
 Method = Callable[[Any, CallContext], Awaitable[Message]]
-# What grpc calls; its first argument would be an iterator over messages, which are read here.
-_Handler = Callable[[object, ServicerContext], Awaitable[Message]]
 
 _INTERNAL = BillingError(
     Reason.INTERNAL, "Something went wrong on our side; report the request ID if it persists."
@@ -60,15 +58,15 @@ class Pipeline:
     def handlers(self, service: ServiceDescriptor, servicer: object) -> Handlers:
         """Returns a service's handlers by method."""
         return {
-            method.name: grpc.stream_unary_rpc_method_handler(
-                self._handler(method, getattr(servicer, method.name)),
-                response_serializer=GetMessageClass(method.output_type).SerializeToString,
+            method.name: UnaryMethod(
+                self._answer(method, getattr(servicer, method.name)),
+                GetMessageClass(method.output_type).SerializeToString,
             )
             for method in service.methods
             if hasattr(servicer, method.name)
         }
 
-    def _handler(self, method: MethodDescriptor, run: Method) -> _Handler:
+    def _answer(self, method: MethodDescriptor, run: Method) -> Answer:
         # What does not differ from call to call is looked up here, once.
         name = method.full_name
         open_to_all = is_open_to_all(name, method.GetOptions())
@@ -87,8 +85,7 @@ class Pipeline:
             max_bytes = min(max_bytes, MAX_FORM_BYTES)
         right = right_check(method, Permission.READ if read_only else Permission.WRITE)
 
-        async def handle(_: object, context: ServicerContext) -> Message:
-            sent = context.invocation_metadata() or ()
+        async def answer(sent: Sent, _: object, context: ServicerContext) -> Message:
             headers: dict[str, Any] = dict(sent)
             repeated = given_differently(sent) if len(headers) < len(sent) else ()
             request_id = request_id_of({} if "x-request-id" in repeated else headers)
@@ -115,17 +112,7 @@ class Pipeline:
                     validate(request)
                     key = None if read_only else idempotency_key(headers, subject, name, request)
                     context.set_trailing_metadata((("x-request-id", request_id),))
-                    call = CallContext(
-                        subject,
-                        request_id,
-                        key,
-                        context.time_remaining(),
-                        headers.get("x-forwarded-host", ""),
-                        headers.get("authorization", ""),
-                        address,
-                        headers.get("accept-language", ""),
-                        context.send_initial_metadata,
-                    )
+                    call = CallContext(subject, request_id, key, address, headers, context)
                     return await run(request, call)
                 finally:
                     concurrency.release(caller)
@@ -139,7 +126,7 @@ class Pipeline:
                 _log.exception("%s failed, request %s", name, request_id)
                 return await abort(context, _INTERNAL, request_id)
 
-        return handle
+        return answer
 
     async def _subject(self, headers: dict[str, Any], context: ServicerContext) -> Subject:
         """Proves who calls. Subjects that are known already don't wait behind unknown tokens."""

@@ -1,11 +1,14 @@
 """The ID of a request, which answers, errors and log lines bear."""
 
+import itertools
 import re
+import uuid
 from typing import Any
 
-from server.domain.ids import random_bytes
-
 _VALID = re.compile(r"[\x21-\x7e]{1,128}")
+# Of UUIDs of version 4: what those of this process have alike, and what tells them apart.
+_OURS = str(uuid.uuid4())[:24]
+_next = itertools.count(uuid.uuid4().int & (1 << 47) - 1).__next__
 
 
 def request_id_of(headers: dict[str, Any]) -> str:
@@ -13,6 +16,5 @@ def request_id_of(headers: dict[str, Any]) -> str:
     sent = headers.get("x-request-id") or headers.get("x-client-request-id")
     if isinstance(sent, str) and _VALID.fullmatch(sent):
         return sent
-    # A UUID of version 4; the standard library takes three times as long to make one.
-    digits = random_bytes().hex()
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+    # It is no secret, so counting will do.
+    return _OURS + "%012x" % _next()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import grpc
@@ -13,15 +14,48 @@ from server.rpc.pipeline.abort import abort
 from server.rpc.pipeline.call_context import ServicerContext
 from server.rpc.pipeline.request_id import request_id_of
 
+# A call's headers as they came.
+Sent = tuple[tuple[str, str | bytes], ...]
+# Answers a call: its headers, an iterator over messages that nobody uses, what grpc knows of it.
+Answer = Callable[[Sent, object, ServicerContext], Awaitable[Message]]
+
+
+class _ForCall(grpc.RpcMethodHandler):  # type: ignore[type-arg] # it takes none when run
+    """What answers one call, as grpc asks for it."""
+
+    __slots__ = ("response_serializer", "stream_unary")
+
+    request_streaming = True
+    response_streaming = False
+    request_deserializer = None
+
+    def __init__(self, answer: Answer, serialize: Callable[[Any], bytes], sent: Sent) -> None:
+        self.stream_unary: Any = partial(answer, sent)
+        self.response_serializer: Any = serialize
+
+
+class UnaryMethod:
+    """A method that takes one message and answers with one.
+
+    Each call has a handler of its own, which knows the headers: grpc reads them to find the handler,
+    and would read them once more for whoever asks the call's context.
+    """
+
+    __slots__ = ("for_call",)
+
+    def __init__(self, answer: Answer, serialize: Callable[[Any], bytes]) -> None:
+        self.for_call: Callable[[Sent], _ForCall] = partial(_ForCall, answer, serialize)
+
+
 # A service's handlers by the name of the method.
-Handlers = Mapping[str, "grpc.RpcMethodHandler[Any, Any]"]
+Handlers = Mapping[str, "UnaryMethod | grpc.RpcMethodHandler[Any, Any]"]
 
 
 class Router(grpc.GenericRpcHandler):
     """The handlers of all services in one table; grpc would ask one of each service in turn."""
 
     def __init__(self) -> None:
-        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._handlers: dict[str, UnaryMethod | grpc.RpcMethodHandler[Any, Any]] = {}
         self._unknown: grpc.RpcMethodHandler[Any, Any] = grpc.stream_unary_rpc_method_handler(
             _refuse_unknown
         )
@@ -32,7 +66,8 @@ class Router(grpc.GenericRpcHandler):
 
     def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
         """Returns the handler of the call's method, or what refuses an unknown one."""
-        return self._handlers.get(call.method, self._unknown)
+        found = self._handlers.get(call.method, self._unknown)
+        return found.for_call(call.invocation_metadata) if isinstance(found, UnaryMethod) else found
 
 
 async def _refuse_unknown(_: object, context: ServicerContext) -> Message:

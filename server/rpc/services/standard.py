@@ -6,7 +6,7 @@ Its reflection has neither methods nor the final version of the protocol.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ from server.rpc.pipeline.caller_address import CallerAddresses
 from server.rpc.pipeline.limits import CallLimits
 from server.rpc.pipeline.message_reader import MessageReader, parse, unpacked
 from server.rpc.pipeline.request_id import request_id_of
-from server.rpc.pipeline.router import Handlers, Router
+from server.rpc.pipeline.router import Router
 
 # A request holds a name or two; the message of a watch stays in memory as long as the watch.
 _MOST_BYTES = 4096
@@ -104,7 +104,9 @@ class _HandlerCollector:
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Does nothing: the same handlers come one by one."""
 
-    def add_registered_method_handlers(self, service: str, handlers: Handlers) -> None:
+    def add_registered_method_handlers(
+        self, service: str, handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]
+    ) -> None:
         """Adds a service's methods to those of the real server."""
         ours = {
             name: self._handler(f"{service}.{name}", handler) for name, handler in handlers.items()

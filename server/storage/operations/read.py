@@ -9,15 +9,23 @@ from server.domain import ids
 from server.domain.operations import Operation
 from server.storage import resellers
 from server.storage.interface.paging import Cursor, Listed
-from server.storage.operations.rows import OPERATION_PART, WITH_CUSTOMERS, OperationPart, operation
+from server.storage.operations.rows import (
+    MAKING_OPERATION,
+    OPERATION_PART,
+    WITH_CUSTOMERS,
+    MakingOperation,
+    OperationPart,
+    making_operation,
+    operation,
+)
 from server.storage.schema.tables import customers, operations
 from server.storage.sql.paging import listed, newest_first
 from server.storage.sql.statements import IDS, Query, Transaction
 
 # Whose ID ends like that of the customer that it made: nearly all.
-_BY_CUSTOMER_ID = Query(
-    OperationPart,
-    select(*OPERATION_PART)
+_MAKING = Query(
+    MakingOperation,
+    select(*MAKING_OPERATION)
     .join_from(customers, operations, operations.c.n == customers.c.n)
     .where(customers.c.id.in_(IDS), operations.c.id.is_(None)),
 )
@@ -52,10 +60,9 @@ def get_operations(transaction: Transaction, wanted: Sequence[str]) -> list[Oper
     """Returns operations; see OperationStorage.get_operation."""
     found: dict[str, Operation | None] = {}
     likely = customer_ids(dict.fromkeys(wanted))
-    rows = transaction.fetch(_BY_CUSTOMER_ID, likely) if likely else []
-    for row in rows:
-        value = operation(transaction, row)
-        found[value.id] = None if row.deleted else value
+    for made in transaction.fetch(_MAKING, likely) if likely else ():
+        value = making_operation(transaction, made)
+        found[value.id] = None if made.deleted else value
     if len(found) < len(wanted):
         others = [id_ for id_ in dict.fromkeys(wanted) if id_ not in found]
         for row in transaction.fetch(_BY_ID, others) if others else []:

@@ -97,6 +97,51 @@ OPERATION_PART: list[ColumnElement[Any]] = [
 ]
 
 
+class MakingOperation(NamedTuple):
+    """What the record of an operation is made of whose ID ends like that of the customer it made.
+
+    Fewer columns than of others: the driver of SQLite takes a thousand instructions over each.
+    """
+
+    their_customer_id: CustomerId
+    their_billing_account_id: AccountId | None
+    kind: OperationKindCode
+    reseller: ResellerNumber
+    created_by: SubjectId
+    created_at: Micros
+    modified_at: Micros
+    done: bool
+    failure: FailureJson | None
+    deferral: DeferralJson | None
+    deleted: bool
+
+
+MAKING_OPERATION = [
+    customers.c.id,
+    customers.c.billing_account_id,
+    *(operations.c[name] for name in MakingOperation._fields[2:]),
+]
+
+
+def making_operation(transaction: Transaction, row: MakingOperation) -> Operation:
+    """Returns the record."""
+    id_, account_id, kind, reseller, created_by, created_at, modified_at, done, *ended, _ = row
+    failed, deferred = ended
+    return Operation(
+        ids.OPERATION + id_[3:],
+        OPERATION_KINDS[kind],
+        resellers.reseller_id(transaction, reseller),
+        id_,
+        account_id or ids.BILLING_ACCOUNT + id_[3:],
+        created_by,
+        from_micros(created_at),
+        from_micros(modified_at),
+        bool(done),
+        failure(failed) if failed else None,
+        deferral(deferred) if deferred else None,
+    )
+
+
 def operation(transaction: Transaction, row: OperationPart) -> Operation:
     """Returns the record."""
     customer_id = row.customer_id or row.their_customer_id or CustomerId("")

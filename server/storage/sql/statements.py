@@ -45,13 +45,17 @@ class Statement:
 
     def bind(
         self, dialect: Dialect, ids: Sequence[Any], values: dict[str, Any]
-    ) -> tuple[str, list[Any]]:
+    ) -> tuple[str, Sequence[Any]]:
         """Returns the text for the driver and its positional parameters."""
-        size = 1 << (len(ids) - 1).bit_length() if ids else 0
+        size = len(ids)
+        if size > 1:
+            size = 1 << (size - 1).bit_length()
         found = self._texts.get((dialect.name, size))
         if found is None:
             found = self._texts[dialect.name, size] = self._compile(dialect, size)
         text, places = found
+        if places == 1 and size == 1:
+            return text, ids
         if isinstance(places, int):
             return text, [*ids, *repeat(ids[-1], size - len(ids))] * places
         last = len(ids) - 1
