@@ -74,6 +74,14 @@ class Subject:
         if state:
             raise _reseller_held(reseller_id, state)
 
+    def require_any(self, permission: Permission) -> None:
+        """Raises what `require` does unless this is permitted for an active reseller."""
+        permitting = _PERMITTING[permission]
+        for reseller, roles in self.roles.items():
+            if not (permitting.isdisjoint(roles) or reseller in self.held):
+                return
+        self.resellers(permission)
+
     def resellers(self, permission: Permission) -> list[str]:
         """Returns the IDs of the active resellers that this is permitted for.
 

@@ -56,6 +56,11 @@ def unfit(text: str) -> str | None:
     return None
 
 
+def is_plain(text: str) -> bool:
+    """Tells whether a text is ASCII that can be seen: it is visible then, and not `unfit`."""
+    return text.isascii() and text.isprintable() and text.strip() != ""
+
+
 def is_visible(text: str) -> bool:
     """Tells whether there is anything to see: a letter, digit or sign that is not blank."""
     if text.isascii():

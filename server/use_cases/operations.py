@@ -32,7 +32,7 @@ class Operations:
         if operation:
             caller.require(permission, operation.reseller_id)
         else:
-            caller.resellers(permission)  # or it is refused
+            caller.require_any(permission)
         return operation
 
     async def page(

@@ -1,6 +1,6 @@
 import pytest
 
-from server.domain.access import PERMITTED, Permission, Role, Subject
+from server.domain.access import PERMITTED, Permission, ResellerState, Role, Subject
 from server.domain.errors import BillingError, Reason
 
 READ, WRITE = Permission.READ, Permission.WRITE
@@ -41,3 +41,15 @@ def test_resellers_are_those_that_a_role_permits() -> None:
     subject = Subject("s", {"a": frozenset({Role.VIEWER}), "b": frozenset({Role.EDITOR})})
     assert subject.resellers(READ) == ["a", "b"]
     assert subject.resellers(WRITE) == ["b"]
+
+
+def test_any_right_that_is_not_held_will_do() -> None:
+    held = {"a": ResellerState.SUSPENDED}
+    subject = Subject("s", {"a": frozenset({Role.EDITOR}), "b": frozenset({Role.VIEWER})}, held)
+    subject.require_any(READ)
+    with pytest.raises(BillingError) as suspended:
+        subject.require_any(WRITE)
+    assert suspended.value.reason is Reason.RESELLER_SUSPENDED
+    with pytest.raises(BillingError) as missing:
+        Subject("s", {}).require_any(READ)
+    assert missing.value.reason is Reason.PERMISSION_MISSING

@@ -1,8 +1,6 @@
 """Operation records as the two published messages; no other module makes these."""
 
 from google.longrunning import operations_pb2
-from google.protobuf import any_pb2
-from google.protobuf.message import Message
 from yandex.cloud.billing.v1 import customer_pb2, customer_service_pb2
 from yandex.cloud.operation import operation_pb2
 
@@ -13,6 +11,9 @@ from server.rpc.messages.timestamps import set_timestamp
 from server.rpc.pipeline.errors import operation_status
 
 _PREFIX = "operations/"
+_TYPES = "type.googleapis.com/"
+_METADATA = _TYPES + customer_service_pb2.CustomerMetadata.DESCRIPTOR.full_name
+_RESPONSE = _TYPES + customer_pb2.Customer.DESCRIPTOR.full_name
 _DONE = filters.bool_field("done")
 _FILTER = filters.ListFilter(_DONE)
 
@@ -84,23 +85,16 @@ def _set_outcome(
 
     Messages are filled where they stand: one made apart and handed over would be copied.
     """
-    _pack(
-        message.metadata,
-        customer_service_pb2.CustomerMetadata(
-            reseller_id=operation.reseller_id, customer_id=operation.customer_id
-        ),
-    )
+    metadata = message.metadata
+    metadata.type_url = _METADATA
+    metadata.value = customer_service_pb2.CustomerMetadata(
+        reseller_id=operation.reseller_id, customer_id=operation.customer_id
+    ).SerializeToString()
     if operation.failure:
         message.error.CopyFrom(operation_status(operation.failure))
     elif operation.done:
-        _pack(
-            message.response,
-            customer_pb2.Customer(
-                id=operation.customer_id, billing_account_id=operation.billing_account_id
-            ),
-        )
-
-
-def _pack(any_: any_pb2.Any, message: Message) -> None:
-    any_.type_url = "type.googleapis.com/" + message.DESCRIPTOR.full_name
-    any_.value = message.SerializeToString()
+        response = message.response
+        response.type_url = _RESPONSE
+        response.value = customer_pb2.Customer(
+            id=operation.customer_id, billing_account_id=operation.billing_account_id
+        ).SerializeToString()

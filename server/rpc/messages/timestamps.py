@@ -1,8 +1,10 @@
 """Times as protobuf has them."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from google.protobuf import timestamp_pb2
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def timestamp(at: datetime) -> timestamp_pb2.Timestamp:
@@ -14,5 +16,6 @@ def timestamp(at: datetime) -> timestamp_pb2.Timestamp:
 
 def set_timestamp(message: timestamp_pb2.Timestamp, at: datetime) -> None:
     """Sets a Timestamp where it stands: one made apart and handed over would be copied."""
-    message.seconds = int(at.timestamp())
-    message.nanos = at.microsecond * 1000
+    since = at - _EPOCH
+    message.seconds = since.days * 86_400 + since.seconds
+    message.nanos = since.microseconds * 1000

@@ -17,4 +17,4 @@ def request_id_of(headers: dict[str, Any]) -> str:
     if isinstance(sent, str) and _VALID.fullmatch(sent):
         return sent
     # It is no secret, so counting will do.
-    return _OURS + "%012x" % _next()
+    return f"{_OURS}{_next():012x}"

@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf.descriptor import MethodDescriptor
 from yandex.cloud import validation_pb2
 
-from server.domain.access import Permission, Subject, permission_missing
+from server.domain.access import Permission, Subject
 
 RightCheck = Callable[[Subject, Any], None]
 
@@ -34,17 +34,21 @@ def right_check(method: MethodDescriptor, permission: Permission) -> RightCheck 
     if named is None:
         return None
 
+    if named in _OTHERS:
+        return lambda subject, _: subject.require_any(permission)
+
     pattern = fields[named].GetOptions().Extensions[validation_pb2.pattern]
     could_be = re.compile(pattern or ".+", re.DOTALL).fullmatch
+    is_name = named in _NAMES
 
     def check(subject: Subject, request: Any) -> None:
-        reseller_id = "" if named in _OTHERS else getattr(request, named)
-        if named in _NAMES:
+        reseller_id = getattr(request, named)
+        if is_name:
             reseller_id = _reseller(reseller_id)
         if len(reseller_id) <= _LONGEST_ID and could_be(reseller_id):
             subject.require(permission, reseller_id)
-        elif not subject.resellers(permission):
-            raise permission_missing(permission)
+        else:
+            subject.require_any(permission)
 
     return check
 

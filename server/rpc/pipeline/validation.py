@@ -14,7 +14,7 @@ from yandex.cloud import validation_pb2
 
 from contract.field_limits import Limit, limits_of
 from server.domain.errors import FieldViolation, invalid_fields
-from server.domain.texts import is_visible, printable, unfit
+from server.domain.texts import is_plain, is_visible, printable, unfit
 from server.rpc.formats import addresses
 from server.rpc.formats.phones import is_phone
 
@@ -83,13 +83,15 @@ def _field_checks(field: FieldDescriptor) -> tuple[Check | None, list[Check], li
         bound = _both(bound, longest) if bound else longest
     wanted = options[format_pb2.format]
     readable = text and wanted != format_pb2.FORMAT_OPAQUE
-    if options[validation_pb2.required] or REQUIRED in options[field_behavior]:
+    required = options[validation_pb2.required] or REQUIRED in options[field_behavior]
+    if required:
         empty.append(_required)
+    if readable and not (required and field.is_repeated):
+        checks.append(_each(field, _readable(_required if required else _seen)))
+    elif required:
         checks.append(_required)
-    elif readable:
-        checks.append(_each(field, _seen))
-    if readable:
-        checks.append(_each(field, _fit))
+        if readable:
+            checks.append(_each(field, _fit))
     if options[validation_pb2.pattern]:
         checks.append(_each(field, _pattern(options[validation_pb2.pattern])))
     if value:
@@ -138,6 +140,15 @@ def _nested(field: FieldDescriptor) -> Check:
 def _required(value: Any) -> Wrong:
     blank = not is_visible(value) if isinstance(value, str) else value is None or value in (0, b"")
     return [("", "Required.")] if blank else _OK
+
+
+def _readable(seen: Check) -> Check:
+    """Makes the check of a text; nearly all of them are plain, and looked at no further."""
+
+    def check(value: str) -> Wrong:
+        return _OK if is_plain(value) else [*seen(value), *_fit(value)]
+
+    return check
 
 
 def _seen(value: str) -> Wrong:

@@ -59,13 +59,14 @@ def customer_ids(operation_ids: Iterable[str]) -> list[str]:
 def get_operations(transaction: Transaction, wanted: Sequence[str]) -> list[Operation | None]:
     """Returns operations; see OperationStorage.get_operation."""
     found: dict[str, Operation | None] = {}
-    likely = customer_ids(dict.fromkeys(wanted))
+    unique = wanted if len(wanted) == 1 else list(dict.fromkeys(wanted))
+    likely = customer_ids(unique)
     for made in transaction.fetch(_MAKING, likely) if likely else ():
         value = making_operation(transaction, made)
         found[value.id] = None if made.deleted else value
-    if len(found) < len(wanted):
-        others = [id_ for id_ in dict.fromkeys(wanted) if id_ not in found]
-        for row in transaction.fetch(_BY_ID, others) if others else []:
+    if len(found) < len(unique):
+        others = [id_ for id_ in unique if id_ not in found]
+        for row in transaction.fetch(_BY_ID, others):
             value = operation(transaction, row)
             found[value.id] = None if row.deleted else value
     return [found.get(id_) for id_ in wanted]

@@ -125,20 +125,20 @@ MAKING_OPERATION = [
 
 def making_operation(transaction: Transaction, row: MakingOperation) -> Operation:
     """Returns the record."""
-    id_, account_id, kind, reseller, created_by, created_at, modified_at, done, *ended, _ = row
-    failed, deferred = ended
+    customer_id = row.their_customer_id
+    ending = customer_id[3:]
     return Operation(
-        ids.OPERATION + id_[3:],
-        OPERATION_KINDS[kind],
-        resellers.reseller_id(transaction, reseller),
-        id_,
-        account_id or ids.BILLING_ACCOUNT + id_[3:],
-        created_by,
-        from_micros(created_at),
-        from_micros(modified_at),
-        bool(done),
-        failure(failed) if failed else None,
-        deferral(deferred) if deferred else None,
+        ids.OPERATION + ending,
+        OPERATION_KINDS[row.kind],
+        resellers.reseller_id(transaction, row.reseller),
+        customer_id,
+        row.their_billing_account_id or ids.BILLING_ACCOUNT + ending,
+        row.created_by,
+        from_micros(row.created_at),
+        from_micros(row.modified_at),
+        bool(row.done),
+        failure(row.failure) if row.failure else None,
+        deferral(row.deferral) if row.deferral else None,
     )
 
 
