@@ -97,12 +97,18 @@ def migrate() -> None:
 
 
 class _Copying:
-    """Shows how far rows have been copied, once there are any."""
+    """Shows how far rows have been copied, once there are any: a bar, or in a log a line each tenth."""
 
     def __init__(self) -> None:
         self._bar: Any = None
+        self._tenths = 0
 
     def __call__(self, done: int, total: int) -> None:
+        if not sys.stderr.isatty():
+            tenths, self._tenths = self._tenths, done * 10 // total
+            if tenths < self._tenths:
+                click.echo(f"copying rows: {done:,} of {total:,}", err=True)
+            return
         if self._bar is None:
             self._bar = click.progressbar(length=total, label="copying rows", file=sys.stderr)
         self._bar.update(done - self._bar.pos)

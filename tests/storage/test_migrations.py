@@ -233,6 +233,79 @@ def test_commands_that_migrate_at_once_do_not_collide(databases: Databases, tmp_
     assert _broken(url) == []
 
 
+def test_a_log_tells_of_the_backup_first_and_then_how_far_it_is(
+    databases: Databases, tmp_path: Path
+) -> None:
+    url = databases.empty("told")
+    fill(url, "0014")
+    process = _start(url, tmp_path, "migrate")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    first, *steps = errors.splitlines()
+    assert "0014" in first
+    assert "only way back is to restore a backup" in first
+    total = f"{2 * MANY + 14:,}"
+    assert steps
+    assert steps[-1] == f"copying rows: {total} of {total}"
+
+
+# Migrates; before the statement of a number, or at the commit, it says so and stands still. Says in the
+# end how many statements there were.
+_STANDING_STILL = """
+import sys
+from sqlalchemy import Engine, event
+from server.storage import migrate
+
+url, point = sys.argv[1:]
+statements = 0
+
+def stand_still():
+    print("here", flush=True)
+    sys.stdin.read()
+
+@event.listens_for(Engine, "before_cursor_execute")
+def count(*_):
+    global statements
+    statements += 1
+    if str(statements) == point:
+        stand_still()
+
+if point == "commit":
+    event.listen(Engine, "commit", lambda _: stand_still())
+migrate(url)
+print(statements, flush=True)
+"""
+
+
+def _migrated_up_to(database_url: str, point: str) -> str:
+    """Kills a migration at a point; returns what it said."""
+    command = [sys.executable, "-c", _STANDING_STILL, database_url, point]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        said = process.stdout.readline().strip()
+        process.kill()
+        return said
+
+
+@pytest.mark.parametrize("old_url", ["0014"], indirect=True)
+def test_killed_anywhere_it_has_changed_nothing(
+    old_url: str, databases: Databases, tmp_path: Path
+) -> None:
+    before, keys = _counts(old_url), _keys(old_url, "0014")
+    statements = int(_migrated_up_to(databases.copy(old_url, tmp_path), "never"))
+    assert statements > 50
+    for point in (statements // 3, statements * 2 // 3, statements, "commit"):
+        assert _migrated_up_to(old_url, str(point)) == "here"
+        assert query(old_url, "SELECT version_num FROM alembic_version") == [("0014",)]
+        assert (_counts(old_url), _keys(old_url, "0014")) == (before, keys)
+    migrate(old_url)
+    assert query(old_url, "SELECT version_num FROM alembic_version") == [(REVISION,)]
+    assert (_counts(old_url), _keys(old_url, REVISION)) == (before, keys)
+    assert _broken(old_url) == []
+
+
 def test_servers_that_start_at_once_do_not_collide(database_url: str, tmp_path: Path) -> None:
     """While a third process finds that there is nothing to migrate."""
     addresses = [f"unix:{tmp_path}/{number}.sock" for number in range(2)]
