@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import grpc
 from billing.v1 import customer_service_pb2 as billing_customers
-from billing.v1 import invitation_page_service_pb2, invitation_service_pb2
+from billing.v1 import event_service_pb2, invitation_page_service_pb2, invitation_service_pb2
 from google.longrunning import operations_proto_pb2
 from yandex.cloud.billing.v1 import customer_service_pb2 as yandex_customers
 from yandex.cloud.endpoint import api_endpoint_service_pb2
@@ -35,6 +35,7 @@ from server.rpc.pipeline.rate_limit import RateLimit
 from server.rpc.pipeline.router import Router
 from server.rpc.services.billing_customers import BillingCustomerService
 from server.rpc.services.endpoints import ApiEndpointService
+from server.rpc.services.events import EventService
 from server.rpc.services.iam_tokens import IamTokenService
 from server.rpc.services.invitations import InvitationService
 from server.rpc.services.longrunning_operations import LongrunningOperations
@@ -44,6 +45,7 @@ from server.rpc.services.yandex_operations import YandexOperationService
 from server.storage import open_storage
 from server.storage.interface import Storage
 from server.use_cases.customers import Customers
+from server.use_cases.events import Events
 from server.use_cases.iam_tokens import IamTokens
 from server.use_cases.invitations import Invitations
 from server.use_cases.operations import Operations
@@ -107,6 +109,7 @@ def build_server(
         (yandex_customers, "CustomerService", YandexCustomerService(use_cases, pages)),
         (billing_customers, "CustomerService", BillingCustomerService(use_cases, pages)),
         (invitation_service_pb2, "InvitationService", InvitationService(invitations, links, pages)),
+        (event_service_pb2, "EventService", EventService(Events(storage.events), pages)),
         (
             api_endpoint_service_pb2,
             "ApiEndpointService",

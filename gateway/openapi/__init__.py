@@ -95,7 +95,8 @@ def _packed(protos: Protos) -> dict[str, list[Descriptor]]:
                 message = protos.message(name, package=method.containing_service.file.package)
                 found[message.full_name] = message
     packed = {
-        "google.rpc.Status.details": [protos.message(name) for name in overrides.ERROR_DETAILS]
+        "google.rpc.Status.details": [protos.message(name) for name in overrides.ERROR_DETAILS],
+        "billing.v1.Event.data": [protos.message(name) for name in overrides.EVENT_DATA],
     }
     for operation in _OPERATION_TYPES:
         packed[f"{operation}.metadata"] = list(metadata.values())

@@ -55,6 +55,18 @@ _GOOGLE_CUSTOMER = {
     "createTime": "2026-03-02T09:30:00.120Z",
     "updateTime": _ENDED,
 }
+_EVENT = {
+    "name": f"{_PARENT}/events/evt000000000042k3m9p2s7",
+    "type": "invitation.accepted",
+    "createTime": _ENDED,
+    "actor": {"subject": "invitee", "keyId": "", "requestId": "6c0a2f6e-5d0b-4b6e-9a53"},
+    "customer": f"{_PARENT}/customers/{CUSTOMER}",
+    "invitation": _INVITATION["name"],
+    "operation": "",
+    "data": {"@type": "type.googleapis.com/billing.v1.Invitation"}
+    | _INVITATION
+    | {"state": "ACCEPTED", "endTime": _ENDED, "customerState": "ACTIVE"},
+}
 _LINK_TOKEN = "Yq0hV3yqk4dW8mZ1bT7cN5sR2xJ6pLfA"  # noqa: S105  # An example.
 _CANCELLED = {
     "code": 1,
@@ -96,6 +108,12 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "billing.v1.RevokeInvitationRequest": {"name": _INVITATION["name"]},
     "billing.v1.AcceptInvitationRequest": {"token": _LINK_TOKEN},
     "billing.v1.DeclineInvitationRequest": {"token": _LINK_TOKEN},
+    "billing.v1.GetEventRequest": {"name": _EVENT["name"]},
+    "billing.v1.ListEventsRequest": {
+        "parent": _PARENT,
+        "after": "evt000000000041k3m9p2s7",
+        "filter": 'type = "invitation.accepted" OR type = "invitation.declined"',
+    },
     "google.longrunning.ListOperationsRequest": {"name": "operations"},
     "google.longrunning.GetOperationRequest": {"name": f"operations/{OPERATION}"},
     "google.longrunning.CancelOperationRequest": {"name": f"operations/{OPERATION}"},
@@ -156,6 +174,8 @@ RESPONSES: dict[str, dict[str, dict[str, Any]]] = {
         "Declined": _INVITATION
         | {"state": "DECLINED", "endTime": _ENDED, "customerState": "INACTIVE"}
     },
+    "billing.v1.EventService.GetEvent": {"An invitation was accepted": _EVENT},
+    "billing.v1.EventService.ListEvents": {"One page": {"events": [_EVENT], "nextPageToken": ""}},
     "yandex.cloud.operation.OperationService.Get": {
         "Running": _published("Invite customer"),
         "Done": _published("Invite customer", response=_RESPONSE),

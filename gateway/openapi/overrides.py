@@ -18,6 +18,9 @@ ERROR_DETAILS = (
     "google.rpc.RequestInfo",
 )
 
+# What events show.
+EVENT_DATA = ("billing.v1.Customer", "billing.v1.Invitation", "billing.v1.RoleBinding")
+
 # Of these, one must be set.
 EXACTLY_ONE = frozenset({"yandex.cloud.iam.v1.CreateIamTokenRequest.identity"})
 

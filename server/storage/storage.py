@@ -17,6 +17,7 @@ from server.domain.errors import BillingError
 from server.domain.limits import Limits
 from server.storage.access.storage import SqlAccess, SqlAdministration
 from server.storage.customers import SqlCustomers
+from server.storage.events.storage import SqlEvents
 from server.storage.invitations.storage import SqlInvitations
 from server.storage.keys import KeyLifetime
 from server.storage.notify.notifier import Notifier
@@ -94,6 +95,7 @@ class SqlStorage:
         self.operations = SqlOperations(writes, reads, inline, keys)
         self.waits = SqlWaits(self.operations, notifier)
         self.mail = SqlMail(writes, reads, notifier)
+        self.events = SqlEvents(reads, notifier, resellers)
         self.retention = SqlRetention(self._sweeps, keys)
         self.access = SqlAccess(writes, reads, notifier)
         self.administration = SqlAdministration(writes, reads)

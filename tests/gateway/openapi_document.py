@@ -6,7 +6,7 @@ from typing import Any
 import jsonschema_rs
 from billing.v1 import customer_pb2 as google_customer
 from billing.v1 import customer_service_pb2 as google_customers
-from billing.v1 import invitation_pb2, invitation_service_pb2
+from billing.v1 import event_pb2, event_service_pb2, invitation_pb2, invitation_service_pb2
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 from google.protobuf.message import Message
@@ -28,6 +28,8 @@ _MODULES = (
     customer_service_pb2,
     empty_pb2,
     error_details_pb2,
+    event_pb2,
+    event_service_pb2,
     google_customer,
     google_customers,
     iam_token_service_pb2,

@@ -58,6 +58,8 @@ def test_it_has_every_path_of_the_contract() -> None:
         "OperationService.Get": "get /operations/{operationId}",
         "OperationService.Cancel": "get /operations/{operationId}:cancel",
         "OperationService.Cancel2": "post /operations/{operationId}:cancel",
+        "EventService.GetEvent": "get /v1/resellers/{resellersId}/events/{eventsId}",
+        "EventService.ListEvents": "get /v1/resellers/{resellersId}/events",
         "Operations.ListOperations": "get /v1/operations",
         "Operations.GetOperation": "get /v1/operations/{operationsId}",
         "Operations.DeleteOperation": "delete /v1/operations/{operationsId}",
@@ -77,6 +79,7 @@ def test_the_query_holds_what_neither_path_nor_body_does() -> None:
     assert {id_: names for id_, names in queries.items() if names} == {
         "CustomerService.List": ["resellerId", "pageSize", "pageToken"],
         "CustomerService.ListCustomers": ["pageSize", "pageToken"],
+        "EventService.ListEvents": ["after", "filter", "pageSize", "pageToken"],
         "InvitationService.ListInvitations": ["pageSize", "pageToken", "filter"],
         "Operations.ListOperations": ["filter", "pageSize", "pageToken", "returnPartialSuccess"],
         "ApiEndpointService.List": ["pageSize", "pageToken"],

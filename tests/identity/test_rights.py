@@ -12,8 +12,9 @@ import pytest
 import pytest_asyncio
 from billing.v1 import customer_pb2 as google_customer
 from billing.v1 import customer_service_pb2 as google_customers
+from billing.v1 import event_pb2, invitation_pb2
+from billing.v1 import event_service_pb2 as events
 from billing.v1 import invitation_page_service_pb2 as pages
-from billing.v1 import invitation_pb2
 from billing.v1 import invitation_service_pb2 as invitations
 from google.api import httpbody_pb2
 from google.longrunning import operations_pb2, operations_proto_pb2
@@ -29,8 +30,10 @@ from yandex.cloud.operation import operation_service_pb2 as operations
 
 from server.config import Settings
 from server.domain.access import Role
+from server.domain.events import event_id
 from server.domain.invitations import invite
 from server.storage.interface import Delivery
+from tests.events import Happening, happen
 from tests.identity.served import RESELLER, Served, bearer, serving
 
 OK = grpc.StatusCode.OK
@@ -106,6 +109,7 @@ def named_invitation(made: Made) -> dict[str, str]:
 
 _CUSTOMERS = "yandex.cloud.billing.v1.CustomerService"
 _GOOGLE_CUSTOMERS = "billing.v1.CustomerService"
+_EVENTS = "billing.v1.EventService"
 _INVITATIONS = "billing.v1.InvitationService"
 _PAGES = "billing.v1.InvitationPageService"
 _OPERATIONS = "yandex.cloud.operation.OperationService"
@@ -166,6 +170,20 @@ TABLE: dict[str, Method] = {
         Right.READ,
         lambda made: google_customers.ListCustomersRequest(parent=f"resellers/{made.reseller_id}"),
         google_customers.ListCustomersResponse,
+        names_reseller=True,
+    ),
+    f"{_EVENTS}/GetEvent": Method(
+        Right.READ,
+        lambda made: events.GetEventRequest(
+            name=f"resellers/{made.reseller_id}/events/{event_id(made.reseller_id, 1)}"
+        ),
+        event_pb2.Event,
+        names_reseller=True,
+    ),
+    f"{_EVENTS}/ListEvents": Method(
+        Right.READ,
+        lambda made: events.ListEventsRequest(parent=f"resellers/{made.reseller_id}"),
+        events.ListEventsResponse,
         names_reseller=True,
     ),
     f"{_INVITATIONS}/GetInvitation": Method(
@@ -375,6 +393,7 @@ async def table(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Table
             keys[FOREIGNER]["service_account_id"], ANOTHER, Role.OWNER, served.clock()
         )
         tokens = {caller: await served.token(key) for caller, key in keys.items()}
+        await happen(served.storage, Happening(RESELLER))
         yield Table(served, tokens, await served.account())
 
 
@@ -391,7 +410,7 @@ async def test_every_method_that_is_served_has_a_row(table: Table) -> None:
         "grpc.reflection.v1alpha.ServerReflection",
     }
     modules = (
-        *(customers, google_customers, invitations, pages),
+        *(customers, google_customers, events, invitations, pages),
         *(operations, operations_proto_pb2, endpoints, iam),
     )
     methods = {

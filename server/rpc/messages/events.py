@@ -10,11 +10,32 @@ from google.protobuf.message import Message
 from server.domain.access import RoleBinding
 from server.domain.customers import Customer
 from server.domain.errors import BillingError, Reason, Resource
-from server.domain.events import Event
+from server.domain.events import Event, EventType
+from server.domain.filters import Filter
 from server.domain.invitations import Invitation
-from server.rpc.messages import customers, invitations
+from server.rpc.messages import customers, filters, invitations
 from server.rpc.messages import resource_names as names
 from server.rpc.messages.timestamps import set_timestamp, timestamp
+
+_TYPE = filters.enum_field("type", {type_.value: type_ for type_ in EventType})
+_CREATE_TIME = filters.time_field("createTime")
+_SUBJECT = filters.text_field("actor.subject")
+
+
+def parse_event_filter(text: str, reseller_id: str) -> Filter | None:
+    """Returns the filter of a list or stream of events; customers in it are IDs."""
+    if not text:
+        return None
+    begins = names.name(reseller_id, names.CUSTOMERS, "")
+
+    def read_customer(name: str) -> str:
+        id_ = name.removeprefix(begins)
+        if not id_ or "/" in id_:
+            raise ValueError(f"must be {begins}{{customer}}")
+        return id_
+
+    customer = filters.text_field("customer", read_customer)
+    return filters.ListFilter(_TYPE, customer, _CREATE_TIME, _SUBJECT).parse(text)
 
 
 def to_event(event: Event) -> event_pb2.Event:

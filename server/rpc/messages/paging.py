@@ -117,9 +117,10 @@ class Pages:
             messages.append(message)
         if len(messages) == len(rows) and total <= MOST_BYTES:
             return messages, ""
-        return messages, self._token(rows[len(messages) - 1].cursor, scope)
+        return messages, self.token(rows[len(messages) - 1].cursor, scope)
 
-    def _token(self, last: Cursor, scope: Sequence[str]) -> str:
+    def token(self, last: Cursor, scope: Sequence[str]) -> str:
+        """Returns the token of the page that begins after a row."""
         place = last.to_bytes(8, signed=True)
         raw = _mac(self._secrets(False)[0], scope, place) + place
         return base64.urlsafe_b64encode(raw).decode().rstrip("=")

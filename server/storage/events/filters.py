@@ -1,0 +1,80 @@
+"""Filters of events as conditions of SQL, by the rules of `domain.filters`."""
+
+import json
+import operator
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, func, not_, or_
+
+from server.domain.events import Event, EventType
+from server.domain.filters import And, Comparator, Comparison, Filter, Not, Or, Value
+from server.storage.schema.codes import EVENT_TYPE_CODES
+from server.storage.schema.tables import events
+from server.storage.sql.times import micros
+
+_COMPARE: Mapping[Comparator, Callable[[Any, Any], ColumnElement[bool]]] = {
+    Comparator.EQUAL: operator.eq,
+    Comparator.UNEQUAL: operator.ne,
+    Comparator.LESS: operator.lt,
+    Comparator.LESS_OR_EQUAL: operator.le,
+    Comparator.GREATER: operator.gt,
+    Comparator.GREATER_OR_EQUAL: operator.ge,
+}
+
+
+def condition(filter_: Filter) -> ColumnElement[bool]:
+    """Returns what rows of `events` must meet."""
+    match filter_:
+        case Comparison():
+            return _comparison(filter_)
+        case Not(negated):
+            return not_(condition(negated))
+        case And(conditions):
+            return and_(*map(condition, conditions))
+        case Or(conditions):
+            return or_(*map(condition, conditions))
+
+
+def required_customer(filter_: Filter | None) -> str | None:
+    """Returns the ID of the one customer whose events alone can meet the filter, if it says so."""
+    match filter_:
+        case Comparison("customer", Comparator.EQUAL, str(customer_id)):
+            return customer_id
+        case And(conditions):
+            return next(filter(None, map(required_customer, conditions)), None)
+        case _:
+            return None
+
+
+def value_of(event: Event, field: str) -> Value | None:
+    """Returns an event's value of a field."""
+    match field:
+        case "type":
+            return event.type
+        case "customer":
+            return event.customer_id
+        case "createTime":
+            return event.created_at
+        case "actor.subject":
+            return event.actor.subject
+    raise LookupError(f"events have no field {field}")
+
+
+def _comparison(comparison: Comparison) -> ColumnElement[bool]:
+    compare = _COMPARE[comparison.comparator]
+    match comparison.field, comparison.value:
+        case "type", EventType() as type_:
+            return compare(events.c.type, EVENT_TYPE_CODES[type_])
+        case "actor.subject", str(subject):
+            return compare(events.c.subject, subject)
+        case "createTime", datetime() as at:
+            return compare(events.c.created_at, micros(at))
+        case "customer", str(customer_id):
+            # The row has its number, which is known no longer once the customer is taken back; what it
+            # shows of the customer begins with the ID.
+            begins = f"[{json.dumps(customer_id, ensure_ascii=False)},"
+            shown = func.substr(events.c.data, 1, len(begins))
+            return and_(events.c.customer.is_not(None), compare(shown, begins))
+    raise LookupError(f"events have no field {comparison.field}")

@@ -1,0 +1,69 @@
+"""Reading the log of events, on from wherever the reader stands."""
+
+from server.domain.access import Permission, Subject
+from server.domain.errors import BillingError, Reason, invalid_field
+from server.domain.events import Event, event_id, event_number
+from server.domain.filters import Filter
+from server.storage.interface import EventPage, EventStorage, LogBounds
+
+# In place of an ID: after the last event there is.
+LATEST = "latest"
+
+
+class Events:
+    """The use cases. Each raises PERMISSION_MISSING."""
+
+    def __init__(self, events: EventStorage) -> None:
+        self._events = events
+
+    async def get(self, caller: Subject, reseller_id: str, id_: str) -> Event | None:
+        """Returns an event of the reseller."""
+        caller.require(Permission.READ, reseller_id)
+        number = event_number(reseller_id, id_)
+        return None if number is None else await self._events.get_event(reseller_id, number)
+
+    async def position(self, caller: Subject, reseller_id: str, after: str) -> int:
+        """Returns the number of the event that `after` names, 0 for the beginning of what is kept.
+
+        Raises FIELDS_INVALID for what is no ID of an event of this reseller's, EVENTS_GONE where
+        events after it are no longer kept.
+        """
+        caller.require(Permission.READ, reseller_id)
+        number = event_number(reseller_id, after) if after else 0
+        if number is None and after != LATEST:
+            raise invalid_field(
+                "after",
+                "Must be the ID of an event of this reseller, `latest`, or empty for the beginning.",
+            )
+        bounds = await self._events.get_log_bounds(reseller_id)
+        if number is None:
+            return bounds.last
+        if not after:
+            return bounds.cleared
+        _require_within(reseller_id, number, bounds)
+        return number
+
+    async def page(
+        self, caller: Subject, reseller_id: str, after: int, filter_: Filter | None, limit: int
+    ) -> EventPage:
+        """Returns events after a number; see EventStorage.list_events. Raises EVENTS_GONE."""
+        caller.require(Permission.READ, reseller_id)
+        page = await self._events.list_events(reseller_id, after, filter_, limit)
+        _require_within(reseller_id, after, page.bounds)
+        return page
+
+
+def _require_within(reseller_id: str, after: int, bounds: LogBounds) -> None:
+    if after < bounds.cleared:
+        raise BillingError(
+            Reason.EVENTS_GONE,
+            "Events after this one are no longer kept. To read on from the oldest that is, send the "
+            "`after` of this error's metadata; what you have missed, the lists of customers and "
+            "invitations show.",
+            metadata={
+                "oldest": event_id(reseller_id, bounds.cleared + 1),
+                "after": event_id(reseller_id, bounds.cleared),
+            },
+        )
+    if after > bounds.last:
+        raise invalid_field("after", "There is no such event yet; check the ID.")
