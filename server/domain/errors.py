@@ -67,9 +67,9 @@ class Reason(StrEnum):
     EVENTS_GONE = "EVENTS_GONE"
     # Read a stream of events more slowly than they come: open it again after the last position.
     READER_TOO_SLOW = "READER_TOO_SLOW"
-    # Opened more streams of events at once than one caller may: close some.
+    # Opened more streams of events at once than one caller may: close one, then open it again.
     STREAM_LIMIT_REACHED = "STREAM_LIMIT_REACHED"
-    # Added more webhooks than one reseller may have: delete one.
+    # Added more webhooks than one reseller may have: delete one, then create it again.
     WEBHOOK_LIMIT_REACHED = "WEBHOOK_LIMIT_REACHED"
     # Asked a webhook for what its state does not allow: look at its state and `disableReason`.
     WEBHOOK_STATE = "WEBHOOK_STATE"

@@ -8,26 +8,28 @@ only resends have rows of their own. A row for each address would cost more than
 Counts are written right before the commit (`Transaction.add`) and looked at again after, so that
 transactions of many processes wait for each other's counts as briefly as can be, and the limits hold
 all the same: whoever was overtaken runs again, and sees what came first.
-
-Longer than others: counting, and looking at the counts again, is one protocol between processes.
 """
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
 from itertools import chain
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, func, select
 
 from server.domain.limits import (
-    SPREAD_BY,
-    SPREAD_FROM,
     Limits,
     customer_limit_reached,
     mail_limit_reached,
+)
+from server.storage.count_rules import (
+    HOUR,
+    SPREAD_BY_US,
+    Count,
+    address_scope,
+    customers_scope,
+    rules,
 )
 from server.storage.invitations.addresses import address_hash
 from server.storage.schema.tables import FOR_EVER, AddressKey, customers
@@ -35,11 +37,6 @@ from server.storage.schema.tables import counts as table
 from server.storage.sql.driver_errors import OvertakenError
 from server.storage.sql.statements import IDS, Addition, Query, Transaction
 from server.storage.sql.times import Micros
-
-_PARTS = 12
-_HOUR = 3_600_000_000
-_DAY = 24 * _HOUR
-_SPREAD_BY = SPREAD_BY // SPREAD_BY.resolution
 
 
 class _Used(NamedTuple):
@@ -104,44 +101,6 @@ _ADD = Addition(table)
 _NEAR = 16
 
 
-class _Rule(NamedTuple):
-    """A limit: its name, how much, and for how many microseconds what is counted counts.
-
-    `spread` is how much more is accepted for later.
-    """
-
-    name: str
-    limit: int
-    period: int
-    spread: int = 0
-
-    def until(self, at: int) -> Micros:
-        """Returns until when what is counted at the time counts."""
-        part = self.period // _PARTS
-        return Micros(at - at % part + part + self.period)
-
-
-class _Count:
-    """What is used of one limit, and what is added to it, of that how much for later."""
-
-    __slots__ = ("later", "limit", "most", "new", "rule", "scope", "used")
-
-    def __init__(self, rule: _Rule, scope: str) -> None:
-        self.rule = rule
-        self.scope = scope
-        self.limit = rule.limit or FOR_EVER
-        self.most = self.limit + rule.spread
-        self.used = self.new = self.later = 0
-
-    def rows(self, at: int) -> dict[Micros, int]:
-        """Returns what is added at the time, by until when it counts."""
-        if not self.rule.period:
-            return {FOR_EVER: self.new}
-        rows = Counter({self.rule.until(at): self.new})
-        rows[self.rule.until(at + _SPREAD_BY)] += self.later
-        return {until: number for until, number in rows.items() if number}
-
-
 class Counts:
     """What one kind of request in a batch, at about one time, may add.
 
@@ -159,7 +118,7 @@ class Counts:
         """Looks up what is used of the limits, by resellers and address keys of e-mails to count."""
         self._transaction = transaction
         self._now = now
-        self._of_address, of_mails, of_customers = _rules(limits)
+        self._of_address, of_mails, of_customers = rules(limits)
         self._most = self._of_address.limit or FOR_EVER
         # What is used by address key, how much of it new: by invitations, and by resends.
         self._used: dict[str, int] = {}
@@ -170,10 +129,10 @@ class Counts:
             resellers.add(reseller_id)
             self._used[key] = 0
         self._mails = {
-            each: [_Count(rule, f"{rule.name}/{each}") for rule in of_mails] for each in resellers
+            each: [Count(rule, f"{rule.name}/{each}") for rule in of_mails] for each in resellers
         }
         self._customers = {
-            each: _Count(of_customers, _customers_scope(each)) for each in set(customers_of)
+            each: Count(of_customers, customers_scope(each)) for each in set(customers_of)
         }
         self._look_up()
         transaction.before_commit.append(self._write)
@@ -222,24 +181,24 @@ class Counts:
                 count.new += 1
             else:
                 count.later += 1
-                at = Micros(at + _SPREAD_BY)
+                at = Micros(at + SPREAD_BY_US)
             count.used += 1
         return at
 
-    def _counts(self) -> Iterator[_Count]:
+    def _counts(self) -> Iterator[Count]:
         return chain(self._customers.values(), *self._mails.values())
 
     def _look_up(self) -> None:
         counts = {count.scope: count for count in self._counts() if count.rule.limit}
         addresses: dict[str, str] = {}
         if self._of_address.limit and self._used:
-            since = self._now - _HOUR
+            since = self._now - HOUR
             by_hash = {address_hash(key): key for key in self._used}
             for row in self._transaction.fetch(_INVITED, list(by_hash), since=since):
                 # Only what has been invited can have been sent again.
                 key = by_hash[row.address_key]
                 self._used[key] = row.number
-                addresses[_address_scope(key)] = key
+                addresses[address_scope(key)] = key
         if counts or addresses:
             scopes = [*counts, *addresses]
             for scope, used in self._transaction.fetch(_USED, scopes, now=self._now):
@@ -258,7 +217,7 @@ class Counts:
             until = self._of_address.until(self._now)
             near = {key: 0 for key in self._invited if self._used[key] + _NEAR > self._most}
             for key, number in (near | self._resent).items():
-                rows[_address_scope(key), until] = number
+                rows[address_scope(key), until] = number
         for row, number in rows.items():
             self._transaction.add(_ADD, row, number)
 
@@ -271,16 +230,16 @@ class Counts:
         ):
             raise OvertakenError
 
-    def _wait_s(self, count: _Count) -> float:
+    def _wait_s(self, count: Count) -> float:
         """Returns after how many seconds one e-mail more of a reseller may be accepted."""
         return self._until_room_s(count.scope, count.used - count.most, count.rows(self._now))
 
     def _address_wait_s(self, key: str, used: int) -> float:
         hashed = [address_hash(key)]
-        invited = self._transaction.fetch(_INVITED_AT, hashed, since=self._now - _HOUR)
-        parts = Counter(Micros(row.created_at + _HOUR) for row in invited)
-        parts[Micros(self._now + _HOUR)] += self._invited.count(key) + self._resent[key]
-        return self._until_room_s(_address_scope(key), used - self._most, parts)
+        invited = self._transaction.fetch(_INVITED_AT, hashed, since=self._now - HOUR)
+        parts = Counter(Micros(row.created_at + HOUR) for row in invited)
+        parts[Micros(self._now + HOUR)] += self._invited.count(key) + self._resent[key]
+        return self._until_room_s(address_scope(key), used - self._most, parts)
 
     def _until_room_s(self, scope: str, over: int, parts: Mapping[Micros, int]) -> float:
         """Returns in how many seconds more than `over` will count no longer, beside what is new."""
@@ -298,29 +257,4 @@ class Counts:
 def take_customers_back(transaction: Transaction, reseller_ids: Iterable[str]) -> None:
     """Counts a customer less for each time that a reseller is named."""
     for reseller_id in reseller_ids:
-        transaction.add(_ADD, (_customers_scope(reseller_id), FOR_EVER), -1)
-
-
-@cache
-def _rules(limits: Limits) -> tuple[_Rule, list[_Rule], _Rule]:
-    """Returns the rules for an address, a reseller's e-mails and its customers; 0 limits nothing."""
-    hour = limits.mail_per_reseller_h
-    spread = hour if hour >= SPREAD_FROM else 0
-    of_reseller = [
-        _Rule("mail_per_reseller_h", hour, _HOUR, spread),
-        _Rule("mail_per_reseller_d", limits.mail_per_reseller_d, _DAY),
-    ]
-    return (
-        _Rule("mail_per_address_h", limits.mail_per_address_h, _HOUR),
-        [rule for rule in of_reseller if rule.limit],
-        _Rule("customers_per_reseller", limits.customers_per_reseller, 0),
-    )
-
-
-def _address_scope(address_key: str) -> str:
-    """Addresses are kept as hashes, and not for long."""
-    return "address/" + hashlib.blake2b(address_key.encode(), digest_size=12).hexdigest()
-
-
-def _customers_scope(reseller_id: str) -> str:
-    return f"customers/{reseller_id}"
+        transaction.add(_ADD, (customers_scope(reseller_id), FOR_EVER), -1)

@@ -22,9 +22,10 @@ from server.storage.schema.tables import (
     retention,
     revoked_tokens,
 )
-from server.storage.sql.batches import Batcher, one_by_one
+from server.storage.sql.batches import Batcher
 from server.storage.sql.statements import IDS, Query, Statement, Transaction
 from server.storage.sql.times import Micros, micros
+from server.storage.sql.transactions import one_by_one
 
 # How much clocks of two processes may differ: what is over for one may not be so for another.
 ALLOWED_CLOCK_SKEW = timedelta(hours=1)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from server.storage import migrate
-from server.storage.sql.batches import News
+from server.storage.sql.transactions import News
 from server.storage.storage import SqlStorage
 from tests.storage.records import RESELLER, START, invited, opened
 

@@ -10,7 +10,7 @@ from server.domain.errors import BillingError, Reason
 from server.domain.operations import Operation
 from server.storage.notify import notifier
 from server.storage.operations import storage as operations
-from server.storage.sql.batches import News
+from server.storage.sql.transactions import News
 from server.storage.storage import SqlStorage
 from server.storage.work import storage as work
 from tests.storage.records import LEASE, RESELLER, START, claimed, invited, until

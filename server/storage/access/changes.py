@@ -31,11 +31,11 @@ from server.storage.schema.tables import (
     role_bindings,
     service_accounts,
 )
-from server.storage.sql.batches import one_by_one
 from server.storage.sql.statements import IDS, Insert, Query, Statement, Transaction, columns
 from server.storage.sql.times import Micros, micros
+from server.storage.sql.transactions import one_by_one
 from server.storage.webhooks.delivery_rows import hold_reseller, release_reseller
-from server.storage.work.mail import hold_mail, release_mail
+from server.storage.work.held_mail import hold_mail, release_mail
 
 
 class _Reseller(NamedTuple):

@@ -13,9 +13,9 @@ from server.storage.schema.tables import (
     access_tokens,
     revoked_tokens,
 )
-from server.storage.sql.batches import one_by_one
 from server.storage.sql.statements import IDS, Insert, Query, Statement, Transaction
 from server.storage.sql.times import Micros, micros
+from server.storage.sql.transactions import one_by_one
 
 
 class _Holder(NamedTuple):

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Protocol
 
-from server.storage.sql.batches import News
 from server.storage.sql.driver_errors import overloaded
+from server.storage.sql.transactions import News
 
 MOST_WAITING = 10_000
 # Those who wait look for themselves this often: signals may be lost.

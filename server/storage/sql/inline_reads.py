@@ -4,10 +4,11 @@ import logging
 import sqlite3
 from typing import TypeVar
 
-from server.storage.sql.batches import Batcher, BatchHandler
+from server.storage.sql.batches import Batcher
 from server.storage.sql.connections import Database
 from server.storage.sql.reseller_numbers import KnownResellers, ResellerNumbers
 from server.storage.sql.statements import Transaction
+from server.storage.sql.transactions import BatchHandler
 
 A = TypeVar("A")
 R = TypeVar("R")

@@ -1,12 +1,9 @@
-"""E-mails of invitations to send: claimed by workers, and what became of them.
-
-Longer than others: a claim and its outcome share the rows and the order of locks.
-"""
+"""E-mails of invitations to send: claimed by workers, and what became of them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, case, delete, false, select, update
+from sqlalchemy import bindparam, case, delete, select, update
 
 from server.domain import ids
 from server.domain.invitations import (
@@ -42,6 +39,7 @@ from server.storage.schema.tables import (
 from server.storage.sql.statements import IDS, Insert, Query, Statement, Transaction, columns
 from server.storage.sql.times import Micros, from_micros
 from server.storage.work.due import Claim, DueWork, holds
+from server.storage.work.held_mail import hold_found
 
 
 class _DueMail(NamedTuple):
@@ -103,10 +101,6 @@ class _Invited(NamedTuple):
 _STATES = Query(_Invited, select(*columns(customers, _Invited)).where(customers.c.n.in_(IDS)))
 
 
-class _Reseller(NamedTuple):
-    n: ResellerNumber
-
-
 _DEFER = Statement(
     update(operations)
     .where(operations.c.n.in_(IDS))
@@ -119,48 +113,6 @@ _DEFER = Statement(
         ),
     ),
     "deferral",
-    "now",
-)
-# Who suspends or resumes one has its row locked before its operations, so whoever waits for that
-# here sees what came of it.
-_STILL_HELD = Query(
-    _Reseller,
-    select(resellers.c.n)
-    .where(resellers.c.n.in_(IDS), IS_HELD)
-    .order_by(resellers.c.n)
-    .with_for_update(read=True),
-)
-_HOLD = Statement(
-    update(operations).where(operations.c.n.in_(IDS)).values(due_at=None, claimed=False)
-)
-# What another transaction holds is left to the claim that comes next. Nobody is waited for with a
-# reseller's row locked.
-_HOLD_ALL = Statement(
-    update(operations)
-    .where(
-        operations.c.n.in_(
-            select(operations.c.n)
-            .where(
-                operations.c.reseller.in_(IDS),
-                operations.c.done == false(),
-                ~operations.c.deleted,
-                ~operations.c.claimed,
-                operations.c.due_at.is_not(None),
-            )
-            .with_for_update(skip_locked=True)
-        )
-    )
-    .values(due_at=None)
-)
-_RELEASE_ALL = Statement(
-    update(operations)
-    .where(
-        operations.c.reseller.in_(IDS),
-        operations.c.done == false(),
-        ~operations.c.deleted,
-        operations.c.due_at.is_(None),
-    )
-    .values(due_at=bindparam("now")),
     "now",
 )
 
@@ -182,17 +134,6 @@ class Outcome(NamedTuple):
     dropped_link: bytes | None = None
 
 
-def hold_mail(transaction: Transaction, reseller: ResellerNumber) -> None:
-    """Has no e-mail of the reseller, whose row is locked, sent from now on."""
-    transaction.run(_HOLD_ALL, [reseller])
-
-
-def release_mail(transaction: Transaction, reseller: ResellerNumber, now: Micros) -> None:
-    """Makes due what was held of the reseller, whose row is locked."""
-    transaction.run(_RELEASE_ALL, [reseller], now=now)
-    transaction.has_work = True
-
-
 def claim_mail(transaction: Transaction, batch: Sequence[Claim]) -> list[list[Delivery]]:
     """Claims for several workers; see MailStorage.claim_deliveries."""
     return [_claim(transaction, wanted) for wanted in batch]
@@ -207,7 +148,7 @@ def _claim(transaction: Transaction, wanted: Claim) -> list[Delivery]:
         rows = [row for row in rows if row.n not in unwanted]
     held = [row for row in rows if row.is_held]
     if held:
-        _hold(transaction, held)
+        hold_found(transaction, {row.n: row.reseller for row in held})
         rows = [row for row in rows if not row.is_held]
     deliveries = []
     links = []
@@ -220,15 +161,6 @@ def _claim(transaction: Transaction, wanted: Claim) -> list[Delivery]:
     _MAIL.lease(transaction, [row.n for row in rows], wanted.lease_until)
     transaction.insert(_INSERT_LINKS, links)
     return deliveries
-
-
-def _hold(transaction: Transaction, rows: Sequence[_DueMail]) -> None:
-    """Holds e-mails, unless their resellers have been resumed just now."""
-    still_held = transaction.fetch(_STILL_HELD, list({row.reseller for row in rows}))
-    numbers = {reseller.n for reseller in still_held}
-    held = [row.n for row in rows if row.reseller in numbers]
-    if held:
-        transaction.run(_HOLD, held)
 
 
 def _delivery(row: _DueMail, token: str, lease_until: Micros) -> Delivery:
