@@ -30,6 +30,8 @@ from server.storage.sql.driver_errors import to_billing_error
 from server.storage.sql.inline_reads import InlineReads
 from server.storage.sql.reseller_numbers import KnownResellers
 from server.storage.sql.statements import Query, Transaction
+from server.storage.webhooks.alerts import SqlAlerts
+from server.storage.webhooks.delivery_storage import SqlDeliveries
 from server.storage.work.storage import SqlMail
 
 _log = logging.getLogger(__name__)
@@ -96,6 +98,8 @@ class SqlStorage:
         self.waits = SqlWaits(self.operations, notifier)
         self.mail = SqlMail(writes, reads, notifier)
         self.events = SqlEvents(reads, notifier, resellers)
+        self.deliveries = SqlDeliveries(writes, reads, notifier)
+        self.alerts = SqlAlerts(writes, reads, notifier)
         self.retention = SqlRetention(self._sweeps, keys)
         self.access = SqlAccess(writes, reads, notifier)
         self.administration = SqlAdministration(writes, reads)

@@ -12,7 +12,7 @@ from server.storage.notify import notifier
 from server.storage.operations import storage as operations
 from server.storage.sql.transactions import News
 from server.storage.storage import SqlStorage
-from server.storage.work import storage as work
+from server.storage.work import waiting as work
 from tests.storage.records import LEASE, RESELLER, START, claimed, invited, until
 from tests.storage.stored_invitation import MINUTE, recorded
 

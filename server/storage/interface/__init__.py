@@ -16,9 +16,12 @@ from server.storage.interface.operations import OperationStorage, WaitStorage
 from server.storage.interface.paging import MOST_LISTED, Cursor, Listed
 from server.storage.interface.retention import RetentionStorage
 from server.storage.interface.webhooks import (
+    AlertKind,
+    AlertStorage,
     Attempt,
     DeliveryAttempt,
     DeliveryStorage,
+    WebhookAlert,
     WebhookChanges,
     WebhookDelivery,
     WebhookStorage,
@@ -31,6 +34,8 @@ __all__ = [
     "MOST_LISTED",
     "AccessStorage",
     "Administration",
+    "AlertKind",
+    "AlertStorage",
     "Attempt",
     "Cursor",
     "CustomerStorage",
@@ -49,6 +54,7 @@ __all__ = [
     "RetentionStorage",
     "Storage",
     "WaitStorage",
+    "WebhookAlert",
     "WebhookChanges",
     "WebhookDelivery",
     "WebhookStorage",
@@ -71,6 +77,10 @@ class Storage(Protocol):
     def mail(self) -> MailStorage: ...
     @property
     def events(self) -> EventStorage: ...
+    @property
+    def deliveries(self) -> DeliveryStorage: ...
+    @property
+    def alerts(self) -> AlertStorage: ...
     @property
     def retention(self) -> RetentionStorage: ...
     @property

@@ -76,6 +76,16 @@ class Notifier:
         finally:
             self._workers.remove(event)
 
+    @contextmanager
+    def deliveries(self) -> Iterator[asyncio.Event]:
+        """Gives an event that is set when webhooks or what is due to them may have changed."""
+        event = asyncio.Event()
+        self.on_deliveries.append(event.set)
+        try:
+            yield event
+        finally:
+            self.on_deliveries.remove(event.set)
+
     def end_waits(self) -> None:
         """Sets the events of all operations, for good: `ended` tells so."""
         self.ended = True

@@ -117,7 +117,6 @@ class DueWork(Generic[RowT]):
     def put_off(self, transaction: Transaction, number: int, due_at: Micros) -> None:
         """Gives a claim up: the row is due again at a time."""
         transaction.run(self._put_off, [number], due_at=due_at)
-        transaction.has_work = True
 
     def next_due(self, transaction: Transaction) -> Micros | None:
         """Returns when the next row is due; None: there is none."""

@@ -221,6 +221,7 @@ def finish_mail(transaction: Transaction, batch: Sequence[Outcome]) -> list[bool
 def _put_off(transaction: Transaction, given_up: Sequence[tuple[Outcome, CustomerNumber]]) -> None:
     if not given_up:
         return
+    transaction.has_work = True
     wanted = [customer for _, customer in given_up]
     states = {row.n: row.invitation for row in transaction.fetch(_STATES, wanted)}
     for outcome, customer in given_up:

@@ -1,16 +1,16 @@
 """The part of the storage that gives work to workers."""
 
-import asyncio
 from datetime import datetime, timedelta
 
 from server.domain.invitations import link_token_hash
 from server.domain.operations import Deferral, Failure
 from server.storage.interface.work import MAX_DUE_AHEAD, Delivery
-from server.storage.notify.notifier import LOOK_EVERY, Notifier, wait
+from server.storage.notify.notifier import Notifier
 from server.storage.sql.batches import Batcher
-from server.storage.sql.times import from_micros, micros
+from server.storage.sql.times import micros
 from server.storage.work.due import Claim
 from server.storage.work.mail import Outcome, claim_mail, finish_mail, next_mail_due
+from server.storage.work.waiting import wait_until_due
 
 
 class SqlMail:
@@ -56,19 +56,8 @@ class SqlMail:
         )
 
     async def wait_for_work(self, now: datetime, longest: timedelta) -> None:
-        loop = asyncio.get_running_loop()
-        started_at = loop.time()
         with self._notifier.work() as work:
-            while True:
-                work.clear()
-                due_at = await self._reads.submit(next_mail_due, None)
-                passed = timedelta(seconds=loop.time() - started_at)
-                left = longest - passed
-                if due_at is not None:
-                    left = min(left, from_micros(due_at) - (now + passed))
-                if left <= timedelta():
-                    return
-                await wait(work, min(left, LOOK_EVERY).total_seconds())
+            await wait_until_due(self._reads, next_mail_due, work, now, longest)
 
     async def _finish(
         self,
