@@ -17,6 +17,7 @@ from bench.requests import LIST, PERSON, lists
 from bench.rows_calls import get_job, invite_job
 from bench.service import RESELLER, TOKEN, prepare, server, settings
 from server.config import Settings
+from server.domain.access import Actor
 from server.domain.invitations import invite, link_token_hash, new_link_token
 from server.storage import open_storage
 from server.storage.interface import IdempotencyKey
@@ -150,7 +151,7 @@ async def _invite(chosen: Settings, count: int) -> None:
                 name="Horns and Hooves",
                 email=f"customer-{unique.hex}@example.com",
                 person=PERSON,
-                invited_by="bench",
+                actor=Actor("bench"),
                 now=datetime.now(UTC),
                 lifetime=timedelta(days=30),
             )

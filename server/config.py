@@ -155,6 +155,9 @@ class Settings(BaseSettings):
     operation_retention_d: int = Field(
         30, ge=0, description="how long ended operations and links are kept; 0 for ever"
     )
+    event_retention_d: int = Field(
+        400, ge=1, description="how long events of the resellers' logs are kept"
+    )
     sweep_interval_s: float = Field(
         30.0, gt=0, description="how often what is old is cleared and what has lapsed is recorded"
     )

@@ -159,7 +159,10 @@ def build_sweeper(
 ) -> Sweeper:
     """Puts the sweeper together."""
     every = timedelta(seconds=settings.sweep_interval_s)
-    return Sweeper(storage.retention, clock, SweeperSettings(every, settings.operation_retention))
+    events = timedelta(days=settings.event_retention_d)
+    return Sweeper(
+        storage.retention, clock, SweeperSettings(every, settings.operation_retention, events)
+    )
 
 
 def build_worker(

@@ -4,16 +4,20 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from server.domain.access import Role
-from server.domain.events import Actor, EventType
+from sqlalchemy import delete
+
+from server.domain.access import Actor, Role
+from server.domain.events import EventType
 from server.storage.events.log import NewEvent, log
 from server.storage.events.rows import role_json
 from server.storage.interface import Storage
 from server.storage.resellers import require_reseller
-from server.storage.schema.tables import CustomerNumber, EventJson
-from server.storage.sql.statements import Transaction
+from server.storage.schema.tables import CustomerNumber, EventJson, event_logs, events
+from server.storage.sql.statements import Statement, Transaction
 from server.storage.sql.times import micros
 from server.storage.storage import SqlStorage
+
+_FORGET = [Statement(delete(events)), Statement(delete(event_logs))]
 
 AT = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -35,7 +39,7 @@ def write_happenings(transaction: Transaction, batch: Sequence[Happening]) -> li
         data, customer = role_json("ajesubject", Role.VIEWER, at), None
         if each.customer:
             customer = CustomerNumber(each.customer[0])
-            data = EventJson(f'["{each.customer[1]}",2,"Name",{{}},null,{at},{at},null]')
+            data = EventJson(f'["{each.customer[1]}",2,"Name","{{}}",null,{at},{at},null]')
         log(
             transaction,
             NewEvent(
@@ -61,3 +65,15 @@ async def happen(storage: Storage, *happenings: Happening) -> None:
 def series(reseller_id: str, count: int, start: datetime = AT) -> list[Happening]:
     """Returns so many, a second apart."""
     return [Happening(reseller_id, at=start + timedelta(seconds=number)) for number in range(count)]
+
+
+async def forget_events(storage: Storage) -> None:
+    """Clears the logs as if nothing had happened, for tests that count what comes."""
+    assert isinstance(storage, SqlStorage)
+
+    def forget(transaction: Transaction, batch: Sequence[None]) -> list[None]:
+        for statement in _FORGET:
+            transaction.run(statement)
+        return [None] * len(batch)
+
+    await storage._writes.submit(forget, None)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from server.domain.errors import BillingError, Reason
 
@@ -45,6 +46,30 @@ _PERMITTING: Mapping[Permission, frozenset[Role]] = {
 }
 
 
+class Actor(NamedTuple):
+    """Who brought something about, as events tell it.
+
+    `subject` is an account, an outside subject, or one of the names below. `key_id` is the service
+    account's key that the caller's token was got with, `request_id` that of the call; None where
+    there is none.
+    """
+
+    subject: str
+    key_id: str | None = None
+    request_id: str | None = None
+
+
+# What no account brings about: whoever holds the link of an invitation does, or time.
+INVITEE = "invitee"
+SERVICE = "service"
+RESERVED_SUBJECTS = frozenset({INVITEE, SERVICE})
+
+
+def operator(name: str) -> Actor:
+    """Returns who works at the command line; no account has a colon in its ID."""
+    return Actor(f"operator:{name}")
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A caller whose identity has been proved, and the roles that it has, by reseller ID.
@@ -57,6 +82,10 @@ class Subject:
     roles: Mapping[str, frozenset[Role]]
     held: Mapping[str, ResellerState] = field(default_factory=dict)
     key_id: str | None = None
+
+    def actor(self, request_id: str) -> Actor:
+        """Returns who brings about what the call with this ID changes."""
+        return Actor(self.id, self.key_id, request_id)
 
     def may(self, permission: Permission, reseller_id: str) -> bool:
         """Tells whether one of the subject's roles for the reseller permits this."""

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from server.domain import ids
+from server.domain.access import Actor
 from server.domain.errors import BillingError, Reason
 from server.domain.operations import Operation, OperationKind
 
@@ -49,10 +50,11 @@ class NewCustomer(NamedTuple):
 
     operation: Operation
     customer: Customer
+    actor: Actor
 
 
 def create_reseller_served(
-    *, reseller_id: str, name: str, person: dict[str, str], created_by: str, now: datetime
+    *, reseller_id: str, name: str, person: dict[str, str], actor: Actor, now: datetime
 ) -> NewCustomer:
     """Makes the records of a customer that its reseller serves: active at once. Their IDs end alike."""
     ending = ids.new_ending()
@@ -67,8 +69,8 @@ def create_reseller_served(
         created_at=now,
         modified_at=now,
     )
-    made = finished_operation(OperationKind.CREATE_RESELLER_SERVED, customer, created_by, now)
-    return NewCustomer(made._replace(id=ids.OPERATION + ending), customer)
+    made = finished_operation(OperationKind.CREATE_RESELLER_SERVED, customer, actor.subject, now)
+    return NewCustomer(made._replace(id=ids.OPERATION + ending), customer, actor)
 
 
 def finished_operation(

@@ -6,16 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from server.domain.access import RoleBinding
+from server.domain.access import Actor, RoleBinding
 from server.domain.customers import Customer
 from server.domain.invitations import Invitation
 from server.domain.webhooks import Webhook
-
-# Subjects of what no account brought about: whoever holds a link, and time.
-INVITEE = "invitee"
-SERVICE = "service"
-# In front of the name of who works at the command line.
-OPERATOR_PREFIX = "operator:"
 
 
 class EventType(StrEnum):
@@ -41,18 +35,6 @@ class EventType(StrEnum):
     WEBHOOK_TEST = "webhook.test"
     ACCESS_GRANTED = "access.granted"
     ACCESS_REVOKED = "access.revoked"
-
-
-class Actor(NamedTuple):
-    """Who brought something about: an account, an outside subject, or one of the names above.
-
-    `key_id` is the service account's key that the caller's token was got with, `request_id` that of
-    the call; None where there is none.
-    """
-
-    subject: str
-    key_id: str | None = None
-    request_id: str | None = None
 
 
 class Event(NamedTuple):

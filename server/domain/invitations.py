@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from server.domain import ids
+from server.domain.access import Actor
 from server.domain.customers import Customer, CustomerState
 from server.domain.errors import BillingError, Reason
 from server.domain.operations import Failure, Operation, OperationKind
@@ -110,6 +111,7 @@ class NewInvitation(NamedTuple):
     operation: Operation
     customer: Customer
     invitation: Invitation
+    actor: Actor
 
 
 def invite(
@@ -118,7 +120,7 @@ def invite(
     name: str,
     email: str,
     person: dict[str, str],
-    invited_by: str,
+    actor: Actor,
     now: datetime,
     lifetime: timedelta,
 ) -> NewInvitation:
@@ -141,7 +143,7 @@ def invite(
         reseller_id=reseller_id,
         customer_id=customer.id,
         billing_account_id=customer.billing_account_id,
-        created_by=invited_by,
+        created_by=actor.subject,
         created_at=now,
         modified_at=now,
         done=False,
@@ -158,7 +160,7 @@ def invite(
         ended_at=None,
         resent_at=None,
     )
-    return NewInvitation(operation, customer, invitation)
+    return NewInvitation(operation, customer, invitation, actor)
 
 
 def as_of(invitation: Invitation, now: datetime) -> Invitation:

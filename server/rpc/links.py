@@ -2,8 +2,8 @@
 
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import Invitation, InvitationView, is_link_token
+from server.rpc.pipeline.call_context import CallContext
 from server.rpc.pipeline.rate_limit import RateLimit
-from server.storage.interface import IdempotencyKey
 from server.use_cases.invitations import Invitations
 
 
@@ -27,18 +27,18 @@ class Links:
             raise self._refusal(token, address)
         return found
 
-    async def accept(self, token: str, address: str, key: IdempotencyKey | None) -> Invitation:
+    async def accept(self, token: str, call: CallContext) -> Invitation:
         """Accepts; see Invitations.accept."""
-        await self.look_up(token, address)
-        accepted = await self._invitations.accept(token, key)
+        await self.look_up(token, call.address)
+        accepted = await self._invitations.accept(token, call.request_id, call.idempotency_key)
         if accepted is None:
             raise _no_such_link()
         return accepted
 
-    async def decline(self, token: str, address: str, key: IdempotencyKey | None) -> Invitation:
+    async def decline(self, token: str, call: CallContext) -> Invitation:
         """Declines; see Invitations.decline."""
-        await self.look_up(token, address)
-        declined = await self._invitations.decline(token, key)
+        await self.look_up(token, call.address)
+        declined = await self._invitations.decline(token, call.request_id, call.idempotency_key)
         if declined is None:
             raise _no_such_link()
         return declined

@@ -5,12 +5,16 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Select, bindparam, func, select, update
 
+from server.domain.access import Actor
 from server.domain.customers import Customer, NewCustomer, state_after
+from server.domain.events import EventType
 from server.domain.limits import Limits
-from server.domain.operations import Operation
+from server.domain.operations import Operation, OperationKind
 from server.storage import numbers, resellers
 from server.storage.counts import Counts
 from server.storage.customer_rows import CUSTOMER_PART, CustomerPart, customer, person_json
+from server.storage.events.log import DERIVED, NewEvent, log
+from server.storage.events.rows import customer_json
 from server.storage.interface.keys import IdempotencyKey
 from server.storage.interface.paging import MOST_LISTED, Cursor, Listed
 from server.storage.keys import KeyedRequest, KeyLifetime, Keys, Target, answer_each
@@ -21,7 +25,6 @@ from server.storage.schema.codes import (
     CUSTOMER_STATES,
     INVITATION_STATE_CODES,
     NO_INVITATION,
-    CustomerStateCode,
 )
 from server.storage.schema.tables import (
     CustomerId,
@@ -36,8 +39,8 @@ from server.storage.schema.tables import (
 from server.storage.sql.batches import Batcher
 from server.storage.sql.inline_reads import InlineReads
 from server.storage.sql.paging import listed, newest_first
-from server.storage.sql.statements import IDS, Insert, Query, Statement, Transaction, columns
-from server.storage.sql.times import Micros, micros
+from server.storage.sql.statements import IDS, Insert, Query, Statement, Transaction
+from server.storage.sql.times import micros
 
 _INSERT = Insert(
     customers,
@@ -47,19 +50,9 @@ _INSERT = Insert(
 _BY_ID = Query(CustomerPart, select(*CUSTOMER_PART).where(customers.c.id.in_(IDS)))
 
 
-class _State(NamedTuple):
-    """What activating and suspending look at."""
-
-    n: CustomerNumber
-    id: CustomerId
-    reseller: ResellerNumber
-    state: CustomerStateCode
-    modified_at: Micros
-
-
 _LOCK = Query(
-    _State,
-    select(*columns(customers, _State))
+    CustomerPart,
+    select(*CUSTOMER_PART)
     .where(customers.c.id.in_(IDS))
     .order_by(customers.c.n)  # in one order, so that two batches don't wait for each other
     .with_for_update(),
@@ -93,25 +86,29 @@ def create_customers(
     counts = Counts(transaction, batch[0].limits, now, (), resellers_of)
 
     def create(request: Creation) -> Operation:
-        operation, new = request.new
+        operation, new, actor = request.new
         counts.customer(new.reseller_id)
         number = CustomerNumber(next(drawn))
         reseller = resellers.require_reseller(transaction, new.reseller_id)
         created = micros(new.created_at)
-        rows.append(
-            CustomerRow(
-                n=number,
-                id=CustomerId(new.id),
-                reseller=reseller,
-                state=CUSTOMER_STATE_CODES[new.state],
-                name=DisplayName(new.name),
-                person=person_json(new.person),
-                created_at=created,
-                modified_at=created,
-                invitation=NO_INVITATION,
-            )
+        row = CustomerRow(
+            n=number,
+            id=CustomerId(new.id),
+            reseller=reseller,
+            state=CUSTOMER_STATE_CODES[new.state],
+            name=DisplayName(new.name),
+            person=person_json(new.person),
+            created_at=created,
+            modified_at=created,
+            invitation=NO_INVITATION,
         )
+        rows.append(row)
         made.add(operation, number, reseller, number, request.use, with_id=False)
+        event = NewEvent(
+            *(reseller, EventType.CUSTOMER_CREATED, created, actor),
+            *(customer_json(row), number, DERIVED),
+        )
+        log(transaction, event)
         return operation
 
     outcomes = answer_each(batch, made.keys, made.existing, create)
@@ -120,10 +117,17 @@ def create_customers(
     return outcomes
 
 
+_EVENTS = {
+    OperationKind.ACTIVATE: EventType.CUSTOMER_ACTIVATED,
+    OperationKind.SUSPEND: EventType.CUSTOMER_SUSPENDED,
+}
+
+
 class StateChange(NamedTuple):
     """What an operation does to its customer."""
 
     operation: Operation
+    actor: Actor
     use: KeyedRequest | None
 
 
@@ -147,7 +151,13 @@ def change_customer_states(
             now = max(micros(operation.created_at), row.modified_at)  # clocks differ
             code = CUSTOMER_STATE_CODES[after]
             transaction.run(_CHANGE, [row.n], state=code, now=now)
-            states[row.id] = row._replace(state=code, modified_at=now)
+            row = row._replace(state=code, modified_at=now)
+            states[row.id] = row
+        event = NewEvent(
+            *(row.reseller, _EVENTS[operation.kind], row.modified_at, request.actor),
+            *(customer_json(row), row.n, operation.id),
+        )
+        log(transaction, event)
         made.add(operation, next(drawn), row.reseller, row.n, request.use, with_id=True)
         return operation
 
@@ -270,10 +280,11 @@ class SqlCustomers:
         return await self._writes.submit(create_customers, Creation(new, use, self._limits))
 
     async def change_customer_state(
-        self, operation: Operation, key: IdempotencyKey | None
+        self, operation: Operation, actor: Actor, key: IdempotencyKey | None
     ) -> Operation | None:
         use = self._keys.keyed(key, operation.created_at)
-        return await self._writes.submit(change_customer_states, StateChange(operation, use))
+        change = StateChange(operation, actor, use)
+        return await self._writes.submit(change_customer_states, change)
 
     async def get_customer(self, customer_id: str) -> Customer | None:
         return await self._inline.read(get_customers, customer_id)

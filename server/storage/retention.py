@@ -9,18 +9,20 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, bindparam, delete, func, or_, select, update
 
+from server.storage.events.clear import clear_old_events
 from server.storage.invitations.expire import Expiry, expire_invitations
 from server.storage.keys import KeyLifetime
+from server.storage.schema.access_tables import revoked_tokens
 from server.storage.schema.tables import (
     CLEARED_NUMBERS,
     CLEARED_OPERATIONS,
+    LOGGED_SINCE,
     counts,
     customers,
     idempotency_keys,
     link_tokens,
     operations,
     retention,
-    revoked_tokens,
 )
 from server.storage.sql.batches import Batcher
 from server.storage.sql.statements import IDS, Query, Statement, Transaction
@@ -165,6 +167,15 @@ def clear_counts(transaction: Transaction, wanted: CleanupRequest) -> int:
     return len(_clear(transaction, _OLD_COUNTS, _CLEAR_COUNTS, wanted))
 
 
+@one_by_one
+def clear_events(transaction: Transaction, wanted: CleanupRequest) -> int:
+    """Clears old events; see RetentionStorage.clear_events."""
+    cleared = clear_old_events(transaction, wanted.before, wanted.limit)
+    if cleared:
+        transaction.run(_CLEARED, what=LOGGED_SINCE, value=wanted.before)
+    return cleared
+
+
 def _clear(
     transaction: Transaction,
     find: Query[_Key],
@@ -212,3 +223,6 @@ class SqlRetention:
     async def clear_counts(self, now: datetime, limit: int) -> int:
         past = micros(now - ALLOWED_CLOCK_SKEW)
         return await self._sweeps.submit(clear_counts, CleanupRequest(past, limit))
+
+    async def clear_events(self, before: datetime, limit: int) -> int:
+        return await self._sweeps.submit(clear_events, CleanupRequest(micros(before), limit))

@@ -40,6 +40,7 @@ class Customers:
         name: str,
         email: str,
         person: dict[str, str],
+        request_id: str,
         key: IdempotencyKey | None,
     ) -> Operation:
         """Records an invitation and the e-mail to send. `email` is in normal form.
@@ -52,7 +53,7 @@ class Customers:
             name=name,
             email=email,
             person=person,
-            invited_by=caller.id,
+            actor=caller.actor(request_id),
             now=self._clock(),
             lifetime=self._lifetime,
         )
@@ -65,6 +66,7 @@ class Customers:
         reseller_id: str,
         name: str,
         person: dict[str, str],
+        request_id: str,
         key: IdempotencyKey | None,
     ) -> Operation:
         """Creates a customer that is active at once. Raises IDEMPOTENCY_KEY_REUSED."""
@@ -73,13 +75,18 @@ class Customers:
             reseller_id=reseller_id,
             name=name,
             person=person,
-            created_by=caller.id,
+            actor=caller.actor(request_id),
             now=self._clock(),
         )
         return await self._customers.create_customer(new, key)
 
     async def change_state(
-        self, caller: Subject, kind: OperationKind, customer_id: str, key: IdempotencyKey | None
+        self,
+        caller: Subject,
+        kind: OperationKind,
+        customer_id: str,
+        request_id: str,
+        key: IdempotencyKey | None,
     ) -> Operation | None:
         """Activates or suspends a customer. Raises CUSTOMER_STATE, IDEMPOTENCY_KEY_REUSED."""
         customer = await self._customers.get_customer(customer_id)
@@ -89,7 +96,9 @@ class Customers:
             return None
         caller.require(Permission.WRITE, customer.reseller_id)
         return await self._customers.change_customer_state(
-            finished_operation(kind, customer, caller.id, self._clock()), key
+            finished_operation(kind, customer, caller.id, self._clock()),
+            caller.actor(request_id),
+            key,
         )
 
     async def get(self, caller: Subject, reseller_id: str, customer_id: str) -> Customer | None:

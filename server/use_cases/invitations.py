@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
-from server.domain.access import Permission, Subject
+from server.domain.access import INVITEE, Actor, Permission, Subject
 from server.domain.invitations import (
     Invitation,
     InvitationAction,
@@ -55,13 +55,17 @@ class Invitations:
         found = await self._invitations.look_up_invitation(link_token_hash(token))
         return found and found._replace(invitation=as_of(found.invitation, self._clock()))
 
-    async def accept(self, token: str, key: IdempotencyKey | None = None) -> Invitation | None:
+    async def accept(
+        self, token: str, request_id: str, key: IdempotencyKey | None = None
+    ) -> Invitation | None:
         """Accepts; an accepted one is returned as it is. Raises INVITATION_STATE."""
-        return await self._answer(InvitationAction.ACCEPT, token, key)
+        return await self._answer(InvitationAction.ACCEPT, token, request_id, key)
 
-    async def decline(self, token: str, key: IdempotencyKey | None = None) -> Invitation | None:
+    async def decline(
+        self, token: str, request_id: str, key: IdempotencyKey | None = None
+    ) -> Invitation | None:
         """Declines; a declined one is returned as it is. Raises INVITATION_STATE."""
-        return await self._answer(InvitationAction.DECLINE, token, key)
+        return await self._answer(InvitationAction.DECLINE, token, request_id, key)
 
     async def get(self, caller: Subject, reseller_id: str, invitation_id: str) -> Invitation | None:
         """Returns an invitation of the reseller."""
@@ -103,6 +107,7 @@ class Invitations:
         caller: Subject,
         reseller_id: str,
         invitation_id: str,
+        request_id: str,
         key: IdempotencyKey | None,
     ) -> Operation | None:
         """Has the e-mail sent again, with a new link. Raises INVITATION_STATE, RESENT_TOO_SOON."""
@@ -116,6 +121,7 @@ class Invitations:
             resend(customer, resent_by=caller.id, now=now),
             now + self._lifetime,
             self._resend_interval,
+            caller.actor(request_id),
             key,
         )
 
@@ -124,19 +130,22 @@ class Invitations:
         caller: Subject,
         reseller_id: str,
         invitation_id: str,
+        request_id: str,
         key: IdempotencyKey | None,
     ) -> Invitation | None:
         """Takes the invitation back. Raises INVITATION_STATE."""
         found = await self._find(caller, Permission.WRITE, reseller_id, invitation_id)
         if found is None:
             return None
-        return await self._invitations.revoke_invitation(found.id, self._clock(), key)
+        return await self._invitations.revoke_invitation(
+            found.id, self._clock(), caller.actor(request_id), key
+        )
 
     async def _answer(
-        self, action: InvitationAction, token: str, key: IdempotencyKey | None
+        self, action: InvitationAction, token: str, request_id: str, key: IdempotencyKey | None
     ) -> Invitation | None:
         return await self._invitations.answer_invitation(
-            link_token_hash(token), action, self._clock(), key
+            link_token_hash(token), action, self._clock(), Actor(INVITEE, None, request_id), key
         )
 
     async def _find(

@@ -43,12 +43,14 @@ class Operations:
         return await self._operations.list_operations(resellers, done, limit, after)
 
     async def cancel(
-        self, caller: Subject, operation_id: str, key: IdempotencyKey | None
+        self, caller: Subject, operation_id: str, request_id: str, key: IdempotencyKey | None
     ) -> Operation | None:
         """Cancels as far as that is still possible. Raises IDEMPOTENCY_KEY_REUSED."""
         if await self.get(caller, operation_id, Permission.WRITE) is None:
             return None
-        return await self._operations.cancel_operation(operation_id, self._clock(), key)
+        return await self._operations.cancel_operation(
+            operation_id, self._clock(), caller.actor(request_id), key
+        )
 
     async def delete(self, caller: Subject, operation_id: str, key: IdempotencyKey | None) -> bool:
         """Deletes a finished operation's record; False where there is none.

@@ -14,7 +14,7 @@ from server.domain.operations import Operation
 from tests.chaos.audit import audit
 from tests.chaos.load import callers
 from tests.chaos.stack import Stack, kill
-from tests.storage.records import new, opened
+from tests.storage.records import ACTOR, new, opened
 
 # The pause for the gateway, the end of calls and the start of a process; far below BILLING_SHUTDOWN_S.
 _RESTART_S = 15.0
@@ -59,7 +59,7 @@ async def test_no_call_fails(running: Stack) -> None:
         for pid in running.servers():
             assert await _restarted(running, pid) < _RESTART_S
         assert not any(wait.done() for wait in waits)
-        await storage.operations.cancel_operation(begun.id, due_at, None)
+        await storage.operations.cancel_operation(begun.id, due_at, ACTOR, None)
         await asyncio.gather(*waits)
     assert at_work.calls.failures() == {}
     assert running.gateways() == gateways

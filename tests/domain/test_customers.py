@@ -2,6 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from server.domain.access import Actor
 from server.domain.customers import (
     TARGETS,
     CustomerState,
@@ -48,7 +49,7 @@ def test_an_operation_leads_from_state_to_state_or_is_refused(
 
 def test_a_reseller_served_customer_is_active_at_once() -> None:
     new = create_reseller_served(
-        reseller_id="r", name="N", person={"tin": "77"}, created_by="s", now=NOW
+        reseller_id="r", name="N", person={"tin": "77"}, actor=Actor("s"), now=NOW
     )
     assert new.customer.state is CustomerState.ACTIVE
     assert new.operation.done
@@ -59,7 +60,7 @@ def test_a_reseller_served_customer_is_active_at_once() -> None:
 
 def test_each_operation_has_its_own_id() -> None:
     customer = create_reseller_served(
-        reseller_id="r", name="N", person={}, created_by="s", now=NOW
+        reseller_id="r", name="N", person={}, actor=Actor("s"), now=NOW
     ).customer
     made = {finished_operation(ACTIVATE, customer, "s", NOW).id for _ in range(100)}
     assert len(made) == 100

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from server.domain.access import Actor
 from server.domain.customers import CustomerState
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import (
@@ -90,7 +91,7 @@ def invitation() -> Invitation:
         name="N",
         email="a@example.com",
         person={},
-        invited_by="s",
+        actor=Actor("s"),
         now=NOW,
         lifetime=timedelta(days=30),
     ).invitation

@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
+from server.domain.access import Actor
 from server.domain.customers import CustomerState
 from server.domain.invitations import invite, link_token_hash, new_link_token
 
@@ -12,7 +13,7 @@ def test_one_invitation_ties_its_records_together() -> None:
         name="N",
         email="a@example.com",
         person={"tin": "77"},
-        invited_by="s",
+        actor=Actor("s"),
         now=NOW,
         lifetime=timedelta(days=30),
     )

@@ -29,7 +29,7 @@ from yandex.cloud.operation import operation_pb2
 from yandex.cloud.operation import operation_service_pb2 as operations
 
 from server.config import Settings
-from server.domain.access import Role
+from server.domain.access import Actor, Role
 from server.domain.events import event_id
 from server.domain.invitations import invite
 from server.storage.interface import Delivery
@@ -354,7 +354,7 @@ class Table:
             name="A customer",
             email=f"{uuid.uuid4()}@example.com",
             person={},
-            invited_by="s",
+            actor=Actor("s"),
             now=now,
             lifetime=timedelta(days=1),
         )

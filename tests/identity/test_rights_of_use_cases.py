@@ -55,7 +55,13 @@ async def prove_again() -> Subject:
 
 
 UseCase = Callable[[UseCases, Subject], Awaitable[Any]]
-OWN: dict[str, Any] = {"reseller_id": RESELLER, "name": "N", "person": {}, "key": None}
+OWN: dict[str, Any] = {
+    "request_id": "",
+    "reseller_id": RESELLER,
+    "name": "N",
+    "person": {},
+    "key": None,
+}
 READS: dict[str, UseCase] = {
     "get a customer": lambda to, who: to.customers.get(who, RESELLER, to.made.customer.id),
     "list customers": lambda to, who: to.customers.page(who, RESELLER, 10, None),
@@ -68,11 +74,11 @@ WRITES: dict[str, UseCase] = {
     "invite": lambda to, who: to.customers.invite(who, email="a@example.com", **OWN),
     "create a customer": lambda to, who: to.customers.create_reseller_served(who, **OWN),
     "suspend a customer": lambda to, who: to.customers.change_state(
-        who, OperationKind.SUSPEND, to.made.customer.id, None
+        who, OperationKind.SUSPEND, to.made.customer.id, "", None
     ),
-    "resend": lambda to, who: to.invitations.resend(who, RESELLER, to.made.invitation.id, None),
-    "revoke": lambda to, who: to.invitations.revoke(who, RESELLER, to.made.invitation.id, None),
-    "cancel": lambda to, who: to.operations.cancel(who, to.made.operation.id, None),
+    "resend": lambda to, who: to.invitations.resend(who, RESELLER, to.made.invitation.id, "", None),
+    "revoke": lambda to, who: to.invitations.revoke(who, RESELLER, to.made.invitation.id, "", None),
+    "cancel": lambda to, who: to.operations.cancel(who, to.made.operation.id, "", None),
     "delete": lambda to, who: to.operations.delete(who, to.made.operation.id, None),
 }
 

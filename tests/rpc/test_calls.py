@@ -16,6 +16,7 @@ from server.config import Settings
 from server.domain.access import Role, hash_token
 from server.domain.errors import BillingError, Reason
 from tests.rpc.conftest import Api
+from tests.storage.records import ACTOR
 
 LEASE = timedelta(minutes=1)
 
@@ -73,7 +74,7 @@ async def test_a_right_that_ends_during_a_wait_ends_it(
     async with asyncio.timeout(5):
         assert (await refusal(waits["reader"]))[:2] == refused
     assert not waits["writer"].done()
-    await api.storage.operations.cancel_operation(made.id, api.clock(), None)
+    await api.storage.operations.cancel_operation(made.id, api.clock(), ACTOR, None)
     assert (await waits["writer"]).done
 
 

@@ -11,6 +11,7 @@ from grpc_status import rpc_status
 from yandex.cloud.billing.v1 import customer_pb2, customer_service_pb2
 from yandex.cloud.operation import operation_pb2, operation_service_pb2
 
+from server.domain.access import Actor
 from server.domain.invitations import invite
 from tests.rpc.conftest import Api
 
@@ -110,7 +111,7 @@ async def test_an_invited_customer_has_to_accept_first(api: Api, method: str) ->
         name="N",
         email="a@example.com",
         person={},
-        invited_by="writer",
+        actor=Actor("writer"),
         now=api.clock(),
         lifetime=timedelta(days=1),
     )

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 from billing.v1 import customer_pb2, event_pb2, invitation_pb2
 
-from server.domain.access import Role, RoleBinding
+from server.domain.access import Actor, Role, RoleBinding
 from server.domain.customers import Customer, CustomerState
-from server.domain.events import Actor, Event, EventType, event_id
+from server.domain.events import Event, EventType, event_id
 from server.domain.invitations import Invitation, InvitationState
 from server.rpc.messages.events import event_json, to_event
 

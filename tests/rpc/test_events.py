@@ -9,7 +9,7 @@ from google.rpc import error_details_pb2
 
 from server.domain.events import event_id
 from server.storage.events import read
-from tests.events import Happening, happen, series
+from tests.events import Happening, forget_events, happen, series
 from tests.rpc.conftest import Api
 from tests.rpc.test_calls import refusal
 from tests.storage.databases import query
@@ -37,6 +37,7 @@ async def list_events(api: Api, **fields: Any) -> event_service_pb2.ListEventsRe
 @pytest.fixture
 async def written(api: Api) -> Api:
     """A log of seven events, and another reseller's."""
+    await forget_events(api.storage)
     await happen(api.storage, *series(RESELLER, 6), Happening(RESELLER, subject="ann"))
     await happen(api.storage, *series(OTHER, 2))
     return api

@@ -13,6 +13,7 @@ from yandex.cloud.operation import operation_service_pb2
 from server.config import Settings
 from tests.rpc.conftest import Api
 from tests.rpc.test_calls import refusal, request
+from tests.storage.records import ACTOR
 
 # One call, and the next after a quarter of an hour.
 RARELY = 0.001
@@ -70,7 +71,7 @@ async def test_waits_take_no_place_of_other_calls(api: Api) -> None:
     assert len(waiting) == 2
     for _ in range(3):
         assert (await refusal(get(api, "writer")))[0] is grpc.StatusCode.NOT_FOUND
-    await api.storage.operations.cancel_operation(made.id, api.clock(), None)
+    await api.storage.operations.cancel_operation(made.id, api.clock(), ACTOR, None)
     assert [each.done for each in await asyncio.gather(*waiting)] == [True, True]
     # Their places are free again.
     assert (await api.longrunning.WaitOperation(wait, metadata=api.as_("writer"))).done

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
+from server.domain.access import Actor
 from server.domain.errors import Reason
 from server.domain.invitations import NewInvitation, invite
 from server.domain.operations import Failure, Operation
@@ -24,6 +25,7 @@ RecordT = TypeVar("RecordT")
 START = datetime(2030, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 RESELLER = "reseller-1"
 SECOND_RESELLER = "reseller-2"
+ACTOR = Actor("subject-1", "key-1", "request-1")
 LEASE = timedelta(seconds=60)
 DAY = timedelta(days=1)
 # What the storages of these tests keep keys for, and what invitations hold for.
@@ -57,7 +59,7 @@ def new(
         name=name,
         email=email or f"{uuid.uuid4()}@example.com",
         person={"name": "Иван 'Ваня' Петров", "tin": tin},
-        invited_by="subject-1",
+        actor=ACTOR,
         now=now,
         lifetime=INVITATION_LIFETIME,
     )

@@ -19,7 +19,7 @@ from server.domain.invitations import (
 from server.domain.operations import Operation
 from server.storage.interface import Delivery, IdempotencyKey
 from server.storage.storage import SqlStorage
-from tests.storage.records import INVITATION_LIFETIME, LEASE, START, latest_operation, new
+from tests.storage.records import ACTOR, INVITATION_LIFETIME, LEASE, START, latest_operation, new
 
 MINUTE = timedelta(minutes=1)
 LAPSES_AT = START + INVITATION_LIFETIME
@@ -72,12 +72,14 @@ class StoredInvitation:
         use: IdempotencyKey | None = None,
     ) -> Invitation | None:
         secret = link_token_hash(token or self.token)
-        return await self.storage.invitations.answer_invitation(secret, action, now, use)
+        return await self.storage.invitations.answer_invitation(secret, action, now, ACTOR, use)
 
     async def revoke(
         self, now: datetime = START + MINUTE, use: IdempotencyKey | None = None
     ) -> Invitation | None:
-        return await self.storage.invitations.revoke_invitation(self.made.invitation.id, now, use)
+        return await self.storage.invitations.revoke_invitation(
+            self.made.invitation.id, now, ACTOR, use
+        )
 
     async def resend(
         self,
@@ -88,7 +90,7 @@ class StoredInvitation:
         operation = resend(self.made.customer, resent_by="s", now=now)
         id_, until = self.made.invitation.id, now + INVITATION_LIFETIME
         found = await self.storage.invitations.resend_invitation(
-            id_, operation, until, interval, use
+            id_, operation, until, interval, ACTOR, use
         )
         assert found
         return found

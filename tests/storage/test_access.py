@@ -26,7 +26,7 @@ async def account(storage: SqlStorage) -> str:
 
 
 async def test_a_proof_gives_the_subject_and_its_roles(storage: SqlStorage, account: str) -> None:
-    assert await storage.access.get_proven_subject(PROOF) == Subject(account, {})
+    assert await storage.access.get_proven_subject(PROOF) == Subject(account, {}, key_id="key-1")
     await storage.administration.grant_role(account, RESELLER, Role.EDITOR, START)
     await storage.administration.grant_role(account, RESELLER, Role.VIEWER, START)
     await storage.administration.grant_role(account, SECOND_RESELLER, Role.OWNER, START)
@@ -37,6 +37,7 @@ async def test_a_proof_gives_the_subject_and_its_roles(storage: SqlStorage, acco
             RESELLER: frozenset({Role.EDITOR, Role.VIEWER}),
             SECOND_RESELLER: frozenset({Role.OWNER}),
         },
+        key_id="key-1",
     )
 
 
@@ -64,7 +65,9 @@ async def test_revoking_twice_at_once(
     )
     assert await storage.access.get_proven_subject(PROOF) is None
     second = replace(PROOF, token_hash=b"second")
-    assert await other_process.access.get_proven_subject(second) == Subject(account, {})
+    assert await other_process.access.get_proven_subject(second) == Subject(
+        account, {}, key_id="key-1"
+    )
 
 
 async def test_access_tokens_end(storage: SqlStorage, account: str) -> None:

@@ -10,7 +10,15 @@ from server.storage.invitations import addresses, read
 from server.storage.invitations import storage as invitations
 from server.storage.schema.tables import AddressKey, Slot
 from server.storage.storage import SqlStorage
-from tests.storage.records import DAY, INVITATION_LIFETIME, RESELLER, SECOND_RESELLER, START, new
+from tests.storage.records import (
+    ACTOR,
+    DAY,
+    INVITATION_LIFETIME,
+    RESELLER,
+    SECOND_RESELLER,
+    START,
+    new,
+)
 from tests.storage.records import records as bare
 
 ADDRESSES = ("a@example.com", "b@example.com")
@@ -67,7 +75,7 @@ async def test_lists_hold_those_for_the_address_alone(storage: SqlStorage) -> No
         await storage.invitations.create_invitation(given, None)
         made.append(given.invitation)
     for invitation in made[:10]:
-        await storage.invitations.revoke_invitation(invitation.id, START + DAY, None)
+        await storage.invitations.revoke_invitation(invitation.id, START + DAY, ACTOR, None)
     for state, all_of_them in (
         (None, made),
         (InvitationState.REVOKED, made[:10]),

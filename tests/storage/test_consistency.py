@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from server.domain.access import AccountKey, Role
+from server.domain.access import AccountKey, Actor, Role
 from server.domain.customers import create_reseller_served, finished_operation
 from server.domain.invitations import InvitationAction, link_token_hash, resend
 from server.domain.operations import CANCELLED, Operation, OperationKind
@@ -23,6 +23,7 @@ from server.storage.schema.tables import FOR_EVER
 from server.storage.storage import SqlStorage
 from tests.storage.databases import Databases, query
 from tests.storage.records import (
+    ACTOR,
     DAY,
     INVITATION_LIFETIME,
     LEASE,
@@ -115,6 +116,28 @@ BREAKS = {
             f"UPDATE operations SET fingerprint = 'x', key = (SELECT key FROM idempotency_keys LIMIT 1) "
             f"WHERE n = {_AN_ACTIVATE}"
         )
+    ],
+    "an event is in the log of a known reseller": [
+        "DELETE FROM event_logs",
+        "UPDATE events SET reseller = 99 WHERE reseller = 1 AND number = 1",
+    ],
+    "an event's type is known": ["UPDATE events SET type = 99"],
+    "the events of a log have all numbers from the first that is kept to the last": [
+        "DELETE FROM events WHERE number = 1",
+        "DELETE FROM events WHERE number = 2",
+        "UPDATE event_logs SET last = last + 1",
+        "UPDATE event_logs SET cleared = cleared + 1",
+    ],
+    "an operation that ended has its event": [
+        "UPDATE events SET operation_id = NULL",
+        "UPDATE events SET type = 1 WHERE type = 4",
+        "UPDATE events SET type = 1 WHERE type = 5",
+    ],
+    "a customer's last event shows it as it is": [
+        "UPDATE customers SET name = 'Another' WHERE email IS NULL",
+        "UPDATE customers SET expires_at = expires_at + 1",
+        "UPDATE customers SET state = 3 WHERE state = 2",
+        "UPDATE events SET customer = NULL",
     ],
     "an operation is kept for the keys that did not make it": [
         "UPDATE operations SET keyed_at = NULL",
@@ -278,7 +301,7 @@ async def _clear_old_ones(storage: SqlStorage) -> None:
     delivery = await _sent(storage, long_ago)
     link = link_token_hash(delivery.link_token)
     assert await storage.invitations.answer_invitation(
-        link, InvitationAction.ACCEPT, long_ago, None
+        link, InvitationAction.ACCEPT, long_ago, ACTOR, None
     )
     await _sent(storage, long_ago)
     await _created(storage, long_ago)
@@ -295,7 +318,9 @@ async def _serve(storage: SqlStorage) -> None:
         operation = await _created(storage, START)
         for kind in (OperationKind.SUSPEND, OperationKind.ACTIVATE):
             await _change(storage, operation.customer_id, kind)
-        await storage.operations.cancel_operation(operation.id, START + DAY, key(operation.id))
+        await storage.operations.cancel_operation(
+            operation.id, START + DAY, ACTOR, key(operation.id)
+        )
     await storage.operations.delete_operation(operation.id, START + DAY, key("delete"))
     await _change(storage, operation.customer_id, OperationKind.SUSPEND)
 
@@ -313,12 +338,14 @@ async def _end_invitations(storage: SqlStorage) -> None:
         for action in (InvitationAction.ACCEPT, InvitationAction.DECLINE):
             delivery = await _sent(storage)
             link, name = link_token_hash(delivery.link_token), key(f"{action} {number}")
-            assert await storage.invitations.answer_invitation(link, action, START + DAY, name)
+            assert await storage.invitations.answer_invitation(
+                link, action, START + DAY, ACTOR, name
+            )
             if action is InvitationAction.ACCEPT:
                 accepted = await storage.invitations.get_invitation(delivery.invitation_id)
         revoked = await _sent(storage)
         await storage.invitations.revoke_invitation(
-            revoked.invitation_id, START + DAY, key(f"end {number}")
+            revoked.invitation_id, START + DAY, ACTOR, key(f"end {number}")
         )
         await _sent(storage, START - 40 * DAY)
     assert accepted
@@ -331,10 +358,10 @@ async def _end_operations(storage: SqlStorage) -> None:
     await invited(storage)
     assert await storage.mail.fail_delivery(await claimed(storage), CANCELLED, START)
     cancelled = await invited(storage)
-    assert await storage.operations.cancel_operation(cancelled.id, START, key("cancel"))
+    assert await storage.operations.cancel_operation(cancelled.id, START, ACTOR, key("cancel"))
     revoked = new()
     await storage.invitations.create_invitation(revoked, None)
-    assert await storage.invitations.revoke_invitation(revoked.invitation.id, START, None)
+    assert await storage.invitations.revoke_invitation(revoked.invitation.id, START, ACTOR, None)
     assert await storage.mail.claim_deliveries(10, START, LEASE) == []
 
 
@@ -343,7 +370,9 @@ async def _leave_some_unfinished(storage: SqlStorage) -> None:
     for name in ("held", "held and cancelled"):
         operation = await storage.invitations.create_invitation(new(), key(name))
         await claimed(storage)
-    await storage.operations.cancel_operation(operation.id, START, key("cancel what is held"))
+    await storage.operations.cancel_operation(
+        operation.id, START, ACTOR, key("cancel what is held")
+    )
     await invited(storage)
     assert await storage.mail.retry_delivery(await claimed(storage), START + DAY, START)
     await _resend(storage, await _sent(storage), START)
@@ -366,12 +395,14 @@ async def _resend(storage: SqlStorage, delivery: Delivery, now: datetime) -> Non
     assert customer
     operation = resend(customer, resent_by="subject-1", now=now)
     until = now + INVITATION_LIFETIME
-    assert await storage.invitations.resend_invitation(invitation.id, operation, until, DAY, None)
+    assert await storage.invitations.resend_invitation(
+        invitation.id, operation, until, DAY, ACTOR, None
+    )
 
 
 async def _created(storage: SqlStorage, now: datetime) -> Operation:
     made = create_reseller_served(
-        reseller_id=RESELLER, name="Customer", person={}, created_by="subject-1", now=now
+        reseller_id=RESELLER, name="Customer", person={}, actor=Actor("subject-1"), now=now
     )
     return await storage.customers.create_customer(made, None)
 
@@ -380,7 +411,7 @@ async def _change(storage: SqlStorage, customer_id: str, kind: OperationKind) ->
     customer = await storage.customers.get_customer(customer_id)
     assert customer
     operation = finished_operation(kind, customer, "subject-1", START)
-    assert await storage.customers.change_customer_state(operation, key(operation.id))
+    assert await storage.customers.change_customer_state(operation, ACTOR, key(operation.id))
 
 
 @pytest.fixture
@@ -426,7 +457,7 @@ def test_those_that_break_an_invariant_are_counted_and_named(copy: str) -> None:
     )
     ids = {id_ for (id_,) in broken}
     assert len(ids) > consistency.MOST_IDS
-    (found,) = _broken(copy).values()
+    found = _broken(copy)["a customer's state is what its invitation's makes it"]
     assert found.count == len(ids)
     assert len(set(found.ids)) == consistency.MOST_IDS
     assert set(found.ids) < ids
@@ -469,6 +500,7 @@ def test_the_command_prints_each_invariant_and_fails_if_one_is_broken(
     listed = [line for line in done.stdout.splitlines() if line[:7].strip().isdigit()]
     assert len(listed) == len(BREAKS)
     if statement:
-        (line,) = broken
-        assert "a customer's state is what its invitation's makes it: bcu" in line
-        assert f"1 of {len(BREAKS)} invariants are broken" in done.stderr
+        of_state, of_events = broken
+        assert "a customer's state is what its invitation's makes it: bcu" in of_state
+        assert "a customer's last event shows it as it is: bcu" in of_events
+        assert f"2 of {len(BREAKS)} invariants are broken" in done.stderr

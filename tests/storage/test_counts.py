@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from server.domain.access import Actor
 from server.domain.customers import create_reseller_served
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import NewInvitation
@@ -19,6 +20,7 @@ from server.storage.storage import SqlStorage
 from tests.storage.databases import query
 from tests.storage.overlap import overlapping
 from tests.storage.records import (
+    ACTOR,
     DAY,
     KEY_LIFETIME,
     LEASE,
@@ -108,7 +110,7 @@ async def test_what_counts_is_what_is_accepted(limited: SqlStorage, database_url
     """Inviting and taking back in turn counts; what is refused or repeated does not."""
     # Cancelled before it was sent: there was no e-mail.
     cancelled = await limited.invitations.create_invitation(to(9), None)
-    await limited.operations.cancel_operation(cancelled.id, START, None)
+    await limited.operations.cancel_operation(cancelled.id, START, ACTOR, None)
     for number in range(3):
         made = to(number)
         operation = await limited.invitations.create_invitation(made, key(f"{number}"))
@@ -117,7 +119,7 @@ async def test_what_counts_is_what_is_accepted(limited: SqlStorage, database_url
             with pytest.raises(BillingError) as refused:
                 await limited.invitations.create_invitation(to(0), None)
             assert refused.value.reason is Reason.INVITATION_OPEN
-        await limited.invitations.revoke_invitation(made.invitation.id, START, None)
+        await limited.invitations.revoke_invitation(made.invitation.id, START, ACTOR, None)
     assert await reached(limited.invitations.create_invitation(to(4), key("4")))
     # The refused one has left nothing behind, not even its key.
     await limited.invitations.create_invitation(
@@ -188,7 +190,7 @@ async def test_customers_are_counted_as_they_come_and_go(
 ) -> None:
     def served() -> Awaitable[Operation]:
         made = create_reseller_served(
-            reseller_id=RESELLER, name="Customer", person={}, created_by="s", now=START
+            reseller_id=RESELLER, name="Customer", person={}, actor=Actor("s"), now=START
         )
         return limited.customers.create_customer(made, None)
 
@@ -202,7 +204,7 @@ async def test_customers_are_counted_as_they_come_and_go(
     assert await limited.mail.fail_delivery(delivery, CANCELLED, START)
     assert sound(database_url)
     cancelled = await limited.invitations.create_invitation(new(), None)
-    await limited.operations.cancel_operation(cancelled.id, START, None)
+    await limited.operations.cancel_operation(cancelled.id, START, ACTOR, None)
     await served()
     assert await reached(served())
     assert query(database_url, "SELECT count FROM counts WHERE scope LIKE 'customers/%'") == [(6,)]

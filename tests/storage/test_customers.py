@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from server.domain.access import Actor
 from server.domain.customers import (
     TARGETS,
     Customer,
@@ -21,7 +22,7 @@ from server.storage.interface import MOST_LISTED, IdempotencyKey
 from server.storage.sql.connections import Database
 from server.storage.storage import SqlStorage
 from tests.storage.databases import Databases, query
-from tests.storage.records import RESELLER, SECOND_RESELLER, START, new, records, until
+from tests.storage.records import ACTOR, RESELLER, SECOND_RESELLER, START, new, records, until
 
 ACTIVATE, SUSPEND = OperationKind.ACTIVATE, OperationKind.SUSPEND
 
@@ -30,9 +31,9 @@ def new_customer(
     state: CustomerState = CustomerState.ACTIVE, at: datetime = START, reseller_id: str = RESELLER
 ) -> NewCustomer:
     made = create_reseller_served(
-        reseller_id=reseller_id, name="Рога", person={"tin": "77"}, created_by="s", now=at
+        reseller_id=reseller_id, name="Рога", person={"tin": "77"}, actor=Actor("s"), now=at
     )
-    return NewCustomer(made.operation, made.customer._replace(state=state))
+    return made._replace(customer=made.customer._replace(state=state))
 
 
 def new_key(fingerprint: bytes = b"f") -> IdempotencyKey:
@@ -84,7 +85,7 @@ async def test_a_key_of_another_request_is_refused(storage: SqlStorage) -> None:
         await storage.customers.create_customer(new_customer(), other)
     assert refused.value.reason is Reason.IDEMPOTENCY_KEY_REUSED
     with pytest.raises(BillingError) as refused:
-        await storage.customers.change_customer_state(change(SUSPEND, made.customer), other)
+        await storage.customers.change_customer_state(change(SUSPEND, made.customer), ACTOR, other)
     assert refused.value.reason is Reason.IDEMPOTENCY_KEY_REUSED
     assert await state(storage, made.customer) is CustomerState.ACTIVE
     assert len(await operations(storage)) == 1
@@ -99,7 +100,7 @@ async def test_states(storage: SqlStorage, kind: OperationKind, before: Customer
     later = START + timedelta(seconds=1)
     asked = change(kind, made.customer, later)
     if before in (CustomerState.ACTIVE, CustomerState.SUSPENDED):
-        assert await storage.customers.change_customer_state(asked, key) == asked
+        assert await storage.customers.change_customer_state(asked, ACTOR, key) == asked
         assert await storage.operations.get_operation(asked.id) == asked
         found = await storage.customers.get_customer(made.customer.id)
         after = TARGETS[kind]
@@ -107,7 +108,7 @@ async def test_states(storage: SqlStorage, kind: OperationKind, before: Customer
         assert found == made.customer._replace(state=after, modified_at=changed_at)
         return
     with pytest.raises(BillingError) as refused:
-        await storage.customers.change_customer_state(asked, key)
+        await storage.customers.change_customer_state(asked, ACTOR, key)
     assert refused.value.reason is Reason.CUSTOMER_STATE
     assert refused.value.metadata["state"] == before
     assert await storage.customers.get_customer(made.customer.id) == made.customer
@@ -120,7 +121,7 @@ async def test_one_bad_change_does_not_fail_its_neighbours(storage: SqlStorage) 
         await storage.customers.create_customer(made, None)
     asked = [change(SUSPEND, made.customer) for made in (good, bad, good)]
     outcomes = await asyncio.gather(
-        *(storage.customers.change_customer_state(each, None) for each in asked),
+        *(storage.customers.change_customer_state(each, ACTOR, None) for each in asked),
         return_exceptions=True,
     )
     assert outcomes[0] == asked[0]
@@ -133,11 +134,11 @@ async def test_a_refused_change_leaves_its_key_free(storage: SqlStorage) -> None
     await storage.invitations.create_invitation(made, None)
     key = new_key()
     with pytest.raises(BillingError):
-        await storage.customers.change_customer_state(change(SUSPEND, made.customer), key)
+        await storage.customers.change_customer_state(change(SUSPEND, made.customer), ACTOR, key)
     other = new_customer()
     await storage.customers.create_customer(other, None)
     asked = change(SUSPEND, other.customer)
-    assert await storage.customers.change_customer_state(asked, key) == asked
+    assert await storage.customers.change_customer_state(asked, ACTOR, key) == asked
 
 
 async def test_one_key_changes_once(storage: SqlStorage, other_process: SqlStorage) -> None:
@@ -146,14 +147,16 @@ async def test_one_key_changes_once(storage: SqlStorage, other_process: SqlStora
     key = new_key()
     first = await asyncio.gather(
         *(
-            each.customers.change_customer_state(change(SUSPEND, made.customer), key)
+            each.customers.change_customer_state(change(SUSPEND, made.customer), ACTOR, key)
             for each in (storage, other_process)
             for _ in range(30)
         )
     )
     assert len({operation.id for operation in first if operation}) == 1
-    await storage.customers.change_customer_state(change(ACTIVATE, made.customer), None)
-    again = await storage.customers.change_customer_state(change(SUSPEND, made.customer), key)
+    await storage.customers.change_customer_state(change(ACTIVATE, made.customer), ACTOR, None)
+    again = await storage.customers.change_customer_state(
+        change(SUSPEND, made.customer), ACTOR, key
+    )
     assert again == first[0]
     assert await state(storage, made.customer) is CustomerState.ACTIVE
 
@@ -171,7 +174,7 @@ async def test_changes_of_one_customer_from_two_processes_all_end_well(
         for each, kind in ((storage, SUSPEND), (other_process, ACTIVATE))
     ]
     done = await asyncio.gather(
-        *(each.customers.change_customer_state(operation, None) for each, operation in asked)
+        *(each.customers.change_customer_state(operation, ACTOR, None) for each, operation in asked)
     )
     assert done == [operation for _, operation in asked]
     assert len(await operations(storage)) == len(customers) + len(asked)
@@ -186,9 +189,11 @@ async def test_a_customer_that_was_taken_back_can_not_be_changed(
     for made in (kept, gone):
         await storage.invitations.create_invitation(made, None)
     cancelled, *refused = await asyncio.gather(
-        storage.operations.cancel_operation(gone.operation.id, START, None),
+        storage.operations.cancel_operation(gone.operation.id, START, ACTOR, None),
         *(
-            other_process.customers.change_customer_state(change(ACTIVATE, gone.customer), None)
+            other_process.customers.change_customer_state(
+                change(ACTIVATE, gone.customer), ACTOR, None
+            )
             for _ in range(20)
         ),
         return_exceptions=True,
@@ -197,7 +202,9 @@ async def test_a_customer_that_was_taken_back_can_not_be_changed(
     # Before it was taken back it was in the wrong state, and after that it was not there.
     assert all(outcome is None or isinstance(outcome, BillingError) for outcome in refused)
     assert (
-        await other_process.customers.change_customer_state(change(ACTIVATE, gone.customer), None)
+        await other_process.customers.change_customer_state(
+            change(ACTIVATE, gone.customer), ACTOR, None
+        )
         is None
     )
     assert await storage.customers.get_customer(gone.customer.id) is None
@@ -232,7 +239,7 @@ async def test_a_change_waits_for_one_that_is_under_way(
         database.begin(connection.cursor())
         connection.execute("UPDATE customers SET state = 4")
         asked = asyncio.create_task(
-            storage.customers.change_customer_state(change(SUSPEND, made.customer), None)
+            storage.customers.change_customer_state(change(SUSPEND, made.customer), ACTOR, None)
         )
         if databases.kind == "postgresql":  # SQLite tells nobody who waits
             waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
@@ -247,7 +254,7 @@ async def test_a_list_reads_no_more_text_than_an_answer_could_carry(storage: Sql
     for size in (MOST_LISTED // 2, MOST_LISTED // 2 - 100, 10, 10, 10):
         made = new_customer()
         await storage.customers.create_customer(
-            NewCustomer(made.operation, made.customer._replace(name="x" * size)), None
+            made._replace(customer=made.customer._replace(name="x" * size)), None
         )
     rows = await storage.customers.list_customers(RESELLER, 100, None)
     seen = len(rows)
@@ -258,6 +265,6 @@ async def test_a_list_reads_no_more_text_than_an_answer_could_carry(storage: Sql
         seen += len(rows)
     assert seen == 5
     huge = new_customer(at=START + timedelta(seconds=1))
-    huge = NewCustomer(huge.operation, huge.customer._replace(name="y" * (MOST_LISTED + 1)))
+    huge = huge._replace(customer=huge.customer._replace(name="y" * (MOST_LISTED + 1)))
     await storage.customers.create_customer(huge, None)
     assert records(await storage.customers.list_customers(RESELLER, 100, None)) == [huge.customer]

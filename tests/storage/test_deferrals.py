@@ -12,7 +12,7 @@ from server.storage import migrate
 from server.storage.check import check
 from server.storage.storage import SqlStorage
 from tests.storage.databases import query
-from tests.storage.records import DAY, LEASE, START, claimed, invited, key
+from tests.storage.records import ACTOR, DAY, LEASE, START, claimed, invited, key
 from tests.storage.stored_invitation import MINUTE, StoredInvitation, recorded, refused, sent
 
 LATER = START + 5 * MINUTE
@@ -176,6 +176,6 @@ class TestResendingWhatIsPutOff:
         resent = await stored.resend()
         await _put_off(stored)
         await stored.resend(AGAIN)
-        assert await storage.operations.cancel_operation(resent.id, AGAIN, None)
+        assert await storage.operations.cancel_operation(resent.id, AGAIN, ACTOR, None)
         assert await stored.recorded() == before
         assert await stored.answer(token=token)

@@ -12,7 +12,7 @@ from server.storage.interface import EventPage, LogBounds
 from server.storage.storage import SqlStorage
 from tests.events import AT, Happening, happen, series
 from tests.storage.databases import query
-from tests.storage.records import RESELLER, SECOND_RESELLER, START, new, until
+from tests.storage.records import ACTOR, RESELLER, SECOND_RESELLER, START, new, until
 
 ONE, TWO = (101, "bcu1"), (102, "bcu2")
 EQUAL, UNEQUAL = Comparator.EQUAL, Comparator.UNEQUAL
@@ -136,7 +136,7 @@ async def test_a_customer_s_events_are_found_by_its_number(
         await happen(storage, *series(RESELLER, 20), change)
     first = await pages_of(storage, invited.customer_id)
     assert (len(first[0]), first[1] <= 4) == (4, True)
-    await storage.operations.cancel_operation(invited.id, START, None)
+    await storage.operations.cancel_operation(invited.id, START, ACTOR, None)
     assert await storage.customers.get_customer(invited.customer_id) is None
     await happen(storage, change)
     then = await pages_of(storage, invited.customer_id)

@@ -14,6 +14,7 @@ from server.storage.storage import SqlStorage
 from tests.storage.databases import query
 from tests.storage.overlap import Overlap
 from tests.storage.records import (
+    ACTOR,
     DAY,
     LEASE,
     RESELLER,
@@ -161,7 +162,7 @@ async def test_what_was_to_be_cancelled_ends_all_the_same(
 ) -> None:
     operation = await invited(storage)
     await claimed(storage)
-    await storage.operations.cancel_operation(operation.id, START, None)
+    await storage.operations.cancel_operation(operation.id, START, ACTOR, None)
     await hold(storage, "suspend")
     assert await storage.mail.claim_deliveries(10, START + DAY, LEASE) == []
     ended = await storage.operations.get_operation(operation.id)

@@ -18,6 +18,7 @@ from server.domain.operations import OperationKind
 from server.storage.storage import SqlStorage
 from tests.storage.databases import query
 from tests.storage.records import (
+    ACTOR,
     DAY,
     INVITATION_LIFETIME,
     LEASE,
@@ -91,7 +92,10 @@ async def test_revoking(storage: SqlStorage) -> None:
     assert await stored.revoke(START + DAY) == revoked
     for call in (stored.answer(ACCEPT), stored.answer(DECLINE), stored.resend()):
         assert (await refused(call)).metadata == {"state": "REVOKED"}
-    assert await storage.invitations.revoke_invitation("inv00000000000000000", START, None) is None
+    assert (
+        await storage.invitations.revoke_invitation("inv00000000000000000", START, ACTOR, None)
+        is None
+    )
     # It is not in the way of a new one.
     await recorded(storage, new(stored.made.invitation.email))
 
@@ -188,7 +192,7 @@ async def test_a_resend_that_fails_takes_nothing_back(storage: SqlStorage) -> No
     )
     assert (await stored.operation(failed.id)).failure == REFUSED
     cancelled = await stored.resend(START + 2 * MINUTE)
-    ended = await storage.operations.cancel_operation(cancelled.id, START + 2 * MINUTE, None)
+    ended = await storage.operations.cancel_operation(cancelled.id, START + 2 * MINUTE, ACTOR, None)
     assert ended
     assert ended.failure
     assert ended.failure.reason is Reason.OPERATION_CANCELLED
@@ -213,7 +217,7 @@ async def test_what_was_answered_had_arrived(storage: SqlStorage, end: str) -> N
             assert await storage.mail.fail_delivery(delivery, REFUSED, START + MINUTE)
         case "cancel":
             await storage.operations.cancel_operation(
-                stored.made.operation.id, START + 2 * LEASE, None
+                stored.made.operation.id, START + 2 * LEASE, ACTOR, None
             )
         case "claim":  # at once, not a day later
             assert await storage.mail.claim_deliveries(10, START + MINUTE, LEASE) == []
@@ -285,7 +289,7 @@ async def test_keys(storage: SqlStorage, database_url: str) -> None:
     ):
         assert (await refused(call)).reason is Reason.IDEMPOTENCY_KEY_REUSED
     assert (
-        await storage.invitations.revoke_invitation(revoked.id, START + DAY, key("revoke"))
+        await storage.invitations.revoke_invitation(revoked.id, START + DAY, ACTOR, key("revoke"))
         == revoked
     )
     # A refused call leaves its key free.

@@ -19,7 +19,7 @@ from server.storage.sql.connections import Database
 from server.storage.storage import SqlStorage
 from tests.storage.databases import on_postgresql, query
 from tests.storage.overlap import Overlap
-from tests.storage.records import LEASE, REFUSED, RESELLER, SECOND_RESELLER, START, key, new
+from tests.storage.records import ACTOR, LEASE, REFUSED, RESELLER, SECOND_RESELLER, START, key, new
 from tests.storage.stored_invitation import StoredInvitation, recorded
 from tests.storage.test_customers import change, new_customer
 
@@ -74,9 +74,9 @@ async def test_operations(storage: SqlStorage, overlap: Overlap, database_url: s
     low, high, _ = await two_invitations(storage, database_url)
     ids = [each.made.operation.id for each in (high, low)]
     outcome = await overlap.run(
-        overlap.first.operations.cancel_operation(ids[1], START, None),
+        overlap.first.operations.cancel_operation(ids[1], START, ACTOR, None),
         overlap.in_one_batch(
-            *(overlap.second.operations.cancel_operation(id_, START, None) for id_ in ids)
+            *(overlap.second.operations.cancel_operation(id_, START, ACTOR, None) for id_ in ids)
         ),
         meanwhile=free(database_url, "operations", high.made.customer.id),
     )
@@ -123,7 +123,7 @@ async def test_customers(storage: SqlStorage, overlap: Overlap, database_url: st
 
     def suspend(process: SqlStorage, made: Any) -> Any:
         asked = change(OperationKind.SUSPEND, made.customer)
-        return process.customers.change_customer_state(asked, None)
+        return process.customers.change_customer_state(asked, ACTOR, None)
 
     outcome = await overlap.run(
         suspend(overlap.first, low),

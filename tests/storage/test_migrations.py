@@ -36,7 +36,7 @@ from tests.storage.history import (
     fill,
     upgrade,
 )
-from tests.storage.records import DAY, LEASE, RESELLER, START, key, new, opened, records
+from tests.storage.records import ACTOR, DAY, LEASE, RESELLER, START, key, new, opened, records
 
 STRASSE = "info@straße9.example"
 KEPT = "resellers", "operations", "customers", "link_tokens", "role_bindings", "access_tokens"
@@ -161,7 +161,7 @@ async def test_work_goes_on_after_it(old_url: str) -> None:
         assert (taken_over.operation_id, taken_over.attempt) == ("bop-held", 4)
         link = link_token_hash(SENT_TOKEN)
         accepted = await storage.invitations.answer_invitation(
-            link, InvitationAction.ACCEPT, START, None
+            link, InvitationAction.ACCEPT, START, ACTOR, None
         )
         assert accepted
         assert accepted.id == "inv-sent"

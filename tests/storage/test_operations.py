@@ -8,6 +8,7 @@ from server.domain.operations import CANCELLED, Failure, Operation
 from server.storage.storage import SqlStorage
 from tests.storage.databases import query
 from tests.storage.records import (
+    ACTOR,
     KEY_LIFETIME,
     LEASE,
     RESELLER,
@@ -27,7 +28,8 @@ LEFT = "SELECT (SELECT count(*) FROM customers), (SELECT count(*) FROM link_toke
 async def test_unknown_operations(storage: SqlStorage) -> None:
     assert await storage.operations.get_operation("bop0000000000000000o") is None
     assert (
-        await storage.operations.cancel_operation("bop0000000000000000o", START, key("k")) is None
+        await storage.operations.cancel_operation("bop0000000000000000o", START, ACTOR, key("k"))
+        is None
     )
     assert not await storage.operations.delete_operation("bop0000000000000000o", START, key("k"))
     assert await storage.waits.wait_operation("bop0000000000000000o", timedelta(hours=1)) is None
@@ -82,7 +84,7 @@ async def test_what_has_not_begun_is_cancelled_without_a_trace(
     storage: SqlStorage, database_url: str
 ) -> None:
     given = await invited(storage)
-    cancelled = await storage.operations.cancel_operation(given.id, LATER, None)
+    cancelled = await storage.operations.cancel_operation(given.id, LATER, ACTOR, None)
     assert cancelled
     assert (cancelled.done, cancelled.failure, cancelled.modified_at) == (True, CANCELLED, LATER)
     assert await storage.operations.get_operation(given.id) == cancelled
@@ -95,7 +97,7 @@ async def test_what_waits_for_its_next_try_is_cancelled(
 ) -> None:
     given = await invited(storage)
     await storage.mail.retry_delivery(await claimed(storage), START + 2 * LEASE, START)
-    cancelled = await storage.operations.cancel_operation(given.id, LATER, None)
+    cancelled = await storage.operations.cancel_operation(given.id, LATER, ACTOR, None)
     assert cancelled
     assert cancelled.failure == CANCELLED
     assert query(database_url, LEFT) == [(0, 0)]
@@ -104,7 +106,7 @@ async def test_what_waits_for_its_next_try_is_cancelled(
 async def test_cancelled_while_sending_but_the_mail_went_out(storage: SqlStorage) -> None:
     given = await invited(storage)
     delivery = await claimed(storage)
-    assert await storage.operations.cancel_operation(given.id, LATER, None) == given
+    assert await storage.operations.cancel_operation(given.id, LATER, ACTOR, None) == given
     assert await storage.mail.finish_delivery(delivery, LATER)
     ended = await storage.operations.get_operation(given.id)
     assert ended
@@ -118,7 +120,7 @@ async def test_cancelled_while_sending_and_the_mail_did_not_go_out(
 ) -> None:
     given = await invited(storage)
     delivery = await claimed(storage)
-    await storage.operations.cancel_operation(given.id, LATER, None)
+    await storage.operations.cancel_operation(given.id, LATER, ACTOR, None)
     if outcome == "retry":
         assert await storage.mail.retry_delivery(delivery, LATER + LEASE, LATER)
     else:
@@ -136,7 +138,7 @@ async def test_cancelled_while_sending_and_the_worker_died(
     given = await invited(storage)
     other = await invited(storage, LATER)
     delivery = await claimed(storage)
-    await storage.operations.cancel_operation(given.id, START, None)
+    await storage.operations.cancel_operation(given.id, START, ACTOR, None)
     (next_delivery,) = await storage.mail.claim_deliveries(10, delivery.lease_until, LEASE)
     assert next_delivery.operation_id == other.id
     ended = await storage.operations.get_operation(given.id)
@@ -149,7 +151,9 @@ async def test_cancelled_while_sending_and_the_worker_died(
 async def test_cancelled_after_the_worker_died(storage: SqlStorage) -> None:
     given = await invited(storage)
     delivery = await claimed(storage)
-    cancelled = await storage.operations.cancel_operation(given.id, delivery.lease_until, None)
+    cancelled = await storage.operations.cancel_operation(
+        given.id, delivery.lease_until, ACTOR, None
+    )
     assert cancelled
     assert cancelled.failure == CANCELLED
     assert not await storage.mail.finish_delivery(delivery, delivery.lease_until)
@@ -159,14 +163,14 @@ async def test_a_finished_one_is_not_cancelled(storage: SqlStorage) -> None:
     given = await invited(storage)
     await storage.mail.finish_delivery(await claimed(storage), START)
     finished = await storage.operations.get_operation(given.id)
-    assert await storage.operations.cancel_operation(given.id, LATER, None) == finished
+    assert await storage.operations.cancel_operation(given.id, LATER, ACTOR, None) == finished
 
 
 async def test_cancelled_by_many_at_once(storage: SqlStorage, other_process: SqlStorage) -> None:
     given = await invited(storage)
     outcomes = await asyncio.gather(
         *(
-            each.operations.cancel_operation(given.id, LATER, None)
+            each.operations.cancel_operation(given.id, LATER, ACTOR, None)
             for each in [storage, other_process] * 5
         )
     )
@@ -175,17 +179,19 @@ async def test_cancelled_by_many_at_once(storage: SqlStorage, other_process: Sql
 
 async def test_keys_of_cancels(storage: SqlStorage, database_url: str) -> None:
     first, second = await invited(storage), await invited(storage)
-    await storage.operations.cancel_operation(first.id, LATER, key("k", "first"))
+    await storage.operations.cancel_operation(first.id, LATER, ACTOR, key("k", "first"))
     with pytest.raises(BillingError) as refused:
-        await storage.operations.cancel_operation(second.id, LATER, key("k", "second"))
+        await storage.operations.cancel_operation(second.id, LATER, ACTOR, key("k", "second"))
     assert refused.value.reason is Reason.IDEMPOTENCY_KEY_REUSED
     assert await storage.operations.get_operation(second.id) == second
-    repeated = await storage.operations.cancel_operation(first.id, LATER, key("k", "first"))
+    repeated = await storage.operations.cancel_operation(first.id, LATER, ACTOR, key("k", "first"))
     assert repeated == await storage.operations.get_operation(first.id)
     with pytest.raises(BillingError):
         await storage.invitations.create_invitation(new(), key("k", "an invitation"))
     much_later = LATER + 2 * KEY_LIFETIME
-    third = await storage.operations.cancel_operation(second.id, much_later, key("k", "second"))
+    third = await storage.operations.cancel_operation(
+        second.id, much_later, ACTOR, key("k", "second")
+    )
     assert third
     assert third.failure == CANCELLED
     targets = "SELECT o.id FROM idempotency_keys k JOIN operations o ON o.n = k.target AND k.target_kind = 1"
@@ -203,7 +209,7 @@ async def test_only_finished_ones_are_deleted(storage: SqlStorage) -> None:
     assert not await storage.operations.delete_operation(given.id, START, key("k2"))
     assert await storage.operations.get_operation(given.id) is None
     assert await storage.waits.wait_operation(given.id, timedelta(hours=1)) is None
-    assert await storage.operations.cancel_operation(given.id, START, None) is None
+    assert await storage.operations.cancel_operation(given.id, START, ACTOR, None) is None
     assert await storage.operations.list_operations([RESELLER], None, 10, None) == []
     assert await storage.operations.list_operations([RESELLER], True, 10, None) == []
     assert await storage.customers.get_customer(given.customer_id)
@@ -224,6 +230,6 @@ async def test_deleted_by_two_at_once(storage: SqlStorage) -> None:
 
 async def test_times_never_run_backwards(storage: SqlStorage) -> None:
     given = await invited(storage)
-    ended = await storage.operations.cancel_operation(given.id, START - LEASE, None)
+    ended = await storage.operations.cancel_operation(given.id, START - LEASE, ACTOR, None)
     assert ended
     assert ended.modified_at == START

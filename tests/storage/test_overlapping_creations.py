@@ -16,7 +16,7 @@ from server.domain.operations import OperationKind
 from server.storage.storage import SqlStorage
 from tests.storage.databases import on_postgresql
 from tests.storage.overlap import Overlap
-from tests.storage.records import START, key, new
+from tests.storage.records import ACTOR, START, key, new
 from tests.storage.stored_invitation import LAPSES_AT, MINUTE, recorded, sent
 from tests.storage.test_customers import change, new_customer
 
@@ -143,7 +143,7 @@ async def test_of_two_different_calls_with_the_same_key_the_later_is_refused(
     revoked = other.made.invitation.id
     outcome = await overlap.run(
         overlap.first.invitations.create_invitation(new(), key("k", "one")),
-        overlap.second.invitations.revoke_invitation(revoked, LATER, key("k", "another")),
+        overlap.second.invitations.revoke_invitation(revoked, LATER, ACTOR, key("k", "another")),
     )
     assert outcome.waited
     assert outcome.second.reason is Reason.IDEMPOTENCY_KEY_REUSED
@@ -167,8 +167,10 @@ async def test_of_two_changes_of_a_customer_the_later_counts(
     made = new_customer(TARGETS[second])
     await storage.customers.create_customer(made, None)
     outcome = await overlap.run(
-        overlap.first.customers.change_customer_state(change(first, made.customer, LATER), None),
-        overlap.second.customers.change_customer_state(change(second, made.customer), None),
+        overlap.first.customers.change_customer_state(
+            change(first, made.customer, LATER), ACTOR, None
+        ),
+        overlap.second.customers.change_customer_state(change(second, made.customer), ACTOR, None),
     )
     assert outcome.waited
     found = await storage.customers.get_customer(made.customer.id)

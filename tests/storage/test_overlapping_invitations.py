@@ -15,7 +15,7 @@ from server.domain.invitations import InvitationState
 from server.storage.storage import SqlStorage
 from tests.storage.databases import on_postgresql
 from tests.storage.overlap import Overlap
-from tests.storage.records import LEASE, REFUSED, START, key
+from tests.storage.records import LEASE, REFUSED, SECOND_RESELLER, START, key, new
 from tests.storage.stored_invitation import LAPSES_AT, MINUTE, recorded, sent
 
 LATER = START + timedelta(seconds=1)
@@ -182,8 +182,11 @@ async def test_ending_leaves_an_e_mail_that_is_being_sent_to_its_worker(
 async def test_the_expiry_sweep_passes_over_what_others_hold(
     storage: SqlStorage, overlap: Overlap, first: str
 ) -> None:
-    """Two processes whose clocks differ: by one it is in time, by the other it has lapsed."""
-    stored, lapsed = await sent(storage), await sent(storage)
+    """Two processes whose clocks differ: by one it is in time, by the other it has lapsed.
+
+    The other is another reseller's: whose log is being written to would be waited for.
+    """
+    stored, lapsed = await sent(storage), await sent(storage, new(reseller_id=SECOND_RESELLER))
     outcome = await overlap.run(
         stored.seen_by(overlap.first).act(first),
         overlap.second.retention.expire_invitations(LAPSES_AT, 10),

@@ -17,7 +17,7 @@ from server.storage.interface import Delivery
 from server.storage.storage import SqlStorage
 from tests.storage.databases import on_postgresql, query
 from tests.storage.overlap import Overlap
-from tests.storage.records import DAY, LEASE, REFUSED, START, claimed, invited, key
+from tests.storage.records import ACTOR, DAY, LEASE, REFUSED, START, claimed, invited, key
 from tests.storage.stored_invitation import MINUTE
 
 LATER = START + timedelta(seconds=1)
@@ -29,7 +29,7 @@ async def test_a_cancel_sees_the_claim_that_it_waited_for(
     given = await invited(storage)
     outcome = await overlap.run(
         overlap.first.mail.claim_deliveries(10, START, LEASE),
-        overlap.second.operations.cancel_operation(given.id, LATER, None),
+        overlap.second.operations.cancel_operation(given.id, LATER, ACTOR, None),
     )
     assert outcome.waited
     (delivery,) = outcome.first
@@ -48,7 +48,7 @@ async def test_an_outcome_sees_the_cancel_that_it_waited_for(
     given = await invited(storage)
     delivery = await claimed(storage)
     outcome = await overlap.run(
-        overlap.first.operations.cancel_operation(given.id, LATER, None),
+        overlap.first.operations.cancel_operation(given.id, LATER, ACTOR, None),
         overlap.second.mail.retry_delivery(delivery, LATER + LEASE, LATER),
     )
     assert (outcome.waited, outcome.second) == (True, True)
@@ -85,8 +85,8 @@ async def test_of_two_cancels_the_later_changes_nothing(
 ) -> None:
     given = await invited(storage)
     outcome = await overlap.run(
-        overlap.first.operations.cancel_operation(given.id, LATER, None),
-        overlap.second.operations.cancel_operation(given.id, LATER + LEASE, None),
+        overlap.first.operations.cancel_operation(given.id, LATER, ACTOR, None),
+        overlap.second.operations.cancel_operation(given.id, LATER + LEASE, ACTOR, None),
     )
     assert outcome.waited
     assert outcome.first == outcome.second == await storage.operations.get_operation(given.id)
@@ -125,7 +125,7 @@ async def test_a_claim_passes_over_what_is_being_cancelled(
 ) -> None:
     given, other = await invited(storage), await invited(storage)
     outcome = await overlap.run(
-        overlap.first.operations.cancel_operation(given.id, START, None),
+        overlap.first.operations.cancel_operation(given.id, START, ACTOR, None),
         overlap.second.mail.claim_deliveries(10, START, LEASE),
     )
     assert not outcome.waited
@@ -151,11 +151,11 @@ async def test_clearing_passes_over_an_operation_that_is_being_given_a_key(
     storage: SqlStorage, overlap: Overlap
 ) -> None:
     given = await invited(storage)
-    await storage.operations.cancel_operation(given.id, START, None)
+    await storage.operations.cancel_operation(given.id, START, ACTOR, None)
     outcome = await overlap.run(
-        overlap.first.operations.cancel_operation(given.id, START + DAY, key("k")),
+        overlap.first.operations.cancel_operation(given.id, START + DAY, ACTOR, key("k")),
         overlap.second.retention.clear_operations(START + DAY, 10),
     )
     assert (outcome.waited, outcome.second) == (False, 0)
-    repeated = await storage.operations.cancel_operation(given.id, START + DAY, key("k"))
+    repeated = await storage.operations.cancel_operation(given.id, START + DAY, ACTOR, key("k"))
     assert repeated == outcome.first

@@ -9,14 +9,14 @@ from server.domain.invitations import InvitationState, as_of, link_token_hash
 from server.storage.check import check
 from server.storage.storage import SqlStorage
 from tests.storage.overlap import Overlap
-from tests.storage.records import DAY, LEASE, REFUSED, START
+from tests.storage.records import ACTOR, DAY, LEASE, REFUSED, START
 from tests.storage.stored_invitation import LAPSES_AT, MINUTE, StoredInvitation, sent
 
 AGAIN = START + DAY
 
 
 async def _cancelled(storage: SqlStorage, operation_id: str, now: datetime) -> None:
-    ended = await storage.operations.cancel_operation(operation_id, now, None)
+    ended = await storage.operations.cancel_operation(operation_id, now, ACTOR, None)
     assert ended
     assert ended.failure
     assert ended.failure.reason is Reason.OPERATION_CANCELLED
@@ -86,7 +86,7 @@ async def test_what_has_gone_out_is_not_undone(storage: SqlStorage) -> None:
     token = stored.token
     resent = await stored.resend(AGAIN)
     delivery = await stored.claim(AGAIN)
-    running = await storage.operations.cancel_operation(resent.id, AGAIN, None)
+    running = await storage.operations.cancel_operation(resent.id, AGAIN, ACTOR, None)
     assert running
     assert not running.done
     assert await storage.mail.finish_delivery(delivery, AGAIN)
@@ -115,7 +115,7 @@ class TestOverlaps:
         delivery = await stored.claim(AGAIN)
         late = AGAIN + LEASE + timedelta(seconds=1)
         outcome = await overlap.run(
-            overlap.first.operations.cancel_operation(resent.id, late, None),
+            overlap.first.operations.cancel_operation(resent.id, late, ACTOR, None),
             overlap.second.mail.finish_delivery(delivery, late),
         )
         assert outcome.waited
@@ -129,7 +129,7 @@ class TestOverlaps:
         stored = await sent(storage)
         resent = await stored.resend(AGAIN)
         outcome = await overlap.run(
-            overlap.first.operations.cancel_operation(resent.id, AGAIN, None),
+            overlap.first.operations.cancel_operation(resent.id, AGAIN, ACTOR, None),
             stored.seen_by(overlap.second).answer(now=AGAIN),
         )
         assert outcome.waited

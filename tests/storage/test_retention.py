@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 import psycopg
 import pytest
 
-from server.domain.access import VerifiedToken
+from server.domain.access import Actor, VerifiedToken
 from server.domain.customers import create_reseller_served, finished_operation
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import InvitationAction, InvitationState, link_token_hash, resend
@@ -17,6 +17,7 @@ from server.storage.interface import Delivery
 from server.storage.storage import SqlStorage
 from tests.storage.databases import on_postgresql, query
 from tests.storage.records import (
+    ACTOR,
     DAY,
     INVITATION_LIFETIME,
     KEY_LIFETIME,
@@ -55,7 +56,7 @@ async def _created(
 ) -> Operation:
     """Records a reseller-served customer, by a key of this name if there is one."""
     made = create_reseller_served(
-        reseller_id=RESELLER, name="Customer", person={}, created_by="subject-1", now=now
+        reseller_id=RESELLER, name="Customer", person={}, actor=Actor("subject-1"), now=now
     )
     return await storage.customers.create_customer(made, key(name) if name else None)
 
@@ -122,7 +123,7 @@ async def test_an_operation_stays_for_the_keys_that_came_after_it(
     for _ in range(2):  # the second time it is the key that answers
         if request_ == "cancel":
             assert (
-                await storage.operations.cancel_operation(operation.id, late, key("late"))
+                await storage.operations.cancel_operation(operation.id, late, ACTOR, key("late"))
                 == operation
             )
         else:
@@ -145,7 +146,7 @@ async def test_an_older_key_keeps_later_operations_but_not_earlier_ones(
         suspended = finished_operation(
             OperationKind.SUSPEND, customer, "subject-1", START + days * DAY
         )
-        await storage.customers.change_customer_state(suspended, key(f"day {days}"))
+        await storage.customers.change_customer_state(suspended, ACTOR, key(f"day {days}"))
     assert await storage.retention.clear_operations(LATER, 10) == 1
     assert await storage.operations.get_operation(earlier.id) is None
     assert len(await storage.operations.list_operations([RESELLER], None, 10, None)) == 2
@@ -162,14 +163,14 @@ async def test_the_number_of_a_cleared_operation_is_given_to_no_other(
     assert customer
     again = resend(customer, resent_by="subject-1", now=START)
     until = START + INVITATION_LIFETIME
-    await storage.invitations.resend_invitation(invitation.id, again, until, DAY, None)
+    await storage.invitations.resend_invitation(invitation.id, again, until, DAY, ACTOR, None)
     assert await storage.mail.finish_delivery(await claimed(storage), START)
     assert await storage.retention.clear_operations(START + MOMENT, 10) == 2
     ((latest,),) = query(database_url, "SELECT latest FROM customers")
     other = await invited(storage)
     numbers = query(database_url, "SELECT n FROM operations")
     assert numbers > [(latest,)]
-    revoked = await storage.invitations.revoke_invitation(invitation.id, START + DAY, None)
+    revoked = await storage.invitations.revoke_invitation(invitation.id, START + DAY, ACTOR, None)
     assert revoked
     assert (await claimed(storage)).operation_id == other.id
 
@@ -198,7 +199,8 @@ async def test_a_pending_invitation_can_be_sent_again_when_its_operation_is_clea
     again = resend(customer, resent_by="subject-1", now=START + DAY)
     until = START + INVITATION_LIFETIME
     assert (
-        await storage.invitations.resend_invitation(invitation.id, again, until, DAY, None) == again
+        await storage.invitations.resend_invitation(invitation.id, again, until, DAY, ACTOR, None)
+        == again
     )
     assert (await claimed(storage, START + DAY)).operation_id == again.id
 
@@ -209,7 +211,7 @@ async def test_links_are_cleared_some_time_after_the_invitation_ended(
     delivery = await _sent(storage)
     link = link_token_hash(delivery.link_token)
     accepted = await storage.invitations.answer_invitation(
-        link, InvitationAction.ACCEPT, START + DAY, None
+        link, InvitationAction.ACCEPT, START + DAY, ACTOR, None
     )
     assert accepted
     assert await storage.retention.clear_links(START + DAY, 10) == 0

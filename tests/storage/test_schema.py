@@ -34,6 +34,7 @@ from server.storage.sql.connections import Database
 from server.storage.storage import SqlStorage
 from tests.storage.databases import Databases, query
 from tests.storage.records import (
+    ACTOR,
     LEASE,
     RESELLER,
     START,
@@ -214,9 +215,9 @@ async def _call_everything(storage: SqlStorage) -> None:
     await storage.customers.get_customer(first.customer_id)
     await storage.waits.wait_operation(first.id, timedelta(0))
     await storage.mail.wait_for_work(START, timedelta(0))
-    await storage.operations.cancel_operation(third.id, START, key("cancel"))
+    await storage.operations.cancel_operation(third.id, START, ACTOR, key("cancel"))
     deliveries = await storage.mail.claim_deliveries(10, START, LEASE)
-    await storage.operations.cancel_operation(second.id, START, None)
+    await storage.operations.cancel_operation(second.id, START, ACTOR, None)
     await asyncio.gather(*(storage.mail.retry_delivery(each, START, START) for each in deliveries))
     deliveries = await storage.mail.claim_deliveries(10, START, LEASE)
     await storage.mail.fail_delivery(deliveries.pop(), CANCELLED, START)
@@ -256,13 +257,13 @@ async def _call_everything_about_invitations(storage: SqlStorage) -> None:
     operation = resend(customer, resent_by="s", now=START)
     until = START + timedelta(days=30)
     await storage.invitations.resend_invitation(
-        found.id, operation, until, timedelta(0), key("resend")
+        found.id, operation, until, timedelta(0), ACTOR, key("resend")
     )
     token_hash = link_token_hash((await claimed(storage)).link_token)
     assert await storage.invitations.look_up_invitation(token_hash)
     assert await storage.invitations.answer_invitation(
-        token_hash, InvitationAction.ACCEPT, START, key("accept")
+        token_hash, InvitationAction.ACCEPT, START, ACTOR, key("accept")
     )
     with pytest.raises(BillingError):
-        await storage.invitations.revoke_invitation(found.id, START, key("revoke"))
+        await storage.invitations.revoke_invitation(found.id, START, ACTOR, key("revoke"))
     await storage.retention.expire_invitations(START, 10)

@@ -6,7 +6,7 @@ from server.domain.errors import Reason
 from server.domain.operations import OperationKind
 from server.storage.storage import SqlStorage
 from tests.storage.overlap import Overlap
-from tests.storage.records import LEASE, REFUSED, START, claimed, invited, key, new
+from tests.storage.records import ACTOR, LEASE, REFUSED, START, claimed, invited, key, new
 from tests.storage.test_customers import change, new_customer
 
 LATER = START + timedelta(seconds=1)
@@ -41,8 +41,8 @@ async def test_of_two_cancels_the_later_changes_nothing(
 ) -> None:
     given = await invited(storage)
     first, second = await overlap.in_one_batch(
-        overlap.second.operations.cancel_operation(given.id, LATER, None),
-        overlap.second.operations.cancel_operation(given.id, LATER + LEASE, None),
+        overlap.second.operations.cancel_operation(given.id, LATER, ACTOR, None),
+        overlap.second.operations.cancel_operation(given.id, LATER + LEASE, ACTOR, None),
     )
     assert first == second == await storage.operations.get_operation(given.id)
 
@@ -55,7 +55,9 @@ async def test_the_latest_change_of_a_customer_counts(
     kinds = (OperationKind.SUSPEND, OperationKind.ACTIVATE)
     await overlap.in_one_batch(
         *(
-            overlap.second.customers.change_customer_state(change(kind, made.customer, LATER), None)
+            overlap.second.customers.change_customer_state(
+                change(kind, made.customer, LATER), ACTOR, None
+            )
             for kind in kinds
         )
     )

@@ -11,7 +11,7 @@ import pytest
 from server.storage import migrate
 from server.storage.sql.transactions import News
 from server.storage.storage import SqlStorage
-from tests.storage.records import RESELLER, START, invited, opened
+from tests.storage.records import ACTOR, RESELLER, START, invited, opened
 
 _HOLD_SOCKET = (
     "import socket, sys, time\n"
@@ -74,7 +74,7 @@ async def test_a_path_too_long_for_sockets_is_no_hindrance(
     async with opened(url) as storage:
         await storage.administration.add_reseller(RESELLER, "Reseller", START)
         given = await invited(storage)
-        await storage.operations.cancel_operation(given.id, START, None)
+        await storage.operations.cancel_operation(given.id, START, ACTOR, None)
     assert "a second late" in caplog.text
 
 

@@ -15,7 +15,7 @@ from server.storage.storage import SqlStorage
 from tests.storage.databases import on_postgresql
 from tests.storage.network import Network, network
 from tests.storage.overlap import IN_TIME_S
-from tests.storage.records import LEASE, START, invited, key, new, opened, records
+from tests.storage.records import ACTOR, LEASE, START, invited, key, new, opened, records
 from tests.storage.stored_invitation import MINUTE, StoredInvitation, sent
 from tests.storage.test_customers import new_customer
 
@@ -38,11 +38,11 @@ def _writes(
         "invite": lambda own: own.invitations.create_invitation(new("a@example.com"), None),
         "create": lambda own: own.customers.create_customer(new_customer(), None),
         "cancel": lambda own: own.operations.cancel_operation(
-            stored.made.operation.id, START, None
+            stored.made.operation.id, START, ACTOR, None
         ),
         "resend": lambda own: stored.seen_by(own).resend(START + MINUTE),
         "revoke": lambda own: own.invitations.revoke_invitation(
-            invitation.id, START + MINUTE, None
+            invitation.id, START + MINUTE, ACTOR, None
         ),
         "claim": lambda own: own.mail.claim_deliveries(10, START, LEASE),
     }

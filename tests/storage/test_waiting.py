@@ -13,7 +13,7 @@ from server.storage.operations import storage as operations
 from server.storage.sql.transactions import News
 from server.storage.storage import SqlStorage
 from server.storage.work import waiting as work
-from tests.storage.records import LEASE, RESELLER, START, claimed, invited, until
+from tests.storage.records import ACTOR, LEASE, RESELLER, START, claimed, invited, until
 from tests.storage.stored_invitation import MINUTE, recorded
 
 HOUR = timedelta(hours=1)
@@ -141,7 +141,7 @@ async def test_a_lost_signal_costs_a_second(storage: SqlStorage, other_process: 
     given = await invited(storage)
     waiting = asyncio.create_task(storage.waits.wait_operation(given.id, HOUR))
     await until(lambda: given.id in storage._notifier._operations)
-    await other_process.operations.cancel_operation(given.id, START, None)
+    await other_process.operations.cancel_operation(given.id, START, ACTOR, None)
     ended = await asyncio.wait_for(waiting, 10)
     assert ended
     assert ended.done

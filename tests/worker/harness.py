@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, cast
 
+from server.domain.access import Actor
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import invite
 from server.domain.operations import Operation
@@ -106,7 +107,7 @@ async def invited(
         name=name,
         email=email,
         person={"tin": str(next(_numbers))},
-        invited_by="aje00000000000000001",
+        actor=Actor("aje00000000000000001"),
         now=at,
         lifetime=timedelta(days=30),
     )

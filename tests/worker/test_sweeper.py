@@ -24,6 +24,7 @@ from server.worker.handlers.sweeps import Sweeper, SweeperSettings
 from tests.clock import Clock
 from tests.service import eventually
 from tests.storage.databases import query
+from tests.storage.records import ACTOR
 from tests.worker.harness import (
     MINUTE,
     RESELLER_ID,
@@ -80,7 +81,7 @@ def rows(database: str, table: str) -> int:
 async def test_a_sweep_does_all_that_there_is_to_do(storage: Storage, database: str) -> None:
     operation = await sent(storage)
     made = IdempotencyKey(b"key", b"fingerprint")
-    await storage.operations.cancel_operation(operation.id, START, made)
+    await storage.operations.cancel_operation(operation.id, START, ACTOR, made)
     await storage.access.revoke_token(VerifiedToken(b"revoked", "subject", None, START))
     await sweeper(storage, START + 31 * DAY).sweep()
     (invitation,) = await storage.invitations.list_invitations(

@@ -8,6 +8,7 @@ import pytest
 from server.domain.operations import CANCELLED
 from server.storage.interface import Delivery, Storage
 from tests.clock import Clock
+from tests.storage.records import ACTOR
 from tests.worker.harness import (
     MINUTE,
     RecordingStorage,
@@ -25,7 +26,7 @@ class TestCancelling:
         self, storage: Storage, mail_server: MailServer, clock: Clock
     ) -> None:
         operation = await invited(storage)
-        cancelled = await storage.operations.cancel_operation(operation.id, clock(), None)
+        cancelled = await storage.operations.cancel_operation(operation.id, clock(), ACTOR, None)
         assert cancelled
         assert cancelled.failure == CANCELLED
         async with at_work(make_worker(storage, mail_server.url, clock)):
@@ -40,7 +41,7 @@ class TestCancelling:
         operation = await invited(storage)
         async with at_work(make_worker(storage, mail_server.url, clock)):
             await mail_server.until(1, "DATA")
-            marked = await storage.operations.cancel_operation(operation.id, clock(), None)
+            marked = await storage.operations.cancel_operation(operation.id, clock(), ACTOR, None)
             assert marked
             assert not marked.done
             mail_server.gates["DATA"].set()
@@ -56,7 +57,7 @@ class TestCancelling:
         operation = await invited(storage)
         async with at_work(make_worker(storage, mail_server.url, clock)):
             await mail_server.until(1, "RCPT")
-            await storage.operations.cancel_operation(operation.id, clock(), None)
+            await storage.operations.cancel_operation(operation.id, clock(), ACTOR, None)
             mail_server.gates["RCPT"].set()
             assert (await ended(storage, operation)).failure == CANCELLED
         assert not mail_server.received
@@ -70,7 +71,7 @@ class TestCancelling:
         operation = await invited(storage)
         async with at_work(make_worker(recording, mail_server.url, clock)):
             await recording.until(1, "retry_delivery")
-        cancelled = await storage.operations.cancel_operation(operation.id, clock(), None)
+        cancelled = await storage.operations.cancel_operation(operation.id, clock(), ACTOR, None)
         assert cancelled
         assert cancelled.failure == CANCELLED
         clock.advance(MINUTE)
@@ -83,7 +84,10 @@ class TestCancelling:
     ) -> None:
         async with at_work(make_worker(storage, mail_server.url, clock)):
             operation = await ended(storage, await invited(storage))
-        assert await storage.operations.cancel_operation(operation.id, clock(), None) == operation
+        assert (
+            await storage.operations.cancel_operation(operation.id, clock(), ACTOR, None)
+            == operation
+        )
 
     async def test_a_claim_that_was_cancelled_before_is_given_up(
         self, storage: Storage, mail_server: MailServer, clock: Clock
@@ -95,7 +99,7 @@ class TestCancelling:
                 claimed = await self.storage.mail.claim_deliveries(*arguments, **named)
                 for delivery in claimed:
                     await self.storage.operations.cancel_operation(
-                        delivery.operation_id, clock(), None
+                        delivery.operation_id, clock(), ACTOR, None
                     )
                 return [delivery._replace(cancel_requested=True) for delivery in claimed]
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from server.domain.access import Actor
 from server.domain.errors import Reason
 from server.domain.invitations import invite
 from server.domain.operations import Deferral
@@ -176,7 +177,7 @@ async def test_an_invitation_that_lapses_while_its_e_mail_is_put_off_ends_it(
         name="Canary LLC",
         email="canary@example.com",
         person={},
-        invited_by="aje00000000000000001",
+        actor=Actor("aje00000000000000001"),
         now=START,
         lifetime=lapses_at - START,
     )

@@ -12,6 +12,7 @@ from server.worker.mail.smtp import SmtpMailer
 from server.worker.mail.smtp_server import SmtpServer
 from server.worker.settings import RunnerSettings
 from tests.clock import Clock
+from tests.storage.records import ACTOR
 from tests.worker.harness import (
     MINUTE,
     SETTINGS,
@@ -80,7 +81,9 @@ class TestSending:
             await mail_server.until(2, "RCPT")
             # Those not being sent can still be cancelled.
             for operation in operations[2:4]:
-                cancelled = await storage.operations.cancel_operation(operation.id, clock(), None)
+                cancelled = await storage.operations.cancel_operation(
+                    operation.id, clock(), ACTOR, None
+                )
                 assert cancelled
                 assert cancelled.failure == CANCELLED
             mail_server.gates["RCPT"].set()

@@ -126,9 +126,9 @@ class InvitationPageService:
         location = "?"
         try:
             if action is InvitationAction.ACCEPT:
-                await self._links.accept(request.token, call.address, call.idempotency_key)
+                await self._links.accept(request.token, call)
             elif action is InvitationAction.DECLINE:
-                await self._links.decline(request.token, call.address, call.idempotency_key)
+                await self._links.decline(request.token, call)
         except BillingError as error:
             if error.reason is Reason.IDEMPOTENCY_KEY_REUSED:
                 raise  # no form sends a key: it is a program that asks

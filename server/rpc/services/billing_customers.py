@@ -30,7 +30,10 @@ class BillingCustomerService:
         self, request: customers.InviteCustomerRequest, call: CallContext
     ) -> operations_pb2.Operation:
         invited = await self._customers.invite(
-            call.caller, **invite_arguments(request), key=call.idempotency_key
+            call.caller,
+            **invite_arguments(request),
+            request_id=call.request_id,
+            key=call.idempotency_key,
         )
         return to_longrunning(invited)
 

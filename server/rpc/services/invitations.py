@@ -55,7 +55,9 @@ class InvitationService:
         self, request: invitation_service_pb2.ResendInvitationRequest, call: CallContext
     ) -> operations_pb2.Operation:
         place = names.parse_name(request.name, names.INVITATIONS)
-        operation = await self._invitations.resend(call.caller, *place, call.idempotency_key)
+        operation = await self._invitations.resend(
+            call.caller, *place, call.request_id, call.idempotency_key
+        )
         if operation is None:
             raise invitation_not_found(request.name)
         return to_longrunning(operation)
@@ -64,7 +66,9 @@ class InvitationService:
         self, request: invitation_service_pb2.RevokeInvitationRequest, call: CallContext
     ) -> invitation_pb2.Invitation:
         place = names.parse_name(request.name, names.INVITATIONS)
-        revoked = await self._invitations.revoke(call.caller, *place, call.idempotency_key)
+        revoked = await self._invitations.revoke(
+            call.caller, *place, call.request_id, call.idempotency_key
+        )
         if revoked is None:
             raise invitation_not_found(request.name)
         return to_billing(revoked)
@@ -72,13 +76,9 @@ class InvitationService:
     async def AcceptInvitation(
         self, request: invitation_service_pb2.AcceptInvitationRequest, call: CallContext
     ) -> invitation_pb2.Invitation:
-        return to_billing(
-            await self._links.accept(request.token, call.address, call.idempotency_key)
-        )
+        return to_billing(await self._links.accept(request.token, call))
 
     async def DeclineInvitation(
         self, request: invitation_service_pb2.DeclineInvitationRequest, call: CallContext
     ) -> invitation_pb2.Invitation:
-        return to_billing(
-            await self._links.decline(request.token, call.address, call.idempotency_key)
-        )
+        return to_billing(await self._links.decline(request.token, call))

@@ -75,7 +75,10 @@ class LongrunningOperations:
     ) -> empty_pb2.Empty:
         wanted = operation_id(request.name)
         require_found(
-            await self._operations.cancel(call.caller, wanted, call.idempotency_key), wanted
+            await self._operations.cancel(
+                call.caller, wanted, call.request_id, call.idempotency_key
+            ),
+            wanted,
         )
         return empty_pb2.Empty()
 

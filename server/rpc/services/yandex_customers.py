@@ -41,7 +41,10 @@ class YandexCustomerService:
         self, request: customers.InviteCustomerRequest, call: CallContext
     ) -> operation_pb2.Operation:
         invited = await self._customers.invite(
-            call.caller, **invite_arguments(request), key=call.idempotency_key
+            call.caller,
+            **invite_arguments(request),
+            request_id=call.request_id,
+            key=call.idempotency_key,
         )
         return operations.to_yandex(invited)
 
@@ -53,6 +56,7 @@ class YandexCustomerService:
             reseller_id=request.reseller_id,
             name=request.name,
             person=person_fields(request.person),
+            request_id=call.request_id,
             key=call.idempotency_key,
         )
         return operations.to_yandex(created)
@@ -71,7 +75,7 @@ class YandexCustomerService:
         self, kind: OperationKind, customer_id: str, call: CallContext
     ) -> operation_pb2.Operation:
         changed = await self._customers.change_state(
-            call.caller, kind, customer_id, call.idempotency_key
+            call.caller, kind, customer_id, call.request_id, call.idempotency_key
         )
         if changed is None:
             raise customer_not_found(customer_id, "yandex.cloud.billing.v1.Customer")

@@ -23,5 +23,7 @@ class YandexOperationService:
         self, request: operation_service_pb2.CancelOperationRequest, call: CallContext
     ) -> operation_pb2.Operation:
         wanted = request.operation_id
-        cancelled = await self._operations.cancel(call.caller, wanted, call.idempotency_key)
+        cancelled = await self._operations.cancel(
+            call.caller, wanted, call.request_id, call.idempotency_key
+        )
         return to_yandex(require_found(cancelled, wanted))

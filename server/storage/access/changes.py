@@ -3,33 +3,39 @@
 Longer than others: a list of small changes of one shape.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from sqlalchemy import Table, and_, bindparam, delete, func, select, update
 
 from server.domain import ids
-from server.domain.access import AccountKey, AuditRecord, Role
+from server.domain.access import RESERVED_SUBJECTS, AccountKey, AuditRecord, Role, operator
 from server.domain.errors import BillingError, Reason
+from server.domain.events import EventType
 from server.os_user import os_user
 from server.storage.access.identity import KEYS
-from server.storage.schema.tables import (
+from server.storage.events.log import NewEvent, log
+from server.storage.events.rows import role_json
+from server.storage.schema.access_tables import (
     AccountKeyRow,
-    AuditId,
     AuditRow,
+    RoleBindingRow,
+    ServiceAccountRow,
+    access_tokens,
+    account_keys,
+    audit_records,
+    role_bindings,
+    service_accounts,
+)
+from server.storage.schema.tables import (
+    AuditId,
     DisplayName,
     KeyId,
     ResellerId,
     ResellerNumber,
     ResellerRow,
-    RoleBindingRow,
-    ServiceAccountRow,
     SubjectId,
-    access_tokens,
-    account_keys,
-    audit_records,
     resellers,
-    role_bindings,
-    service_accounts,
 )
 from server.storage.sql.statements import IDS, Insert, Query, Statement, Transaction, columns
 from server.storage.sql.times import Micros, micros
@@ -50,7 +56,10 @@ class _Account(NamedTuple):
 
 
 class _Held(NamedTuple):
+    subject_id: SubjectId
+    reseller: ResellerNumber
     role: str
+    created_at: Micros
 
 
 class _Number(NamedTuple):
@@ -95,10 +104,12 @@ _ROLE = and_(
     role_bindings.c.reseller_id == bindparam("reseller_id"),
     role_bindings.c.role == bindparam("role"),
 )
-_HELD = Query(_Held, select(role_bindings.c.role).where(_ROLE), "reseller_id", "role")
-_ANY_ROLES = Query(
-    _Held, select(role_bindings.c.role).where(role_bindings.c.subject_id.in_(IDS)).limit(1)
-)
+_HELD_ROLES = select(
+    role_bindings.c.subject_id, resellers.c.n, role_bindings.c.role, role_bindings.c.created_at
+).join_from(role_bindings, resellers, resellers.c.id == role_bindings.c.reseller_id)
+_HELD = Query(_Held, _HELD_ROLES.where(_ROLE), "reseller_id", "role")
+_ROLES_OF_SUBJECT = Query(_Held, _HELD_ROLES.where(role_bindings.c.subject_id.in_(IDS)))
+_ROLES_FOR_RESELLER = Query(_Held, _HELD_ROLES.where(role_bindings.c.reseller_id.in_(IDS)))
 _TAKE_ROLE = Statement(delete(role_bindings).where(_ROLE), "reseller_id", "role")
 
 
@@ -168,6 +179,7 @@ def put_reseller(transaction: Transaction, reseller: NamedRecord) -> None:
         if found.name == name and found.removed_at is None:
             return
         if found.removed_at is not None:
+            _log_revoked(transaction, transaction.fetch(_ROLES_FOR_RESELLER, [id_]), now, by)
             transaction.run(_DELETE_RESELLER_ROLES, [id_])
         transaction.run(_RENAME_RESELLER, [id_], name=name, now=now)
         if found.removed_at is not None and found.suspended_at is None:
@@ -237,6 +249,7 @@ def resume_reseller(transaction: Transaction, reseller: NamedRecord) -> bool:
 def put_account(transaction: Transaction, account: NamedRecord) -> None:
     """Adds or renames; refuses one whose ID is an outside subject's with FIELDS_INVALID."""
     id_, name, now, by = account
+    _require_free(id_)
     found = transaction.fetch(_ACCOUNTS, [id_])
     if found == [(name,)]:
         return
@@ -246,7 +259,7 @@ def put_account(transaction: Transaction, account: NamedRecord) -> None:
         # The row first, then the look: whoever grants one meanwhile has the ID until the commit.
         row = ServiceAccountRow(SubjectId(id_), DisplayName(name), now)
         transaction.insert(_INSERT_ACCOUNTS, [row])
-        if transaction.fetch(_ANY_ROLES, [id_]):
+        if transaction.fetch(_ROLES_OF_SUBJECT, [id_]):
             transaction.run(_DELETE_ACCOUNT_ROW, [id_])
             raise BillingError(
                 Reason.FIELDS_INVALID,
@@ -262,6 +275,7 @@ def remove_account(transaction: Transaction, account: NamedRecord) -> bool:
     id_, _, now, by = account
     if not transaction.fetch(_ACCOUNTS, [id_]):
         return False
+    _log_revoked(transaction, transaction.fetch(_ROLES_OF_SUBJECT, [id_]), now, by)
     for statement in _DELETE_ACCOUNT:
         transaction.run(statement, [id_])
     _record(transaction, now, by, "service-accounts.remove", id_, "")
@@ -300,7 +314,8 @@ def remove_key(transaction: Transaction, key: NamedRecord) -> bool:
 def grant_role(transaction: Transaction, binding: RoleChange) -> bool:
     """Gives a role, tells if it is new; refuses an unknown reseller with NOT_FOUND."""
     subject_id, reseller_id, role, now, by = binding
-    _require_reseller(transaction, reseller_id)
+    _require_free(subject_id)
+    reseller = _require_reseller(transaction, reseller_id)
     if transaction.fetch(_HELD, [subject_id], reseller_id=reseller_id, role=role.value):
         return False
     if not transaction.fetch(_ACCOUNTS, [subject_id]):
@@ -311,6 +326,9 @@ def grant_role(transaction: Transaction, binding: RoleChange) -> bool:
         transaction.run(_DELETE_ACCOUNT_ROW, [subject_id])
     row = RoleBindingRow(SubjectId(subject_id), ResellerId(reseller_id), role.value, now)
     transaction.insert(_INSERT_ROLES, [row])
+    data = role_json(subject_id, role, now)
+    granted = NewEvent(reseller.n, EventType.ACCESS_GRANTED, now, operator(by), data)
+    log(transaction, granted)
     _record(transaction, now, by, "roles.grant", subject_id, f"{role} for {reseller_id}")
     return True
 
@@ -320,8 +338,10 @@ def revoke_role(transaction: Transaction, binding: RoleChange) -> bool:
     """Takes a role, tells if it was held."""
     subject_id, reseller_id, role, now, by = binding
     values = {"reseller_id": reseller_id, "role": role.value}
-    if not transaction.fetch(_HELD, [subject_id], **values):
+    held = transaction.fetch(_HELD, [subject_id], **values)
+    if not held:
         return False
+    _log_revoked(transaction, held, now, by)
     transaction.run(_TAKE_ROLE, [subject_id], **values)
     _record(transaction, now, by, "roles.revoke", subject_id, f"{role} for {reseller_id}")
     return True
@@ -352,6 +372,21 @@ def _require_reseller(transaction: Transaction, reseller_id: str) -> _Reseller:
     if found is None or found.removed_at is not None:
         raise _unknown("reseller", reseller_id)
     return found
+
+
+def _log_revoked(transaction: Transaction, roles: Iterable[_Held], now: Micros, by: str) -> None:
+    for subject_id, reseller, role, created_at in sorted(roles):
+        data = role_json(subject_id, role, created_at)
+        log(transaction, NewEvent(reseller, EventType.ACCESS_REVOKED, now, operator(by), data))
+
+
+def _require_free(subject_id: str) -> None:
+    """Refuses what events call those who are no account."""
+    if subject_id in RESERVED_SUBJECTS:
+        raise BillingError(
+            Reason.FIELDS_INVALID,
+            f"{subject_id} is what events call something else: choose another ID.",
+        )
 
 
 def _record(

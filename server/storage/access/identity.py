@@ -1,25 +1,22 @@
 """Who is calling, and what they may do: the look-ups on the path of a call."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from sqlalchemy import select
 
 from server.domain.access import AccountKey, ResellerState, Role, Subject, VerifiedToken
 from server.storage.resellers import reseller_state
-from server.storage.schema.tables import (
+from server.storage.schema.access_tables import (
     AccountKeyRow,
-    KeyId,
-    ResellerId,
-    SubjectId,
-    TokenHash,
     access_tokens,
     account_keys,
-    resellers,
     revoked_tokens,
     role_bindings,
     service_accounts,
 )
+from server.storage.schema.tables import KeyId, ResellerId, SubjectId, TokenHash, resellers
 from server.storage.sql.statements import IDS, Query, Transaction, columns
 from server.storage.sql.times import Micros, from_micros
 
@@ -116,7 +113,8 @@ def proven(transaction: Transaction, batch: Sequence[VerifiedToken]) -> list[Sub
         else:
             holds = owners.get(proof.key_id) == proof.subject_id
         holds = holds and proof.token_hash not in revoked
-        outcomes.append(found[proof.subject_id] if holds else None)
+        subject = found[proof.subject_id] if holds else None
+        outcomes.append(subject and replace(subject, key_id=proof.key_id))
     return outcomes
 
 

@@ -15,18 +15,17 @@ from server.domain.access import (
 )
 from server.storage.access.identity import account_key
 from server.storage.resellers import reseller_state
-from server.storage.schema.tables import (
+from server.storage.schema.access_tables import (
     AccountKeyRow,
     AuditRow,
-    ResellerRow,
     RoleBindingRow,
     ServiceAccountRow,
     account_keys,
     audit_records,
-    resellers,
     role_bindings,
     service_accounts,
 )
+from server.storage.schema.tables import ResellerRow, resellers
 from server.storage.sql.statements import Query, Transaction
 from server.storage.sql.times import from_micros
 

@@ -5,14 +5,13 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, select, update
 
 from server.domain.access import VerifiedToken
-from server.storage.schema.tables import (
+from server.storage.schema.access_tables import (
     AccessTokenRow,
     RevokedTokenRow,
-    SubjectId,
-    TokenHash,
     access_tokens,
     revoked_tokens,
 )
+from server.storage.schema.tables import SubjectId, TokenHash
 from server.storage.sql.statements import IDS, Insert, Query, Statement, Transaction
 from server.storage.sql.times import Micros, micros
 from server.storage.sql.transactions import one_by_one

@@ -3,13 +3,13 @@
 from sqlalchemy import ColumnElement, Table, and_, true
 
 from server.storage.check.checks import Check, missing
-from server.storage.schema.tables import (
+from server.storage.schema.access_tables import (
     account_keys,
     audit_records,
-    resellers,
     role_bindings,
     service_accounts,
 )
+from server.storage.schema.tables import resellers
 
 _ROLES = Check(
     role_bindings.outerjoin(resellers, resellers.c.id == role_bindings.c.reseller_id),

@@ -3,7 +3,7 @@
 An invariant is written as what breaks it. What retention has cleared is not missed.
 """
 
-from server.storage.check import access, customers, invitations, operations
+from server.storage.check import access, customers, events, invitations, operations
 from server.storage.check.checks import Check, RowCheck
 
 CHECKS: tuple[Check, ...] = (
@@ -11,5 +11,6 @@ CHECKS: tuple[Check, ...] = (
     *customers.CHECKS,
     *invitations.CHECKS,
     *access.CHECKS,
+    *events.CHECKS,
 )
-ROW_CHECKS: tuple[RowCheck, ...] = invitations.ROW_CHECKS
+ROW_CHECKS: tuple[RowCheck, ...] = (*invitations.ROW_CHECKS, *events.ROW_CHECKS)

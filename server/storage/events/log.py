@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from sqlalchemy import text
 
-from server.domain.events import Actor, EventType
+from server.domain.access import Actor
+from server.domain.events import EventType
 from server.storage.schema.codes import EVENT_TYPE_CODES
 from server.storage.schema.tables import (
     CustomerNumber,

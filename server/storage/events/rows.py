@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from server.domain import ids
-from server.domain.access import Role, RoleBinding
+from server.domain.access import Actor, Role, RoleBinding
 from server.domain.customers import Customer
-from server.domain.events import Actor, Event
+from server.domain.events import Event
 from server.domain.invitations import Invitation
 from server.domain.webhooks import ContentType, Webhook, WebhookState
 from server.storage import resellers
@@ -24,7 +24,7 @@ from server.storage.schema.codes import (
     InvitationStateCode,
 )
 from server.storage.schema.columns import Code
-from server.storage.schema.tables import EventJson, EventRow
+from server.storage.schema.tables import CustomerRow, EventJson, EventRow
 from server.storage.sql.statements import Transaction
 from server.storage.sql.times import Micros, from_micros, from_micros_or_none, micros
 
@@ -32,14 +32,16 @@ _as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 # The state of a customer that is taken back.
 _NONE = 0
+# Where an invitation's problem stands.
+_PROBLEM = 8
 
 
-def customer_json(row: CustomerPart) -> EventJson:
+def customer_json(row: CustomerPart | CustomerRow) -> EventJson:
     """Returns what an event shows of a customer."""
     return EventJson(
         _as_json(
             [
-                *(row.id, row.state, row.name, json.loads(row.person), row.email),
+                *(row.id, row.state, row.name, row.person, row.email),
                 *(row.created_at, row.modified_at, row.billing_account_id),
             ]
         )
@@ -68,6 +70,14 @@ def invitation_json(
             ]
         )
     )
+
+
+def without_problem(data: EventJson) -> EventJson:
+    """Returns what an event of an invitation shows without its problem."""
+    values = json.loads(data)
+    if len(values) > _PROBLEM:
+        values[_PROBLEM] = ""
+    return EventJson(_as_json(values))
 
 
 def webhook_json(webhook: Webhook) -> EventJson:
@@ -116,14 +126,18 @@ def event(transaction: Transaction, row: EventRow) -> Event:
 def _customer(reseller_id: str, values: list[Any]) -> Customer:
     id_, state, name, person, email, created_at, modified_at, account_id = values
     return Customer(
-        *(id_, reseller_id, account_id or ids.BILLING_ACCOUNT + id_[3:], name, person, email),
+        *(
+            id_,
+            reseller_id,
+            account_id or ids.BILLING_ACCOUNT + id_[3:],
+            name,
+            json.loads(person),
+            email,
+        ),
         CUSTOMER_STATES[CustomerStateCode(Code(state))],
         from_micros(created_at),
         from_micros(modified_at),
     )
-
-
-_PROBLEM = 8
 
 
 def _invitation(reseller_id: str, values: list[Any]) -> Invitation:

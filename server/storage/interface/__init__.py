@@ -9,7 +9,7 @@ from typing import Protocol
 
 from server.storage.interface.access import AccessStorage, Administration
 from server.storage.interface.customers import CustomerStorage
-from server.storage.interface.events import EventPage, EventRetention, EventStorage, LogBounds
+from server.storage.interface.events import EventPage, EventStorage, LogBounds
 from server.storage.interface.invitations import InvitationStorage
 from server.storage.interface.keys import IdempotencyKey
 from server.storage.interface.operations import OperationStorage, WaitStorage
@@ -43,7 +43,6 @@ __all__ = [
     "DeliveryAttempt",
     "DeliveryStorage",
     "EventPage",
-    "EventRetention",
     "EventStorage",
     "IdempotencyKey",
     "InvitationStorage",

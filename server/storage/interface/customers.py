@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from server.domain.access import Actor
 from server.domain.customers import Customer, NewCustomer
 from server.domain.operations import Operation
 from server.storage.interface.keys import IdempotencyKey
@@ -20,7 +21,7 @@ class CustomerStorage(Protocol):
         ...
 
     async def change_customer_state(
-        self, operation: Operation, key: IdempotencyKey | None
+        self, operation: Operation, actor: Actor, key: IdempotencyKey | None
     ) -> Operation | None:
         """Does to the operation's customer what its kind says, at its time, and records it and key.
 

@@ -1,7 +1,6 @@
 """The log of events: read in its order, and waited for."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from server.domain.events import Event
@@ -56,12 +55,4 @@ class EventStorage(Protocol):
 
         By whichever process; signals may be lost, so look once a second, too.
         """
-        ...
-
-
-class EventRetention(Protocol):
-    """Clears what is old."""
-
-    async def clear_events(self, before: datetime, limit: int) -> int:
-        """Clears at most `limit` events that are older, the oldest first; returns how many."""
         ...

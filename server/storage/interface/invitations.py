@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from server.domain.access import Actor
 from server.domain.invitations import (
     Invitation,
     InvitationAction,
@@ -38,7 +39,12 @@ class InvitationStorage(Protocol):
         ...
 
     async def answer_invitation(
-        self, token_hash: bytes, action: InvitationAction, now: datetime, key: IdempotencyKey | None
+        self,
+        token_hash: bytes,
+        action: InvitationAction,
+        now: datetime,
+        actor: Actor,
+        key: IdempotencyKey | None,
     ) -> Invitation | None:
         """Accepts or declines the invitation that the latest link leads to, and returns it.
 
@@ -78,6 +84,7 @@ class InvitationStorage(Protocol):
         operation: Operation,
         expires_at: datetime,
         interval: timedelta,
+        actor: Actor,
         key: IdempotencyKey | None,
     ) -> Operation | None:
         """Has the invitation's e-mail sent again, by the operation, at whose time all this happens.
@@ -96,7 +103,7 @@ class InvitationStorage(Protocol):
         ...
 
     async def revoke_invitation(
-        self, invitation_id: str, now: datetime, key: IdempotencyKey | None
+        self, invitation_id: str, now: datetime, actor: Actor, key: IdempotencyKey | None
     ) -> Invitation | None:
         """Takes the invitation back, and returns it. Its customer becomes inactive.
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from server.domain.access import Actor
 from server.domain.operations import Operation
 from server.storage.interface.keys import IdempotencyKey
 from server.storage.interface.paging import Cursor, Listed
@@ -23,7 +24,7 @@ class OperationStorage(Protocol):
         ...
 
     async def cancel_operation(
-        self, operation_id: str, now: datetime, key: IdempotencyKey | None
+        self, operation_id: str, now: datetime, actor: Actor, key: IdempotencyKey | None
     ) -> Operation | None:
         """Cancels what has not been begun, and returns the operation as it then is.
 

@@ -40,3 +40,7 @@ class RetentionStorage(Protocol):
         Returns how many.
         """
         ...
+
+    async def clear_events(self, before: datetime, limit: int) -> int:
+        """Clears at most `limit` older events, of each log the oldest first; returns how many."""
+        ...

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from server.domain.events import Actor, Event
+from server.domain.access import Actor
+from server.domain.events import Event
 from server.domain.webhooks import ContentType, Webhook
 from server.storage.interface.keys import IdempotencyKey
 from server.storage.interface.paging import Cursor, Listed

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, select, update
 
+from server.domain.access import Actor
 from server.domain.addresses import address_key
 from server.domain.customers import CustomerState
+from server.domain.events import EventType
 from server.domain.invitations import (
     CUSTOMER_STATES,
     Invitation,
@@ -29,6 +31,8 @@ from server.domain.operations import Operation
 from server.storage import numbers
 from server.storage.counts import Counts
 from server.storage.customer_rows import INVITATION_PART, InvitationPart, invitation
+from server.storage.events.log import NewEvent, log
+from server.storage.events.rows import invitation_json
 from server.storage.invitations.addresses import ended_slot
 from server.storage.invitations.read import find_invitations, find_links
 from server.storage.keys import KeyedRequest, Keys, Target, answer_each
@@ -50,7 +54,7 @@ from server.storage.schema.tables import (
     resellers,
 )
 from server.storage.sql.statements import IDS, Query, Statement, Transaction
-from server.storage.sql.times import micros
+from server.storage.sql.times import Micros, micros
 
 _WAITING = CUSTOMER_STATE_CODES[CustomerState.ACCEPTANCE_REQUIRED]
 
@@ -122,6 +126,12 @@ _RESEND = Statement(
     *("latest", "at", "until"),
 )
 
+_ENDED = {
+    InvitationState.ACCEPTED: EventType.INVITATION_ACCEPTED,
+    InvitationState.DECLINED: EventType.INVITATION_DECLINED,
+    InvitationState.REVOKED: EventType.INVITATION_REVOKED,
+}
+
 # While an e-mail is on its way, this is how soon it may have left.
 _ON_ITS_WAY_S = 1.0
 
@@ -132,6 +142,7 @@ class Answer(NamedTuple):
     token_hash: bytes
     action: InvitationAction
     now: datetime
+    actor: Actor
     use: KeyedRequest | None
 
 
@@ -140,6 +151,7 @@ class Revocation(NamedTuple):
 
     invitation_id: str
     now: datetime
+    actor: Actor
     use: KeyedRequest | None
 
 
@@ -150,6 +162,7 @@ class Resend(NamedTuple):
     operation: Operation
     expires_at: datetime
     interval: timedelta
+    actor: Actor
     use: KeyedRequest | None
     limits: Limits
 
@@ -231,7 +244,7 @@ class _Batch:
         if isinstance(command, Answer):
             action = command.action
             self._require_active_reseller(row, command.now)
-        ended = self._end(row, action, command.now)
+        ended = self._end(row, action, command)
         self._keys.changed(command.use, INVITATION_TARGET, row.n)
         return ended
 
@@ -244,8 +257,11 @@ class _Batch:
         holds = row and link and row.latest == link.operation
         return row if holds else None
 
-    def _end(self, row: InvitationPart, action: InvitationAction, now: datetime) -> Invitation:
+    def _end(
+        self, row: InvitationPart, action: InvitationAction, command: Answer | Revocation
+    ) -> Invitation:
         """Ends a locked invitation unless that is done already. Raises INVITATION_STATE."""
+        now = command.now
         before = as_of(invitation(self._transaction, row), now)
         state = state_after(action, before.state)
         if state is before.state:
@@ -272,6 +288,7 @@ class _Batch:
         if self._transaction.fetch(_MAKE_DUE_NOW, [row.latest], at=at):
             self._transaction.has_work = True
         self._rows[row.n] = after
+        self._log(_ENDED[state], at, command.actor, after)
         return invitation(self._transaction, after)
 
     def _resend(self, row: InvitationPart, wanted: Resend) -> Operation:
@@ -288,7 +305,8 @@ class _Batch:
         if latest and not latest.done:  # a cleared one was
             tried = self._try_now(row.latest, latest, wanted)
             transaction.run(_PROLONG, [row.n], until=until)
-            self._rows[row.n] = row._replace(expires_at=until)
+            after = self._rows[row.n] = row._replace(expires_at=until)
+            self._log(EventType.INVITATION_RESENT, at, wanted.actor, after, latest.id)
             self._keys.changed(wanted.use, OPERATION_TARGET, row.latest)
             return tried
         due_at = at
@@ -302,8 +320,23 @@ class _Batch:
             operation, number, row.reseller, row.n, key, due_at=due_at, with_id=True
         )
         transaction.insert(INSERT_OTHERS, [made])
-        self._rows[row.n] = row._replace(latest=made_number, resent_at=at, expires_at=until)
+        after = row._replace(latest=made_number, resent_at=at, expires_at=until)
+        self._rows[row.n] = after
+        self._log(EventType.INVITATION_RESENT, at, wanted.actor, after, operation.id)
         return operation
+
+    def _log(
+        self,
+        type_: EventType,
+        at: Micros,
+        actor: Actor,
+        row: InvitationPart,
+        operation_id: str | None = None,
+    ) -> None:
+        event = NewEvent(
+            *(row.reseller, type_, at, actor, invitation_json(row), row.n, operation_id)
+        )
+        log(self._transaction, event)
 
     def _try_now(self, number: OperationNumber, operation: Operation, wanted: Resend) -> Operation:
         """Has an e-mail tried at once that waits for its next try; returns the operation.

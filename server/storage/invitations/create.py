@@ -9,12 +9,15 @@ from sqlalchemy import select
 from server.domain import ids
 from server.domain.addresses import address_key
 from server.domain.errors import BillingError, Reason
+from server.domain.events import EventType
 from server.domain.invitations import NewInvitation
 from server.domain.limits import Limits
 from server.domain.operations import Operation
 from server.storage import numbers, resellers
 from server.storage.counts import Counts
 from server.storage.customer_rows import person_json, tax_number
+from server.storage.events.log import DERIVED, NewEvent, log
+from server.storage.events.rows import customer_json
 from server.storage.invitations.addresses import DISPLACED, next_slot
 from server.storage.invitations.expire import expire_by_number
 from server.storage.keys import KeyedRequest, Keys, Target, answer_each
@@ -149,7 +152,7 @@ class _Creations:
         return by_number(self._transaction, target.number)
 
     def _create(self, request: Creation) -> Operation:
-        (operation, customer, invitation), key, (address, slot), use, _ = request
+        (operation, customer, invitation, actor), key, (address, slot), use, _ = request
         reseller = resellers.require_reseller(self._transaction, customer.reseller_id)
         now = micros(invitation.created_at)
         tin = customer.person.get("tin", "")
@@ -187,6 +190,11 @@ class _Creations:
         self._operations.append(
             operation_row(operation, number, reseller, number, made, due_at=due_at)
         )
+        invited = NewEvent(
+            *(reseller, EventType.CUSTOMER_INVITED, now, actor),
+            *(customer_json(row), number, DERIVED),
+        )
+        log(self._transaction, invited)
         return operation
 
     def _first_one(

@@ -5,13 +5,19 @@ from typing import NamedTuple
 
 from sqlalchemy import and_, bindparam, case, select, text, update
 
+from server.domain.access import SERVICE, Actor
 from server.domain.customers import CustomerState
+from server.domain.events import EventType
 from server.domain.invitations import CUSTOMER_STATES, InvitationState
+from server.storage.customer_rows import INVITATION_PART, InvitationPart
+from server.storage.events.log import NewEvent, log
+from server.storage.events.rows import invitation_json
 from server.storage.schema.codes import CUSTOMER_STATE_CODES, EXPIRED, PENDING
 from server.storage.schema.tables import CustomerNumber, customers
 from server.storage.sql.statements import IDS, Query, Transaction
 from server.storage.sql.times import Micros
 
+_SERVICE = Actor(SERVICE)
 _WAITING = CUSTOMER_STATE_CODES[CustomerState.ACCEPTANCE_REQUIRED]
 _EXPIRED_CUSTOMER = CUSTOMER_STATE_CODES[CUSTOMER_STATES[InvitationState.EXPIRED]]
 
@@ -35,7 +41,7 @@ _LAPSED = Query(
     "limit",
 )
 _EXPIRE = Query(
-    _Number,
+    InvitationPart,
     update(customers)
     .where(customers.c.n.in_(IDS), _has_lapsed)
     .values(
@@ -50,7 +56,7 @@ _EXPIRE = Query(
             else_=bindparam("now"),
         ),
     )
-    .returning(customers.c.n),
+    .returning(*INVITATION_PART),
     "now",
 )
 
@@ -78,4 +84,11 @@ def expire_by_number(
     transaction: Transaction, numbers: Sequence[CustomerNumber], now: Micros
 ) -> int:
     """Records the expiry of those that have lapsed and are still pending; returns of how many."""
-    return len(transaction.fetch(_EXPIRE, numbers, now=now)) if numbers else 0
+    rows = transaction.fetch(_EXPIRE, numbers, now=now) if numbers else []
+    for row in sorted(rows):
+        event = NewEvent(
+            *(row.reseller, EventType.INVITATION_EXPIRED, now, _SERVICE),
+            *(invitation_json(row), row.n),
+        )
+        log(transaction, event)
+    return len(rows)

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import cast
 
+from server.domain.access import Actor
 from server.domain.addresses import address_key
 from server.domain.invitations import (
     Invitation,
@@ -51,9 +52,14 @@ class SqlInvitations:
         return await self._reads.submit(look_up_invitations, token_hash)
 
     async def answer_invitation(
-        self, token_hash: bytes, action: InvitationAction, now: datetime, key: IdempotencyKey | None
+        self,
+        token_hash: bytes,
+        action: InvitationAction,
+        now: datetime,
+        actor: Actor,
+        key: IdempotencyKey | None,
     ) -> Invitation | None:
-        answer = Answer(token_hash, action, now, self._keys.keyed(key, now))
+        answer = Answer(token_hash, action, now, actor, self._keys.keyed(key, now))
         return cast("Invitation | None", await self._writes.submit(act, answer))
 
     async def get_invitation(self, invitation_id: str) -> Invitation | None:
@@ -81,14 +87,15 @@ class SqlInvitations:
         operation: Operation,
         expires_at: datetime,
         interval: timedelta,
+        actor: Actor,
         key: IdempotencyKey | None,
     ) -> Operation | None:
         use = self._keys.keyed(key, operation.created_at)
-        resend = Resend(invitation_id, operation, expires_at, interval, use, self._limits)
+        resend = Resend(invitation_id, operation, expires_at, interval, actor, use, self._limits)
         return cast("Operation | None", await self._writes.submit(act, resend))
 
     async def revoke_invitation(
-        self, invitation_id: str, now: datetime, key: IdempotencyKey | None
+        self, invitation_id: str, now: datetime, actor: Actor, key: IdempotencyKey | None
     ) -> Invitation | None:
-        revocation = Revocation(invitation_id, now, self._keys.keyed(key, now))
+        revocation = Revocation(invitation_id, now, actor, self._keys.keyed(key, now))
         return cast("Invitation | None", await self._writes.submit(act, revocation))

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import update
+from sqlalchemy import bindparam, update
 
+from server.domain.access import Actor
 from server.domain.errors import BillingError, Reason
 from server.domain.operations import CANCELLED, Operation
 from server.storage.keys import KeyedRequest, Keys, Target, answer_each
 from server.storage.operations.read import by_number
-from server.storage.operations.rows import OperationPart, failure_json, operation
+from server.storage.operations.rows import OperationPart, actor_json, failure_json, operation
 from server.storage.operations.transitions import Ending, end, lock_by_id
 from server.storage.schema.codes import OPERATION_TARGET
 from server.storage.schema.tables import operations
@@ -17,39 +18,50 @@ from server.storage.sql.statements import IDS, Statement, Transaction
 from server.storage.sql.times import Micros, micros
 
 _REQUEST_CANCEL = Statement(
-    update(operations).where(operations.c.n.in_(IDS)).values(cancel_requested=True)
+    update(operations)
+    .where(operations.c.n.in_(IDS))
+    .values(cancel_requested=True, cancelled_by=bindparam("actor")),
+    "actor",
 )
 _DELETE = Statement(update(operations).where(operations.c.n.in_(IDS)).values(deleted=True))
 
 
-class OperationRequest(NamedTuple):
-    """Which operation to cancel or delete, and when."""
+class Cancellation(NamedTuple):
+    """Which operation to cancel, when, and for whom."""
 
     operation_id: str
     now: Micros
+    actor: Actor
+    use: KeyedRequest | None
+
+
+class Deletion(NamedTuple):
+    """Which operation to delete."""
+
+    operation_id: str
     use: KeyedRequest | None
 
 
 def cancel_operations(
-    transaction: Transaction, batch: Sequence[OperationRequest]
+    transaction: Transaction, batch: Sequence[Cancellation]
 ) -> list[Operation | Exception | None]:
     """Cancels operations; see OperationStorage.cancel_operation."""
     keys = Keys(transaction, (request.use for request in batch))
     rows = lock_by_id(transaction, [request.operation_id for request in batch])
 
-    def existing(_: OperationRequest, target: Target) -> Operation | None:
+    def existing(_: Cancellation, target: Target) -> Operation | None:
         return by_number(transaction, target.number)
 
-    def cancel(request: OperationRequest) -> Operation | None:
+    def cancel(request: Cancellation) -> Operation | None:
         row = rows.get(request.operation_id)
         if row is None or row.deleted:
             return None
         result = operation(transaction, row)
         if not row.done:
             if row.is_held(request.now):
-                transaction.run(_REQUEST_CANCEL, [row.n])
+                transaction.run(_REQUEST_CANCEL, [row.n], actor=actor_json(request.actor))
             else:
-                (result,) = end(transaction, [Ending(row, CANCELLED, request.now)])
+                (result,) = end(transaction, [Ending(row, CANCELLED, request.now, request.actor)])
                 rows[request.operation_id] = _ended(row, result)
         keys.changed(request.use, OPERATION_TARGET, row.n)
         return result
@@ -69,13 +81,13 @@ def _ended(row: OperationPart, result: Operation) -> OperationPart:
 
 
 def delete_operations(
-    transaction: Transaction, batch: Sequence[OperationRequest]
+    transaction: Transaction, batch: Sequence[Deletion]
 ) -> list[bool | Exception]:
     """Deletes the records of finished operations; see OperationStorage.delete_operation."""
     keys = Keys(transaction, (request.use for request in batch))
     rows = lock_by_id(transaction, [request.operation_id for request in batch])
 
-    def delete(request: OperationRequest) -> bool:
+    def delete(request: Deletion) -> bool:
         row = rows.get(request.operation_id)
         if row is None or row.deleted:
             return False

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Join
 
 from server.domain import ids
+from server.domain.access import Actor
 from server.domain.errors import Reason
 from server.domain.operations import Deferral, Failure, Operation
 from server.storage import resellers
@@ -13,6 +14,7 @@ from server.storage.schema.codes import OPERATION_KIND_CODES, OPERATION_KINDS, O
 from server.storage.schema.columns import Count
 from server.storage.schema.tables import (
     AccountId,
+    ActorJson,
     CustomerId,
     CustomerNumber,
     DeferralJson,
@@ -74,6 +76,7 @@ class OperationPart(NamedTuple):
     claimed: bool
     attempts: Count
     cancel_requested: bool
+    cancelled_by: ActorJson | None
 
     @property
     def their_id(self) -> str:
@@ -201,6 +204,16 @@ def failure(text: FailureJson) -> Failure:
 def failure_json(value: Failure) -> FailureJson:
     """Returns a failure as the database keeps it: a JSON array."""
     return FailureJson(_as_json([value.reason, value.message, value.metadata]))
+
+
+def actor(text: ActorJson) -> Actor:
+    """Returns what `actor_json` was given."""
+    return Actor(*json.loads(text))
+
+
+def actor_json(value: Actor) -> ActorJson:
+    """Returns an actor as the database keeps it: a JSON array."""
+    return ActorJson(_as_json(value))
 
 
 def deferral(text: DeferralJson) -> Deferral:

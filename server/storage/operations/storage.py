@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime, timedelta
 
+from server.domain.access import Actor
 from server.domain.operations import Operation
 from server.storage.interface.keys import IdempotencyKey
 from server.storage.interface.operations import OperationStorage
@@ -12,7 +13,8 @@ from server.storage.keys import KeyLifetime
 from server.storage.notify.notifier import LOOK_EVERY, Notifier, wait
 from server.storage.operations.read import OperationPage, get_operations, list_operations
 from server.storage.operations.requests import (
-    OperationRequest,
+    Cancellation,
+    Deletion,
     cancel_operations,
     delete_operations,
 )
@@ -42,15 +44,16 @@ class SqlOperations:
         return await self._reads.submit(list_operations, page)
 
     async def cancel_operation(
-        self, operation_id: str, now: datetime, key: IdempotencyKey | None
+        self, operation_id: str, now: datetime, actor: Actor, key: IdempotencyKey | None
     ) -> Operation | None:
-        request = OperationRequest(operation_id, micros(now), self._keys.keyed(key, now))
+        use = self._keys.keyed(key, now)
+        request = Cancellation(operation_id, micros(now), actor, use)
         return await self._writes.submit(cancel_operations, request)
 
     async def delete_operation(
         self, operation_id: str, now: datetime, key: IdempotencyKey | None
     ) -> bool:
-        request = OperationRequest(operation_id, micros(now), self._keys.keyed(key, now))
+        request = Deletion(operation_id, self._keys.keyed(key, now))
         return await self._writes.submit(delete_operations, request)
 
 

@@ -9,9 +9,15 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Select, bindparam, delete, select, update
 
+from server.domain.access import SERVICE, Actor
+from server.domain.errors import Reason
+from server.domain.events import EventType
 from server.domain.invitations import ANSWERED, InvitationState
 from server.domain.operations import Failure, Operation, OperationKind
 from server.storage.counts import take_customers_back
+from server.storage.customer_rows import INVITATION_PART, InvitationPart
+from server.storage.events.log import DERIVED, NewEvent, log
+from server.storage.events.rows import invitation_json
 from server.storage.operations.read import customer_ids
 from server.storage.operations.rows import (
     OPERATION_PART,
@@ -20,20 +26,21 @@ from server.storage.operations.rows import (
     failure_json,
     operation,
 )
+from server.storage.operations.rows import actor as actor_in
 from server.storage.resellers import reseller_id
-from server.storage.schema.codes import INVITATION_STATES, OPERATION_KIND_CODES, InvitationStateCode
+from server.storage.schema.codes import INVITATION_STATES, OPERATION_KIND_CODES
 from server.storage.schema.tables import (
     CustomerNumber,
-    OperationNumber,
     customers,
     link_tokens,
     operations,
 )
-from server.storage.sql.statements import IDS, Query, Statement, Transaction, columns
+from server.storage.sql.statements import IDS, Query, Statement, Transaction
 from server.storage.sql.times import Micros, from_micros
 
 _INVITE = OPERATION_KIND_CODES[OperationKind.INVITE]
 _RESEND = OPERATION_KIND_CODES[OperationKind.RESEND]
+_SERVICE = Actor(SERVICE)
 
 
 def _locking(rows: Select[Any]) -> Query[OperationPart]:
@@ -84,16 +91,9 @@ _KEEP_IDS = Statement(
 )
 
 
-class _Invited(NamedTuple):
-    """A customer and its invitation's state."""
-
-    n: CustomerNumber
-    invitation: InvitationStateCode
-
-
 _LOCK_CUSTOMERS = Query(
-    _Invited,
-    select(*columns(customers, _Invited))
+    InvitationPart,
+    select(*INVITATION_PART)
     .where(customers.c.n.in_(IDS))
     .order_by(customers.c.n)
     .with_for_update(),
@@ -102,15 +102,8 @@ _DELETE_CUSTOMERS = Statement(delete(customers).where(customers.c.n.in_(IDS)))
 _DELETE_LINKS = Statement(delete(link_tokens).where(link_tokens.c.customer.in_(IDS)))
 
 
-class _Undone(NamedTuple):
-    """A customer, and the operation whose links hold again."""
-
-    n: CustomerNumber
-    latest: OperationNumber
-
-
 _UNDO_RESENDS = Query(
-    _Undone,
+    InvitationPart,
     update(customers)
     .where(customers.c.n.in_(IDS), customers.c.previous_latest.is_not(None))
     .values(
@@ -121,7 +114,7 @@ _UNDO_RESENDS = Query(
         previous_resent_at=None,
         previous_expires_at=None,
     )
-    .returning(customers.c.n, customers.c.latest),
+    .returning(*INVITATION_PART),
 )
 _HAND_LINKS_OVER = Statement(
     update(link_tokens)
@@ -133,11 +126,15 @@ _HAND_LINKS_OVER = Statement(
 
 
 class Ending(NamedTuple):
-    """What is to end: a locked operation, with a failure or without one, at its time."""
+    """What is to end: a locked operation, with a failure or without one, at its time.
+
+    `actor` is who cancels it, where that is not in the row.
+    """
 
     row: OperationPart
     failure: Failure | None
     now: Micros
+    actor: Actor | None = None
 
 
 def lock_by_id(transaction: Transaction, wanted: Sequence[str]) -> dict[str, OperationPart]:
@@ -161,38 +158,69 @@ def lock_by_number(transaction: Transaction, wanted: Sequence[int]) -> dict[int,
 
 
 def end(transaction: Transaction, endings: Sequence[Ending]) -> list[Operation]:
-    """Ends operations.
+    """Ends operations, each with its event.
 
     The customer of a failed Invite is deleted, with its invitation and links, unless the invitation
     has ended otherwise. A failed resend is undone: the invitation is as it was before. What was
     answered had arrived, so its operation has not failed.
     """
-    failed = [ending.row for ending in endings if ending.failure]
-    states = _lock_customers(transaction, [row.customer for row in failed])
+    invited = _lock_customers(transaction, [ending.row.customer for ending in endings])
+    states = {n: INVITATION_STATES[row.invitation] for n, row in invited.items()}
+    endings = [
+        ending._replace(failure=None) if states.get(ending.row.customer) in ANSWERED else ending
+        for ending in endings
+    ]
     ended = []
     changes: list[tuple[int, dict[str, Any]]] = []
-    for row, failure, now in endings:
-        if failure and states.get(row.customer) in ANSWERED:
-            failure = None
+    for row, failure, now, _ in endings:
         at = max(now, row.modified_at)  # clocks differ
         text = failure_json(failure) if failure else None
         changes.append((row.n, {"failure": text, "now": at}))
         before = operation(transaction, row)
         ended.append(before._replace(done=True, failure=failure, modified_at=from_micros(at)))
     transaction.run_each(_END, changes)
-    undone = [row for row in failed if states.get(row.customer) is InvitationState.PENDING]
-    _delete_failed_invites(transaction, [row for row in undone if row.kind == _INVITE])
-    _undo_resends(transaction, [row for row in undone if row.kind == _RESEND])
+    undone = [
+        ending.row
+        for ending in endings
+        if ending.failure and states.get(ending.row.customer) is InvitationState.PENDING
+    ]
+    taken_back = [row for row in undone if row.kind == _INVITE]
+    _delete_failed_invites(transaction, taken_back)
+    invited |= _undo_resends(transaction, [row for row in undone if row.kind == _RESEND])
+    gone = {row.customer for row in taken_back}
+    for ending in endings:
+        customer = invited.get(ending.row.customer)
+        if customer:
+            _log(transaction, ending, customer, gone=customer.n in gone)
     transaction.ended += [result.id for result in ended]
     return ended
 
 
+def _log(transaction: Transaction, ending: Ending, customer: InvitationPart, *, gone: bool) -> None:
+    """Logs the end of an operation, whose customer, as it is now, may be gone."""
+    row, failure, now, canceller = ending
+    type_, actor = EventType.INVITATION_SENT, _SERVICE
+    if failure and failure.reason is Reason.OPERATION_CANCELLED:
+        type_ = EventType.INVITATION_CANCELLED
+        actor = canceller or (actor_in(row.cancelled_by) if row.cancelled_by else actor)
+    elif failure:
+        type_ = EventType.INVITATION_UNDELIVERABLE
+    at = max(now, row.modified_at)
+    data = invitation_json(
+        customer,
+        taken_back_at=at if gone else None,
+        problem=failure.message if failure else "",
+    )
+    operation_id = DERIVED if row.id is None else row.id
+    log(transaction, NewEvent(row.reseller, type_, at, actor, data, customer.n, operation_id))
+
+
 def _lock_customers(
     transaction: Transaction, numbers: Sequence[CustomerNumber]
-) -> dict[CustomerNumber, InvitationState]:
-    """Returns the states of invitations, and keeps others from changing them."""
+) -> dict[CustomerNumber, InvitationPart]:
+    """Returns invitations by customer, and keeps others from changing them."""
     rows = transaction.fetch(_LOCK_CUSTOMERS, numbers) if numbers else []
-    return {row.n: INVITATION_STATES[row.invitation] for row in rows if row.invitation}
+    return {row.n: row for row in rows if row.invitation}
 
 
 def _delete_failed_invites(transaction: Transaction, failed: Sequence[OperationPart]) -> None:
@@ -215,20 +243,23 @@ def _delete_failed_invites(transaction: Transaction, failed: Sequence[OperationP
     take_customers_back(transaction, [reseller_id(transaction, row.reseller) for row in failed])
 
 
-def _undo_resends(transaction: Transaction, failed: Sequence[OperationPart]) -> None:
+def _undo_resends(
+    transaction: Transaction, failed: Sequence[OperationPart]
+) -> dict[CustomerNumber, InvitationPart]:
     """Makes the links hold again that were sent before, and with them those of the failed tries.
 
-    Their e-mails may have arrived all the same.
+    Their e-mails may have arrived all the same. Returns the invitations that are as before.
     """
     if not failed:
-        return
+        return {}
     numbers = [row.customer for row in failed]
-    before = {row.n: row.latest for row in transaction.fetch(_UNDO_RESENDS, numbers)}
+    before = {row.n: row for row in transaction.fetch(_UNDO_RESENDS, numbers)}
     transaction.run_each(
         _HAND_LINKS_OVER,
         [
-            (row.customer, {"failed": row.n, "holds": before[row.customer]})
+            (row.customer, {"failed": row.n, "holds": before[row.customer].latest})
             for row in failed
             if row.customer in before
         ],
     )
+    return before

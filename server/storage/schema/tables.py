@@ -1,4 +1,4 @@
-"""The tables. The migrations make exactly these; a test compares the two on both databases.
+"""The tables, but for those of access. The migrations make exactly these; a test compares the two on both databases.
 
 A customer and its invitation are one row. Rows of great number have integer keys inside (`n`), which
 grow with time, so that "newest first" is the order of keys, and text IDs outside. Each index costs on
@@ -10,7 +10,7 @@ Longer than others: one page shows all that is stored.
 
 from typing import NamedTuple, NewType
 
-from sqlalchemy import ForeignKey, MetaData, Sequence, false, text, true
+from sqlalchemy import MetaData, Sequence, false, text, true
 
 from server.storage.schema.codes import (
     PENDING,
@@ -55,6 +55,7 @@ DisplayName = NewType("DisplayName", str)
 PersonJson = NewType("PersonJson", str)
 Email = NewType("Email", str)
 FailureJson = NewType("FailureJson", str)
+ActorJson = NewType("ActorJson", str)
 DeferralJson = NewType("DeferralJson", str)
 LinkHash = NewType("LinkHash", bytes)
 IdempotencyKeyHash = NewType("IdempotencyKeyHash", bytes)
@@ -82,49 +83,6 @@ class ResellerRow(NamedTuple):
     removed_at: Micros | None
     suspended_at: Micros | None
     contact: str | None
-
-
-class ServiceAccountRow(NamedTuple):
-    """A subject for programs."""
-
-    id: SubjectId
-    name: DisplayName
-    created_at: Micros
-
-
-class AccountKeyRow(NamedTuple):
-    """The public half of a service account's key pair."""
-
-    id: KeyId
-    service_account_id: SubjectId
-    algorithm: str
-    public_key: str
-    created_at: Micros
-
-
-class AccessTokenRow(NamedTuple):
-    """A long-lived token, known by its hash."""
-
-    token_hash: TokenHash
-    subject_id: SubjectId
-    created_at: Micros
-    expires_at: Micros | None
-
-
-class RevokedTokenRow(NamedTuple):
-    """Kept until the token would have expired anyway."""
-
-    token_hash: TokenHash
-    expires_at: Micros
-
-
-class RoleBindingRow(NamedTuple):
-    """`subject_id` is a service account's, or a subject's of an outside issuer."""
-
-    subject_id: SubjectId
-    reseller_id: ResellerId
-    role: str
-    created_at: Micros
 
 
 class CustomerRow(NamedTuple):
@@ -180,6 +138,7 @@ class OperationRow(NamedTuple):
     attempts: counts claims, and fences.
     deferral: tells of the last try that failed, and keeps what is tried again apart from what is new.
     key, fingerprint: the idempotency key of the call that made it, as long as it counts.
+    cancelled_by: who has asked for the cancellation of what a worker was at.
     keyed_at: when the latest key came that stands for it and did not make it.
     """
 
@@ -204,6 +163,7 @@ class OperationRow(NamedTuple):
     keyed_at: Micros | None = None
     customer_id: CustomerId | None = None
     billing_account_id: AccountId | None = None
+    cancelled_by: ActorJson | None = None
 
 
 class LinkRow(NamedTuple):
@@ -372,46 +332,19 @@ class LogMarkRow(NamedTuple):
 
 
 class RetentionRow(NamedTuple):
-    """What has been cleared, in two rows.
+    """What has been cleared, in three rows.
 
     operations: a time; operations that ended before it may have been cleared.
     numbers: the greatest number of a cleared operation; it is never given to another.
+    events: a time; what happened before it may have no event.
     """
 
     name: str
     value: int
 
 
-class AuditRow(NamedTuple):
-    """Who changed what of the tables of access, from the command line or by a program's start."""
-
-    id: AuditId
-    at: Micros
-    actor: str
-    action: str
-    target: str
-    details: str
-    os_user: str = ""
-
-
 resellers = table("resellers", metadata, ResellerRow, "n")
 index("resellers_id", resellers.c.id, unique=True)
-
-service_accounts = table("service_accounts", metadata, ServiceAccountRow, "id")
-
-account_keys = table("account_keys", metadata, AccountKeyRow, "id")
-account_keys.c.service_account_id.append_foreign_key(ForeignKey(service_accounts.c.id))
-
-access_tokens = table("access_tokens", metadata, AccessTokenRow, "token_hash")
-
-revoked_tokens = table("revoked_tokens", metadata, RevokedTokenRow, "token_hash")
-index("ix_revoked_tokens_expires_at", revoked_tokens.c.expires_at)
-
-
-role_bindings = table(
-    "role_bindings", metadata, RoleBindingRow, ("subject_id", "reseller_id", "role")
-)
-role_bindings.c.reseller_id.append_foreign_key(ForeignKey(resellers.c.id))
 
 customers = table("customers", metadata, CustomerRow, "n", {"has_links": true()})
 _c = customers.c
@@ -510,8 +443,5 @@ index("attempts_webhook", attempts.c.webhook, attempts.c.n)
 
 log_marks = table("log_marks", metadata, LogMarkRow, "process")
 
-CLEARED_OPERATIONS, CLEARED_NUMBERS = "operations", "numbers"
+CLEARED_OPERATIONS, CLEARED_NUMBERS, LOGGED_SINCE = "operations", "numbers", "events"
 retention = table("retention", metadata, RetentionRow, "name")
-
-audit_records = table("audit_records", metadata, AuditRow, "id", {"os_user": text("''")})
-index("audit_records_by_age", audit_records.c.at, audit_records.c.id)

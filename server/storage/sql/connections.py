@@ -59,8 +59,11 @@ class Database:
                 "keepalives_interval": 1,
                 "keepalives_count": TIMEOUT_S,
                 "application_name": "billing",
-                # A commit is on disk before it returns, whatever the database's own setting is.
-                "options": f"-c statement_timeout={limit_s * 1000} -c synchronous_commit=on",
+                # A commit is on disk before it returns, whatever the database's own setting is. A
+                # process that stands still does not keep its locks.
+                "options": f"-c statement_timeout={limit_s * 1000} "
+                f"-c idle_in_transaction_session_timeout={limit_s * 1000} "
+                "-c synchronous_commit=on",
             }
         self.engine = create_engine(
             url,

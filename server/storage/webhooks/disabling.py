@@ -4,7 +4,8 @@ import json
 
 from sqlalchemy import bindparam, false, select, update
 
-from server.domain.events import SERVICE, Actor, EventType
+from server.domain.access import SERVICE, Actor
+from server.domain.events import EventType
 from server.domain.webhooks import Webhook, WebhookState
 from server.storage import resellers
 from server.storage.events.log import NewEvent, log

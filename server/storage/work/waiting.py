@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from server.storage.notify.notifier import LOOK_EVERY, wait
 from server.storage.sql.batches import Batcher
-from server.storage.sql.transactions import BatchHandler
 from server.storage.sql.times import Micros, from_micros
+from server.storage.sql.transactions import BatchHandler
 
 
 async def wait_until_due(

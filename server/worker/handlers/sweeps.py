@@ -26,12 +26,14 @@ class SweeperSettings:
     every: the time between sweeps, more or less by half so that processes don't sweep in step.
     retention: how long finished operations, and links to invitations that have ended, are kept;
         None: for ever.
+    event_retention: how long events are.
     batch_within: what a batch, which shares the database's time with calls, should take.
     rest: how many times as long as the batch took it rests before the next one.
     """
 
     every: timedelta = timedelta(seconds=30)
     retention: timedelta | None = timedelta(days=30)
+    event_retention: timedelta = timedelta(days=400)
     batch_within: timedelta = timedelta(milliseconds=10)
     rest: float = 4.0
 
@@ -78,11 +80,13 @@ class Sweeper:
     async def sweep(self) -> None:
         """Does all that there is to do now, unless it is stopped meanwhile."""
         storage, now = self._storage, self._now()
+        kept = self._settings.event_retention
         steps: list[tuple[str, Step]] = [
             ("invitations have expired", lambda most: storage.expire_invitations(now, most)),
             ("revocations are cleared", lambda most: storage.clear_revoked_tokens(now, most)),
             ("counts of e-mails are cleared", lambda most: storage.clear_counts(now, most)),
             ("old keys are cleared", lambda most: storage.clear_idempotency_keys(now, most)),
+            ("events are cleared", lambda most: storage.clear_events(now - kept, most)),
         ]
         if self._settings.retention is not None:
             before = now - self._settings.retention

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from server.domain.events import Actor, EventType
+from server.domain.access import Actor
+from server.domain.events import EventType
 from server.domain.webhooks import ContentType, Webhook, WebhookState
 from server.storage.events.log import NewEvent, log
 from server.storage.events.rows import role_json, webhook_json

@@ -3,6 +3,8 @@
 Nothing is known of what happened before; a customer's log begins with its next change.
 """
 
+import time
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -33,6 +35,7 @@ def _due_work() -> list[sa.Column[object]]:
 
 
 def upgrade() -> None:
+    op.add_column("operations", _text("cancelled_by", null=True))
     op.create_table(
         "events",
         sa.Column("reseller", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -118,6 +121,17 @@ def upgrade() -> None:
         _number("next_try_at", null=True),
     )
     op.create_index("attempts_webhook", "attempts", ["webhook", "n"])
+    # Clocks differ: whatever is there already was changed before.
+    op.execute(
+        f"""
+        INSERT INTO retention (name, value)
+        SELECT 'events', max(at) + 1 FROM (
+          SELECT {time.time_ns() // 1000} AS at
+          UNION ALL SELECT max(modified_at) FROM customers
+          UNION ALL SELECT max(modified_at) FROM operations
+        ) AS changes
+        """
+    )
 
 
 def _index(name: str, table: str, columns: list[str], where: str, *, unique: bool = False) -> None:

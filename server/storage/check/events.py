@@ -1,0 +1,189 @@
+"""The log: it has no gaps, and agrees with what it tells of."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from sqlalchemy import and_, exists, func, not_, or_, select
+
+from server.domain.events import EventType
+from server.domain.operations import OperationKind
+from server.storage.check.checks import Check, Condition, RowCheck, missing
+from server.storage.customer_rows import CustomerPart, InvitationPart
+from server.storage.events.rows import customer_json, invitation_json, without_problem
+from server.storage.schema.codes import (
+    EVENT_TYPE_CODES,
+    EVENT_TYPES,
+    OPERATION_KIND_CODES,
+    CustomerStateCode,
+    EventTypeCode,
+    InvitationStateCode,
+)
+from server.storage.schema.tables import (
+    LOGGED_SINCE,
+    AccountId,
+    AddressKey,
+    CustomerId,
+    CustomerNumber,
+    DisplayName,
+    Email,
+    EventJson,
+    InvitationId,
+    OperationId,
+    OperationNumber,
+    PersonJson,
+    ResellerNumber,
+    customers,
+    event_logs,
+    events,
+    operations,
+    resellers,
+    retention,
+)
+from server.storage.sql.statements import Query
+from server.storage.sql.times import Micros
+
+_e, _c, _o = events.c, customers.c, operations.c
+
+# What changed before this may have no event, or none any more.
+_logged_since = func.coalesce(
+    select(retention.c.value).where(retention.c.name == LOGGED_SINCE).scalar_subquery(), 0
+)
+
+_EVENTS = Check(
+    events.outerjoin(event_logs, event_logs.c.reseller == _e.reseller).outerjoin(
+        resellers, resellers.c.n == _e.reseller
+    ),
+    _e.number,
+    {
+        "an event is in the log of a known reseller": or_(missing(event_logs), missing(resellers)),
+        "an event's type is known": _e.type.not_in(list(EVENT_TYPES)),
+    },
+)
+
+_kept = (
+    select(
+        _e.reseller,
+        func.min(_e.number).label("first"),
+        func.max(_e.number).label("last"),
+        func.count().label("count"),
+    )
+    .group_by(_e.reseller)
+    .subquery()
+)
+_LOGS = Check(
+    event_logs.outerjoin(_kept, _kept.c.reseller == event_logs.c.reseller),
+    event_logs.c.reseller,
+    {
+        "the events of a log have all numbers from the first that is kept to the last": or_(
+            func.coalesce(_kept.c.first, event_logs.c.last + 1) != event_logs.c.cleared + 1,
+            func.coalesce(_kept.c.last, event_logs.c.cleared) != event_logs.c.last,
+            func.coalesce(_kept.c.count, 0) != event_logs.c.last - event_logs.c.cleared,
+        )
+    },
+)
+
+_ENDS = {
+    OperationKind.CREATE_RESELLER_SERVED: (EventType.CUSTOMER_CREATED,),
+    OperationKind.ACTIVATE: (EventType.CUSTOMER_ACTIVATED,),
+    OperationKind.SUSPEND: (EventType.CUSTOMER_SUSPENDED,),
+}
+_MAIL_ENDS = (
+    EventType.INVITATION_SENT,
+    EventType.INVITATION_UNDELIVERABLE,
+    EventType.INVITATION_CANCELLED,
+)
+
+
+def _tells_of_end(kind: OperationKind) -> Condition:
+    return and_(
+        _o.kind == OPERATION_KIND_CODES[kind],
+        _e.type.in_([EVENT_TYPE_CODES[type_] for type_ in _ENDS.get(kind, _MAIL_ENDS)]),
+    )
+
+
+_event_of_end = exists().where(
+    _e.customer == _o.customer,
+    or_(_e.operation_id == _o.id, and_(_o.n == _o.customer, _e.operation_id == "")),
+    or_(*(_tells_of_end(kind) for kind in OperationKind)),
+)
+_ENDED = Check(
+    operations,
+    _o.n,
+    {
+        "an operation that ended has its event": and_(
+            _o.done, _o.modified_at >= _logged_since, not_(_event_of_end)
+        )
+    },
+)
+
+
+_OF_CUSTOMERS = [code for type_, code in EVENT_TYPE_CODES.items() if type_.startswith("customer.")]
+
+
+class _Told(NamedTuple):
+    """A customer with its invitation, if any, and the last event of it."""
+
+    n: CustomerNumber
+    id: CustomerId
+    reseller: ResellerNumber
+    state: CustomerStateCode
+    created_at: Micros
+    modified_at: Micros
+    invitation: InvitationStateCode
+    email: Email | None
+    address_key: AddressKey | None
+    expires_at: Micros | None
+    latest: OperationNumber | None
+    ended_at: Micros | None
+    resent_at: Micros | None
+    invitation_id: InvitationId | None
+    operation_id: OperationId | None
+    name: DisplayName
+    person: PersonJson
+    billing_account_id: AccountId | None
+    type: EventTypeCode | None
+    data: EventJson | None
+    logged_since: Micros
+
+    def is_shown(self) -> bool:
+        """Tells whether the last event shows the customer, or the invitation, as it is."""
+        if self.data is None:
+            return self.modified_at < self.logged_since
+        values = self._asdict()
+        if self.type in _OF_CUSTOMERS:
+            part = CustomerPart(**{name: values[name] for name in CustomerPart._fields})
+            return customer_json(part) == self.data
+        shown = InvitationPart(**{name: values[name] for name in InvitationPart._fields})
+        return invitation_json(shown) == without_problem(self.data)
+
+
+_SHOWN = "a customer's last event shows it as it is"
+
+
+def _find_untold(rows: Iterable[_Told]) -> Iterator[tuple[str, str]]:
+    return ((_SHOWN, row.id) for row in rows if not row.is_shown())
+
+
+_last = (
+    select(_e.customer, func.max(_e.number).label("number"))
+    .where(_e.customer.is_not(None))
+    .group_by(_e.customer)
+    .subquery()
+)
+_LAST_EVENTS = RowCheck(
+    Query(
+        _Told,
+        select(
+            *(_c[name] for name in _Told._fields[:-3]), _e.type, _e.data, _logged_since
+        ).select_from(
+            customers.outerjoin(_last, _last.c.customer == _c.n).outerjoin(
+                events, and_(_e.reseller == _c.reseller, _e.number == _last.c.number)
+            )
+        ),
+    ),
+    (_SHOWN,),
+    _find_untold,
+)
+
+CHECKS = (_EVENTS, _LOGS, _ENDED)
+ROW_CHECKS = (_LAST_EVENTS,)
