@@ -41,8 +41,12 @@ STANDARD_SERVICES = (
     "grpc.reflection.v1alpha.ServerReflection",
 )
 
-# Whose answers hold tokens, which no cache may keep.
-_TOKENS = "/yandex.cloud.iam.v1.IamTokenService/"
+# Whose answers hold tokens or secrets, which no cache may keep.
+_SECRETS = (
+    "/yandex.cloud.iam.v1.IamTokenService/",
+    "/billing.v1.WebhookService/CreateWebhook",
+    "/billing.v1.WebhookService/RotateWebhookSecret",
+)
 
 # Routes' names. What the server can unpack.
 UNKNOWN_PAGE = "unknown page"
@@ -296,7 +300,7 @@ def _binding(
     }
     if method.is_polled:
         route["response_headers_to_add"] = [_POLL_INTERVAL]
-    if method.path.startswith(_TOKENS):
+    if method.path.startswith(_SECRETS):
         route["response_headers_to_add"] = [_header("cache-control", "no-store")]
     return route
 

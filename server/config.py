@@ -136,6 +136,10 @@ class Settings(BaseSettings):
         30.0, ge=0, description="wrong links that one address may try; 0 for any number"
     )
 
+    webhook_allow_private: bool = Field(
+        False, description="webhooks may lead to this machine, by http too; for development"
+    )
+
     brand_name: str = Field(
         "Billing", pattern=r"^\S([^\x00-\x1f]{0,58}\S)?$", description="on e-mails and pages"
     )

@@ -9,7 +9,12 @@ from datetime import UTC, datetime, timedelta
 
 import grpc
 from billing.v1 import customer_service_pb2 as billing_customers
-from billing.v1 import event_service_pb2, invitation_page_service_pb2, invitation_service_pb2
+from billing.v1 import (
+    event_service_pb2,
+    invitation_page_service_pb2,
+    invitation_service_pb2,
+    webhook_service_pb2,
+)
 from google.longrunning import operations_proto_pb2
 from yandex.cloud.billing.v1 import customer_service_pb2 as yandex_customers
 from yandex.cloud.endpoint import api_endpoint_service_pb2
@@ -40,6 +45,7 @@ from server.rpc.services.iam_tokens import IamTokenService
 from server.rpc.services.invitations import InvitationService
 from server.rpc.services.longrunning_operations import LongrunningOperations
 from server.rpc.services.standard import Health, add_standard_services
+from server.rpc.services.webhooks import WebhookService
 from server.rpc.services.yandex_customers import YandexCustomerService
 from server.rpc.services.yandex_operations import YandexOperationService
 from server.storage import open_storage
@@ -49,6 +55,7 @@ from server.use_cases.events import Events
 from server.use_cases.iam_tokens import IamTokens
 from server.use_cases.invitations import Invitations
 from server.use_cases.operations import Operations
+from server.use_cases.webhooks import Webhooks
 from server.worker.handlers.invitation_mail import InvitationMail
 from server.worker.handlers.sweeps import Sweeper, SweeperSettings
 from server.worker.mail.addresses import MessageSettingError
@@ -100,6 +107,7 @@ def build_server(
         settings.resend_interval,
     )
     links = Links(invitations, RateLimit(settings.unknown_links_per_min / 60, within_s=60))
+    webhooks = Webhooks(storage.webhooks, clock, private_allowed=settings.webhook_allow_private)
     services = [
         (
             invitation_page_service_pb2,
@@ -110,6 +118,7 @@ def build_server(
         (billing_customers, "CustomerService", BillingCustomerService(use_cases, pages)),
         (invitation_service_pb2, "InvitationService", InvitationService(invitations, links, pages)),
         (event_service_pb2, "EventService", EventService(Events(storage.events), pages)),
+        (webhook_service_pb2, "WebhookService", WebhookService(webhooks, pages)),
         (
             api_endpoint_service_pb2,
             "ApiEndpointService",

@@ -8,6 +8,7 @@ ACCOUNT = "bac2f8u6c4i0o9b3n7m1"
 OPERATION = "bop1d7h3l9p5t0a6e2i8"
 INVITATION = "inv6a2c8e4g0i5k1m7o3q"
 SUBJECT = "aje4g0k6o2s8u1c7f3j9"
+WEBHOOK = "whk5b1f7j3n9r0v4d8h2"
 
 _PERSON = {
     "name": "Romashka",
@@ -67,6 +68,35 @@ _EVENT = {
     | _INVITATION
     | {"state": "ACCEPTED", "endTime": _ENDED, "customerState": "ACTIVE"},
 }
+_WEBHOOK = {
+    "name": f"{_PARENT}/webhooks/{WEBHOOK}",
+    "url": "https://books.romashka.example/hook",
+    "types": ["invitation.accepted", "invitation.declined"],
+    "description": "Our books",
+    "contentType": "application/cloudevents+json",
+    "alertEmail": "ops@romashka.example",
+    "state": "ENABLED",
+    "disableReason": "",
+    "createTime": "2026-03-02T09:30:00.120Z",
+    "updateTime": "2026-03-02T09:30:00.120Z",
+    "lastSuccessTime": _ENDED,
+    "backlog": 0,
+    "etag": '"1"',
+}
+_NEW_WEBHOOK = {key: value for key, value in _WEBHOOK.items() if key != "lastSuccessTime"} | {
+    "backlog": 1
+}
+_WEBHOOK_WITH_SECRET = {"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo="}
+_WEBHOOK_SETTINGS = {key: _WEBHOOK[key] for key in ("url", "types", "description", "alertEmail")}
+_WEBHOOK_NAME = {"name": _WEBHOOK["name"]}
+_ATTEMPT = {
+    "event": _EVENT["name"],
+    "time": _ENDED,
+    "status": 503,
+    "error": "",
+    "milliseconds": 117,
+    "nextTryTime": "2026-03-03T12:05:00.360Z",
+}
 _LINK_TOKEN = "Yq0hV3yqk4dW8mZ1bT7cN5sR2xJ6pLfA"  # noqa: S105  # An example.
 _CANCELLED = {
     "code": 1,
@@ -114,6 +144,18 @@ REQUESTS: dict[str, dict[str, Any]] = {
         "after": "evt000000000041k3m9p2s7",
         "filter": 'type = "invitation.accepted" OR type = "invitation.declined"',
     },
+    "billing.v1.CreateWebhookRequest": {"parent": _PARENT, "webhook": _WEBHOOK_SETTINGS},
+    "billing.v1.GetWebhookRequest": _WEBHOOK_NAME,
+    "billing.v1.ListWebhooksRequest": {"parent": _PARENT},
+    "billing.v1.UpdateWebhookRequest": {
+        "webhook": _WEBHOOK_NAME | {"types": [], "etag": '"1"'},
+        "updateMask": "types",
+    },
+    "billing.v1.DeleteWebhookRequest": _WEBHOOK_NAME | {"etag": '"1"'},
+    "billing.v1.RotateWebhookSecretRequest": _WEBHOOK_NAME | {"overlap": "3600s"},
+    "billing.v1.TestWebhookRequest": _WEBHOOK_NAME,
+    "billing.v1.RedeliverEventsRequest": _WEBHOOK_NAME | {"event": _EVENT["name"]},
+    "billing.v1.ListWebhookAttemptsRequest": {"parent": _WEBHOOK["name"]},
     "google.longrunning.ListOperationsRequest": {"name": "operations"},
     "google.longrunning.GetOperationRequest": {"name": f"operations/{OPERATION}"},
     "google.longrunning.CancelOperationRequest": {"name": f"operations/{OPERATION}"},
@@ -142,6 +184,7 @@ def _google_style(**result: Any) -> dict[str, Any]:
 _CUSTOMERS = "yandex.cloud.billing.v1.CustomerService"
 _OPERATIONS = "google.longrunning.Operations"
 _INVITATIONS = "billing.v1.InvitationService"
+_WEBHOOKS = "billing.v1.WebhookService"
 
 # By method; each a short title and a body.
 RESPONSES: dict[str, dict[str, dict[str, Any]]] = {
@@ -176,6 +219,17 @@ RESPONSES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "billing.v1.EventService.GetEvent": {"An invitation was accepted": _EVENT},
     "billing.v1.EventService.ListEvents": {"One page": {"events": [_EVENT], "nextPageToken": ""}},
+    f"{_WEBHOOKS}.CreateWebhook": {"Added": _NEW_WEBHOOK | _WEBHOOK_WITH_SECRET},
+    f"{_WEBHOOKS}.GetWebhook": {"Enabled": _WEBHOOK},
+    f"{_WEBHOOKS}.ListWebhooks": {"One page": {"webhooks": [_WEBHOOK], "nextPageToken": ""}},
+    f"{_WEBHOOKS}.UpdateWebhook": {"Changed": _WEBHOOK | {"types": [], "etag": '"2"'}},
+    f"{_WEBHOOKS}.DeleteWebhook": {"Deleted": {}},
+    f"{_WEBHOOKS}.RotateWebhookSecret": {
+        "Rotated": _WEBHOOK | _WEBHOOK_WITH_SECRET | {"etag": '"2"'}
+    },
+    f"{_WEBHOOKS}.TestWebhook": {"Sent": {"event": _EVENT["name"]}},
+    f"{_WEBHOOKS}.RedeliverEvents": {"Begun": _WEBHOOK | {"backlog": 1}},
+    f"{_WEBHOOKS}.ListWebhookAttempts": {"One page": {"attempts": [_ATTEMPT], "nextPageToken": ""}},
     "yandex.cloud.operation.OperationService.Get": {
         "Running": _published("Invite customer"),
         "Done": _published("Invite customer", response=_RESPONSE),

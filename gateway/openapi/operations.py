@@ -68,9 +68,9 @@ class Operations:
     def _in_path(self, variable: Variable, method: MethodDescriptor) -> dict[str, Any]:
         schema = self._schemas.field(variable.field, in_request=True, in_query=True)
         description = schema.pop("description", "")
-        example = examples.REQUESTS.get(method.input_type.full_name, {}).get(
-            json_name(variable.field)
-        )
+        example: Any = examples.REQUESTS.get(method.input_type.full_name)
+        for part in variable.path.split("."):
+            example = example and example.get(part)
         if variable.prefix:
             description = f"What follows `{variable.prefix}/` in its name."
             schema |= {"pattern": constraints.SEGMENT, "maxLength": constraints.LONGEST_SEGMENT}

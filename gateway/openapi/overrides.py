@@ -19,10 +19,20 @@ ERROR_DETAILS = (
 )
 
 # What events show.
-EVENT_DATA = ("billing.v1.Customer", "billing.v1.Invitation", "billing.v1.RoleBinding")
+EVENT_DATA = (
+    "billing.v1.Customer",
+    "billing.v1.Invitation",
+    "billing.v1.RoleBinding",
+    "billing.v1.Webhook",
+)
 
 # Of these, one must be set.
-EXACTLY_ONE = frozenset({"yandex.cloud.iam.v1.CreateIamTokenRequest.identity"})
+EXACTLY_ONE = frozenset(
+    {
+        "billing.v1.RedeliverEventsRequest.events",
+        "yandex.cloud.iam.v1.CreateIamTokenRequest.identity",
+    }
+)
 
 # Comments by full name, instead of those in the protos.
 COMMENTS = {

@@ -12,10 +12,14 @@ from gateway.http_rules import VARIABLE, parse_rules
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A parameter `name` in a path; it sets `field`, wholly or what follows `prefix` in it."""
+    """A parameter `name` in a path; it sets `field`, wholly or what follows `prefix` in it.
+
+    `path` leads to the field by names in JSON: `webhook.name`.
+    """
 
     name: str
     field: FieldDescriptor
+    path: str
     prefix: str
 
 
@@ -69,13 +73,13 @@ def _parse(template: str, message: Descriptor) -> tuple[str, list[Variable]]:
     variables: list[Variable] = []
 
     def replace(found: re.Match[str]) -> str:
-        field = find_field(message, found["field"])
+        field, path = find_field(message, found["field"]), _json_path(message, found["field"])
         segments = (found["segments"] or "*").split("/")
         for index, segment in enumerate(segments):
             if segment in ("*", "**"):
                 prefix = segments[index - 1] if index else ""
-                name = prefix + "Id" if prefix else _json_path(message, found["field"])
-                variables.append(Variable(name, field, prefix))
+                name = prefix + "Id" if prefix else path
+                variables.append(Variable(name, field, path, prefix))
                 segments[index] = "{" + name + "}"
         return "/".join(segments)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from server.domain.access import Actor, RoleBinding
 from server.domain.customers import Customer
+from server.domain.errors import BillingError, Reason, invalid_field
 from server.domain.invitations import Invitation
 from server.domain.webhooks import Webhook
 
@@ -79,6 +80,31 @@ def event_number(reseller_id: str, id_: str) -> int | None:
     """Returns the number in an ID; None for what is no ID of this reseller's."""
     found = _ID.fullmatch(id_)
     return int(found[1]) if found and found[2] == _ending(reseller_id) else None
+
+
+def require_within_log(reseller_id: str, after: int, cleared: int, last: int) -> None:
+    """Raises what speaks against reading on after an event: EVENTS_GONE, or FIELDS_INVALID for `after`.
+
+    `cleared` is the last event that is no longer kept, `last` the last one there is.
+    """
+    if after < cleared:
+        raise events_gone(reseller_id, cleared)
+    if after > last:
+        raise invalid_field("after", "There is no such event yet; check the ID.")
+
+
+def events_gone(reseller_id: str, cleared: int) -> BillingError:
+    """Returns the refusal of what is no longer kept: the events up to a number."""
+    return BillingError(
+        Reason.EVENTS_GONE,
+        "Events after this one are no longer kept. To read on from the oldest that is, send the "
+        "`after` of this error's metadata; what you have missed, the lists of customers and "
+        "invitations show.",
+        metadata={
+            "oldest": event_id(reseller_id, cleared + 1),
+            "after": event_id(reseller_id, cleared),
+        },
+    )
 
 
 def _ending(reseller_id: str) -> str:

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from server.domain.errors import BillingError, FieldViolation, Reason
+from server.domain.errors import invalid_field
 
 LONGEST_URL = 2048
 
@@ -98,21 +98,18 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
 
 
 def check_url(url: str, *, private_allowed: bool) -> None:
-    """Raises FIELDS_INVALID unless events may be sent to the URL.
-
-    With `private_allowed`, `http` and `https` to this machine are too, as for development. What a
-    name leads to is checked again at each connection.
-    """
-    wrong = _fault(url, private_allowed)
+    """Raises FIELDS_INVALID unless events may be sent to the URL; see `url_fault`."""
+    wrong = url_fault(url, private_allowed=private_allowed)
     if wrong:
-        raise BillingError(
-            Reason.FIELDS_INVALID,
-            "The request has fields that are not valid.",
-            fields=[FieldViolation("webhook.url", wrong)],
-        )
+        raise invalid_field("webhook.url", wrong)
 
 
-def _fault(url: str, private_allowed: bool) -> str | None:
+def url_fault(url: str, *, private_allowed: bool) -> str | None:
+    """Returns why no events may be sent to a URL, None where they may.
+
+    With `private_allowed`, `http` and `https` to this machine are allowed too, as for development.
+    What a name leads to is checked again at each connection.
+    """
     if len(url) > LONGEST_URL:
         return f"Must be at most {LONGEST_URL} characters long."
     if not url.isascii() or not url.isprintable() or set(url) & set(' "<>\\^`{|}'):

@@ -32,6 +32,7 @@ from server.storage.sql.reseller_numbers import KnownResellers
 from server.storage.sql.statements import Query, Transaction
 from server.storage.webhooks.alerts import SqlAlerts
 from server.storage.webhooks.delivery_storage import SqlDeliveries
+from server.storage.webhooks.storage import SqlWebhooks
 from server.storage.work.storage import SqlMail
 
 _log = logging.getLogger(__name__)
@@ -101,6 +102,7 @@ class SqlStorage:
         self.deliveries = SqlDeliveries(writes, reads, notifier)
         self.alerts = SqlAlerts(writes, reads, notifier)
         self.retention = SqlRetention(self._sweeps, keys)
+        self.webhooks = SqlWebhooks(writes, self._sweeps, reads, inline, keys)
         self.access = SqlAccess(writes, reads, notifier)
         self.administration = SqlAdministration(writes, reads)
         self._connect_notifier(database)

@@ -1,10 +1,10 @@
 """Reading the log of events, on from wherever the reader stands."""
 
 from server.domain.access import Permission, Subject
-from server.domain.errors import BillingError, Reason, invalid_field
-from server.domain.events import Event, event_id, event_number
+from server.domain.errors import invalid_field
+from server.domain.events import Event, event_number, require_within_log
 from server.domain.filters import Filter
-from server.storage.interface import EventPage, EventStorage, LogBounds
+from server.storage.interface import EventPage, EventStorage
 
 # In place of an ID: after the last event there is.
 LATEST = "latest"
@@ -40,7 +40,7 @@ class Events:
             return bounds.last
         if not after:
             return bounds.cleared
-        _require_within(reseller_id, number, bounds)
+        require_within_log(reseller_id, number, *bounds)
         return number
 
     async def page(
@@ -49,21 +49,5 @@ class Events:
         """Returns events after a number; see EventStorage.list_events. Raises EVENTS_GONE."""
         caller.require(Permission.READ, reseller_id)
         page = await self._events.list_events(reseller_id, after, filter_, limit)
-        _require_within(reseller_id, after, page.bounds)
+        require_within_log(reseller_id, after, *page.bounds)
         return page
-
-
-def _require_within(reseller_id: str, after: int, bounds: LogBounds) -> None:
-    if after < bounds.cleared:
-        raise BillingError(
-            Reason.EVENTS_GONE,
-            "Events after this one are no longer kept. To read on from the oldest that is, send the "
-            "`after` of this error's metadata; what you have missed, the lists of customers and "
-            "invitations show.",
-            metadata={
-                "oldest": event_id(reseller_id, bounds.cleared + 1),
-                "after": event_id(reseller_id, bounds.cleared),
-            },
-        )
-    if after > bounds.last:
-        raise invalid_field("after", "There is no such event yet; check the ID.")

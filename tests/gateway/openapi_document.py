@@ -6,7 +6,14 @@ from typing import Any
 import jsonschema_rs
 from billing.v1 import customer_pb2 as google_customer
 from billing.v1 import customer_service_pb2 as google_customers
-from billing.v1 import event_pb2, event_service_pb2, invitation_pb2, invitation_service_pb2
+from billing.v1 import (
+    event_pb2,
+    event_service_pb2,
+    invitation_pb2,
+    invitation_service_pb2,
+    webhook_pb2,
+    webhook_service_pb2,
+)
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 from google.protobuf.message import Message
@@ -39,6 +46,8 @@ _MODULES = (
     operation_service_pb2,
     operations_pb2,
     status_pb2,
+    webhook_pb2,
+    webhook_service_pb2,
 )
 _TYPES = {
     message.full_name: message

@@ -17,6 +17,8 @@ OPERATIONS = {
     for verb, operation in item.items()
 }
 INVITATIONS = "/v1/resellers/{resellersId}/invitations"
+WEBHOOKS = "/v1/resellers/{resellersId}/webhooks"
+WEBHOOK = f"{WEBHOOKS}/{{webhooksId}}"
 BY_LINK = {"InvitationService.AcceptInvitation", "InvitationService.DeclineInvitation"}
 # By the contract.
 HTTP_STATUSES = {3: {400, 413, 415, 431}, 4: {408, 504}, 5: {404}, 6: {409}, 7: {403}, 8: {429}}
@@ -55,6 +57,15 @@ def test_it_has_every_path_of_the_contract() -> None:
                 ("Decline", "", "post /v1/invitations:decline"),
             )
         },
+        "WebhookService.CreateWebhook": f"post {WEBHOOKS}",
+        "WebhookService.GetWebhook": f"get {WEBHOOK}",
+        "WebhookService.ListWebhooks": f"get {WEBHOOKS}",
+        "WebhookService.UpdateWebhook": f"patch {WEBHOOK}",
+        "WebhookService.DeleteWebhook": f"delete {WEBHOOK}",
+        "WebhookService.RotateWebhookSecret": f"post {WEBHOOK}:rotateSecret",
+        "WebhookService.TestWebhook": f"post {WEBHOOK}:test",
+        "WebhookService.RedeliverEvents": f"post {WEBHOOK}:redeliver",
+        "WebhookService.ListWebhookAttempts": f"get {WEBHOOK}/attempts",
         "OperationService.Get": "get /operations/{operationId}",
         "OperationService.Cancel": "get /operations/{operationId}:cancel",
         "OperationService.Cancel2": "post /operations/{operationId}:cancel",
@@ -81,6 +92,11 @@ def test_the_query_holds_what_neither_path_nor_body_does() -> None:
         "CustomerService.ListCustomers": ["pageSize", "pageToken"],
         "EventService.ListEvents": ["after", "filter", "pageSize", "pageToken"],
         "InvitationService.ListInvitations": ["pageSize", "pageToken", "filter"],
+        "WebhookService.CreateWebhook": ["validateOnly"],
+        "WebhookService.ListWebhooks": ["pageSize", "pageToken"],
+        "WebhookService.UpdateWebhook": ["updateMask", "validateOnly"],
+        "WebhookService.DeleteWebhook": ["etag"],
+        "WebhookService.ListWebhookAttempts": ["pageSize", "pageToken"],
         "Operations.ListOperations": ["filter", "pageSize", "pageToken", "returnPartialSuccess"],
         "ApiEndpointService.List": ["pageSize", "pageToken"],
     }
@@ -122,9 +138,9 @@ def test_every_answer_is_described(operation_id: str) -> None:
         expected |= {"401"}
     if "{" in path or operation_id in BY_LINK:
         expected |= {"404"}
-    if verb == "post":
+    if verb in ("post", "patch"):
         expected |= {"409", "413", "415"}
-    if operation_id in ("OperationService.Cancel", "Operations.DeleteOperation"):
+    if verb == "delete" or operation_id == "OperationService.Cancel":
         expected |= {"409"}
     assert set(operation["responses"]) == expected
     assert operation["summary"]

@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 import schemathesis
+from google.api import annotations_pb2
 from google.protobuf import json_format
 from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
@@ -56,6 +57,10 @@ CREATE = {"resellerId": "reseller", "name": "Romashka", "person": {}}
         ("billing.v1.InviteCustomerRequest", INVITE | {"name": ""}, False),
         (f"{PUBLISHED}CreateResellerServedCustomerRequest", CREATE, True),
         (f"{PUBLISHED}CreateResellerServedCustomerRequest", CREATE | {"resellerId": "A"}, False),
+        ("billing.v1.Webhook", {"url": "https://example.com/", "state": "DISABLED"}, True),
+        ("billing.v1.Webhook", {"types": ["customer.created"] * 101}, False),
+        ("billing.v1.Webhook", {"alertEmail": "nobody"}, False),
+        ("billing.v1.Webhook", {"alertEmail": ""}, True),
         ("billing.v1.AcceptInvitationRequest", {"token": "\0" * 100_000 + "x"}, True),
         ("billing.v1.AcceptInvitationRequest", {"token": " \x1f"}, False),
         ("billing.v1.DeclineInvitationRequest", {}, False),
@@ -94,25 +99,30 @@ def test_what_is_generated_from_the_schemas_is_accepted(case: schemathesis.Case[
     }
     for name, value in (case.query or {}).items():
         asked[name] = {"true": True, "false": False}.get(value, value)
+    operation_id = case.operation.definition.raw["operationId"]
+    method = next(
+        method
+        for method in protos.load().methods
+        if f"{method.containing_service.name}.{method.name}" == operation_id.removesuffix("2")
+    )
+    resource = method.GetOptions().Extensions[annotations_pb2.http].body
     if isinstance(case.body, dict):
-        asked |= case.body
+        asked |= case.body if resource == "*" else {resource: dict(case.body)}
     assume(not NEEDED_SOMEWHERE.search(json.dumps(asked, ensure_ascii=False)))
     if "operationsId" in asked:
         asked["name"] = f"operations/{asked.pop('operationsId')}"
     if "resellersId" in asked:
         parent = f"resellers/{asked.pop('resellersId')}"
-        children = [name for name in ("customersId", "invitationsId") if name in asked]
+        children = [
+            name for name in ("customersId", "invitationsId", "webhooksId") if name in asked
+        ]
         for name in children:
-            asked["name"] = f"{parent}/{name.removesuffix('Id')}/{asked.pop(name)}"
-        if not children:
-            asked["parent"] = parent
-    operation_id = case.operation.definition.raw["operationId"]
-    message = next(
-        method.input_type.full_name
-        for method in protos.load().methods
-        if f"{method.containing_service.name}.{method.name}" == operation_id.removesuffix("2")
-    )
-    validate(json_format.ParseDict(asked, new_message(message)))
+            parent += f"/{name.removesuffix('Id')}/{asked.pop(name)}"
+        if method.name.startswith("Update"):
+            asked[resource]["name"] = parent
+        else:
+            asked["name" if "name" in method.input_type.fields_by_name else "parent"] = parent
+    validate(json_format.ParseDict(asked, new_message(method.input_type.full_name)))
 
 
 def _is_accepted(message: str, body: dict[str, Any]) -> bool:

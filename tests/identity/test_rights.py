@@ -12,10 +12,11 @@ import pytest
 import pytest_asyncio
 from billing.v1 import customer_pb2 as google_customer
 from billing.v1 import customer_service_pb2 as google_customers
-from billing.v1 import event_pb2, invitation_pb2
+from billing.v1 import event_pb2, invitation_pb2, webhook_pb2
 from billing.v1 import event_service_pb2 as events
 from billing.v1 import invitation_page_service_pb2 as pages
 from billing.v1 import invitation_service_pb2 as invitations
+from billing.v1 import webhook_service_pb2 as webhooks
 from google.api import httpbody_pb2
 from google.longrunning import operations_pb2, operations_proto_pb2
 from google.protobuf import empty_pb2
@@ -32,9 +33,11 @@ from server.config import Settings
 from server.domain.access import Actor, Role
 from server.domain.events import event_id
 from server.domain.invitations import invite
+from server.domain.webhook_settings import WebhookChanges, new_secret, new_webhook
 from server.storage.interface import Delivery
 from tests.events import Happening, happen
 from tests.identity.served import RESELLER, Served, bearer, serving
+from tests.storage.databases import query
 
 OK = grpc.StatusCode.OK
 DENIED = grpc.StatusCode.PERMISSION_DENIED
@@ -70,6 +73,7 @@ class Made:
     assertion: str
     invitation_id: str
     link_token: str
+    webhook_id: str = "whk00000000000000000"
 
 
 NOWHERE = "bop00000000000000000"
@@ -107,11 +111,16 @@ def named_invitation(made: Made) -> dict[str, str]:
     return {"name": f"resellers/{made.reseller_id}/invitations/{made.invitation_id}"}
 
 
+def named_webhook(made: Made) -> dict[str, Any]:
+    return {"name": f"resellers/{made.reseller_id}/webhooks/{made.webhook_id}"}
+
+
 _CUSTOMERS = "yandex.cloud.billing.v1.CustomerService"
 _GOOGLE_CUSTOMERS = "billing.v1.CustomerService"
 _EVENTS = "billing.v1.EventService"
 _INVITATIONS = "billing.v1.InvitationService"
 _PAGES = "billing.v1.InvitationPageService"
+_WEBHOOKS = "billing.v1.WebhookService"
 _OPERATIONS = "yandex.cloud.operation.OperationService"
 _LONGRUNNING = "google.longrunning.Operations"
 _ENDPOINTS = "yandex.cloud.endpoint.ApiEndpointService"
@@ -208,6 +217,65 @@ TABLE: dict[str, Method] = {
         Right.WRITE,
         lambda made: invitations.RevokeInvitationRequest(**named_invitation(made)),
         invitation_pb2.Invitation,
+        names_reseller=True,
+    ),
+    f"{_WEBHOOKS}/CreateWebhook": Method(
+        Right.WRITE,
+        lambda made: webhooks.CreateWebhookRequest(
+            parent=f"resellers/{made.reseller_id}",
+            webhook=webhook_pb2.Webhook(url="https://example.com/"),
+        ),
+        webhook_pb2.Webhook,
+        names_reseller=True,
+    ),
+    f"{_WEBHOOKS}/GetWebhook": Method(
+        Right.READ,
+        lambda made: webhooks.GetWebhookRequest(**named_webhook(made)),
+        webhook_pb2.Webhook,
+        names_reseller=True,
+    ),
+    f"{_WEBHOOKS}/ListWebhooks": Method(
+        Right.READ,
+        lambda made: webhooks.ListWebhooksRequest(parent=f"resellers/{made.reseller_id}"),
+        webhooks.ListWebhooksResponse,
+        names_reseller=True,
+    ),
+    f"{_WEBHOOKS}/UpdateWebhook": Method(
+        Right.WRITE,
+        lambda made: webhooks.UpdateWebhookRequest(
+            webhook=webhook_pb2.Webhook(description="Changed", **named_webhook(made))
+        ),
+        webhook_pb2.Webhook,
+        names_reseller=True,
+    ),
+    f"{_WEBHOOKS}/DeleteWebhook": Method(
+        Right.WRITE,
+        lambda made: webhooks.DeleteWebhookRequest(**named_webhook(made)),
+        empty_pb2.Empty,
+        names_reseller=True,
+    ),
+    f"{_WEBHOOKS}/RotateWebhookSecret": Method(
+        Right.WRITE,
+        lambda made: webhooks.RotateWebhookSecretRequest(**named_webhook(made)),
+        webhook_pb2.Webhook,
+        names_reseller=True,
+    ),
+    f"{_WEBHOOKS}/TestWebhook": Method(
+        Right.WRITE,
+        lambda made: webhooks.TestWebhookRequest(**named_webhook(made)),
+        webhooks.TestWebhookResponse,
+        names_reseller=True,
+    ),
+    f"{_WEBHOOKS}/RedeliverEvents": Method(
+        Right.WRITE,
+        lambda made: webhooks.RedeliverEventsRequest(after="", **named_webhook(made)),
+        webhook_pb2.Webhook,
+        names_reseller=True,
+    ),
+    f"{_WEBHOOKS}/ListWebhookAttempts": Method(
+        Right.READ,
+        lambda made: webhooks.ListWebhookAttemptsRequest(parent=named_webhook(made)["name"]),
+        webhooks.ListWebhookAttemptsResponse,
         names_reseller=True,
     ),
     # Who holds a link's secret may; a page says so to all others.
@@ -344,7 +412,18 @@ class Table:
             self.served.assertion(self.key),
             delivery.invitation_id,
             delivery.link_token,
+            await self._webhook(),
         )
+
+    async def _webhook(self) -> str:
+        """Makes the reseller's one webhook, which has answered its test."""
+        storage, now, actor = self.served.storage.webhooks, self.served.clock(), Actor("s")
+        for row in await storage.list_webhooks(RESELLER, 100, None):
+            await storage.delete_webhook(RESELLER, row.record.id, None, now, actor, None)
+        made = new_webhook(RESELLER, WebhookChanges(url="https://example.com/"), now)
+        await storage.create_webhook(made, new_secret(), actor, None)
+        query(self.served.settings.database, "UPDATE webhooks SET verified_at = 1")
+        return made.id
 
     async def _sent(self) -> Delivery:
         """Sends an invitation as a worker does."""
@@ -410,7 +489,7 @@ async def test_every_method_that_is_served_has_a_row(table: Table) -> None:
         "grpc.reflection.v1alpha.ServerReflection",
     }
     modules = (
-        *(customers, google_customers, events, invitations, pages),
+        *(customers, google_customers, events, invitations, pages, webhooks),
         *(operations, operations_proto_pb2, endpoints, iam),
     )
     methods = {

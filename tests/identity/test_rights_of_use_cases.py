@@ -12,15 +12,20 @@ from server.domain.access import Role, Subject
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import NewInvitation
 from server.domain.operations import OperationKind
+from server.domain.webhook_settings import WebhookChanges
+from server.domain.webhooks import Webhook
 from server.storage import migrate
 from server.use_cases.customers import Customers
 from server.use_cases.invitations import Invitations
 from server.use_cases.operations import Operations
+from server.use_cases.webhooks import Webhooks
 from tests.storage.records import DAY, RESELLER, SECOND_RESELLER, START, new, opened
 
+EDITOR = Subject("editor", {RESELLER: frozenset({Role.EDITOR})})
 VIEWER = Subject("viewer", {RESELLER: frozenset({Role.VIEWER})})
 FOREIGNER = Subject("foreigner", {SECOND_RESELLER: frozenset({Role.OWNER})})
 NOBODY = Subject("nobody", {})
+HOOK = WebhookChanges(url="https://example.com/")
 
 
 @dataclass
@@ -30,7 +35,9 @@ class UseCases:
     customers: Customers
     invitations: Invitations
     operations: Operations
+    webhooks: Webhooks
     made: NewInvitation
+    webhook: Webhook
 
 
 @pytest.fixture
@@ -42,11 +49,16 @@ async def use_cases(tmp_path: Path) -> AsyncIterator[UseCases]:
             await storage.administration.add_reseller(reseller_id, "A reseller", START)
         made = new()
         await storage.invitations.create_invitation(made, None)
+        webhooks = Webhooks(storage.webhooks, lambda: START, private_allowed=False)
+        hooked = await webhooks.create(EDITOR, RESELLER, HOOK, "", None)
+        assert hooked
         yield UseCases(
             Customers(storage.customers, storage.invitations, lambda: START, DAY),
             Invitations(storage.invitations, storage.customers, lambda: START, DAY, DAY),
             Operations(storage.operations, storage.waits, lambda: START),
+            webhooks,
             made,
+            hooked.webhook,
         )
 
 
@@ -69,6 +81,8 @@ READS: dict[str, UseCase] = {
     "list invitations": lambda to, who: to.invitations.page(who, RESELLER, None, None, 10, None),
     "get an operation": lambda to, who: to.operations.get(who, to.made.operation.id),
     "wait": lambda to, who: to.operations.wait(who, to.made.operation.id, timedelta(), prove_again),
+    "get a webhook": lambda to, who: to.webhooks.get(who, RESELLER, to.webhook.id),
+    "list webhooks": lambda to, who: to.webhooks.page(who, RESELLER, 10, None),
 }
 WRITES: dict[str, UseCase] = {
     "invite": lambda to, who: to.customers.invite(who, email="a@example.com", **OWN),
@@ -80,6 +94,24 @@ WRITES: dict[str, UseCase] = {
     "revoke": lambda to, who: to.invitations.revoke(who, RESELLER, to.made.invitation.id, "", None),
     "cancel": lambda to, who: to.operations.cancel(who, to.made.operation.id, "", None),
     "delete": lambda to, who: to.operations.delete(who, to.made.operation.id, None),
+    "create a webhook": lambda to, who: to.webhooks.create(who, RESELLER, HOOK, "", None),
+    "check a new webhook": lambda to, who: to.webhooks.check_new(who, RESELLER, HOOK),
+    "update a webhook": lambda to, who: to.webhooks.update(
+        who, RESELLER, to.webhook.id, HOOK, None, "", None
+    ),
+    "check an update": lambda to, who: to.webhooks.check_update(
+        who, RESELLER, to.webhook.id, HOOK, None
+    ),
+    "delete a webhook": lambda to, who: to.webhooks.delete(
+        who, RESELLER, to.webhook.id, None, "", None
+    ),
+    "rotate a secret": lambda to, who: to.webhooks.rotate_secret(
+        who, RESELLER, to.webhook.id, DAY, "", None
+    ),
+    "test a webhook": lambda to, who: to.webhooks.test(who, RESELLER, to.webhook.id, "", None),
+    "redeliver": lambda to, who: to.webhooks.redeliver(
+        who, RESELLER, to.webhook.id, 1, None, "", None
+    ),
 }
 
 
@@ -111,3 +143,10 @@ async def test_readers_may_not_write(use_cases: UseCases, name: str) -> None:
 @pytest.mark.parametrize("name", READS)
 async def test_readers_may_read(use_cases: UseCases, name: str) -> None:
     assert await READS[name](use_cases, VIEWER)
+
+
+async def test_readers_may_read_attempts(use_cases: UseCases) -> None:
+    webhooks, id_ = use_cases.webhooks, use_cases.webhook.id
+    assert await webhooks.attempts(VIEWER, RESELLER, id_, 10, None) == []
+    for who in (FOREIGNER, NOBODY):
+        await check_refused(webhooks.attempts(who, RESELLER, id_, 10, None))

@@ -8,7 +8,11 @@ from typing import Any
 import grpc
 import pytest
 from billing.v1 import customer_service_pb2_grpc as google_customers_grpc
-from billing.v1 import event_service_pb2_grpc, invitation_service_pb2_grpc
+from billing.v1 import (
+    event_service_pb2_grpc,
+    invitation_service_pb2_grpc,
+    webhook_service_pb2_grpc,
+)
 from google.longrunning import operations_pb2_grpc
 from yandex.cloud.billing.v1 import customer_service_pb2_grpc
 from yandex.cloud.operation import operation_service_pb2_grpc
@@ -47,6 +51,10 @@ class Api:
     @property
     def events(self) -> Any:
         return event_service_pb2_grpc.EventServiceStub(self.channel)
+
+    @property
+    def webhooks(self) -> Any:
+        return webhook_service_pb2_grpc.WebhookServiceStub(self.channel)
 
     @property
     def operations(self) -> Any:

@@ -3,7 +3,7 @@
 import pytest
 from billing.options.v1 import format_pb2
 from billing.v1 import customer_service_pb2 as google_customers
-from billing.v1 import invitation_service_pb2
+from billing.v1 import invitation_service_pb2, webhook_service_pb2
 from google.longrunning import operations_pb2, operations_proto_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
@@ -108,7 +108,7 @@ def _texts(message: Descriptor, path: str = "") -> list[tuple[str, FieldDescript
 
 _MODULES = (
     customers, google_customers, invitation_service_pb2, operations_proto_pb2,
-    operation_service_pb2, api_endpoint_service_pb2, iam_token_service_pb2,
+    operation_service_pb2, api_endpoint_service_pb2, iam_token_service_pb2, webhook_service_pb2,
 )  # fmt: skip
 _SERVICES = [
     service for module in _MODULES for service in module.DESCRIPTOR.services_by_name.values()
@@ -118,13 +118,17 @@ _SERVICES = [
 @pytest.mark.parametrize("service", _SERVICES, ids=lambda service: service.full_name)
 def test_every_text_of_every_request_has_a_limit(service: ServiceDescriptor) -> None:
     for method in service.methods:
-        for path, _ in _texts(method.input_type):
+        for path, field in _texts(method.input_type):
             request = GetMessageClass(method.input_type)()
             part = request
             *ways, name = path.split(".")
             for way in ways:
                 part = getattr(part, way)
-            setattr(part, name, "x" * 8001)
+            if field.is_repeated:
+                getattr(part, name).append("x" * 8001)
+                path += "[0]"
+            else:
+                setattr(part, name, "x" * 8001)
             with pytest.raises(BillingError) as refused:
                 validate(request)
             wrong = {each.field: each.description for each in refused.value.fields}

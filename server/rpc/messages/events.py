@@ -13,7 +13,8 @@ from server.domain.errors import BillingError, Reason, Resource
 from server.domain.events import Event, EventType
 from server.domain.filters import Filter
 from server.domain.invitations import Invitation
-from server.rpc.messages import customers, filters, invitations
+from server.domain.webhooks import Webhook
+from server.rpc.messages import customers, filters, invitations, webhooks
 from server.rpc.messages import resource_names as names
 from server.rpc.messages.timestamps import set_timestamp, timestamp
 
@@ -98,4 +99,5 @@ def _role_binding(binding: RoleBinding) -> event_pb2.RoleBinding:
 _MESSAGES: Mapping[type, Callable[[Any], Message]] = {
     Customer: customers.to_billing,
     RoleBinding: _role_binding,
+    Webhook: webhooks.to_billing,
 }

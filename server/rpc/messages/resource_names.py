@@ -7,6 +7,7 @@ from server.domain.errors import invalid_field
 INVITATIONS = "invitations"
 CUSTOMERS = "customers"
 EVENTS = "events"
+WEBHOOKS = "webhooks"
 
 _RESELLER = re.compile(r"resellers/(?P<reseller>[^/]+)")
 _CHILD = re.compile(_RESELLER.pattern + "/(?P<collection>[a-z]+)/(?P<id>[^/]+)")
@@ -30,10 +31,10 @@ def parse_parent(parent: str) -> str:
     return found["reseller"]
 
 
-def parse_name(text: str, collection: str) -> tuple[str, str]:
-    """Returns the reseller's ID and that of the thing in the field `name`; raises FIELDS_INVALID."""
+def parse_name(text: str, collection: str, field: str = "name") -> tuple[str, str]:
+    """Returns the reseller's ID and that of the thing in a field; raises FIELDS_INVALID."""
     found = _CHILD.fullmatch(text)
     if not found or found["collection"] != collection:
         thing = collection.removesuffix("s")
-        raise invalid_field("name", f"Must be resellers/{{reseller}}/{collection}/{{{thing}}}.")
+        raise invalid_field(field, f"Must be resellers/{{reseller}}/{collection}/{{{thing}}}.")
     return found["reseller"], found["id"]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from yandex.cloud import validation_pb2
 
 from server.domain.access import Permission, Subject
@@ -18,6 +18,8 @@ RightCheck = Callable[[Subject, Any], None]
 # Fields that hold a reseller's ID, or a name below `resellers/{reseller}`.
 _IDS = ("reseller_id",)
 _NAMES = ("parent", "name")
+# What is to be changed, by methods that change a resource itself, has its name in it.
+_UPDATE_MASK = "update_mask"
 # Fields that hold the ID of a thing; which reseller it belongs to, only the database knows.
 _OTHERS = ("customer_id", "operation_id")
 _PREFIX = "resellers/"
@@ -30,14 +32,23 @@ def right_check(method: MethodDescriptor, permission: Permission) -> RightCheck 
     A request that names no reseller, or nothing that could be one, takes the right for any.
     """
     fields = method.input_type.fields_by_name
+    if _UPDATE_MASK in fields:
+        (resource,) = (
+            each.name
+            for each in method.input_type.fields
+            if each.message_type and "name" in each.message_type.fields_by_name
+        )
+        check_named = _check(fields[resource].message_type, "name", permission)
+        return lambda subject, request: check_named(subject, getattr(request, resource))
     named = next((name for name in (*_IDS, *_NAMES, *_OTHERS) if name in fields), None)
-    if named is None:
-        return None
+    return None if named is None else _check(method.input_type, named, permission)
 
+
+def _check(message: Descriptor, named: str, permission: Permission) -> RightCheck:
+    """Returns what asks for the right to what a field of a message names."""
     if named in _OTHERS:
         return lambda subject, _: subject.require_any(permission)
-
-    pattern = fields[named].GetOptions().Extensions[validation_pb2.pattern]
+    pattern = message.fields_by_name[named].GetOptions().Extensions[validation_pb2.pattern]
     could_be = re.compile(pattern or ".+", re.DOTALL).fullmatch
     is_name = named in _NAMES
 

@@ -22,7 +22,6 @@ from server.storage.interface.webhooks import (
     DeliveryAttempt,
     DeliveryStorage,
     WebhookAlert,
-    WebhookChanges,
     WebhookDelivery,
     WebhookStorage,
     WebhookWithSecret,
@@ -54,7 +53,6 @@ __all__ = [
     "Storage",
     "WaitStorage",
     "WebhookAlert",
-    "WebhookChanges",
     "WebhookDelivery",
     "WebhookStorage",
     "WebhookWithSecret",
@@ -86,6 +84,8 @@ class Storage(Protocol):
     def access(self) -> AccessStorage: ...
     @property
     def administration(self) -> Administration: ...
+    @property
+    def webhooks(self) -> WebhookStorage: ...
 
     async def ready(self) -> bool:
         """Tells whether the database answers."""

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from server.domain.access import Actor
 from server.domain.events import Event
+from server.domain.webhook_settings import WebhookChanges
 from server.domain.webhooks import ContentType, Webhook
 from server.storage.interface.keys import IdempotencyKey
 from server.storage.interface.paging import Cursor, Listed
@@ -18,17 +19,6 @@ class WebhookWithSecret(NamedTuple):
 
     webhook: Webhook
     secret: str
-
-
-class WebhookChanges(NamedTuple):
-    """What to set; None leaves a field as it is. `enabled` enables and disables."""
-
-    url: str | None = None
-    types: tuple[str, ...] | None = None
-    description: str | None = None
-    content_type: ContentType | None = None
-    alert_email: str | None = None
-    enabled: bool | None = None
 
 
 class Attempt(NamedTuple):
@@ -48,10 +38,10 @@ class WebhookStorage(Protocol):
 
     async def create_webhook(
         self, webhook: Webhook, secret: str, actor: Actor, key: IdempotencyKey | None
-    ) -> WebhookWithSecret:
-        """Records a webhook and a `webhook.test` to send to it; its deliveries begin after that.
+    ) -> WebhookWithSecret | None:
+        """Records a webhook and, if it is enabled, a `webhook.test` to send to it.
 
-        For a key seen before: the webhook that it stands for, as it now is.
+        For a key seen before: the webhook that it stands for, as it now is; None if it is gone.
         Raises WEBHOOK_LIMIT_REACHED, IDEMPOTENCY_KEY_REUSED.
         """
         ...
@@ -78,8 +68,9 @@ class WebhookStorage(Protocol):
         actor: Actor,
         key: IdempotencyKey | None,
     ) -> Webhook | None:
-        """Changes a webhook; one with a new URL must answer a test first.
+        """Changes a webhook, as `webhook_settings.changed` does.
 
+        One that is not verified, and is enabled or has a new URL, is sent a `webhook.test`.
         Raises ETAG_STALE unless `revision`, if given, is the webhook's; IDEMPOTENCY_KEY_REUSED.
         """
         ...
@@ -93,7 +84,10 @@ class WebhookStorage(Protocol):
         actor: Actor,
         key: IdempotencyKey | None,
     ) -> bool:
-        """Deletes a webhook with all that is still to be sent. Raises as `update_webhook`."""
+        """Deletes a webhook with all that is still to be sent; False where there is none.
+
+        For a key seen before: True. Raises as `update_webhook`.
+        """
         ...
 
     async def rotate_secret(
@@ -106,7 +100,11 @@ class WebhookStorage(Protocol):
         actor: Actor,
         key: IdempotencyKey | None,
     ) -> WebhookWithSecret | None:
-        """Gives it a new secret; the one before signs too until the overlap is over."""
+        """Gives it a new secret; the one before signs too until the overlap is over.
+
+        For a key seen before: the webhook with the secret that it now has.
+        Raises IDEMPOTENCY_KEY_REUSED.
+        """
         ...
 
     async def test_webhook(
@@ -116,8 +114,11 @@ class WebhookStorage(Protocol):
         now: datetime,
         actor: Actor,
         key: IdempotencyKey | None,
-    ) -> Event | None:
-        """Has a `webhook.test` sent to it alone, at once; returns it. Raises WEBHOOK_STATE."""
+    ) -> str | None:
+        """Has a `webhook.test` sent to it alone, at once; returns the event's ID.
+
+        Raises WEBHOOK_STATE for one that is disabled, IDEMPOTENCY_KEY_REUSED.
+        """
         ...
 
     async def redeliver(
@@ -127,11 +128,15 @@ class WebhookStorage(Protocol):
         event: int | None,
         after: int | None,
         now: datetime,
+        actor: Actor,
         key: IdempotencyKey | None,
     ) -> Webhook | None:
         """Has one event sent again, or all after a number, by the numbers in the log.
 
-        Raises NOT_FOUND for an event that is not there, WEBHOOK_STATE.
+        Neither: all that are kept.
+
+        Raises EVENTS_GONE for what is no longer kept, NOT_FOUND for an event that is not there yet,
+        WEBHOOK_STATE for a webhook that is disabled or not verified, IDEMPOTENCY_KEY_REUSED.
         """
         ...
 

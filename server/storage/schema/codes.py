@@ -59,6 +59,8 @@ OPERATION_KINDS = {code: kind for kind, code in OPERATION_KIND_CODES.items()}
 OPERATION_TARGET = TargetCode(Code(1))
 INVITATION_TARGET = TargetCode(Code(2))
 WEBHOOK_TARGET = TargetCode(Code(3))
+# An event of the reseller that the request is about, by its number in the log.
+EVENT_TARGET = TargetCode(Code(4))
 
 EVENT_TYPE_CODES = {
     type_: EventTypeCode(Code(code))

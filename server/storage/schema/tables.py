@@ -332,11 +332,12 @@ class LogMarkRow(NamedTuple):
 
 
 class RetentionRow(NamedTuple):
-    """What has been cleared, in three rows.
+    """What has been cleared, and what began when, in four rows.
 
     operations: a time; operations that ended before it may have been cleared.
     numbers: the greatest number of a cleared operation; it is never given to another.
     events: a time; what happened before it may have no event.
+    webhooks: on SQLite the number of the latest webhook, which may be deleted; as above.
     """
 
     name: str
@@ -444,4 +445,5 @@ index("attempts_webhook", attempts.c.webhook, attempts.c.n)
 log_marks = table("log_marks", metadata, LogMarkRow, "process")
 
 CLEARED_OPERATIONS, CLEARED_NUMBERS, LOGGED_SINCE = "operations", "numbers", "events"
+LATEST_WEBHOOK = "webhooks"
 retention = table("retention", metadata, RetentionRow, "name")

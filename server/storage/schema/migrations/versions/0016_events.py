@@ -132,6 +132,7 @@ def upgrade() -> None:
         ) AS changes
         """
     )
+    op.execute("INSERT INTO retention (name, value) VALUES ('webhooks', 0)")
 
 
 def _index(name: str, table: str, columns: list[str], where: str, *, unique: bool = False) -> None:
