@@ -16,9 +16,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from server.domain.brands import Brand
 from server.domain.limits import Limits
+from server.worker.retry_policy import RetryPolicy
 from server.worker.settings import RunnerSettings
 
 _WORKER = RunnerSettings()
+_RETRY = RetryPolicy()
 _HOUR = timedelta(hours=1)
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -96,15 +98,15 @@ class Settings(BaseSettings):
         description="of each e-mail, the first on top: an invitee's own is not known",
     )
     mail_give_up_after_h: float = Field(
-        _WORKER.retry.give_up_after / _HOUR,
+        _RETRY.give_up_after / _HOUR,
         gt=0,
         description="how long an e-mail that is not taken is tried again",
     )
     mail_first_retry_s: float = Field(
-        _WORKER.retry.first.total_seconds(), gt=0, description="delay before the second try"
+        _RETRY.first.total_seconds(), gt=0, description="delay before the second try"
     )
     mail_longest_retry_s: float = Field(
-        _WORKER.retry.longest.total_seconds(), gt=0, description="delays double up to this"
+        _RETRY.longest.total_seconds(), gt=0, description="delays double up to this"
     )
     mail_lease_s: float = Field(
         _WORKER.lease.total_seconds(), gt=0, description="after a crash, time until another sends"
@@ -138,6 +140,11 @@ class Settings(BaseSettings):
 
     webhook_allow_private: bool = Field(
         False, description="webhooks may lead to this machine, by http too; for development"
+    )
+    webhook_proxy: str = Field(
+        "",
+        pattern=r"^(http://[^\s/?#]+/?)?$",
+        description="http://[user:password@]host:port of the proxy that webhooks are reached through",
     )
 
     brand_name: str = Field(
@@ -292,6 +299,11 @@ class Settings(BaseSettings):
     def local_endpoint(self) -> str:
         """Where clients on this machine reach the service over TLS."""
         return f"localhost:{self.https_port}"
+
+    @property
+    def public_address(self) -> str:
+        """What the API's URLs begin with for those who are told of events."""
+        return f"https://{(self.endpoint or self.local_endpoint).removesuffix(':443')}"
 
     @property
     def invitation_link(self) -> str:

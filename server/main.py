@@ -30,6 +30,7 @@ from server.identity.oidc import OidcIssuer
 from server.identity.tokens import Tokens
 from server.rpc import grpc_core
 from server.rpc.links import Links
+from server.rpc.messages.events import event_json
 from server.rpc.messages.paging import Pages
 from server.rpc.pages.invitation_page import InvitationPageService
 from server.rpc.pipeline.authentication import Authenticator
@@ -56,15 +57,20 @@ from server.use_cases.iam_tokens import IamTokens
 from server.use_cases.invitations import Invitations
 from server.use_cases.operations import Operations
 from server.use_cases.webhooks import Webhooks
+from server.worker.handlers.alert_mail import AlertMail
 from server.worker.handlers.invitation_mail import InvitationMail
 from server.worker.handlers.sweeps import Sweeper, SweeperSettings
+from server.worker.handlers.webhook_deliveries import WebhookDeliveries
 from server.worker.mail.addresses import MessageSettingError
+from server.worker.mail.alert_messages import AlertMessages
 from server.worker.mail.messages import MessageBuilder
 from server.worker.mail.smtp import SmtpMailer
 from server.worker.mail.smtp_server import SmtpServer, SmtpUrlError
-from server.worker.retry_policy import RetryPolicy
+from server.worker.retry_policy import RetryPolicy, RetrySchedule
 from server.worker.runner import Runner
 from server.worker.settings import RunnerSettings
+from server.worker.webhooks.cloud_events import CloudEvents
+from server.worker.webhooks.sender import Sender
 from server.worker.worker import Worker
 
 
@@ -181,7 +187,45 @@ def build_worker(
     server, messages = mail_settings(settings, clock)
     connections = settings.mail_connections + settings.mail_slow_connections
     mail = InvitationMail(storage.mail, SmtpMailer(server, connections), messages, clock)
-    return Worker([Runner(mail, clock, _mail_runner_settings(settings))])
+    alert_messages = AlertMessages(
+        settings.mail_from,
+        clock,
+        settings.brand,
+        settings.mail_languages.split(","),
+        settings.zone,
+    )
+    alerts = AlertMail(storage.alerts, SmtpMailer(server, _ALERTS.parallel), alert_messages, clock)
+    deliveries = WebhookDeliveries(
+        storage.deliveries,
+        Sender(
+            private_allowed=settings.webhook_allow_private,
+            proxy=settings.webhook_proxy,
+        ),
+        CloudEvents(settings.public_address, event_json),
+        clock,
+    )
+    return Worker(
+        [
+            Runner(mail, clock, _mail_runner_settings(settings)),
+            Runner(deliveries, clock, _DELIVERIES),
+            Runner(alerts, clock, _ALERTS),
+        ]
+    )
+
+
+# Receivers that take longer than half a second have slots of their own, so that they slow no others.
+_DELIVERIES = RunnerSettings(
+    parallel=64,
+    extra_slots=400,
+    slow_after=timedelta(seconds=0.5),
+    lease=timedelta(seconds=30),
+    attempt_within=timedelta(seconds=20),
+    retry=RetrySchedule(),
+)
+# An alert that can't be sent for a day is late anyway.
+_ALERTS = RunnerSettings(
+    parallel=4, extra_slots=0, retry=RetryPolicy(give_up_after=timedelta(days=1))
+)
 
 
 def _mail_runner_settings(settings: Settings) -> RunnerSettings:

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import logging
+import os
 import shlex
 import signal
 import socket
@@ -127,6 +128,8 @@ class _ServerProcess:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                # A receiver that is being developed runs on this machine, too.
+                env={"BILLING_WEBHOOK_ALLOW_PRIVATE": "1", **os.environ},
                 start_new_session=True,
                 # By the signal that does not wait for the gateway, which ends too.
                 preexec_fn=ends_with_parent(signal.SIGINT),

@@ -184,7 +184,7 @@ class Runner(Generic[ClaimedT]):
                 return await self._handler.attempt(work)
         except Exception as error:
             next_try_at = self._settings.retry.next_try_at(
-                work.attempt, self._now(), work.requested_at, self._jitter()
+                work.tries + 1, self._now(), work.requested_at, self._jitter()
             )
             if next_try_at is None:
                 return self._handler.give_up(work, error)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from server.worker.retry_policy import RetryPolicy
+from server.worker.retry_policy import Retries, RetryPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class RunnerSettings:
     slow_after: timedelta = timedelta(seconds=2)
     lease: timedelta = timedelta(seconds=30)
     attempt_within: timedelta = timedelta(seconds=24)
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: Retries = field(default_factory=RetryPolicy)
     longest_wait: timedelta = timedelta(seconds=30)
 
     def __post_init__(self) -> None:

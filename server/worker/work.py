@@ -16,12 +16,15 @@ Record = Callable[[], Awaitable[bool]]
 class Claimed(Protocol):
     """Work that one worker has claimed until `lease_until`.
 
-    `attempt` counts from 1; whoever has been overtaken by a later attempt can record nothing.
+    `attempt` counts claims from 1; whoever has been overtaken by a later one can record nothing.
+    `tries` counts the tries before this one that failed, by which the next delay is chosen.
     `requested_at` is when the work was asked for.
     """
 
     @property
     def attempt(self) -> int: ...
+    @property
+    def tries(self) -> int: ...
     @property
     def lease_until(self) -> datetime: ...
     @property

@@ -14,7 +14,7 @@ from server.worker.runner import Runner
 from server.worker.work import Record
 from server.worker.worker import Worker
 from tests.clock import Clock
-from tests.worker.harness import LONG, SETTINGS, ended, invited
+from tests.worker.harness import LONG, RETRY, SETTINGS, ended, invited
 from tests.worker.mail_server import MailServer
 
 
@@ -24,6 +24,10 @@ class Errand:
     attempt: int
     lease_until: datetime
     requested_at: datetime
+
+    @property
+    def tries(self) -> int:
+        return self.attempt - 1
 
 
 @dataclass
@@ -114,7 +118,7 @@ async def test_any_kind_of_work_is_tried_again_by_the_policy_and_given_up() -> N
     errands.failures = 10**9
     errands.due[3] = clock.at
     errands.attempts[3] = 5
-    clock.advance(SETTINGS.retry.give_up_after)
+    clock.advance(RETRY.give_up_after)
     await errands.until(3, errands.given_up)
     await worker.stop(LONG)
     await running

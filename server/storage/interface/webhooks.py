@@ -260,6 +260,11 @@ class WebhookAlert(NamedTuple):
     error: str
     disabled_at: datetime
 
+    @property
+    def tries(self) -> int:
+        """How many claims there were before."""
+        return self.attempt - 1
+
 
 class AlertStorage(Protocol):
     """Gives to workers what is to be told of webhooks that fail; disables them in time."""

@@ -37,6 +37,11 @@ class Delivery(NamedTuple):
     number: int
     reseller_contact: str | None = None
 
+    @property
+    def tries(self) -> int:
+        """How many claims there were before."""
+        return self.attempt - 1
+
 
 class MailStorage(Protocol):
     """Gives the e-mails of invitations to workers."""

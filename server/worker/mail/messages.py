@@ -87,15 +87,7 @@ class MessageBuilder:
         self._zone = zone
         self._headers = constant_headers(Address(name, addr_spec=self._sender), languages)
         self._support = brand.support and parse_support(brand.support)
-        environment = Environment(
-            loader=FileSystemLoader(_TEMPLATES),
-            autoescape=select_autoescape(["html"]),
-            undefined=StrictUndefined,
-            auto_reload=False,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        environment.globals.update(brand=brand, languages=languages)
+        environment = template_environment(brand, languages)
         self._subject = environment.get_template(f"{languages[0]}/invitation.subject")
         self._text = environment.get_template("invitation.txt")
         self._html = environment.get_template("invitation.html")
@@ -171,6 +163,20 @@ class MessageBuilder:
             return ""
         first = self._message_id(delivery.first_operation_id)
         return f"In-Reply-To: {first}\r\nReferences: {first}\r\n"
+
+
+def template_environment(brand: Brand, languages: Sequence[str]) -> Environment:
+    """Returns what the e-mails' templates are read and filled with."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=select_autoescape(["html"]),
+        undefined=StrictUndefined,
+        auto_reload=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(brand=brand, languages=languages)
+    return environment
 
 
 def _pieces(template: str) -> list[str]:

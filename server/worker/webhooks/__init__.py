@@ -1,0 +1,1 @@
+"""Deliveries to webhooks: what is sent, signed how, over which connections."""
