@@ -128,10 +128,15 @@ def log_test(
     about: About,
     then: Callable[[EventNumber], None] | None = None,
 ) -> None:
-    """Notes a `webhook.test` and has it sent to the webhook alone; `then` gets the event's number."""
+    """Notes a `webhook.test` and has it sent to the webhook alone; `then` gets the event's number.
+
+    Not if the same transaction goes on to disable the webhook, move it or delete it.
+    """
 
     def send(event: EventNumber) -> None:
-        add_test_delivery(transaction, number, reseller, event, about.now)
+        rows = transaction.fetch(BY_NUMBER, [number])
+        if rows and rows[0].enabled and rows[0].url == tested.url:
+            add_test_delivery(transaction, number, reseller, event, about.now)
         if then:
             then(event)
 

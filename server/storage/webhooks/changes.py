@@ -37,7 +37,12 @@ from server.storage.webhooks.batch import (
     webhook_by_key,
     with_secret,
 )
-from server.storage.webhooks.delivery_rows import TEST, hold_deliveries, release_deliveries
+from server.storage.webhooks.delivery_rows import (
+    TEST,
+    delete_deliveries,
+    hold_deliveries,
+    release_deliveries,
+)
 from server.storage.webhooks.rows import update_webhook, webhook
 
 # Attempts of a deleted webhook that one transaction clears.
@@ -73,7 +78,6 @@ _ROTATE = Statement(
     *("secret", "old_secret", "until", "at", "revision"),
 )
 _DELETE = Statement(delete(webhooks).where(webhooks.c.n.in_(IDS)))
-_DELETE_DELIVERIES = Statement(delete(deliveries).where(_d.webhook.in_(IDS)))
 
 
 class _Attempt(NamedTuple):
@@ -178,7 +182,7 @@ def delete_webhooks(
         require_revision(before, request.revision)
         keys.changed(request.use, WEBHOOK_TARGET, row.n)
         transaction.run(_DELETE, [row.n])
-        transaction.run(_DELETE_DELIVERIES, [row.n])
+        delete_deliveries(transaction, row.n)
         locked.has_changed(row)
         log_change(transaction, row.reseller, EventType.WEBHOOK_DELETED, before, request.about)
         return Deleted(True, row.n)

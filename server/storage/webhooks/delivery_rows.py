@@ -24,6 +24,7 @@ from server.domain.events import EventType
 from server.storage.numbers import row_numbers
 from server.storage.resellers import IS_HELD
 from server.storage.schema.codes import EVENT_TYPE_CODES, EventTypeCode
+from server.storage.schema.columns import Code
 from server.storage.schema.tables import (
     CustomerNumber,
     DeliveryNumber,
@@ -32,7 +33,6 @@ from server.storage.schema.tables import (
     ResellerNumber,
     TypesJson,
     WebhookNumber,
-    attempts,
     deliveries,
     events,
     resellers,
@@ -44,6 +44,7 @@ from server.storage.sql.times import Micros
 # Whose events come in no order.
 NO_CUSTOMER = CustomerNumber(0)
 TEST = EVENT_TYPE_CODES[EventType.WEBHOOK_TEST]
+_NONE = EventTypeCode(Code(0))
 # Up to which number a backlog is counted.
 MOST_COUNTED = 10_000
 
@@ -130,9 +131,7 @@ _REWIND = Statement(
     .values(position=bindparam("after")),
     "after",
 )
-_DELETE = tuple(
-    Statement(delete(each).where(each.c.webhook.in_(IDS))) for each in (deliveries, attempts)
-)
+_DELETE = Statement(delete(deliveries).where(_d.webhook.in_(IDS)))
 
 
 def hold_deliveries(transaction: Transaction, webhook: WebhookNumber) -> None:
@@ -199,16 +198,19 @@ def rewind_deliveries(transaction: Transaction, webhook: WebhookNumber, after: E
 
 
 def delete_deliveries(transaction: Transaction, webhook: WebhookNumber) -> None:
-    """Deletes all that is still to be sent to a webhook, and what was recorded of tries."""
-    for statement in _DELETE:
-        transaction.run(statement, [webhook])
+    """Deletes all that is still to be sent to a webhook."""
+    transaction.run(_DELETE, [webhook])
 
 
 def wanted_types(types: TypesJson) -> Sequence[EventTypeCode]:
-    """Returns the types of events that a webhook gets without being asked, from its row."""
+    """Returns the types of events that a webhook gets without being asked, from its row.
+
+    Where it gets none, one that no event has: a query needs one.
+    """
     names = json.loads(types)
     wanted = [EventType(name) for name in names] if names else list(EventType)
-    return [EVENT_TYPE_CODES[each] for each in wanted if each is not EventType.WEBHOOK_TEST]
+    codes = [EVENT_TYPE_CODES[each] for each in wanted if each is not EventType.WEBHOOK_TEST]
+    return codes or [_NONE]
 
 
 class _Backlog(NamedTuple):
