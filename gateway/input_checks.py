@@ -9,7 +9,7 @@ from yandex.cloud import validation_pb2
 
 from contract.field_limits import Limit
 from gateway import pages
-from gateway.http_rules import DescriptorSet, Method, Rule
+from gateway.http_rules import VARIABLE, DescriptorSet, Method, Rule
 
 _Type = FieldDescriptorProto.Type
 _HTTP_BODY = ".google.api.HttpBody"
@@ -161,6 +161,11 @@ def _rule(descriptors: DescriptorSet, method: Method, rule: Rule) -> str:
         yield f'message = "{method.input_type.removeprefix(".")}"'
         yield f'body = "{rule.body}"'
         yield "bound = {" + ", ".join(f'["{name}"] = true' for name in rule.variables) + "}"
+        if "." in (variable := rule.variables[0] if rule.variables else ""):
+            # The body may say it again, as who sends back what was read does.
+            before, _, after = VARIABLE.sub("\0", rule.template).partition("\0")
+            name = variable.rpartition(".")[2]
+            yield f'named = {{ field = "{name}", before = "{before}", after = "{after}" }}'
         if method.is_page:
             yield f'page = "{rule.folder}"'
         elif _body_type(descriptors, method, rule) == _HTTP_BODY:

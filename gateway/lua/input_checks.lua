@@ -145,7 +145,14 @@ local function is_json(content_type)
     and (parameters == "" or find(parameters, '^;%s*charset="?utf%-8"?%s*$') ~= nil)
 end
 
-local function check_body(handle, rule, messages)
+-- Returns which of the body's fields the path has filled: true, or what it may say again.
+local function bound_fields(path, rule)
+  local named = rule.named
+  if not named then return rule.bound end
+  return { [named.field] = percent_decoded(sub(path, #named.before + 1, #path - #named.after)) }
+end
+
+local function check_body(handle, rule, messages, path)
   local buffer = handle:body()
   local length = buffer and buffer:length() or 0
   if length == 0 or rule.raw then return end
@@ -160,7 +167,7 @@ local function check_body(handle, rule, messages)
   if encoding and lower(encoding) ~= "identity" then
     return refuse(handle, 415, "CONTENT_TYPE_UNSUPPORTED", "Send the body without Content-Encoding.")
   end
-  local violations, problem = json_check.check(buffer:getBytes(0, length), rule.field, messages, rule.bound)
+  local violations, problem = json_check.check(buffer:getBytes(0, length), rule.field, messages, bound_fields(path, rule))
   if not violations then return refuse(handle, 400, "REQUEST_MALFORMED", problem) end
   if violations[1] then refuse_fields(handle, violations) end
 end
@@ -261,9 +268,9 @@ end
 
 -- Returns the function that Envoy calls for each request.
 --
--- `rules` maps a route's name to {message, body, bound, raw, page}: the request's type, what the body
--- fills, the fields that the path fills, whether the body is passed on as it is, the folder of a page
--- for browsers. `messages` maps a type to its fields: a list of {name, json, kind, of, many, oneof, range, values,
+-- `rules` maps a route's name to {message, body, bound, named, raw, page}: the request's type, what the
+-- body fills, the fields that the path fills, the one among them that is a field of the body's and what
+-- stands around it in the path, whether the body is passed on as it is, the folder of a page for browsers. `messages` maps a type to its fields: a list of {name, json, kind, of, many, oneof, range, values,
 -- required, longest}.
 -- `limits` holds the most headers and header_bytes.
 function M.new_request_check(rules, messages, limits)
@@ -290,9 +297,10 @@ function M.new_request_check(rules, messages, limits)
     end
     if rule.page then return take_page_request(handle, rule) end
     local target = headers:get(":path")
+    local path = target
     if find(target, "[%%?\128-\255]") then
       local question = find(target, "?", 1, true) or #target + 1
-      local path = sub(target, 1, question - 1)
+      path = sub(target, 1, question - 1)
       if find(path, "%%2[fF]") then
         return refuse(handle, 404, "METHOD_UNKNOWN", "No method has this path: an encoded slash is part of no name.")
       end
@@ -303,7 +311,7 @@ function M.new_request_check(rules, messages, limits)
       if not violations then return refuse(handle, 400, "REQUEST_MALFORMED", problem) end
       if violations[1] then return refuse_fields(handle, violations) end
     end
-    check_body(handle, rule, by_name)
+    check_body(handle, rule, by_name, path)
   end
 end
 

@@ -164,7 +164,7 @@ local function object(at, fields, element)
       field = fields[name]
       if not field then
         unknown(name, fields)
-      elseif depth == 0 and bound[field.name] then
+      elseif depth == 0 and bound[field.name] == true then
         violation("The path says what this is.", name)
       end
     end
@@ -182,8 +182,15 @@ local function object(at, fields, element)
     end
     enter(at)
     path[depth] = name
-    at, c = space(value(at, c, field, fields and field and field.many))
+    local begin, first = at, c
+    at = value(at, c, field, fields and field and field.many)
     depth = depth - 1
+    -- What stands in the body would hold, and not what stands in the path.
+    local said = depth == 0 and fields and field and bound[field.name]
+    if said and said ~= true and first == 34 and json_unescaped(sub(text, begin + 1, at - 2)) ~= said then
+      violation("It must be what the path says, or be left out.", name)
+    end
+    at, c = space(at)
     if c == 125 then return at + 1 end
     if c ~= 44 then stop(at, "a comma or a closing brace is expected") end
     at, c = space(at + 1)
@@ -270,7 +277,8 @@ local function read(field)
   if c then stop(at, "nothing is expected behind the value") end
 end
 
--- Compares `body` with `field`; `names_bound` holds the fields that the path has already filled.
+-- Compares `body` with `field`; `names_bound` holds the fields that the path has already filled: true,
+-- or what the body may say again.
 -- Returns a list of {field, description}, or nil and what is wrong with the text as JSON.
 function M.check(body, field, message_types, names_bound)
   if not text_of.is_utf8(body) then return nil, "The body is not UTF-8." end

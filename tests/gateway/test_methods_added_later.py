@@ -181,6 +181,32 @@ async def test_a_body_that_is_a_field_and_a_query(
     assert list(request.update_mask.paths) == ["size"]
 
 
+@pytest.mark.parametrize(
+    "body",
+    ['{"name": "things/a", "size": 1}', '{"na\\u006de": "things\\/\\u0061"}', '{"name": null}'],
+)
+async def test_a_body_may_say_again_what_the_path_does(
+    harness: GatewayHarness, rest: httpx.AsyncClient, body: str
+) -> None:
+    response = await rest.patch("/v1/things/%61", content=body, headers=JSON)
+    assert response.status_code == 200, response.text
+    assert harness.upstream.calls[0].request.thing.name == "things/a"
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['{"name": "things/b"}', '{"name": ""}', '{"name": "things/a "}', '{"name": "things\\u002fb"}'],
+)
+async def test_a_body_can_t_say_something_else_than_the_path(
+    harness: GatewayHarness, rest: httpx.AsyncClient, body: str
+) -> None:
+    response = await rest.patch("/v1/things/a", content=body, headers=JSON)
+    assert violations(check_refusal(response, 400, 3, "FIELDS_INVALID")) == {
+        "name": "It must be what the path says, or be left out."
+    }
+    assert harness.upstream.calls == []
+
+
 async def test_a_body_that_is_a_list(harness: GatewayHarness, rest: httpx.AsyncClient) -> None:
     assert (await rest.post("/v1/things/a:rename", json=["b", "c"])).status_code == 200
     assert list(harness.upstream.calls[0].request.names) == ["b", "c"]

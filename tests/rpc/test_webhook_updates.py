@@ -78,7 +78,10 @@ async def test_what_only_the_service_sets_is_passed_over(hooks: Hooks) -> None:
 @pytest.mark.parametrize(
     ("mask", "says"),
     [
-        (["url", "secretX"], "There is no field secret_x; name some of url, types, description"),
+        (
+            ["url", "secretX"],
+            "There is no field secretX; name some of url, types, description, contentType",
+        ),
         (["types.0"], "There is no field types.0"),
         (["webhook.url"], "There is no field webhook.url"),
         ([""], "can be seen"),

@@ -98,17 +98,19 @@ def update_arguments(
 
 def _masked(mask: field_mask_pb2.FieldMask) -> Collection[str]:
     """Returns the fields that a mask names, by their names in the proto."""
-    paths = {_CAPITAL.sub(lambda found: "_" + found[1].lower(), path) for path in mask.paths}
+    paths = {_CAPITAL.sub(lambda found: "_" + found[1].lower(), path): path for path in mask.paths}
     if _ALL in paths and len(paths) > 1:
         raise invalid_field("update_mask", "* stands for all fields: name no other beside it.")
-    unknown = sorted(paths - _FIELDS - {_ALL})
+    unknown = [path for name, path in paths.items() if name not in _FIELDS and name != _ALL]
     if unknown:
         shown = ", ".join(path[:_LONGEST_SHOWN] for path in unknown[:3])
-        raise invalid_field(
-            "update_mask",
-            f"There is no field {shown}; name some of {', '.join(_SETTABLE)}, or * for all.",
+        known = ", ".join(
+            webhook_pb2.Webhook.DESCRIPTOR.fields_by_name[n].json_name for n in _SETTABLE
         )
-    return paths
+        raise invalid_field(
+            "update_mask", f"There is no field {shown}; name some of {known}, or * for all."
+        )
+    return paths.keys()
 
 
 def _changes(message: webhook_pb2.Webhook, fields: Collection[str]) -> WebhookChanges:
