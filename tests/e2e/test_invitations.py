@@ -113,13 +113,18 @@ def test_from_invitation_to_active_customer(service: Service) -> None:
         "state": "PENDING",
         "createTime": found["createTime"],
         "expireTime": found["expireTime"],
+        "customerState": "ACCEPTANCE_REQUIRED",
     }
     assert re.fullmatch(rf"{parent(service)}/invitations/inv[0-9a-v]{{17}}", found["name"])
     assert made.customer()["state"] == "ACCEPTANCE_REQUIRED"
     accepted = answer(service, "accept", made.token)
     assert accepted.status_code == 200
     assert accepted.json() == get(service, found["name"])
-    assert accepted.json() == found | {"state": "ACCEPTED", "endTime": accepted.json()["endTime"]}
+    assert accepted.json() == found | {
+        "state": "ACCEPTED",
+        "endTime": accepted.json()["endTime"],
+        "customerState": "ACTIVE",
+    }
     customer = made.customer()
     assert (customer["state"], customer["email"]) == ("ACTIVE", made.email)
     assert customer["displayName"] == "Рога и копыта"
