@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from gateway import known_tokens
 from gateway.connection_manager import ConnectionManagers
 from gateway.crowds import network_filter
 from gateway.http_rules import DescriptorSet
@@ -18,6 +19,11 @@ _TYPES = "type.googleapis.com/envoy.extensions"
 # Calls and waits that each of the servers may have at once; and of those, calls without credentials.
 _MOST_CALLS = 4_000
 _MOST_ANONYMOUS = 1_000
+# Calls with unknown tokens that a server has from each of Envoy's threads at once, and those that
+# stand in line at Envoy, where each takes some 25 KB.
+_UNKNOWN_AT_ONCE, _UNKNOWN_IN_LINE = 32, 1_000
+# Requests of one connection that a thread begins before it looks at the others.
+_REQUESTS_PER_TURN = 1
 
 
 def bootstrap(
@@ -41,6 +47,14 @@ def bootstrap(
     return {
         "node": {"id": "gateway", "cluster": "gateway"},
         "admin": {"address": {"pipe": {"path": str(admin_socket), "mode": 0o600}}},
+        "layered_runtime": {
+            "layers": [
+                {
+                    "name": "fairness",
+                    "static_layer": {"http.max_requests_per_io_cycle": _REQUESTS_PER_TURN},
+                }
+            ]
+        },
         "overload_manager": overload_manager(
             settings.max_connections, settings.memory_mib, pressure
         ),
@@ -64,6 +78,10 @@ def bootstrap(
                 _cluster(CLUSTER, settings, _MOST_CALLS * len(settings.upstreams)),
                 # So that calls without credentials never stand in line before the others.
                 _cluster(ANONYMOUS_CLUSTER, settings, _MOST_ANONYMOUS),
+                # So that unknown tokens stand in line here, and known ones pass by.
+                _cluster(
+                    known_tokens.CLUSTER, settings, _UNKNOWN_IN_LINE, streams=_UNKNOWN_AT_ONCE
+                ),
             ],
         },
     }
@@ -134,7 +152,11 @@ def _tls(secrets: Path) -> dict[str, Any]:
     }
 
 
-def _cluster(name: str, settings: GatewaySettings, most_calls: int) -> dict[str, Any]:
+def _cluster(
+    name: str, settings: GatewaySettings, most_calls: int, streams: int = 0
+) -> dict[str, Any]:
+    """`streams` are the calls at once on the one connection of a thread to a server, 0 for any."""
+    bounded = {"max_concurrent_streams": streams} if streams else {}
     return {
         "name": name,
         "type": "STATIC" if all(map(_is_static, settings.upstreams)) else "STRICT_DNS",
@@ -167,7 +189,7 @@ def _cluster(name: str, settings: GatewaySettings, most_calls: int) -> dict[str,
         "circuit_breakers": {
             "thresholds": [
                 {
-                    "max_connections": 1000,
+                    "max_connections": 1 if streams else 1000,
                     "max_pending_requests": most_calls,
                     "max_requests": most_calls,
                     "max_retries": 100,
@@ -179,7 +201,8 @@ def _cluster(name: str, settings: GatewaySettings, most_calls: int) -> dict[str,
                 "@type": f"{_TYPES}.upstreams.http.v3.HttpProtocolOptions",
                 "explicit_http_config": {
                     "http2_protocol_options": {
-                        "connection_keepalive": {"interval": "30s", "timeout": "5s"}
+                        **bounded,
+                        "connection_keepalive": {"interval": "30s", "timeout": "5s"},
                     }
                 },
             }

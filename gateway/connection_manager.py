@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway import input_checks, routes
+from gateway import input_checks, known_tokens, routes
 from gateway.access_log import access_log, grpc_status_filter
 from gateway.http_rules import DescriptorSet
 from gateway.replies import local_reply_config
@@ -87,6 +87,7 @@ class ConnectionManagers:
                 _rest_headers(),
                 grpc_status_filter(routes.GRPC_STATUS_OF_SUCCESS),
                 *_rate_limit(settings.requests_per_s),
+                *known_tokens.filters(root),
                 _filter(
                     *(routes.BUFFER, "buffer.v3.Buffer"),
                     {"max_request_bytes": routes.ANONYMOUS_BYTES},
@@ -129,6 +130,7 @@ class ConnectionManagers:
         """Cleans headers before anything reads them: none steers Envoy, and bad request IDs are dropped."""
         mutations = [
             _remove({"prefix": "x-envoy-"}),
+            _remove({"exact": known_tokens.UNKNOWN_HEADER}),
             _remove({"safe_regex": {"regex": self._not_forwarded}}),
             # One line of it, so that what the routes look at is what the server reads.
             _set("grpc-encoding", "%REQ(GRPC-ENCODING)%"),
@@ -178,8 +180,10 @@ def _strip_invalid_metadata() -> dict[str, Any]:
     """Removes headers that break gRPC's rules for metadata, of REST and native callers alike.
 
     The server's core would end the call with an error, and later calls on the same connection too.
-    Binary metadata goes as a whole: no servicer reads it, and its values have rules as well.
+    Binary metadata goes as a whole: no servicer reads it, and its values have rules as well. Of the
+    answers it takes what the server tells the gateway alone.
     """
+    ours = _remove({"exact": known_tokens.KNOWN_HEADER})
     invalid = (
         # Pseudo-headers begin with a colon.
         {"safe_regex": {"regex": "[^:]*[^:0-9a-z_.-][^:]*"}},
@@ -192,6 +196,8 @@ def _strip_invalid_metadata() -> dict[str, Any]:
             "mutations": {
                 "request_mutations": [_remove(names) for names in invalid],
                 "request_trailers_mutations": [_remove(_ANY)],
+                "response_mutations": [ours],
+                "response_trailers_mutations": [ours],
             }
         },
     )

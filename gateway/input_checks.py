@@ -58,7 +58,7 @@ def source(root: Path, descriptors: DescriptorSet, max_headers_kib: int) -> str:
     bindings = [(method, rule) for method in descriptors.methods for rule in method.rules]
     types = sorted(_reachable(descriptors, {method.input_type for method, _ in bindings}))
     lines = [
-        f'package.path = "{(root / "gateway" / "lua").as_posix()}/?.lua"',
+        package_path(root),
         "local rules = {",
         *(f'  ["{rule.name}"] = {_rule(descriptors, method, rule)},' for method, rule in bindings),
         "}",
@@ -81,6 +81,11 @@ def source(root: Path, descriptors: DescriptorSet, max_headers_kib: int) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def package_path(root: Path) -> str:
+    """Returns the line that has a script find the modules in `root`/gateway/lua."""
+    return f'package.path = "{(root / "gateway" / "lua").as_posix()}/?.lua"'
 
 
 def _lua_text(text: str) -> str:

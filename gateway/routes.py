@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gateway import pages
+from gateway import known_tokens, pages
 from gateway.http_rules import DescriptorSet, Method, Rule
 from gateway.settings import GatewaySettings, StaticFile
 
@@ -117,7 +117,7 @@ def route_config(descriptors: DescriptorSet, settings: GatewaySettings) -> dict[
                     _header("x-envoy-retry-on", _IF_KEYED.format("reset")),
                     _header("x-envoy-retry-grpc-on", _IF_KEYED.format("unavailable,cancelled")),
                 ],
-                "request_headers_to_remove": list(_ENVOYS_HEADERS),
+                "request_headers_to_remove": [*_ENVOYS_HEADERS, known_tokens.UNKNOWN_HEADER],
                 # Envoy's own setting for it would give an empty one back where it refuses early.
                 "response_headers_to_add": [_header("x-request-id", "%REQ(X-REQUEST-ID)%")],
                 "routes": [
@@ -162,9 +162,10 @@ def _unreadable(name: str, header: str, readable: str) -> dict[str, Any]:
 def _by_credentials(
     method: Method, route: dict[str, Any], most_bytes: int
 ) -> Iterable[dict[str, Any]]:
-    """Yields the route for callers who send what may be a token, and one for those without.
+    """Yields the routes for callers who send what may be a token, known or not, and one for those
+    without.
 
-    Either waits for the whole request, of at most `most_bytes` or ANONYMOUS_BYTES.
+    Each waits for the whole request, of at most `most_bytes` or ANONYMOUS_BYTES.
     """
     filters = dict(route.get("typed_per_filter_config", {}))
     if not method.open_to_all:
@@ -173,10 +174,25 @@ def _by_credentials(
             "name": "authorization",
             "string_match": {"safe_regex": {"regex": _AUTHORIZATION}},
         }
+        unknown = {"name": known_tokens.UNKNOWN_HEADER, "present_match": True}
+        known_filters = {
+            **filters,
+            BUFFER: _buffer(most_bytes),
+            known_tokens.FILTER: known_tokens.ON,
+        }
+        yield {
+            **route,
+            "match": {**match, "headers": [*match.get("headers", ()), unknown]},
+            "route": {**route["route"], "cluster": known_tokens.CLUSTER},
+            "typed_per_filter_config": {
+                **known_filters,
+                known_tokens.RATE_FILTER: known_tokens.RATE,
+            },
+        }
         yield {
             **route,
             "match": {**match, "headers": [*match.get("headers", ()), sent]},
-            "typed_per_filter_config": {**filters, BUFFER: _buffer(most_bytes)},
+            "typed_per_filter_config": known_filters,
         }
     if not method.is_page:
         filters[BUFFER] = _buffer(ANONYMOUS_BYTES)

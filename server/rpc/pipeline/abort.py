@@ -11,6 +11,9 @@ from server.rpc.grpc_core import CALL_IS_OVER
 from server.rpc.pipeline.call_context import ServicerContext
 from server.rpc.pipeline.errors import call_status
 
+# What the gateway looks for in a refusal, and takes out of it (gateway/lua/known_tokens.lua).
+_CALLER_KNOWN = ("x-token-known", "1")
+
 
 async def abort(
     context: ServicerContext,
@@ -18,14 +21,18 @@ async def abort(
     request_id: str,
     *,
     json_names: bool = False,
+    caller_known: bool = False,
 ) -> Message:
     """Ends the call with the error's status; never returns.
 
-    `json_names` has fields named as in JSON, for a caller who wrote them so.
+    `json_names` has fields named as in JSON, for a caller who wrote them so. `caller_known` is for the
+    gateway, which has calls of those who are not stand in line.
     """
     trailing: tuple[tuple[str, str | bytes], ...] = (("x-request-id", request_id),)
     if error.retry_after_s is not None:
         trailing += (("retry-after", str(max(1, round(error.retry_after_s)))),)
+    if caller_known:
+        trailing += (_CALLER_KNOWN,)
     status = call_status(error, request_id, json_names=json_names)
     try:
         await context.abort_with_status(_Status(status, trailing))

@@ -89,6 +89,7 @@ class Pipeline:
             headers: dict[str, Any] = {name: value for name, value in sent}  # noqa: C416 - quicker
             repeated = given_differently(sent) if len(headers) < len(sent) else ()
             request_id = request_id_of({} if "x-request-id" in repeated else headers)
+            subject = None
             try:
                 if repeated:
                     require_once(repeated, read_only)
@@ -96,7 +97,6 @@ class Pipeline:
                     # An anonymous call takes a place only once its message has come.
                     raw = await limits.anonymous_reader.read(context, max_bytes)
                     caller = address = addresses.of(headers, context.peer())
-                    subject = None
                 else:
                     # A caller that can't prove who it is takes no place while its message comes.
                     subject = await self._subject(headers, context)
@@ -117,7 +117,13 @@ class Pipeline:
                 finally:
                     concurrency.release(caller)
             except BillingError as error:
-                return await abort(context, error, request_id, json_names=_REST_HEADER in headers)
+                return await abort(
+                    context,
+                    error,
+                    request_id,
+                    json_names=_REST_HEADER in headers,
+                    caller_known=subject is not None,
+                )
             except (asyncio.CancelledError, grpc.aio.AbortError):
                 raise
             except CALL_IS_OVER:

@@ -8,7 +8,7 @@ from tests.strangers.attack import Attack, Progress, Target
 
 _ADDRESS = "127.0.0.2"
 _AT_ONCE = 100
-_AGAIN_S = 5.0
+_AGAIN_S = 0.2
 
 
 @contextlib.asynccontextmanager
@@ -48,6 +48,4 @@ ATTACK = Attack(
     500,
     _hold,
     newcomers_within_s=25.0,
-    # Each takes some 25 KB until Envoy has noticed that there are many.
-    most_gateway_mib=200,
 )

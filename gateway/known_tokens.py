@@ -1,0 +1,62 @@
+"""Tokens that the server has not accepted lately have a line of their own, so that forged ones hold up nobody."""
+
+from pathlib import Path
+from typing import Any
+
+from gateway import input_checks
+
+_TYPES = "type.googleapis.com/envoy.extensions.filters.http"
+# The cluster for them: the same servers.
+CLUSTER = "unknown_tokens"
+# Set by lua/known_tokens.lua, for the routes; and by the server where it refuses a caller whom it knows.
+UNKNOWN_HEADER = "x-token-unknown"
+KNOWN_HEADER = "x-token-known"
+
+FILTER = "known_tokens"
+RATE_FILTER = "rate_of_unknown_tokens"
+# What a thread remembers, in bytes and seconds.
+_MOST_BYTES, _LIFETIME_S = 2 << 20, 300
+# What one connection may send at once, and then in a second. A caller with a new token sends as many
+# as a connection has streams before the first of them is answered.
+_AT_ONCE, _PER_S = 100, 10
+_ALWAYS = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+
+# For routes: the filter, which is off elsewhere, and the limit.
+ON = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
+RATE = {
+    "@type": f"{_TYPES}.local_ratelimit.v3.LocalRateLimit",
+    "stat_prefix": RATE_FILTER,
+    "token_bucket": {"max_tokens": _AT_ONCE, "tokens_per_fill": _PER_S, "fill_interval": "1s"},
+    "filter_enabled": _ALWAYS,
+    "filter_enforced": _ALWAYS,
+    "local_rate_limit_per_downstream_connection": True,
+    "rate_limited_as_resource_exhausted": True,
+}
+
+
+def filters(root: Path) -> list[dict[str, Any]]:
+    """Returns the filter that sets UNKNOWN_HEADER, and the one that limits such calls."""
+    script = "\n".join(
+        (
+            input_checks.package_path(root),
+            'local new = require("known_tokens").new',
+            f"envoy_on_request, envoy_on_response = new({_MOST_BYTES}, {_LIFETIME_S}, os.time)",
+        )
+    )
+    return [
+        {
+            "name": FILTER,
+            "disabled": True,
+            "typed_config": {
+                "@type": f"{_TYPES}.lua.v3.Lua",
+                "default_source_code": {"inline_string": script},
+            },
+        },
+        {
+            "name": RATE_FILTER,
+            "typed_config": {
+                "@type": f"{_TYPES}.local_ratelimit.v3.LocalRateLimit",
+                "stat_prefix": RATE_FILTER,
+            },
+        },
+    ]

@@ -1,0 +1,118 @@
+"""Tokens that the server has not accepted lately stand in a line of their own; known ones pass by."""
+
+import itertools
+from typing import Any
+
+import grpc
+import grpc.aio
+import httpx
+import pytest
+
+from gateway.routes import ANONYMOUS_BYTES
+from tests.gateway.conftest import TOKEN, GatewayHarness
+from tests.gateway.status import check_refusal
+from tests.gateway.test_native import unary
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+METHOD = "/yandex.cloud.operation.OperationService/Get"
+PATH = "/operations/o"
+# More than one connection may send with tokens that are not known.
+MANY = 150
+
+_NUMBERS = itertools.count()
+
+
+def token() -> str:
+    """Returns an Authorization that no test has used."""
+    return f"Bearer token-{next(_NUMBERS)}"
+
+
+def refuse(harness: GatewayHarness, code: grpc.StatusCode, *, caller_known: bool = False) -> None:
+    """Has the server refuse calls."""
+
+    async def answer(_: Any, context: Any) -> None:
+        trailing = (("x-token-known", "1"),) if caller_known else ()
+        await context.abort(code, "No.", trailing)
+
+    harness.upstream.answers[METHOD] = answer
+
+
+def connection(harness: GatewayHarness) -> grpc.aio.Channel:
+    """Returns a channel that shares its connection with no other."""
+    return grpc.aio.insecure_channel(harness.grpc, options=[("grpc.use_local_subchannel_pool", 1)])
+
+
+async def called(channel: grpc.aio.Channel, authorization: str) -> grpc.aio.AioRpcError | None:
+    try:
+        await unary(channel, METHOD)(b"", metadata=(("authorization", authorization),))
+    except grpc.aio.AioRpcError as error:
+        return error
+    return None
+
+
+async def test_forged_tokens_are_refused_at_the_gateway_when_they_are_many(
+    harness: GatewayHarness,
+) -> None:
+    known = token()
+    async with connection(harness) as one, connection(harness) as another:
+        assert await called(one, known) is None
+        refuse(harness, grpc.StatusCode.UNAUTHENTICATED)
+        harness.upstream.calls.clear()
+        errors = [await called(one, token()) for _ in range(MANY)]
+        codes = [error.code() for error in errors if error]
+        assert codes[0] is grpc.StatusCode.UNAUTHENTICATED
+        assert codes[-1] is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert len(codes) == MANY > len(harness.upstream.calls)
+        # Who is known passes the line, and on another connection all are heard.
+        harness.upstream.answers.clear()
+        assert await called(one, known) is None
+        assert await called(another, token()) is None
+
+
+async def test_who_is_refused_for_another_reason_is_known(harness: GatewayHarness) -> None:
+    refuse(harness, grpc.StatusCode.NOT_FOUND, caller_known=True)
+    known = token()
+    async with connection(harness) as channel:
+        for _ in range(MANY):
+            error = await called(channel, known)
+            assert error
+            assert error.code() is grpc.StatusCode.NOT_FOUND
+            trailing: Any = dict(iter(error.trailing_metadata()))
+            assert "x-token-known" not in trailing
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_rest_callers_become_known(harness: GatewayHarness, refused: bool) -> None:
+    async with httpx.AsyncClient(
+        base_url=harness.rest, headers={"authorization": token()}
+    ) as client:
+        if refused:
+            refuse(harness, grpc.StatusCode.NOT_FOUND, caller_known=True)
+        answer = await client.get(PATH)
+        assert answer.status_code == (404 if refused else 200)
+        assert "x-token-known" not in answer.headers
+        refuse(harness, grpc.StatusCode.UNAUTHENTICATED)
+        assert {(await client.get(PATH)).status_code for _ in range(MANY)} == {401}
+
+
+async def test_rest_callers_with_forged_tokens_are_told_when_to_come_again(
+    harness: GatewayHarness,
+) -> None:
+    refuse(harness, grpc.StatusCode.UNAUTHENTICATED)
+    async with httpx.AsyncClient(base_url=harness.rest) as client:
+        for _ in range(MANY):
+            answer = await client.get(PATH, headers={"authorization": token()})
+    check_refusal(answer, 429, 8, "RATE_EXCEEDED")
+    assert answer.headers["retry-after"] == "1"
+
+
+async def test_callers_can_not_choose_the_line(harness: GatewayHarness) -> None:
+    own = {"x-token-unknown": "1", "content-type": "application/json"}
+    async with httpx.AsyncClient(base_url=harness.rest, headers=own) as client:
+        answer = await client.post(
+            "/billing/v1/customers:invite", content=b" " * (ANONYMOUS_BYTES + 1)
+        )
+        check_refusal(answer, 413, 3, "REQUEST_TOO_LARGE")
+        assert (await client.get(PATH, headers=TOKEN)).status_code == 200
+    assert "x-token-unknown" not in harness.upstream.calls[-1].metadata
