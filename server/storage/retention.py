@@ -28,6 +28,7 @@ from server.storage.sql.batches import Batcher
 from server.storage.sql.statements import IDS, Query, Statement, Transaction
 from server.storage.sql.times import Micros, micros
 from server.storage.sql.transactions import one_by_one
+from server.storage.webhooks.old_attempts import OldAttempts, clear_old_attempts
 
 # How much clocks of two processes may differ: what is over for one may not be so for another.
 ALLOWED_CLOCK_SKEW = timedelta(hours=1)
@@ -226,3 +227,6 @@ class SqlRetention:
 
     async def clear_events(self, before: datetime, limit: int) -> int:
         return await self._sweeps.submit(clear_events, CleanupRequest(micros(before), limit))
+
+    async def clear_attempts(self, before: datetime, limit: int) -> int:
+        return await self._sweeps.submit(clear_old_attempts, OldAttempts(micros(before), limit))

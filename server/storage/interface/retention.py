@@ -44,3 +44,7 @@ class RetentionStorage(Protocol):
     async def clear_events(self, before: datetime, limit: int) -> int:
         """Clears at most `limit` older events, of each log the oldest first; returns how many."""
         ...
+
+    async def clear_attempts(self, before: datetime, limit: int) -> int:
+        """Clears at most `limit` tries to deliver to webhooks that are older; returns how many."""
+        ...

@@ -72,7 +72,7 @@ class SqlDeliveries:
         attempt: DeliveryAttempt,
         paused_until: datetime | None = None,
     ) -> bool:
-        outcome = _outcome(delivery, attempt, attempt.at + attempt.took)
+        outcome = _outcome(delivery, attempt, attempt.at)
         return await self._finish(
             outcome._replace(
                 succeeded=True, paused_until=None if paused_until is None else micros(paused_until)
@@ -86,7 +86,7 @@ class SqlDeliveries:
         due_at: datetime,
         paused_until: datetime | None = None,
     ) -> bool:
-        now = due_at if attempt is None else attempt.at + attempt.took
+        now = due_at if attempt is None else attempt.at
         return await self._finish(
             _outcome(delivery, attempt, now)._replace(
                 retry_at=micros(due_at),
@@ -97,7 +97,7 @@ class SqlDeliveries:
     async def fail_webhook_delivery(
         self, delivery: WebhookDelivery, attempt: DeliveryAttempt, *, disable: bool = False
     ) -> bool:
-        outcome = _outcome(delivery, attempt, attempt.at + attempt.took)
+        outcome = _outcome(delivery, attempt, attempt.at)
         return await self._finish(outcome._replace(disable=disable))
 
     async def wait_for_webhook_deliveries(self, now: datetime, longest: timedelta) -> None:

@@ -14,6 +14,8 @@ from server.worker.redacted_logging import log_failure
 _log = logging.getLogger(__name__)
 
 _FEWEST, _MOST = 10, 500
+# How long tries to deliver to webhooks are kept.
+_ATTEMPTS = timedelta(days=30)
 
 # Does at most so many rows and returns how many it did.
 Step = Callable[[int], Awaitable[int]]
@@ -87,6 +89,7 @@ class Sweeper:
             ("counts of e-mails are cleared", lambda most: storage.clear_counts(now, most)),
             ("old keys are cleared", lambda most: storage.clear_idempotency_keys(now, most)),
             ("events are cleared", lambda most: storage.clear_events(now - kept, most)),
+            ("attempts are cleared", lambda most: storage.clear_attempts(now - _ATTEMPTS, most)),
         ]
         if self._settings.retention is not None:
             before = now - self._settings.retention
