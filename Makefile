@@ -62,7 +62,7 @@ lock: $(VENV)/bin/python ## pin what pyproject.toml asks for, with hashes
 	  --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/$$part.txt; done
 	@for file in tests/clients/*/requirements.in; do $(BIN)/uv pip compile --quiet $$file \
 	  --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o $${file%.in}.txt; done
-	@cd tests/clients/nodejs_sdk && npm install --silent --package-lock-only
+	@for file in tests/clients/*/package.json; do (cd "$${file%/*}" && npm install --silent --package-lock-only); done
 
 lint: gen ## style of Python and protos, and who may import whom
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
