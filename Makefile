@@ -108,11 +108,11 @@ dist: gen ## build the wheel, which gives the command billing-server, into build
 	@ls build/dist
 
 bench-tools:
-	@command -v wrk >/dev/null && command -v h2load >/dev/null || { \
-	  command -v apt-get >/dev/null || { echo "install wrk and h2load (part of nghttp2) so that both are on the PATH"; exit 1; }; \
-	  echo "installing wrk and h2load …"; \
+	@command -v wrk >/dev/null && command -v h2load >/dev/null && command -v valgrind >/dev/null || { \
+	  command -v apt-get >/dev/null || { echo "install wrk, h2load (part of nghttp2) and valgrind so that all are on the PATH"; exit 1; }; \
+	  echo "installing wrk, h2load and valgrind …"; \
 	  as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
-	  $$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends wrk nghttp2-client >/dev/null; }
+	  $$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends wrk nghttp2-client valgrind >/dev/null; }
 
 bench: $(VENV)/bench.stamp bench-tools ## measure beside baselines, half an hour; QUICK=1: minutes; ROWS=1+2,3: only these
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench $(if $(QUICK),--quick) $(if $(ROWS),--rows $(ROWS)) $(if $(ROUNDS),--rounds $(ROUNDS))

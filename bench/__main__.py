@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from bench import (
     http,
+    instructions,
     report,
     rows_calls,
     rows_growth,
@@ -28,6 +29,7 @@ Measure = Callable[[Path, Scale, Callable[[str], None]], list[Row]]
 
 MEASURES: dict[str, Measure] = {
     "1+2": rows_calls.against_empty,
+    "instructions": instructions.of_calls,
     "3": rows_throughput.against_peer,
     "4": rows_calls.through_envoy,
     "5": rows_throughput.on_postgres,

@@ -45,7 +45,7 @@ def against_peer(folder: Path, scale: Scale, step: Step) -> list[Row]:
                 "3",
                 "Invite over REST through Envoy against the FastAPI peer: throughput",
                 *ratio(rates(found["ours"]), rates(found["peer"])),
-                goal=12,
+                goal=6,
                 at_least=True,
                 ours=format_medians(found["ours"]),
                 baseline=format_medians(found["peer"]),

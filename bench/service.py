@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,11 +52,13 @@ def healthy(address: str) -> bool:
 
 
 @contextmanager
-def empty_server(folder: Path) -> Iterator[tuple[Running, str]]:
-    """Runs the empty servicer; gives its address."""
+def empty_server(
+    folder: Path, command: Callable[..., list[str]] = python
+) -> Iterator[tuple[Running, str]]:
+    """Runs the empty servicer; gives its address. `command` makes the command from a module."""
     address = f"127.0.0.1:{free_port()}"
     with running(
-        "empty", python("bench.empty", address), folder / "empty.log", lambda: listening(address)
+        "empty", command("bench.empty", address), folder / "empty.log", lambda: listening(address)
     ) as process:
         yield process, address
 
@@ -100,9 +102,14 @@ def operation_ids(chosen: Settings, most: int) -> list[str]:
 
 @contextmanager
 def server(
-    chosen: Settings, *, name: str = "server", worker: bool = False, smtp_url: str = ""
+    chosen: Settings,
+    *,
+    name: str = "server",
+    worker: bool = False,
+    smtp_url: str = "",
+    command: Callable[..., list[str]] = python,
 ) -> Iterator[tuple[Running, str]]:
-    """Runs one server process over a prepared database; gives its address."""
+    """Runs one server process over a prepared database; gives its address. See `empty_server`."""
     address = f"127.0.0.1:{free_port()}"
     arguments = ["serve", "--listen", address, "--worker" if worker else "--no-worker"]
     environment = {
@@ -118,7 +125,7 @@ def server(
         environment["BILLING_SMTP_URL"] = smtp_url
     with running(
         name,
-        python("server", *arguments),
+        command("server", *arguments),
         chosen.var / "logs" / f"{name}.log",
         lambda: healthy(address),
         environment,
