@@ -12,12 +12,13 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import jwt
 
 ROOT = Path(__file__).parent.parent
 T = TypeVar("T")
@@ -106,17 +107,48 @@ class Service:
 
     def command(self, *words: str) -> str:
         """Runs a command line on the service's folder, and returns what it prints."""
-        command = [sys.executable, "-m", "server", *words]
-        done = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, timeout=60, check=False
-        )
+        done = command(self.environment, *words)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def assertion(self, key_file: Path | None = None) -> str:
+        """Returns what a key of a service account proves it by, signed as SDKs do."""
+        key = json.loads((key_file or Path(self.serviceAccountKey)).read_text())
+        now = int(time.time())
+        claims = {
+            "iss": key["service_account_id"],
+            "aud": f"https://iam.{self.rest_tls.removeprefix('https://')}/iam/v1/tokens",
+            "iat": now,
+            "exp": now + 3600,
+        }
+        return jwt.encode(claims, key["private_key"], "PS256", {"kid": key["id"]})
 
     def stop(self) -> int:
         """Stops it as Ctrl-C does and returns the exit code."""
         self.process.send_signal(signal.SIGINT)
         return self.process.wait(60)
+
+
+def command(env: Mapping[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
+    """Runs a command line of the server in an environment, to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "server", *words],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def refusal(env: Mapping[str, str], *words: str) -> str:
+    """Returns the one line that a command ends with which is not done."""
+    done = command(env, *words)
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    return line
 
 
 def eventually(find: Callable[[], T | None], within_s: float = 30.0) -> T:

@@ -1,21 +1,17 @@
 """Several processes on one database: nobody waits, and nothing happens twice."""
 
 import asyncio
-import json
 import time
 import uuid
-from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
-import jwt
 from google.longrunning import operations_pb2, operations_pb2_grpc
 
 from tests.chaos.audit import audit
 from tests.chaos.load import AcknowledgedCalls, by_grpc
 from tests.chaos.stack import Stack
-from tests.service import Service
 
 _REPEATS = 1000
 # Below the second after which those who wait look for themselves.
@@ -75,7 +71,7 @@ async def test_waits_and_work_cross_processes_without_delay(running: Stack) -> N
 async def test_a_token_revoked_at_one_is_refused_by_all(running: Stack) -> None:
     service = running.service
     async with httpx.AsyncClient(base_url=service.rest) as client:
-        made = await client.post("/iam/v1/tokens", json={"jwt": _assertion(service)})
+        made = await client.post("/iam/v1/tokens", json={"jwt": service.assertion()})
         token = made.json()["iamToken"]
 
         async def statuses() -> set[int]:
@@ -92,17 +88,3 @@ async def test_a_token_revoked_at_one_is_refused_by_all(running: Stack) -> None:
         began = time.monotonic()
         while await statuses() != {401}:
             assert time.monotonic() - began < _AT_ONCE_S
-
-
-def _assertion(service: Service) -> str:
-    """Returns what the service account's key proves it by, as SDKs make it."""
-    key = json.loads(Path(service.serviceAccountKey).read_text())
-    now = int(time.time())
-    port = service.rest_tls.rpartition(":")[2]
-    claims = {
-        "iss": key["service_account_id"],
-        "aud": f"https://iam.localhost:{port}/iam/v1/tokens",
-        "iat": now,
-        "exp": now + 3600,
-    }
-    return jwt.encode(claims, key["private_key"], "PS256", {"kid": key["id"]})

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.test_invitation_lifecycle import refused
-from tests.service import ROOT, Service, environment, eventually, running
+from tests.service import ROOT, Service, environment, eventually, refusal, running
 
 
 def too_wide(var: Path) -> dict[str, str]:
@@ -48,10 +47,10 @@ def test_all_is_its_owners_alone(tmp_path: Path) -> None:
 
 def test_a_second_run_in_the_same_folder_is_refused(service: Service) -> None:
     before = {path: path.stat().st_mtime_ns for path in service.var.glob("dev.*")}
-    line = refused({**environment(service.var)})
+    line = refusal(environment(service.var), "dev")
     assert f"{service.var} is in use by another run, process {service.process.pid}" in line
     assert {path: path.stat().st_mtime_ns for path in service.var.glob("dev.*")} == before
-    line = refused({**environment(service.var)}, "gateway")
+    line = refusal(environment(service.var), "gateway")
     assert f"in use by another gateway, process {service.process.pid}" in line
     service.finished(service.invite()["id"])
 
@@ -64,13 +63,13 @@ def test_another_server_on_the_same_database_is_welcome(service: Service, tmp_pa
         another = subprocess.Popen(command, cwd=ROOT, env=service.environment, stderr=out)
     try:
         eventually(lambda: b"serving at" in log.read_bytes())
-        assert "another process does" in refused(service.environment, "serve", "--listen", address)
+        assert "another process does" in refusal(service.environment, "serve", "--listen", address)
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(f"{tmp_path}/another.sock")
     finally:
         another.send_signal(signal.SIGINT)
         assert another.wait(30) == 0
-    long = refused(service.environment, "serve", "--listen", f"unix:/tmp/{'x' * 110}")
+    long = refusal(service.environment, "serve", "--listen", f"unix:/tmp/{'x' * 110}")
     assert "bytes at most" in long
 
 
@@ -90,7 +89,7 @@ def test_a_run_that_was_killed_is_followed_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", [("dev",), ("migrate",)])
 def test_a_folder_that_can_not_be_made_is_one_line(tmp_path: Path, words: tuple[str]) -> None:
     (tmp_path / "file").write_text("")
-    line = refused(environment(tmp_path / "file" / "var"), *words)
+    line = refusal(environment(tmp_path / "file" / "var"), *words)
     assert line.startswith("error: BILLING_VAR: ")
 
 

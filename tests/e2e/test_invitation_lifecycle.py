@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.service import Service, environment, eventually, free_ports, running
+from tests.service import Service, environment, eventually, free_ports, refusal, running
 
 
 @pytest.fixture
@@ -126,35 +126,13 @@ def test_a_killed_server_loses_nothing(tmp_path: Path) -> None:
 def test_a_broken_setting_is_one_clear_line(
     tmp_path: Path, variable: str, value: str, hint: str
 ) -> None:
-    line = refused({**environment(tmp_path / "var"), variable: value})
+    line = refusal({**environment(tmp_path / "var"), variable: value}, "dev")
     assert hint in line
 
 
 def test_a_taken_port_is_one_clear_line(service: Service, tmp_path: Path) -> None:
     env = environment(tmp_path / "var")
     taken = service.rest.rpartition(":")[2]
-    line = refused({**env, "BILLING_HTTPS_PORT": taken})
+    line = refusal({**env, "BILLING_HTTPS_PORT": taken}, "dev")
     assert taken in line
     assert "BILLING_HTTPS_PORT" in line
-
-
-def refused(env: dict[str, str], *words: str) -> str:
-    """Returns the one line that a command, `dev` if none is given, ends with."""
-    import subprocess
-    import sys
-
-    from tests.service import ROOT
-
-    done = subprocess.run(
-        [sys.executable, "-m", "server", *(words or ("dev",))],
-        cwd=ROOT,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 1
-    (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("error: ")
-    return line

@@ -1,13 +1,9 @@
 """Things in the service that inputs can name, made for them."""
 
-import json
 import re
-import time
-from pathlib import Path
 from typing import Any
 
 import httpx
-import jwt
 
 from tests.fuzz.inputs import Known
 from tests.service import Service, eventually
@@ -22,7 +18,7 @@ def discover(service: Service) -> Known:
     begun = [service.invite(**body) for body in bodies]
     for operation in begun:
         service.finished(operation["id"])
-    assertion = _assertion(service)
+    assertion = service.assertion()
     listed = _get(service, f"/v1/resellers/{service.resellerId}/invitations?pageSize={_COUNT}")
     return Known(
         token=service.token,
@@ -48,19 +44,6 @@ def _link(service: Service, address: str) -> str:
     found = _LINK.search(mail.get_body(("plain",)).get_content())  # type: ignore[union-attr]
     assert found
     return found[1]
-
-
-def _assertion(service: Service) -> str:
-    """Returns what an SDK signs with the service account's key."""
-    key = json.loads(Path(service.serviceAccountKey).read_text())
-    now = int(time.time())
-    claims = {
-        "iss": key["service_account_id"],
-        "aud": f"https://iam.{service.rest_tls.removeprefix('https://')}/iam/v1/tokens",
-        "iat": now,
-        "exp": now + 3600,
-    }
-    return jwt.encode(claims, key["private_key"], "PS256", {"kid": key["id"]})
 
 
 def _iam_token(service: Service, assertion: str) -> str:

@@ -86,17 +86,16 @@ async def running(
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def shared_house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayHarness]:
+async def shared_harness(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[GatewayHarness]:
     async with running(tmp_path_factory.mktemp("gateway")) as harness:
         yield harness
 
 
 @pytest.fixture
-def harness(shared_house: GatewayHarness) -> GatewayHarness:
+def harness(shared_harness: GatewayHarness) -> GatewayHarness:
     """The shared Envoy, with an upstream that has no answers written and no calls seen."""
-    shared_house.upstream.answers.clear()
-    shared_house.upstream.calls.clear()
-    return shared_house
+    shared_harness.upstream.forget()
+    return shared_harness
 
 
 @pytest_asyncio.fixture(params=["h1", "h2"], loop_scope="session")

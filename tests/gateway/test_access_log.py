@@ -122,7 +122,7 @@ async def _asked_while_away(client: httpx.AsyncClient, harness: GatewayHarness) 
     return (await _ask(client, "asked", "POST", INVITE_PATH, json={})).status_code, 14
 
 
-async def _asked_too_often(client: httpx.AsyncClient, _house: GatewayHarness) -> tuple[int, int]:
+async def _asked_too_often(client: httpx.AsyncClient, _harness: GatewayHarness) -> tuple[int, int]:
     await _ask(client, "first", "GET", "/operations/1")
     return (await _ask(client, "asked", "GET", "/operations/1")).status_code, 8
 

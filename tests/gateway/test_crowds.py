@@ -10,6 +10,7 @@ import pytest
 
 from gateway.crowds import Crowds
 from tests.gateway.conftest import TOKEN, GatewayHarness, running
+from tests.tasks import meanwhile
 
 HEADER = "  sl  local_address rem_address   st tx_queue rx_queue\n"
 # 127.0.0.1:8080 and [::1]:8443, on a machine that writes the lowest byte first.
@@ -88,12 +89,8 @@ async def half_requests(
             await asyncio.sleep(again_s)
 
     tasks = [asyncio.create_task(again()) for _ in range(count)]
-    try:
+    async with meanwhile(tasks):
         yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def served(harness: GatewayHarness, address: str) -> None:

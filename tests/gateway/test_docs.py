@@ -1,28 +1,17 @@
 """The page at /docs in a real browser, in front of the whole service."""
 
 import json
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import httpx
-import pytest
 import pytest_asyncio
-from playwright.async_api import Locator, Page, async_playwright, expect
+from playwright.async_api import Locator, Page, expect
 
 from gateway.docs import static_files
+from tests.browser import browser
 from tests.gateway.openapi_document import DOCUMENT
 from tests.service import Service
-
-_QUIET = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @dataclass
@@ -48,19 +37,14 @@ class Docs:
 
 @pytest_asyncio.fixture
 async def docs(service: Service) -> AsyncIterator[Docs]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.fail("Chromium is missing: run 'make browser', or put 'chromium' on the PATH.")
-    async with async_playwright() as driver:
-        browser = await driver.chromium.launch(executable_path=chromium, args=_QUIET)
-        page = await browser.new_page()
+    async with browser() as chromium:
+        page = await chromium.new_page()
         opened = Docs(page, service)
         page.on("console", lambda said: opened.complaints.append(said.text))
         page.on("pageerror", lambda error: opened.complaints.append(str(error)))
         page.on("requestfailed", lambda request: opened.complaints.append(request.url))
         page.on("request", lambda request: opened.requests.append(request.url))
         yield opened
-        await browser.close()
     assert opened.complaints == []
     strangers = [
         url for url in opened.requests if not url.startswith((f"{service.rest}/", "data:"))

@@ -23,7 +23,7 @@ IN_BODY = "It belongs in the body."
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def added_later_house(
+async def added_later_harness(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[GatewayHarness]:
     folder = tmp_path_factory.mktemp("later")
@@ -43,10 +43,9 @@ async def added_later_house(
 
 
 @pytest.fixture
-def harness(added_later_house: GatewayHarness) -> GatewayHarness:
-    added_later_house.upstream.answers.clear()
-    added_later_house.upstream.calls.clear()
-    return added_later_house
+def harness(added_later_harness: GatewayHarness) -> GatewayHarness:
+    added_later_harness.upstream.forget()
+    return added_later_harness
 
 
 TAKEN = [

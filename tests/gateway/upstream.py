@@ -42,6 +42,11 @@ class Upstream(grpc.GenericRpcHandler):
         """Returns the class of a message type, made from the descriptor set."""
         return message_factory.GetMessageClass(self.pool.FindMessageTypeByName(name))
 
+    def forget(self) -> None:
+        """Forgets the answers that were set and the calls that came."""
+        self.answers.clear()
+        self.calls.clear()
+
     async def start(self, address: str) -> None:
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         self._server.add_generic_rpc_handlers((self,))

@@ -8,9 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, PoolProxiedConnection, inspect
@@ -33,6 +31,7 @@ from server.storage.schema.tables import REVISION, metadata
 from server.storage.sql.connections import Database
 from server.storage.storage import SqlStorage
 from tests.storage.databases import Databases, query
+from tests.storage.history import upgrade
 from tests.storage.records import (
     ACTOR,
     LEASE,
@@ -120,7 +119,7 @@ async def test_other_databases_are_refused(url: str) -> None:
 
 def test_rows_of_before_get_what_later_migrations_added(databases: Databases) -> None:
     url = databases.empty("with_rows")
-    _migrate_to("0003", url)
+    upgrade(url, "0003")
     query(url, "INSERT INTO resellers VALUES ('r', 'Name', 1, 1, NULL)")
     for id_, key_ in (("1", "x"), ("2", None)):
         query(
@@ -151,14 +150,6 @@ def test_rows_of_before_get_what_later_migrations_added(databases: Databases) ->
     assert first == second == address_hash(address_key("Ё@Example.com"))
     assert query(url, "SELECT customer, operation FROM link_tokens") == [(1, 1)]
     assert query(url, "SELECT count(*) FROM idempotency_keys") == [(0,)]  # their operation is gone
-
-
-def _migrate_to(revision: str, url: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", "server.storage.schema:migrations")
-    with Database(url, make=True).engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, revision)
 
 
 async def test_no_call_reads_a_whole_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

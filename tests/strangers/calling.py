@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import grpc
 
 from tests.strangers.attack import Progress, Target
+from tests.tasks import meanwhile
 
 Call = Callable[[grpc.aio.Channel], Awaitable[object]]
 
@@ -35,12 +36,8 @@ async def hold_calls(
             ]
             progress(count // connections)
         await asyncio.sleep(1)
-        try:
+        async with meanwhile(tasks):
             yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _again(channel: grpc.aio.Channel, call: Call, pause_s: float) -> None:

@@ -10,6 +10,7 @@ import h2.events
 import h2.exceptions
 
 from tests.strangers.attack import Attack, Progress, Target
+from tests.tasks import meanwhile
 
 _CONNECTIONS = 2
 _BYTES = 1_000_000
@@ -87,12 +88,8 @@ async def hold_bodies(
     tasks = [asyncio.create_task(again()) for _ in range(_CONNECTIONS)]
     await asyncio.sleep(2)
     progress(count)
-    try:
+    async with meanwhile(tasks):
         yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 ATTACK = Attack("bodies without end or token", "bodies", 800, 800, hold_bodies)

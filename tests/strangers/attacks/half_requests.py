@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from tests.strangers.attack import Attack, Progress, Target
+from tests.tasks import meanwhile
 
 _ADDRESS = "127.0.0.2"
 _AT_ONCE = 100
@@ -33,12 +34,8 @@ async def _hold(target: Target, count: int, progress: Progress) -> AsyncIterator
         tasks += [asyncio.create_task(one(number)) for number in some]
         progress(len(some))
         await asyncio.sleep(_AT_ONCE / 2_000)
-    try:
+    async with meanwhile(tasks):
         yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 ATTACK = Attack(
