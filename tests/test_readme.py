@@ -6,6 +6,7 @@ import re
 import subprocess
 import textwrap
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from google.api import annotations_pb2
@@ -21,23 +22,32 @@ def snippets(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
 
 
-Surroundings = tuple[Path, dict[str, str]]
+class Place(NamedTuple):
+    """Where a snippet is run."""
+
+    folder: Path
+    env: dict[str, str]
 
 
 @pytest.fixture(params=["checkout", "elsewhere"])
-def surroundings(service: Service, tmp_path: Path, request: pytest.FixtureRequest) -> Surroundings:
-    """A folder and an environment: a checkout in which the service runs, or any other folder."""
+def place(service: Service, tmp_path: Path, request: pytest.FixtureRequest) -> Place:
+    """A checkout in which the service runs, or any other folder."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("BILLING_")}
     if request.param == "checkout":
         (tmp_path / "var").symlink_to(service.var)
-        return tmp_path, clean
-    return tmp_path, {**clean, "BILLING_VAR": str(service.var)}
+        return Place(tmp_path, clean)
+    return Place(tmp_path, {**clean, "BILLING_VAR": str(service.var)})
 
 
-def run(command: list[str], surroundings: Surroundings) -> "subprocess.CompletedProcess[str]":
-    folder, env = surroundings
+def run(command: list[str], place: Place) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        command, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False
+        command,
+        cwd=place.folder,
+        env=place.env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
 
 
@@ -50,26 +60,26 @@ def python(snippet: str) -> list[str]:
 
 
 @pytest.mark.parametrize("snippet", snippets("bash"))
-def test_shell_snippets_run_again_and_again(snippet: str, surroundings: Surroundings) -> None:
+def test_shell_snippets_run_again_and_again(snippet: str, place: Place) -> None:
     for _ in range(2):
-        done = run(shell(snippet), surroundings)
+        done = run(shell(snippet), place)
         assert done.returncode == 0, done.stderr
         assert '"done":' in done.stdout.replace(" ", "")
         assert '"error"' not in done.stdout
         assert '"code"' not in done.stdout
-    assert [file.name for file in surroundings[0].iterdir() if file.name != "var"] == []
+    assert [file.name for file in place.folder.iterdir() if file.name != "var"] == []
 
 
 @pytest.mark.parametrize("snippet", snippets("python"))
-def test_python_snippets_run_again_and_again(snippet: str, surroundings: Surroundings) -> None:
+def test_python_snippets_run_again_and_again(snippet: str, place: Place) -> None:
     for _ in range(2):
-        done = run(python(snippet), surroundings)
+        done = run(python(snippet), place)
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip()
 
 
 @pytest.fixture
-def refused(service: Service, tmp_path: Path) -> Surroundings:
+def refused(service: Service, tmp_path: Path) -> Place:
     """What the running service left, but for a token that nobody has."""
     for name in ("dev.json", "dev.env"):
         text = (service.var / name).read_text()
@@ -77,10 +87,10 @@ def refused(service: Service, tmp_path: Path) -> Surroundings:
     # The file itself would name the running service's folder.
     env = (tmp_path / "dev.env").read_text().replace(str(service.var), str(tmp_path))
     (tmp_path / "dev.env").write_text(env)
-    return tmp_path, {**os.environ, "BILLING_VAR": str(tmp_path)}
+    return Place(tmp_path, {**os.environ, "BILLING_VAR": str(tmp_path)})
 
 
-def test_snippets_tell_why_a_call_failed(refused: Surroundings) -> None:
+def test_snippets_tell_why_a_call_failed(refused: Place) -> None:
     for command in (*map(shell, snippets("bash")), *map(python, snippets("python"))):
         done = run(command, refused)
         said = done.stdout + done.stderr
@@ -90,7 +100,7 @@ def test_snippets_tell_why_a_call_failed(refused: Surroundings) -> None:
 
 
 def test_the_calls_that_are_printed_at_the_start_run_again_and_again(
-    service: Service, surroundings: Surroundings
+    service: Service, place: Place
 ) -> None:
     printed = service.output.read_text()
     (invite,) = re.findall(
@@ -99,7 +109,7 @@ def test_the_calls_that_are_printed_at_the_start_run_again_and_again(
     (stubs,) = re.findall(r"^  (\S+ - <<'END'\n.*?^  END)$", printed, re.MULTILINE | re.DOTALL)
     for call in (invite, textwrap.dedent(f"  {stubs}")):
         for _ in range(2):
-            done = run(shell(call), surroundings)
+            done = run(shell(call), place)
             assert done.returncode == 0, done.stderr
             assert "done" in done.stdout or "id" in done.stdout
 

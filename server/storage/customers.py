@@ -16,7 +16,7 @@ from server.storage.customer_rows import CUSTOMER_PART, CustomerPart, customer, 
 from server.storage.events.log import DERIVED, NewEvent, log
 from server.storage.events.rows import customer_json
 from server.storage.interface.keys import IdempotencyKey
-from server.storage.interface.paging import MOST_LISTED, Cursor, Listed
+from server.storage.interface.paging import MAX_LIST_CHARACTERS, Cursor, Listed
 from server.storage.keys import KeyedRequest, KeyLifetime, Keys, Target, answer_each
 from server.storage.operations.read import by_number
 from server.storage.operations.rows import INSERT_MAKING, INSERT_OTHERS, operation_row
@@ -229,7 +229,7 @@ def _page(*, past_first: bool) -> Query[CustomerPart]:
     measured = select(page, before.label("before")).subquery("measured")
     rows = (
         select(*(measured.c[name] for name in CustomerPart._fields))
-        .where(measured.c.before < MOST_LISTED)
+        .where(measured.c.before < MAX_LIST_CHARACTERS)
         .order_by(measured.c.n.desc())
     )
     return Query(CustomerPart, rows, "reseller", "limit", "after")

@@ -28,7 +28,7 @@ from server.storage.sql.batches import Batcher
 from server.storage.sql.connections import Database
 from server.storage.sql.driver_errors import to_billing_error
 from server.storage.sql.inline_reads import InlineReads
-from server.storage.sql.reseller_numbers import KnownResellers
+from server.storage.sql.reseller_cache import ResellerCache
 from server.storage.sql.statements import Query, Transaction
 from server.storage.webhooks.alerts import SqlAlerts
 from server.storage.webhooks.delivery_storage import SqlDeliveries
@@ -71,7 +71,7 @@ class SqlStorage:
     def __init__(
         self, database: Database, idempotency_lifetime: timedelta, limits: Limits = _NO_LIMITS
     ) -> None:
-        resellers = KnownResellers({}, {})
+        resellers = ResellerCache({}, {})
         self._notifier = notifier = Notifier()
 
         def batcher(name: str, *, writes: bool, threads: int = 1) -> Batcher:

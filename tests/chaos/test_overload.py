@@ -22,7 +22,7 @@ def _resident_kib(pid: int) -> int:
     raise AssertionError(f"no such process: {pid}")
 
 
-async def test_it_sheds_and_recovers(tmp_path: Path) -> None:
+async def test_a_server_sheds_calls_beyond_its_limit_and_recovers(tmp_path: Path) -> None:
     """Sixty callers without a pause, where ten calls of theirs may be in work at once."""
     with stack(tmp_path / "var", max_concurrent_calls=_ROOM) as running:
         (server,) = running.servers()

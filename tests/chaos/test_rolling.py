@@ -43,7 +43,7 @@ async def _restarted(running: Stack, pid: int) -> float:
     return time.monotonic() - began
 
 
-async def test_no_call_fails(running: Stack) -> None:
+async def test_no_call_fails_while_servers_and_gateways_restart(running: Stack) -> None:
     gateways = running.gateways()
     async with (
         opened(running.database_url) as storage,

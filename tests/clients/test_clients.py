@@ -46,7 +46,7 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("client", "call"), [(client, call) for client, calls in CALLS.items() for call in calls]
 )
-def test_call(client: str, call: str, reports: Callable[[str], Reports]) -> None:
+def test_a_client_makes_the_call(client: str, call: str, reports: Callable[[str], Reports]) -> None:
     said = reports(client)
     assert said[call].ok, said[call].note
 
@@ -59,7 +59,7 @@ def test_each_client_makes_the_calls_listed_here(
 
 
 @pytest.mark.parametrize("client", _OUTPUTS)
-def test_snippet(
+def test_the_readme_snippet_of_a_client_runs_twice(
     client: str, run: Callable[[str, str], "subprocess.CompletedProcess[str]"]
 ) -> None:
     for _ in range(2):

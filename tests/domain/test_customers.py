@@ -29,7 +29,7 @@ TABLE = {
 }
 
 
-def test_the_table_is_whole() -> None:
+def test_the_table_has_every_change_in_every_state() -> None:
     assert set(TABLE) == {(kind, state) for kind in TARGETS for state in CustomerState}
 
 

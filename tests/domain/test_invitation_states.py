@@ -41,14 +41,14 @@ CELLS = [
 ]
 
 
-def test_the_table_is_whole() -> None:
+def test_the_table_has_every_action_in_every_state() -> None:
     assert {cell[:2] for cell in CELLS} == {
         (state, action) for state in InvitationState for action in InvitationAction
     }
 
 
 @pytest.mark.parametrize(("state", "action", "after"), CELLS)
-def test_every_action_in_every_state(
+def test_an_action_leads_from_state_to_state_or_is_refused(
     state: InvitationState, action: InvitationAction, after: str
 ) -> None:
     if after != "-":

@@ -199,7 +199,7 @@ def test_errors_carry_their_details(service: Service, channel: grpc.Channel) -> 
     assert request.request_id == "my-request"  # type: ignore[attr-defined]
 
 
-def test_identity_is_never_off(service: Service, channel: grpc.Channel) -> None:
+def test_a_call_without_a_good_token_is_refused(service: Service, channel: grpc.Channel) -> None:
     stub = customer_service_pb2_grpc.CustomerServiceStub(channel)
     for metadata in ((), (("authorization", "Bearer nope"),)):
         with pytest.raises(grpc.RpcError) as refused:
@@ -268,7 +268,9 @@ def test_a_repeat_shows_the_operation_as_it_is_now(service: Service, channel: gr
     assert again.HasField("response")
 
 
-def test_times_are_whole(service: Service, channel: grpc.Channel) -> None:
+def test_times_of_an_operation_are_of_the_call_to_the_microsecond(
+    service: Service, channel: grpc.Channel
+) -> None:
     before = datetime.datetime.now(datetime.UTC)
     begun = customer_service_pb2_grpc.CustomerServiceStub(channel).Invite(
         published_request(service), metadata=service.metadata

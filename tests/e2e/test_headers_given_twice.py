@@ -103,7 +103,9 @@ def test_two_keys_on_a_read_are_ignored_as_one_is(service: Service) -> None:
         ("host", "a.example", "b.example"),
     ],
 )
-def test_two_of_http_s_own(service: Service, doubled: tuple[str, str, str]) -> None:
+def test_two_of_a_header_of_http_itself_are_refused(
+    service: Service, doubled: tuple[str, str, str]
+) -> None:
     name, first, second = doubled
     host = service.rest.removeprefix("http://")
     headers = {

@@ -139,7 +139,7 @@ def test_from_invitation_to_active_customer(service: Service) -> None:
         assert (info["reason"], info["metadata"]) == ("INVITATION_STATE", {"state": "ACCEPTED"})
 
 
-def test_declined_and_revoked(service: Service) -> None:
+def test_declined_and_revoked_invitations_are_not_pending(service: Service) -> None:
     declined, revoked = sent(service), sent(service)
     assert answer(service, "decline", declined.token).json()["state"] == "DECLINED"
     assert act(service, revoked.read()["name"], "revoke").json()["state"] == "REVOKED"
@@ -195,7 +195,7 @@ def test_a_megabyte_is_too_large(service: Service) -> None:
 @pytest.mark.parametrize(
     "body", [{}, {"token": ""}, {"token": None}, {"token": 1}, {"tokens": "a"}, []]
 )
-def test_bodies_without_a_link(service: Service, body: Any) -> None:
+def test_an_answer_without_a_token_is_refused(service: Service, body: Any) -> None:
     refused = httpx.post(f"{service.rest}/v1/invitations:accept", json=body)
     assert error(refused, 400, 3)
 

@@ -95,7 +95,7 @@ def test_cancel_is_served_both_ways(service: Service, method: str) -> None:
     assert (answer.status_code, answer.json()) == (200, begun)
 
 
-def test_google_style_over_rest(service: Service) -> None:
+def test_google_style_operations_are_served_over_rest(service: Service) -> None:
     begun = httpx.post(
         f"{service.rest}/v1/customers:invite", json=service.invitation(), headers=service.headers
     ).json()
@@ -116,7 +116,7 @@ def test_google_style_over_rest(service: Service) -> None:
     assert gone.json()["code"] == 5
 
 
-def test_tls_serves_the_same(service: Service) -> None:
+def test_rest_over_tls_answers_the_same(service: Service) -> None:
     import ssl
 
     trusted = ssl.create_default_context(cafile=service.ca)

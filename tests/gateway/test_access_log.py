@@ -145,7 +145,7 @@ async def _asked_for_too_long(
         (_asked_for_too_long, {"timeout_s": 0.2}, 504),
     ],
 )
-async def test_trouble_has_its_code(
+async def test_the_gateways_own_errors_are_logged_with_their_code(
     tmp_path: Path, ask: Asked, settings: dict[str, Any], status: int
 ) -> None:
     async with (

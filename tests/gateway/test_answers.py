@@ -188,7 +188,7 @@ async def test_a_slow_server_is_given_up_at_the_time_limit(tmp_path: Path) -> No
             await stopped.wait()
 
 
-async def test_a_caller_that_leaves(harness: GatewayHarness) -> None:
+async def test_a_call_is_cancelled_when_its_caller_leaves(harness: GatewayHarness) -> None:
     """The server hears of it, so that it can stop."""
     begun, stopped = asyncio.Event(), asyncio.Event()
 

@@ -31,7 +31,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_it_runs_by_hand(checkout: Path) -> None:
+def test_envoy_takes_the_configuration_by_hand(checkout: Path) -> None:
     made = CliRunner().invoke(main, ["certificates"], catch_exceptions=False)
     assert made.exit_code == 0, made.output
     envoy = Path(sys.executable).with_name("envoy")

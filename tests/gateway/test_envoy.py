@@ -51,26 +51,26 @@ async def test_no_plain_http_beyond_loopback(tmp_path: Path, address: str) -> No
         await Gateway(settings).start()
 
 
-async def test_tls_beyond_loopback(tmp_path: Path) -> None:
+async def test_tls_is_served_beyond_loopback(tmp_path: Path) -> None:
     async with running(tmp_path, address="0.0.0.0") as harness:
         with socket.create_connection(("127.0.0.1", harness.settings.https_port)) as connection:
             assert connection.getpeername()
 
 
-async def test_no_certificate(tmp_path: Path) -> None:
+async def test_a_missing_certificate_is_named(tmp_path: Path) -> None:
     settings, _ = make_settings(tmp_path, certificate=tmp_path / "none.pem")
     with pytest.raises(GatewayError, match=r"^.*none\.pem and .* can't be used: [^\n]+$"):
         await Gateway(settings).start()
 
 
-async def test_a_key_of_another_certificate(tmp_path: Path) -> None:
+async def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
     other = ensure_certificates(tmp_path / "other")
     settings, _ = make_settings(tmp_path, private_key=other.private_key)
     with pytest.raises(GatewayError, match=r"can't be used: [^\n]*mismatch[^\n]*$"):
         await Gateway(settings).start()
 
 
-async def test_what_envoy_itself_says(tmp_path: Path) -> None:
+async def test_an_error_that_only_envoy_finds_is_one_line(tmp_path: Path) -> None:
     """An error that only Envoy can find comes as one line too."""
     settings, _ = make_settings(tmp_path, timeout_s=1e12)
     with pytest.raises(GatewayError, match=r"^Envoy did not start: [^\n]+$"):
@@ -88,7 +88,7 @@ async def test_an_envoy_that_dies_is_told_and_can_be_started_again(tmp_path: Pat
             assert (await rest.get("/operations/a")).status_code == 200
 
 
-async def test_stopping_is_not_dying(tmp_path: Path) -> None:
+async def test_stopping_is_not_reported_as_dying(tmp_path: Path) -> None:
     async with running(tmp_path) as harness:
         dying = asyncio.create_task(harness.gateway.died())
         await harness.gateway.stop(within_s=1)

@@ -59,30 +59,30 @@ async def test_bad_http_is_refused_in_our_form(harness: GatewayHarness, sent: by
     assert harness.upstream.calls == []
 
 
-async def test_an_unknown_method(harness: GatewayHarness) -> None:
+async def test_an_unknown_verb_is_told_which_are_allowed(harness: GatewayHarness) -> None:
     answer = await exchange(harness, b"PROPFIND /operations/a HTTP/1.1\r\nHost: a\r\n\r\n")
     check_refusal(answer, 405, 12, "METHOD_NOT_ALLOWED")
     assert answer.headers["allow"] == "GET"
 
 
-async def test_unsupported_transfer_encoding(harness: GatewayHarness) -> None:
+async def test_an_unsupported_transfer_encoding_is_refused(harness: GatewayHarness) -> None:
     answer = await exchange(harness, POST + b"Transfer-Encoding: gzip\r\n\r\n")
     check_refusal(answer, 501, 12, "HTTP_UNSUPPORTED")
 
 
-async def test_headers_beyond_what_is_read(harness: GatewayHarness) -> None:
+async def test_headers_beyond_what_is_read_are_refused(harness: GatewayHarness) -> None:
     large = b"x-large: " + b"a" * (300 << 10)
     answer = await exchange(harness, b"GET / HTTP/1.1\r\nHost: a\r\n" + large + b"\r\n\r\n")
     check_refusal(answer, 431, 3, "HEADERS_TOO_LARGE")
 
 
-async def test_a_body_that_stays_away(tmp_path: Path) -> None:
+async def test_a_body_that_does_not_arrive_is_refused_in_time(tmp_path: Path) -> None:
     async with running(tmp_path, request_arrival_s=0.5) as harness:
         answer = await exchange(harness, POST + b"Content-Length: 2\r\n\r\n{")
     check_refusal(answer, 408, 4, "DEADLINE_EXCEEDED")
 
 
-async def test_options_for_the_whole_server(harness: GatewayHarness) -> None:
+async def test_options_for_the_whole_server_are_refused(harness: GatewayHarness) -> None:
     answer = await exchange(harness, b"OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n")
     check_refusal(answer, 404, 5, "METHOD_UNKNOWN")
 
@@ -108,7 +108,7 @@ async def test_a_bad_request_leaves_the_connection_usable(harness: GatewayHarnes
     assert second.startswith(b"HTTP/1.1 200 ")
 
 
-async def test_too_many_requests(tmp_path: Path) -> None:
+async def test_requests_over_the_rate_are_refused_with_when_to_retry(tmp_path: Path) -> None:
     async with (
         running(tmp_path, requests_per_s=1) as harness,
         httpx.AsyncClient(base_url=harness.rest) as rest,

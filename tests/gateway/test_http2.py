@@ -176,7 +176,9 @@ async def test_a_native_callers_trailers_stop_at_the_gateway(harness: GatewayHar
 
 
 @pytest.mark.parametrize("coding", ["br", "snappy", "gzip, br", ""])
-async def test_unknown_compression(harness: GatewayHarness, coding: str) -> None:
+async def test_an_unknown_compression_is_refused_with_those_that_are_known(
+    harness: GatewayHarness, coding: str
+) -> None:
     answer = response(await exchange(harness, [*NATIVE, ("grpc-encoding", coding)], bytes(5)))
     assert answer.headers["grpc-status"] == "12"
     assert (
@@ -185,7 +187,7 @@ async def test_unknown_compression(harness: GatewayHarness, coding: str) -> None
     assert harness.upstream.calls == []
 
 
-async def test_an_unknown_method(harness: GatewayHarness) -> None:
+async def test_an_unknown_verb_is_refused(harness: GatewayHarness) -> None:
     answer = response(await exchange(harness, [(":method", "FROB"), *GET[1:]]))
     check_refusal(answer, 405, 12, "METHOD_NOT_ALLOWED")
 

@@ -162,7 +162,7 @@ async def test_values_out_of_range_are_refused_by_field(
         ("/v1/things/a?check=yes", "check", "It must be true or false."),
     ],
 )
-async def test_a_body_that_is_a_field(
+async def test_queries_beside_a_body_that_is_a_field_are_checked(
     harness: GatewayHarness, rest: httpx.AsyncClient, path: str, name: str, why: str
 ) -> None:
     response = await rest.patch(path, json={"size": 1})
@@ -170,7 +170,7 @@ async def test_a_body_that_is_a_field(
     assert harness.upstream.calls == []
 
 
-async def test_a_body_that_is_a_field_and_a_query(
+async def test_a_body_that_is_a_field_and_a_query_reach_the_server(
     harness: GatewayHarness, rest: httpx.AsyncClient
 ) -> None:
     response = await rest.patch("/v1/things/a?check=true&updateMask=size", json={"size": 1})
@@ -206,7 +206,9 @@ async def test_a_body_can_t_say_something_else_than_the_path(
     assert harness.upstream.calls == []
 
 
-async def test_a_body_that_is_a_list(harness: GatewayHarness, rest: httpx.AsyncClient) -> None:
+async def test_a_body_that_is_a_list_is_checked_and_reaches_the_server(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
     assert (await rest.post("/v1/things/a:rename", json=["b", "c"])).status_code == 200
     assert list(harness.upstream.calls[0].request.names) == ["b", "c"]
     others: list[Any] = [{}, "b", None]

@@ -122,7 +122,7 @@ async def test_a_wait_has_more_time_than_other_calls(
     assert remaining > 400
 
 
-async def test_a_dead_server(tmp_path: Path) -> None:
+async def test_calls_to_a_dead_server_are_unavailable(tmp_path: Path) -> None:
     async with running(tmp_path) as harness, grpc.aio.insecure_channel(harness.grpc) as native:
         await harness.upstream.stop()
         for method in (GET, INVITE):
@@ -131,7 +131,7 @@ async def test_a_dead_server(tmp_path: Path) -> None:
             assert error.details() == "The service is unavailable; try again later."
 
 
-async def test_too_many_requests(tmp_path: Path) -> None:
+async def test_native_calls_over_the_rate_are_refused(tmp_path: Path) -> None:
     async with (
         running(tmp_path, requests_per_s=1) as harness,
         grpc.aio.insecure_channel(harness.grpc) as native,
@@ -145,7 +145,7 @@ async def test_too_many_requests(tmp_path: Path) -> None:
     assert refused[0].details() == "Too many requests; try again later."
 
 
-async def test_health(native: grpc.aio.Channel) -> None:
+async def test_health_is_served_through_the_gateway(native: grpc.aio.Channel) -> None:
     stub: Any = health_pb2_grpc.HealthStub(native)
     answer = await stub.Check(health_pb2.HealthCheckRequest())
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
@@ -154,7 +154,7 @@ async def test_health(native: grpc.aio.Channel) -> None:
     watching.cancel()
 
 
-async def test_reflection(native: grpc.aio.Channel) -> None:
+async def test_reflection_is_served_through_the_gateway(native: grpc.aio.Channel) -> None:
     asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
     stub: Any = reflection_pb2_grpc.ServerReflectionStub(cast("grpc.Channel", native))
     answers = [answer async for answer in stub.ServerReflectionInfo(asked)]

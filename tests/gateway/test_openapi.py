@@ -29,7 +29,7 @@ def test_the_committed_document_is_what_the_protos_give() -> None:
     assert openapi.document() == DOCUMENT
 
 
-def test_it_is_valid_openapi() -> None:
+def test_the_document_is_valid_openapi() -> None:
     assert DOCUMENT["openapi"] == "3.1.0"
     assert list(OpenAPIV31SpecValidator(DOCUMENT).iter_errors()) == []
 

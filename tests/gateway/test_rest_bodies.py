@@ -75,7 +75,9 @@ async def test_wrong_fields_are_named_with_a_hint(
     assert harness.upstream.calls == []
 
 
-async def test_only_one_of_a_oneof(harness: GatewayHarness, rest: httpx.AsyncClient) -> None:
+async def test_two_fields_of_a_oneof_are_refused(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
     body = {"jwt": "a", "yandexPassportOauthToken": "b"}
     response = await rest.post("/iam/v1/tokens", json=body)
     assert violations(check_refusal(response, 400, 3, "FIELDS_INVALID")) == {

@@ -118,7 +118,7 @@ async def test_wrong_queries_are_refused_by_name(
         (f"{CUSTOMERS}/a:activate?customer_id=b", "customer_id"),
     ],
 )
-async def test_no_query_beside_a_body(
+async def test_a_query_beside_a_body_is_refused(
     harness: GatewayHarness, rest: httpx.AsyncClient, path: str, name: str
 ) -> None:
     response = await rest.post(path, json={})

@@ -116,7 +116,7 @@ async def test_path_variables_are_decoded(
 
 
 @pytest.mark.parametrize("verb", ["GET", "POST"])
-async def test_cancel_by_either_verb(
+async def test_an_operation_is_cancelled_by_either_verb(
     harness: GatewayHarness, rest: httpx.AsyncClient, verb: str
 ) -> None:
     assert (await rest.request(verb, "/operations/a:cancel")).status_code == 200
@@ -141,14 +141,16 @@ async def test_other_verbs_are_told_which_are_allowed(
     assert response.headers["allow"] == allowed
 
 
-async def test_head_has_no_body(rest: httpx.AsyncClient) -> None:
+async def test_the_refusal_of_head_has_no_body(rest: httpx.AsyncClient) -> None:
     response = await rest.head("/operations/a")
     assert response.status_code == 405
     assert response.content == b""
     check_headers(response.headers)
 
 
-async def test_headers_that_could_steer(harness: GatewayHarness, rest: httpx.AsyncClient) -> None:
+async def test_headers_that_could_steer_the_gateway_are_dropped(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
     """gRPC's and Envoy's own headers stop at the gateway; the contract's go through unchanged."""
     sent = {
         "authorization": "Bearer t.o-k",

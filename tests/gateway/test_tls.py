@@ -51,7 +51,7 @@ async def shown(harness: GatewayHarness, host: str, context: ssl.SSLContext) -> 
 
 
 @pytest.mark.parametrize("http2", [False, True])
-async def test_rest_over_tls(harness: GatewayHarness, http2: bool) -> None:
+async def test_rest_is_served_over_tls(harness: GatewayHarness, http2: bool) -> None:
     async with httpx.AsyncClient(
         base_url=harness.rest_tls, verify=trusting(harness.certificates), http2=http2
     ) as rest:
@@ -102,7 +102,7 @@ async def _told_to_stay(harness: GatewayHarness, certificates: Certificates, htt
             assert header not in untold.headers
 
 
-async def test_no_cache_keeps_tokens(harness: GatewayHarness) -> None:
+async def test_answers_about_tokens_are_not_to_be_cached(harness: GatewayHarness) -> None:
     async with httpx.AsyncClient(base_url=harness.rest) as rest:
         for path in ("/iam/v1/tokens", "/iam/v1/tokens:revoke"):
             for body in (b"{}", b"{"):
@@ -110,7 +110,7 @@ async def test_no_cache_keeps_tokens(harness: GatewayHarness) -> None:
                 assert answer.headers["cache-control"] == "no-store", answer.text
 
 
-async def test_grpc_over_tls(harness: GatewayHarness) -> None:
+async def test_grpc_is_served_over_tls(harness: GatewayHarness) -> None:
     credentials = grpc.ssl_channel_credentials(harness.certificates.ca.read_bytes())
     address = f"localhost:{harness.settings.https_port}"
     async with grpc.aio.secure_channel(address, credentials) as channel:

@@ -28,7 +28,7 @@ def check(token: str) -> None:
     lifetime(claims)
 
 
-def test_ordinary_times_hold() -> None:
+def test_a_token_with_ordinary_times_is_taken() -> None:
     check(signed())
     check(signed(exp=f"{AT + 600}.5", iat=f"{AT - 1}.25"))
 

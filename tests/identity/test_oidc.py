@@ -173,7 +173,7 @@ async def test_a_revoked_token_is_refused(served: Served) -> None:
     assert (await served.refusal(token)).code() is grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_a_new_key_is_found(
+async def test_a_new_key_of_the_issuer_is_fetched(
     served: Served, key_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await served.call(signed(served))
@@ -301,7 +301,9 @@ def ok(body: str) -> bytes:
     return f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
 
 
-async def test_a_key_set_from_the_web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_key_set_is_fetched_once_for_many_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
     async with (
         https(tmp_path, ok(KEY_SET)) as (url, requests),

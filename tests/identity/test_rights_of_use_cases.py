@@ -123,7 +123,9 @@ async def check_refused(asked: Awaitable[Any]) -> None:
 
 @pytest.mark.parametrize("who", [FOREIGNER, NOBODY], ids=lambda each: each.id)
 @pytest.mark.parametrize("name", [*READS, *WRITES])
-async def test_strangers_may_nothing(use_cases: UseCases, name: str, who: Subject) -> None:
+async def test_a_caller_without_a_role_is_refused_everywhere(
+    use_cases: UseCases, name: str, who: Subject
+) -> None:
     await check_refused({**READS, **WRITES}[name](use_cases, who))
 
 
@@ -136,12 +138,12 @@ async def test_who_may_nothing_does_not_learn_what_there_is(use_cases: UseCases,
 
 
 @pytest.mark.parametrize("name", WRITES)
-async def test_readers_may_not_write(use_cases: UseCases, name: str) -> None:
+async def test_a_viewer_is_refused_what_writes(use_cases: UseCases, name: str) -> None:
     await check_refused(WRITES[name](use_cases, VIEWER))
 
 
 @pytest.mark.parametrize("name", READS)
-async def test_readers_may_read(use_cases: UseCases, name: str) -> None:
+async def test_a_viewer_is_permitted_what_reads(use_cases: UseCases, name: str) -> None:
     assert await READS[name](use_cases, VIEWER)
 
 

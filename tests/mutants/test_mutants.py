@@ -24,7 +24,7 @@ def test_it_applies_exactly_once(mutant: Mutant) -> None:
             assert name.partition("[")[0] in (ROOT / path).read_text(), test
 
 
-def test_names_tell_them_apart() -> None:
+def test_names_of_mutants_are_unique() -> None:
     assert [name for name, count in Counter(map(str, ALL)).items() if count > 1] == []
     assert {mutant.area for mutant in ALL} == set(AREAS)
 

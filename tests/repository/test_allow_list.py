@@ -24,10 +24,10 @@ def found(imported: str, allowed: list[str]) -> list[str]:
     ("imported", "allowed"),
     [("asyncio", []), ("shop.domain", []), ("shop.files", ["shop.files"]), ("grpc", ["grpc"])],
 )
-def test_what_is_allowed_passes(imported: str, allowed: list[str]) -> None:
+def test_imports_on_the_list_pass(imported: str, allowed: list[str]) -> None:
     assert found(imported, allowed) == []
 
 
 @pytest.mark.parametrize("imported", ["shop.files", "grpc", "a_library_nobody_thought_of"])
-def test_all_else_is_named(imported: str) -> None:
+def test_imports_beside_the_list_are_named(imported: str) -> None:
     assert found(imported, ["shop.file"]) == [f"shop.domain.books imports {imported}"]

@@ -89,7 +89,7 @@ async def test_a_reseller_served_customer_is_there_at_once(api: Api) -> None:
     assert made.created_by == "writer"
 
 
-async def test_one_key_creates_one(api: Api) -> None:
+async def test_a_repeat_with_the_same_key_creates_one_customer(api: Api) -> None:
     key = str(uuid.uuid4())
     made = [await create(api, idempotency_key=key) for _ in range(2)]
     assert made[0] == made[1]
@@ -136,7 +136,7 @@ async def test_an_invited_customer_has_to_accept_first(api: Api, method: str) ->
         ("unknown", True, grpc.StatusCode.UNAUTHENTICATED),
     ],
 )
-async def test_permission_comes_first(
+async def test_permission_is_checked_before_the_fields(
     api: Api, method: str, who: str, exists: bool, code: grpc.StatusCode
 ) -> None:
     id_ = customer(await create(api)).id if exists else "bcu00000000000000000"
@@ -210,7 +210,7 @@ async def test_lists_are_paged_newest_first(api: Api) -> None:
     assert third.next_page_token == ""
 
 
-async def test_pages_that_can_not_be(api: Api) -> None:
+async def test_a_bad_page_size_or_token_is_refused(api: Api) -> None:
     for fields in ({"page_token": "x" * 101}, {"page_size": 1001}, {"page_size": -1}):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await list_(api, **fields)

@@ -52,7 +52,7 @@ class TestWithSetting:
     def settings(self, tmp_path: Path) -> Settings:
         return Settings(var=tmp_path, endpoint="billing.example:443")
 
-    async def test_it_is_given_to_all(self, api: Api) -> None:
+    async def test_the_set_address_is_given_to_all_callers(self, api: Api) -> None:
         assert await addresses(api) == {"billing.example:443"}
         assert await addresses(api, "127.0.0.1:9443") == {"billing.example:443"}
 

@@ -104,7 +104,7 @@ async def test_all_calls_are_refused_at_once_with_the_reason(api: Api, how: str)
         await api.customers.Invite(request(), metadata=api.as_("writer"))
 
 
-async def test_links_say_so(api: Api) -> None:
+async def test_links_of_a_suspended_reseller_are_held_until_it_is_resumed(api: Api) -> None:
     made = await sent(api)
     await api.storage.administration.suspend_reseller(api.reseller, api.clock())
     for call in (accept(api, made.token), decline(api, made.token)):

@@ -312,7 +312,7 @@ async def test_the_first_e_mail_goes_out_first(api: Api) -> None:
     assert detail(status, error_details_pb2.RetryInfo).retry_delay.ToSeconds() == 1
 
 
-async def test_repeats_with_a_key(api: Api) -> None:
+async def test_a_repeat_with_the_same_key_is_answered_alike(api: Api) -> None:
     made = await sent(api)
     key = {"idempotency_key": str(uuid.uuid4())}
     begun = await resend(api, made.name, **key)
@@ -334,7 +334,7 @@ async def test_repeats_with_a_key(api: Api) -> None:
     assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "IDEMPOTENCY_KEY_INVALID")
 
 
-async def test_lists_filter_and_page(api: Api) -> None:
+async def test_invitations_are_listed_by_filter_and_page(api: Api) -> None:
     made = []
     for number in range(7):
         made.append(await sent(api, invitation_email=f"User{number}@example.com"))

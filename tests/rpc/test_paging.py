@@ -144,5 +144,5 @@ async def test_a_row_that_is_too_large_by_itself_is_cut() -> None:
 
 
 @pytest.mark.parametrize(("asked", "given_"), [(0, 100), (1, 1), (1000, 1000), (5000, 1000)])
-def test_page_sizes(asked: int, given_: int) -> None:
+def test_a_page_has_100_rows_by_default_and_1000_at_most(asked: int, given_: int) -> None:
     assert paging.page_size(asked) == given_

@@ -51,7 +51,7 @@ def test_a_bucket_can_hold_more() -> None:
     assert refused.value.retry_after_s == pytest.approx(2)
 
 
-def test_memory_is_bounded() -> None:
+def test_the_buckets_of_many_callers_take_bounded_memory() -> None:
     limit = RateLimit(1, Stopwatch())
     for caller in range(20_000):
         limit.admit(str(caller))
@@ -87,7 +87,7 @@ def test_the_only_place_can_be_taken() -> None:
     limit.acquire("b")
 
 
-async def test_turns_come_round_robin() -> None:
+async def test_waiting_callers_get_turns_in_rotation() -> None:
     turns = RoundRobin(1)
     await turns.acquire("greedy")
     order: list[str] = []

@@ -78,7 +78,9 @@ async def test_every_service_is_listed_and_described(api: Api, version: str) -> 
         ("yandex.cloud.operation.Operation.result", "yandex/cloud/operation/operation.proto"),
     ],
 )
-async def test_any_symbol_is_found(api: Api, version: str, symbol: str, file: str) -> None:
+async def test_reflection_finds_every_symbol(
+    api: Api, version: str, symbol: str, file: str
+) -> None:
     answer = await ask(api, version, file_containing_symbol=symbol)
     files = answer.file_descriptor_response.file_descriptor_proto
     assert FileDescriptorProto.FromString(files[0]).name == file

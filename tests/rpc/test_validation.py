@@ -101,7 +101,7 @@ def test_what_is_no_telephone_number_is_refused(phone: str) -> None:
 
 
 @pytest.mark.parametrize(("size", "right"), [(0, True), (1000, True), (1001, False), (-1, False)])
-def test_page_sizes(size: int, right: bool) -> None:
+def test_a_page_size_over_1000_or_negative_is_refused(size: int, right: bool) -> None:
     request = customers.ListCustomersRequest(reseller_id="r", page_size=size)
     assert right or wrong(request) == ["page_size"]
     if right:

@@ -57,7 +57,7 @@ async def test_proofs_are_judged_one_by_one(storage: SqlStorage, account: str) -
     assert [subject and subject.id for subject in found] == list(proofs.values())
 
 
-async def test_revoking_twice_at_once(
+async def test_revoking_a_token_twice_at_once_revokes_it_alone(
     storage: SqlStorage, other_process: SqlStorage, account: str
 ) -> None:
     await asyncio.gather(
@@ -70,7 +70,9 @@ async def test_revoking_twice_at_once(
     )
 
 
-async def test_access_tokens_end(storage: SqlStorage, account: str) -> None:
+async def test_an_access_token_holds_until_it_expires_or_is_ended(
+    storage: SqlStorage, account: str
+) -> None:
     await storage.administration.add_access_token(b"for ever", account, START, None)
     await storage.administration.add_access_token(b"an hour", account, START, START + HOUR)
     assert await storage.access.get_subject(b"an hour", START) == Subject(account, {})

@@ -46,7 +46,7 @@ async def _refused(storage: SqlStorage, email: str, tin: str, reseller: str = RE
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-async def test_each_is_open_once(
+async def test_each_address_and_tax_number_is_open_once_for_a_reseller(
     storage: SqlStorage, other_process: SqlStorage, at_once: bool
 ) -> None:
     wanted = [

@@ -437,7 +437,7 @@ def test_each_invariant_is_broken_below() -> None:
     assert sorted(texts) == sorted(BREAKS)
 
 
-def test_use_breaks_nothing(used: str) -> None:
+def test_ordinary_use_breaks_no_invariant(used: str) -> None:
     assert _broken(used) == {}
 
 

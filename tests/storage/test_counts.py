@@ -128,7 +128,9 @@ async def test_what_counts_is_what_is_accepted(limited: SqlStorage, database_url
     assert sound(database_url)
 
 
-async def test_resends_count(limited: SqlStorage, database_url: str) -> None:
+async def test_e_mails_sent_again_count_for_their_address(
+    limited: SqlStorage, database_url: str
+) -> None:
     stored = await sent(limited, to(1))
     for number in (1, 2):
         await stored.resend(START + number * MINUTE)
@@ -155,7 +157,9 @@ async def test_a_reseller_sends_so_many_an_hour_and_a_day(limited: SqlStorage) -
     )
 
 
-async def test_a_day(storage: SqlStorage, database_url: str) -> None:
+async def test_the_limit_of_a_day_is_refused_until_there_is_room(
+    storage: SqlStorage, database_url: str
+) -> None:
     limits = Limits(mail_per_reseller_d=2)
     process = await open_storage(database_url, idempotency_lifetime=KEY_LIFETIME, limits=limits)
     for _ in range(2):
@@ -211,7 +215,9 @@ async def test_customers_are_counted_as_they_come_and_go(
     assert sound(database_url)
 
 
-async def test_counts_are_cleared(limited: SqlStorage, database_url: str) -> None:
+async def test_counts_are_cleared_when_their_time_is_over(
+    limited: SqlStorage, database_url: str
+) -> None:
     await limited.invitations.create_invitation(to(1), None)
     await limited.invitations.create_invitation(to(2, START + DAY), None)
     assert await limited.retention.clear_counts(START + DAY, 10) == 2

@@ -18,7 +18,7 @@ from server.domain.customers import (
 )
 from server.domain.errors import BillingError, Reason
 from server.domain.operations import Operation, OperationKind
-from server.storage.interface import MOST_LISTED, IdempotencyKey
+from server.storage.interface import MAX_LIST_CHARACTERS, IdempotencyKey
 from server.storage.sql.connections import Database
 from server.storage.storage import SqlStorage
 from tests.storage.databases import Databases, query
@@ -93,7 +93,9 @@ async def test_a_key_of_another_request_is_refused(storage: SqlStorage) -> None:
 
 @pytest.mark.parametrize("before", CustomerState)
 @pytest.mark.parametrize("kind", TARGETS)
-async def test_states(storage: SqlStorage, kind: OperationKind, before: CustomerState) -> None:
+async def test_a_customer_is_changed_in_the_states_that_allow_it(
+    storage: SqlStorage, kind: OperationKind, before: CustomerState
+) -> None:
     made = new_customer(before)
     await storage.customers.create_customer(made, None)
     key = new_key()
@@ -141,7 +143,9 @@ async def test_a_refused_change_leaves_its_key_free(storage: SqlStorage) -> None
     assert await storage.customers.change_customer_state(asked, ACTOR, key) == asked
 
 
-async def test_one_key_changes_once(storage: SqlStorage, other_process: SqlStorage) -> None:
+async def test_calls_at_once_with_one_key_change_a_customer_once(
+    storage: SqlStorage, other_process: SqlStorage
+) -> None:
     made = new_customer()
     await storage.customers.create_customer(made, None)
     key = new_key()
@@ -251,7 +255,7 @@ async def test_a_change_waits_for_one_that_is_under_way(
 
 
 async def test_a_list_reads_no_more_text_than_an_answer_could_carry(storage: SqlStorage) -> None:
-    for size in (MOST_LISTED // 2, MOST_LISTED // 2 - 100, 10, 10, 10):
+    for size in (MAX_LIST_CHARACTERS // 2, MAX_LIST_CHARACTERS // 2 - 100, 10, 10, 10):
         made = new_customer()
         await storage.customers.create_customer(
             made._replace(customer=made.customer._replace(name="x" * size)), None
@@ -260,11 +264,11 @@ async def test_a_list_reads_no_more_text_than_an_answer_could_carry(storage: Sql
     seen = len(rows)
     while rows:
         texts = [len(row.record.name) for row in rows]
-        assert sum(texts[:-1]) < MOST_LISTED
+        assert sum(texts[:-1]) < MAX_LIST_CHARACTERS
         rows = await storage.customers.list_customers(RESELLER, 100, rows[-1].cursor)
         seen += len(rows)
     assert seen == 5
     huge = new_customer(at=START + timedelta(seconds=1))
-    huge = huge._replace(customer=huge.customer._replace(name="y" * (MOST_LISTED + 1)))
+    huge = huge._replace(customer=huge.customer._replace(name="y" * (MAX_LIST_CHARACTERS + 1)))
     await storage.customers.create_customer(huge, None)
     assert records(await storage.customers.list_customers(RESELLER, 100, None)) == [huge.customer]

@@ -129,7 +129,7 @@ async def _put_off(stored: StoredInvitation) -> None:
 
 class TestResendingWhatIsPutOff:
     @pytest.mark.parametrize("earlier", [False, True])
-    async def test_tries_it_at_once(
+    async def test_it_is_tried_at_once(
         self, storage: SqlStorage, database_url: str, earlier: bool
     ) -> None:
         """The first e-mail of an invitation as well as one that was asked for again."""

@@ -163,7 +163,7 @@ async def pages_of(storage: SqlStorage, customer_id: str) -> tuple[list[int], in
 async def test_large_events_make_short_pages(
     storage: SqlStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(read, "MOST_LISTED", 1)
+    monkeypatch.setattr(read, "MAX_LIST_CHARACTERS", 1)
     read._page.cache_clear()
     try:
         await happen(storage, *series(RESELLER, 3))

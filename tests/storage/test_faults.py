@@ -152,7 +152,9 @@ async def test_the_next_ones_have_time_to_gather_by_how_many_were_served(
     assert pauses == ([] if pause_s is None else [pytest.approx(pause_s)])
 
 
-async def test_sqlite_without_room(sqlite_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_is_refused_as_such_until_there_is_room(
+    sqlite_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ((pages,),) = query(f"sqlite:///{sqlite_file}", "PRAGMA page_count")
     limited = _with_pragma(f"max_page_count = {pages + 2}")
     async with opened(f"sqlite:///{sqlite_file}") as storage:
@@ -164,7 +166,9 @@ async def test_sqlite_without_room(sqlite_file: Path, monkeypatch: pytest.Monkey
         await storage.invitations.create_invitation(new("secret@example.com"), key("refused"))
 
 
-async def test_sqlite_made_read_only(sqlite_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_read_only_database_is_unavailable_until_it_is_writable(
+    sqlite_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with opened(f"sqlite:///{sqlite_file}") as storage:
         with monkeypatch.context() as patched:
             patched.setattr(Database, "connect", _with_pragma("query_only = ON"))
@@ -172,7 +176,7 @@ async def test_sqlite_made_read_only(sqlite_file: Path, monkeypatch: pytest.Monk
         await storage.invitations.create_invitation(new("secret@example.com"), key("refused"))
 
 
-async def test_no_file_at_all(tmp_path: Path) -> None:
+async def test_a_missing_sqlite_file_is_refused_by_its_path(tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match="there is no database at"):
         await open_storage(
             f"sqlite:///{tmp_path / 'none' / 'billing.db'}",
@@ -180,7 +184,7 @@ async def test_no_file_at_all(tmp_path: Path) -> None:
         )
 
 
-async def test_no_server_at_all(tmp_path: Path) -> None:
+async def test_a_missing_postgresql_server_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(BillingError) as refused:
         await open_storage(
             f"postgresql://nobody@/none?host={tmp_path}", idempotency_lifetime=timedelta(days=1)

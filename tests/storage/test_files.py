@@ -41,7 +41,7 @@ async def test_database_log_and_sockets_are_closed_to_others(tmp_path: Path) -> 
             assert [mode for mode in modes.values() if mode & 0o077] == []
 
 
-async def test_they_are_made_so(tmp_path: Path) -> None:
+async def test_files_are_created_closed_to_others(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'billing.db'}"
     migrate(url)
     add_reseller(url)

@@ -121,7 +121,9 @@ async def test_what_has_ended_says_how(storage: SqlStorage) -> None:
     assert (error.reason, error.metadata) == (Reason.INVITATION_STATE, {"state": "EXPIRED"})
 
 
-async def test_time_goes_on(storage: SqlStorage, database_url: str) -> None:
+async def test_a_held_invitation_expires_and_is_not_sent(
+    storage: SqlStorage, database_url: str
+) -> None:
     """What lapses while it is held is not sent any more."""
     held = await invited(storage)
     await hold(storage, "suspend")

@@ -56,7 +56,7 @@ async def test_a_link_leads_to_its_invitation(storage: SqlStorage) -> None:
         (DECLINE, InvitationState.DECLINED, CustomerState.INACTIVE),
     ],
 )
-async def test_an_answer_counts_once(
+async def test_the_first_answer_to_an_invitation_counts(
     storage: SqlStorage,
     action: InvitationAction,
     state: InvitationState,
@@ -83,7 +83,7 @@ async def test_an_answer_counts_once(
     assert await stored.customer_state() is customer_state
 
 
-async def test_revoking(storage: SqlStorage) -> None:
+async def test_a_revoked_invitation_can_not_be_answered_or_resent(storage: SqlStorage) -> None:
     stored = await sent(storage)
     revoked = await stored.revoke()
     assert revoked == await stored.recorded()
@@ -141,7 +141,9 @@ async def test_a_new_one_records_that_the_one_before_has_expired(storage: SqlSto
     assert await first.customer_state() is CustomerState.INACTIVE
 
 
-async def test_sending_again(storage: SqlStorage, database_url: str) -> None:
+async def test_sending_again_replaces_the_link_and_the_expiry(
+    storage: SqlStorage, database_url: str
+) -> None:
     stored = await sent(storage)
     first = stored.token
     operation = await stored.resend()
@@ -169,7 +171,7 @@ async def test_sending_again(storage: SqlStorage, database_url: str) -> None:
     assert first.encode() not in str(query(database_url, "SELECT * FROM link_tokens")).encode()
 
 
-async def test_at_most_so_often(storage: SqlStorage) -> None:
+async def test_a_resend_right_after_the_last_e_mail_is_refused(storage: SqlStorage) -> None:
     stored = await recorded(storage)
     # The first e-mail is on its way.
     error = await refused(stored.resend(START))
@@ -271,7 +273,9 @@ async def test_a_revocation_wakes_the_workers(storage: SqlStorage) -> None:
         await waiting
 
 
-async def test_keys(storage: SqlStorage, database_url: str) -> None:
+async def test_a_repeat_with_the_same_key_gives_the_same_result(
+    storage: SqlStorage, database_url: str
+) -> None:
     stored = await sent(storage)
     resent = await stored.resend(use=key("resend"))
     # Too soon for another, but this is the same one.
@@ -300,7 +304,9 @@ async def test_keys(storage: SqlStorage, database_url: str) -> None:
     assert query(database_url, "SELECT DISTINCT target_kind FROM idempotency_keys") == [(2,)]
 
 
-async def test_many_at_once_in_one_batch(storage: SqlStorage) -> None:
+async def test_each_of_many_actions_in_one_batch_changes_its_invitation(
+    storage: SqlStorage,
+) -> None:
     several = [await recorded(storage) for _ in range(100)]
     deliveries = await storage.mail.claim_deliveries(1000, START, LEASE)
     await asyncio.gather(*(storage.mail.finish_delivery(each, START) for each in deliveries))

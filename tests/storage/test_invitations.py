@@ -117,7 +117,9 @@ async def test_of_two_requests_at_once_with_one_key_one_is_refused(storage: SqlS
     assert sorted(isinstance(outcome, BillingError) for outcome in outcomes) == [False, True]
 
 
-async def test_an_old_key_is_unknown(storage: SqlStorage, database_url: str) -> None:
+async def test_a_key_past_its_lifetime_stands_for_nothing(
+    storage: SqlStorage, database_url: str
+) -> None:
     first = await storage.invitations.create_invitation(new(), key("k", "one"))
     almost = START + KEY_LIFETIME
     assert (

@@ -70,7 +70,9 @@ async def two_invitations(
 
 
 @pytest.mark.usefixtures("rows_as_they_lie")
-async def test_operations(storage: SqlStorage, overlap: Overlap, database_url: str) -> None:
+async def test_operations_are_locked_in_one_order(
+    storage: SqlStorage, overlap: Overlap, database_url: str
+) -> None:
     low, high, _ = await two_invitations(storage, database_url)
     ids = [each.made.operation.id for each in (high, low)]
     outcome = await overlap.run(
@@ -85,7 +87,9 @@ async def test_operations(storage: SqlStorage, overlap: Overlap, database_url: s
 
 
 @pytest.mark.usefixtures("rows_as_they_lie")
-async def test_invitations(storage: SqlStorage, overlap: Overlap, database_url: str) -> None:
+async def test_invitations_are_locked_in_one_order(
+    storage: SqlStorage, overlap: Overlap, database_url: str
+) -> None:
     low, high, _ = await two_invitations(storage, database_url)
     outcome = await overlap.run(
         low.seen_by(overlap.first).revoke(),
@@ -97,7 +101,7 @@ async def test_invitations(storage: SqlStorage, overlap: Overlap, database_url: 
 
 
 @pytest.mark.usefixtures("rows_as_they_lie")
-async def test_invitations_of_failed_e_mails(
+async def test_invitations_of_failed_e_mails_are_locked_in_one_order(
     storage: SqlStorage, overlap: Overlap, database_url: str
 ) -> None:
     low, high, claims = await two_invitations(storage, database_url)
@@ -115,7 +119,9 @@ async def test_invitations_of_failed_e_mails(
 
 
 @pytest.mark.usefixtures("rows_as_they_lie")
-async def test_customers(storage: SqlStorage, overlap: Overlap, database_url: str) -> None:
+async def test_customers_are_locked_in_one_order(
+    storage: SqlStorage, overlap: Overlap, database_url: str
+) -> None:
     low, high = new_customer(), new_customer()
     for made in (low, high):
         await storage.customers.create_customer(made, None)
@@ -138,7 +144,9 @@ def _address(each: NewInvitation) -> int:
     return address_hash(address_key(each.invitation.email))
 
 
-async def test_open_invitations(storage: SqlStorage, overlap: Overlap) -> None:
+async def test_open_invitations_are_locked_in_one_order(
+    storage: SqlStorage, overlap: Overlap
+) -> None:
     low, high = sorted((new(), new()), key=_address)
 
     async def invite_the_other() -> None:
@@ -162,7 +170,9 @@ def _lock(each: IdempotencyKey) -> int:
     return int.from_bytes(each.key[:8], signed=True)
 
 
-async def test_idempotency_keys(storage: SqlStorage, overlap: Overlap) -> None:
+async def test_idempotency_keys_are_locked_in_one_order(
+    storage: SqlStorage, overlap: Overlap
+) -> None:
     low, high = sorted((key("one"), key("other")), key=_lock)
     others = []
 
@@ -185,7 +195,9 @@ async def test_idempotency_keys(storage: SqlStorage, overlap: Overlap) -> None:
 
 
 @pytest.mark.usefixtures("rows_as_they_lie")
-async def test_counts(storage: SqlStorage, overlap: Overlap, database_url: str) -> None:
+async def test_counts_are_locked_in_one_order(
+    storage: SqlStorage, overlap: Overlap, database_url: str
+) -> None:
     low, high = (
         [new_customer(reseller_id=reseller_id) for _ in range(3)]
         for reseller_id in sorted((RESELLER, SECOND_RESELLER))

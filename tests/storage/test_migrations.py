@@ -148,7 +148,7 @@ def _columns(database_url: str, table: str) -> set[str]:
     return {column["name"] for column in inspector.get_columns(table)}
 
 
-async def test_work_goes_on_after_it(old_url: str) -> None:
+async def test_e_mails_go_out_after_a_migration(old_url: str) -> None:
     migrate(old_url)
     async with opened(old_url) as storage:
         repeated = await storage.invitations.create_invitation(new(), key("sent"))

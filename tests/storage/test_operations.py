@@ -25,7 +25,7 @@ LATER = START + timedelta(seconds=1)
 LEFT = "SELECT (SELECT count(*) FROM customers), (SELECT count(*) FROM link_tokens)"
 
 
-async def test_unknown_operations(storage: SqlStorage) -> None:
+async def test_an_unknown_operation_is_not_found(storage: SqlStorage) -> None:
     assert await storage.operations.get_operation("bop0000000000000000o") is None
     assert (
         await storage.operations.cancel_operation("bop0000000000000000o", START, ACTOR, key("k"))
@@ -65,7 +65,7 @@ async def test_lists_are_newest_first_and_paged(storage: SqlStorage) -> None:
         assert paged == whole
 
 
-async def test_lists_by_done(storage: SqlStorage) -> None:
+async def test_operations_are_listed_by_whether_they_are_done(storage: SqlStorage) -> None:
     given = [await invited(storage, START + timedelta(seconds=number)) for number in range(6)]
     for delivery in await storage.mail.claim_deliveries(4, LATER + LEASE, LEASE):
         await storage.mail.finish_delivery(delivery, LATER)
@@ -177,7 +177,9 @@ async def test_cancelled_by_many_at_once(storage: SqlStorage, other_process: Sql
     assert set(map(str, outcomes)) == {str(await storage.operations.get_operation(given.id))}
 
 
-async def test_keys_of_cancels(storage: SqlStorage, database_url: str) -> None:
+async def test_a_repeated_cancel_with_the_same_key_gives_the_same_result(
+    storage: SqlStorage, database_url: str
+) -> None:
     first, second = await invited(storage), await invited(storage)
     await storage.operations.cancel_operation(first.id, LATER, ACTOR, key("k", "first"))
     with pytest.raises(BillingError) as refused:
@@ -219,7 +221,7 @@ async def test_only_finished_ones_are_deleted(storage: SqlStorage) -> None:
     assert reused.value.reason is Reason.IDEMPOTENCY_KEY_REUSED
 
 
-async def test_deleted_by_two_at_once(storage: SqlStorage) -> None:
+async def test_an_operation_deleted_by_two_at_once_is_deleted_once(storage: SqlStorage) -> None:
     given = await invited(storage)
     await storage.mail.finish_delivery(await claimed(storage), START)
     outcomes = await asyncio.gather(

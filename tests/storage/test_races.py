@@ -115,7 +115,7 @@ async def test_accept_against_revoke_against_decline(overlap: Overlap, way: str)
         assert await stored.customer_state() is CUSTOMER_STATES[found.state]
 
 
-async def test_two_accepts(overlap: Overlap, way: str) -> None:
+async def test_two_accepts_of_an_invitation_are_one(overlap: Overlap, way: str) -> None:
     async def accept_later(stored: StoredInvitation) -> object:
         return await stored.answer(now=START + 2 * MINUTE)
 
@@ -127,7 +127,7 @@ async def test_two_accepts(overlap: Overlap, way: str) -> None:
         assert await stored.customer_state() is CustomerState.ACTIVE
 
 
-async def test_resend_against_accept(overlap: Overlap, way: str) -> None:
+async def test_a_resend_against_an_accept_ends_as_in_some_order(overlap: Overlap, way: str) -> None:
     async for stored, first, (accepted, resent) in race(overlap, way, accept, resend):
         found = await stored.recorded()
         if first == 0:
@@ -144,7 +144,7 @@ async def test_resend_against_accept(overlap: Overlap, way: str) -> None:
             assert is_in(await stored.answer(token=delivery.link_token), InvitationState.ACCEPTED)
 
 
-async def test_resend_against_revoke(overlap: Overlap, way: str) -> None:
+async def test_a_resend_against_a_revoke_ends_as_in_some_order(overlap: Overlap, way: str) -> None:
     async for stored, first, (revoked, resent) in race(overlap, way, revoke, resend):
         found = await stored.recorded()
         assert found.state is InvitationState.REVOKED
@@ -156,14 +156,14 @@ async def test_resend_against_revoke(overlap: Overlap, way: str) -> None:
         assert await due(stored) == []
 
 
-async def test_two_resends(overlap: Overlap, way: str) -> None:
+async def test_of_two_resends_one_is_too_soon(overlap: Overlap, way: str) -> None:
     async for stored, first, outcomes in race(overlap, way, resend, resend):
         assert await stored.latest() == outcomes[first].id
         assert outcomes[1 - first].reason is Reason.RESENT_TOO_SOON
         assert len(await due(stored)) == 1
 
 
-async def test_one_resend_repeated(overlap: Overlap, way: str) -> None:
+async def test_a_repeated_resend_with_the_same_key_is_one(overlap: Overlap, way: str) -> None:
     async def resend_with_key(stored: StoredInvitation) -> object:
         return await stored.resend(interval=NEVER, use=key(stored.made.invitation.id))
 
@@ -172,7 +172,9 @@ async def test_one_resend_repeated(overlap: Overlap, way: str) -> None:
         assert [each.id for each in outcomes] == [latest] * 3, first
 
 
-async def test_accept_against_the_failure_of_the_e_mail(overlap: Overlap, way: str) -> None:
+async def test_an_accept_against_a_failed_e_mail_ends_as_in_some_order(
+    overlap: Overlap, way: str
+) -> None:
     """An attempt timed out whose e-mail arrived; the next one is refused while it is accepted."""
     claims: dict[str, Delivery] = {}
 
@@ -205,7 +207,9 @@ async def test_accept_against_the_failure_of_the_e_mail(overlap: Overlap, way: s
             assert (accepted, found, customer) == (None, None, None)
 
 
-async def test_everything_at_once(overlap: Overlap, way: str) -> None:
+async def test_all_actions_at_once_leave_a_consistent_invitation(
+    overlap: Overlap, way: str
+) -> None:
     async for stored, _, _ in race(
         overlap, way, accept, revoke, resend, decline, accept, resend, revoke
     ):

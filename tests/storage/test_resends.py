@@ -29,7 +29,7 @@ async def _leads(stored: StoredInvitation, token: str) -> bool:
 
 @pytest.mark.parametrize("end", ["cancel", "cancel between tries", "refuse"])
 @pytest.mark.parametrize("earlier", [0, 1])
-async def test_all_is_as_before(
+async def test_after_a_failed_or_cancelled_resend_all_is_as_before(
     storage: SqlStorage, database_url: str, end: str, earlier: int
 ) -> None:
     """Also when it had been sent again before."""

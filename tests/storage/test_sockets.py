@@ -78,7 +78,7 @@ async def test_a_path_too_long_for_sockets_is_no_hindrance(
     assert "a second late" in caplog.text
 
 
-async def test_nothing_is_left_behind(tmp_path: Path) -> None:
+async def test_a_closed_storage_leaves_no_socket_behind(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'billing.db'}"
     migrate(url)
     async with opened(url) as storage:

@@ -61,7 +61,7 @@ Progress = Callable[[int], None]
 # Makes the attack: under way once entered, over once left. The number is how many of its `unit`.
 Hold = Callable[[Target, int, Progress], AbstractAsyncContextManager[None]]
 
-Surroundings = Callable[[], AbstractContextManager[Mapping[str, object]]]
+Fakes = Callable[[], AbstractContextManager[Mapping[str, object]]]
 
 
 def _none() -> AbstractContextManager[Mapping[str, object]]:
@@ -72,7 +72,7 @@ def _none() -> AbstractContextManager[Mapping[str, object]]:
 class Attack:
     """One way to harm others. Each module of `tests.strangers.attacks` holds one as `ATTACK`.
 
-    `full` is its size in `make strangers`, `small` in `make test`. `surroundings` are there while the
+    `full` is its size in `make strangers`, `small` in `make test`. `fakes` are there while the
     service runs, and give its BILLING_ variables in lower case. `rows` is how many customers the
     reseller has. `newcomers_within_s` is how long a new connection may have to be tried for.
     """
@@ -82,7 +82,7 @@ class Attack:
     full: int
     small: int
     hold: Hold
-    surroundings: Surroundings = _none
+    fakes: Fakes = _none
     rows: int = 0
     newcomers_within_s: float = 1.0
     most_gateway_mib: int = 100

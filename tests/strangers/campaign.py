@@ -102,7 +102,7 @@ async def run(
     """Attacks a service that keeps its files in `folder`, for so many seconds once all is under way."""
     attack = all_attacks()[name]
     with (
-        attack.surroundings() as settings,
+        attack.fakes() as settings,
         running(folder / "var", environment(folder / "var", **settings)) as service,
     ):
         await asyncio.to_thread(_add_customers, service, attack.rows)

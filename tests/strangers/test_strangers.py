@@ -9,6 +9,6 @@ from tests.strangers.campaign import run
 
 
 @pytest.mark.parametrize("name", all_attacks())
-async def test_others_notice_nothing(name: str, tmp_path: Path) -> None:
+async def test_others_are_served_during_an_attack(name: str, tmp_path: Path) -> None:
     report = await run(name, tmp_path, small=True, seconds=2)
     assert report.broken == []

@@ -63,7 +63,7 @@ async def test_takes_addresses_in_any_script(catcher: Catcher, folder: Path) -> 
     assert "Delivered-To: почта@пример.рф\r\n" in file.read_bytes().decode()
 
 
-async def test_names_sort_by_arrival(catcher: Catcher, folder: Path) -> None:
+async def test_caught_mails_are_named_in_order_of_arrival(catcher: Catcher, folder: Path) -> None:
     async with client(catcher) as smtp:
         for number in range(20):
             await smtp.sendmail("a@example.com", ["b@example.com"], b"N: %d\r\n\r\n" % number)
@@ -84,7 +84,7 @@ async def test_names_sort_by_arrival_when_the_clock_goes_back(
     assert [b"N: %d" % n in file.read_bytes() for n, file in enumerate(kept(folder))] == [True] * 3
 
 
-async def test_takes_many_at_once(catcher: Catcher, folder: Path) -> None:
+async def test_the_catcher_takes_many_mails_at_once(catcher: Catcher, folder: Path) -> None:
     async def send(number: int) -> None:
         async with client(catcher) as smtp:
             for _ in range(5):

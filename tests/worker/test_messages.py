@@ -119,7 +119,7 @@ def test_says_of_each_until_when_it_holds() -> None:
             assert f"until 22 December 2026, 15:0{minute} UTC" in shown
 
 
-def test_bears_the_brand() -> None:
+def test_the_e_mail_shows_name_colour_and_support_of_the_brand() -> None:
     brand = Brand("Ромашка & Co", "#A1b2C3", support="help@example.com")
     message = read(MessageBuilder("a@b.test", LINK, lambda: NOW, brand).invitation(DELIVERY))
     text, html = part(message, "plain"), part(message, "html")
@@ -132,7 +132,7 @@ def test_bears_the_brand() -> None:
     assert invitation()["Reply-To"] is None
 
 
-def test_names_whom_to_ask() -> None:
+def test_the_e_mail_names_whom_to_ask() -> None:
     support = MessageBuilder(
         "a@b.test", LINK, lambda: NOW, Brand(support="help@example.com"), ("en", "ru")
     )
@@ -157,12 +157,12 @@ def test_names_whom_to_ask() -> None:
 
 
 @pytest.mark.parametrize("support", ["помощь@пример.рф", "a,b@c.test", "help@пример рф"])
-def test_unusable_support(support: str) -> None:
+def test_a_support_address_that_can_not_be_used_is_refused(support: str) -> None:
     with pytest.raises(MessageSettingError, match="address for questions"):
         MessageBuilder("a@b.test", LINK, lambda: NOW, Brand(support=support))
 
 
-def test_support_in_another_script() -> None:
+def test_a_support_address_in_another_script_is_encoded() -> None:
     messages = MessageBuilder("a@b.test", LINK, lambda: NOW, Brand(support="help@пример.рф"))
     mail = messages.invitation(DELIVERY)
     assert read(mail)["Reply-To"] == "help@xn--e1afmkfd.xn--p1ai"
@@ -207,7 +207,7 @@ def test_each_language_says_it_all() -> None:
 
 
 @pytest.mark.parametrize("languages", [(), ("fr",), ("en", "../en")])
-def test_unknown_languages(languages: tuple[str, ...]) -> None:
+def test_unknown_languages_are_refused(languages: tuple[str, ...]) -> None:
     with pytest.raises(MessageSettingError, match="languages must be of en, ru"):
         MessageBuilder("a@b.test", LINK, lambda: NOW, languages=languages)
 
@@ -232,7 +232,7 @@ names = st.text(min_size=1, max_size=300).filter(
 @example("\ufdd0 a", "b\uffff \U0010fffe c")
 @example("a" * 300, "я" * 300)
 @example("a  b\tc", "=")
-def test_names_stay_names(customer: str, reseller: str) -> None:
+def test_no_name_changes_the_structure_of_the_e_mail(customer: str, reseller: str) -> None:
     """Whatever the names are, they add no header, no part, no tag, and can be read."""
     mail = MESSAGES.invitation(DELIVERY._replace(customer_name=customer, reseller_name=reseller))
     lines = mail.content.split(b"\r\n")
@@ -449,7 +449,7 @@ class TestSettings:
             *("Billing, Inc. <billing@example.com>", "Team: a@b.test;"),
         ],
     )
-    def test_unusable_senders(self, sender: str) -> None:
+    def test_a_sender_that_can_not_be_used_is_refused(self, sender: str) -> None:
         with pytest.raises(MessageSettingError, match=r"^the sender"):
             MessageBuilder(sender, LINK, lambda: NOW)
 
@@ -474,11 +474,11 @@ class TestSettings:
             *('http://a/"', "https://a.test/\r\n", "https://пример.рф/", "http://[a/"),
         ],
     )
-    def test_unusable_links(self, prefix: str) -> None:
+    def test_a_link_prefix_that_can_not_be_used_is_refused(self, prefix: str) -> None:
         with pytest.raises(MessageSettingError, match=r"^the link"):
             MessageBuilder("a@b.test", prefix, lambda: NOW)
 
     @pytest.mark.parametrize("colour", ["", "red", "#12345", "#1234567", "#12345;"])
-    def test_unusable_colours(self, colour: str) -> None:
+    def test_a_colour_that_is_none_is_refused(self, colour: str) -> None:
         with pytest.raises(ValueError, match="colour"):
             Brand(colour=colour)

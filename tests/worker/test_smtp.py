@@ -198,7 +198,7 @@ async def test_talks_to_servers_from_before_ehlo(mail_server: MailServer) -> Non
         (None, "[127.0.0.1]"),
     ],
 )
-async def test_introduces_itself(
+async def test_the_mailer_introduces_itself_by_its_name_or_address(
     mail_server: MailServer, monkeypatch: pytest.MonkeyPatch, name: str | None, hello: str
 ) -> None:
     """By its name; None stands for name servers that never answer."""

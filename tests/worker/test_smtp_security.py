@@ -36,7 +36,7 @@ class TestEncryption:
                 await mailer.send(MAIL)
         assert mail_server.commands == ["EHLO"]
 
-    async def test_implicit_tls(self, tls: ssl.SSLContext, ca: Path) -> None:
+    async def test_smtps_sends_over_tls_from_the_start(self, tls: ssl.SSLContext, ca: Path) -> None:
         server = MailServer(tls=tls, starttls=False)
         async with serving(server, implicit_tls=True):
             url = f"smtps://127.0.0.1:{server.port}?ca={ca}"
@@ -73,7 +73,7 @@ class TestAuthentication:
         assert [received.user for received in server.received] == [b"us@er", b"us@er"]
         assert server.commands.count("AUTH") == 1
 
-    async def test_is_sent_over_tls_alone(
+    async def test_a_password_is_sent_over_tls_alone(
         self, server: MailServer, tls: ssl.SSLContext, ca: Path
     ) -> None:
         server.tls, server.auth_on_plain = tls, False
@@ -82,7 +82,7 @@ class TestAuthentication:
         assert server.received[0].user == b"us@er"
         assert server.received[0].tls
 
-    async def test_refused_is_a_delay(self, server: MailServer) -> None:
+    async def test_a_refused_login_is_a_delay(self, server: MailServer) -> None:
         server.auth.clear()
         async with serving(server), mailing(self.url.format(server.port)) as mailer:
             with pytest.raises(MailDelayedError, match=r"^connection: 535 5\.7\.8") as caught:
@@ -90,7 +90,7 @@ class TestAuthentication:
         assert "us@er" not in str(caught.value)
         assert "MAIL" not in server.commands
 
-    async def test_not_offered_is_a_delay(self, mail_server: MailServer) -> None:
+    async def test_a_login_that_is_not_offered_is_a_delay(self, mail_server: MailServer) -> None:
         async with mailing(self.url.format(mail_server.port)) as mailer:
             with pytest.raises(MailDelayedError, match="AUTH"):
                 await mailer.send(MAIL)

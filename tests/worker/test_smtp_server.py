@@ -26,7 +26,7 @@ from server.worker.mail.smtp_server import SmtpServer, SmtpUrlError
         ("smtp://u:@127.0.0.1", "127.0.0.1", 587, "u", "", False, None),
     ],
 )
-def test_reads_urls(
+def test_a_url_is_read_into_host_port_login_and_tls(
     url: str,
     host: str,
     port: int,

@@ -53,7 +53,7 @@ class TestFailures:
             assert (await ended(storage, operation)).failure is None
         assert len(mail_server.received) == 1
 
-    async def test_a_retry_is_not_early(
+    async def test_a_retry_comes_when_it_is_due_and_not_before(
         self, storage: Storage, mail_server: MailServer, clock: Clock
     ) -> None:
         mail_server.replies["RCPT"] = ["450 later"]

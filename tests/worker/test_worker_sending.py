@@ -28,7 +28,7 @@ from tests.worker.mail_server import MailServer
 
 
 class TestSending:
-    async def test_starts_at_once(
+    async def test_an_e_mail_is_sent_as_soon_as_it_is_recorded(
         self, storage: Storage, mail_server: MailServer, clock: Clock
     ) -> None:
         """With nothing but the storage's word to go by."""

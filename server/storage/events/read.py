@@ -16,7 +16,7 @@ from server.domain.filters import Filter, matches
 from server.storage.events import filters
 from server.storage.events.rows import event
 from server.storage.interface.events import EventPage, LogBounds
-from server.storage.interface.paging import MOST_LISTED
+from server.storage.interface.paging import MAX_LIST_CHARACTERS
 from server.storage.resellers import reseller_number
 from server.storage.schema.codes import EventTypeCode
 from server.storage.schema.tables import (
@@ -130,7 +130,7 @@ def _page(filter_: Filter | None, *, of_customer: bool = False) -> Query[_PageRo
     before = func.sum(page.c.text).over(order_by=page.c.number) - page.c.text
     found = func.count().over().label("found")
     measured = select(found, page, before.label("before")).subquery("measured")
-    fit = select(measured).where(measured.c.before < MOST_LISTED).subquery("fit")
+    fit = select(measured).where(measured.c.before < MAX_LIST_CHARACTERS).subquery("fit")
     log = event_logs.alias("log")
     return Query(
         _PageRow,

@@ -8,13 +8,13 @@ from server.storage.events.read import Page, Place, get_bounds, get_events, list
 from server.storage.interface.events import EventPage, LogBounds
 from server.storage.notify.notifier import Notifier
 from server.storage.sql.batches import Batcher
-from server.storage.sql.reseller_numbers import KnownResellers
+from server.storage.sql.reseller_cache import ResellerCache
 
 
 class SqlEvents:
     """Implements `interface.EventStorage`."""
 
-    def __init__(self, reads: Batcher, notifier: Notifier, resellers: KnownResellers) -> None:
+    def __init__(self, reads: Batcher, notifier: Notifier, resellers: ResellerCache) -> None:
         self._reads = reads
         self._notifier = notifier
         self._resellers = resellers

@@ -13,7 +13,7 @@ from server.storage.interface.events import EventPage, EventStorage, LogBounds
 from server.storage.interface.invitations import InvitationStorage
 from server.storage.interface.keys import IdempotencyKey
 from server.storage.interface.operations import OperationStorage, WaitStorage
-from server.storage.interface.paging import MOST_LISTED, Cursor, Listed
+from server.storage.interface.paging import MAX_LIST_CHARACTERS, Cursor, Listed
 from server.storage.interface.retention import RetentionStorage
 from server.storage.interface.webhooks import (
     AlertKind,
@@ -30,7 +30,7 @@ from server.storage.interface.work import MAX_DUE_AHEAD, Delivery, MailStorage
 
 __all__ = [
     "MAX_DUE_AHEAD",
-    "MOST_LISTED",
+    "MAX_LIST_CHARACTERS",
     "AccessStorage",
     "Administration",
     "AlertKind",

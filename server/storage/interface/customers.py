@@ -39,7 +39,7 @@ class CustomerStorage(Protocol):
     ) -> list[Listed[Customer]]:
         """Returns at most `limit` customers of the reseller, newest first, past the cursor.
 
-        Fewer where their texts are more than MOST_LISTED characters: then up to where these are
+        Fewer where their texts are more than MAX_LIST_CHARACTERS characters: then up to where these are
         full, and one at least.
         """
         ...

@@ -9,7 +9,7 @@ Cursor = NewType("Cursor", int)
 
 # Characters of text (JSON's escapes among them) that a list reads at most, but for the last row: six
 # times what an answer carries and more, so that who makes the answer always ends it earlier.
-MOST_LISTED = 8 << 20
+MAX_LIST_CHARACTERS = 8 << 20
 
 
 class Listed(NamedTuple, Generic[RecordT]):

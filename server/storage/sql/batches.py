@@ -18,7 +18,7 @@ from server.storage.sql.driver_errors import (
     overloaded,
     unavailable,
 )
-from server.storage.sql.reseller_numbers import KnownResellers
+from server.storage.sql.reseller_cache import ResellerCache
 from server.storage.sql.transactions import (
     BatchConnection,
     BatchHandler,
@@ -61,10 +61,10 @@ class Batcher:
         writes: bool,
         threads: int = 1,
         on_commit: Callable[[News], None] | None = None,
-        resellers: KnownResellers | None = None,
+        resellers: ResellerCache | None = None,
     ) -> None:
         self._database = database
-        self._resellers = resellers or KnownResellers({}, {})
+        self._resellers = resellers or ResellerCache({}, {})
         self._writes = writes
         self._on_commit = on_commit
         self._loop = asyncio.get_running_loop()

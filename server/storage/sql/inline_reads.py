@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from server.storage.sql.batches import Batcher
 from server.storage.sql.connections import Database
-from server.storage.sql.reseller_numbers import KnownResellers, ResellerNumbers
+from server.storage.sql.reseller_cache import ResellerCache, TransactionResellers
 from server.storage.sql.statements import Transaction
 from server.storage.sql.transactions import BatchHandler
 
@@ -24,7 +24,7 @@ class InlineReads:
     others' locks and classifies the error. On PostgreSQL every read waits, so all are left to the thread.
     """
 
-    def __init__(self, database: Database, reads: Batcher, resellers: KnownResellers) -> None:
+    def __init__(self, database: Database, reads: Batcher, resellers: ResellerCache) -> None:
         self._reads = reads
         self._transaction: Transaction | None = None
         if database.is_sqlite:
@@ -32,7 +32,7 @@ class InlineReads:
             cursor = self._connection.cursor()
             cursor.execute("PRAGMA busy_timeout = 0")
             self._transaction = Transaction(
-                cursor, database.engine.dialect, ResellerNumbers(resellers)
+                cursor, database.engine.dialect, TransactionResellers(resellers)
             )
 
     async def read(self, handler: BatchHandler[A, R], argument: A) -> R:

@@ -10,7 +10,7 @@ from sqlalchemy import BindParameter, Column, Dialect, Table, bindparam, text
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ClauseElement
 
-from server.storage.sql.reseller_numbers import ResellerNumbers
+from server.storage.sql.reseller_cache import TransactionResellers
 
 RowT = TypeVar("RowT", bound=tuple[Any, ...])
 
@@ -220,7 +220,7 @@ class Transaction:
         "resellers",
     )
 
-    def __init__(self, cursor: Any, dialect: Dialect, resellers: ResellerNumbers) -> None:
+    def __init__(self, cursor: Any, dialect: Dialect, resellers: TransactionResellers) -> None:
         self._cursor = cursor
         self._dialect = dialect
         self.is_sqlite = dialect.name == "sqlite"

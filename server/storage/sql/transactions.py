@@ -13,7 +13,7 @@ from server.domain.errors import BillingError
 from server.storage.sql.connections import Database
 from server.storage.sql.driver_errors import ErrorClass, classify, to_billing_error
 from server.storage.sql.log_marks import LogMarks
-from server.storage.sql.reseller_numbers import KnownResellers, ResellerNumbers
+from server.storage.sql.reseller_cache import ResellerCache, TransactionResellers
 from server.storage.sql.statements import Transaction
 
 A = TypeVar("A")
@@ -67,7 +67,7 @@ class Phase(Enum):
 class BatchConnection:
     """A connection that is made when first needed, and anew after it failed."""
 
-    def __init__(self, database: Database, resellers: KnownResellers, *, writes: bool) -> None:
+    def __init__(self, database: Database, resellers: ResellerCache, *, writes: bool) -> None:
         self._database = database
         self._resellers = resellers
         self._writes = writes
@@ -98,7 +98,7 @@ class BatchConnection:
         try:
             cursor = connection.cursor()
             transaction = Transaction(
-                cursor, self._database.engine.dialect, ResellerNumbers(self._resellers)
+                cursor, self._database.engine.dialect, TransactionResellers(self._resellers)
             )
             if self._writes:
                 self._database.begin(cursor)

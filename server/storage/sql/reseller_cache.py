@@ -1,28 +1,28 @@
-"""Which number stands for which reseller."""
+"""The numbers of resellers by their IDs and the IDs by numbers, so that no call looks them up anew."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class KnownResellers:
-    """Numbers by ID, and IDs by number."""
+class ResellerCache:
+    """What transactions have looked up and committed."""
 
     numbers: dict[str, int]
     ids: dict[int, str]
 
 
-class ResellerNumbers:
-    """The numbers of resellers and their IDs: neither ever changes, nor is given to another.
+class TransactionResellers:
+    """The resellers that one transaction knows: those of the cache, and those that it looked up.
 
-    `committed` is shared by all transactions of a storage and holds what is committed; what one
-    looks up itself may yet be rolled back, and is shared once it has committed.
+    What it looked up may yet be rolled back, so others see it only once it has committed (`share`).
+    A reseller's number and ID never change, nor are they given to another; nothing is ever dropped.
     """
 
     __slots__ = ("_committed", "_found")
 
-    def __init__(self, committed: KnownResellers) -> None:
+    def __init__(self, committed: ResellerCache) -> None:
         self._committed = committed
-        self._found = KnownResellers({}, {})
+        self._found = ResellerCache({}, {})
 
     def number(self, id_: str) -> int | None:
         """Returns a reseller's number, if it is known."""
