@@ -1,14 +1,14 @@
 """The ID of a request, which answers, errors and log lines bear."""
 
-import itertools
 import re
 import uuid
 from typing import Any
 
+from server.domain.ids import random_bytes
+
 _VALID = re.compile(r"[\x21-\x7e]{1,128}")
-# Of UUIDs of version 4: what those of this process have alike, and what tells them apart.
-_OURS = str(uuid.uuid4())[:24]
-_next = itertools.count(uuid.uuid4().int & (1 << 47) - 1).__next__
+# What UUIDs of version 4 of this process begin with; 60 random bits follow.
+_OURS = str(uuid.uuid4())[:20]
 
 
 def request_id_of(headers: dict[str, Any]) -> str:
@@ -16,5 +16,6 @@ def request_id_of(headers: dict[str, Any]) -> str:
     sent = headers.get("x-request-id") or headers.get("x-client-request-id")
     if isinstance(sent, str) and _VALID.fullmatch(sent):
         return sent
-    # It is no secret, so counting will do.
-    return f"{_OURS}{_next():012x}"
+    # Not counted on: a caller would learn how many calls others make.
+    digits = random_bytes().hex()
+    return f"{_OURS}{digits[:3]}-{digits[3:15]}"
