@@ -50,7 +50,7 @@ from server.rpc.services.webhooks import WebhookService
 from server.rpc.services.yandex_customers import YandexCustomerService
 from server.rpc.services.yandex_operations import YandexOperationService
 from server.storage import open_storage
-from server.storage.interface import Storage
+from server.storage.interface import Storage, WebhookDelivery
 from server.use_cases.customers import Customers
 from server.use_cases.events import Events
 from server.use_cases.iam_tokens import IamTokens
@@ -195,22 +195,23 @@ def build_worker(
         settings.zone,
     )
     alerts = AlertMail(storage.alerts, SmtpMailer(server, _ALERTS.parallel), alert_messages, clock)
-    deliveries = WebhookDeliveries(
-        storage.deliveries,
-        Sender(
-            private_allowed=settings.webhook_allow_private,
-            proxy=settings.webhook_proxy,
-        ),
-        CloudEvents(settings.public_address, event_json),
-        clock,
-    )
     return Worker(
         [
             Runner(mail, clock, _mail_runner_settings(settings)),
-            Runner(deliveries, clock, _DELIVERIES),
+            build_deliveries(storage, settings, clock),
             Runner(alerts, clock, _ALERTS),
         ]
     )
+
+
+def build_deliveries(
+    storage: Storage, settings: Settings, clock: Callable[[], datetime] = now
+) -> Runner[WebhookDelivery]:
+    """Puts together what delivers to webhooks."""
+    sender = Sender(private_allowed=settings.webhook_allow_private, proxy=settings.webhook_proxy)
+    bodies = CloudEvents(settings.public_address, event_json)
+    handler = WebhookDeliveries(storage.deliveries, sender, bodies, clock)
+    return Runner(handler, clock, _DELIVERIES)
 
 
 # Receivers that take longer than half a second have slots of their own, so that they slow no others.

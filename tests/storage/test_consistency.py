@@ -36,6 +36,7 @@ from tests.storage.records import (
     new,
     opened,
 )
+from tests.storage.webhooks import broken as webhooks_broken
 
 _FAILURE = """'["INTERNAL", "…", {}]'"""
 _AN_INVITE = "(SELECT min(n) FROM customers WHERE invitation = 1)"
@@ -253,6 +254,7 @@ BREAKS = {
             "WHERE invitation = 1"
         )
     ],
+    **webhooks_broken.BREAKS,
     "a role is for a reseller that is known": ["DELETE FROM resellers"],
     "a key is a service account's": ["DELETE FROM service_accounts"],
     "the audit tells of each service account": ["DELETE FROM audit_records"],
@@ -279,6 +281,7 @@ async def _use(database_url: str) -> None:
         await _end_invitations(storage)
         await _end_operations(storage)
         await _leave_some_unfinished(storage)
+        await webhooks_broken.use_webhooks(storage)
 
 
 async def _grant_access(storage: SqlStorage) -> None:

@@ -3,7 +3,7 @@
 An invariant is written as what breaks it. What retention has cleared is not missed.
 """
 
-from server.storage.check import access, customers, events, invitations, operations
+from server.storage.check import access, customers, events, invitations, operations, webhooks
 from server.storage.check.checks import Check, RowCheck
 
 CHECKS: tuple[Check, ...] = (
@@ -12,5 +12,6 @@ CHECKS: tuple[Check, ...] = (
     *invitations.CHECKS,
     *access.CHECKS,
     *events.CHECKS,
+    *webhooks.CHECKS,
 )
 ROW_CHECKS: tuple[RowCheck, ...] = (*invitations.ROW_CHECKS, *events.ROW_CHECKS)

@@ -23,8 +23,9 @@ from server.storage.sql.batches import Batcher
 from server.storage.sql.statements import IDS, Query, Statement, Transaction, columns
 from server.storage.sql.times import Micros, from_micros, micros
 from server.storage.sql.transactions import one_by_one
+from server.storage.webhooks.delivery_rows import DISABLED
 from server.storage.webhooks.disabling import disable
-from server.storage.webhooks.health import DISABLE_AFTER, DISABLED, DISABLING, WARNING
+from server.storage.webhooks.health import DISABLE_AFTER, DISABLING, WARNING
 from server.storage.work.due import Claim, DueWork
 from server.storage.work.waiting import wait_until_due
 

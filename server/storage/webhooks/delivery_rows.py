@@ -45,6 +45,8 @@ from server.storage.sql.times import Micros
 NO_CUSTOMER = CustomerNumber(0)
 TEST = EVENT_TYPE_CODES[EventType.WEBHOOK_TEST]
 _NONE = EventTypeCode(Code(0))
+# What `webhooks.alert` says of one that was disabled for its failures (`health`).
+DISABLED = "disabled"
 # Up to which number a backlog is counted.
 MOST_COUNTED = 10_000
 
@@ -97,6 +99,12 @@ _BEGIN_ANEW = Statement(
         deferral=None,
     )
 )
+# Of one that gets nothing nobody is warned.
+_NO_WARNING = Statement(
+    update(webhooks)
+    .where(_w.n.in_(IDS), _w.alert != DISABLED)
+    .values(alert=None, due_at=None, claimed=False, deferral=None)
+)
 _LOCK_OF_RESELLER = Query(
     _Number,
     select(_w.n).where(_w.reseller.in_(IDS)).order_by(_w.n).with_for_update(),
@@ -137,6 +145,7 @@ _DELETE = Statement(delete(deliveries).where(_d.webhook.in_(IDS)))
 def hold_deliveries(transaction: Transaction, webhook: WebhookNumber) -> None:
     """Has nothing sent to a webhook from now on; what is under way may still arrive."""
     transaction.run(_HOLD, [webhook])
+    transaction.run(_NO_WARNING, [webhook])
 
 
 def release_deliveries(transaction: Transaction, webhook: WebhookNumber, now: Micros) -> None:

@@ -9,8 +9,7 @@ from server.storage.events.rows import webhook_json
 from server.storage.schema.tables import WebhookNumber, webhooks
 from server.storage.sql.statements import IDS, Statement, Transaction
 from server.storage.sql.times import Micros
-from server.storage.webhooks.delivery_rows import hold_deliveries
-from server.storage.webhooks.health import DISABLED
+from server.storage.webhooks.delivery_rows import DISABLED, hold_deliveries
 from server.storage.webhooks.rows import BY_NUMBER, webhook
 
 _w = webhooks.c

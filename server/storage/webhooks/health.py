@@ -15,13 +15,13 @@ from server.storage.schema.tables import (
 )
 from server.storage.sql.statements import IDS, Query, Statement, Transaction
 from server.storage.sql.times import Micros
-from server.storage.webhooks.delivery_rows import IS_ACTIVE
+from server.storage.webhooks.delivery_rows import DISABLED, IS_ACTIVE
 
 _DAY = 86_400_000_000
 # After failures alone for so long, an e-mail warns, and the webhook is disabled.
 WARN_AFTER, DISABLE_AFTER = 4 * _DAY, 5 * _DAY
 # What comes next (`WebhookRow.alert`).
-WARNING, DISABLING, DISABLED = "warning", "disabling", "disabled"
+WARNING, DISABLING = "warning", "disabling"
 # How seldom new events are tried at a webhook that fails: ever less often, down to this.
 _LONGEST_PAUSE = 600_000_000
 
@@ -53,8 +53,12 @@ class Health(NamedTuple):
 
     @property
     def lags(self) -> bool:
-        """Whether there are events that it may get and are not on their way."""
+        """Whether there are events for it that are not on their way."""
         return self.may_get and self.position < self.last
+
+    def lags_at(self, now: Micros) -> bool:
+        """Whether it may get some of them now."""
+        return self.lags and max(self.paused_until or 0, self.no_new_until or 0) <= now
 
 
 _CHANGED = Health._fields[Health._fields.index("verified_at") :]

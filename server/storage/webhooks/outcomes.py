@@ -292,4 +292,4 @@ def _finished(each: tuple[Outcome, _Open] | None, fares: dict[WebhookNumber, Hea
     if each is None:
         return Finished(False)
     health = fares[each[0].webhook]
-    return Finished(True, health.reseller if health.lags else None)
+    return Finished(True, health.reseller if health.lags_at(each[0].now) else None)
