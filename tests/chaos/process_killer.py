@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.chaos.audit import Findings, audit
+from tests.chaos.events import Arrivals, receiving_events
 from tests.chaos.load import AcknowledgedCalls, callers
 from tests.chaos.postgres import Postgres, postgres
 from tests.chaos.stack import Stack, kill, stack
 
 # Who is up again so late is not coming back by itself.
 _RECOVERY_S = 40.0
+# The lease of a delivery whose worker was killed, and some more.
+_EVENTS_WITHIN_S = 90.0
 
 
 class ProcessKiller:
@@ -82,6 +85,7 @@ class Report:
     killer: ProcessKiller
     calls: AcknowledgedCalls
     findings: Findings
+    arrivals: Arrivals
 
     @property
     def lines(self) -> list[str]:
@@ -93,6 +97,8 @@ class Report:
             f"slowest answer                {self.calls.slowest_s:8.1f} s",
             "answers",
             *(f"  {kind:40} {count:8}" for kind, count in sorted(self.calls.answers.items())),
+            f"events that arrived            {len(self.arrivals.got):7}",
+            f"  of them repeats              {self.arrivals.repeated:9}",
             *self.findings.lines,
         ]
 
@@ -105,10 +111,13 @@ async def kill_processes(
     each: Callable[[], object] = lambda: None,
 ) -> Report:
     """Kills the processes of a service under load, and finds what was lost."""
-    async with callers(running.service) as at_work:
-        killer = ProcessKiller(running, at_work.calls, database, random.Random(seed))
-        await killer.run(kills, each)
-    return Report(killer, at_work.calls, await asyncio.to_thread(audit, running, at_work.calls))
+    async with receiving_events(running) as arrivals:
+        async with callers(running.service) as at_work:
+            killer = ProcessKiller(running, at_work.calls, database, random.Random(seed))
+            await killer.run(kills, each)
+        found = await asyncio.to_thread(audit, running, at_work.calls)
+        found.wrong |= await asyncio.to_thread(arrivals.wrong, running, _EVENTS_WITHIN_S)
+    return Report(killer, at_work.calls, found, arrivals)
 
 
 @contextmanager

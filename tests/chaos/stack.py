@@ -17,6 +17,7 @@ HASTY = {
     "mail_first_retry_s": 0.2,
     "mail_longest_retry_s": 600,
     "rate_limit": 0,
+    "webhook_allow_private": 1,
 }
 
 

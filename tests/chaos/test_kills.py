@@ -22,5 +22,6 @@ async def test_nothing_acknowledged_is_lost(running: Stack, database: Postgres |
     report = await kill_processes(running, database, kills=6, seed=1)
     print(*report.lines, sep="\n")
     assert not report.findings.wrong
+    assert len(report.arrivals.got) > report.findings.done
     assert report.findings.done == report.findings.acknowledged > 0
     assert {answer.refusal for _, _, answer in report.calls.refusals} <= TOLD
