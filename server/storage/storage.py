@@ -99,7 +99,7 @@ class SqlStorage:
         self.waits = SqlWaits(self.operations, notifier)
         self.mail = SqlMail(writes, reads, notifier)
         self.events = SqlEvents(reads, notifier, resellers)
-        self.deliveries = SqlDeliveries(writes, reads, notifier)
+        self.deliveries = SqlDeliveries(self._sweeps, writes, reads, notifier)
         self.alerts = SqlAlerts(writes, reads, notifier)
         self.retention = SqlRetention(self._sweeps, keys)
         self.webhooks = SqlWebhooks(writes, self._sweeps, reads, inline, keys)

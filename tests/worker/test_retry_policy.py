@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from server.worker.retry_policy import RetryPolicy
+from server.worker.retry_policy import RetryPolicy, RetrySchedule
 from tests.worker.harness import START
 
 
@@ -43,3 +43,19 @@ def test_no_number_of_attempts_is_too_much(attempt: int) -> None:
     next_at = RetryPolicy().next_try_at(attempt, START, START, 0.0)
     assert next_at
     assert next_at - START <= RetryPolicy().longest
+
+
+def test_webhooks_are_tried_by_the_schedule_that_is_published() -> None:
+    now, tries = START, [0.0]
+    while next_at := RetrySchedule().next_try_at(len(tries), now, START, 0.5):
+        tries.append((next_at - now).total_seconds())
+        now = next_at
+    hours = [each * 3600 for each in (2, 5, 10, 14, 20, 24)]
+    assert tries == pytest.approx([0, 0, 5, 300, 1800, *hours])
+    assert timedelta(days=3) < now - START < timedelta(days=3.5)
+
+
+@pytest.mark.parametrize(("jitter", "share"), [(0.0, 0.9), (0.5, 1.0), (1.0, 1.1)])
+def test_jitter_spreads_the_tries_of_webhooks(jitter: float, share: float) -> None:
+    next_at = RetrySchedule().next_try_at(3, START, START, jitter)
+    assert next_at == START + timedelta(minutes=5) * share

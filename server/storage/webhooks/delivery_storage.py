@@ -31,7 +31,15 @@ class SqlDeliveries:
     and nobody claims for what no webhook gets.
     """
 
-    def __init__(self, writes: Batcher, reads: Batcher, notifier: Notifier) -> None:
+    def __init__(
+        self, claims: Batcher, writes: Batcher, reads: Batcher, notifier: Notifier
+    ) -> None:
+        """`claims` runs claims, which lock deliveries before their webhooks and so wait for nobody.
+
+        No transaction does both: who has claimed would wait for a webhook's row, and its holder for
+        the claimed deliveries.
+        """
+        self._claims = claims
         self._writes = writes
         self._reads = reads
         self._changed = asyncio.Event()
@@ -59,7 +67,7 @@ class SqlDeliveries:
         for each in grown:
             del self._grown[each]
         try:
-            claimed = await self._writes.submit(claim_deliveries, DeliveryClaim(claim, grown))
+            claimed = await self._claims.submit(claim_deliveries, DeliveryClaim(claim, grown))
         except Exception:
             self._grown.update(dict.fromkeys(grown))
             raise
