@@ -21,6 +21,8 @@ VARIABLE = re.compile(r"\{(?P<field>[\w.]+)(?:=(?P<segments>[^}]*))?\}")
 _ONE_SEGMENT = "[^/:]+"
 _SEGMENTS = f"{_ONE_SEGMENT}(?:/{_ONE_SEGMENT})*"
 _DURATION = ".google.protobuf.Duration"
+# What paths of the Google-style dialect begin with; all others are published ones.
+GOOGLE_STYLE = "/v1/"
 # How services of pages for browsers are called.
 _PAGES = "PageService"
 
@@ -42,6 +44,11 @@ class Rule:
     def folder(self) -> str:
         """The template up to its first variable."""
         return self.template.partition("{")[0]
+
+    @property
+    def is_google_style(self) -> bool:
+        """Whether errors come in Google's envelope (AIP-193), not as the bare status."""
+        return self.template.startswith(GOOGLE_STYLE)
 
     @property
     def variables(self) -> list[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from google.api.field_behavior_pb2 import REQUIRED, field_behavior
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
+from google.rpc import code_pb2
 from yandex.cloud import validation_pb2
 
 from contract.field_limits import Limit
@@ -75,9 +76,12 @@ def source(root: Path, descriptors: DescriptorSet, max_headers_kib: int) -> str:
         "local pages = {",
         *(f"  [{status}] = {_lua_text(pages.html(status))}," for status in _REFUSALS),
         "}",
+        "local codes = {",
+        *(f'  ["{number}"] = "{name}",' for name, number in code_pb2.Code.items()),
+        "}",
         'local checks = require("input_checks")',
         "envoy_on_request = checks.new_request_check(rules, messages, limits)",
-        "envoy_on_response = checks.new_response_check(rules, pages)",
+        "envoy_on_response = checks.new_response_check(rules, pages, codes)",
         "",
     ]
     return "\n".join(lines)
@@ -171,6 +175,8 @@ def _rule(descriptors: DescriptorSet, method: Method, rule: Rule) -> str:
             before, _, after = VARIABLE.sub("\0", rule.template).partition("\0")
             name = variable.rpartition(".")[2]
             yield f'named = {{ field = "{name}", before = "{before}", after = "{after}" }}'
+        if rule.is_google_style:
+            yield "envelope = true"
         if method.is_page:
             yield f'page = "{rule.folder}"'
         elif _body_type(descriptors, method, rule) == _HTTP_BODY:

@@ -1,4 +1,7 @@
-"""What callers read when Envoy itself refuses: `google.rpc.Status` in JSON, or in headers for gRPC."""
+"""What callers read when Envoy itself refuses: `google.rpc.Status` in JSON, or in headers for gRPC.
+
+Under /v1/ the status is in Google's envelope, `{"error": {"code", "message", "status", "details"}}`.
+"""
 
 import base64
 from collections.abc import Iterable
@@ -7,9 +10,10 @@ from typing import Any
 
 from google.protobuf import duration_pb2
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from gateway import pages
+from gateway.http_rules import GOOGLE_STYLE
 from gateway.routes import (
     ANONYMOUS_BYTES,
     COMPRESSIONS,
@@ -28,6 +32,10 @@ _TYPE = "type.googleapis.com/google.rpc."
 _IS_GRPC = (
     "request.headers['content-type'].matches('^application/grpc([+].*)?$')"
     " && !xds.route_name.contains(' ')"
+)
+# By the route's name, since the transcoder changes the path; by that where there is no route.
+_IS_GOOGLE_STYLE = (
+    f"(xds.route_name.contains(' {GOOGLE_STYLE}') || request.path.startsWith('{GOOGLE_STYLE}'))"
 )
 
 
@@ -112,6 +120,11 @@ REPLIES = (
     # 400 for bad HTTP, 403 for an upgrade to another protocol.
     Reply("response.code >= 400", 400, 3, "REQUEST_MALFORMED", "The request is not valid HTTP."),
 )
+# The transcoder says what does not fit the message: a wrong type, a bad timestamp.
+_MISFIT = Reply(
+    "response.code == 400 && response.code_details.contains('grpc_json_transcode_failure')",
+    *(400, 3, "REQUEST_MALFORMED", "%LOCAL_REPLY_BODY%"),
+)
 
 
 def local_reply_config(page_folders: Iterable[str] = ()) -> dict[str, Any]:
@@ -128,15 +141,9 @@ def local_reply_config(page_folders: Iterable[str] = ()) -> dict[str, Any]:
                     "content_type": "application/json",
                 },
             },
-            # The transcoder says what does not fit the message: a wrong type, a bad timestamp.
-            _json(
-                Reply(
-                    "response.code == 400 && response.code_details.contains('grpc_json_transcode_failure')",
-                    *(400, 3, "REQUEST_MALFORMED", "%LOCAL_REPLY_BODY%"),
-                )
-            ),
+            *_json(_MISFIT),
             *(_grpc(reply) for reply in REPLIES),
-            *(_json(reply) for reply in REPLIES),
+            *(mapper for reply in REPLIES for mapper in _json(reply)),
         ]
     }
 
@@ -199,7 +206,8 @@ def _grpc(reply: Reply) -> dict[str, Any]:
     }
 
 
-def _json(reply: Reply) -> dict[str, Any]:
+def _json(reply: Reply) -> Iterable[dict[str, Any]]:
+    """Yields the answers for REST, in Google's envelope and as published."""
     details: list[dict[str, Any]] = [
         {"@type": f"{_TYPE}ErrorInfo", "reason": reply.reason, "domain": DOMAIN},
         {"@type": f"{_TYPE}RequestInfo", "requestId": "%RESP(X-REQUEST-ID)%"},
@@ -208,14 +216,22 @@ def _json(reply: Reply) -> dict[str, Any]:
     if reply.retry:
         details.append({"@type": f"{_TYPE}RetryInfo", "retryDelay": f"{RETRY_AFTER_S}s"})
         headers.append(_header("retry-after", str(RETRY_AFTER_S)))
-    return {
-        "filter": _when(reply.when),
-        "status_code": reply.status,
-        "headers_to_add": headers,
-        "body_format_override": {
-            "json_format": {"code": reply.code, "message": reply.message, "details": details}
-        },
+    error = {
+        "code": reply.status,
+        "message": reply.message,
+        "status": code_pb2.Code.Name(reply.code),
+        "details": details,
     }
+    for when, body in (
+        (f"{reply.when} && {_IS_GOOGLE_STYLE}", {"error": error}),
+        (reply.when, {"code": reply.code, "message": reply.message, "details": details}),
+    ):
+        yield {
+            "filter": _when(when),
+            "status_code": reply.status,
+            "headers_to_add": headers,
+            "body_format_override": {"json_format": body},
+        }
 
 
 def _header(key: str, value: str) -> dict[str, Any]:

@@ -230,18 +230,34 @@ local function refuse_by_page(handle, pages)
   handle:headers():replace("content-type", "text/html; charset=utf-8")
 end
 
+-- Puts a bare status into Google's envelope (AIP-193), where that has not been done: Envoy's own
+-- answers have it. In JSON a quote within a text has a backslash before it, so the first
+-- `,"details":[` is the field.
+local function envelop(handle, codes)
+  if handle:headers():get("content-type") ~= "application/json" then return end
+  local http_status = handle:headers():get(":status")
+  local body = handle:body(true)
+  local status = body:getBytes(0, body:length())
+  local _, after_code, code = find(status, '^{"code":(%d+),')
+  local details = after_code and find(status, ',"details":[', after_code, true)
+  if not details then return end
+  body:setBytes('{"error":{"code":' .. http_status .. "," .. sub(status, after_code + 1, details - 1)
+    .. ',"status":"' .. (codes[code] or "UNKNOWN") .. '"' .. sub(status, details) .. "}")
+end
+
 -- Returns the function that Envoy calls for each answer, REST only. `rules` is as below; `pages`
--- holds the HTML for a status.
+-- holds the HTML for a status, `codes` the name of a gRPC code.
 --
 -- The transcoder gives up on a status that has a detail of a type that it does not know, and leaves
 -- the answer without a body; code and text are still there.
-function M.new_response_check(rules, pages)
+function M.new_response_check(rules, pages, codes)
   return function(handle)
-    local headers = handle:headers()
+    local headers, envelope = handle:headers(), false
     if headers:get(":status") ~= "200" then
       -- Nobody polls for an error.
       headers:remove("x-operation-poll-interval")
       local rule = rules[handle:streamInfo():routeName()]
+      envelope = rule and rule.envelope
       if rule and rule.page then
         refuse_by_page(handle, pages)
         empty_for_head(handle)
@@ -256,13 +272,14 @@ function M.new_response_check(rules, pages)
       empty_for_head(handle)
       return
     end
-    if headers:get("content-type") ~= "application/grpc" then return end
-    local code = headers:get("grpc-status")
-    if not code then return end
-    local message = percent_decoded(headers:get("grpc-message") or "") or ""
-    handle:body(true):setBytes('{"code":' .. code .. ',"message":' .. json_string(message) .. ',"details":['
-      .. detail("ErrorInfo", '"reason":"UNKNOWN_DETAIL","domain":"' .. DOMAIN .. '"') .. "]}")
-    headers:replace("content-type", "application/json")
+    local code = headers:get("content-type") == "application/grpc" and headers:get("grpc-status")
+    if code then
+      local message = percent_decoded(headers:get("grpc-message") or "") or ""
+      handle:body(true):setBytes('{"code":' .. code .. ',"message":' .. json_string(message) .. ',"details":['
+        .. detail("ErrorInfo", '"reason":"UNKNOWN_DETAIL","domain":"' .. DOMAIN .. '"') .. "]}")
+      headers:replace("content-type", "application/json")
+    end
+    if envelope then envelop(handle, codes) end
   end
 end
 
@@ -270,7 +287,8 @@ end
 --
 -- `rules` maps a route's name to {message, body, bound, named, raw, page}: the request's type, what the
 -- body fills, the fields that the path fills, the one among them that is a field of the body's and what
--- stands around it in the path, whether the body is passed on as it is, the folder of a page for browsers. `messages` maps a type to its fields: a list of {name, json, kind, of, many, oneof, range, values,
+-- stands around it in the path, whether the body is passed on as it is, the folder of a page for browsers;
+-- and `envelope`, whether errors come in Google's. `messages` maps a type to its fields: a list of {name, json, kind, of, many, oneof, range, values,
 -- required, longest}.
 -- `limits` holds the most headers and header_bytes.
 function M.new_request_check(rules, messages, limits)

@@ -36,7 +36,11 @@ def document(descriptors: Path = DESCRIPTORS) -> dict[str, Any]:
     for method in protos.methods:
         for binding in bindings(method):
             paths.setdefault(binding.path, {})[binding.verb] = operations.operation(binding)
-    status = schemas.reference(protos.message("google.rpc.Status"))
+    status = protos.message("google.rpc.Status")
+    schemas.reference(status)
+    schemas.components[responses.ENVELOPE] = responses.envelope(
+        schemas.components[status.full_name]
+    )
     return {
         "openapi": "3.1.0",
         "info": {
@@ -53,7 +57,7 @@ def document(descriptors: Path = DESCRIPTORS) -> dict[str, Any]:
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": dict(sorted(schemas.components.items())),
-            "responses": responses.components(status),
+            "responses": responses.components(),
             "headers": responses.HEADERS,
             "parameters": PARAMETERS,
             "securitySchemes": {

@@ -6,6 +6,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
 from contract.method_options import is_open_to_all, only_reads
+from gateway.http_rules import GOOGLE_STYLE
 from gateway.openapi import constraints, examples, overrides, responses
 from gateway.openapi.schemas import Schema, Schemas, is_well_known
 from gateway.openapi.templates import Binding, Variable, json_name
@@ -147,7 +148,9 @@ class Operations:
             body=bool(binding.body),
             changes=not only_reads(method.full_name, method.GetOptions()),
         )
-        return {"200": answer} | responses.references(failures)
+        return {"200": answer} | responses.references(
+            failures, in_envelope=binding.path.startswith(GOOGLE_STYLE)
+        )
 
 
 def _query_fields(

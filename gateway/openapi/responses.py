@@ -4,11 +4,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from google.rpc import code_pb2
+
 from gateway.openapi import examples
 from gateway.replies import DOMAIN, REPLIES
 
 _REQUEST_ID = "6c0a2f6e-5d0b-4b6e-9a53-0f1c8a2d7e41"
 _TYPE_URL = "type.googleapis.com/google.rpc."
+ENVELOPE = "ErrorResponse"
+# What the names of shared responses in Google's envelope begin with.
+_GOOGLES = "Google"
 
 HEADERS: dict[str, Any] = {
     "RequestId": {
@@ -153,16 +158,47 @@ def statuses(
     return sorted(found)
 
 
-def references(of: Iterable[int]) -> dict[str, Any]:
+def references(of: Iterable[int], *, in_envelope: bool) -> dict[str, Any]:
     """Returns the references to shared responses, by HTTP status."""
+    prefix = _GOOGLES if in_envelope else ""
     return {
-        str(status): {"$ref": f"#/components/responses/{_ERRORS[status].name}"} for status in of
+        str(status): {"$ref": f"#/components/responses/{prefix}{_ERRORS[status].name}"}
+        for status in of
     }
 
 
-def components(status_schema: dict[str, Any]) -> dict[str, Any]:
-    """Returns the shared responses; `status_schema` is that of google.rpc.Status."""
-    return {error.name: _response(error, status_schema) for error in _ERRORS.values()}
+def envelope(status: dict[str, Any]) -> dict[str, Any]:
+    """Returns the schema of Google's envelope (AIP-193); `status` is that of google.rpc.Status."""
+    return {
+        "type": "object",
+        "description": "An error as Google's APIs answer it (AIP-193).",
+        "properties": {
+            "error": {
+                "type": "object",
+                "properties": {
+                    "code": {"type": "integer", "description": "The HTTP status."},
+                    "message": status["properties"]["message"],
+                    "status": {
+                        "type": "string",
+                        "description": "The name of the gRPC code.",
+                        "enum": [name for name, code in code_pb2.Code.items() if code],
+                    },
+                    "details": status["properties"]["details"],
+                },
+                "required": ["code", "message", "status", "details"],
+            }
+        },
+        "required": ["error"],
+    }
+
+
+def components() -> dict[str, Any]:
+    """Returns the shared responses, each as published and in Google's envelope."""
+    return {
+        prefix + error.name: _response(status, error, in_envelope=bool(prefix))
+        for prefix in ("", _GOOGLES)
+        for status, error in _ERRORS.items()
+    }
 
 
 def headers(*, retry: bool = False, polled: bool = False) -> dict[str, Any]:
@@ -175,12 +211,23 @@ def headers(*, retry: bool = False, polled: bool = False) -> dict[str, Any]:
     return found
 
 
-def _response(error: _Error, status_schema: dict[str, Any]) -> dict[str, Any]:
+def _response(status: int, error: _Error, *, in_envelope: bool) -> dict[str, Any]:
+    example = _example(error)
+    if in_envelope:
+        name = code_pb2.Code.Name(error.code)
+        example = {
+            "error": {"code": status, "message": error.message, "status": name}
+            | {"details": example["details"]}
+        }
+    schema = ENVELOPE if in_envelope else "google.rpc.Status"
     return {
         "description": error.description,
         "headers": headers(retry=error.retry),
         "content": {
-            "application/json": {"schema": status_schema, "example": _example(error)},
+            "application/json": {
+                "schema": {"$ref": f"#/components/schemas/{schema}"},
+                "example": example,
+            },
         },
     }
 

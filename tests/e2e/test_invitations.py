@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.gateway.status import bare_status
 from tests.service import Service, eventually, running
 
 JSON = dict[str, Any]
@@ -97,7 +98,7 @@ def error(response: httpx.Response, status: int, code: int) -> JSON:
     """Returns the error, which must be in the contract's form, by the types of its details."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/json"
-    body = response.json()
+    body = bare_status(response)
     assert body["code"] == code
     return {each["@type"].rpartition(".")[2]: each for each in body["details"]}
 

@@ -113,7 +113,9 @@ def test_google_style_operations_are_served_over_rest(service: Service) -> None:
     assert httpx.delete(f"{service.rest}/v1/{begun['name']}", headers=service.headers).json() == {}
     gone = httpx.get(f"{service.rest}/v1/{begun['name']}", headers=service.headers)
     assert gone.status_code == 404
-    assert gone.json()["code"] == 5
+    error = gone.json()["error"]
+    assert (error["code"], error["status"]) == (404, "NOT_FOUND")
+    assert "ErrorInfo" in [each["@type"].rpartition(".")[2] for each in error["details"]]
 
 
 def test_rest_over_tls_answers_the_same(service: Service) -> None:

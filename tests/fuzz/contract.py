@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from tests.fuzz import description, protos
 from tests.fuzz.inputs import Input
@@ -91,7 +91,7 @@ def judge_rest(answer: Answer, sent: Input | None = None) -> Verdict:
         if status not in {each for some in _STATUSES.values() for each in some}:
             raise ContractViolation(f"HTTP {status}")
         return Verdict(f"HTTP {status}", False)
-    code = _check_status(answer)
+    code = _check_status(sent, answer)
     if status not in _STATUSES.get(code, ()):
         raise ContractViolation(f"HTTP {status} with code {code}")
     if sent and sent.method and status:
@@ -139,12 +139,12 @@ def _check_result(sent: Input | None, answer: Answer) -> None:
             raise ContractViolation(wrong)
 
 
-def _check_status(answer: Answer) -> int:
+def _check_status(sent: Input | None, answer: Answer) -> int:
     """Returns the code of the `google.rpc.Status` that the answer must be."""
     if answer.header(b"content-type") != "application/json":
         raise ContractViolation(f"HTTP {answer.status} as {answer.header(b'content-type')!r}")
     try:
-        body = json.loads(answer.body)
+        body = _out_of_envelope(sent, answer, json.loads(answer.body))
         if not isinstance(body, dict) or body.keys() != {"code", "message", "details"}:
             raise ContractViolation(
                 f"HTTP {answer.status} whose body is not code, message and details"
@@ -156,6 +156,20 @@ def _check_status(answer: Answer) -> int:
         ) from None
     _check_details(status, answer)
     return int(status.code)
+
+
+def _out_of_envelope(sent: Input | None, answer: Answer, body: Any) -> Any:
+    """Returns the bare status of an error under /v1/, which comes in Google's envelope."""
+    google_style = sent is not None and sent.header(b":path").startswith(b"/v1/")
+    if google_style and sent and sent.method and "error" not in body:
+        raise ContractViolation("an error under /v1/ without the envelope")
+    if not isinstance(body, dict) or body.keys() != {"error"} or not (google_style or sent is None):
+        return body
+    error = dict(body["error"])
+    if error["code"] != answer.status:
+        raise ContractViolation(f"HTTP {answer.status} whose envelope says {error['code']}")
+    error["code"] = code_pb2.Code.Value(error.pop("status"))
+    return error
 
 
 def _check_details(status: status_pb2.Status, answer: Answer) -> None:

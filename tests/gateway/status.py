@@ -3,6 +3,7 @@
 from typing import Any
 
 import httpx
+from google.rpc import code_pb2
 
 _TYPE = "type.googleapis.com/google.rpc."
 
@@ -10,6 +11,19 @@ _TYPE = "type.googleapis.com/google.rpc."
 def details(body: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Returns the details of a `google.rpc.Status` in JSON, by short type name."""
     return {detail["@type"].removeprefix(_TYPE): detail for detail in body["details"]}
+
+
+def bare_status(response: httpx.Response) -> dict[str, Any]:
+    """Returns the `google.rpc.Status` of an error, out of Google's envelope where it must be in one."""
+    body = response.json()
+    if response.request.url.path.startswith("/v1/"):
+        assert body.keys() == {"error"}
+        body = body["error"]
+        assert body.keys() == {"code", "message", "status", "details"}
+        assert body["code"] == response.status_code
+        body["code"] = code_pb2.Code.Value(body.pop("status"))
+    assert body.keys() == {"code", "message", "details"}
+    return dict(body)
 
 
 def check_headers(headers: httpx.Headers) -> None:
@@ -30,8 +44,7 @@ def check_refusal(
     assert response.status_code == status, response.text
     check_headers(response.headers)
     assert response.headers["content-type"] == "application/json"
-    body = response.json()
-    assert body.keys() == {"code", "message", "details"}
+    body = bare_status(response)
     assert body["code"] == code
     assert body["message"]
     found = details(body)

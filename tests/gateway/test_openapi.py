@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from google.protobuf import json_format
-from google.rpc import error_details_pb2
+from google.rpc import code_pb2, error_details_pb2
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from gateway import openapi
@@ -150,8 +150,13 @@ def test_every_answer_is_described(operation_id: str) -> None:
         assert ("retry-after" in response["headers"]) is (status in ("429", "503"))
         if status != "200":
             content = response["content"]["application/json"]
-            assert content["schema"] == {"$ref": "#/components/schemas/google.rpc.Status"}
-            assert int(status) in HTTP_STATUSES[content["example"]["code"]]
+            example, schema = content["example"], "google.rpc.Status"
+            if path.startswith("/v1/"):
+                example, schema = example["error"], "ErrorResponse"
+                assert example["code"] == int(status)
+                example = {"code": code_pb2.Code.Value(example["status"])}
+            assert content["schema"] == {"$ref": f"#/components/schemas/{schema}"}
+            assert int(status) in HTTP_STATUSES[example["code"]]
 
 
 def _examples() -> Iterator[Any]:
@@ -173,8 +178,12 @@ def _examples() -> Iterator[Any]:
 @pytest.mark.parametrize(("schema", "example"), list(_examples()))
 def test_examples_are_what_the_schemas_and_the_protos_say(schema: Any, example: Any) -> None:
     assert errors(schema, example) == []
-    if "$ref" in schema:
-        json_format.ParseDict(example, new_message(schema["$ref"].rpartition("/")[2]))
+    name = schema.get("$ref", "").rpartition("/")[2]
+    if name == "ErrorResponse":
+        error = example["error"]
+        example, name = {key: error[key] for key in ("message", "details")}, "google.rpc.Status"
+    if name:
+        json_format.ParseDict(example, new_message(name))
 
 
 def test_the_details_of_errors_are_typed() -> None:

@@ -124,9 +124,13 @@ with call("operations client over REST"):
     assert finished in [each.name for each in rest.list_operations("operations", "done = true")]
     rest.cancel_operation(finished)
     rest.delete_operation(finished)
+    gone = None
     try:
         rest.get_operation(finished)
-    except exceptions.NotFound:
-        pass
-    else:
-        raise AssertionError("a deleted operation was found")
+    except exceptions.NotFound as error:
+        gone = error
+    assert gone, "a deleted operation was found"
+    assert "There is no such operation" in gone.message, gone.message
+    assert (gone.reason, gone.domain) == ("NOT_FOUND", "billing")
+    kinds = {detail["@type"].rpartition(".")[2] for detail in gone.details}
+    assert {"ErrorInfo", "ResourceInfo", "RequestInfo"} <= kinds
