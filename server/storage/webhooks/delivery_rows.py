@@ -163,8 +163,8 @@ def release_deliveries(transaction: Transaction, webhook: WebhookNumber, now: Mi
 def hold_reseller(transaction: Transaction, reseller: ResellerNumber) -> None:
     """Has nothing sent to webhooks of a reseller, whose row is locked, from now on."""
     locked = transaction.fetch(_LOCK_OF_RESELLER, [reseller])
-    if locked:
-        transaction.run(_HOLD, [each.n for each in locked])
+    for statement in (_HOLD, _NO_WARNING) if locked else ():
+        transaction.run(statement, [each.n for each in locked])
 
 
 def release_reseller(transaction: Transaction, reseller: ResellerNumber, now: Micros) -> None:

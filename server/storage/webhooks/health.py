@@ -122,7 +122,7 @@ def after_failure(health: Health, at: Micros, paused_until: Micros | None) -> He
         paused_until=max(filter(None, (paused_until, health.paused_until)), default=None),
         no_new_until=Micros(at + pause),
     )
-    if health.alert is None:
+    if health.alert is None and health.is_active:
         failing = failing._replace(alert=WARNING, due_at=Micros(since + WARN_AFTER))
     return failing
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from server.domain.events import EventType
+from server.storage.check import check
 from server.storage.interface import DeliveryAttempt, WebhookDelivery
 from server.storage.sql.times import micros
 from server.storage.storage import SqlStorage
@@ -379,3 +380,27 @@ async def test_giving_up_the_last_one_ends_the_count_of_failing_days(
     (delivery,) = await claim(storage, START + SECOND)
     await storage.deliveries.fail_webhook_delivery(delivery, tried(START + SECOND, 500))
     assert rows(database_url, "webhooks", "failing_since", "alert") == [(None, None)]
+
+
+@pytest.mark.parametrize("held", ["webhook", "reseller"])
+async def test_nobody_is_warned_of_one_that_is_held(
+    storage: SqlStorage, database_url: str, held: str
+) -> None:
+    number = await add_webhook(storage)
+    await happen(storage, 7, 8, 9)
+    first, second, third = await claim(storage)
+    await fail(storage, first)
+    assert rows(database_url, "webhooks", "alert") == [("warning",)]
+    if held == "reseller":
+        await storage.administration.suspend_reseller(RESELLER, START)
+    else:
+        query(
+            database_url,
+            "UPDATE webhooks SET enabled = (1 = 0), disable_reason = 'Disabled through the API.'",
+        )
+        await transact(storage, lambda each: delivery_rows.hold_deliveries(each, number))
+    await fail(storage, second)
+    assert rows(database_url, "webhooks", "alert", "due_at") == [(None, None)]
+    await succeed(storage, [third])
+    assert {row[0] for row in rows(database_url, "deliveries", "due_at")} == {None}
+    assert [each for each in check(database_url) if each.count] == []
