@@ -41,7 +41,8 @@ def is_required(field: FieldDescriptor) -> bool:
 def of_text(field: FieldDescriptor, *, in_request: bool) -> dict[str, Any]:
     """Returns the keywords of a string; `in_request` if a caller sends it."""
     options = field.GetOptions().Extensions
-    required = in_request and is_required(field)
+    # An element that is empty is refused, where the whole field may be left out.
+    required = in_request and (is_required(field) or field.is_repeated)
     length = limits_of(field).length
     least, most = (length.least, length.most) if length else (None, None)
     keywords: dict[str, Any] = {}

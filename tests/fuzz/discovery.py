@@ -19,6 +19,8 @@ def discover(service: Service) -> Known:
     for operation in begun:
         service.finished(operation["id"])
     assertion = service.assertion()
+    webhooks = [_webhook(service) for _ in range(_COUNT)]
+    events = _get(service, f"/v1/resellers/{service.resellerId}/events?pageSize={_COUNT}")
     listed = _get(service, f"/v1/resellers/{service.resellerId}/invitations?pageSize={_COUNT}")
     return Known(
         token=service.token,
@@ -26,6 +28,8 @@ def discover(service: Service) -> Known:
         operation_ids=tuple(operation["id"] for operation in begun),
         customer_ids=tuple(operation["metadata"]["customerId"] for operation in begun),
         invitation_ids=tuple(one["name"].rpartition("/")[2] for one in listed["invitations"]),
+        event_ids=tuple(one["name"].rpartition("/")[2] for one in events["events"]),
+        webhook_ids=tuple(one["name"].rpartition("/")[2] for one in webhooks),
         link_tokens=tuple(_link(service, body["invitationEmail"]) for body in bodies),
         jwt=assertion,
         iam_token=_iam_token(service, assertion),
@@ -34,6 +38,17 @@ def discover(service: Service) -> Known:
 
 def _get(service: Service, path: str) -> Any:
     answer = httpx.get(service.rest + path, headers=service.headers)
+    answer.raise_for_status()
+    return answer.json()
+
+
+def _webhook(service: Service) -> Any:
+    """Makes a webhook that nothing is sent to, unless an input enables it."""
+    answer = httpx.post(
+        f"{service.rest}/v1/resellers/{service.resellerId}/webhooks",
+        json={"url": "http://127.0.0.1:9/", "state": "DISABLED"},
+        headers=service.headers,
+    )
     answer.raise_for_status()
     return answer.json()
 

@@ -67,6 +67,8 @@ class Known:
     operation_ids: tuple[str, ...]
     customer_ids: tuple[str, ...]
     invitation_ids: tuple[str, ...]
+    event_ids: tuple[str, ...]
+    webhook_ids: tuple[str, ...]
     link_tokens: tuple[str, ...]
     jwt: str
     iam_token: str
@@ -82,6 +84,8 @@ class Known:
             "billing.example.com/Invitation": [
                 f"{parent}/invitations/{one}" for one in self.invitation_ids
             ],
+            "billing.example.com/Event": [f"{parent}/events/{one}" for one in self.event_ids],
+            "billing.example.com/Webhook": [f"{parent}/webhooks/{one}" for one in self.webhook_ids],
             "": [parent],
         }
 
@@ -92,6 +96,8 @@ class Known:
             "OPERATION": self.operation_ids,
             "CUSTOMER": self.customer_ids,
             "INVITATION": self.invitation_ids,
+            "EVENT": self.event_ids,
+            "WEBHOOK": self.webhook_ids,
             "LINK": self.link_tokens,
         }
         return {

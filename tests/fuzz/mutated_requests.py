@@ -75,10 +75,12 @@ def _mutated(route: Route, known: Known) -> st.SearchStrategy[Input]:
             verb=route.verb.encode(),
             path=_VARIABLE.sub(lambda name: quote(ids[name[1]], safe=""), route.path).encode(),
         )
-        if route.verb == "GET":
-            draft.path += b"?" + urlencode(values).encode() if values else b""
-        elif route.verb == "POST":
-            draft.body = json.dumps(values, ensure_ascii=False).encode()
+        body = values.get(route.body, {}) if route.body else values
+        values = {name: value for name, value in values.items() if name != route.body}
+        if route.verb in ("GET", "DELETE") or (route.body and values):
+            draft.path += b"?" + urlencode(values, doseq=True).encode() if values else b""
+        if route.verb in ("POST", "PATCH"):
+            draft.body = json.dumps(body, ensure_ascii=False).encode()
             draft.headers = [_JSON]
         before = draft.verb, draft.path
         change(draft)
@@ -185,6 +187,11 @@ def _json(message: Descriptor, known: Known, bound: set[str]) -> st.SearchStrate
 
 
 def _value(field: FieldDescriptor, known: Known) -> st.SearchStrategy[Any]:
+    value = _one_value(field, known)
+    return st.lists(value, max_size=2) if field.is_repeated else value
+
+
+def _one_value(field: FieldDescriptor, known: Known) -> st.SearchStrategy[Any]:
     if field.type == FieldDescriptor.TYPE_STRING:
         text: Text = good_text(field, known)
         return text

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from google.api import annotations_pb2
 from google.protobuf.descriptor import Descriptor
 from hypothesis import strategies as st
 
@@ -26,11 +27,15 @@ _HOP_BY_HOP = {
 
 @dataclass(frozen=True)
 class Route:
-    """One operation of the description: verb, path with variables, message, and how it is called."""
+    """One operation of the description: verb, path with variables, message, and how it is called.
+
+    `body` is the field that the body fills, "" where it fills the whole message.
+    """
 
     verb: str
     path: str
     message: Descriptor
+    body: str
 
     @property
     def label(self) -> str:
@@ -40,12 +45,18 @@ class Route:
 @cache
 def routes() -> tuple[Route, ...]:
     """Returns all operations of the description."""
-    inputs = {
-        name.rpartition(".")[0].rpartition(".")[2] + name[name.rindex(".") :]: method.input_type
+    methods = {
+        name.rpartition(".")[0].rpartition(".")[2] + name[name.rindex(".") :]: method
         for name, method in protos.methods().items()
     }
+
+    def route(verb: str, path: str, operation_id: str) -> Route:
+        method = methods[operation_id.rstrip("0123456789")]
+        body = method.GetOptions().Extensions[annotations_pb2.http].body.strip("*")
+        return Route(verb.upper(), path, method.input_type, body)
+
     return tuple(
-        Route(verb.upper(), path, inputs[operation["operationId"].rstrip("0123456789")])
+        route(verb, path, operation["operationId"])
         for path, item in DOCUMENT["paths"].items()
         for verb, operation in item.items()
         if verb in {"get", "post", "put", "patch", "delete"}
@@ -79,9 +90,11 @@ def identifiers(known: Known) -> st.SearchStrategy[dict[str, str]]:
             "apiEndpointId": st.sampled_from(["billing", "iam"]),
             "customerId": st.sampled_from(known.customer_ids),
             "customersId": st.sampled_from(known.customer_ids),
+            "eventsId": st.sampled_from(known.event_ids),
             "invitationsId": st.sampled_from(known.invitation_ids),
             "operationId": st.sampled_from(known.operation_ids),
             "operationsId": st.sampled_from(known.operation_ids),
             "resellersId": st.just(known.reseller_id),
+            "webhooksId": st.sampled_from(known.webhook_ids),
         }
     )

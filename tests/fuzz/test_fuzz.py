@@ -137,7 +137,10 @@ def test_breaches_over_grpc_are_noticed(answer: Answer) -> None:
 
 
 def test_inputs_are_kept_without_what_is_secret(tmp_path: Path) -> None:
-    known = Known("tok", "res", ("op0", "op1"), ("cu",), ("in",), ("li",), "j.w.t", "i.a.m")
+    known = Known(
+        *("tok", "res", ("op0", "op1"), ("cu",), ("in",), ("ev",), ("wh",), ("li",)),
+        *("j.w.t", "i.a.m"),
+    )
     sent = Input("grpc", b"\0\xffop1 res", ((b"authorization", b"Bearer tok"),), "m", 0.5)
     stored = json.dumps(sent.to_json(known.secrets))
     assert "tok" not in stored
