@@ -5,7 +5,7 @@ import pytest
 
 from server.domain.errors import BillingError, Reason
 from server.domain.operations import CANCELLED
-from server.storage.sql import batches
+from server.storage.sql import transactions
 from server.storage.sql.driver_errors import ErrorClass, classify
 from server.storage.storage import SqlStorage
 from tests.storage.databases import query
@@ -78,7 +78,7 @@ async def test_the_same_keys_in_other_orders_do_not_wait_for_each_other(
         errors.append(type(error).__name__)
         return classify(error)
 
-    monkeypatch.setattr(batches, "classify", classified)
+    monkeypatch.setattr(transactions, "classify", classified)
     for number in range(20):
         keys = [f"{number}-{each}" for each in range(100)]
         await asyncio.gather(

@@ -183,9 +183,9 @@ def test_a_schema_of_a_newer_release_is_left_alone(database_url: str) -> None:
 
 
 @contextmanager
-def _migrating_elsewhere(database_url: str) -> Iterator[None]:
+def _migrating_elsewhere(database_url: str, *, no_timeout: bool = False) -> Iterator[None]:
     """Holds what keeps migrations apart."""
-    holder = Database(database_url)
+    holder = Database(database_url, no_timeout=no_timeout)
     with holder.engine.begin() as connection:
         if not holder.is_sqlite:
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({migrations._LOCK})")
@@ -199,7 +199,7 @@ def test_it_waits_for_another_longer_than_any_call_would(
     migrate(url)
     monkeypatch.setattr(database, "TIMEOUT_S", 1)
     waiting = threading.Thread(target=migrate, args=[url])
-    with _migrating_elsewhere(url):
+    with _migrating_elsewhere(url, no_timeout=True):
         waiting.start()
         for _ in range(2):
             with pytest.raises(OperationalError), _migrating_elsewhere(url):
