@@ -222,9 +222,8 @@ def _put_off(
     for outcome, row in ours:
         health = fares[outcome.webhook]
         may_be_sent = health.may_get or (health.is_active and outcome.is_test)
+        # A pause that lasts longer is seen by the claim that finds it.
         due_at = outcome.retry_at if may_be_sent and not outcome.disable else None
-        if due_at is not None and health.paused_until is not None:
-            due_at = max(due_at, health.paused_until)
         if outcome.try_ is None:
             back.append((row.n, {"due_at": due_at}))
             transaction.has_deliveries = True
@@ -250,8 +249,6 @@ def _end(
             over.append(row.n)
             continue
         due_at = outcome.now if health.may_get else None
-        if due_at is not None and health.paused_until is not None:
-            due_at = max(due_at, health.paused_until)
         followed.append((row.n, {"event": follower, "now": outcome.now, "due_at": due_at}))
     transaction.run_each(_FOLLOW, followed)
     if over:

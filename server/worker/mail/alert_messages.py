@@ -42,8 +42,8 @@ class AlertMessages:
         self._reply_to = f"Reply-To: {support}\r\n" if support else ""
         environment = template_environment(brand, languages)
         self._subject = environment.get_template(f"{languages[0]}/alert.subject")
-        self._text = environment.get_template("alert.txt")
-        self._html = environment.get_template("alert.html")
+        self._text = environment.get_template("message.txt")
+        self._html = environment.get_template("message.html")
 
     def alert(self, alert: WebhookAlert, recipient: str) -> Mail:
         """Returns the e-mail; its Message-ID is the same for each attempt.
@@ -54,6 +54,7 @@ class AlertMessages:
         at = alert.disabled_at.astimezone(UTC).replace(second=0, microsecond=0)
         description = shown(alert.description, _LONGEST_DESCRIPTION) if alert.description else ""
         facts = {
+            "kind": "alert",
             "is_disabled": alert.kind is AlertKind.DISABLED,
             "id": alert.webhook_id,
             "name": f"resellers/{alert.reseller_id}/webhooks/{alert.webhook_id}",

@@ -89,8 +89,8 @@ class MessageBuilder:
         self._support = brand.support and parse_support(brand.support)
         environment = template_environment(brand, languages)
         self._subject = environment.get_template(f"{languages[0]}/invitation.subject")
-        self._text = environment.get_template("invitation.txt")
-        self._html = environment.get_template("invitation.html")
+        self._text = environment.get_template("message.txt")
+        self._html = environment.get_template("message.html")
         # Those that are sent at a time mostly end at the same minute, and rendering costs more
         # than all the rest.
         self._rendered = lru_cache(_MOST_RENDERED)(self._render)
@@ -142,6 +142,7 @@ class MessageBuilder:
         subject = self._subject.render(names)
         facts = {
             **names,
+            "kind": "invitation",
             "link": _LINK,
             "until": {each: time_in_words(until, self._zone, each) for each in self._languages},
             "is_resent": is_resent,

@@ -25,6 +25,7 @@ async def claim(
     storage: SqlStorage, now: datetime = START, limit: int = 50
 ) -> list[WebhookDelivery]:
     """Claims as a runner does: told that logs have grown, or having looked."""
+    storage.deliveries._look_again()
     await storage.deliveries._look(now)
     return await storage.deliveries.claim_webhook_deliveries(limit, now, LEASE)
 
@@ -403,3 +404,20 @@ async def test_nobody_is_warned_of_one_that_is_held(
     await succeed(storage, [third])
     assert {row[0] for row in rows(database_url, "deliveries", "due_at")} == {None}
     assert [each for each in check(database_url) if each.count] == []
+
+
+async def test_old_attempts_are_cleared_the_oldest_first(
+    storage: SqlStorage, database_url: str
+) -> None:
+    await add_webhook(storage)
+    await happen(storage, 7)
+    for number in range(5):
+        (delivery,) = await claim(storage, START + number * DAY)
+        at = START + number * DAY
+        await storage.deliveries.retry_webhook_delivery(delivery, tried(at, 500), at + DAY)
+    clear = storage.retention.clear_attempts
+    assert await clear(START + 3 * DAY, 2) == 2
+    assert await clear(START + 3 * DAY, 2) == 1
+    assert await clear(START + 3 * DAY, 2) == 0
+    left = [START + 3 * DAY, START + 4 * DAY]
+    assert rows(database_url, "attempts", "at") == [(micros(at),) for at in left]

@@ -222,6 +222,12 @@ async def test_nothing_is_unpacked(sender: Sender) -> None:
     assert peak < 8 << 20
 
 
+async def test_what_is_in_an_answer_says_nothing(sender: Sender) -> None:
+    answer = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nxyz"
+    async with raw_receiver(answer) as url:
+        assert (await sender.post(url, {}, b"{}")).succeeded
+
+
 async def test_who_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LIMIT", timedelta(seconds=0.5))
     for answer in (
