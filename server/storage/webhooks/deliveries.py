@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, delete, func, select
+from sqlalchemy import bindparam, func, select
 
 from server.storage import resellers
 from server.storage.events import rows as event_rows
@@ -23,7 +23,7 @@ from server.storage.schema.tables import (
     events,
     webhooks,
 )
-from server.storage.sql.statements import IDS, PairQuery, Query, Statement, Transaction
+from server.storage.sql.statements import IDS, PairQuery, Query, Transaction
 from server.storage.sql.times import Micros, from_micros
 from server.storage.webhooks.fan_out import (
     MOST_AT_ONCE,
@@ -31,6 +31,7 @@ from server.storage.webhooks.fan_out import (
     RESELLERS_BEHIND,
     fan_out,
 )
+from server.storage.webhooks.outcomes import Outcome, finish_deliveries
 from server.storage.work.due import Claim, DueWork
 
 # When a delivery is looked at again whose webhook has as many under way as it may.
@@ -81,7 +82,6 @@ _UNDER_WAY = Query(
     "now",
 )
 _EVENTS = PairQuery(EventRow, events, "reseller", "number")
-_DROP = Statement(delete(deliveries).where(_d.n.in_(IDS)))
 
 
 class DeliveryClaim(NamedTuple):
@@ -169,9 +169,9 @@ def _deliveries(
         (row.reseller, row.number): event_rows.event(transaction, row)
         for row in transaction.fetch(_EVENTS, keys)
     }
-    gone = [row.n for row in rows if (row.reseller, row.event) not in found]
+    gone = [row for row in rows if (row.reseller, row.event) not in found]
     if gone:  # the log is kept for long, but not for ever
-        transaction.run(_DROP, gone)
+        finish_deliveries(transaction, [_given_up(row, claim.now) for row in gone])
     return [
         WebhookDelivery(
             number=row.n,
@@ -189,6 +189,16 @@ def _deliveries(
         for row in rows
         if (row.reseller, row.event) in found
     ]
+
+
+def _given_up(row: _Due, now: Micros) -> Outcome:
+    """Returns the end of a delivery whose event is cleared: the next one of its customer comes."""
+    return Outcome(
+        *(row.n, row.attempts, row.webhook, row.event, row.url),
+        is_test=False,
+        now=now,
+        try_=None,
+    )
 
 
 def _secrets(row: _Due, now: Micros) -> tuple[str, ...]:

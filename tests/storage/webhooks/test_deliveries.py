@@ -421,3 +421,16 @@ async def test_old_attempts_are_cleared_the_oldest_first(
     assert await clear(START + 3 * DAY, 2) == 0
     left = [START + 3 * DAY, START + 4 * DAY]
     assert rows(database_url, "attempts", "at") == [(micros(at),) for at in left]
+
+
+async def test_an_event_that_is_cleared_makes_way_for_the_next(
+    storage: SqlStorage, database_url: str
+) -> None:
+    await add_webhook(storage)
+    await happen(storage, 7, 7, 8)
+    claimed = await claim(storage)
+    assert events(claimed) == [2, 4]
+    query(database_url, "DELETE FROM events WHERE number IN (2, 4)")
+    assert await claim(storage, START + LEASE) == []
+    assert events(await claim(storage, START + LEASE)) == [3]
+    assert len(rows(database_url, "deliveries", "n")) == 1
