@@ -90,7 +90,7 @@ class Webhook(_message.Message):
     RotateWebhookSecret.
     """
     backlog: _builtins.int
-    """How many events it has yet to get, counted up to 10,000."""
+    """How many events it has yet to get, counted up to 10,000 among the next 100,000 of the log."""
     etag: _builtins.str
     """Names this version of the webhook: sent along with a change, it is refused unless nothing has
     changed since.

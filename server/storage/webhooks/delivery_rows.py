@@ -47,8 +47,8 @@ TEST = EVENT_TYPE_CODES[EventType.WEBHOOK_TEST]
 _NONE = EventTypeCode(Code(0))
 # What `webhooks.alert` says of one that was disabled for its failures (`health`).
 DISABLED = "disabled"
-# Up to which number a backlog is counted.
-MOST_COUNTED = 10_000
+# Up to which number a backlog is counted, and how much of the log is looked at for it.
+MOST_COUNTED, MOST_LOOKED_AT = 10_000, 100_000
 
 _d, _e, _w = deliveries.c, events.c, webhooks.c
 
@@ -229,7 +229,12 @@ class _Backlog(NamedTuple):
 _waiting = (
     select(_e.number)
     .join_from(webhooks, events, _e.reseller == _w.reseller)
-    .where(_w.n == bindparam("webhook"), _e.number > _w.position, _e.type.in_(IDS))
+    .where(
+        _w.n == bindparam("webhook"),
+        _e.number > _w.position,
+        _e.number <= _w.position + MOST_LOOKED_AT,
+        _e.type.in_(IDS),
+    )
     .limit(MOST_COUNTED)
     .subquery()
 )
@@ -256,6 +261,9 @@ _BACKLOG = Query(_Backlog, select(_count(_waiting) + _count(_following) + _count
 
 
 def count_backlog(transaction: Transaction, webhook: WebhookNumber, types: TypesJson) -> int:
-    """Returns how many events a webhook has yet to get; counts up to 10,000."""
+    """Returns how many events a webhook has yet to get; counts up to 10,000.
+
+    Of the log no more than the next 100,000 events are looked at: who wants few of them may have more.
+    """
     ((count,),) = transaction.fetch(_BACKLOG, wanted_types(types), webhook=webhook)
     return min(count, MOST_COUNTED)

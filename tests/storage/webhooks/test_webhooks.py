@@ -17,6 +17,7 @@ from server.domain.webhook_settings import (
 from server.domain.webhooks import Webhook, WebhookState
 from server.storage.interface import IdempotencyKey, WebhookWithSecret
 from server.storage.storage import SqlStorage
+from server.storage.webhooks.delivery_rows import MOST_LOOKED_AT
 from tests.storage.databases import query
 from tests.storage.overlap import Overlap
 from tests.storage.records import DAY, RESELLER, SECOND_RESELLER, START, key, records
@@ -276,3 +277,18 @@ async def test_many_changes_of_many_processes(
     # Each has one test on its way at most: that of its URL.
     found = query(database_url, "SELECT webhook, count(*) FROM deliveries GROUP BY webhook")
     assert all(count == 1 for _, count in found)
+
+
+async def test_a_backlog_looks_at_a_bounded_part_of_the_log(
+    storage: SqlStorage, database_url: str
+) -> None:
+    webhook = await created(storage)
+    verified(database_url)
+    for number in (MOST_LOOKED_AT, MOST_LOOKED_AT + 2):
+        query(
+            database_url,
+            "INSERT INTO events (reseller, number, type, created_at, subject, data) "
+            "SELECT reseller, position + :number, 1, 1, '', '' FROM webhooks",
+            number=number,
+        )
+    assert await storage.webhooks.count_backlog([webhook.id]) == {webhook.id: 1}
