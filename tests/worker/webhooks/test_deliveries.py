@@ -240,3 +240,17 @@ async def test_a_worker_that_stops_gives_back_what_it_has_not_recorded(
         async with delivering(sql, clock):
             await receiver.until(2)
     assert receiver.numbers == [2, 2]
+
+
+async def test_the_content_type_is_the_webhook_s(
+    sql: SqlStorage, database: str, clock: Clock
+) -> None:
+    receiver = Receiver()
+    async with receiving(receiver.take) as url, delivering(sql, clock):
+        await hook(sql, url)
+        query(database, "UPDATE webhooks SET content_type = 2")
+        await happen(sql, 7)
+        await receiver.until(1)
+    ((headers, body),) = receiver.got
+    assert headers["content-type"] == "application/json"
+    assert json.loads(body)["specversion"] == "1.0"

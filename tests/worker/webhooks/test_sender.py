@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import socket
 import ssl
 import tracemalloc
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import trustme
 from aiohttp import web
@@ -329,3 +331,32 @@ async def test_the_url_is_sent_as_it_was_written(sender: Sender) -> None:
         assert (await sender.post(url + "/%D1%85%2f/../a?b=%20+c", {}, b"{}")).succeeded
     assert asked[0].splitlines()[0] == b"POST /hook/%D1%85%2f/../a?b=%20+c HTTP/1.1"
     assert b"accept-encoding: identity" in asked[0].lower()
+
+
+async def test_names_whose_servers_never_answer_hold_nobody_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "LIMIT", timedelta(seconds=1))
+
+    async def take(_: web.Request) -> web.Response:
+        return web.Response()
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        sender = Sender(
+            private_allowed=True, resolver=lambda: aiohttp.AsyncResolver(nameservers=[address])
+        )
+        async with receiving(take) as url:
+            hanging = [
+                asyncio.create_task(sender.post(f"https://hook-{number}.example/", {}, b"{}"))
+                for number in range(100)
+            ]
+            await asyncio.sleep(0.1)
+            assert (await sender.post(url, {}, b"{}")).succeeded
+            assert not any(each.done() for each in hanging)
+            outcomes = await asyncio.gather(*hanging)
+        await sender.close()
+        assert silent.recv(512)
+    assert {each.status for each in outcomes} == {None}
+    assert {each.error for each in outcomes} == {"no whole answer within 1 s"}
