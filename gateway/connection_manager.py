@@ -5,22 +5,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway import input_checks, known_tokens, routes
+from gateway import cors, input_checks, known_tokens, routes
 from gateway.access_log import access_log, grpc_status_filter
+from gateway.header_filters import (
+    http_filter,
+    remove,
+    rest_headers,
+    set_to,
+    strict_transport,
+    strip_invalid_metadata,
+)
 from gateway.http_rules import DescriptorSet
 from gateway.replies import local_reply_config
 from gateway.settings import GatewaySettings
 
 _TYPES = "type.googleapis.com/envoy.extensions"
-# What REST callers' HTTP libraries send and no servicer reads; each would be metadata to unpack.
-_USELESS_HEADERS = (
-    "accept(-charset|-encoding)?|cache-control|cookie|dnt|expect|forwarded|from|origin|pragma",
-    "priority|range|referer|upgrade-insecure-requests|user-agent|via|x-real-ip",
-    "(if|sec)-.+",
-)
-# Of gRPC's own headers a caller may send grpc-timeout, grpc-encoding and grpc-accept-encoding.
-_NOT_FOR_CALLERS = "internal-.*|message|previous-rpc-attempts|retry-pushback-ms|status"
-_ANY = {"safe_regex": {"regex": ".*"}}
 _VALID_REQUEST_ID = (
     "size(request.headers['x-request-id']) <= 128"
     " && request.headers['x-request-id'].matches('^[A-Za-z0-9._~:/+=-]+$')"
@@ -31,6 +30,14 @@ _HEADER_MARGIN = 8
 # Bytes of JSON: the server's largest answer is of 3 MiB, of which each byte may become six.
 _LARGEST_ANSWER = 20 << 20
 _IDLE_S = 15
+# Bytes; what is shorter fits into a packet anyway.
+_LEAST_COMPRESSED = 1024
+_TRANSCODER = "grpc_json_transcoder.v3.GrpcJsonTranscoder"
+_PRINTED = {"always_print_primitive_fields": True}
+_COMPRESSED = (
+    *("application/json", "text/html", "text/css", "text/javascript"),
+    "text/plain",
+)
 _YEAR_S = 31_536_000
 
 
@@ -47,7 +54,8 @@ class ConnectionManagers:
             if settings.trusted_proxies
             else "x-forwarded-.*"
         )
-        self._strict_transport = _strict_transport(0 if settings.is_for_development else _YEAR_S)
+        transcoder = _transcoder(root / settings.descriptors, descriptors)
+        self._strict_transport = strict_transport(0 if settings.is_for_development else _YEAR_S)
         self._shared: dict[str, Any] = {
             "codec_type": "AUTO",
             "max_request_headers_kb": header_kib,
@@ -83,33 +91,42 @@ class ConnectionManagers:
             "access_log": [access_log(log_file)],
             "local_reply_config": local_reply_config(descriptors.page_folders),
             "http_filters": [
-                _strip_invalid_metadata(),
-                _rest_headers(),
+                *cors.response_filter(settings.cors_origins),
+                _compressor(),
+                strip_invalid_metadata(),
+                rest_headers(keeps_origin=bool(settings.cors_origins)),
                 grpc_status_filter(routes.GRPC_STATUS_OF_SUCCESS),
                 *_rate_limit(settings.requests_per_s),
                 *known_tokens.filters(root),
-                _filter(
+                http_filter(
                     *(routes.BUFFER, "buffer.v3.Buffer"),
                     {"max_request_bytes": routes.ANONYMOUS_BYTES},
                 ),
-                _filter(
+                http_filter(
                     *(routes.LUA, "lua.v3.Lua"),
                     {
+                        # A HEAD that is asked as GET keeps the route of HEAD.
+                        "clear_route_cache": False,
                         "default_source_code": {
                             "inline_string": input_checks.source(
                                 root, descriptors, settings.max_headers_kib
                             )
-                        }
+                        },
                     },
                 ),
-                _transcoder(root / settings.descriptors, descriptors),
+                http_filter(routes.TRANSCODER, _TRANSCODER, transcoder),
                 grpc_status_filter(routes.GRPC_STATUS_OF_ERRORS),
-                _filter(
+                http_filter(
                     *("envoy.filters.http.router", "router.v3.Router"),
                     {"suppress_envoy_headers": True},
                 ),
             ],
-            "route_config": routes.route_config(descriptors, settings),
+            "route_config": routes.route_config(
+                descriptors,
+                settings,
+                {"@type": f"{_TYPES}.filters.http.{_TRANSCODER}"}
+                | {**transcoder, "print_options": {**_PRINTED, "always_print_enums_as_ints": True}},
+            ),
         }
 
     def make(self, name: str, *, over_tls: bool) -> dict[str, Any]:
@@ -129,18 +146,18 @@ class ConnectionManagers:
     def _early_headers(self, *, over_tls: bool) -> dict[str, Any]:
         """Cleans headers before anything reads them: none steers Envoy, and bad request IDs are dropped."""
         mutations = [
-            _remove({"prefix": "x-envoy-"}),
-            _remove({"exact": known_tokens.UNKNOWN_HEADER}),
-            _remove({"safe_regex": {"regex": self._not_forwarded}}),
+            remove({"prefix": "x-envoy-"}),
+            remove({"exact": known_tokens.UNKNOWN_HEADER}),
+            remove({"safe_regex": {"regex": self._not_forwarded}}),
             # One line of it, so that what the routes look at is what the server reads.
-            _set("grpc-encoding", "%REQ(GRPC-ENCODING)%"),
-            _set(
+            set_to("grpc-encoding", "%REQ(GRPC-ENCODING)%"),
+            set_to(
                 "x-request-id", f"%CEL({_VALID_REQUEST_ID} ? request.headers['x-request-id'] : '')%"
             ),
         ]
         if over_tls:
             # Discovery sends callers back to where they came in.
-            mutations.append(_set("x-forwarded-host", "%REQ(:AUTHORITY)%", add=True))
+            mutations.append(set_to("x-forwarded-host", "%REQ(:AUTHORITY)%", add=True))
         return {
             "name": "envoy.http.early_header_mutation.header_mutation",
             "typed_config": {
@@ -176,58 +193,27 @@ def _caller_address(trusted_proxies: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _strip_invalid_metadata() -> dict[str, Any]:
-    """Removes headers that break gRPC's rules for metadata, of REST and native callers alike.
-
-    The server's core would end the call with an error, and later calls on the same connection too.
-    Binary metadata goes as a whole: no servicer reads it, and its values have rules as well. Of the
-    answers it takes what the server tells the gateway alone.
-    """
-    ours = _remove({"exact": known_tokens.KNOWN_HEADER})
-    invalid = (
-        # Pseudo-headers begin with a colon.
-        {"safe_regex": {"regex": "[^:]*[^:0-9a-z_.-][^:]*"}},
-        {"suffix": "-bin"},
-        {"safe_regex": {"regex": f"grpc-({_NOT_FOR_CALLERS})"}},
-    )
-    return _filter(
-        *("strip_invalid_metadata", "header_mutation.v3.HeaderMutation"),
+def _compressor() -> dict[str, Any]:
+    """Packs answers by gzip for callers who accept that; before the filter that takes their wish away."""
+    return http_filter(
+        *(routes.COMPRESSOR, "compressor.v3.Compressor"),
         {
-            "mutations": {
-                "request_mutations": [_remove(names) for names in invalid],
-                "request_trailers_mutations": [_remove(_ANY)],
-                "response_mutations": [ours],
-                "response_trailers_mutations": [ours],
-            }
-        },
-    )
-
-
-def _strict_transport(for_s: int) -> dict[str, Any]:
-    """Has browsers use TLS alone for this many seconds (HSTS, RFC 6797); with 0 they forget it.
-
-    Browsers keep it for all ports of a host, so for localhost it would close http://localhost:8080
-    and whatever else is developed there.
-    """
-    header = _set("strict-transport-security", f"max-age={for_s}", add=True)
-    return _filter(
-        *("strict_transport", "header_mutation.v3.HeaderMutation"),
-        {"mutations": {"response_mutations": [header]}},
-    )
-
-
-def _rest_headers() -> dict[str, Any]:
-    """REST callers neither send nor see gRPC's own headers."""
-    grpcs = [_remove({"prefix": "grpc-"}), _remove({"suffix": "-bin"})]
-    useless = [_remove({"safe_regex": {"regex": names}}) for names in _USELESS_HEADERS]
-    return _filter(
-        *(routes.REST_HEADERS, "header_mutation.v3.HeaderMutation"),
-        {
-            "mutations": {
-                "request_mutations": [*grpcs, *useless],
-                "response_mutations": grpcs,
-                "response_trailers_mutations": [_remove(_ANY)],
-            }
+            "compressor_library": {
+                "name": "gzip",
+                "typed_config": {
+                    "@type": f"{_TYPES}.compression.gzip.compressor.v3.Gzip",
+                    # The others take several times as long for a tenth less.
+                    "compression_level": "BEST_SPEED",
+                    "memory_level": 8,
+                    "window_bits": 15,
+                },
+            },
+            "response_direction_config": {
+                "common_config": {
+                    "min_content_length": _LEAST_COMPRESSED,
+                    "content_type": list(_COMPRESSED),
+                }
+            },
         },
     )
 
@@ -237,7 +223,7 @@ def _rate_limit(requests_per_s: int) -> list[dict[str, Any]]:
         return []
     always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
     return [
-        _filter(
+        http_filter(
             *("envoy.filters.http.local_ratelimit", "local_ratelimit.v3.LocalRateLimit"),
             {
                 "stat_prefix": "gateway",
@@ -255,40 +241,16 @@ def _rate_limit(requests_per_s: int) -> list[dict[str, Any]]:
 
 
 def _transcoder(file: Path, descriptors: DescriptorSet) -> dict[str, Any]:
-    return _filter(
-        *(routes.TRANSCODER, "grpc_json_transcoder.v3.GrpcJsonTranscoder"),
-        {
-            "proto_descriptor": str(file),
-            "services": list(descriptors.services),
-            "match_incoming_request_route": True,
-            "convert_grpc_status": True,
-            "max_response_body_size": _LARGEST_ANSWER,
-            "print_options": {"always_print_primitive_fields": True},
-            "query_param_unescape_plus": True,
-            "request_validation_options": {
-                "reject_unknown_method": True,
-                "reject_unknown_query_parameters": True,
-            },
+    return {
+        "proto_descriptor": str(file),
+        "services": list(descriptors.services),
+        "match_incoming_request_route": True,
+        "convert_grpc_status": True,
+        "max_response_body_size": _LARGEST_ANSWER,
+        "print_options": _PRINTED,
+        "query_param_unescape_plus": True,
+        "request_validation_options": {
+            "reject_unknown_method": True,
+            "reject_unknown_query_parameters": True,
         },
-    )
-
-
-def _filter(name: str, kind: str, config: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "typed_config": {"@type": f"{_TYPES}.filters.http.{kind}", **config},
-    }
-
-
-def _remove(name: dict[str, Any]) -> dict[str, Any]:
-    return {"remove_on_match": {"key_matcher": name}}
-
-
-def _set(key: str, value: str, *, add: bool = False) -> dict[str, Any]:
-    return {
-        "append": {
-            "header": {"key": key, "value": value},
-            "append_action": "OVERWRITE_IF_EXISTS_OR_ADD" if add else "OVERWRITE_IF_EXISTS",
-            "keep_empty_value": True,
-        }
     }

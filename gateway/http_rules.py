@@ -5,7 +5,7 @@ The grammar of path templates and the meaning of `body` are those of google/api/
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -82,6 +82,15 @@ class Method:
     def is_page(self) -> bool:
         """Whether it is for people alone: they get a page, whatever they ask for and goes wrong."""
         return self.path.rpartition("/")[0].endswith(_PAGES)
+
+    @property
+    def rest_rules(self) -> tuple[Rule, ...]:
+        """The REST bindings of a method that is no page; HEAD goes wherever GET does, streams aside,
+        whose length nobody knows."""
+        if self.is_page:
+            return ()
+        heads = (replace(rule, verb="HEAD") for rule in self.rules if rule.verb == "GET")
+        return (*self.rules, *(() if self.streaming else heads))
 
     @property
     def is_polled(self) -> bool:

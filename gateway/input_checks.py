@@ -56,7 +56,11 @@ _REFUSALS = (400, 401, 403, 404, 409, 429, 499, 500, 501, 503, 504)
 
 def source(root: Path, descriptors: DescriptorSet, max_headers_kib: int) -> str:
     """Returns the script; it finds its modules in `root`/gateway/lua."""
-    bindings = [(method, rule) for method in descriptors.methods for rule in method.rules]
+    bindings = [
+        (method, rule)
+        for method in descriptors.methods
+        for rule in (method.rules if method.is_page else method.rest_rules)
+    ]
     types = sorted(_reachable(descriptors, {method.input_type for method, _ in bindings}))
     lines = [
         package_path(root),
@@ -177,6 +181,8 @@ def _rule(descriptors: DescriptorSet, method: Method, rule: Rule) -> str:
             yield f'named = {{ field = "{name}", before = "{before}", after = "{after}" }}'
         if rule.is_google_style:
             yield "envelope = true"
+        if rule.verb == "HEAD":
+            yield "head = true"
         if method.is_page:
             yield f'page = "{rule.folder}"'
         elif _body_type(descriptors, method, rule) == _HTTP_BODY:

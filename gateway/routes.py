@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gateway import known_tokens, pages
+from gateway import cors, known_tokens, pages
+from gateway.header_filters import REST_HEADERS
 from gateway.http_rules import DescriptorSet, Method, Rule
 from gateway.settings import GatewaySettings, StaticFile
 
@@ -48,6 +49,8 @@ _SECRETS = (
     "/billing.v1.WebhookService/RotateWebhookSecret",
 )
 
+# The host by which the script in lua/ asks for them.
+ENUM_NUMBERS_HOST = "enum-numbers.invalid"
 # Routes' names. What the server can unpack.
 UNKNOWN_PAGE = "unknown page"
 UNKNOWN_COMPRESSION = "unknown-compression"
@@ -55,15 +58,19 @@ UNREADABLE_DEADLINE = "unreadable-deadline"
 COMPRESSIONS = ("identity", "deflate", "gzip")
 
 BUFFER = "envoy.filters.http.buffer"
+COMPRESSOR = "envoy.filters.http.compressor"
 LUA = "envoy.filters.http.lua"
-REST_HEADERS = "rest_headers"
 GRPC_STATUS_OF_SUCCESS = "grpc_status_of_success"
 GRPC_STATUS_OF_ERRORS = "grpc_status_of_errors"
 TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 
 _OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
 _NATIVE_FILTERS = dict.fromkeys(
-    (BUFFER, LUA, REST_HEADERS, TRANSCODER, GRPC_STATUS_OF_SUCCESS, GRPC_STATUS_OF_ERRORS), _OFF
+    (
+        *(BUFFER, COMPRESSOR, LUA, REST_HEADERS, TRANSCODER),
+        *(GRPC_STATUS_OF_SUCCESS, GRPC_STATUS_OF_ERRORS),
+    ),
+    _OFF,
 )
 
 
@@ -100,8 +107,28 @@ _IF_KEYED = "%CEL('idempotency-key' in request.headers ? '{}' : '')%"
 _ENVOYS_HEADERS = ("x-envoy-external-address", "x-envoy-original-method", "x-forwarded-proto")
 
 
-def route_config(descriptors: DescriptorSet, settings: GatewaySettings) -> dict[str, Any]:
-    """Returns Envoy's RouteConfiguration; the first route that fits is used."""
+def route_config(
+    descriptors: DescriptorSet, settings: GatewaySettings, enum_numbers: dict[str, Any]
+) -> dict[str, Any]:
+    """Returns Envoy's RouteConfiguration; the first route that fits is used.
+
+    `enum_numbers` is the transcoder's configuration for REST callers who want numbers in the place
+    of the names of enumerations; the script in lua/ sends them to the host ENUM_NUMBERS_HOST.
+    """
+    rest = list(_rest(descriptors.methods, settings))
+    headers = {
+        "request_headers_to_add": [
+            # Where the call comes from, by the connection or a trusted proxy, never by what
+            # a caller says.
+            _header("x-forwarded-for", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
+            # A key makes it safe to repeat a change whose outcome is unknown.
+            _header("x-envoy-retry-on", _IF_KEYED.format("reset")),
+            _header("x-envoy-retry-grpc-on", _IF_KEYED.format("unavailable,cancelled")),
+        ],
+        "request_headers_to_remove": [*_ENVOYS_HEADERS, known_tokens.UNKNOWN_HEADER],
+        # Envoy's own setting for it would give an empty one back where it refuses early.
+        "response_headers_to_add": [_header("x-request-id", "%REQ(X-REQUEST-ID)%")],
+    }
     return {
         "name": "billing",
         "max_direct_response_body_size_bytes": _LARGEST_FILE,
@@ -109,18 +136,9 @@ def route_config(descriptors: DescriptorSet, settings: GatewaySettings) -> dict[
             {
                 "name": "billing",
                 "domains": ["*"],
-                "request_headers_to_add": [
-                    # Where the call comes from, by the connection or a trusted proxy, never by what
-                    # a caller says.
-                    _header("x-forwarded-for", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
-                    # A key makes it safe to repeat a change whose outcome is unknown.
-                    _header("x-envoy-retry-on", _IF_KEYED.format("reset")),
-                    _header("x-envoy-retry-grpc-on", _IF_KEYED.format("unavailable,cancelled")),
-                ],
-                "request_headers_to_remove": [*_ENVOYS_HEADERS, known_tokens.UNKNOWN_HEADER],
-                # Envoy's own setting for it would give an empty one back where it refuses early.
-                "response_headers_to_add": [_header("x-request-id", "%REQ(X-REQUEST-ID)%")],
+                **headers,
                 "routes": [
+                    *cors.preflights(settings.cors_origins, _LOCAL_FILTERS),
                     _answer("CONNECT", {"connect_matcher": {}}, 501, filters=_NATIVE_FILTERS),
                     _unreadable(UNKNOWN_COMPRESSION, "grpc-encoding", "|".join(COMPRESSIONS)),
                     _unreadable(UNREADABLE_DEADLINE, "grpc-timeout", "[0-9]{1,8}[HMSmun]"),
@@ -134,12 +152,20 @@ def route_config(descriptors: DescriptorSet, settings: GatewaySettings) -> dict[
                     *(_standard(service) for service in STANDARD_SERVICES),
                     _answer("grpc", {"prefix": "/", "grpc": {}}, 404, filters=_NATIVE_FILTERS),
                     *_pages(descriptors.methods, settings),
-                    *_rest(descriptors.methods, settings),
+                    *rest,
+                    *_root(),
                     *(route for file in settings.static_files for route in _static(file)),
                     _answer(UNKNOWN_PAGE, {"prefix": "/", "headers": [_FROM_BROWSERS]}, 404),
                     _answer("unknown", {"prefix": "/"}, 404),
                 ],
-            }
+            },
+            {
+                "name": "enum_numbers",
+                "domains": [ENUM_NUMBERS_HOST],
+                **headers,
+                "typed_per_filter_config": {TRANSCODER: enum_numbers},
+                "routes": [*rest, _answer("unknown", {"prefix": "/"}, 404)],
+            },
         ],
     }
 
@@ -259,7 +285,8 @@ def _pages(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dic
         for method, rule in bindings:
             verb = "GET|HEAD" if rule.verb == "GET" else rule.verb
             route = _binding(method, rule, match, settings, verb)
-            route["typed_per_filter_config"] = {BUFFER: _buffer(_PAGE_BYTES)}
+            # The page's form and what a link says stand side by side: their length would tell.
+            route["typed_per_filter_config"] = {BUFFER: _buffer(_PAGE_BYTES), COMPRESSOR: _OFF}
             route["response_headers_to_add"] = _PAGE_HEADERS
             allowed.append(rule.verb)
             yield from _by_credentials(method, route, settings.max_body_bytes)
@@ -275,7 +302,7 @@ def _rest(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict
     """Yields the bindings path by path, each path closed by the answer for other HTTP methods."""
     by_pattern: dict[str, list[tuple[Method, Rule]]] = defaultdict(list)
     for method in methods:
-        for rule in () if method.is_page else method.rules:
+        for rule in method.rest_rules:
             by_pattern[rule.pattern].append((method, rule))
     # What is more exact goes first, as in the transcoder.
     for pattern in sorted(by_pattern, key=lambda pattern: (pattern.count("["), pattern)):
@@ -318,11 +345,32 @@ def _binding(
         route["response_headers_to_add"] = [_POLL_INTERVAL]
     if method.path.startswith(_SECRETS):
         route["response_headers_to_add"] = [_header("cache-control", "no-store")]
+    if rule.verb == "HEAD":
+        # Has the script in lua/ look at a success too, whose body is in no answer.
+        route.setdefault("response_headers_to_add", []).append(_header("x-http-status", "200"))
+    if method.streaming or rule.verb == "HEAD" or method.path.startswith(_SECRETS):
+        # Each message of a stream must go at once. Of secrets the length could tell, beside what
+        # the caller sent.
+        route["typed_per_filter_config"] = {COMPRESSOR: _OFF}
     return route
 
 
 def _verbs(expression: str) -> dict[str, Any]:
     return {"safe_regex": {"regex": expression}} if "|" in expression else {"exact": expression}
+
+
+def _root() -> Iterable[dict[str, Any]]:
+    """Yields what leads people to the documentation, and programs to its source."""
+    match = {"path": "/"}
+    verbs = {"name": ":method", "string_match": _verbs("GET|HEAD")}
+    for name, accepted, goal in (
+        ("GET / of browsers", [_FROM_BROWSERS], "/docs"),
+        ("GET /", [], "/openapi.json"),
+    ):
+        headers = [_header("location", goal), {"header": {"key": "vary", "value": "accept"}}]
+        there = {**match, "headers": [verbs, *accepted]}
+        yield _answer(name, there, 302, headers=headers)
+    yield _answer("* /", match, 405, headers=[_header("allow", "GET, HEAD")])
 
 
 def _static(file: StaticFile) -> Iterable[dict[str, Any]]:

@@ -25,6 +25,7 @@ class GatewaySettings:
     TLS is served; without TLS only loopback (`http_address`) is allowed. `request_arrival_s` is how
     long a request may take to arrive, `timeout_s` how long a REST caller then waits for its answer.
     `trusted_proxies` are networks (CIDR) in front, whose X-Forwarded-For says where a call comes from.
+    `cors_origins` are those whose scripts may call (`https://app.example.com`).
     `requests_per_s` is for all callers together, 0 for no limit. `memory_mib` is what Envoy's heap
     may hold; `max_connections` are those of callers.
     """
@@ -41,6 +42,7 @@ class GatewaySettings:
     max_headers_kib: int = 32
     timeout_s: float = 15.0
     trusted_proxies: Sequence[str] = ()
+    cors_origins: Sequence[str] = ()
     request_arrival_s: float = 15.0
     max_connections: int = 10_000
     memory_mib: int = 256

@@ -5,6 +5,7 @@ Longer than others: each setting stands here once, with its description and its 
 
 import ipaddress
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -25,6 +26,9 @@ _HOUR = timedelta(hours=1)
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Count = Annotated[int, Field(ge=1)]
+# As the Origin header has it: in lower case, without a path; a standard port is left out there.
+_ORIGIN = r"(http|https)://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?"
+_REDUNDANT_PORT = re.compile(r"http:.*:80|https:.*:443")
 # 0 for none.
 Limit = Annotated[int, Field(ge=0, le=10**9)]
 # Where the code is, unless it has been installed elsewhere.
@@ -68,6 +72,10 @@ class Settings(BaseSettings):
         "",
         description="CIDR,… of proxies in front of Envoy, for servers of Envoys on other machines, whose "
         "X-Forwarded-For counts",
+    )
+    cors_origins: str = Field(
+        "",
+        description="origins (https://app.example.com,…) whose scripts may call; default none",
     )
     workers: Count = Field(1, description="server processes that `make run` starts")
 
@@ -264,6 +272,23 @@ class Settings(BaseSettings):
                     "networks", "list networks like 10.0.0.0/8,2001:db8::/32"
                 ) from None
         return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        for each in _listed(value):
+            if not re.fullmatch(_ORIGIN, each) or _REDUNDANT_PORT.fullmatch(each):
+                raise PydanticCustomError(
+                    "origins",
+                    "list origins as browsers send them, like "
+                    "https://app.example.com,http://localhost:3000",
+                )
+        return value
+
+    @property
+    def origins(self) -> list[str]:
+        """The origins whose scripts may call the gateway from a browser."""
+        return _listed(self.cors_origins)
 
     @property
     def proxies(self) -> list[str]:

@@ -45,6 +45,7 @@ async def start_gateway(settings: Settings, upstreams: list[str]) -> tuple[Gatew
             max_headers_kib=settings.max_metadata_bytes // 1024,
             timeout_s=settings.request_timeout_s,
             trusted_proxies=settings.proxies,
+            cors_origins=settings.origins,
             max_connections=settings.max_connections,
             memory_mib=settings.gateway_memory_mib,
         )

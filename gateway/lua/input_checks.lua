@@ -17,6 +17,9 @@ local PAGE = "page"
 local LONGEST_TOKEN = 64
 -- A page's form sends `answer=accept`, and browsers' extensions a little more.
 local LARGEST_FORM = 512
+-- Has enumerations written as numbers; the host is one of Envoy's configuration, not of any network.
+local ENUM_NUMBERS = "json;enum-encoding=int"
+local ENUM_NUMBERS_HOST = "enum-numbers.invalid"
 
 local function detail(type, rest)
   return '{"@type":"type.googleapis.com/google.rpc.' .. type .. '",' .. rest .. "}"
@@ -91,8 +94,38 @@ local function add_others(violations, given, rule, fields)
   end
 end
 
+-- Returns what is wrong with a system parameter (a name that begins with a dollar, as no field's
+-- does); nil for nothing. Those that say how answers are anyway are taken, and ENUM_NUMBERS.
+local function system_problem(name, value)
+  if name == "$alt" then
+    if value == "json" or value == ENUM_NUMBERS then return nil end
+    return "Answers are JSON: it can be json or " .. ENUM_NUMBERS .. "."
+  elseif name == "$prettyPrint" then
+    if value == "false" then return nil end
+    return "Answers stand on one line: it can be false."
+  end
+  return "This system parameter is not supported; $alt and $prettyPrint are."
+end
+
+-- Takes system parameters, which the transcoder does not know, out of the path, and has enumerations
+-- written as numbers if one says so: by a virtual host of its own.
+local function obey_system_parameters(handle, rule)
+  local headers, kept, numbers_wanted = handle:headers(), {}, false
+  local path, query = headers:get(":path"):match("^([^?]*)%?(.*)$")
+  for pair in gmatch(query, "[^&]+") do
+    local name, value = percent_decoded(pair):match("^([^=]*)=?(.*)$")
+    if sub(name, 1, 1) ~= "$" then kept[#kept + 1] = pair end
+    if value == ENUM_NUMBERS and name == "$alt" then numbers_wanted = true end
+  end
+  headers:replace(":path", kept[1] and path .. "?" .. table.concat(kept, "&") or path)
+  if numbers_wanted and not rule.head then
+    headers:replace(":authority", ENUM_NUMBERS_HOST)
+    handle:clearRouteCache()
+  end
+end
+
 local function check_query(query, rule, messages, fields)
-  local violations, seen, given, misread = {}, {}, {}, false
+  local violations, seen, given, misread, system = {}, {}, {}, false, false
   for pair in gmatch(query, "[^&]+") do
     if #violations >= MOST_VIOLATIONS then break end
     local raw_name, raw_value = pair, ""
@@ -109,6 +142,10 @@ local function check_query(query, rule, messages, fields)
     local field, canonical, before = resolve(name, messages[rule.message], messages)
     if not value then
       wrong("It is not percent-encoded UTF-8.")
+    elseif sub(name, 1, 1) == "$" then
+      local problem = seen[name] and "The parameter is given twice." or system_problem(name, value)
+      if problem then wrong(problem) end
+      seen[name], system = true, true
     elseif not field then
       local meant = text.closest(name:match("[^.]*$"), canonical)
       if meant and rule.bound[before .. canonical[meant].name] then meant = nil end
@@ -135,7 +172,7 @@ local function check_query(query, rule, messages, fields)
     end
   end
   if misread and rule.body == "" then add_others(violations, given, rule, fields) end
-  return violations
+  return violations, nil, system
 end
 
 local function is_json(content_type)
@@ -183,6 +220,12 @@ local function has_large_headers(headers, limits)
   return count > limits.headers or bytes > limits.header_bytes
 end
 
+-- Asks as for GET, which is all that the transcoder knows, and notes that the answer has no body.
+local function take_head(handle)
+  handle:headers():replace(":method", "GET")
+  handle:streamInfo():dynamicMetadata():set(PAGE, "head", true)
+end
+
 -- Rewrites the path of a page's request to the one that the transcoder knows. Mail programs and
 -- people add to links: a query, slashes, punctuation. All of that is dropped but the query that the
 -- answer depends on; what can't be a link's secret is replaced by one that leads nowhere.
@@ -196,10 +239,7 @@ local function take_page_request(handle, rule)
   local tells = rule.body == "" and (own == "too_late=accept" or own == "too_late=decline")
   headers:replace(":path", tells and plain .. "?" .. own or plain)
   local known = handle:streamInfo():dynamicMetadata()
-  if headers:get(":method") == "HEAD" then
-    headers:replace(":method", "GET")
-    known:set(PAGE, "head", true)
-  end
+  if headers:get(":method") == "HEAD" then take_head(handle) end
   -- No browser sends a key: it is a program that posts the form.
   if headers:get("idempotency-key") then known:set(PAGE, "program", true) end
   local body = handle:body()
@@ -215,6 +255,7 @@ local function empty_for_head(handle)
   if not (handle:streamInfo():dynamicMetadata():get(PAGE) or NO_NAMES).head then return end
   local body = handle:body(true)
   local length = body:length()
+  if length == 0 then return end
   body:setBytes("")
   handle:headers():replace("content-length", tostring(length))
 end
@@ -252,19 +293,19 @@ end
 -- the answer without a body; code and text are still there.
 function M.new_response_check(rules, pages, codes)
   return function(handle)
-    local headers, envelope = handle:headers(), false
+    local headers, rule = handle:headers(), nil
     if headers:get(":status") ~= "200" then
       -- Nobody polls for an error.
       headers:remove("x-operation-poll-interval")
-      local rule = rules[handle:streamInfo():routeName()]
-      envelope = rule and rule.envelope
+      rule = rules[handle:streamInfo():routeName()]
       if rule and rule.page then
         refuse_by_page(handle, pages)
         empty_for_head(handle)
         return
       end
+      headers:remove("x-http-status")
     end
-    -- A page names its own HTTP status, which gRPC has no place for.
+    -- A page names its own HTTP status, which gRPC has no place for; a route for HEAD says 200.
     local status = headers:get("x-http-status")
     if status then
       headers:replace(":status", status)
@@ -279,7 +320,8 @@ function M.new_response_check(rules, pages, codes)
         .. detail("ErrorInfo", '"reason":"UNKNOWN_DETAIL","domain":"' .. DOMAIN .. '"') .. "]}")
       headers:replace("content-type", "application/json")
     end
-    if envelope then envelop(handle, codes) end
+    if rule and rule.envelope then envelop(handle, codes) end
+    if rule and rule.head then empty_for_head(handle) end
   end
 end
 
@@ -288,7 +330,7 @@ end
 -- `rules` maps a route's name to {message, body, bound, named, raw, page}: the request's type, what the
 -- body fills, the fields that the path fills, the one among them that is a field of the body's and what
 -- stands around it in the path, whether the body is passed on as it is, the folder of a page for browsers;
--- and `envelope`, whether errors come in Google's. `messages` maps a type to its fields: a list of {name, json, kind, of, many, oneof, range, values,
+-- `envelope`, whether errors come in Google's; `head`, whether it is the HEAD of a GET. `messages` maps a type to its fields: a list of {name, json, kind, of, many, oneof, range, values,
 -- required, longest}.
 -- `limits` holds the most headers and header_bytes.
 function M.new_request_check(rules, messages, limits)
@@ -325,11 +367,13 @@ function M.new_request_check(rules, messages, limits)
       if not percent_decoded(path) then
         return refuse(handle, 400, "REQUEST_MALFORMED", "The path is not percent-encoded UTF-8.")
       end
-      local violations, problem = check_query(sub(target, question + 1), rule, by_name, messages[rule.message])
+      local violations, problem, system = check_query(sub(target, question + 1), rule, by_name, messages[rule.message])
       if not violations then return refuse(handle, 400, "REQUEST_MALFORMED", problem) end
       if violations[1] then return refuse_fields(handle, violations) end
+      if system then obey_system_parameters(handle, rule) end
     end
     check_body(handle, rule, by_name, path)
+    if rule.head then take_head(handle) end
   end
 end
 

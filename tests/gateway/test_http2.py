@@ -77,7 +77,8 @@ def response(events: list[Event]) -> httpx.Response:
     assert head.headers is not None
     headers: Any = dict(head.headers)
     body = b"".join(event.data or b"" for event in events if isinstance(event, DataReceived))
-    return httpx.Response(int(headers.pop(":status")), headers=headers, content=body)
+    asked = httpx.Request("GET", "http://localhost/")
+    return httpx.Response(int(headers.pop(":status")), headers=headers, content=body, request=asked)
 
 
 async def test_a_rest_answer_has_no_trailers(harness: GatewayHarness) -> None:

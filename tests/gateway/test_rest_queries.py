@@ -95,7 +95,6 @@ QUERIES: dict[str, tuple[str, dict[str, str]]] = {
         "/v1/operations?returnPartialSuccess=trle",
         {"returnPartialSuccess": "It must be true or false."},
     ),
-    "system parameter": (f"{CUSTOMERS}?$alt=json", {"$alt": UNKNOWN_PARAMETER}),
 }
 
 

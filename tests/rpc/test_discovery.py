@@ -70,3 +70,31 @@ async def test_an_unknown_service_is_not_found(api: Api) -> None:
             api_endpoint_service_pb2.GetApiEndpointRequest(api_endpoint_id="compute")
         )
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    "origins",
+    [
+        "*",
+        "null",
+        "app.example.com",
+        "https://app.example.com/",
+        "https://App.example.com",
+        "https://*.example.com",
+        "https://app.example.com:443",
+        "http://localhost:80",
+        "https://app.example.com,ftp://example.com",
+        "https://a'] || true || ['",
+    ],
+)
+def test_origins_that_no_browser_sends_are_refused(
+    monkeypatch: pytest.MonkeyPatch, origins: str
+) -> None:
+    monkeypatch.setenv("BILLING_CORS_ORIGINS", origins)
+    with pytest.raises(SettingsError, match="BILLING_CORS_ORIGINS: list origins as browsers send"):
+        read_settings()
+
+
+def test_origins_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILLING_CORS_ORIGINS", "https://app.example.com, http://[::1]:3000")
+    assert read_settings().origins == ["https://app.example.com", "http://[::1]:3000"]

@@ -6,6 +6,8 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2 as reflection
 
@@ -14,8 +16,10 @@ from tests.rpc.conftest import Api
 VERSIONS = ("v1", "v1alpha")
 SERVICES = {
     "billing.v1.CustomerService",
+    "billing.v1.EventService",
     "billing.v1.InvitationPageService",
     "billing.v1.InvitationService",
+    "billing.v1.WebhookService",
     "google.longrunning.Operations",
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
@@ -101,6 +105,23 @@ async def test_the_health_of_each_service_is_known(api: Api, name: str) -> None:
     stub: Any = health_pb2_grpc.HealthStub(api.channel)
     answer = await stub.Check(health_pb2.HealthCheckRequest(service=name))
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_the_health_of_all_services_is_listed(api: Api) -> None:
+    described = await ask(api, "v1", file_containing_symbol="grpc.health.v1.Health.List")
+    pool = DescriptorPool()
+    for file in described.file_descriptor_response.file_descriptor_proto:
+        pool.AddSerializedFile(file)
+    method = pool.FindMethodByName("grpc.health.v1.Health.List")
+    call: Any = api.channel.unary_unary(
+        "/grpc.health.v1.Health/List",
+        request_serializer=GetMessageClass(method.input_type).SerializeToString,
+        response_deserializer=GetMessageClass(method.output_type).FromString,
+    )
+    listed = await call(GetMessageClass(method.input_type)(), timeout=20)
+    assert {name: each.status for name, each in listed.statuses.items()} == dict.fromkeys(
+        {"", *SERVICES}, health_pb2.HealthCheckResponse.SERVING
+    )
 
 
 async def test_the_health_of_another_service_is_not_known(api: Api) -> None:

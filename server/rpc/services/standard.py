@@ -1,7 +1,7 @@
 """Health and reflection: grpcio's own servicers, with messages read as those of all other calls.
 
 Its handlers call a message that can't be parsed UNKNOWN, and never answer one that is not whole.
-Its reflection has neither methods nor the final version of the protocol.
+Its reflection has neither methods nor the final version of the protocol, its health no List.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
-from google.protobuf import descriptor_pb2, descriptor_pool, json_format
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from google.rpc import error_details_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
@@ -44,6 +45,64 @@ def _reflection_v1() -> str:
 _REFLECTION = (reflection.SERVICE_NAME, _reflection_v1())
 
 
+def _pool_with_list(names: Iterable[str]) -> descriptor_pool.DescriptorPool:
+    """Returns a pool with the files of these services, where grpc.health.v1.Health has List.
+
+    The package that is pinned was made before the method; a loaded file can't be changed.
+    """
+    pool = descriptor_pool.DescriptorPool()
+    added: set[str] = set()
+
+    def add(file: Any) -> None:
+        if file.name in added:
+            return
+        added.add(file.name)
+        for needed in file.dependencies:
+            add(needed)
+        proto = descriptor_pb2.FileDescriptorProto()
+        file.CopyToProto(proto)
+        if file.name == health_pb2.DESCRIPTOR.name:
+            _add_list(proto)
+        pool.Add(proto)
+
+    for name in names:
+        add(descriptor_pool.Default().FindFileContainingSymbol(name))
+    # What the details of errors are made of; no service refers to it.
+    add(error_details_pb2.DESCRIPTOR)
+    return pool
+
+
+def _add_list(health_file: descriptor_pb2.FileDescriptorProto) -> None:
+    """Adds List as grpc/health/v1/health.proto has had it since 2025."""
+    health_file.message_type.add(name="HealthListRequest")
+    answer = health_file.message_type.add(name="HealthListResponse")
+    statuses = f".{health_file.package}.HealthListResponse.StatusesEntry"
+    kinds = descriptor_pb2.FieldDescriptorProto
+    answer.field.add(
+        name="statuses",
+        number=1,
+        label=kinds.LABEL_REPEATED,
+        type=kinds.TYPE_MESSAGE,
+        type_name=statuses,
+    )
+    entry = answer.nested_type.add(name="StatusesEntry")
+    entry.options.map_entry = True
+    entry.field.add(name="key", number=1, label=kinds.LABEL_OPTIONAL, type=kinds.TYPE_STRING)
+    entry.field.add(
+        name="value",
+        number=2,
+        label=kinds.LABEL_OPTIONAL,
+        type=kinds.TYPE_MESSAGE,
+        type_name=f".{health_file.package}.HealthCheckResponse",
+    )
+    package = f".{health_file.package}."
+    health_file.service[0].method.add(
+        name="List",
+        input_type=f"{package}HealthListRequest",
+        output_type=f"{package}HealthListResponse",
+    )
+
+
 class Health(health.aio.HealthServicer):
     """Knows the health of the whole server ("") and of each of its services by name."""
 
@@ -52,6 +111,10 @@ class Health(health.aio.HealthServicer):
     def serve(self, names: Iterable[str]) -> None:
         """Calls the services healthy."""
         self._server_status |= dict.fromkeys(names, health_pb2.HealthCheckResponse.SERVING)
+
+    def list_statuses(self) -> dict[str, Any]:
+        """Returns the status of the server ("") and of each service."""
+        return dict(self._server_status)
 
 
 class _Reflection(reflection.aio.ReflectionServicer):
@@ -82,11 +145,27 @@ def add_standard_services(
     all_names = [*names, health.SERVICE_NAME, *_REFLECTION]
     healthy.serve(all_names)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, collector)
+    pool = _pool_with_list(all_names)
+    asked, answered = (
+        message_factory.GetMessageClass(pool.FindMessageTypeByName(f"grpc.health.v1.{name}"))
+        for name in ("HealthListRequest", "HealthListResponse")
+    )
+
+    async def list_health(_request: Any, _context: ServicerContext) -> Any:
+        statuses = healthy.list_statuses()
+        return answered(statuses={name: {"status": status} for name, status in statuses.items()})
+
+    lists: Any = grpc.unary_unary_rpc_method_handler(
+        list_health,
+        request_deserializer=asked.FromString,
+        response_serializer=answered.SerializeToString,
+    )
     reflect = grpc.stream_stream_rpc_method_handler(
-        _Reflection(all_names).ServerReflectionInfo,
+        _Reflection(all_names, pool).ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
+    collector.add_registered_method_handlers(health.SERVICE_NAME, {"List": lists})
     for service in _REFLECTION:
         collector.add_registered_method_handlers(service, {"ServerReflectionInfo": reflect})
 
