@@ -109,7 +109,7 @@ BREAKS = {
     ],
     "an idempotency key stands for something": [
         "UPDATE idempotency_keys SET target = 999",
-        "UPDATE idempotency_keys SET target_kind = 3",
+        "UPDATE idempotency_keys SET target_kind = 9",
         "UPDATE customers SET invitation = 0",
     ],
     "an idempotency key stands for one thing": [

@@ -2,12 +2,21 @@
 
 from datetime import timedelta
 
+from server.storage.check import check
 from server.storage.interface import DeliveryAttempt, WebhookDelivery
 from server.storage.storage import SqlStorage
 from tests.storage.overlap import Overlap
-from tests.storage.records import DAY, LEASE, RESELLER
+from tests.storage.records import DAY, LEASE, RESELLER, key
 from tests.storage.webhooks.records import rows
-from tests.storage.webhooks.test_webhooks import LATER, created, delete, rotate, update
+from tests.storage.webhooks.test_webhooks import (
+    ACTOR,
+    LATER,
+    create,
+    created,
+    delete,
+    rotate,
+    update,
+)
 
 
 async def claimed(storage: SqlStorage) -> WebhookDelivery:
@@ -96,3 +105,29 @@ async def test_what_is_disabled_while_an_event_is_on_its_way_gets_no_more(
     await update(storage, webhook, enabled=True)
     (again,) = await storage.deliveries.claim_webhook_deliveries(10, LATER + DAY, LEASE)
     assert again.url == webhook.url
+
+
+async def test_the_old_secret_signs_no_longer_than_it_should(storage: SqlStorage) -> None:
+    webhook = await created(storage)
+    await rotate(storage, webhook, "whsec_new")  # for a day
+
+    async def secrets(after: timedelta) -> list[int]:
+        found = await storage.deliveries.claim_webhook_deliveries(10, LATER + after, LEASE)
+        return [len(each.secrets) for each in found]
+
+    assert await secrets(DAY - LEASE) == [2]
+    assert await secrets(DAY) == [1]
+
+
+async def test_the_check_finds_nothing_wrong_with_what_was_changed(
+    storage: SqlStorage, database_url: str
+) -> None:
+    webhook, gone = await created(storage), await created(storage)
+    await create(storage, key("c"))
+    await storage.webhooks.test_webhook(RESELLER, webhook.id, LATER, ACTOR, key("t"))
+    await rotate(storage, webhook, "whsec_new")
+    await storage.deliveries.claim_webhook_deliveries(10, LATER, LEASE)
+    await update(storage, webhook, url="https://example.org/", enabled=False)
+    await update(storage, webhook, enabled=True)
+    await delete(storage, gone, key("d"))
+    assert [each for each in check(database_url) if each.count] == []
