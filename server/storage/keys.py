@@ -93,7 +93,7 @@ class Request(Protocol):
 
 
 class Target(NamedTuple):
-    """What a key stands for: an operation, or a customer's invitation."""
+    """What a key stands for: an operation, a customer's invitation, a webhook, or a test's event."""
 
     kind: TargetCode
     number: int
