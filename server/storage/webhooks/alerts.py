@@ -24,12 +24,11 @@ from server.storage.sql.statements import IDS, Query, Statement, Transaction, co
 from server.storage.sql.times import Micros, from_micros, micros
 from server.storage.sql.transactions import one_by_one
 from server.storage.webhooks.delivery_rows import DISABLED
-from server.storage.webhooks.disabling import disable
+from server.storage.webhooks.disabling import FAILED_FOR_LONG, disable
 from server.storage.webhooks.health import DISABLE_AFTER, DISABLING, WARNING
 from server.storage.work.due import Claim, DueWork
 from server.storage.work.waiting import wait_until_due
 
-FAILED_FOR_LONG = "No delivery has succeeded for five days."
 _HOUR = 3_600_000_000
 # Tries are a day apart at most; where the last one is older, nothing was tried.
 _STALE_AFTER = 26 * _HOUR

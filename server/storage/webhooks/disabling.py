@@ -22,19 +22,33 @@ _DISABLE = Statement(
         disable_reason=bindparam("reason"),
         updated_at=bindparam("now"),
         revision=_w.revision + 1,
-        alert=DISABLED,
-        due_at=bindparam("now"),
+        alert=bindparam("alert"),
+        due_at=bindparam("due_at"),
         claimed=false(),
         attempts=0,
         deferral=None,
     ),
-    *("reason", "now"),
+    *("reason", "now", "alert", "due_at"),
 )
+
+FAILED_FOR_LONG = "No delivery has succeeded for five days."
+GONE = "The receiver answered 410 Gone."
+# Whoever adds a webhook chooses its receiver's answers and whom an e-mail goes to: one whose receiver
+# is gone is told of only if it has been as it is for a day.
+_TOLD_AFTER = 86_400_000_000
 
 
 def disable(transaction: Transaction, number: WebhookNumber, reason: str, now: Micros) -> None:
     """Disables a webhook, whose row is locked; its reseller and the operator are to be told."""
-    transaction.run(_DISABLE, [number], reason=reason, now=now)
+    (before,) = transaction.fetch(BY_NUMBER, [number])
+    is_told = reason != GONE or now - before.updated_at >= _TOLD_AFTER
+    transaction.run(
+        *(_DISABLE, [number]),
+        reason=reason,
+        now=now,
+        alert=DISABLED if is_told else None,
+        due_at=now if is_told else None,
+    )
     hold_deliveries(transaction, number)
     (row,) = transaction.fetch(BY_NUMBER, [number])
     data = webhook_json(webhook(transaction, row))

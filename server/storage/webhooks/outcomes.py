@@ -27,7 +27,7 @@ from server.storage.schema.tables import (
 from server.storage.sql.statements import IDS, Insert, Query, Statement, Transaction
 from server.storage.sql.times import Micros
 from server.storage.webhooks.delivery_rows import NO_CUSTOMER, release_deliveries, wanted_types
-from server.storage.webhooks.disabling import disable
+from server.storage.webhooks.disabling import GONE, disable
 from server.storage.webhooks.health import (
     Health,
     after_failure,
@@ -36,8 +36,6 @@ from server.storage.webhooks.health import (
     with_nothing_to_send,
     write_health,
 )
-
-GONE = "The receiver answered 410 Gone."
 
 _d, _e, _w = deliveries.c, events.c, webhooks.c
 

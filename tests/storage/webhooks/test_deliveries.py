@@ -252,11 +252,29 @@ async def test_an_answer_at_a_former_address_verifies_nothing(
     assert rows(database_url, "webhooks", "verified_at", "last_success_at") == [(None, None)]
 
 
+async def test_who_switches_on_and_off_causes_no_e_mails(
+    storage: SqlStorage, database_url: str
+) -> None:
+    """Neither does who adds webhooks whose receivers say 410 at once."""
+    await add_webhook(storage)
+    for number, (passed, alert) in enumerate(((SECOND, None), (DAY, "disabled")), 7):
+        query(database_url, "UPDATE webhooks SET enabled = (1 = 1), disable_reason = ''")
+        query(database_url, "UPDATE webhooks SET updated_at = :at", at=micros(START))
+        query(database_url, "DELETE FROM deliveries")
+        await happen(storage, number)
+        at = START + passed
+        (delivery, *_) = await claim(storage, at)
+        attempt = tried(at, 410)
+        assert await storage.deliveries.fail_webhook_delivery(delivery, attempt, disable=True)
+        assert rows(database_url, "webhooks", "alert") == [(alert,)]
+
+
 async def test_gone_disables_and_keeps_what_was_to_be_sent(
     storage: SqlStorage, database_url: str
 ) -> None:
     number = await add_webhook(storage)
     await happen(storage, 7, 7, 8)
+    query(database_url, "UPDATE webhooks SET updated_at = 1")
     first, second = await claim(storage)
     assert await storage.deliveries.fail_webhook_delivery(first, tried(START, 410), disable=True)
     await fail(storage, second)
