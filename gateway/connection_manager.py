@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway import cors, input_checks, known_tokens, routes
+from gateway import cors, input_checks, known_tokens, routes, web_protocols
 from gateway.access_log import access_log, grpc_status_filter
 from gateway.header_filters import (
     http_filter,
@@ -93,6 +93,7 @@ class ConnectionManagers:
             "http_filters": [
                 *cors.response_filter(settings.cors_origins),
                 _compressor(),
+                *web_protocols.filters(root),
                 strip_invalid_metadata(),
                 rest_headers(keeps_origin=bool(settings.cors_origins)),
                 grpc_status_filter(routes.GRPC_STATUS_OF_SUCCESS),

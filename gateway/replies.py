@@ -68,7 +68,12 @@ REPLIES = (
     ),
     Reply(
         f"xds.route_name == '{UNREADABLE_DEADLINE}'",
-        *(400, 3, "REQUEST_MALFORMED", "grpc-timeout is a number and one of H, M, S, m, u, n."),
+        *(
+            400,
+            3,
+            "REQUEST_MALFORMED",
+            "grpc-timeout is a number and one of H, M, S, m, u, n; connect-timeout-ms a number.",
+        ),
     ),
     Reply(
         "response.code == 404",

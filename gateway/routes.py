@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gateway import cors, known_tokens, pages
+from gateway import cors, known_tokens, pages, web_protocols
 from gateway.header_filters import REST_HEADERS
 from gateway.http_rules import DescriptorSet, Method, Rule
 from gateway.settings import GatewaySettings, StaticFile
@@ -72,6 +72,9 @@ _NATIVE_FILTERS = dict.fromkeys(
     ),
     _OFF,
 )
+
+# Over HTTP/2 some clients take an answer that comes before their request's end for an error.
+_ANSWERED_FILTERS = {name: off for name, off in _NATIVE_FILTERS.items() if name != BUFFER}
 
 
 def _buffer(most_bytes: int) -> dict[str, Any]:
@@ -153,6 +156,7 @@ def route_config(
                     _answer("grpc", {"prefix": "/", "grpc": {}}, 404, filters=_NATIVE_FILTERS),
                     *_pages(descriptors.methods, settings),
                     *rest,
+                    *_web(descriptors.methods, settings),
                     *_root(),
                     *(route for file in settings.static_files for route in _static(file)),
                     _answer(UNKNOWN_PAGE, {"prefix": "/", "headers": [_FROM_BROWSERS]}, 404),
@@ -251,6 +255,33 @@ def _native(method: Method) -> dict[str, Any]:
     if method.is_polled:
         route["response_headers_to_add"] = [_POLL_INTERVAL]
     return route
+
+
+def _web(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict[str, Any]]:
+    """Yields the routes of gRPC-Web and Connect, behind those of the callers that are more."""
+    for is_deadline, headers, on in web_protocols.unreadable():
+        name = UNREADABLE_DEADLINE if is_deadline else UNKNOWN_COMPRESSION
+        match = {"prefix": "/", "headers": headers}
+        yield _answer(name, match, 400, filters={**_ANSWERED_FILTERS, **on})
+    for method in methods:
+        native = _native(method)
+        for headers, on in web_protocols.protocols(streaming=method.streaming):
+            route = {
+                **native,
+                "match": {"path": method.path, "headers": headers},
+                "typed_per_filter_config": {**_NATIVE_FILTERS, **on},
+            }
+            yield from _by_credentials(method, route, settings.max_body_bytes + _FRAME_BYTES)
+    for headers, on in web_protocols.protocols():
+        for service in STANDARD_SERVICES:
+            standard = _standard(service)
+            yield {
+                **standard,
+                "match": {"prefix": f"/{service}/", "headers": headers},
+                "typed_per_filter_config": {**standard["typed_per_filter_config"], **on},
+            }
+        match = {"prefix": "/", "headers": headers}
+        yield _answer("grpc", match, 404, filters={**_ANSWERED_FILTERS, **on})
 
 
 def _standard(service: str) -> dict[str, Any]:

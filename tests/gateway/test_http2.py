@@ -100,17 +100,6 @@ async def test_a_path_that_is_not_ascii(harness: GatewayHarness) -> None:
     assert harness.upstream.calls[0].request.operation_id == "я"
 
 
-async def test_grpc_web_is_not_spoken(harness: GatewayHarness) -> None:
-    asked = [
-        POST[0],
-        (":path", "/yandex.cloud.operation.OperationService/Get"),
-        *GET[2:],
-        ("content-type", "application/grpc-web+proto"),
-    ]
-    answer = response(await exchange(harness, asked, b"\0\0\0\0\0"))
-    check_refusal(answer, 404, 5, "METHOD_UNKNOWN")
-
-
 NATIVE: Headers = [
     POST[0],
     (":path", "/yandex.cloud.operation.OperationService/Get"),

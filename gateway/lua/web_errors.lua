@@ -1,0 +1,101 @@
+-- Errors as clients of gRPC-Web and Connect read them. Envoy's filters leave its own refusals with an
+-- HTTP status alone, and Connect's with details whose types have URLs and a message in percent-encoding.
+
+local grpc_status = require("grpc_status")
+local text = require("text")
+
+local M = {}
+
+local byte, char, find, floor, format, gsub, sub =
+  string.byte, string.char, string.find, math.floor, string.format, string.gsub, string.sub
+local json_string = text.json_string
+
+local METADATA = "web_errors"
+local STREAM = "application/connect+proto"
+local DETAILS = "grpc-status-details-bin"
+-- The flag of the last frame of a stream, which holds JSON.
+local LAST = 2
+local CODES = {
+  "canceled", "unknown", "invalid_argument", "deadline_exceeded", "not_found", "already_exists",
+  "permission_denied", "resource_exhausted", "failed_precondition", "aborted", "out_of_range",
+  "unimplemented", "internal", "unavailable", "data_loss", "unauthenticated",
+}
+-- HTTP statuses that the bridge has from an earlier version of the protocol.
+local STATUSES = {
+  canceled = "499", deadline_exceeded = "504", failed_precondition = "400", unimplemented = "501",
+}
+
+-- In JSON a quote within a text has a backslash before it, so only types match; and nothing but the
+-- message can hold a percent sign.
+local function as_connect(json)
+  json = gsub(json, '"type":"type%.googleapis%.com/', '"type":"')
+  return (gsub(json, "%%(%x%x)", function(hex)
+    local code = tonumber(hex, 16)
+    if code < 32 or code == 34 or code == 92 then return format("\\u%04x", code) end
+    return char(code)
+  end))
+end
+
+local function last_frame(json)
+  local function at(power) return floor(#json / power) % 256 end
+  return char(LAST, at(16777216), at(65536), at(256), at(1)) .. json
+end
+
+-- Returns Connect's JSON for a google.rpc.Status in base64.
+local function error_json(handle, base64)
+  local status, details = grpc_status.parse(base64), {}
+  for place, detail in ipairs(status.details) do
+    details[place] = '{"type":' .. json_string(detail.type)
+      .. ',"value":"' .. gsub(handle:base64Escape(detail.value), "=+$", "") .. '"}'
+  end
+  return '{"code":"' .. (CODES[status.code] or "unknown") .. '","message":' .. json_string(status.message)
+    .. ',"details":[' .. table.concat(details, ",") .. "]}"
+end
+
+local function rewrite_frames(handle)
+  for chunk in handle:bodyChunks() do
+    local size = chunk:length()
+    local bytes = size > 5 and chunk:getBytes(0, size) or ""
+    local flag, a, b, c, d = byte(bytes, 1, 5)
+    if flag == LAST and ((a * 256 + b) * 256 + c) * 256 + d == size - 5 then
+      chunk:setBytes(last_frame(as_connect(sub(bytes, 6))))
+    end
+  end
+end
+
+function M.on_request(handle)
+  local type = handle:headers():get("content-type")
+  handle:streamInfo():dynamicMetadata():set(METADATA, "type", type)
+end
+
+function M.on_response(handle)
+  local noted = handle:streamInfo():dynamicMetadata():get(METADATA)
+  if not noted then return end
+  local headers = handle:headers()
+  local details = headers:get(DETAILS)
+  if find(noted.type, "^application/grpc%-web") then
+    if headers:get(":status") ~= "200" and details then
+      headers:replace("grpc-status", tostring(grpc_status.parse(details).code))
+      headers:replace(":status", "200")
+    end
+  elseif details and headers:get("content-type") == "text/plain" then
+    for _, name in ipairs({ "grpc-status", "grpc-message", DETAILS }) do headers:remove(name) end
+    local json = error_json(handle, details)
+    if noted.type == STREAM then
+      headers:replace(":status", "200")
+      json = last_frame('{"error":' .. json .. "}")
+    end
+    headers:replace("content-type", noted.type == STREAM and STREAM or "application/json")
+    handle:body(true):setBytes(json)
+  elseif headers:get("content-type") == "application/json" then
+    local body = handle:body(true)
+    local json = body:getBytes(0, body:length())
+    body:setBytes(as_connect(json))
+    local status = STATUSES[json:match('"code":"([%l_]+)"')]
+    if status then handle:headers():replace(":status", status) end
+  elseif headers:get("content-type") == STREAM then
+    rewrite_frames(handle)
+  end
+end
+
+return M

@@ -1,0 +1,94 @@
+"""gRPC-Web and Connect, by which browsers call gRPC methods; Envoy's own filters turn both into gRPC.
+
+The specifications: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md and
+https://connectrpc.com/docs/protocol. Connect's JSON is read by the transcoder: see `routes`.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from gateway import input_checks
+from gateway.header_filters import http_filter
+
+GRPC_WEB = "envoy.filters.http.grpc_web"
+CONNECT = "envoy.filters.http.connect_grpc_bridge"
+ERRORS = "web_errors"
+
+_GRPC_WEB_TYPES = r"application/grpc-web(-text)?(\+proto)?"
+_UNARY, _STREAM = "application/proto", "application/connect+proto"
+_POST = {"name": ":method", "string_match": {"exact": "POST"}}
+# Turns a filter on that is off elsewhere.
+ON = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
+# What the server's core, and Envoy's filters before it, can read in headers of both protocols.
+_READABLE = {
+    "grpc-timeout": "[0-9]{1,8}[HMSmun]",
+    "connect-timeout-ms": "[0-9]{1,10}",
+    "grpc-encoding": "identity|deflate|gzip",
+    "content-encoding": "identity|deflate|gzip",
+    "connect-content-encoding": "identity|deflate|gzip",
+}
+_TIMEOUTS = ("grpc-timeout", "connect-timeout-ms")
+
+
+def filters(root: Path) -> list[dict[str, Any]]:
+    """Returns the filters of both protocols, off but for routes that turn them on."""
+    script = "\n".join(
+        (
+            input_checks.package_path(root),
+            'local errors = require("web_errors")',
+            "envoy_on_request, envoy_on_response = errors.on_request, errors.on_response",
+        )
+    )
+    made = [
+        http_filter(*(ERRORS, "lua.v3.Lua"), {"default_source_code": {"inline_string": script}}),
+        http_filter(GRPC_WEB, "grpc_web.v3.GrpcWeb", {}),
+        http_filter(CONNECT, "connect_grpc_bridge.v3.FilterConfig", {}),
+    ]
+    return [{**each, "disabled": True} for each in made]
+
+
+def protocols(
+    *, streaming: bool | None = None
+) -> list[tuple[list[dict[str, Any]], dict[str, Any]]]:
+    """Returns, for gRPC-Web and for Connect, the headers that a request has and the filters to turn on.
+
+    Connect has content types of its own for streams; None stands for both.
+    """
+    web = {"safe_regex": {"regex": _GRPC_WEB_TYPES}}
+    unary = [
+        {"name": "content-type", "string_match": {"exact": _UNARY}},
+        # The bridge passes others by.
+        {"name": "connect-protocol-version", "string_match": {"exact": "1"}},
+    ]
+    stream = [{"name": "content-type", "string_match": {"exact": _STREAM}}]
+    connect = [
+        matched for kind, matched in ((False, unary), (True, stream)) if streaming in (kind, None)
+    ]
+    connect_filters = {CONNECT: ON, ERRORS: ON}
+    return [
+        ([_POST, {"name": "content-type", "string_match": web}], {GRPC_WEB: ON, ERRORS: ON}),
+        *(([_POST, *matched], connect_filters) for matched in connect),
+    ]
+
+
+def unreadable() -> list[tuple[bool, list[dict[str, Any]], dict[str, Any]]]:
+    """Returns what no server may see: whether it is a deadline, the headers and the filters.
+
+    The server's core would break the call off, and later calls of all callers with it.
+    """
+    return [
+        (
+            header in _TIMEOUTS,
+            [
+                *matched,
+                {
+                    "name": header,
+                    "string_match": {"safe_regex": {"regex": readable}},
+                    "invert_match": True,
+                },
+            ],
+            on,
+        )
+        for header, readable in _READABLE.items()
+        for matched, on in protocols()
+    ]

@@ -1,0 +1,239 @@
+"""gRPC-Web and Connect, spoken byte by byte as their specifications have them."""
+
+import asyncio
+import base64
+import gzip
+import struct
+from typing import Any
+
+import httpx
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from tests.gateway.conftest import TOKEN, GatewayHarness
+from tests.gateway.test_answers import STATUSES, failing
+from tests.gateway.test_native import METHODS
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+GET = "/yandex.cloud.operation.OperationService/Get"
+INFO = error_details_pb2.ErrorInfo(reason="WHY", domain="billing", metadata={"a": "b"})
+TYPE = "google.rpc.ErrorInfo"
+WEB = {"content-type": "application/grpc-web+proto"}
+TEXT = {"content-type": "application/grpc-web-text", "accept": "application/grpc-web-text"}
+CONNECT = {"content-type": "application/proto", "connect-protocol-version": "1"}
+STREAM = {"content-type": "application/connect+proto", "connect-protocol-version": "1"}
+MESSAGE = 'No, "нет"\n 100%\\'
+# The names of gRPC's codes in Connect.
+CODES = {
+    1: "canceled",
+    2: "unknown",
+    3: "invalid_argument",
+    4: "deadline_exceeded",
+    5: "not_found",
+    6: "already_exists",
+    7: "permission_denied",
+    8: "resource_exhausted",
+    9: "failed_precondition",
+    10: "aborted",
+    11: "out_of_range",
+    12: "unimplemented",
+    13: "internal",
+    14: "unavailable",
+    15: "data_loss",
+    16: "unauthenticated",
+}
+# Those of other packages than ours: streams.
+UNARY = [method for method in METHODS if not method.startswith("/grpc.")]
+
+
+def framed(message: bytes, flag: int = 0) -> bytes:
+    return struct.pack(">BI", flag, len(message)) + message
+
+
+def frames(body: bytes) -> list[tuple[int, bytes]]:
+    found = []
+    while body:
+        flag, size = struct.unpack(">BI", body[:5])
+        found.append((flag, body[5 : 5 + size]))
+        assert len(found[-1][1]) == size
+        body = body[5 + size :]
+    return found
+
+
+def trailers(frame: tuple[int, bytes]) -> dict[str, str]:
+    flag, text = frame
+    assert flag == 0x80
+    return dict(line.split(":", 1) for line in text.decode().split("\r\n") if line)
+
+
+def status_of(packed: str) -> status_pb2.Status:
+    return status_pb2.Status.FromString(base64.b64decode(packed + "=" * (-len(packed) % 4)))
+
+
+def detail(given: dict[str, str]) -> error_details_pb2.ErrorInfo:
+    """Returns a Connect error's detail, whose base64 has no padding."""
+    assert given["type"] == TYPE
+    value = given["value"]
+    return error_details_pb2.ErrorInfo.FromString(base64.b64decode(value + "=" * (-len(value) % 4)))
+
+
+async def named(harness: GatewayHarness) -> None:
+    async def answer(_request: Any, _context: Any) -> Any:
+        return harness.upstream.message("yandex.cloud.operation.Operation")(id="я")
+
+    harness.upstream.answers[GET] = answer
+
+
+def operation(harness: GatewayHarness, message: bytes) -> str:
+    return str(harness.upstream.message("yandex.cloud.operation.Operation").FromString(message).id)
+
+
+def asked(harness: GatewayHarness) -> bytes:
+    request = harness.upstream.message("yandex.cloud.operation.GetOperationRequest")
+    return bytes(request(operation_id="a").SerializeToString())
+
+
+@pytest.mark.parametrize("method", UNARY)
+async def test_every_method_is_called_by_both(
+    harness: GatewayHarness, rest: httpx.AsyncClient, method: str
+) -> None:
+    web = await rest.post(method, headers=WEB, content=framed(b""))
+    assert web.status_code == 200, web.text
+    *_, last = frames(web.content)
+    assert trailers(last)["grpc-status"] == "0"
+    connect = await rest.post(method, headers=CONNECT, content=b"")
+    assert (connect.status_code, connect.headers["content-type"]) == (200, "application/proto")
+    assert [call.method for call in harness.upstream.calls] == [method] * 2
+
+
+async def test_grpc_web_in_binary_and_in_text(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
+    await named(harness)
+    binary = await rest.post(GET, headers=WEB, content=framed(asked(harness)))
+    assert binary.headers["content-type"] == "application/grpc-web+proto"
+    first, last = frames(binary.content)
+    assert operation(harness, first[1]) == "я"
+    assert trailers(last)["grpc-status"] == "0"
+    text = await rest.post(GET, headers=TEXT, content=base64.b64encode(framed(asked(harness))))
+    assert text.headers["content-type"].startswith("application/grpc-web-text")
+    # Each part is padded by itself.
+    whole = b"".join(base64.b64decode(part + b"=") for part in text.content.split(b"=") if part)
+    assert frames(whole)[0] == first
+    assert {call.request.operation_id for call in harness.upstream.calls} == {"a"}
+    assert harness.upstream.calls[0].metadata["authorization"] == TOKEN["authorization"]
+
+
+@pytest.mark.parametrize(("code", "http"), STATUSES.items())
+async def test_errors_arrive_with_details(
+    harness: GatewayHarness, rest: httpx.AsyncClient, code: int, http: int
+) -> None:
+    harness.upstream.answers[GET] = failing(code, INFO, message=MESSAGE)
+    web = await rest.post(GET, headers=WEB, content=framed(b""))
+    assert (web.status_code, web.headers["grpc-status"]) == (200, str(code))
+    status = status_of(web.headers["grpc-status-details-bin"])
+    assert (status.code, status.message, len(status.details)) == (code, MESSAGE, 1)
+    connect = await rest.post(GET, headers=CONNECT, content=b"")
+    assert connect.headers["content-type"] == "application/json"
+    body = connect.json()
+    assert (connect.status_code, body["code"], body["message"]) == (http, CODES[code], MESSAGE)
+    assert detail(body["details"][0]) == INFO
+
+
+async def test_connect_passes_deadlines_on(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
+    await rest.post(GET, headers={**CONNECT, "connect-timeout-ms": "5000"}, content=b"")
+    remaining_s = harness.upstream.calls[0].remaining_s
+    assert remaining_s is not None and 0 < remaining_s <= 5
+
+
+UNREADABLE = [
+    ("grpc-timeout", "nonsense", 3, "REQUEST_MALFORMED"),
+    ("connect-timeout-ms", "nonsense", 3, "REQUEST_MALFORMED"),
+    ("connect-timeout-ms", "-1", 3, "REQUEST_MALFORMED"),
+    ("connect-timeout-ms", "12345678901", 3, "REQUEST_MALFORMED"),
+    ("grpc-encoding", "br", 12, "COMPRESSION_UNSUPPORTED"),
+    ("content-encoding", "br", 12, "COMPRESSION_UNSUPPORTED"),
+    ("content-encoding", "gzip, gzip", 12, "COMPRESSION_UNSUPPORTED"),
+    ("connect-content-encoding", "zstd", 12, "COMPRESSION_UNSUPPORTED"),
+]
+
+
+def reason(status: status_pb2.Status) -> str:
+    info = error_details_pb2.ErrorInfo()
+    status.details[0].Unpack(info)
+    return str(info.reason)
+
+
+@pytest.mark.parametrize(("header", "value", "code", "why"), UNREADABLE)
+async def test_what_would_break_the_servers_connection_is_refused(
+    harness: GatewayHarness, rest: httpx.AsyncClient, header: str, value: str, code: int, why: str
+) -> None:
+    """And the calls of others that are under way on it come to their ends."""
+    begun = asyncio.Event()
+    go_on = asyncio.Event()
+
+    async def held(_request: Any, _context: Any) -> None:
+        begun.set()
+        await go_on.wait()
+
+    harness.upstream.answers["/google.longrunning.Operations/GetOperation"] = held
+    innocent = asyncio.create_task(rest.get("/v1/operations/a"))
+    await begun.wait()
+    web = await rest.post(GET, headers={**WEB, header: value}, content=framed(b""))
+    assert (web.status_code, web.headers["grpc-status"]) == (200, str(code))
+    assert reason(status_of(web.headers["grpc-status-details-bin"])) == why
+    connect = await rest.post(GET, headers={**CONNECT, header: value}, content=b"")
+    assert connect.json()["code"] == CODES[code]
+    assert detail(connect.json()["details"][0]).reason == why
+    assert not [name for name in connect.headers if name.startswith("grpc-")]
+    stream = await rest.post(GET, headers={**STREAM, header: value}, content=framed(b""))
+    assert (stream.status_code, stream.headers["content-type"]) == (200, STREAM["content-type"])
+    ((flag, end),) = frames(stream.content)
+    assert flag == 2
+    assert f'"code":"{CODES[code]}"' in end.decode()
+    assert len(harness.upstream.calls) == 1
+    go_on.set()
+    assert (await innocent).status_code == 200
+
+
+async def test_unknown_methods_are_unimplemented(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
+    web = await rest.post("/some.Service/Method", headers=WEB, content=framed(b""))
+    assert (web.status_code, web.headers["grpc-status"]) == (200, "12")
+    connect = await rest.post("/some.Service/Method", headers=CONNECT, content=b"")
+    assert (connect.status_code, connect.json()["code"]) == (404, "unimplemented")
+    assert harness.upstream.calls == []
+
+
+@pytest.mark.parametrize("headers", [WEB, CONNECT])
+async def test_what_is_too_large_says_so(harness: GatewayHarness, headers: dict[str, str]) -> None:
+    async with httpx.AsyncClient(base_url=harness.rest) as anonymous:
+        answer = await anonymous.post(GET, headers=headers, content=b"\0" * (17 << 10))
+    if headers is WEB:
+        assert (answer.status_code, answer.headers["grpc-status"]) == (200, "8")
+    else:
+        assert answer.json()["code"] == "resource_exhausted"
+        assert detail(answer.json()["details"][0]).reason == "REQUEST_TOO_LARGE"
+
+
+@pytest.mark.parametrize("verb", ["GET", "PUT", "PATCH"])
+@pytest.mark.parametrize("headers", [WEB, CONNECT])
+async def test_only_post_is_a_call(
+    harness: GatewayHarness, rest: httpx.AsyncClient, verb: str, headers: dict[str, str]
+) -> None:
+    answer = await rest.request(verb, GET, headers=headers, content=framed(b""))
+    assert answer.status_code == 404
+    assert harness.upstream.calls == []
+
+
+async def test_a_compressed_connect_message_is_read(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
+    packed = gzip.compress(asked(harness))
+    answer = await rest.post(GET, headers={**CONNECT, "content-encoding": "gzip"}, content=packed)
+    assert answer.status_code == 200, answer.text
+    assert harness.upstream.calls[0].request.operation_id == "a"
