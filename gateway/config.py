@@ -12,7 +12,7 @@ from gateway.connection_manager import ConnectionManagers
 from gateway.crowds import network_filter
 from gateway.http_rules import DescriptorSet
 from gateway.overload import overload_manager
-from gateway.routes import ANONYMOUS_CLUSTER, CLUSTER
+from gateway.routes import ANONYMOUS_CLUSTER, CLUSTER, STREAMS_CLUSTER
 from gateway.settings import GatewaySettings
 
 _TYPES = "type.googleapis.com/envoy.extensions"
@@ -24,6 +24,10 @@ _MOST_ANONYMOUS = 1_000
 _UNKNOWN_AT_ONCE, _UNKNOWN_IN_LINE = 32, 1_000
 # Requests of one connection that a thread begins before it looks at the others.
 _REQUESTS_PER_TURN = 1
+_MOST_STREAMS = 10_000
+# Bytes that Envoy takes of a stream while its caller reads none, beside what the connection holds; its
+# own default is 256 MiB, and the server would never notice.
+_STREAM_WINDOW_BYTES = 64 << 10
 
 
 def bootstrap(
@@ -82,6 +86,7 @@ def bootstrap(
                 _cluster(
                     known_tokens.CLUSTER, settings, _UNKNOWN_IN_LINE, streams=_UNKNOWN_AT_ONCE
                 ),
+                _cluster(STREAMS_CLUSTER, settings, _MOST_STREAMS * len(settings.upstreams)),
             ],
         },
     }
@@ -156,7 +161,11 @@ def _cluster(
     name: str, settings: GatewaySettings, most_calls: int, streams: int = 0
 ) -> dict[str, Any]:
     """`streams` are the calls at once on the one connection of a thread to a server, 0 for any."""
-    bounded = {"max_concurrent_streams": streams} if streams else {}
+    http2: dict[str, Any] = {"connection_keepalive": {"interval": "30s", "timeout": "5s"}}
+    if streams:
+        http2["max_concurrent_streams"] = streams
+    if name == STREAMS_CLUSTER:
+        http2["initial_stream_window_size"] = _STREAM_WINDOW_BYTES
     return {
         "name": name,
         "type": "STATIC" if all(map(_is_static, settings.upstreams)) else "STRICT_DNS",
@@ -199,12 +208,7 @@ def _cluster(
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": f"{_TYPES}.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": {
-                    "http2_protocol_options": {
-                        **bounded,
-                        "connection_keepalive": {"interval": "30s", "timeout": "5s"},
-                    }
-                },
+                "explicit_http_config": {"http2_protocol_options": http2},
             }
         },
     }

@@ -6,6 +6,8 @@ import http.client
 import socket
 from pathlib import Path
 
+from gateway.routes import STREAMS_CLUSTER
+
 # Raised where Envoy does not answer, or not as it should.
 ADMIN_ERRORS = (OSError, http.client.HTTPException)
 
@@ -33,8 +35,9 @@ class EnvoyAdmin:
         await self._call("POST", "/drain_listeners")
 
     async def active_requests(self) -> int:
-        """Returns how many requests are being served."""
-        return await self._sum("^http.https?.downstream_rq_active$")
+        """Returns how many requests are being served, streams aside, which would never end."""
+        requests = await self._sum("^http.https?.downstream_rq_active$")
+        return requests - await self._sum(f"^cluster.{STREAMS_CLUSTER}.upstream_rq_active$")
 
     async def open_connections(self) -> int:
         """Returns how many callers' connections are open."""

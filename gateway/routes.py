@@ -15,10 +15,13 @@ from gateway.settings import GatewaySettings, StaticFile
 CLUSTER = "billing"
 # The same servers, for calls without credentials.
 ANONYMOUS_CLUSTER = "anonymous"
+# And for streams, which last for as long as their callers like.
+STREAMS_CLUSTER = "streams"
 # What looks like a token; the server says whether it is one.
 _AUTHORIZATION = "(?i)bearer +[^ ].*"
 # Of a request without it: the largest is a service account's signed one for a token.
 ANONYMOUS_BYTES = 16 << 10
+_SERVER_SENT = "text/event-stream"
 _FROM_BROWSERS = {"name": "accept", "string_match": {"contains": "text/html"}}
 # google.longrunning.Operations.WaitOperation may hold a call for this long.
 WAIT_S = 600
@@ -26,6 +29,8 @@ WAIT_S = 600
 LONGEST_CALL_S = 120
 POLL_INTERVAL_S = 1
 _REFLECTION_IDLE_S = 30
+# A stream has a message every ten seconds; one whose reader takes none for this long is broken off.
+_STREAM_IDLE_S = 60
 # What gRPC puts before a message.
 _FRAME_BYTES = 5
 # Envoy holds static files in memory; the largest is a script of 1.5 MB.
@@ -213,7 +218,10 @@ def _by_credentials(
         yield {
             **route,
             "match": {**match, "headers": [*match.get("headers", ()), unknown]},
-            "route": {**route["route"], "cluster": known_tokens.CLUSTER},
+            # A stream would keep its place in that line for as long as it is open.
+            "route": route["route"]
+            if method.streaming
+            else {**route["route"], "cluster": known_tokens.CLUSTER},
             "typed_per_filter_config": {
                 **known_filters,
                 known_tokens.RATE_FILTER: known_tokens.RATE,
@@ -236,7 +244,7 @@ def _by_credentials(
 def _native(method: Method) -> dict[str, Any]:
     longest = "0s" if method.streaming else f"{WAIT_S if method.waits else LONGEST_CALL_S}s"
     action: dict[str, Any] = {
-        "cluster": CLUSTER,
+        "cluster": STREAMS_CLUSTER if method.streaming else CLUSTER,
         "timeout": "0s",
         "max_stream_duration": {
             "max_stream_duration": longest,
@@ -344,13 +352,39 @@ def _rest(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict
         )
         for method, rule in bindings:
             route = _binding(method, rule, match, settings, rule.verb)
-            yield from _by_credentials(method, route, settings.max_body_bytes)
+            for each in _streams(route) if method.streaming else (route,):
+                yield from _by_credentials(method, each, settings.max_body_bytes)
         yield _answer(
             f"* {rule.template}",
             match,
             405,
             headers=[_header("allow", ", ".join(sorted(rule.verb for _, rule in bindings)))],
         )
+
+
+def _streams(route: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    """Yields the routes of a stream: one for who asks for server-sent events, one for all others.
+
+    Its length is the caller's affair: it has no deadline, and no browser, proxy or cache may keep it.
+    """
+    action = {
+        **route["route"],
+        "cluster": STREAMS_CLUSTER,
+        "timeout": "0s",
+        "idle_timeout": f"{_STREAM_IDLE_S}s",
+    }
+    headers = [_header("cache-control", "no-store"), _header("x-accel-buffering", "no")]
+    match = route["match"]
+    accepts = {"name": "accept", "string_match": {"contains": _SERVER_SENT}}
+    for also, sent in (([accepts], _SERVER_SENT), ([], "application/x-ndjson")):
+        yield {
+            **route,
+            "match": {**match, "headers": [*match["headers"], *also]},
+            "route": action,
+            # One of two, whatever else the caller accepts.
+            "request_headers_to_add": [_header("accept", sent)],
+            "response_headers_to_add": headers,
+        }
 
 
 def _binding(

@@ -188,6 +188,9 @@ class Settings(BaseSettings):
     max_anonymous_calls: Count = Field(
         200, description="the same for calls without credentials; one address has half of them"
     )
+    max_streams: Count = Field(
+        2500, description="streams of events open at once in one process; one caller: half"
+    )
     max_connections: Count = Field(
         10_000,
         description="of callers to the gateway, 4 in 5 for one address; from 2 in 5 on idle ones end sooner",

@@ -6,11 +6,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import grpc
 from billing.v1 import customer_service_pb2 as billing_customers
 from billing.v1 import (
     event_service_pb2,
+    event_stream_service_pb2,
     invitation_page_service_pb2,
     invitation_service_pb2,
     webhook_service_pb2,
@@ -41,6 +43,7 @@ from server.rpc.pipeline.rate_limit import RateLimit
 from server.rpc.pipeline.router import Router
 from server.rpc.services.billing_customers import BillingCustomerService
 from server.rpc.services.endpoints import ApiEndpointService
+from server.rpc.services.event_streams import EventStreamService
 from server.rpc.services.events import EventService
 from server.rpc.services.iam_tokens import IamTokenService
 from server.rpc.services.invitations import InvitationService
@@ -49,6 +52,7 @@ from server.rpc.services.standard import Health, add_standard_services
 from server.rpc.services.webhooks import WebhookService
 from server.rpc.services.yandex_customers import YandexCustomerService
 from server.rpc.services.yandex_operations import YandexOperationService
+from server.rpc.streams.streams import Streams
 from server.storage import open_storage
 from server.storage.interface import Storage, WebhookDelivery
 from server.use_cases.customers import Customers
@@ -79,12 +83,20 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+class Served(NamedTuple):
+    """A gRPC server, what tells of its health, and its streams, which never end by themselves."""
+
+    server: grpc.aio.Server
+    healthy: Health
+    streams: Streams
+
+
 def build_server(
     storage: Storage,
     settings: Settings,
     clock: Callable[[], datetime] = now,
     monotonic: Callable[[], float] = time.monotonic,
-) -> tuple[grpc.aio.Server, Health]:
+) -> Served:
     """Puts the gRPC server together; the caller adds ports and starts it. Raises SettingsError."""
     tokens = build_tokens(settings, clock)
     grpc_core.filter_logs()
@@ -96,6 +108,7 @@ def build_server(
         settings.max_concurrent_calls,
         settings.max_anonymous_calls,
         settings.max_body_bytes,
+        settings.max_streams,
     )
     authenticator = Authenticator(storage.access, tokens, clock, monotonic)
     addresses = CallerAddresses(settings.proxies)
@@ -112,6 +125,8 @@ def build_server(
         settings.invitation_lifetime,
         settings.resend_interval,
     )
+    events = Events(storage.events)
+    streams = Streams(events, authenticator)
     links = Links(invitations, RateLimit(settings.unknown_links_per_min / 60, within_s=60))
     webhooks = Webhooks(storage.webhooks, clock, private_allowed=settings.webhook_allow_private)
     services = [
@@ -123,7 +138,8 @@ def build_server(
         (yandex_customers, "CustomerService", YandexCustomerService(use_cases, pages)),
         (billing_customers, "CustomerService", BillingCustomerService(use_cases, pages)),
         (invitation_service_pb2, "InvitationService", InvitationService(invitations, links, pages)),
-        (event_service_pb2, "EventService", EventService(Events(storage.events), pages)),
+        (event_service_pb2, "EventService", EventService(events, streams, pages)),
+        (event_stream_service_pb2, "EventStreamService", EventStreamService(streams)),
         (webhook_service_pb2, "WebhookService", WebhookService(webhooks, pages)),
         (
             api_endpoint_service_pb2,
@@ -153,7 +169,7 @@ def build_server(
     healthy = Health()
     add_standard_services(router, healthy, names, limits, addresses)
     server.add_generic_rpc_handlers((router,))
-    return server, healthy
+    return Served(server, healthy, streams)
 
 
 def build_tokens(settings: Settings, clock: Callable[[], datetime] = now) -> Tokens:

@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
     """Serves at `listen` (host:port or unix:path) until a signal comes, then finishes gracefully."""
     async with opened_storage(settings) as storage, _sweeping(storage, settings, with_worker):
-        server, healthy = build_server(storage, settings)
+        server, healthy, streams = build_server(storage, settings)
         _require_free(listen)
         try:
             server.add_insecure_port(listen)
@@ -42,6 +42,7 @@ async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
             await asyncio.sleep(settings.drain_s)
         # Callers that wait for an operation get it as it is now, and ask again.
         storage.waits.end_waits()
+        await streams.stop()
         await server.stop(settings.shutdown_s)
         if worker and working:
             await worker.stop(timedelta(seconds=settings.shutdown_s))

@@ -100,7 +100,9 @@ def _packed(protos: Protos) -> dict[str, list[Descriptor]]:
                 found[message.full_name] = message
     packed = {
         "google.rpc.Status.details": [protos.message(name) for name in overrides.ERROR_DETAILS],
-        "billing.v1.Event.data": [protos.message(name) for name in overrides.EVENT_DATA],
+        "billing.v1.Event.data": [
+            protos.message(name) for name in overrides.EVENT_DATA if protos.has_message(name)
+        ],
     }
     for operation in _OPERATION_TYPES:
         packed[f"{operation}.metadata"] = list(metadata.values())

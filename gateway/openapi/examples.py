@@ -144,6 +144,11 @@ REQUESTS: dict[str, dict[str, Any]] = {
         "after": "evt000000000041k3m9p2s7",
         "filter": 'type = "invitation.accepted" OR type = "invitation.declined"',
     },
+    "billing.v1.WatchEventsRequest": {
+        "parent": _PARENT,
+        "after": "evt000000000041k3m9p2s7",
+        "filter": 'type = "invitation.accepted"',
+    },
     "billing.v1.CreateWebhookRequest": {"parent": _PARENT, "webhook": _WEBHOOK_SETTINGS},
     "billing.v1.GetWebhookRequest": _WEBHOOK_NAME,
     "billing.v1.ListWebhooksRequest": {"parent": _PARENT},
@@ -219,6 +224,10 @@ RESPONSES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "billing.v1.EventService.GetEvent": {"An invitation was accepted": _EVENT},
     "billing.v1.EventService.ListEvents": {"One page": {"events": [_EVENT], "nextPageToken": ""}},
+    "billing.v1.EventStreamService.WatchEvents": {
+        "An event": {"event": _EVENT, "position": "evt000000000042k3m9p2s7"},
+        "A position": {"position": "evt000000000042k3m9p2s7"},
+    },
     f"{_WEBHOOKS}.CreateWebhook": {"Added": _NEW_WEBHOOK | _WEBHOOK_WITH_SECRET},
     f"{_WEBHOOKS}.GetWebhook": {"Enabled": _WEBHOOK},
     f"{_WEBHOOKS}.ListWebhooks": {"One page": {"webhooks": [_WEBHOOK], "nextPageToken": ""}},

@@ -121,8 +121,13 @@ class Operations:
     def _responses(self, binding: Binding) -> dict[str, Any]:
         method = binding.method
         bodies = examples.RESPONSES.get(method.full_name, {})
+        message, types = method.output_type, overrides.JSON_TYPES
+        if method.server_streaming:
+            pool = method.containing_service.file.pool
+            message = pool.FindMessageTypeByName(overrides.STREAMED[method.full_name])
+            types = overrides.STREAM_TYPES
         content = {
-            "schema": self._schemas.reference(method.output_type),
+            "schema": self._schemas.reference(message),
             "examples": {
                 title.replace(" ", ""): {"summary": title, "value": body}
                 for title, body in bodies.items()
@@ -133,7 +138,7 @@ class Operations:
             "headers": responses.headers(
                 polled=method.output_type.full_name == "yandex.cloud.operation.Operation"
             ),
-            "content": {"application/json": content},
+            "content": dict.fromkeys(types, content),
         }
         links = overrides.LINKS.get(method.output_type.full_name, {})
         if links:

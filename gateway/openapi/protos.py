@@ -28,6 +28,14 @@ class Protos:
         for service in self.services:
             yield from (method for method in service.methods if _has_path(method))
 
+    def has_message(self, full_name: str) -> bool:
+        """Tells whether there is a message of this name."""
+        try:
+            self._pool.FindMessageTypeByName(full_name)
+        except KeyError:
+            return False
+        return True
+
     def message(self, full_name: str, *, package: str = "") -> Descriptor:
         """Returns a message by its full name, or by its name within a package."""
         try:
@@ -62,7 +70,7 @@ def load(path: Path = DESCRIPTORS) -> Protos:
 
 def _has_path(method: MethodDescriptor) -> bool:
     """Tells whether programs can call it by REST; pages are for people, and no part of the API."""
-    is_page = method.output_type.full_name == "google.api.HttpBody"
+    is_page = method.output_type.full_name == "google.api.HttpBody" and not method.server_streaming
     return not is_page and method.GetOptions().HasExtension(annotations_pb2.http)
 
 

@@ -69,6 +69,8 @@ class Reason(StrEnum):
     READER_TOO_SLOW = "READER_TOO_SLOW"
     # Opened more streams of events at once than one caller may: close one, then open it again.
     STREAM_LIMIT_REACHED = "STREAM_LIMIT_REACHED"
+    # Read a stream of events when its server stopped: open it again after the last position.
+    SERVER_STOPPING = "SERVER_STOPPING"
     # Added more webhooks than one reseller may have: delete one, then create it again.
     WEBHOOK_LIMIT_REACHED = "WEBHOOK_LIMIT_REACHED"
     # Asked a webhook for what its state does not allow: look at its state and `disableReason`.

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from server.domain.access import Actor, RoleBinding
 from server.domain.customers import Customer
 from server.domain.errors import BillingError, Reason, invalid_field
+from server.domain.filters import Value
 from server.domain.invitations import Invitation
 from server.domain.webhooks import Webhook
 
@@ -61,6 +62,19 @@ class Event(NamedTuple):
     def id(self) -> str:
         """The ID, which grows with the number."""
         return event_id(self.reseller_id, self.number)
+
+    def value_of(self, field: str) -> Value | None:
+        """Returns what a filter compares: `type`, `customer` (an ID), `createTime`, `actor.subject`."""
+        match field:
+            case "type":
+                return self.type
+            case "customer":
+                return self.customer_id
+            case "createTime":
+                return self.created_at
+            case "actor.subject":
+                return self.actor.subject
+        raise LookupError(f"events have no field {field}")
 
 
 _ID = re.compile(r"evt([0-9]{12})([0-9a-v]{8})")

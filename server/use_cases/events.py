@@ -1,5 +1,7 @@
 """Reading the log of events, on from wherever the reader stands."""
 
+from collections.abc import Callable, Sequence
+
 from server.domain.access import Permission, Subject
 from server.domain.errors import invalid_field
 from server.domain.events import Event, event_number, require_within_log
@@ -48,6 +50,16 @@ class Events:
     ) -> EventPage:
         """Returns events after a number; see EventStorage.list_events. Raises EVENTS_GONE."""
         caller.require(Permission.READ, reseller_id)
+        return await self.read(reseller_id, after, filter_, limit)
+
+    async def read(
+        self, reseller_id: str, after: int, filter_: Filter | None, limit: int
+    ) -> EventPage:
+        """Does the same as `page` for a caller who is known to have the right."""
         page = await self._events.list_events(reseller_id, after, filter_, limit)
         require_within_log(reseller_id, after, *page.bounds)
         return page
+
+    def on_growth(self, call: Callable[[Sequence[str]], None]) -> None:
+        """Has `call` called with resellers whose logs have grown; see EventStorage.on_events."""
+        self._events.on_events(call)

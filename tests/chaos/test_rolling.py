@@ -1,12 +1,14 @@
 """SIGTERM to each server process in turn, under load behind Envoy: no call fails."""
 
 import asyncio
+import json
 import signal
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import grpc
+import httpx
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -66,6 +68,29 @@ async def test_no_call_fails_while_servers_and_gateways_restart(running: Stack) 
     found = await asyncio.to_thread(audit, running, at_work.calls)
     assert not found.wrong
     assert found.acknowledged > 0
+
+
+async def test_streams_hear_that_their_server_stops_and_go_on(running: Stack) -> None:
+    service = running.service
+    url = f"{service.rest}/v1/resellers/{service.resellerId}/events:watch"
+    async with httpx.AsyncClient(headers=service.headers, timeout=60) as client:
+        async with client.stream("GET", url, params={"after": "latest"}) as answer:
+            lines = answer.aiter_lines()
+            assert set(json.loads(await anext(lines))) == {"position"}
+            await asyncio.to_thread(service.invite)
+            for pid in running.servers():
+                await _restarted(running, pid)
+            said = [json.loads(line) async for line in lines]
+        *before, ended = said
+        info = ended["error"]["details"][0]
+        assert info["reason"] == "SERVER_STOPPING"
+        assert before[-1]["position"] == info["metadata"]["position"]
+        await asyncio.to_thread(service.invite)
+        after = info["metadata"]["position"]
+        async with client.stream("GET", url, params={"after": after}) as answer:
+            lines = answer.aiter_lines()
+            assert json.loads(await anext(lines)) == {"position": after}
+            assert json.loads(await anext(lines))["position"] > after
 
 
 async def _waited(running: Stack, channel: grpc.aio.Channel, operation: Operation) -> None:

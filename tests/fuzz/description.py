@@ -45,7 +45,8 @@ def _operation(label: str) -> dict[str, Any]:
 @cache
 def _answer_validator(label: str, status: str) -> jsonschema_rs.Validator:
     response = resolve(_operation(label)["responses"][status])
-    return _validator(response["content"]["application/json"]["schema"])
+    (content, *_) = response["content"].values()  # of a stream each object
+    return _validator(content["schema"])
 
 
 @cache

@@ -71,6 +71,7 @@ def test_it_has_every_path_of_the_contract() -> None:
         "OperationService.Cancel2": "post /operations/{operationId}:cancel",
         "EventService.GetEvent": "get /v1/resellers/{resellersId}/events/{eventsId}",
         "EventService.ListEvents": "get /v1/resellers/{resellersId}/events",
+        "EventStreamService.WatchEvents": "get /v1/resellers/{resellersId}/events:watch",
         "Operations.ListOperations": "get /v1/operations",
         "Operations.GetOperation": "get /v1/operations/{operationsId}",
         "Operations.DeleteOperation": "delete /v1/operations/{operationsId}",
@@ -91,6 +92,7 @@ def test_the_query_holds_what_neither_path_nor_body_does() -> None:
         "CustomerService.List": ["resellerId", "pageSize", "pageToken"],
         "CustomerService.ListCustomers": ["pageSize", "pageToken"],
         "EventService.ListEvents": ["after", "filter", "pageSize", "pageToken"],
+        "EventStreamService.WatchEvents": ["after", "filter"],
         "InvitationService.ListInvitations": ["pageSize", "pageToken", "filter"],
         "WebhookService.CreateWebhook": ["validateOnly"],
         "WebhookService.ListWebhooks": ["pageSize", "pageToken"],
@@ -124,7 +126,7 @@ def test_only_discovery_and_what_asks_for_another_proof_are_open() -> None:
 def test_what_changes_something_takes_an_idempotency_key(operation_id: str) -> None:
     _, _, operation = OPERATIONS[operation_id]
     names = {each["name"] for each in parameters(operation)}
-    is_read = operation_id.partition(".")[2].startswith(("Get", "List"))
+    is_read = operation_id.partition(".")[2].startswith(("Get", "List", "Watch"))
     assert ("Idempotency-Key" in names) is not is_read
 
 
@@ -149,7 +151,7 @@ def test_every_answer_is_described(operation_id: str) -> None:
         assert "x-request-id" in response["headers"]
         assert ("retry-after" in response["headers"]) is (status in ("429", "503"))
         if status != "200":
-            content = response["content"]["application/json"]
+            (content, *_) = response["content"].values()
             example, schema = content["example"], "google.rpc.Status"
             if path.startswith("/v1/"):
                 example, schema = example["error"], "ErrorResponse"
@@ -168,7 +170,7 @@ def _examples() -> Iterator[Any]:
             content = operation["requestBody"]["content"]["application/json"]
             yield pytest.param(content["schema"], content["example"], id=f"{id_} request")
         for status, response in operation["responses"].items():
-            content = resolve(response)["content"]["application/json"]
+            (content, *_) = resolve(response)["content"].values()
             found = content.get("examples", {"": {"value": content.get("example")}})
             assert found, f"{id_} has no example of an answer"
             for name, example in found.items():

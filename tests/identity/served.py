@@ -143,7 +143,7 @@ async def serving(settings: Settings, clock: Clock | None = None) -> AsyncIterat
     )
     try:
         await storage.administration.add_reseller(RESELLER, "A reseller", clock())
-        server, _ = build_server(storage, settings, clock, clock.monotonic)
+        server, *_ = build_server(storage, settings, clock, clock.monotonic)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -14,6 +14,7 @@ from billing.v1 import customer_pb2 as google_customer
 from billing.v1 import customer_service_pb2 as google_customers
 from billing.v1 import event_pb2, invitation_pb2, webhook_pb2
 from billing.v1 import event_service_pb2 as events
+from billing.v1 import event_stream_service_pb2 as event_streams
 from billing.v1 import invitation_page_service_pb2 as pages
 from billing.v1 import invitation_service_pb2 as invitations
 from billing.v1 import webhook_service_pb2 as webhooks
@@ -85,6 +86,7 @@ class Method:
     """A row of the table.
 
     `names_thing`: the request names a customer or operation by its ID; `names_reseller`: a reseller.
+    `streams`: it answers with a stream of messages, of which the first is looked at.
     """
 
     right: Right
@@ -92,6 +94,7 @@ class Method:
     response: type[Message]
     names_thing: bool = False
     names_reseller: bool = False
+    streams: bool = False
 
 
 def invite_fields(made: Made) -> dict[str, Any]:
@@ -118,6 +121,7 @@ def named_webhook(made: Made) -> dict[str, Any]:
 _CUSTOMERS = "yandex.cloud.billing.v1.CustomerService"
 _GOOGLE_CUSTOMERS = "billing.v1.CustomerService"
 _EVENTS = "billing.v1.EventService"
+_EVENT_STREAMS = "billing.v1.EventStreamService"
 _INVITATIONS = "billing.v1.InvitationService"
 _PAGES = "billing.v1.InvitationPageService"
 _WEBHOOKS = "billing.v1.WebhookService"
@@ -194,6 +198,20 @@ TABLE: dict[str, Method] = {
         lambda made: events.ListEventsRequest(parent=f"resellers/{made.reseller_id}"),
         events.ListEventsResponse,
         names_reseller=True,
+    ),
+    f"{_EVENTS}/WatchEvents": Method(
+        Right.READ,
+        lambda made: events.WatchEventsRequest(parent=f"resellers/{made.reseller_id}"),
+        events.WatchEventsResponse,
+        names_reseller=True,
+        streams=True,
+    ),
+    f"{_EVENT_STREAMS}/WatchEvents": Method(
+        Right.READ,
+        lambda made: events.WatchEventsRequest(parent=f"resellers/{made.reseller_id}"),
+        httpbody_pb2.HttpBody,
+        names_reseller=True,
+        streams=True,
     ),
     f"{_INVITATIONS}/GetInvitation": Method(
         Right.READ,
@@ -446,14 +464,21 @@ class Table:
 
     async def call(self, name: str, request: Message, caller: str) -> tuple[grpc.StatusCode, str]:
         """Returns the code and the text of the answer."""
-        method = self.served.channel.unary_unary(
+        channel = self.served.channel
+        make: Any = channel.unary_stream if TABLE[name].streams else channel.unary_unary
+        method: Any = make(
             f"/{name}",
             request_serializer=type(request).SerializeToString,
             response_deserializer=TABLE[name].response.FromString,
         )
         token = self.tokens.get(caller)
+        call: Any = method(request, metadata=bearer(token) if token else ())
         try:
-            await method(request, metadata=bearer(token) if token else ())
+            if TABLE[name].streams:
+                await call.read()
+                call.cancel()
+            else:
+                await call
         except grpc.aio.AioRpcError as error:
             return error.code(), str(error.details())
         return OK, ""
@@ -489,7 +514,7 @@ async def test_every_method_that_is_served_has_a_row(table: Table) -> None:
         "grpc.reflection.v1alpha.ServerReflection",
     }
     modules = (
-        *(customers, google_customers, events, invitations, pages, webhooks),
+        *(customers, google_customers, events, event_streams, invitations, pages, webhooks),
         *(operations, operations_proto_pb2, endpoints, iam),
     )
     methods = {

@@ -20,6 +20,7 @@ from yandex.cloud.operation import operation_service_pb2_grpc
 from server.config import Settings
 from server.domain.access import Role, hash_token
 from server.main import build_server
+from server.rpc.streams.streams import Streams
 from server.storage import migrate, open_storage
 from server.storage.interface import Storage
 from tests.clock import Clock
@@ -33,6 +34,7 @@ class Api:
     channel: grpc.aio.Channel
     clock: Clock
     address: str
+    streams: Streams
     reseller: str = "reseller-1"
     tokens: dict[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
@@ -96,10 +98,10 @@ async def api(settings: Settings) -> AsyncIterator[Api]:
         await storage.administration.add_access_token(
             hash_token(f"{who}-token"), who, clock(), None
         )
-    server, _ = build_server(storage, settings, clock)
+    server, _, streams = build_server(storage, settings, clock)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield Api(storage, channel, clock, f"127.0.0.1:{port}")
+        yield Api(storage, channel, clock, f"127.0.0.1:{port}", streams)
     await server.stop(None)
     await storage.close()

@@ -48,6 +48,11 @@ class EventServiceStub(object):
                 request_serializer=billing_dot_v1_dot_event__service__pb2.ListEventsRequest.SerializeToString,
                 response_deserializer=billing_dot_v1_dot_event__service__pb2.ListEventsResponse.FromString,
                 _registered_method=True)
+        self.WatchEvents = channel.unary_stream(
+                '/billing.v1.EventService/WatchEvents',
+                request_serializer=billing_dot_v1_dot_event__service__pb2.WatchEventsRequest.SerializeToString,
+                response_deserializer=billing_dot_v1_dot_event__service__pb2.WatchEventsResponse.FromString,
+                _registered_method=True)
 
 
 class EventServiceServicer(object):
@@ -70,6 +75,18 @@ class EventServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchEvents(self, request, context):
+        """Streams the events of a reseller: those after `after`, then each new one as it happens.
+
+        A message without an event comes first, and at least every 15 seconds; it tells the position. The
+        stream ends with UNAVAILABLE when the server stops, with RESOURCE_EXHAUSTED when its reader is too
+        slow, and with the reason when the caller may no longer read: each has the last position in its
+        ErrorInfo's metadata. Over REST it is EventStreamService's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -82,6 +99,11 @@ def add_EventServiceServicer_to_server(servicer, server):
                     servicer.ListEvents,
                     request_deserializer=billing_dot_v1_dot_event__service__pb2.ListEventsRequest.FromString,
                     response_serializer=billing_dot_v1_dot_event__service__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'WatchEvents': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchEvents,
+                    request_deserializer=billing_dot_v1_dot_event__service__pb2.WatchEventsRequest.FromString,
+                    response_serializer=billing_dot_v1_dot_event__service__pb2.WatchEventsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -141,6 +163,33 @@ class EventService(object):
             '/billing.v1.EventService/ListEvents',
             billing_dot_v1_dot_event__service__pb2.ListEventsRequest.SerializeToString,
             billing_dot_v1_dot_event__service__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/billing.v1.EventService/WatchEvents',
+            billing_dot_v1_dot_event__service__pb2.WatchEventsRequest.SerializeToString,
+            billing_dot_v1_dot_event__service__pb2.WatchEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,6 +41,14 @@ class EventServiceStub:
     """Returns an event."""
     ListEvents: _grpc.UnaryUnaryMultiCallable[_event_service_pb2.ListEventsRequest, _event_service_pb2.ListEventsResponse]
     """Lists the events of a reseller, oldest first."""
+    WatchEvents: _grpc.UnaryStreamMultiCallable[_event_service_pb2.WatchEventsRequest, _event_service_pb2.WatchEventsResponse]
+    """Streams the events of a reseller: those after `after`, then each new one as it happens.
+
+    A message without an event comes first, and at least every 15 seconds; it tells the position. The
+    stream ends with UNAVAILABLE when the server stops, with RESOURCE_EXHAUSTED when its reader is too
+    slow, and with the reason when the caller may no longer read: each has the last position in its
+    ErrorInfo's metadata. Over REST it is EventStreamService's.
+    """
 
 @_typing.type_check_only
 class EventServiceAsyncStub(EventServiceStub):
@@ -54,6 +62,14 @@ class EventServiceAsyncStub(EventServiceStub):
     """Returns an event."""
     ListEvents: _aio.UnaryUnaryMultiCallable[_event_service_pb2.ListEventsRequest, _event_service_pb2.ListEventsResponse]  # type: ignore[assignment]
     """Lists the events of a reseller, oldest first."""
+    WatchEvents: _aio.UnaryStreamMultiCallable[_event_service_pb2.WatchEventsRequest, _event_service_pb2.WatchEventsResponse]  # type: ignore[assignment]
+    """Streams the events of a reseller: those after `after`, then each new one as it happens.
+
+    A message without an event comes first, and at least every 15 seconds; it tells the position. The
+    stream ends with UNAVAILABLE when the server stops, with RESOURCE_EXHAUSTED when its reader is too
+    slow, and with the reason when the caller may no longer read: each has the last position in its
+    ErrorInfo's metadata. Over REST it is EventStreamService's.
+    """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     """What happened, one event after the other, kept for as long as the service's operator set.
@@ -76,5 +92,19 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_event_service_pb2.ListEventsResponse, _abc.Awaitable[_event_service_pb2.ListEventsResponse]]:
         """Lists the events of a reseller, oldest first."""
+
+    @_abc_1.abstractmethod
+    def WatchEvents(
+        self,
+        request: _event_service_pb2.WatchEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_event_service_pb2.WatchEventsResponse], _abc.AsyncIterator[_event_service_pb2.WatchEventsResponse]]:
+        """Streams the events of a reseller: those after `after`, then each new one as it happens.
+
+        A message without an event comes first, and at least every 15 seconds; it tells the position. The
+        stream ends with UNAVAILABLE when the server stops, with RESOURCE_EXHAUSTED when its reader is too
+        slow, and with the reason when the caller may no longer read: each has the last position in its
+        ErrorInfo's metadata. Over REST it is EventStreamService's.
+        """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -61,6 +61,16 @@ class CallContext:
         return self._header("accept-language")
 
     @property
+    def accepts_server_sent_events(self) -> bool:
+        """Whether the caller of a stream by way of the gateway asks for those."""
+        return self._header("accept") == "text/event-stream"
+
+    @property
+    def last_event_id(self) -> str:
+        """The ID that a browser got last from the stream that it opens again."""
+        return self._header("last-event-id")
+
+    @property
     def time_left_s(self) -> float | None:
         """What is left until the call's deadline, None without one."""
         return self._context.time_remaining()
@@ -68,6 +78,10 @@ class CallContext:
     async def send_headers(self, headers: tuple[tuple[str, str], ...]) -> None:
         """Sends headers ahead of the answer, once."""
         await self._context.send_initial_metadata(headers)
+
+    async def write(self, message: bytes) -> None:
+        """Sends a message of a streaming method; returns once the connection has taken it."""
+        await self._context.write(message)
 
     def _header(self, name: str) -> str:
         value: str = self._headers.get(name, "")

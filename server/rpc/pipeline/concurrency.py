@@ -13,15 +13,17 @@ class ConcurrencyLimit:
     half of them, two greedy ones a third each, and there is always one for who comes next.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, refusal: BillingError | None = None) -> None:
+        """`refusal` is raised in place of OVERLOADED."""
+        self._refusal = refusal
         self._free = most
         self._taken: dict[str, int] = {}
 
     def acquire(self, caller: str) -> None:
-        """Takes a place, which must be released; raises OVERLOADED."""
+        """Takes a place, which must be released; raises OVERLOADED, or the refusal."""
         taken = self._taken.get(caller, 0)
         if taken >= self._free:
-            raise BillingError(
+            raise self._refusal or BillingError(
                 Reason.OVERLOADED,
                 "The server has as many calls in work as it can bear, or as one caller may have; "
                 "try again shortly.",

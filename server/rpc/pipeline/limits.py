@@ -1,5 +1,6 @@
 """What bounds the calls of one process."""
 
+from server.domain.errors import BillingError, Reason
 from server.rpc.pipeline.concurrency import ConcurrencyLimit, RoundRobin
 from server.rpc.pipeline.message_reader import MessageReader
 from server.rpc.pipeline.rate_limit import RateLimit
@@ -12,13 +13,19 @@ class CallLimits:
     """The limits that all methods share. Anonymous calls are those without credentials."""
 
     def __init__(
-        self, rate: RateLimit, max_calls: int, max_anonymous_calls: int, max_message_bytes: int
+        self,
+        rate: RateLimit,
+        max_calls: int,
+        max_anonymous_calls: int,
+        max_message_bytes: int,
+        max_streams: int,
     ) -> None:
         self.rate = rate
         self.max_message_bytes = max_message_bytes
         self.max_anonymous_calls = max_anonymous_calls
         self.calls = ConcurrencyLimit(max_calls)
         self.waits = ConcurrencyLimit(max_calls)
+        self.streams = ConcurrencyLimit(max_streams, _too_many_streams())
         self.lists = RoundRobin(_LISTS_AT_ONCE)
         self.reader = MessageReader(2 * max_calls)
         # Anonymous calls, streams that they hold open, and tokens that are being checked for the
@@ -27,3 +34,12 @@ class CallLimits:
         self.anonymous_streams = ConcurrencyLimit(max_anonymous_calls)
         self.token_checks = ConcurrencyLimit(max_anonymous_calls)
         self.anonymous_reader = MessageReader(max_anonymous_calls)
+
+
+def _too_many_streams() -> BillingError:
+    return BillingError(
+        Reason.STREAM_LIMIT_REACHED,
+        "The server has as many streams open as it can bear, or as one caller may have; close some, "
+        "or have one reader share what it reads.",
+        retry_after_s=5.0,
+    )

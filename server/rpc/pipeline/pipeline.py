@@ -26,7 +26,7 @@ from server.rpc.pipeline.message_reader import parse
 from server.rpc.pipeline.repeated_headers import given_differently, require_once
 from server.rpc.pipeline.request_id import request_id_of
 from server.rpc.pipeline.rights import right_check
-from server.rpc.pipeline.router import Answer, Handlers, Sent, UnaryMethod
+from server.rpc.pipeline.router import Answer, Handlers, Sent, StreamingMethod, UnaryMethod
 from server.rpc.pipeline.validation import validate
 
 _log = logging.getLogger(__name__)
@@ -37,8 +37,8 @@ MAX_FORM_BYTES = 64 << 10
 # The gateway sets it on every REST call, and lets no caller send it.
 _REST_HEADER = "x-envoy-original-path"
 
-# A servicer's method: request and call in, answer out.
-Method = Callable[[Any, CallContext], Awaitable[Message]]
+# A servicer's method: request and call in, answer out; None where it has sent a stream of them.
+Method = Callable[[Any, CallContext], Awaitable[Message | None]]
 
 _INTERNAL = BillingError(
     Reason.INTERNAL, "Something went wrong on our side; report the request ID if it persists."
@@ -58,9 +58,13 @@ class Pipeline:
     def handlers(self, service: ServiceDescriptor, servicer: object) -> Handlers:
         """Returns a service's handlers by method."""
         return {
-            method.name: UnaryMethod(
-                self._answer(method, getattr(servicer, method.name)),
-                GetMessageClass(method.output_type).SerializeToString,
+            method.name: (
+                StreamingMethod(self._answer(method, getattr(servicer, method.name)))
+                if method.server_streaming
+                else UnaryMethod(
+                    self._answer(method, getattr(servicer, method.name)),
+                    GetMessageClass(method.output_type).SerializeToString,
+                )
             )
             for method in service.methods
             if hasattr(servicer, method.name)
@@ -79,13 +83,15 @@ class Pipeline:
             concurrency = limits.anonymous_calls
         elif method.name.startswith("Wait"):
             concurrency = limits.waits
+        elif method.server_streaming:
+            concurrency = limits.streams
         from_bytes = GetMessageClass(method.input_type).FromString
         max_bytes = limits.max_message_bytes
         if any(field.message_type is HttpBody.DESCRIPTOR for field in method.input_type.fields):
             max_bytes = min(max_bytes, MAX_FORM_BYTES)
         right = right_check(method, Permission.READ if read_only else Permission.WRITE)
 
-        async def answer(sent: Sent, _: object, context: ServicerContext) -> Message:
+        async def answer(sent: Sent, _: object, context: ServicerContext) -> Message | None:
             headers: dict[str, Any] = {name: value for name, value in sent}  # noqa: C416 - quicker
             repeated = given_differently(sent) if len(headers) < len(sent) else ()
             request_id = request_id_of({} if "x-request-id" in repeated else headers)
@@ -154,7 +160,7 @@ class Pipeline:
 def _in_turns(run: Method, lists: RoundRobin) -> Method:
     """Has a list wait for its caller's turn: lists take long, and few run at once."""
 
-    async def run_in_turn(request: Any, call: CallContext) -> Message:
+    async def run_in_turn(request: Any, call: CallContext) -> Message | None:
         caller = call.caller.id
         await lists.acquire(caller)
         try:

@@ -17,7 +17,8 @@ from server.rpc.pipeline.request_id import request_id_of
 # A call's headers as they came.
 Sent = tuple[tuple[str, str | bytes], ...]
 # Answers a call: its headers, an iterator over messages that nobody uses, what grpc knows of it.
-Answer = Callable[[Sent, object, ServicerContext], Awaitable[Message]]
+# None: it has sent a stream of messages.
+Answer = Callable[[Sent, object, ServicerContext], Awaitable[Message | None]]
 
 
 class _ForCall(grpc.RpcMethodHandler):  # type: ignore[type-arg] # it takes none when run
@@ -47,15 +48,40 @@ class UnaryMethod:
         self.for_call: Callable[[Sent], _ForCall] = partial(_ForCall, answer, serialize)
 
 
+class _StreamForCall(grpc.RpcMethodHandler):  # type: ignore[type-arg] # it takes none when run
+    """The same for a stream of answers, which are bytes."""
+
+    __slots__ = ("stream_stream",)
+
+    request_streaming = True
+    response_streaming = True
+    request_deserializer = None
+    response_serializer = None
+
+    def __init__(self, answer: Answer, sent: Sent) -> None:
+        self.stream_stream: Any = partial(answer, sent)
+
+
+class StreamingMethod:
+    """A method that takes one message and answers with a stream of them."""
+
+    __slots__ = ("for_call",)
+
+    def __init__(self, answer: Answer) -> None:
+        self.for_call: Callable[[Sent], _StreamForCall] = partial(_StreamForCall, answer)
+
+
 # A service's handlers by the name of the method.
-Handlers = Mapping[str, "UnaryMethod | grpc.RpcMethodHandler[Any, Any]"]
+Handlers = Mapping[str, "UnaryMethod | StreamingMethod | grpc.RpcMethodHandler[Any, Any]"]
 
 
 class Router(grpc.GenericRpcHandler):
     """The handlers of all services in one table; grpc would ask one of each service in turn."""
 
     def __init__(self) -> None:
-        self._handlers: dict[str, UnaryMethod | grpc.RpcMethodHandler[Any, Any]] = {}
+        self._handlers: dict[
+            str, UnaryMethod | StreamingMethod | grpc.RpcMethodHandler[Any, Any]
+        ] = {}
         self._unknown: grpc.RpcMethodHandler[Any, Any] = grpc.stream_unary_rpc_method_handler(
             _refuse_unknown
         )
@@ -67,7 +93,11 @@ class Router(grpc.GenericRpcHandler):
     def service(self, call: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any]:
         """Returns the handler of the call's method, or what refuses an unknown one."""
         found = self._handlers.get(call.method, self._unknown)
-        return found.for_call(call.invocation_metadata) if isinstance(found, UnaryMethod) else found
+        if isinstance(found, UnaryMethod):
+            return found.for_call(call.invocation_metadata)
+        if isinstance(found, StreamingMethod):
+            return found.for_call(call.invocation_metadata)
+        return found
 
 
 async def _refuse_unknown(_: object, context: ServicerContext) -> Message:

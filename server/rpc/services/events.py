@@ -6,6 +6,8 @@ from server.rpc.messages import resource_names as names
 from server.rpc.messages.events import event_not_found, parse_event_filter, to_event
 from server.rpc.messages.paging import Pages, page_size
 from server.rpc.pipeline.call_context import CallContext
+from server.rpc.streams.encodings import GRPC
+from server.rpc.streams.streams import Streams
 from server.storage.interface import Cursor, Listed
 from server.use_cases.events import Events
 
@@ -13,8 +15,9 @@ from server.use_cases.events import Events
 class EventService:
     """billing.v1.EventService over the use cases."""
 
-    def __init__(self, events: Events, pages: Pages) -> None:
+    def __init__(self, events: Events, streams: Streams, pages: Pages) -> None:
         self._events = events
+        self._streams = streams
         self._pages = pages
 
     async def GetEvent(
@@ -42,3 +45,9 @@ class EventService:
         if not token and page.read_to < page.bounds.last:
             token = self._pages.token(Cursor(page.read_to), scope)
         return event_service_pb2.ListEventsResponse(events=messages, next_page_token=token)
+
+    async def WatchEvents(
+        self, request: event_service_pb2.WatchEventsRequest, call: CallContext
+    ) -> None:
+        reseller_id = names.parse_parent(request.parent)
+        await self._streams.send(call, reseller_id, request.after, request.filter, GRPC)

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, not_, or_
 
-from server.domain.events import Event, EventType
-from server.domain.filters import And, Comparator, Comparison, Filter, Not, Or, Value
+from server.domain.events import EventType
+from server.domain.filters import And, Comparator, Comparison, Filter, Not, Or
 from server.storage.schema.codes import EVENT_TYPE_CODES
 from server.storage.schema.tables import events
 from server.storage.sql.times import micros
@@ -46,20 +46,6 @@ def required_customer(filter_: Filter | None) -> str | None:
             return next(filter(None, map(required_customer, conditions)), None)
         case _:
             return None
-
-
-def value_of(event: Event, field: str) -> Value | None:
-    """Returns an event's value of a field."""
-    match field:
-        case "type":
-            return event.type
-        case "customer":
-            return event.customer_id
-        case "createTime":
-            return event.created_at
-        case "actor.subject":
-            return event.actor.subject
-    raise LookupError(f"events have no field {field}")
 
 
 def _comparison(comparison: Comparison) -> ColumnElement[bool]:

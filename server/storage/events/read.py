@@ -5,7 +5,7 @@ filter looks at a bounded part of the log: numbers have no gaps, so that is a ra
 """
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, func, select, true
@@ -203,7 +203,7 @@ def _list_events(transaction: Transaction, page: Page) -> EventPage:
     if rows[0].found and (rows[0].found == limit or len(found) < rows[0].found):
         looked_at = found[-1].number
     if customer is not None and page.filter_:
-        found = [each for each in found if matches(page.filter_, partial(filters.value_of, each))]
+        found = [each for each in found if matches(page.filter_, each.value_of)]
     if len(found) > page.limit:
         found = found[: page.limit]
         looked_at = found[-1].number

@@ -1,0 +1,27 @@
+"""billing.v1.EventStreamService: the stream of events for the gateway."""
+
+from billing.v1 import event_service_pb2
+
+from server.rpc.messages import resource_names as names
+from server.rpc.pipeline.call_context import CallContext
+from server.rpc.streams.encodings import LINES, SERVER_SENT
+from server.rpc.streams.streams import Streams
+
+
+class EventStreamService:
+    """Sends lines of JSON, or server-sent events to who accepts them."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+
+    async def WatchEvents(
+        self, request: event_service_pb2.WatchEventsRequest, call: CallContext
+    ) -> None:
+        encoding = SERVER_SENT if call.accepts_server_sent_events else LINES
+        await self._streams.send(
+            call,
+            names.parse_parent(request.parent),
+            call.last_event_id or request.after,
+            request.filter,
+            encoding,
+        )

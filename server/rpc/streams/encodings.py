@@ -1,0 +1,132 @@
+"""Messages of a stream as bytes: for gRPC, and for REST as lines of JSON or as server-sent events.
+
+Those for REST are google.api.HttpBody, which the gateway passes on as they are.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from typing import Any
+
+from billing.v1 import event_pb2, event_service_pb2
+from google.api.httpbody_pb2 import HttpBody
+from google.rpc import status_pb2
+
+from server.domain.events import Event
+from server.rpc.messages.events import message_json, to_event
+
+# How soon a browser that has lost the stream opens it again.
+_RECONNECT_MS = 1000
+
+
+class Encoding(ABC):
+    """Makes messages. All of a kind make the same, so what one has made serves all streams."""
+
+    @abstractmethod
+    def event(self, event: Event, message: event_pb2.Event) -> bytes:
+        """Returns the message of an event, which is given as a record and as a message."""
+
+    @abstractmethod
+    def position(self, id_: str) -> bytes:
+        """Returns a message that says where the stream is, and nothing else."""
+
+    def opening(self, id_: str) -> bytes:
+        """Returns the first message."""
+        return self.position(id_)
+
+    def error(self, status: status_pb2.Status) -> bytes | None:
+        """Returns the last message of a stream that ends so; None where its status can say it."""
+        del status
+        return None
+
+
+class GrpcEncoding(Encoding):
+    """billing.v1.WatchEventsResponse."""
+
+    def event(self, event: Event, message: event_pb2.Event) -> bytes:
+        return _response(event, message).SerializeToString()
+
+    def position(self, id_: str) -> bytes:
+        return event_service_pb2.WatchEventsResponse(position=id_).SerializeToString()
+
+
+class LinesEncoding(Encoding):
+    """The same in JSON, one a line."""
+
+    def event(self, event: Event, message: event_pb2.Event) -> bytes:
+        return self._line(message_json(_response(event, message)))
+
+    def position(self, id_: str) -> bytes:
+        return self._line({"position": id_})
+
+    def error(self, status: status_pb2.Status) -> bytes:
+        return self._line({"error": message_json(status)})
+
+    @staticmethod
+    def _line(values: dict[str, Any]) -> bytes:
+        return _body("application/x-ndjson", f"{_json(values)}\n")
+
+
+class ServerSentEncoding(Encoding):
+    """Server-sent events, whose `id` a browser sends when it opens the stream again.
+
+    Positions are events of another type, which `onmessage` of an EventSource does not get.
+    """
+
+    def event(self, event: Event, message: event_pb2.Event) -> bytes:
+        text = _json(message_json(_response(event, message)))
+        return self._sent(f"id: {event.id}\ndata: {text}\n\n")
+
+    def position(self, id_: str) -> bytes:
+        return self._sent(self._position(id_))
+
+    def opening(self, id_: str) -> bytes:
+        return self._sent(f"retry: {_RECONNECT_MS}\n{self._position(id_)}")
+
+    def error(self, status: status_pb2.Status) -> bytes:
+        return self._sent(f"event: error\ndata: {_json(message_json(status))}\n\n")
+
+    @staticmethod
+    def _position(id_: str) -> str:
+        return f"event: position\nid: {id_}\ndata: {_json({'position': id_})}\n\n"
+
+    @staticmethod
+    def _sent(text: str) -> bytes:
+        return _body("text/event-stream", text)
+
+
+GRPC = GrpcEncoding()
+LINES = LinesEncoding()
+SERVER_SENT = ServerSentEncoding()
+
+
+class Encoded:
+    """An event of the log, made a message and encoded once for all streams that send it."""
+
+    __slots__ = ("_encodings", "_message", "event", "size")
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+        self._message = to_event(event)
+        self._encodings: dict[Encoding, bytes] = {}
+        # About how many bytes of memory it takes, as all encodings.
+        self.size = 8 * self._message.ByteSize() + 2000
+
+    def by(self, encoding: Encoding) -> bytes:
+        """Returns its message."""
+        found = self._encodings.get(encoding)
+        if found is None:
+            found = self._encodings[encoding] = encoding.event(self.event, self._message)
+        return found
+
+
+def _response(event: Event, message: event_pb2.Event) -> event_service_pb2.WatchEventsResponse:
+    return event_service_pb2.WatchEventsResponse(event=message, position=event.id)
+
+
+def _json(values: dict[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+
+def _body(content_type: str, text: str) -> bytes:
+    made: bytes = HttpBody(content_type=content_type, data=text.encode()).SerializeToString()
+    return made

@@ -1,0 +1,191 @@
+"""One stream of events: from where its caller stands to the end of the log, and on as that grows."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from server.domain.errors import BillingError, Reason
+from server.domain.events import Event, event_id
+from server.domain.filters import Filter, matches
+from server.rpc.pipeline.concurrency import RoundRobin
+from server.rpc.streams.encodings import Encoded, Encoding
+from server.rpc.streams.feed import Feed, Read
+
+# The position comes after so long without a message.
+HEARTBEAT_S = 10.0
+# A reader whose connection takes nothing for so long is ended.
+SLOWEST_S = 10.0
+_PAGE = 100
+# A page is sent in its caller's turn, but nobody waits longer than this for a slow reader.
+_LONGEST_TURN_S = 0.1
+# Events passed over before other calls have their turn.
+_PASSED_IN_TURN = 32
+
+
+class Stream:
+    """Sends events after a position. What it has not sent yet is in the log, not in memory."""
+
+    def __init__(
+        self,
+        caller: str,
+        reseller_id: str,
+        position: int,
+        filter_: Filter | None,
+        encoding: Encoding,
+        write: Callable[[bytes], Awaitable[None]],
+    ) -> None:
+        """`write` returns once the connection has taken what was written."""
+        self.reseller_id = reseller_id
+        self.has_begun = False
+        self._caller = caller
+        self._position = position
+        self._filter = filter_
+        self._encoding = encoding
+        self._write = write
+        self._loop = asyncio.get_running_loop()
+        self._beats_at = 0.0
+        self._awake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._writing_since: float | None = None
+        self._error: BillingError | None = None
+        self._ended_at: float | None = None
+        self._is_last_round = False
+
+    @property
+    def position(self) -> str:
+        """The ID of the event to go on after."""
+        return event_id(self.reseller_id, self._position)
+
+    def wake(self) -> None:
+        """Has it look at what has been read."""
+        self._awake.set()
+
+    def finish(self) -> None:
+        """Ends it with SERVER_STOPPING once what has been read is sent."""
+        self._is_last_round = True
+        self._awake.set()
+
+    def end(self, error: BillingError) -> None:
+        """Ends it with an error, whatever it is doing."""
+        if self._error is None and self._task:
+            self._error = error
+            self._ended_at = self._loop.time()
+            self._task.cancel()
+
+    def look_at_speed(self) -> None:
+        """Ends it where its reader is too slow; breaks it off where that can't be told."""
+        now = self._loop.time()
+        if self._ended_at is not None and self._task:
+            if now - self._ended_at > SLOWEST_S:
+                self._task.cancel()
+        elif self._writing_since is not None and now - self._writing_since > SLOWEST_S:
+            self.end(_too_slow())
+
+    async def run(
+        self,
+        feed: Feed,
+        read: Read,
+        turns: RoundRobin,
+    ) -> None:
+        """Sends until the caller goes, or raises why it ends; `turns` are for those who are behind."""
+        self._task = asyncio.current_task()
+        try:
+            await self._send(self._encoding.opening(self.position))
+            self.has_begun = True
+            while True:
+                if feed.covers(self._position):
+                    await self._follow(feed)
+                else:
+                    await self._read_page(read, turns)
+                await self._beat()
+                if self._is_last_round and (
+                    self._position >= feed.read_to or not feed.covers(self._position)
+                ):
+                    raise stopping()
+        except asyncio.CancelledError:
+            if self._error is None or (self._task and self._task.uncancel()):
+                raise
+            raise self._error from None
+
+    async def _follow(self, feed: Feed) -> None:
+        """Sends what the feed has; waits where that is nothing."""
+        if self._position >= feed.read_to and not self._is_last_round:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._beats_at):
+                    await self._awake.wait()
+        self._awake.clear()
+        passed = 0
+        while self._position < feed.read_to:
+            event = feed.event(self._position + 1)
+            if event is None:
+                return
+            if self._fits(event.event):
+                await self._send(event.by(self._encoding))
+            else:
+                passed += 1
+                if passed % _PASSED_IN_TURN == 0:
+                    await asyncio.sleep(0)
+            self._position = event.event.number
+
+    async def _read_page(
+        self,
+        read: Read,
+        turns: RoundRobin,
+    ) -> None:
+        """Reads on by itself, in turn with others who do."""
+        await turns.acquire(self._caller)
+        turn = _Turn(turns, self._loop)
+        try:
+            page = await read(self._position, self._filter, _PAGE)
+            for event in page.events:
+                await self._send(Encoded(event).by(self._encoding))
+                self._position = event.number
+            self._position = page.read_to
+        finally:
+            turn.end()
+
+    async def _beat(self) -> None:
+        if self._loop.time() >= self._beats_at:
+            await self._send(self._encoding.position(self.position))
+
+    async def _send(self, message: bytes) -> None:
+        self._writing_since = self._loop.time()
+        await self._write(message)
+        self._writing_since = None
+        self._beats_at = self._loop.time() + HEARTBEAT_S
+
+    def _fits(self, event: Event) -> bool:
+        return self._filter is None or matches(self._filter, event.value_of)
+
+
+class _Turn:
+    """A turn that ends once, by itself after a while."""
+
+    def __init__(self, turns: RoundRobin, loop: asyncio.AbstractEventLoop) -> None:
+        self._turns = turns
+        self._has_ended = False
+        self._timer = loop.call_later(_LONGEST_TURN_S, self.end)
+
+    def end(self) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            self._timer.cancel()
+            self._turns.release()
+
+
+def _too_slow() -> BillingError:
+    return BillingError(
+        Reason.READER_TOO_SLOW,
+        f"Nothing was read from the stream for {SLOWEST_S:.0f} s; open it again after the position "
+        "in this error's metadata.",
+        retry_after_s=1.0,
+    )
+
+
+def stopping() -> BillingError:
+    """Returns what ends the streams of a server that stops."""
+    return BillingError(
+        Reason.SERVER_STOPPING,
+        "The server stops; open the stream again after the position in this error's metadata.",
+        retry_after_s=1.0,
+    )

@@ -1,0 +1,151 @@
+"""All streams of a process: who shares a feed, who may go on, who is too slow, and the end of all."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from functools import partial
+
+from server.domain.access import Permission, Subject
+from server.domain.errors import BillingError
+from server.rpc.messages.events import parse_event_filter
+from server.rpc.pipeline.authentication import Authenticator
+from server.rpc.pipeline.call_context import CallContext
+from server.rpc.pipeline.concurrency import RoundRobin
+from server.rpc.pipeline.errors import call_status
+from server.rpc.streams.encodings import Encoding
+from server.rpc.streams.feed import Feed
+from server.rpc.streams.stream import Stream, stopping
+from server.use_cases.events import LATEST, Events
+
+_log = logging.getLogger(__name__)
+
+# Streams that read the log by themselves at the same time.
+_READERS = 2
+# With the four seconds that proofs of identity are remembered at most, a right that is taken away ends
+# a stream within five.
+_LOOK_EVERY_S = 0.5
+_CHECKS_AT_ONCE = 64
+_LAST_READ_S = 1.0
+
+
+class Streams:
+    """Opens streams of events and keeps an eye on them."""
+
+    def __init__(self, events: Events, authenticator: Authenticator) -> None:
+        self._events = events
+        self._authenticator = authenticator
+        self._feeds: dict[str, Feed] = {}
+        # What proved the caller of each.
+        self._streams: dict[Stream, str] = {}
+        self._turns = RoundRobin(_READERS)
+        self._looking: asyncio.Task[None] | None = None
+        self._has_stopped = False
+        events.on_growth(self._look)
+
+    async def send(
+        self, call: CallContext, reseller_id: str, after: str, filter_: str, encoding: Encoding
+    ) -> None:
+        """Sends events after the one that `after` names until the caller goes; raises why it ends.
+
+        Where the encoding has errors, one that comes after the first message is sent.
+        """
+        caller = call.caller
+        condition = parse_event_filter(filter_, reseller_id)
+        position = await self._events.position(caller, reseller_id, after)
+        feed = await self._feed(caller, reseller_id)
+        stream = Stream(caller.id, reseller_id, position, condition, encoding, call.write)
+        feed.followers.add(stream)
+        self._streams[stream] = call.authorization
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._keep_looking())
+        try:
+            await stream.run(feed, partial(self._events.read, reseller_id), self._turns)
+        except BillingError as error:
+            if not stream.has_begun:
+                raise
+            error = _with_position(error, stream)
+            message = encoding.error(call_status(error, call.request_id, json_names=True))
+            if message is None:
+                raise error from None
+            await call.write(message)
+        finally:
+            feed.followers.discard(stream)
+            del self._streams[stream]
+            if not feed.followers:
+                self._feeds.pop(reseller_id, None)
+                await feed.close()
+
+    async def stop(self) -> None:
+        """Ends all streams with SERVER_STOPPING, after the last event that there is; opens no more."""
+        self._has_stopped = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_READ_S):
+                reading = (feed.catch_up() for feed in list(self._feeds.values()))
+                await asyncio.gather(*reading, return_exceptions=True)
+        for stream in list(self._streams):
+            stream.finish()
+
+    async def _feed(self, caller: Subject, reseller_id: str) -> Feed:
+        """Returns the feed of a reseller, which somebody must follow before anything else runs."""
+        last = await self._events.position(caller, reseller_id, LATEST)
+        if self._has_stopped:
+            raise stopping()
+        feed = self._feeds.get(reseller_id)
+        if feed is None:
+            read = partial(self._events.read, reseller_id)
+            feed = self._feeds[reseller_id] = Feed(last, read)
+        return feed
+
+    def _look(self, reseller_ids: Sequence[str]) -> None:
+        for reseller_id in reseller_ids:
+            feed = self._feeds.get(reseller_id)
+            if feed:
+                feed.look()
+
+    async def _keep_looking(self) -> None:
+        """Ends streams whose reader is too slow or whose caller may read no longer."""
+        while self._streams:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            for stream in self._streams:
+                stream.look_at_speed()
+            try:
+                await self._check_rights()
+            except Exception:
+                _log.exception("the rights of streams can't be checked")
+        self._looking = None
+
+    async def _check_rights(self) -> None:
+        proofs = list(set(self._streams.values()))
+        found: dict[str, Subject | BaseException] = {}
+        unknown: list[str] = []
+        for proof in proofs:
+            subject = self._authenticator.cached_subject(proof)
+            if subject:
+                found[proof] = subject
+            else:
+                unknown.append(proof)
+        for start in range(0, len(unknown), _CHECKS_AT_ONCE):
+            some = unknown[start : start + _CHECKS_AT_ONCE]
+            proving = map(self._authenticator.authenticate, some)
+            found |= zip(some, await asyncio.gather(*proving, return_exceptions=True), strict=True)
+        for stream, proof in list(self._streams.items()):
+            outcome = found.get(proof)
+            try:
+                if isinstance(outcome, Subject):
+                    outcome.require(Permission.READ, stream.reseller_id)
+                elif outcome:
+                    raise outcome
+            except BillingError as error:
+                stream.end(error)
+
+
+def _with_position(error: BillingError, stream: Stream) -> BillingError:
+    return BillingError(
+        error.reason,
+        error.message,
+        metadata=error.metadata | {"position": stream.position},
+        fields=error.fields,
+        resource=error.resource,
+        retry_after_s=error.retry_after_s,
+    )

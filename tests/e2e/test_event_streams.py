@@ -1,0 +1,143 @@
+"""Streams of events over REST, through the real Envoy: lines of JSON and server-sent events."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.browser import browser
+from tests.service import Service
+
+SERVER_SENT = {"accept": "text/event-stream"}
+
+
+def url(service: Service) -> str:
+    return f"{service.rest}/v1/resellers/{service.resellerId}/events:watch"
+
+
+@contextmanager
+def stream(
+    service: Service, headers: dict[str, str] | None = None, **query: str
+) -> Iterator[httpx.Response]:
+    """A stream that has begun."""
+    with httpx.stream(
+        "GET",
+        url(service),
+        params=query,
+        headers=service.headers | (headers or {}),
+        timeout=20,
+    ) as answer:
+        assert answer.status_code == 200, answer.read()
+        yield answer
+
+
+def server_sent(lines: Iterator[str]) -> Iterator[dict[str, str]]:
+    """Yields server-sent events as their fields."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        if line:
+            name, _, value = line.partition(":")
+            fields[name] = value.removeprefix(" ")
+        elif fields:
+            yield fields
+            fields = {}
+
+
+def test_lines_of_json_come_as_things_happen(service: Service) -> None:
+    with stream(service, after="latest") as answer:
+        assert answer.headers["content-type"] == "application/x-ndjson"
+        assert answer.headers["cache-control"] == "no-store"
+        lines = map(json.loads, answer.iter_lines())
+        begun = next(lines)
+        assert set(begun) == {"position"}
+        made = service.invite()
+        invited = next(lines)
+        assert invited["event"]["type"] == "customer.invited"
+        assert invited["event"]["operation"] == f"operations/{made['id']}"
+        assert invited["event"]["name"].endswith(f"/events/{invited['position']}")
+        sent = next(lines)
+        assert sent["event"]["type"] == "invitation.sent"
+        assert sent["event"]["actor"]["subject"] == "service"
+    with stream(service, after=invited["position"]) as answer:
+        lines = map(json.loads, answer.iter_lines())
+        assert next(lines) == {"position": invited["position"]}
+        assert next(lines) == sent
+
+
+def test_server_sent_events_have_ids_to_go_on_from(service: Service) -> None:
+    with stream(service, SERVER_SENT, after="latest") as answer:
+        assert answer.headers["content-type"] == "text/event-stream"
+        events = server_sent(answer.iter_lines())
+        begun = next(events)
+        assert (begun["event"], begun["retry"]) == ("position", "1000")
+        service.invite()
+        invited = next(events)
+        assert json.loads(invited["data"])["event"]["type"] == "customer.invited"
+        sent = next(events)
+    # The header counts, whatever the query says.
+    again = SERVER_SENT | {"last-event-id": invited["id"]}
+    with stream(service, again, after="latest") as answer:
+        events = server_sent(answer.iter_lines())
+        assert next(events)["id"] == invited["id"]
+        assert next(events) == sent
+
+
+@pytest.mark.parametrize("headers", [{}, SERVER_SENT])
+@pytest.mark.parametrize(
+    ("query", "status", "reason"),
+    [
+        ({"after": "nonsense"}, 400, "FIELDS_INVALID"),
+        ({"filter": "colour = red"}, 400, "FIELDS_INVALID"),
+        ({"after": "latest", "unknown": "1"}, 400, None),
+    ],
+)
+def test_what_is_wrong_is_a_status_like_all_others(
+    service: Service,
+    headers: dict[str, str],
+    query: dict[str, str],
+    status: int,
+    reason: str | None,
+) -> None:
+    answer = httpx.get(url(service), params=query, headers=service.headers | headers)
+    assert answer.status_code == status, answer.text
+    error = answer.json()["error"]
+    assert error["status"] == "INVALID_ARGUMENT"
+    if reason:
+        assert reason in {each.get("reason") for each in error["details"]}
+    assert httpx.get(url(service), headers=headers).status_code == 401
+
+
+async def test_a_browser_reads_on_by_itself(service: Service) -> None:
+    """An EventSource, whose connection is cut and which opens it again after the last event."""
+    async with browser() as chromium:
+        context = await chromium.new_context(
+            extra_http_headers=service.headers,
+            bypass_csp=True,  # the test waits by scripts of its own
+        )
+        page = await context.new_page()
+        await page.goto(f"{service.rest}/docs")
+        await page.evaluate(
+            """url => {
+                window.seen = [];
+                window.source = new EventSource(url);
+                window.source.onmessage = message => window.seen.push(JSON.parse(message.data));
+                return new Promise(begun => window.source.addEventListener("position", begun));
+            }""",
+            f"{url(service)}?after=latest",
+        )
+        service.invite()
+        await page.wait_for_function("window.seen.length === 2")
+        await context.set_offline(True)
+        service.invite()
+        await context.set_offline(False)
+        await page.wait_for_function("window.seen.length === 4", timeout=20_000)
+        seen: list[dict[str, Any]] = await page.evaluate("window.seen")
+        positions = [each["position"] for each in seen]
+        assert positions == sorted(set(positions))
+        assert [each["event"]["type"] for each in seen] == [
+            "customer.invited",
+            "invitation.sent",
+        ] * 2

@@ -1,0 +1,252 @@
+"""Streams of events over gRPC."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import grpc
+import pytest
+from billing.v1 import event_service_pb2
+from google.rpc import error_details_pb2
+
+from server.config import Settings
+from server.domain.access import Role, hash_token
+from server.domain.events import event_id
+from server.rpc.streams import feed, stream
+from tests.events import Happening, forget_events, happen, series
+from tests.rpc.conftest import Api
+from tests.rpc.test_calls import refusal
+from tests.storage.databases import query
+from tests.storage.records import until
+
+RESELLER, OTHER = "reseller-1", "reseller-2"
+PARENT = f"resellers/{RESELLER}"
+Response = event_service_pb2.WatchEventsResponse
+
+
+@pytest.fixture(autouse=True)
+async def empty_logs(api: Api) -> None:
+    """The logs as they were before the readers got their roles."""
+    await forget_events(api.storage)
+
+
+def watch(api: Api, who: str = "reader", **fields: Any) -> Any:
+    return api.events.WatchEvents(
+        event_service_pb2.WatchEventsRequest(**{"parent": PARENT} | fields),
+        metadata=api.as_(who),
+    )
+
+
+def number(message: Response) -> int:
+    """Returns the number of the event that a message brings; minus that of a bare position."""
+    found = int(message.position[3:15])
+    if message.HasField("event"):
+        assert message.event.name == f"{PARENT}/events/{message.position}"
+        return found
+    return -found
+
+
+@asynccontextmanager
+async def watching(api: Api, who: str = "reader", **fields: Any) -> AsyncIterator[Any]:
+    """A stream that has begun, and is closed in the end."""
+    call = watch(api, who, **fields)
+    try:
+        yield call
+    finally:
+        call.cancel()
+
+
+async def read(call: Any, count: int) -> list[int]:
+    """Returns the numbers of so many messages."""
+    return [number(await call.read()) for _ in range(count)]
+
+
+async def read_all(call: Any, found: list[int]) -> None:
+    """Adds the numbers of all messages until the stream ends; raises how it does."""
+    while True:
+        found += await read(call, 1)
+
+
+async def test_what_is_there_comes_first_and_then_what_is_new(api: Api) -> None:
+    await happen(api.storage, *series(RESELLER, 3))
+    async with watching(api) as call:
+        assert await read(call, 4) == [0, 1, 2, 3]
+        for count in (1, 5):
+            await happen(api.storage, *series(RESELLER, count), *series(OTHER, 2))
+        assert await read(call, 6) == [4, 5, 6, 7, 8, 9]
+
+
+@pytest.mark.parametrize(("after", "first"), [("", 0), ("latest", -5), (event_id(RESELLER, 2), -2)])
+async def test_a_stream_begins_after_an_event(api: Api, after: str, first: int) -> None:
+    await happen(api.storage, *series(RESELLER, 5))
+    async with watching(api, after=after) as call:
+        assert await read(call, 1) == [first]
+        assert await read(call, 5 + first) == list(range(1 - first, 6))
+        await happen(api.storage, *series(RESELLER, 1))
+        assert await read(call, 1) == [6]
+
+
+async def test_a_filter_passes_some_and_positions_tell_of_the_others(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "HEARTBEAT_S", 0.05)
+    await happen(api.storage, *series(RESELLER, 3), Happening(RESELLER, subject="ann"))
+    async with watching(api, filter="actor.subject = ann") as call:
+        assert await read(call, 2) == [0, 4]
+        await happen(api.storage, *series(RESELLER, 2))
+        while (position := number(await call.read())) == -4:
+            pass
+        assert position in (-5, -6)
+        await happen(api.storage, Happening(RESELLER, subject="ann"))
+        while (position := number(await call.read())) < 0:
+            pass
+        assert position == 7
+
+
+async def test_a_long_log_is_read_to_its_end_and_followed(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Streams that are behind read pages, and join the others in between."""
+    monkeypatch.setattr(feed, "MOST_KEPT", 7)
+    monkeypatch.setattr(stream, "_PAGE", 10)
+    await happen(api.storage, *series(RESELLER, 100))
+
+    async def write() -> None:
+        for _ in range(40):
+            await happen(api.storage, *series(RESELLER, 5))
+
+    writing = asyncio.create_task(write())
+    calls = [watch(api, after=after) for after in ["", "", event_id(RESELLER, 50), "latest"]]
+    for call in calls:
+        found: list[int] = []
+        while not found or found[-1] < 300:
+            found += [each for each in await read(call, 1) if each > 0]
+        assert found == list(range(found[0], 301))
+        call.cancel()
+    await writing
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"after": "nonsense"}, "FIELDS_INVALID"),
+        ({"after": event_id(OTHER, 1)}, "FIELDS_INVALID"),
+        ({"after": event_id(RESELLER, 9)}, "FIELDS_INVALID"),
+        ({"filter": "x = y"}, "FIELDS_INVALID"),
+        ({"parent": f"resellers/{OTHER}"}, "PERMISSION_MISSING"),
+        ({"parent": f"resellers/{OTHER}", "filter": "x = y"}, "PERMISSION_MISSING"),
+        ({"after": event_id(RESELLER, 1)}, "EVENTS_GONE"),
+    ],
+)
+async def test_what_is_wrong_is_told_before_anything_is_sent(
+    api: Api, fields: dict[str, str], reason: str
+) -> None:
+    await happen(api.storage, *series(RESELLER, 4))
+    url = api.storage.events._reads._database.url.render_as_string(False)  # type: ignore[attr-defined]
+    query(url, "UPDATE event_logs SET cleared = 3 WHERE reseller = 1")
+    _, found, _ = await refusal(watch(api, **fields).read())
+    assert found == reason
+
+
+@pytest.mark.parametrize("taken", ["role", "token", "reseller"])
+async def test_who_may_read_no_longer_is_told(api: Api, taken: str) -> None:
+    administration, at = api.storage.administration, api.clock()
+    if taken == "token":
+        await api.storage.administration.add_access_token(
+            hash_token("short-token"), "reader", at, at + timedelta(days=1)
+        )
+    async with watching(api, "short" if taken == "token" else "reader") as call:
+        await read(call, 1)
+        if taken == "role":
+            await administration.revoke_role("reader", RESELLER, Role.VIEWER, at)
+        elif taken == "reseller":
+            await administration.suspend_reseller(RESELLER, at)
+        else:
+            api.clock.advance(timedelta(days=2))
+        found = [0]  # the event of the role that is revoked may come first
+        async with asyncio.timeout(6):
+            code, reason, status = await refusal(read_all(call, found))
+        assert (code.name, reason) == {
+            "role": ("PERMISSION_DENIED", "PERMISSION_MISSING"),
+            "reseller": ("PERMISSION_DENIED", "RESELLER_SUSPENDED"),
+            "token": ("UNAUTHENTICATED", "CREDENTIALS_INVALID"),
+        }[taken]
+        info = error_details_pb2.ErrorInfo()
+        assert status.details[0].Unpack(info)
+        assert info.metadata["position"] == event_id(RESELLER, found[-1])
+
+
+async def test_a_server_that_stops_ends_its_streams_after_the_last_event(api: Api) -> None:
+    async with watching(api, after="latest") as call:
+        assert await read(call, 1) == [0]
+        await happen(api.storage, *series(RESELLER, 3))
+        await api.streams.stop()
+        assert await read(call, 3) == [1, 2, 3]
+        code, reason, status = await refusal(call.read())
+        assert (code, reason) == (grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING")
+        info = error_details_pb2.ErrorInfo()
+        assert status.details[0].Unpack(info)
+        assert info.metadata["position"] == event_id(RESELLER, 3)
+    _, reason, _ = await refusal(watch(api).read())
+    assert reason == "SERVER_STOPPING"
+
+
+async def test_who_does_not_read_is_slowed_and_then_ended(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "SLOWEST_S", 1.0)
+    await happen(api.storage, *series(RESELLER, 3000))
+    async with (
+        grpc.aio.insecure_channel(api.address, [("grpc.http2.bdp_probe", 0)]) as other,
+        watching(api) as quick,
+    ):
+        slow = other.unary_stream(
+            "/billing.v1.EventService/WatchEvents",
+            request_serializer=event_service_pb2.WatchEventsRequest.SerializeToString,
+            response_deserializer=Response.FromString,
+        )(event_service_pb2.WatchEventsRequest(parent=PARENT), metadata=api.as_("reader"))
+        await slow.read()
+        assert (await read(quick, 3001))[-1] == 3000
+        await until(lambda: len(api.streams._streams) == 1)
+        # What is on its way arrives, and then the reason.
+        found = [0]
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            await read_all(slow, found)
+        assert found == list(range(len(found)))
+        assert len(found) < 3000
+        assert ended.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "position" in str(ended.value.details())
+        # The other one goes on.
+        await happen(api.storage, *series(RESELLER, 1))
+        assert await read(quick, 1) == [3001]
+
+
+class TestManyStreams:
+    @pytest.fixture
+    def settings(self, settings: Settings) -> Settings:
+        return settings.model_copy(update={"max_streams": 6})
+
+    async def test_one_caller_has_half_of_the_streams(self, api: Api) -> None:
+        calls = [watch(api) for _ in range(3)]
+        for call in calls:
+            await read(call, 1)
+        code, reason, _ = await refusal(watch(api).read())
+        assert (code.name, reason) == ("RESOURCE_EXHAUSTED", "STREAM_LIMIT_REACHED")
+        async with watching(api, "foreigner", parent=f"resellers/{OTHER}") as other:
+            assert (await other.read()).position
+        calls.pop().cancel()
+        await until(lambda: len(api.streams._streams) == 2)
+        async with watching(api) as call:
+            await read(call, 1)
+        for call in calls:
+            call.cancel()
+
+
+async def test_nothing_is_left_of_closed_streams(api: Api) -> None:
+    for _ in range(3):
+        async with watching(api) as call:
+            await read(call, 1)
+            assert len(api.streams._streams) == len(api.streams._feeds) == 1
+        await until(lambda: not api.streams._streams and not api.streams._feeds)
