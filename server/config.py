@@ -146,6 +146,13 @@ class Settings(BaseSettings):
         30.0, ge=0, description="wrong links that one address may try; 0 for any number"
     )
 
+    country: str = Field(
+        "RU", pattern="^[A-Z]{2}$", description="of all billing accounts, by ISO 3166-1 alpha-2"
+    )
+    currency: str = Field(
+        "RUB", pattern="^(RUB|USD|KZT)$", description="of all billing accounts: RUB, USD or KZT"
+    )
+
     webhook_allow_private: bool = Field(
         False, description="webhooks may lead to this machine, by http too; for development"
     )

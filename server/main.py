@@ -1,4 +1,7 @@
-"""The composition root: the one place that knows every part of a server process."""
+"""The composition root: the one place that knows every part of a server process.
+
+Longer than others: each part is named here once, and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from billing.v1 import (
     webhook_service_pb2,
 )
 from google.longrunning import operations_proto_pb2
+from yandex.cloud.billing.v1 import billing_account_service_pb2
 from yandex.cloud.billing.v1 import customer_service_pb2 as yandex_customers
 from yandex.cloud.endpoint import api_endpoint_service_pb2
 from yandex.cloud.iam.v1 import iam_token_service_pb2
@@ -41,6 +45,7 @@ from server.rpc.pipeline.limits import CallLimits
 from server.rpc.pipeline.pipeline import Pipeline
 from server.rpc.pipeline.rate_limit import RateLimit
 from server.rpc.pipeline.router import Router
+from server.rpc.services.billing_accounts import BillingAccountService
 from server.rpc.services.billing_customers import BillingCustomerService
 from server.rpc.services.endpoints import ApiEndpointService
 from server.rpc.services.event_streams import EventStreamService
@@ -55,6 +60,7 @@ from server.rpc.services.yandex_operations import YandexOperationService
 from server.rpc.streams.streams import Streams
 from server.storage import open_storage
 from server.storage.interface import Storage, WebhookDelivery
+from server.use_cases.billing_accounts import BillingAccounts
 from server.use_cases.customers import Customers
 from server.use_cases.events import Events
 from server.use_cases.iam_tokens import IamTokens
@@ -136,6 +142,14 @@ def build_server(
             InvitationPageService(links, settings.brand, settings.zone),
         ),
         (yandex_customers, "CustomerService", YandexCustomerService(use_cases, pages)),
+        (
+            billing_account_service_pb2,
+            "BillingAccountService",
+            BillingAccountService(
+                BillingAccounts(storage.billing_accounts),
+                *(pages, settings.country, settings.currency),
+            ),
+        ),
         (billing_customers, "CustomerService", BillingCustomerService(use_cases, pages)),
         (invitation_service_pb2, "InvitationService", InvitationService(invitations, links, pages)),
         (event_service_pb2, "EventService", EventService(events, streams, pages)),

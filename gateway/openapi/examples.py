@@ -45,6 +45,15 @@ _INVITATION = {
     "expireTime": "2026-04-01T09:30:00.120Z",
     "customerState": "ACCEPTANCE_REQUIRED",
 }
+_BILLING_ACCOUNT = {
+    "id": ACCOUNT,
+    "name": "Romashka",
+    "createdAt": "2026-03-02T09:30:00.120Z",
+    "countryCode": "RU",
+    "currency": "RUB",
+    "active": True,
+    "balance": "0",
+}
 _ENDED = "2026-03-03T12:00:00.360Z"
 _GOOGLE_CUSTOMER = {
     "name": f"{_PARENT}/customers/{CUSTOMER}",
@@ -122,6 +131,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "yandex.cloud.billing.v1.ActivateCustomerRequest": {"customerId": CUSTOMER},
     "yandex.cloud.billing.v1.SuspendCustomerRequest": {"customerId": CUSTOMER},
     "yandex.cloud.billing.v1.ListCustomersRequest": {"resellerId": RESELLER},
+    "yandex.cloud.billing.v1.GetBillingAccountRequest": {"id": ACCOUNT},
+    "yandex.cloud.billing.v1.ListBillingAccountsRequest": {},
     "yandex.cloud.operation.GetOperationRequest": {"operationId": OPERATION},
     "yandex.cloud.operation.CancelOperationRequest": {"operationId": OPERATION},
     "yandex.cloud.endpoint.GetApiEndpointRequest": {"apiEndpointId": "billing"},
@@ -239,6 +250,10 @@ RESPONSES: dict[str, dict[str, dict[str, Any]]] = {
     f"{_WEBHOOKS}.TestWebhook": {"Sent": {"event": _EVENT["name"]}},
     f"{_WEBHOOKS}.RedeliverEvents": {"Begun": _WEBHOOK | {"backlog": 1}},
     f"{_WEBHOOKS}.ListWebhookAttempts": {"One page": {"attempts": [_ATTEMPT], "nextPageToken": ""}},
+    "yandex.cloud.billing.v1.BillingAccountService.Get": {"Active": _BILLING_ACCOUNT},
+    "yandex.cloud.billing.v1.BillingAccountService.List": {
+        "One page": {"billingAccounts": [_BILLING_ACCOUNT], "nextPageToken": ""}
+    },
     "yandex.cloud.operation.OperationService.Get": {
         "Running": _published("Invite customer"),
         "Done": _published("Invite customer", response=_RESPONSE),

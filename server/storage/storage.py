@@ -16,6 +16,7 @@ from sqlalchemy import literal, select
 from server.domain.errors import BillingError
 from server.domain.limits import Limits
 from server.storage.access.storage import SqlAccess, SqlAdministration
+from server.storage.billing_accounts import SqlBillingAccounts
 from server.storage.customers import SqlCustomers
 from server.storage.events.storage import SqlEvents
 from server.storage.invitations.storage import SqlInvitations
@@ -95,6 +96,7 @@ class SqlStorage:
         keys = KeyLifetime(idempotency_lifetime)
         self.invitations = SqlInvitations(writes, reads, keys, limits)
         self.customers = SqlCustomers(writes, reads, inline, keys, limits)
+        self.billing_accounts = SqlBillingAccounts(reads)
         self.operations = SqlOperations(writes, reads, inline, keys)
         self.waits = SqlWaits(self.operations, notifier)
         self.mail = SqlMail(writes, reads, notifier)

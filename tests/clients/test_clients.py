@@ -19,8 +19,8 @@ _BASICS = (
     "cancel",
 )
 CALLS = {
-    "yandexcloud": (*_BASICS, "retry", "retry interceptor", "key file"),
-    "nodejs_sdk": (*_BASICS, "retry"),
+    "yandexcloud": (*_BASICS, "billing accounts", "retry", "retry interceptor", "key file"),
+    "nodejs_sdk": (*_BASICS, "billing accounts", "retry"),
     "google_api_core": (
         "invite",
         "failed operation",

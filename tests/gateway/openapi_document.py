@@ -19,7 +19,12 @@ from google.protobuf import empty_pb2
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
-from yandex.cloud.billing.v1 import customer_pb2, customer_service_pb2
+from yandex.cloud.billing.v1 import (
+    billing_account_pb2,
+    billing_account_service_pb2,
+    customer_pb2,
+    customer_service_pb2,
+)
 from yandex.cloud.endpoint import api_endpoint_pb2, api_endpoint_service_pb2
 from yandex.cloud.iam.v1 import iam_token_service_pb2
 from yandex.cloud.operation import operation_pb2, operation_service_pb2
@@ -31,6 +36,8 @@ DOCUMENT = json.loads(openapi.DOCUMENT.read_text(encoding="utf-8"))
 _MODULES = (
     api_endpoint_pb2,
     api_endpoint_service_pb2,
+    billing_account_pb2,
+    billing_account_service_pb2,
     customer_pb2,
     customer_service_pb2,
     empty_pb2,

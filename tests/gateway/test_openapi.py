@@ -36,6 +36,8 @@ def test_the_document_is_valid_openapi() -> None:
 
 def test_it_has_every_path_of_the_contract() -> None:
     assert {id_: f"{verb} {path}" for id_, (verb, path, _) in OPERATIONS.items()} == {
+        "BillingAccountService.Get": "get /billing/v1/billingAccounts/{id}",
+        "BillingAccountService.List": "get /billing/v1/billingAccounts",
         "CustomerService.List": "get /billing/v1/customers",
         "CustomerService.Invite": "post /billing/v1/customers:invite",
         "CustomerService.CreateResellerServed": (
@@ -89,6 +91,7 @@ def test_the_query_holds_what_neither_path_nor_body_does() -> None:
         for id_, (_, _, operation) in OPERATIONS.items()
     }
     assert {id_: names for id_, names in queries.items() if names} == {
+        "BillingAccountService.List": ["pageSize", "pageToken"],
         "CustomerService.List": ["resellerId", "pageSize", "pageToken"],
         "CustomerService.ListCustomers": ["pageSize", "pageToken"],
         "EventService.ListEvents": ["after", "filter", "pageSize", "pageToken"],

@@ -23,6 +23,8 @@ from google.longrunning import operations_pb2, operations_proto_pb2
 from google.protobuf import empty_pb2
 from google.protobuf.message import Message
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from yandex.cloud.billing.v1 import billing_account_pb2
+from yandex.cloud.billing.v1 import billing_account_service_pb2 as accounts
 from yandex.cloud.billing.v1 import customer_service_pb2 as customers
 from yandex.cloud.endpoint import api_endpoint_pb2
 from yandex.cloud.endpoint import api_endpoint_service_pb2 as endpoints
@@ -119,6 +121,7 @@ def named_webhook(made: Made) -> dict[str, Any]:
 
 
 _CUSTOMERS = "yandex.cloud.billing.v1.CustomerService"
+_ACCOUNTS = "yandex.cloud.billing.v1.BillingAccountService"
 _GOOGLE_CUSTOMERS = "billing.v1.CustomerService"
 _EVENTS = "billing.v1.EventService"
 _EVENT_STREAMS = "billing.v1.EventStreamService"
@@ -164,6 +167,19 @@ TABLE: dict[str, Method] = {
         lambda made: customers.ListCustomersRequest(reseller_id=made.reseller_id),
         customers.ListCustomersResponse,
         names_reseller=True,
+    ),
+    f"{_ACCOUNTS}/Get": Method(
+        Right.READ,
+        lambda made: accounts.GetBillingAccountRequest(
+            id=made.customer_id.replace("bcu", "bac", 1)
+        ),
+        billing_account_pb2.BillingAccount,
+        names_thing=True,
+    ),
+    f"{_ACCOUNTS}/List": Method(
+        Right.READ,
+        lambda _: accounts.ListBillingAccountsRequest(),
+        accounts.ListBillingAccountsResponse,
     ),
     f"{_GOOGLE_CUSTOMERS}/InviteCustomer": Method(
         Right.WRITE,
@@ -514,7 +530,8 @@ async def test_every_method_that_is_served_has_a_row(table: Table) -> None:
         "grpc.reflection.v1alpha.ServerReflection",
     }
     modules = (
-        *(customers, google_customers, events, event_streams, invitations, pages, webhooks),
+        *(accounts, customers, google_customers, events, event_streams),
+        *(invitations, pages, webhooks),
         *(operations, operations_proto_pb2, endpoints, iam),
     )
     methods = {

@@ -15,6 +15,7 @@ from server.domain.operations import OperationKind
 from server.domain.webhook_settings import WebhookChanges
 from server.domain.webhooks import Webhook
 from server.storage import migrate
+from server.use_cases.billing_accounts import BillingAccounts
 from server.use_cases.customers import Customers
 from server.use_cases.invitations import Invitations
 from server.use_cases.operations import Operations
@@ -32,6 +33,7 @@ HOOK = WebhookChanges(url="https://example.com/")
 class UseCases:
     """All of them, over one storage, and an invitation in it."""
 
+    accounts: BillingAccounts
     customers: Customers
     invitations: Invitations
     operations: Operations
@@ -53,6 +55,7 @@ async def use_cases(tmp_path: Path) -> AsyncIterator[UseCases]:
         hooked = await webhooks.create(EDITOR, RESELLER, HOOK, "", None)
         assert hooked
         yield UseCases(
+            BillingAccounts(storage.billing_accounts),
             Customers(storage.customers, storage.invitations, lambda: START, DAY),
             Invitations(storage.invitations, storage.customers, lambda: START, DAY, DAY),
             Operations(storage.operations, storage.waits, lambda: START),
@@ -77,6 +80,8 @@ OWN: dict[str, Any] = {
 READS: dict[str, UseCase] = {
     "get a customer": lambda to, who: to.customers.get(who, RESELLER, to.made.customer.id),
     "list customers": lambda to, who: to.customers.page(who, RESELLER, 10, None),
+    "get an account": lambda to, who: to.accounts.get(who, to.made.customer.billing_account_id),
+    "get a reseller's account": lambda to, who: to.accounts.get(who, RESELLER),
     "get an invitation": lambda to, who: to.invitations.get(who, RESELLER, to.made.invitation.id),
     "list invitations": lambda to, who: to.invitations.page(who, RESELLER, None, None, 10, None),
     "get an operation": lambda to, who: to.operations.get(who, to.made.operation.id),
@@ -130,7 +135,7 @@ async def test_a_caller_without_a_role_is_refused_everywhere(
 
 
 @pytest.mark.parametrize(
-    "name", ["suspend a customer", "get an operation", "cancel", "delete", "wait"]
+    "name", ["suspend a customer", "get an account", "get an operation", "cancel", "delete", "wait"]
 )
 async def test_who_may_nothing_does_not_learn_what_there_is(use_cases: UseCases, name: str) -> None:
     use_cases.made = new()  # never recorded

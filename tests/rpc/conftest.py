@@ -14,7 +14,7 @@ from billing.v1 import (
     webhook_service_pb2_grpc,
 )
 from google.longrunning import operations_pb2_grpc
-from yandex.cloud.billing.v1 import customer_service_pb2_grpc
+from yandex.cloud.billing.v1 import billing_account_service_pb2_grpc, customer_service_pb2_grpc
 from yandex.cloud.operation import operation_service_pb2_grpc
 
 from server.config import Settings
@@ -41,6 +41,10 @@ class Api:
     @property
     def customers(self) -> Any:
         return customer_service_pb2_grpc.CustomerServiceStub(self.channel)
+
+    @property
+    def accounts(self) -> Any:
+        return billing_account_service_pb2_grpc.BillingAccountServiceStub(self.channel)
 
     @property
     def google_customers(self) -> Any:

@@ -204,6 +204,9 @@ async def _call_everything(storage: SqlStorage) -> None:
     await storage.customers.list_customers(RESELLER, 10, None)
     await storage.customers.list_customers(RESELLER, 10, cursor)
     await storage.customers.get_customer(first.customer_id)
+    for after in (None, cursor):
+        await storage.billing_accounts.list_billing_accounts([RESELLER], 10, after)
+    await storage.billing_accounts.get_billing_account(first.billing_account_id)
     await storage.waits.wait_operation(first.id, timedelta(0))
     await storage.mail.wait_for_work(START, timedelta(0))
     await storage.operations.cancel_operation(third.id, START, ACTOR, key("cancel"))

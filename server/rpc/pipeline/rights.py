@@ -21,7 +21,9 @@ _NAMES = ("parent", "name")
 # What is to be changed, by methods that change a resource itself, has its name in it.
 _UPDATE_MASK = "update_mask"
 # Fields that hold the ID of a thing; which reseller it belongs to, only the database knows.
-_OTHERS = ("customer_id", "operation_id")
+_OTHERS = ("customer_id", "operation_id", "id")
+# What lists have.
+_PAGE_SIZE = "page_size"
 _PREFIX = "resellers/"
 _LONGEST_ID = 50
 
@@ -41,7 +43,11 @@ def right_check(method: MethodDescriptor, permission: Permission) -> RightCheck 
         check_named = _check(fields[resource].message_type, "name", permission)
         return lambda subject, request: check_named(subject, getattr(request, resource))
     named = next((name for name in (*_IDS, *_NAMES, *_OTHERS) if name in fields), None)
-    return None if named is None else _check(method.input_type, named, permission)
+    if named:
+        return _check(method.input_type, named, permission)
+    if _PAGE_SIZE in fields:  # a list of all that the caller may read
+        return lambda subject, _: subject.require_any(permission)
+    return None
 
 
 def _check(message: Descriptor, named: str, permission: Permission) -> RightCheck:

@@ -8,6 +8,7 @@ unknown, repeating it with the same idempotency key is safe. Writes return once 
 from typing import Protocol
 
 from server.storage.interface.access import AccessStorage, Administration
+from server.storage.interface.billing_accounts import BillingAccountStorage
 from server.storage.interface.customers import CustomerStorage
 from server.storage.interface.events import EventPage, EventStorage, LogBounds
 from server.storage.interface.invitations import InvitationStorage
@@ -36,6 +37,7 @@ __all__ = [
     "AlertKind",
     "AlertStorage",
     "Attempt",
+    "BillingAccountStorage",
     "Cursor",
     "CustomerStorage",
     "Delivery",
@@ -64,6 +66,8 @@ class Storage(Protocol):
 
     @property
     def invitations(self) -> InvitationStorage: ...
+    @property
+    def billing_accounts(self) -> BillingAccountStorage: ...
     @property
     def customers(self) -> CustomerStorage: ...
     @property

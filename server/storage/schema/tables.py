@@ -25,7 +25,7 @@ from server.storage.schema.columns import Count, index, table
 from server.storage.sql.times import Micros
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0016"
+REVISION = "0017"
 
 metadata = MetaData()
 
@@ -362,6 +362,11 @@ index(
 index("customers_lapsing", _c.expires_at, where=_c.invitation == text(str(PENDING)))
 index("customers_ended", _c.ended_at, where=_c.ended_at.is_not(None) & _c.has_links)
 index("customers_invitation_id", _c.invitation_id, where=_c.invitation_id.is_not(None), unique=True)
+index(
+    "customers_billing_account_id",
+    _c.billing_account_id,
+    where=_c.billing_account_id.is_not(None),
+)
 
 operations = table(
     "operations",

@@ -3,7 +3,7 @@ const assert = require('node:assert/strict');
 const { randomUUID } = require('node:crypto');
 const { readFileSync } = require('node:fs');
 const { Session, waitForOperation } = require('@yandex-cloud/nodejs-sdk');
-const { customer, customerService } = require('@yandex-cloud/nodejs-sdk/billing-v1');
+const { billingAccountService, customer, customerService } = require('@yandex-cloud/nodejs-sdk/billing-v1');
 const { apiEndpointService } = require('@yandex-cloud/nodejs-sdk/endpoint');
 const { operationService } = require('@yandex-cloud/nodejs-sdk/operation');
 const { Metadata } = require('nice-grpc');
@@ -116,6 +116,22 @@ async function main() {
       }
     });
   }
+
+  await call('billing accounts', async () => {
+    const accounts = session.client(billingAccountService.BillingAccountServiceClient, endpoint);
+    const { billingAccounts } = await accounts.list(
+      billingAccountService.ListBillingAccountsRequest.fromPartial({ pageSize: 2 }),
+    );
+    assert.deepEqual(
+      billingAccounts.map(({ id }) => id),
+      [dev.resellerId, `bac${created.slice(3)}`],
+    );
+    const shown = await accounts.get(
+      billingAccountService.GetBillingAccountRequest.fromPartial({ id: billingAccounts[1].id }),
+    );
+    assert.deepEqual(shown, billingAccounts[1]);
+    assert.deepEqual([shown.name, shown.active, shown.balance], ['Геркулес', true, '0']);
+  });
 
   await call('failed operation', async () => {
     assert.equal(await failureOf(await customers.invite(request('refused'))), 9);

@@ -7,6 +7,11 @@ from pathlib import Path
 
 import yandexcloud
 from report import DEV, address, call
+from yandex.cloud.billing.v1.billing_account_service_pb2 import (
+    GetBillingAccountRequest,
+    ListBillingAccountsRequest,
+)
+from yandex.cloud.billing.v1.billing_account_service_pb2_grpc import BillingAccountServiceStub
 from yandex.cloud.billing.v1.customer_pb2 import Customer, CustomerPerson
 from yandex.cloud.billing.v1.customer_service_pb2 import (
     ActivateCustomerRequest,
@@ -115,6 +120,15 @@ with call("suspend"):
 with call("activate"):
     for _ in range(2):
         assert customer_of(customers.Activate(ActivateCustomerRequest(customer_id=created)))
+
+with call("billing accounts"):
+    accounts = sdk.client(BillingAccountServiceStub)
+    shown = accounts.List(ListBillingAccountsRequest(page_size=2)).billing_accounts
+    assert [account.id for account in shown] == [DEV["resellerId"], "bac" + created[3:]]
+    account = accounts.Get(GetBillingAccountRequest(id=shown[1].id))
+    assert account == shown[1]
+    assert (account.name, account.active, account.balance) == ("Геркулес", True, "0")
+    assert (account.country_code, account.currency) == ("RU", "RUB")
 
 with call("failed operation"):
     assert "Error code: 9" in failure_of(customers.Invite(request("refused")))
