@@ -34,7 +34,7 @@ def main() -> None:
     help="The file to write.",
 )
 def generate(output: Path) -> None:
-    """Write envoy.yaml and gen/openapi.json from gen/descriptors.pb.
+    """Write envoy.yaml, gen/openapi.json and gen/transcoded.pb from gen/descriptors.pb.
 
     Run in the project's folder, by `make gen`. The same protos give the same text.
     """
@@ -48,12 +48,15 @@ def generate(output: Path) -> None:
     ]
     settings = GatewaySettings(static_files=files)
     descriptors = DescriptorSet.read(settings.descriptors)
+    transcoded = settings.descriptors.with_name("transcoded.pb")
+    transcoded.write_bytes(descriptors.for_transcoder())
     tree = bootstrap(
         *(Path(), descriptors, settings),
         access_log=Path("/dev/stdout"),
         admin_socket=settings.admin_socket,
         pressure=None,
         refused=None,
+        transcoded=transcoded,
     )
     output.write_text(to_yaml(tree, _HEADING))
 

@@ -38,15 +38,16 @@ def bootstrap(
     admin_socket: Path,
     pressure: Path | None,
     refused: Path | None,
+    transcoded: Path,
 ) -> dict[str, Any]:
     """Returns the configuration, the same for the same arguments.
 
     `admin_socket` is the path that Envoy takes commands at, `pressure` the file that tells it which
     share of its connections is taken, `refused` the one with the addresses that have too many, if
-    anybody writes them. `root` is the folder that holds gen/
+    anybody writes them. `transcoded` is the file that holds `descriptors.for_transcoder()`. `root` is the folder that holds gen/
     and gateway/. Relative paths are seen from Envoy's working directory.
     """
-    managers = ConnectionManagers(root, descriptors, settings, access_log)
+    managers = ConnectionManagers(root, descriptors, settings, access_log, transcoded)
     first = [network_filter(refused)] if refused else []
     return {
         "node": {"id": "gateway", "cluster": "gateway"},

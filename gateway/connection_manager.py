@@ -45,7 +45,12 @@ class ConnectionManagers:
     """Makes the connection managers of both listeners, which share nearly all."""
 
     def __init__(
-        self, root: Path, descriptors: DescriptorSet, settings: GatewaySettings, log_file: Path
+        self,
+        root: Path,
+        descriptors: DescriptorSet,
+        settings: GatewaySettings,
+        log_file: Path,
+        transcoded: Path,
     ) -> None:
         header_kib = settings.max_headers_kib * _HEADER_MARGIN
         # All of x-forwarded-*, but x-forwarded-for where there are proxies to trust.
@@ -54,7 +59,7 @@ class ConnectionManagers:
             if settings.trusted_proxies
             else "x-forwarded-.*"
         )
-        transcoder = _transcoder(root / settings.descriptors, descriptors)
+        transcoder = _transcoder(transcoded, descriptors)
         self._strict_transport = strict_transport(0 if settings.is_for_development else _YEAR_S)
         self._shared: dict[str, Any] = {
             "codec_type": "AUTO",
@@ -116,6 +121,7 @@ class ConnectionManagers:
                     },
                 ),
                 http_filter(routes.TRANSCODER, _TRANSCODER, transcoder),
+                web_protocols.details_filter(),
                 grpc_status_filter(routes.GRPC_STATUS_OF_ERRORS),
                 http_filter(
                     *("envoy.filters.http.router", "router.v3.Router"),

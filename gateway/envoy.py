@@ -165,14 +165,18 @@ class Gateway:
         access_log = settings.var / "logs" / "access.log"
         # Envoy would make it as the umask lets it.
         open_private(access_log, "ab").close()
+        descriptors = DescriptorSet.read(_ROOT / settings.descriptors)
+        transcoded = settings.var / "envoy" / "transcoded.pb"
+        replace_private(transcoded, descriptors.for_transcoder())
         tree = bootstrap(
             _ROOT,
-            DescriptorSet.read(_ROOT / settings.descriptors),
+            descriptors,
             replace(settings, static_files=[*static_files(), *settings.static_files]),
             access_log=access_log,
             admin_socket=admin_socket,
             pressure=settings.pressure,
             refused=settings.refused,
+            transcoded=transcoded,
         )
         self._write_pressure(0.0)
         replace_private(settings.refused, refusal(()))

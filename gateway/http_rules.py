@@ -93,6 +93,11 @@ class Method:
         return (*self.rules, *(() if self.streaming else heads))
 
     @property
+    def connect_rules(self) -> tuple[Rule, ...]:
+        """By which Connect's JSON is transcoded; its streams are framed, which is no JSON."""
+        return () if self.is_page or self.streaming else (Rule("POST", self.path, "*"),)
+
+    @property
     def is_polled(self) -> bool:
         """Whether it answers with the published Operation, whose clients ask again after a while."""
         return self.output_type == ".yandex.cloud.operation.Operation"
@@ -161,6 +166,21 @@ class DescriptorSet:
         """What the paths of pages begin with, like `/invitations/`."""
         rules = (rule for method in self.methods if method.is_page for rule in method.rules)
         return sorted({rule.folder for rule in rules})
+
+    def for_transcoder(self) -> bytes:
+        """Returns the set with a binding more for each method: that of Connect's JSON."""
+        files = descriptor_pb2.FileDescriptorSet()
+        files.file.extend(self._files)
+        bound = {method.path for method in self.methods if method.connect_rules}
+        for file in files.file:
+            for service in file.service:
+                for method in service.method:
+                    path = f"/{file.package}.{service.name}/{method.name}"
+                    if path in bound:
+                        rule = method.options.Extensions[annotations_pb2.http]
+                        added = rule.additional_bindings.add() if rule.ListFields() else rule
+                        added.post, added.body = path, "*"
+        return files.SerializeToString(deterministic=True)
 
     def _method(self, service: str, method: descriptor_pb2.MethodDescriptorProto) -> Method:
         fields = self.messages[method.input_type].field

@@ -59,7 +59,7 @@ def source(root: Path, descriptors: DescriptorSet, max_headers_kib: int) -> str:
     bindings = [
         (method, rule)
         for method in descriptors.methods
-        for rule in (method.rules if method.is_page else method.rest_rules)
+        for rule in (method.rules if method.is_page else method.rest_rules + method.connect_rules)
     ]
     types = sorted(_reachable(descriptors, {method.input_type for method, _ in bindings}))
     lines = [
@@ -183,6 +183,8 @@ def _rule(descriptors: DescriptorSet, method: Method, rule: Rule) -> str:
             yield "envelope = true"
         if rule.verb == "HEAD":
             yield "head = true"
+        if rule in method.connect_rules:
+            yield "connect = true"
         if method.is_page:
             yield f'page = "{rule.folder}"'
         elif _body_type(descriptors, method, rule) == _HTTP_BODY:

@@ -280,6 +280,12 @@ def _web(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict[
                 "typed_per_filter_config": {**_NATIVE_FILTERS, **on},
             }
             yield from _by_credentials(method, route, settings.max_body_bytes + _FRAME_BYTES)
+        for rule in method.connect_rules:
+            route = _binding(method, rule, {"path": method.path}, settings, rule.verb)
+            route["match"]["headers"].append(web_protocols.JSON_MATCH)
+            off = route.get("typed_per_filter_config", {})
+            route["typed_per_filter_config"] = {**off, web_protocols.DETAILS: web_protocols.ON}
+            yield from _by_credentials(method, route, settings.max_body_bytes)
     for headers, on in web_protocols.protocols():
         for service in STANDARD_SERVICES:
             standard = _standard(service)

@@ -13,6 +13,12 @@ from gateway.header_filters import http_filter
 GRPC_WEB = "envoy.filters.http.grpc_web"
 CONNECT = "envoy.filters.http.connect_grpc_bridge"
 ERRORS = "web_errors"
+# Notes an error's details, before the transcoder takes them away, for the script.
+DETAILS = "connect_details"
+JSON_MATCH = {
+    "name": "content-type",
+    "string_match": {"safe_regex": {"regex": "(?i)application/json( *;.*)?"}},
+}
 
 _GRPC_WEB_TYPES = r"application/grpc-web(-text)?(\+proto)?"
 _UNARY, _STREAM = "application/proto", "application/connect+proto"
@@ -45,6 +51,13 @@ def filters(root: Path) -> list[dict[str, Any]]:
         http_filter(CONNECT, "connect_grpc_bridge.v3.FilterConfig", {}),
     ]
     return [{**each, "disabled": True} for each in made]
+
+
+def details_filter() -> dict[str, Any]:
+    """Returns the filter DETAILS, off but for routes that turn it on; it stands behind the transcoder."""
+    noted = {"metadata_namespace": ERRORS, "key": "details", "type": "STRING"}
+    config = {"response_rules": [{"header": "grpc-status-details-bin", "on_header_present": noted}]}
+    return {**http_filter(DETAILS, "header_to_metadata.v3.Config", config), "disabled": True}
 
 
 def protocols(

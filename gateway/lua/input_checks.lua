@@ -3,6 +3,7 @@
 local json_check = require("json_check")
 local numbers = require("numbers")
 local text = require("text")
+local web_errors = require("web_errors")
 
 local M = {}
 
@@ -321,6 +322,7 @@ function M.new_response_check(rules, pages, codes)
       headers:replace("content-type", "application/json")
     end
     if rule and rule.envelope then envelop(handle, codes) end
+    if rule and rule.connect then web_errors.rewrite_status(handle) end
     if rule and rule.head then empty_for_head(handle) end
   end
 end
@@ -330,7 +332,7 @@ end
 -- `rules` maps a route's name to {message, body, bound, named, raw, page}: the request's type, what the
 -- body fills, the fields that the path fills, the one among them that is a field of the body's and what
 -- stands around it in the path, whether the body is passed on as it is, the folder of a page for browsers;
--- `envelope`, whether errors come in Google's; `head`, whether it is the HEAD of a GET. `messages` maps a type to its fields: a list of {name, json, kind, of, many, oneof, range, values,
+-- `envelope`, whether errors come in Google's; `head`, whether it is the HEAD of a GET; `connect`, whether errors are Connect's. `messages` maps a type to its fields: a list of {name, json, kind, of, many, oneof, range, values,
 -- required, longest}.
 -- `limits` holds the most headers and header_bytes.
 function M.new_request_check(rules, messages, limits)

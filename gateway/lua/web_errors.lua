@@ -52,6 +52,59 @@ local function error_json(handle, base64)
     .. ',"details":[' .. table.concat(details, ",") .. "]}"
 end
 
+-- Returns the text of a JSON object's first member of that name as it is written, or "".
+local function written(json, name, at)
+  local _, before = find(json, '"' .. name .. '":"', at, true)
+  if not before then return "" end
+  local place = before + 1
+  while true do
+    place = find(json, '["\\]', place)
+    if not place then return "" end
+    if byte(json, place) == 34 then return sub(json, before + 1, place - 1), place end
+    place = place + 2
+  end
+end
+
+-- A field of a message that is a text or a message, of less than 16 KiB.
+local function field(number, value)
+  local size = #value
+  local length = size < 128 and char(size) or char(size % 128 + 128, floor(size / 128))
+  return char(number * 8 + 2) .. length .. value
+end
+
+-- Returns the binary forms of the details that the gateway's own refusals have, in base64, in a list.
+local function own_details(handle, json)
+  local function detail(type, value)
+    return '{"type":"google.rpc.' .. type .. '","value":"' .. gsub(handle:base64Escape(value), "=+$", "") .. '"}'
+  end
+  local details = { detail("ErrorInfo", field(1, written(json, "reason")) .. field(2, written(json, "domain"))) }
+  local violations, at = {}, find(json, '"fieldViolations":[', 1, true)
+  while at do
+    local name, behind = written(json, "field", at)
+    if not behind then break end
+    local why, next_at = written(json, "description", behind)
+    violations[#violations + 1] =
+      field(1, field(1, text.json_unescaped(name)) .. field(2, text.json_unescaped(why)))
+    at = next_at
+  end
+  if violations[1] then details[2] = detail("BadRequest", table.concat(violations)) end
+  return table.concat(details, ",")
+end
+
+-- Turns the JSON of a google.rpc.Status into Connect's, for callers who speak it in JSON.
+function M.rewrite_status(handle)
+  local noted = handle:streamInfo():dynamicMetadata():get(METADATA)
+  local body = handle:body(true)
+  local json = body:getBytes(0, body:length())
+  if noted and noted.details then
+    body:setBytes(error_json(handle, noted.details))
+  else
+    local code = tonumber(json:match('"code":(%d+)'))
+    body:setBytes('{"code":"' .. (CODES[code] or "unknown") .. '","message":"' .. written(json, "message")
+      .. '","details":[' .. own_details(handle, json) .. "]}")
+  end
+end
+
 local function rewrite_frames(handle)
   for chunk in handle:bodyChunks() do
     local size = chunk:length()

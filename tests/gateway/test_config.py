@@ -66,7 +66,16 @@ def test_each_upstream_is_an_endpoint(
     descriptors: DescriptorSet, upstreams: list[str], kind: str
 ) -> None:
     settings = GatewaySettings(upstreams=upstreams)
-    tree = bootstrap(ROOT, descriptors, settings, Path("/dev/null"), Path("admin.sock"), None, None)
+    tree = bootstrap(
+        ROOT,
+        descriptors,
+        settings,
+        Path("/dev/null"),
+        Path("admin.sock"),
+        None,
+        None,
+        Path("transcoded.pb"),
+    )
     for cluster in tree["static_resources"]["clusters"]:
         assert cluster["type"] == kind
         (locality,) = cluster["load_assignment"]["endpoints"]
@@ -75,7 +84,16 @@ def test_each_upstream_is_an_endpoint(
 
 def test_admin_is_its_owners_alone(descriptors: DescriptorSet) -> None:
     settings = GatewaySettings(address="0.0.0.0")
-    tree = bootstrap(ROOT, descriptors, settings, Path("/dev/null"), Path("admin.sock"), None, None)
+    tree = bootstrap(
+        ROOT,
+        descriptors,
+        settings,
+        Path("/dev/null"),
+        Path("admin.sock"),
+        None,
+        None,
+        Path("transcoded.pb"),
+    )
     assert tree["admin"]["address"] == {"pipe": {"path": "admin.sock", "mode": 0o600}}
 
 

@@ -3,13 +3,16 @@
 import asyncio
 import base64
 import gzip
+import json
 import struct
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
+from gateway.http_rules import DescriptorSet
 from tests.gateway.conftest import TOKEN, GatewayHarness
 from tests.gateway.test_answers import STATUSES, failing
 from tests.gateway.test_native import METHODS
@@ -237,3 +240,82 @@ async def test_a_compressed_connect_message_is_read(
     answer = await rest.post(GET, headers={**CONNECT, "content-encoding": "gzip"}, content=packed)
     assert answer.status_code == 200, answer.text
     assert harness.upstream.calls[0].request.operation_id == "a"
+
+
+JSON = {"content-type": "application/json", "connect-protocol-version": "1"}
+CALLED_AS_JSON = [
+    method.path
+    for method in DescriptorSet.read(Path("gen", "descriptors.pb")).methods
+    if method.connect_rules
+]
+
+
+@pytest.mark.parametrize("method", CALLED_AS_JSON)
+async def test_every_method_is_called_by_connect_in_json(
+    harness: GatewayHarness, rest: httpx.AsyncClient, method: str
+) -> None:
+    answer = await rest.post(method, headers=JSON, content="{}")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    assert isinstance(answer.json(), dict)
+    assert [call.method for call in harness.upstream.calls] == [method]
+
+
+async def test_connect_in_json_carries_messages_both_ways(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
+    await named(harness)
+    answer = await rest.post(GET, headers=JSON, json={"operationId": "я/b"})
+    assert answer.json()["id"] == "я"
+    (call,) = harness.upstream.calls
+    assert call.request.operation_id == "я/b"
+    assert call.metadata["authorization"] == TOKEN["authorization"]
+
+
+@pytest.mark.parametrize(("code", "http"), STATUSES.items())
+async def test_errors_of_connect_in_json_have_details(
+    harness: GatewayHarness, rest: httpx.AsyncClient, code: int, http: int
+) -> None:
+    violation = error_details_pb2.BadRequest(field_violations=[{"field": "a" * 5000}])
+    harness.upstream.answers[GET] = failing(code, INFO, violation, message=MESSAGE)
+    answer = await rest.post(GET, headers=JSON, content="{}")
+    body = answer.json()
+    assert (answer.status_code, body["code"], body["message"]) == (http, CODES[code], MESSAGE)
+    first, second = body["details"]
+    assert detail(first) == INFO
+    assert second["type"] == "google.rpc.BadRequest"
+    value = base64.b64decode(second["value"] + "=" * (-len(second["value"]) % 4))
+    assert error_details_pb2.BadRequest.FromString(value) == violation
+
+
+async def test_the_gateways_refusals_of_connect_in_json(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
+    content = json.dumps({'opera"tionя': "a", "operationId": 5})
+    answer = await rest.post(GET, headers=JSON, content=content)
+    body = answer.json()
+    assert (answer.status_code, body["code"]) == (400, "invalid_argument")
+    assert detail(body["details"][0]).reason == "FIELDS_INVALID"
+    value = body["details"][1]["value"]
+    found = error_details_pb2.BadRequest.FromString(
+        base64.b64decode(value + "=" * (-len(value) % 4))
+    )
+    assert [each.field for each in found.field_violations] == ['opera"tionя', "operationId"]
+    for sent, status, code, why in (
+        ({"content": "{"}, 400, "invalid_argument", "REQUEST_MALFORMED"),
+        ({"content": '{"operationId": "\\ud800"}'}, 400, "invalid_argument", "REQUEST_MALFORMED"),
+    ):
+        answer = await rest.post(GET, headers=JSON, **sent)  # type: ignore[arg-type]
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+        assert detail(answer.json()["details"][0]).reason == why
+    packed = await rest.post(GET, headers={**JSON, "content-encoding": "br"}, content="{}")
+    assert (packed.status_code, packed.json()["code"]) == (415, "invalid_argument")
+    assert harness.upstream.calls == []
+
+
+async def test_headers_of_grpc_do_not_pass_beside_json(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
+    bad = {"grpc-timeout": "nonsense", "grpc-encoding": "br", "connect-timeout-ms": "nonsense"}
+    answer = await rest.post(GET, headers={**JSON, **bad}, content="{}")
+    assert answer.status_code == 200
+    assert not {"grpc-timeout", "grpc-encoding"} & {*harness.upstream.calls[0].metadata}
