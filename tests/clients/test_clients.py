@@ -30,6 +30,12 @@ CALLS = {
     ),
     "grpc_requests": _BASICS,
     "curl": (*_BASICS, "retry"),
+    "connect_es": (
+        *("grpc-web", "connect binary", "connect json"),
+        *("web: grpc-web", "web: connect binary", "web: connect json"),
+        *("stream by grpc-web", "stream by connect binary"),
+        *("stream by web: grpc-web", "stream by web: connect binary"),
+    ),
 }
 _OUTPUTS = {
     "yandexcloud": r"customer \w{20} of reseller \w{20}\n",

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from google.rpc import error_details_pb2, status_pb2
+from grpc_health.v1 import health_pb2
 
 from gateway.http_rules import DescriptorSet
 from tests.gateway.conftest import TOKEN, GatewayHarness
@@ -46,8 +47,8 @@ CODES = {
     15: "data_loss",
     16: "unauthenticated",
 }
-# Those of other packages than ours: streams.
-UNARY = [method for method in METHODS if not method.startswith("/grpc.")]
+DESCRIBED = DescriptorSet.read(Path("gen", "descriptors.pb")).methods
+STREAMING = [method.path for method in DESCRIBED if method.streaming]
 
 
 def framed(message: bytes, flag: int = 0) -> bytes:
@@ -97,7 +98,7 @@ def asked(harness: GatewayHarness) -> bytes:
     return bytes(request(operation_id="a").SerializeToString())
 
 
-@pytest.mark.parametrize("method", UNARY)
+@pytest.mark.parametrize("method", METHODS)
 async def test_every_method_is_called_by_both(
     harness: GatewayHarness, rest: httpx.AsyncClient, method: str
 ) -> None:
@@ -105,8 +106,13 @@ async def test_every_method_is_called_by_both(
     assert web.status_code == 200, web.text
     *_, last = frames(web.content)
     assert trailers(last)["grpc-status"] == "0"
-    connect = await rest.post(method, headers=CONNECT, content=b"")
-    assert (connect.status_code, connect.headers["content-type"]) == (200, "application/proto")
+    if method in STREAMING:
+        connect = await rest.post(method, headers=STREAM, content=framed(b""))
+        assert frames(connect.content)[-1][0] == 2
+    else:
+        connect = await rest.post(method, headers=CONNECT, content=b"")
+    kind = STREAM if method in STREAMING else CONNECT
+    assert (connect.status_code, connect.headers["content-type"]) == (200, kind["content-type"])
     assert [call.method for call in harness.upstream.calls] == [method] * 2
 
 
@@ -243,11 +249,7 @@ async def test_a_compressed_connect_message_is_read(
 
 
 JSON = {"content-type": "application/json", "connect-protocol-version": "1"}
-CALLED_AS_JSON = [
-    method.path
-    for method in DescriptorSet.read(Path("gen", "descriptors.pb")).methods
-    if method.connect_rules
-]
+CALLED_AS_JSON = [method.path for method in DESCRIBED if method.connect_rules]
 
 
 @pytest.mark.parametrize("method", CALLED_AS_JSON)
@@ -319,3 +321,47 @@ async def test_headers_of_grpc_do_not_pass_beside_json(
     answer = await rest.post(GET, headers={**JSON, **bad}, content="{}")
     assert answer.status_code == 200
     assert not {"grpc-timeout", "grpc-encoding"} & {*harness.upstream.calls[0].metadata}
+
+
+WATCH = "/grpc.health.v1.Health/Watch"
+REFLECT = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+
+
+async def first_frames(
+    rest: httpx.AsyncClient, method: str, headers: dict[str, str], content: bytes, count: int
+) -> tuple[httpx.Response, list[tuple[int, bytes]]]:
+    """Reads frames of a stream as they come, until there are so many or it ends."""
+    body = b""
+    found: list[tuple[int, bytes]] = []
+    async with rest.stream("POST", method, headers=headers, content=content) as response:
+        async with asyncio.timeout(10):
+            async for part in response.aiter_raw():
+                body += part
+                while len(body) >= 5 and len(body) >= 5 + int.from_bytes(body[1:5], "big"):
+                    size = 5 + int.from_bytes(body[1:5], "big")
+                    found += frames(body[:size])
+                    body = body[size:]
+                if len(found) >= count:
+                    break
+    return response, found
+
+
+@pytest.mark.parametrize("headers", [WEB, STREAM])
+async def test_messages_of_a_stream_arrive_at_once(
+    rest: httpx.AsyncClient, headers: dict[str, str]
+) -> None:
+    asked = health_pb2.HealthCheckRequest().SerializeToString()
+    response, (first,) = await first_frames(rest, WATCH, headers, framed(asked), 1)
+    assert response.status_code == 200
+    assert response.headers["content-type"] == headers["content-type"]
+    answer = health_pb2.HealthCheckResponse.FromString(first[1])
+    assert (first[0], answer.status) == (0, health_pb2.HealthCheckResponse.SERVING)
+
+
+async def test_a_stream_of_connect_ends_with_its_error(
+    rest: httpx.AsyncClient,
+) -> None:
+    _, ((flag, end),) = await first_frames(rest, REFLECT, STREAM, framed(b"\xff"), 1)
+    assert flag == 2
+    error = json.loads(end)["error"]
+    assert error["code"] in CODES.values()
