@@ -29,8 +29,6 @@ WAIT_S = 600
 LONGEST_CALL_S = 120
 POLL_INTERVAL_S = 1
 _REFLECTION_IDLE_S = 30
-# A stream has a message every ten seconds; one whose reader takes none for this long is broken off.
-_STREAM_IDLE_S = 60
 # What gRPC puts before a message.
 _FRAME_BYTES = 5
 # Envoy holds static files in memory; the largest is a script of 1.5 MB.
@@ -377,7 +375,8 @@ def _streams(route: dict[str, Any]) -> Iterable[dict[str, Any]]:
         **route["route"],
         "cluster": STREAMS_CLUSTER,
         "timeout": "0s",
-        "idle_timeout": f"{_STREAM_IDLE_S}s",
+        # Another would be cut to seconds while memory is short; the server looks at who reads too slowly.
+        "idle_timeout": "0s",
     }
     headers = [_header("cache-control", "no-store"), _header("x-accel-buffering", "no")]
     match = route["match"]

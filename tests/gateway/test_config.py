@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from gateway.__main__ import main
 from gateway.config import bootstrap
 from gateway.http_rules import DescriptorSet, Rule
+from gateway.routes import STREAMS_CLUSTER
 from gateway.settings import GatewaySettings
 
 ROOT = Path(__file__).parents[2]
@@ -131,3 +132,27 @@ def test_each_command_has_help(command: list[str]) -> None:
     shown = CliRunner().invoke(main, [*command, "--help"])
     assert shown.exit_code == 0
     assert "Usage:" in shown.output
+
+
+def test_streams_and_waits_are_never_idle() -> None:
+    """While memory is short Envoy cuts idle times to seconds, and a stream may have nothing to say."""
+    text = (ROOT / "envoy.yaml").read_text()
+    found = {}
+
+    def look(value: object) -> None:
+        if isinstance(value, dict):
+            action = value.get("route", {})
+            if isinstance(action, dict) and action.get("cluster") == STREAMS_CLUSTER:
+                found[str(value["name"]), str(value["match"])] = action.get("idle_timeout")
+            for each in value.values():
+                look(each)
+        elif isinstance(value, list):
+            for each in value:
+                look(each)
+
+    look(yaml.safe_load(text))
+    assert {name for name, _ in found} >= {
+        "GET /v1/{parent=resellers/*}/events:watch",
+        "/billing.v1.EventService/WatchEvents",
+    }
+    assert set(found.values()) == {"0s"}
