@@ -69,16 +69,30 @@ def create_reseller_served(
         created_at=now,
         modified_at=now,
     )
-    made = finished_operation(OperationKind.CREATE_RESELLER_SERVED, customer, actor.subject, now)
-    return NewCustomer(made._replace(id=ids.OPERATION + ending), customer, actor)
+    kind = OperationKind.CREATE_RESELLER_SERVED
+    operation = operation_on(customer, ids.OPERATION + ending, kind, actor.subject, now, done=True)
+    return NewCustomer(operation, customer, actor)
 
 
 def finished_operation(
     kind: OperationKind, customer: Customer, created_by: str, now: datetime
 ) -> Operation:
     """Makes the record of an operation that is over as soon as it is durable."""
+    return operation_on(customer, ids.new_id(ids.OPERATION), kind, created_by, now, done=True)
+
+
+def operation_on(
+    customer: Customer,
+    id_: str,
+    kind: OperationKind,
+    created_by: str,
+    now: datetime,
+    *,
+    done: bool,
+) -> Operation:
+    """Makes the record of a new operation on a customer."""
     return Operation(
-        id=ids.new_id(ids.OPERATION),
+        id=id_,
         kind=kind,
         reseller_id=customer.reseller_id,
         customer_id=customer.id,
@@ -86,7 +100,7 @@ def finished_operation(
         created_by=created_by,
         created_at=now,
         modified_at=now,
-        done=True,
+        done=done,
     )
 
 

@@ -58,7 +58,8 @@ class Or:
 
 Filter = Comparison | Not | And | Or
 
-_COMPARE: Mapping[Comparator, Callable[[Any, Any], bool]] = {
+# On values, or on columns of SQL: those give a condition in place of a bool.
+COMPARE: Mapping[Comparator, Callable[[Any, Any], Any]] = {
     Comparator.EQUAL: operator.eq,
     Comparator.UNEQUAL: operator.ne,
     Comparator.LESS: operator.lt,
@@ -77,7 +78,7 @@ def matches(condition: Filter, value_of: Callable[[str], Value | None]) -> bool:
     match condition:
         case Comparison(field, comparator, value):
             actual = value_of(field)
-            return actual is not None and _COMPARE[comparator](actual, value)
+            return actual is not None and bool(COMPARE[comparator](actual, value))
         case Not(negated):
             return not matches(negated, value_of)
         case And(conditions):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from server.domain import ids
 from server.domain.access import Actor
-from server.domain.customers import Customer, CustomerState
+from server.domain.customers import Customer, CustomerState, operation_on
 from server.domain.errors import BillingError, Reason
 from server.domain.operations import Failure, Operation, OperationKind
 
@@ -137,16 +137,8 @@ def invite(
         created_at=now,
         modified_at=now,
     )
-    operation = Operation(
-        id=ids.OPERATION + ending,
-        kind=OperationKind.INVITE,
-        reseller_id=reseller_id,
-        customer_id=customer.id,
-        billing_account_id=customer.billing_account_id,
-        created_by=actor.subject,
-        created_at=now,
-        modified_at=now,
-        done=False,
+    operation = operation_on(
+        customer, ids.OPERATION + ending, OperationKind.INVITE, actor.subject, now, done=False
     )
     invitation = Invitation(
         id=ids.INVITATION + ending,
@@ -223,17 +215,8 @@ def held_by_reseller() -> BillingError:
 
 def resend(customer: Customer, *, resent_by: str, now: datetime) -> Operation:
     """Makes the record of the operation that sends an invitation's e-mail again."""
-    return Operation(
-        id=ids.new_id(ids.OPERATION),
-        kind=OperationKind.RESEND,
-        reseller_id=customer.reseller_id,
-        customer_id=customer.id,
-        billing_account_id=customer.billing_account_id,
-        created_by=resent_by,
-        created_at=now,
-        modified_at=now,
-        done=False,
-    )
+    id_ = ids.new_id(ids.OPERATION)
+    return operation_on(customer, id_, OperationKind.RESEND, resent_by, now, done=False)
 
 
 def resent_too_soon(retry_after_s: float) -> BillingError:

@@ -27,7 +27,7 @@ from server.storage.schema.tables import REVISION
 from server.storage.sql import connections as database
 from server.storage.sql.connections import Database
 from tests.storage.databases import Databases, query
-from tests.storage.history import (
+from tests.storage.old_schemas import (
     LAPSES_AT,
     LATER_KEY_AT,
     MANY,

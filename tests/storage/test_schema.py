@@ -31,7 +31,7 @@ from server.storage.schema.tables import REVISION, metadata
 from server.storage.sql.connections import Database
 from server.storage.storage import SqlStorage
 from tests.storage.databases import Databases, query
-from tests.storage.history import upgrade
+from tests.storage.old_schemas import upgrade
 from tests.storage.records import (
     ACTOR,
     LEASE,

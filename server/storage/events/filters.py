@@ -1,27 +1,17 @@
 """Filters of events as conditions of SQL, by the rules of `domain.filters`."""
 
 import json
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, not_, or_
 
 from server.domain.events import EventType
-from server.domain.filters import And, Comparator, Comparison, Filter, Not, Or
+from server.domain.filters import COMPARE, And, Comparator, Comparison, Filter, Not, Or
 from server.storage.schema.codes import EVENT_TYPE_CODES
 from server.storage.schema.tables import events
 from server.storage.sql.times import micros
-
-_COMPARE: Mapping[Comparator, Callable[[Any, Any], ColumnElement[bool]]] = {
-    Comparator.EQUAL: operator.eq,
-    Comparator.UNEQUAL: operator.ne,
-    Comparator.LESS: operator.lt,
-    Comparator.LESS_OR_EQUAL: operator.le,
-    Comparator.GREATER: operator.gt,
-    Comparator.GREATER_OR_EQUAL: operator.ge,
-}
 
 
 def condition(filter_: Filter) -> ColumnElement[bool]:
@@ -49,7 +39,7 @@ def required_customer(filter_: Filter | None) -> str | None:
 
 
 def _comparison(comparison: Comparison) -> ColumnElement[bool]:
-    compare = _COMPARE[comparison.comparator]
+    compare: Callable[[Any, Any], ColumnElement[bool]] = COMPARE[comparison.comparator]
     match comparison.field, comparison.value:
         case "type", EventType() as type_:
             return compare(events.c.type, EVENT_TYPE_CODES[type_])
