@@ -20,7 +20,7 @@ class CustomerState(StrEnum):
     INACTIVE = "inactive"
 
 
-# What an operation makes of a customer. It can be repeated: the state may be reached already.
+# The state that an operation gives a customer. Activating an active one succeeds; so for suspending.
 TARGETS: Mapping[OperationKind, CustomerState] = {
     OperationKind.ACTIVATE: CustomerState.ACTIVE,
     OperationKind.SUSPEND: CustomerState.SUSPENDED,

@@ -59,7 +59,7 @@ class MailStorage(Protocol):
 
         New ones come before those that are tried again, unless `retries_first`.
         One that is due, or leased, for longer than `max_due_ahead` from now was dated by a wrong
-        clock, and counts as due once nothing else is: it would lie for as long as the clock was wrong by.
+        clock, and counts as due once nothing else is, rather than wait until the wrong date.
         Operations whose invitation has ended meanwhile end without an e-mail.
         """
         ...

@@ -59,7 +59,7 @@ class _Open(NamedTuple):
     operation_id: OperationId | None
 
 
-# Those in the slots that new ones would take. An address may have thousands of others.
+# Open invitations in the slots that new ones would take first; an address may have thousands more.
 _OPEN = PairQuery(_Open, customers, "address_key", "slot")
 _DISPLACED = Query(
     _Open,
@@ -67,7 +67,7 @@ _DISPLACED = Query(
         customers.c.address_key.in_(IDS), customers.c.slot >= DISPLACED
     ),
 )
-# What holds a slot that another should have: it must not end before the other's row is there.
+# Locks the invitation that holds a slot: it can't end before the row in the next slot is written.
 _KEEP_OPEN = Query(
     _Open,
     select(*columns(customers, _Open))
