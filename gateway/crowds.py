@@ -1,9 +1,10 @@
 """Addresses that hold more connections than one may: Envoy counts all together, the kernel knows each.
 
-One address may have four fifths of the connections; an IPv6 caller has its whole /64. Those who have
-more are refused new ones, at their first byte, until they have had clearly fewer for a while. What
-such an address opens and leaves silent ends within a second, as all idle connections do when they
-run short.
+One address may have four fifths of the connections, or a fifth while there are many requests under
+way, which take far more memory than idle connections; an IPv6 caller has its whole /64. Those who
+have more are refused new ones, at their first byte, until they have had clearly fewer for a while.
+What such an address opens and leaves silent ends within a second, as all idle connections do when
+they run short.
 """
 
 import ipaddress
@@ -20,6 +21,11 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 # second for so long. Those who come again at once would fill the rest sooner than the next look.
 _MOST, _FEWER = 0.8, 0.6
 _CALM_S = 5.0
+# With more requests under way than this share of all connections, an address may have no more
+# connections than the same share: each such request takes up to 50 KB.
+_BUSY = 0.2
+# More refusals than this in a second say that those who are refused come again at once.
+_EAGER_PER_S = 100
 # What Linux keeps; elsewhere nobody is refused.
 _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _ESTABLISHED = "01"
@@ -37,24 +43,27 @@ class Crowds:
         self._ports = {f"{port:04X}" for port in ports}
         self._most = max_connections * _MOST
         self._fewer = max_connections * _FEWER
+        self._busy = max_connections * _BUSY
         self._exempt = [ipaddress.ip_network(each) for each in exempt]
         self._until: dict[Network, float] = {}
+        self._denied, self._seen_at = 0, 0.0
 
     @property
     def refused(self) -> frozenset[Network]:
         """Those who are refused, as of the last look."""
         return frozenset(self._until)
 
-    def may_be(self, connections: int) -> bool:
+    def may_be(self, connections: int, requests: int) -> bool:
         """Whether an address can have too many, when there are so many of all."""
-        return bool(self._until) or connections > self._most
+        return bool(self._until) or connections > self._limit(requests)
 
-    def look(self, now: float) -> None:
+    def look(self, requests: int, now: float) -> None:
         """Counts anew, at a monotonic time. Takes some 30 ms for 10,000 connections."""
-        self.judge((line for table in _TABLES for line in _lines(table)), now)
+        self.judge((line for table in _TABLES for line in _lines(table)), requests, now)
 
-    def judge(self, lines: Iterable[str], now: float) -> None:
-        """Decides whom to refuse by the lines of the kernel's tables."""
+    def judge(self, lines: Iterable[str], requests: int, now: float) -> None:
+        """Decides whom to refuse by the lines of the kernel's tables, and all requests under way."""
+        most = self._limit(requests)
         self._until = {each: until for each, until in self._until.items() if now < until}
         counts: Counter[str] = Counter()
         for line in lines:
@@ -64,11 +73,20 @@ class Crowds:
             if fields[1].rpartition(":")[2] in self._ports:
                 counts[_key(fields[2].rpartition(":")[0])] += 1
         for key, count in counts.items():
-            if count > self._fewer:
+            if count > min(self._fewer, most):
                 network = _network(key)
-                crowded = count > self._most or network in self._until
+                crowded = count > most or network in self._until
                 if crowded and not self._is_exempt(network):
                     self._until[network] = now + _CALM_S
+
+    def note_refusals(self, denied: int, now: float) -> None:
+        """Keeps all who are refused so while they come again at once; `denied` counts all refusals."""
+        if denied - self._denied > _EAGER_PER_S * (now - self._seen_at):
+            self._until = dict.fromkeys(self._until, now + _CALM_S)
+        self._denied, self._seen_at = denied, now
+
+    def _limit(self, requests: int) -> float:
+        return self._busy if requests > self._busy else self._most
 
     def _is_exempt(self, network: Network) -> bool:
         return any(network.network_address in each for each in self._exempt)

@@ -26,7 +26,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 _START_S = 30.0
 _LOOK_S = 0.05
 _RENEWAL_S = 1.0
-_PRESSURE_S = 0.5
+_PRESSURE_S = 0.2
 
 # Inode, size and time of change in ns of each file; None where it is missing.
 _FileStates = list[tuple[int, int, int] | None]
@@ -200,15 +200,19 @@ class Gateway:
             await asyncio.sleep(_PRESSURE_S)
             try:
                 connections = await self._admin.open_connections()
+                requests = await self._admin.open_requests()
+                denied = await self._admin.refusals()
             except ADMIN_ERRORS:
                 continue
             share = round(connections / settings.max_connections, 2)
             if share != written:
                 written = share
                 self._write_pressure(written)
-            if crowds.may_be(connections):
+            if crowds.may_be(connections, requests):
                 refused = crowds.refused
-                await asyncio.to_thread(crowds.look, asyncio.get_running_loop().time())
+                now = asyncio.get_running_loop().time()
+                crowds.note_refusals(denied, now)
+                await asyncio.to_thread(crowds.look, requests, now)
                 if crowds.refused != refused:
                     replace_private(settings.refused, refusal(crowds.refused))
                     logger.warning(

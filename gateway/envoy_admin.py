@@ -36,12 +36,21 @@ class EnvoyAdmin:
 
     async def active_requests(self) -> int:
         """Returns how many requests are being served, streams aside, which would never end."""
-        requests = await self._sum("^http.https?.downstream_rq_active$")
-        return requests - await self._sum(f"^cluster.{STREAMS_CLUSTER}.upstream_rq_active$")
+        return await self.open_requests() - await self._sum(
+            f"^cluster.{STREAMS_CLUSTER}.upstream_rq_active$"
+        )
 
     async def open_connections(self) -> int:
         """Returns how many callers' connections are open."""
         return await self._sum("^http.https?.downstream_cx_active$")
+
+    async def open_requests(self) -> int:
+        """Returns how many requests have begun and are not answered, however little of them has come."""
+        return await self._sum("^http.https?.downstream_rq_active$")
+
+    async def refusals(self) -> int:
+        """Returns how many connections of crowds were refused, since the start."""
+        return await self._sum("^crowds.rbac.denied$")
 
     async def _sum(self, statistics: str) -> int:
         _, body = await self._call("GET", f"/stats?filter={statistics}")

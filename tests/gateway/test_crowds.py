@@ -34,8 +34,8 @@ def crowds(*exempt: str) -> Crowds:
     return Crowds((8080, 8443), 100, exempt)
 
 
-def judged(made: Crowds, *tables: list[str], at: float = 0.0) -> set[str]:
-    made.judge([HEADER, *(line for table in tables for line in table)], at)
+def judged(made: Crowds, *tables: list[str], requests: int = 0, at: float = 0.0) -> set[str]:
+    made.judge([HEADER, *(line for table in tables for line in table)], requests, at)
     return {str(network) for network in made.refused}
 
 
@@ -49,6 +49,26 @@ def test_an_address_with_more_than_its_share_is_refused_until_it_has_calmed_down
     assert judged(made, lines(60, "020000C0"), at=108) == {"192.0.0.2/32"}
     assert judged(made, lines(60, "020000C0"), at=109) == set()
     assert judged(made, lines(61, "020000C0"), at=109) == set()
+
+
+def test_while_many_requests_are_under_way_an_address_has_a_smaller_share() -> None:
+    made, many, few = crowds(), lines(21, "020000C0"), lines(20, "030000C0")
+    assert judged(made, many, few, requests=20) == set()
+    assert judged(made, many, few, requests=21) == {"192.0.0.2/32"}
+    assert judged(made, many, few, at=4.9) == {"192.0.0.2/32"}
+    assert judged(made, many, few, requests=0, at=10) == set()
+    assert not made.may_be(21, 20)
+    assert not made.may_be(20, 21)
+    assert made.may_be(21, 21)
+
+
+def test_who_comes_again_at_once_is_refused_on() -> None:
+    made, few = crowds(), lines(9, "020000C0")
+    assert judged(made, lines(81, "020000C0")) == {"192.0.0.2/32"}
+    made.note_refusals(500, 4)
+    assert judged(made, few, at=8) == {"192.0.0.2/32"}
+    made.note_refusals(900, 8)
+    assert judged(made, few, at=9) == set()
 
 
 def test_both_listeners_count_and_nothing_else() -> None:
@@ -128,7 +148,7 @@ async def test_who_begins_requests_without_end_leaves_room_for_other_addresses(
 async def test_requests_without_end_are_ended_before_they_take_the_memory(tmp_path: Path) -> None:
     """Each takes some 25 KB, and a full heap would have everybody refused."""
     async with (
-        running(tmp_path, memory_mib=64) as harness,
+        running(tmp_path, memory_mib=96) as harness,
         half_requests(harness, 2_000, HALF_A_BODY, 60),
         httpx.AsyncClient(base_url=harness.rest, headers=TOKEN) as client,
         asyncio.timeout(10),  # they may take 15 s to arrive
