@@ -12,9 +12,10 @@ from billing.v1 import event_service_pb2
 from google.rpc import error_details_pb2
 
 from server.config import Settings
-from server.domain.access import Role, hash_token
+from server.domain.access import Role, Subject, hash_token
+from server.domain.errors import BillingError, Reason
 from server.domain.events import event_id
-from server.rpc.streams import feed, stream
+from server.rpc.streams import feed, stream, streams
 from tests.events import Happening, forget_events, happen, series
 from tests.rpc.conftest import Api
 from tests.rpc.test_calls import refusal
@@ -176,6 +177,51 @@ async def test_who_may_read_no_longer_is_told(api: Api, taken: str) -> None:
         info = error_details_pb2.ErrorInfo()
         assert status.details[0].Unpack(info)
         assert info.metadata["position"] == event_id(RESELLER, found[-1])
+
+
+async def test_a_reader_that_fails_ends_its_streams(
+    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(event: object) -> None:
+        raise LookupError("no such type")
+
+    async with watching(api, after="latest") as call:
+        await read(call, 1)
+        monkeypatch.setattr(feed, "Encoded", broken)
+        await happen(api.storage, *series(RESELLER, 1))
+        async with asyncio.timeout(5):
+            code, reason, status = await refusal(call.read())
+    assert (code, reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert info.metadata["position"] == event_id(RESELLER, 0)
+    assert "events can't be read" in caplog.text
+
+
+@pytest.mark.parametrize("reason", [Reason.STORAGE_UNAVAILABLE, Reason.OVERLOADED])
+async def test_a_right_that_cannot_be_proved_ends_streams_once_that_lasts(
+    api: Api, monkeypatch: pytest.MonkeyPatch, reason: Reason
+) -> None:
+    authenticator, failed = api.streams._authenticator, 0
+
+    async def fail(authorization: str) -> Subject:
+        nonlocal failed
+        failed += 1
+        raise BillingError(reason, "Try again shortly.")
+
+    async with watching(api, after="latest") as call:
+        await read(call, 1)
+        with monkeypatch.context() as away:
+            away.setattr(authenticator, "cached_subject", lambda proof: None)
+            away.setattr(authenticator, "authenticate", fail)
+            await until(lambda: failed > 1)
+        await happen(api.storage, *series(RESELLER, 1))
+        assert await read(call, 1) == [1]
+        monkeypatch.setattr(streams, "_LONGEST_UNPROVED_S", 0.0)
+        monkeypatch.setattr(authenticator, "cached_subject", lambda proof: None)
+        monkeypatch.setattr(authenticator, "authenticate", fail)
+        async with asyncio.timeout(5):
+            assert (await refusal(call.read()))[1] == reason
 
 
 async def test_a_server_that_stops_ends_its_streams_after_the_last_event(api: Api) -> None:

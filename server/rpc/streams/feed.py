@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from server.domain.errors import BillingError
+from server.domain.errors import BillingError, Reason
 from server.domain.filters import Filter
 from server.rpc.streams.encodings import Encoded
 from server.storage.interface import EventPage
@@ -94,8 +94,20 @@ class Feed:
                 failures += 1
                 _log.info("events can't be read: %s", error.reason)
                 if failures >= _MOST_FAILURES:
-                    for follower in list(self.followers):
-                        follower.end(error)
+                    self._end_all(error)
+            except Exception:
+                _log.exception("events can't be read")
+                self._end_all(
+                    BillingError(
+                        Reason.INTERNAL,
+                        "Something went wrong on our side; open the stream again after the position in "
+                        "this error's metadata, and report the request ID if it persists.",
+                    )
+                )
+
+    def _end_all(self, error: BillingError) -> None:
+        for follower in list(self.followers):
+            follower.end(error)
 
     async def _keep(self, page: EventPage) -> None:
         for event in page.events:

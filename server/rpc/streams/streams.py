@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Sequence
 from functools import partial
 
 from server.domain.access import Permission, Subject
-from server.domain.errors import BillingError
+from server.domain.errors import BillingError, Reason
 from server.rpc.messages.events import parse_event_filter
 from server.rpc.pipeline.authentication import Authenticator
 from server.rpc.pipeline.call_context import CallContext
@@ -27,6 +28,9 @@ _READERS = 2
 _LOOK_EVERY_S = 0.5
 _CHECKS_AT_ONCE = 64
 _LAST_READ_S = 1.0
+# A right that can't be proved for so long ends its streams.
+_LONGEST_UNPROVED_S = 5.0
+_PASSING = (Reason.STORAGE_UNAVAILABLE, Reason.OVERLOADED)
 
 
 class Streams:
@@ -38,6 +42,8 @@ class Streams:
         self._feeds: dict[str, Feed] = {}
         # What proved the caller of each.
         self._streams: dict[Stream, str] = {}
+        # Since when proofs can't be looked at.
+        self._unproved: dict[str, float] = {}
         self._turns = RoundRobin(_READERS)
         self._looking: asyncio.Task[None] | None = None
         self._has_stopped = False
@@ -129,8 +135,16 @@ class Streams:
             some = unknown[start : start + _CHECKS_AT_ONCE]
             proving = map(self._authenticator.authenticate, some)
             found |= zip(some, await asyncio.gather(*proving, return_exceptions=True), strict=True)
+        now = asyncio.get_running_loop().time()
+        self._unproved = {
+            proof: self._unproved.get(proof, now)
+            for proof, outcome in found.items()
+            if isinstance(outcome, BillingError) and outcome.reason in _PASSING
+        }
         for stream, proof in list(self._streams.items()):
             outcome = found.get(proof)
+            if now - self._unproved.get(proof, -math.inf) < _LONGEST_UNPROVED_S:
+                continue
             try:
                 if isinstance(outcome, Subject):
                     outcome.require(Permission.READ, stream.reseller_id)
