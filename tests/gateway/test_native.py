@@ -47,14 +47,19 @@ async def test_every_method_reaches_the_server_without_reserved_metadata(
         ("x-forwarded-for", "192.0.2.1"),
         ("x-envoy-original-path", "/"),
     )
-    call = unary(native, method)(b"", metadata=sent)
-    await call
+    if method.endswith("/WatchEvents"):
+        call: Any = native.unary_stream(f"{method}")(b"", metadata=sent)
+        assert [each async for each in call] == [b""]
+    else:
+        call = unary(native, method)(b"", metadata=sent)
+        await call
     (seen,) = harness.upstream.calls
     assert seen.method == method
     assert "trace-bin" not in seen.metadata
     assert seen.metadata["x-forwarded-for"] == "127.0.0.1"
     assert "x-envoy-original-path" not in seen.metadata
-    assert seen.remaining_s is not None
+    # A stream lasts for as long as its caller likes.
+    assert (seen.remaining_s is None) is method.endswith("/WatchEvents")
     headers = dict(iter(await call.initial_metadata()))
     assert headers["x-request-id"] == "own"
     polled = method.rpartition("/")[0].endswith(("OperationService", "v1.CustomerService"))
