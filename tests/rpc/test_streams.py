@@ -212,13 +212,13 @@ async def test_a_right_that_cannot_be_proved_ends_streams_once_that_lasts(
     async with watching(api, after="latest") as call:
         await read(call, 1)
         with monkeypatch.context() as away:
-            away.setattr(authenticator, "cached_subject", lambda proof: None)
+            away.setattr(authenticator, "cached_subject", lambda _: None)
             away.setattr(authenticator, "authenticate", fail)
             await until(lambda: failed > 1)
         await happen(api.storage, *series(RESELLER, 1))
         assert await read(call, 1) == [1]
         monkeypatch.setattr(streams, "_LONGEST_UNPROVED_S", 0.0)
-        monkeypatch.setattr(authenticator, "cached_subject", lambda proof: None)
+        monkeypatch.setattr(authenticator, "cached_subject", lambda _: None)
         monkeypatch.setattr(authenticator, "authenticate", fail)
         async with asyncio.timeout(5):
             assert (await refusal(call.read()))[1] == reason
