@@ -60,6 +60,8 @@ def routes() -> tuple[Route, ...]:
         for path, item in DOCUMENT["paths"].items()
         for verb, operation in item.items()
         if verb in {"get", "post", "put", "patch", "delete"}
+        # A stream has no end that could be waited for.
+        and "application/json" in operation["responses"]["200"]["content"]
     )
 
 
@@ -91,6 +93,7 @@ def identifiers(known: Known) -> st.SearchStrategy[dict[str, str]]:
             "customerId": st.sampled_from(known.customer_ids),
             "customersId": st.sampled_from(known.customer_ids),
             "eventsId": st.sampled_from(known.event_ids),
+            "id": st.just(known.reseller_id),  # the reseller's own billing account
             "invitationsId": st.sampled_from(known.invitation_ids),
             "operationId": st.sampled_from(known.operation_ids),
             "operationsId": st.sampled_from(known.operation_ids),

@@ -1,6 +1,7 @@
 """Takes inputs to the service and notes what comes back; judges nothing."""
 
 import contextlib
+import gzip
 import http.client
 import io
 import socket
@@ -31,6 +32,12 @@ class Answer:
     headers: list[Header] = field(default_factory=list)
     body: bytes = b""
     trailers: list[Header] = field(default_factory=list)
+
+    @property
+    def plain_body(self) -> bytes:
+        """The body as it was before it was compressed."""
+        packed = self.header(b"content-encoding") == "gzip"
+        return gzip.decompress(self.body) if packed else self.body
 
     def header(self, name: bytes) -> str:
         """Returns a header's or trailer's value, "" where there is none."""
