@@ -48,7 +48,8 @@ async def test_every_method_reaches_the_server_without_reserved_metadata(
         ("x-envoy-original-path", "/"),
     )
     if method.endswith("/WatchEvents"):
-        call: Any = native.unary_stream(f"{method}")(b"", metadata=sent)
+        watch: Any = native.unary_stream(method)
+        call: Any = watch(b"", metadata=sent)
         assert [each async for each in call] == [b""]
     else:
         call = unary(native, method)(b"", metadata=sent)
