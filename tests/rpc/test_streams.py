@@ -198,16 +198,23 @@ async def test_a_reader_that_fails_ends_its_streams(
     assert "events can't be read" in caplog.text
 
 
-@pytest.mark.parametrize("reason", [Reason.STORAGE_UNAVAILABLE, Reason.OVERLOADED])
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (BillingError(Reason.STORAGE_UNAVAILABLE, "Try again."), "STORAGE_UNAVAILABLE"),
+        (BillingError(Reason.OVERLOADED, "Try again."), "OVERLOADED"),
+        (RuntimeError("a bug"), "INTERNAL"),
+    ],
+)
 async def test_a_right_that_cannot_be_proved_ends_streams_once_that_lasts(
-    api: Api, monkeypatch: pytest.MonkeyPatch, reason: Reason
+    api: Api, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
 ) -> None:
     authenticator, failed = api.streams._authenticator, 0
 
     async def fail(authorization: str) -> Subject:
         nonlocal failed
         failed += 1
-        raise BillingError(reason, "Try again shortly.")
+        raise error
 
     async with watching(api, after="latest") as call:
         await read(call, 1)

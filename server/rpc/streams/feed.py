@@ -97,13 +97,7 @@ class Feed:
                     self._end_all(error)
             except Exception:
                 _log.exception("events can't be read")
-                self._end_all(
-                    BillingError(
-                        Reason.INTERNAL,
-                        "Something went wrong on our side; open the stream again after the position in "
-                        "this error's metadata, and report the request ID if it persists.",
-                    )
-                )
+                self._end_all(broken())
 
     def _end_all(self, error: BillingError) -> None:
         for follower in list(self.followers):
@@ -125,3 +119,12 @@ class Feed:
             follower.wake()
             if turn % _WOKEN_IN_TURN == 0:
                 await asyncio.sleep(0)
+
+
+def broken() -> BillingError:
+    """Returns what ends streams that a fault of ours keeps from going on."""
+    return BillingError(
+        Reason.INTERNAL,
+        "Something went wrong on our side; open the stream again after the position in this error's "
+        "metadata, and report the request ID if it persists.",
+    )

@@ -15,7 +15,7 @@ from server.rpc.pipeline.call_context import CallContext
 from server.rpc.pipeline.concurrency import RoundRobin
 from server.rpc.pipeline.errors import call_status
 from server.rpc.streams.encodings import Encoding
-from server.rpc.streams.feed import Feed
+from server.rpc.streams.feed import Feed, broken
 from server.rpc.streams.stream import Stream, stopping
 from server.use_cases.events import LATEST, Events
 
@@ -139,7 +139,7 @@ class Streams:
         self._unproved = {
             proof: self._unproved.get(proof, now)
             for proof, outcome in found.items()
-            if isinstance(outcome, BillingError) and outcome.reason in _PASSING
+            if _may_pass(outcome)
         }
         for stream, proof in list(self._streams.items()):
             outcome = found.get(proof)
@@ -148,10 +148,20 @@ class Streams:
             try:
                 if isinstance(outcome, Subject):
                     outcome.require(Permission.READ, stream.reseller_id)
+                elif isinstance(outcome, BillingError):
+                    stream.end(outcome)
                 elif outcome:
-                    raise outcome
+                    _log.error("the rights of a stream can't be checked", exc_info=outcome)
+                    stream.end(broken())
             except BillingError as error:
                 stream.end(error)
+
+
+def _may_pass(outcome: Subject | BaseException) -> bool:
+    """Tells whether a proof failed for no fault of the caller's."""
+    if isinstance(outcome, BillingError):
+        return outcome.reason in _PASSING
+    return not isinstance(outcome, Subject)
 
 
 def _with_position(error: BillingError, stream: Stream) -> BillingError:
