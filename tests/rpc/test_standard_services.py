@@ -17,6 +17,7 @@ VERSIONS = ("v1", "v1alpha")
 SERVICES = {
     "billing.v1.CustomerService",
     "billing.v1.EventService",
+    "billing.v1.EventStreamService",
     "billing.v1.InvitationPageService",
     "billing.v1.InvitationService",
     "billing.v1.WebhookService",
@@ -24,6 +25,7 @@ SERVICES = {
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
+    "yandex.cloud.billing.v1.BillingAccountService",
     "yandex.cloud.billing.v1.CustomerService",
     "yandex.cloud.endpoint.ApiEndpointService",
     "yandex.cloud.iam.v1.IamTokenService",
