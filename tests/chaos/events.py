@@ -14,6 +14,7 @@ from tests.chaos.stack import Stack
 from tests.service import eventually
 from tests.storage.databases import query
 
+_ADDED = "SELECT max(number) FROM events WHERE type = 13"
 _NUMBERS = "SELECT number, customer FROM events WHERE type != 18 ORDER BY number"
 
 
@@ -28,8 +29,12 @@ class Arrival(NamedTuple):
 
 @dataclass
 class Arrivals:
-    """What one webhook has got, in the order in which it came."""
+    """What one webhook has got, in the order in which it came.
 
+    `added_at` is the number of the event that tells of the webhook: what comes after is for it.
+    """
+
+    added_at: int = 0
     got: list[Arrival] = field(default_factory=list)
 
     async def take(self, request: web.Request) -> web.Response:
@@ -59,10 +64,9 @@ class Arrivals:
             return [
                 str(number)
                 for number, _ in query(stack.database_url, _NUMBERS)
-                if number > first and number not in there
+                if number > self.added_at and number not in there
             ]
 
-        first = min((each.number for each in self.got), default=0) - 1
         found: dict[str, list[str]] = defaultdict(list)
         try:
             eventually(lambda: not missing(), within_s)
@@ -100,6 +104,7 @@ async def receiving_events(stack: Stack) -> AsyncIterator[Arrivals]:
         async with httpx.AsyncClient(timeout=15) as client:
             answer = await client.post(url, json=body, headers=service.headers)
             assert answer.status_code == 200, answer.text
+            ((arrivals.added_at,),) = query(stack.database_url, _ADDED)
             yield arrivals
             name = answer.json()["name"]
             await client.delete(f"{service.rest}/v1/{name}", headers=service.headers)
