@@ -41,9 +41,8 @@ from server.storage.schema.tables import (
     TypesJson,
     WebhookId,
     WebhookNumber,
-    WebhookRow,
-    webhooks,
 )
+from server.storage.schema.webhook_tables import WebhookRow, webhooks
 from server.storage.sql.statements import Insert, Transaction
 from server.storage.sql.times import micros
 from server.storage.storage import SqlStorage

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway import cors, input_checks, known_tokens, routes, web_protocols
+from gateway import cors, direct_answers, input_checks, known_tokens, routes, web_protocols
 from gateway.access_log import access_log, grpc_status_filter
 from gateway.header_filters import (
     http_filter,
@@ -109,7 +109,7 @@ class ConnectionManagers:
                     {"max_request_bytes": routes.ANONYMOUS_BYTES},
                 ),
                 http_filter(
-                    *(routes.LUA, "lua.v3.Lua"),
+                    *(direct_answers.LUA, "lua.v3.Lua"),
                     {
                         # A HEAD that is asked as GET keeps the route of HEAD.
                         "clear_route_cache": False,
@@ -120,7 +120,7 @@ class ConnectionManagers:
                         },
                     },
                 ),
-                http_filter(routes.TRANSCODER, _TRANSCODER, transcoder),
+                http_filter(direct_answers.TRANSCODER, _TRANSCODER, transcoder),
                 web_protocols.details_filter(),
                 grpc_status_filter(routes.GRPC_STATUS_OF_ERRORS),
                 http_filter(

@@ -4,13 +4,25 @@ Longer than others: the first route that fits is used, so all of them stand in o
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from gateway import cors, known_tokens, pages, web_protocols
+from gateway.direct_answers import (
+    FROM_BROWSERS,
+    LOCAL_FILTERS,
+    LUA,
+    OFF,
+    TRANSCODER,
+    direct_answer,
+    file_answers,
+    root_answers,
+    set_header,
+    verb_match,
+)
 from gateway.header_filters import REST_HEADERS
 from gateway.http_rules import DescriptorSet, Method, Rule
-from gateway.settings import GatewaySettings, StaticFile
+from gateway.settings import GatewaySettings
 
 CLUSTER = "billing"
 # The same servers, for calls without credentials.
@@ -22,7 +34,6 @@ _AUTHORIZATION = "(?i)bearer +[^ ].*"
 # Of a request without it: the largest is a service account's signed one for a token.
 ANONYMOUS_BYTES = 16 << 10
 _SERVER_SENT = "text/event-stream"
-_FROM_BROWSERS = {"name": "accept", "string_match": {"contains": "text/html"}}
 # google.longrunning.Operations.WaitOperation may hold a call for this long.
 WAIT_S = 600
 # Any other native call ends after this, whatever deadline it came with.
@@ -62,18 +73,16 @@ COMPRESSIONS = ("identity", "deflate", "gzip")
 
 BUFFER = "envoy.filters.http.buffer"
 COMPRESSOR = "envoy.filters.http.compressor"
-LUA = "envoy.filters.http.lua"
 GRPC_STATUS_OF_SUCCESS = "grpc_status_of_success"
 GRPC_STATUS_OF_ERRORS = "grpc_status_of_errors"
-TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 
-_OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
+
 _NATIVE_FILTERS = dict.fromkeys(
     (
         *(BUFFER, COMPRESSOR, LUA, REST_HEADERS, TRANSCODER),
         *(GRPC_STATUS_OF_SUCCESS, GRPC_STATUS_OF_ERRORS),
     ),
-    _OFF,
+    OFF,
 )
 
 # Over HTTP/2 some clients take an answer that comes before their request's end for an error.
@@ -86,8 +95,6 @@ def _buffer(most_bytes: int) -> dict[str, Any]:
         "buffer": {"max_request_bytes": most_bytes},
     }
 
-
-_LOCAL_FILTERS = dict.fromkeys((LUA, TRANSCODER), _OFF)
 
 # Another endpoint may have a call that never left; one that changes nothing, whenever it fails.
 # CANCELLED by the server, not the caller, is what a call meets that comes while one shuts down.
@@ -126,14 +133,14 @@ def route_config(
         "request_headers_to_add": [
             # Where the call comes from, by the connection or a trusted proxy, never by what
             # a caller says.
-            _header("x-forwarded-for", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
+            set_header("x-forwarded-for", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
             # A key makes it safe to repeat a change whose outcome is unknown.
-            _header("x-envoy-retry-on", _IF_KEYED.format("reset")),
-            _header("x-envoy-retry-grpc-on", _IF_KEYED.format("unavailable,cancelled")),
+            set_header("x-envoy-retry-on", _IF_KEYED.format("reset")),
+            set_header("x-envoy-retry-grpc-on", _IF_KEYED.format("unavailable,cancelled")),
         ],
         "request_headers_to_remove": [*_ENVOYS_HEADERS, known_tokens.UNKNOWN_HEADER],
         # Envoy's own setting for it would give an empty one back where it refuses early.
-        "response_headers_to_add": [_header("x-request-id", "%REQ(X-REQUEST-ID)%")],
+        "response_headers_to_add": [set_header("x-request-id", "%REQ(X-REQUEST-ID)%")],
     }
     return {
         "name": "billing",
@@ -144,8 +151,8 @@ def route_config(
                 "domains": ["*"],
                 **headers,
                 "routes": [
-                    *cors.preflights(settings.cors_origins, _LOCAL_FILTERS),
-                    _answer("CONNECT", {"connect_matcher": {}}, 501, filters=_NATIVE_FILTERS),
+                    *cors.preflights(settings.cors_origins, LOCAL_FILTERS),
+                    direct_answer("CONNECT", {"connect_matcher": {}}, 501, filters=_NATIVE_FILTERS),
                     _unreadable(UNKNOWN_COMPRESSION, "grpc-encoding", "|".join(COMPRESSIONS)),
                     _unreadable(UNREADABLE_DEADLINE, "grpc-timeout", "[0-9]{1,8}[HMSmun]"),
                     *(
@@ -156,14 +163,16 @@ def route_config(
                         )
                     ),
                     *(_standard(service) for service in STANDARD_SERVICES),
-                    _answer("grpc", {"prefix": "/", "grpc": {}}, 404, filters=_NATIVE_FILTERS),
+                    direct_answer(
+                        "grpc", {"prefix": "/", "grpc": {}}, 404, filters=_NATIVE_FILTERS
+                    ),
                     *_pages(descriptors.methods, settings),
                     *rest,
                     *_web(descriptors.methods, settings),
-                    *_root(),
-                    *(route for file in settings.static_files for route in _static(file)),
-                    _answer(UNKNOWN_PAGE, {"prefix": "/", "headers": [_FROM_BROWSERS]}, 404),
-                    _answer("unknown", {"prefix": "/"}, 404),
+                    *root_answers(),
+                    *(route for file in settings.static_files for route in file_answers(file)),
+                    direct_answer(UNKNOWN_PAGE, {"prefix": "/", "headers": [FROM_BROWSERS]}, 404),
+                    direct_answer("unknown", {"prefix": "/"}, 404),
                 ],
             },
             {
@@ -171,7 +180,7 @@ def route_config(
                 "domains": [ENUM_NUMBERS_HOST],
                 **headers,
                 "typed_per_filter_config": {TRANSCODER: enum_numbers},
-                "routes": [*rest, _answer("unknown", {"prefix": "/"}, 404)],
+                "routes": [*rest, direct_answer("unknown", {"prefix": "/"}, 404)],
             },
         ],
     }
@@ -189,7 +198,7 @@ def _unreadable(name: str, header: str, readable: str) -> dict[str, Any]:
         "invert_match": True,
     }
     match = {"prefix": "/", "grpc": {}, "headers": [others]}
-    return _answer(name, match, 400, filters=_NATIVE_FILTERS)
+    return direct_answer(name, match, 400, filters=_NATIVE_FILTERS)
 
 
 def _by_credentials(
@@ -268,7 +277,7 @@ def _web(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict[
     for is_deadline, headers, on in web_protocols.unreadable():
         name = UNREADABLE_DEADLINE if is_deadline else UNKNOWN_COMPRESSION
         match = {"prefix": "/", "headers": headers}
-        yield _answer(name, match, 400, filters={**_ANSWERED_FILTERS, **on})
+        yield direct_answer(name, match, 400, filters={**_ANSWERED_FILTERS, **on})
     for method in methods:
         native = _native(method)
         for headers, on in web_protocols.protocols(streaming=method.streaming):
@@ -293,7 +302,7 @@ def _web(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict[
                 "typed_per_filter_config": {**standard["typed_per_filter_config"], **on},
             }
         match = {"prefix": "/", "headers": headers}
-        yield _answer("grpc", match, 404, filters={**_ANSWERED_FILTERS, **on})
+        yield direct_answer("grpc", match, 404, filters={**_ANSWERED_FILTERS, **on})
 
 
 def _standard(service: str) -> dict[str, Any]:
@@ -329,15 +338,15 @@ def _pages(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dic
             verb = "GET|HEAD" if rule.verb == "GET" else rule.verb
             route = _binding(method, rule, match, settings, verb)
             # The page's form and what a link says stand side by side: their length would tell.
-            route["typed_per_filter_config"] = {BUFFER: _buffer(_PAGE_BYTES), COMPRESSOR: _OFF}
+            route["typed_per_filter_config"] = {BUFFER: _buffer(_PAGE_BYTES), COMPRESSOR: OFF}
             route["response_headers_to_add"] = _PAGE_HEADERS
             allowed.append(rule.verb)
             yield from _by_credentials(method, route, settings.max_body_bytes)
-        yield _answer(
+        yield direct_answer(
             f"* {bindings[0][1].template}",
             match,
             405,
-            headers=[_header("allow", ", ".join(sorted(allowed))), *_PAGE_HEADERS],
+            headers=[set_header("allow", ", ".join(sorted(allowed))), *_PAGE_HEADERS],
         )
 
 
@@ -358,11 +367,11 @@ def _rest(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict
             route = _binding(method, rule, match, settings, rule.verb)
             for each in _streams(route) if method.streaming else (route,):
                 yield from _by_credentials(method, each, settings.max_body_bytes)
-        yield _answer(
+        yield direct_answer(
             f"* {rule.template}",
             match,
             405,
-            headers=[_header("allow", ", ".join(sorted(rule.verb for _, rule in bindings)))],
+            headers=[set_header("allow", ", ".join(sorted(rule.verb for _, rule in bindings)))],
         )
 
 
@@ -378,7 +387,7 @@ def _streams(route: dict[str, Any]) -> Iterable[dict[str, Any]]:
         # Another would be cut to seconds while memory is short; the server looks at who reads too slowly.
         "idle_timeout": "0s",
     }
-    headers = [_header("cache-control", "no-store"), _header("x-accel-buffering", "no")]
+    headers = [set_header("cache-control", "no-store"), set_header("x-accel-buffering", "no")]
     match = route["match"]
     accepts = {"name": "accept", "string_match": {"contains": _SERVER_SENT}}
     for also, sent in (([accepts], _SERVER_SENT), ([], "application/x-ndjson")):
@@ -387,7 +396,7 @@ def _streams(route: dict[str, Any]) -> Iterable[dict[str, Any]]:
             "match": {**match, "headers": [*match["headers"], *also]},
             "route": action,
             # One of two, whatever else the caller accepts.
-            "request_headers_to_add": [_header("accept", sent)],
+            "request_headers_to_add": [set_header("accept", sent)],
             "response_headers_to_add": headers,
         }
 
@@ -401,7 +410,7 @@ def _binding(
         "name": rule.name,
         "match": {
             **match,
-            "headers": [{"name": ":method", "string_match": _verbs(verbs)}],
+            "headers": [{"name": ":method", "string_match": verb_match(verbs)}],
         },
         "route": {
             "cluster": CLUSTER,
@@ -409,79 +418,20 @@ def _binding(
             "retry_policy": _READ_RETRY if method.only_reads else _RETRY,
         },
         # The server gives up when the caller's answer is due.
-        "request_headers_to_add": [_header("grpc-timeout", f"{deadline_s * 1000:.0f}m")],
+        "request_headers_to_add": [set_header("grpc-timeout", f"{deadline_s * 1000:.0f}m")],
     }
     if method.is_polled:
         route["response_headers_to_add"] = [_POLL_INTERVAL]
     if method.path.startswith(_SECRETS):
-        route["response_headers_to_add"] = [_header("cache-control", "no-store")]
+        route["response_headers_to_add"] = [set_header("cache-control", "no-store")]
     if rule.verb == "HEAD":
         # Has the script in lua/ look at a success too, whose body is in no answer.
-        route.setdefault("response_headers_to_add", []).append(_header("x-http-status", "200"))
+        route.setdefault("response_headers_to_add", []).append(set_header("x-http-status", "200"))
     if method.streaming or rule.verb == "HEAD" or method.path.startswith(_SECRETS):
         # Each message of a stream must go at once. Of secrets the length could tell, beside what
         # the caller sent.
-        route["typed_per_filter_config"] = {COMPRESSOR: _OFF}
+        route["typed_per_filter_config"] = {COMPRESSOR: OFF}
     return route
-
-
-def _verbs(expression: str) -> dict[str, Any]:
-    return {"safe_regex": {"regex": expression}} if "|" in expression else {"exact": expression}
-
-
-def _root() -> Iterable[dict[str, Any]]:
-    """Yields what leads people to the documentation, and programs to its source."""
-    match = {"path": "/"}
-    verbs = {"name": ":method", "string_match": _verbs("GET|HEAD")}
-    for name, accepted, goal in (
-        ("GET / of browsers", [_FROM_BROWSERS], "/docs"),
-        ("GET /", [], "/openapi.json"),
-    ):
-        headers = [_header("location", goal), {"header": {"key": "vary", "value": "accept"}}]
-        there = {**match, "headers": [verbs, *accepted]}
-        yield _answer(name, there, 302, headers=headers)
-    yield _answer("* /", match, 405, headers=[_header("allow", "GET, HEAD")])
-
-
-def _static(file: StaticFile) -> Iterable[dict[str, Any]]:
-    match = {"path": file.path}
-    yield {
-        "name": f"GET {file.path}",
-        "match": {
-            **match,
-            "headers": [{"name": ":method", "string_match": _verbs("GET|HEAD")}],
-        },
-        "direct_response": {"status": 200, "body": {"filename": str(file.file)}},
-        "response_headers_to_add": [
-            _header(name, value)
-            for name, value in {"content-type": file.content_type, **file.headers}.items()
-        ],
-        "typed_per_filter_config": _LOCAL_FILTERS,
-    }
-    yield _answer(f"* {file.path}", match, 405, headers=[_header("allow", "GET, HEAD")])
-
-
-def _answer(
-    name: str,
-    match: dict[str, Any],
-    status: int,
-    headers: list[dict[str, Any]] | None = None,
-    filters: Mapping[str, Any] = _LOCAL_FILTERS,
-) -> dict[str, Any]:
-    """An answer of Envoy's own; `local_reply_config` gives it its body."""
-    route: dict[str, Any] = {
-        "name": name,
-        "match": match,
-        "direct_response": {"status": status},
-        "typed_per_filter_config": filters,
-    }
-    if headers:
-        route["response_headers_to_add"] = headers
-    return route
-
-
-def _header(key: str, value: str) -> dict[str, Any]:
-    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
 # The server's own pages have a stricter one of each.
@@ -490,4 +440,4 @@ _PAGE_HEADERS = [
     for key, value in pages.HEADERS.items()
 ]
 # The official Go client asks again after as many seconds.
-_POLL_INTERVAL = _header("x-operation-poll-interval", str(POLL_INTERVAL_S))
+_POLL_INTERVAL = set_header("x-operation-poll-interval", str(POLL_INTERVAL_S))

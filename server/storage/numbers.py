@@ -4,15 +4,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Integer, Table, bindparam, func, literal_column, select
 
-from server.storage.schema.tables import (
-    CLEARED_NUMBERS,
-    attempts,
-    customers,
-    deliveries,
-    operations,
-    retention,
-    webhooks,
-)
+from server.storage.schema.tables import CLEARED_NUMBERS, customers, operations, retention
+from server.storage.schema.webhook_tables import attempts, deliveries, webhooks
 from server.storage.sql.statements import Query, Transaction
 
 

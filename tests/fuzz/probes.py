@@ -9,9 +9,15 @@ from pathlib import Path
 import psutil
 
 from server.storage.schema import tables as schema
+from server.storage.schema import webhook_tables
 
 # The worker adds to these whenever it gets to it: a hash for each try of an e-mail, what it delivers.
-_OF_WORKERS = (schema.link_tokens, schema.deliveries, schema.attempts, schema.event_logs)
+_OF_WORKERS = (
+    schema.link_tokens,
+    webhook_tables.deliveries,
+    webhook_tables.attempts,
+    schema.event_logs,
+)
 # Counts are numbers in rows that stay, and have no order.
 _BY_CALLS = sorted(
     name

@@ -3,7 +3,8 @@
 from sqlalchemy import and_, exists, func, or_
 
 from server.storage.check.checks import Check, missing, only_one
-from server.storage.schema.tables import deliveries, event_logs, events, resellers, webhooks
+from server.storage.schema.tables import event_logs, events, resellers
+from server.storage.schema.webhook_tables import deliveries, webhooks
 from server.storage.webhooks.delivery_rows import DISABLED, IS_ACTIVE, NO_CUSTOMER, TEST
 from server.storage.webhooks.health import DISABLING, WARNING
 

@@ -11,14 +11,8 @@ from server.storage.interface.webhooks import AlertKind, WebhookAlert
 from server.storage.interface.work import MAX_DUE_AHEAD
 from server.storage.notify.notifier import Notifier
 from server.storage.schema.columns import Count
-from server.storage.schema.tables import (
-    Email,
-    ResellerNumber,
-    WebhookId,
-    WebhookNumber,
-    attempts,
-    webhooks,
-)
+from server.storage.schema.tables import Email, ResellerNumber, WebhookId, WebhookNumber
+from server.storage.schema.webhook_tables import attempts, webhooks
 from server.storage.sql.batches import Batcher
 from server.storage.sql.statements import IDS, Query, Statement, Transaction, columns
 from server.storage.sql.times import Micros, from_micros, micros

@@ -12,7 +12,8 @@ from server.storage.events.rows import webhook_json
 from server.storage.interface.webhooks import WebhookWithSecret
 from server.storage.keys import KeyedRequest, Keys, Target, answer_each
 from server.storage.schema.codes import WEBHOOK_TARGET
-from server.storage.schema.tables import EventNumber, ResellerNumber, WebhookNumber, WebhookRow
+from server.storage.schema.tables import EventNumber, ResellerNumber, WebhookNumber
+from server.storage.schema.webhook_tables import WebhookRow
 from server.storage.sql.statements import Transaction
 from server.storage.sql.times import Micros, micros
 from server.storage.webhooks.delivery_rows import add_test_delivery

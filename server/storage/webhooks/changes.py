@@ -17,14 +17,8 @@ from server.domain.webhooks import Webhook, WebhookState
 from server.storage.interface.webhooks import WebhookWithSecret
 from server.storage.keys import KeyedRequest, Keys
 from server.storage.schema.codes import WEBHOOK_TARGET
-from server.storage.schema.tables import (
-    WebhookNumber,
-    WebhookRow,
-    attempts,
-    deliveries,
-    events,
-    webhooks,
-)
+from server.storage.schema.tables import WebhookNumber, events
+from server.storage.schema.webhook_tables import WebhookRow, attempts, deliveries, webhooks
 from server.storage.sql.statements import IDS, Query, Statement, Transaction
 from server.storage.sql.times import Micros, from_micros
 from server.storage.webhooks.batch import (

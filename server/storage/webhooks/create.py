@@ -13,7 +13,8 @@ from server.storage import resellers
 from server.storage.interface.webhooks import WebhookWithSecret
 from server.storage.keys import KeyedRequest, Keys, Target, answer_each
 from server.storage.schema.codes import WEBHOOK_TARGET
-from server.storage.schema.tables import EventNumber, ResellerNumber, webhooks
+from server.storage.schema.tables import EventNumber, ResellerNumber
+from server.storage.schema.webhook_tables import webhooks
 from server.storage.sql.driver_errors import OvertakenError
 from server.storage.sql.statements import IDS, Query, Statement, Transaction
 from server.storage.webhooks.batch import About, log_change, log_test, row_by_key, with_secret

@@ -19,10 +19,9 @@ from server.storage.schema.tables import (
     SigningSecret,
     WebhookId,
     WebhookNumber,
-    deliveries,
     events,
-    webhooks,
 )
+from server.storage.schema.webhook_tables import deliveries, webhooks
 from server.storage.sql.statements import IDS, PairQuery, Query, Transaction
 from server.storage.sql.times import Micros, from_micros
 from server.storage.webhooks.fan_out import (

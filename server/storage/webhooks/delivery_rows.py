@@ -28,16 +28,14 @@ from server.storage.schema.columns import Code
 from server.storage.schema.tables import (
     CustomerNumber,
     DeliveryNumber,
-    DeliveryRow,
     EventNumber,
     ResellerNumber,
     TypesJson,
     WebhookNumber,
-    deliveries,
     events,
     resellers,
-    webhooks,
 )
+from server.storage.schema.webhook_tables import DeliveryRow, deliveries, webhooks
 from server.storage.sql.statements import IDS, Insert, Query, Statement, Transaction
 from server.storage.sql.times import Micros
 

@@ -6,7 +6,8 @@ from server.domain.access import SERVICE, Actor
 from server.domain.events import EventType
 from server.storage.events.log import NewEvent, log
 from server.storage.events.rows import webhook_json
-from server.storage.schema.tables import WebhookNumber, webhooks
+from server.storage.schema.tables import WebhookNumber
+from server.storage.schema.webhook_tables import webhooks
 from server.storage.sql.statements import IDS, Statement, Transaction
 from server.storage.sql.times import Micros
 from server.storage.webhooks.delivery_rows import DISABLED, hold_deliveries

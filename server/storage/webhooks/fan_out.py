@@ -15,17 +15,15 @@ from server.storage.schema.columns import Count
 from server.storage.schema.tables import (
     CustomerNumber,
     DeliveryNumber,
-    DeliveryRow,
     EventNumber,
     ResellerNumber,
     TypesJson,
     WebhookNumber,
-    deliveries,
     event_logs,
     events,
     resellers,
-    webhooks,
 )
+from server.storage.schema.webhook_tables import DeliveryRow, deliveries, webhooks
 from server.storage.sql.statements import IDS, Query, Statement, Transaction
 from server.storage.sql.times import Micros
 from server.storage.webhooks.delivery_rows import INSERT, IS_ACTIVE, NO_CUSTOMER, wanted_types

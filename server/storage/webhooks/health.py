@@ -11,8 +11,8 @@ from server.storage.schema.tables import (
     WebhookNumber,
     event_logs,
     resellers,
-    webhooks,
 )
+from server.storage.schema.webhook_tables import webhooks
 from server.storage.sql.statements import IDS, Query, Statement, Transaction
 from server.storage.sql.times import Micros
 from server.storage.webhooks.delivery_rows import DISABLED, IS_ACTIVE

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, delete, select
 
-from server.storage.schema.tables import AttemptNumber, attempts
+from server.storage.schema.tables import AttemptNumber
+from server.storage.schema.webhook_tables import attempts
 from server.storage.sql.statements import IDS, Query, Statement, Transaction
 from server.storage.sql.times import Micros
 from server.storage.sql.transactions import one_by_one

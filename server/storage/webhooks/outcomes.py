@@ -12,18 +12,15 @@ from server.storage.numbers import row_numbers
 from server.storage.schema.columns import Count
 from server.storage.schema.tables import (
     AttemptNumber,
-    AttemptRow,
     CustomerNumber,
     DeferralJson,
     DeliveryNumber,
     EventNumber,
     ResellerNumber,
     WebhookNumber,
-    attempts,
-    deliveries,
     events,
-    webhooks,
 )
+from server.storage.schema.webhook_tables import AttemptRow, attempts, deliveries, webhooks
 from server.storage.sql.statements import IDS, Insert, Query, Statement, Transaction
 from server.storage.sql.times import Micros
 from server.storage.webhooks.delivery_rows import NO_CUSTOMER, release_deliveries, wanted_types

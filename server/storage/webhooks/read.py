@@ -11,7 +11,7 @@ from server.domain.webhooks import Webhook
 from server.storage import resellers
 from server.storage.interface.paging import Cursor, Listed
 from server.storage.interface.webhooks import Attempt
-from server.storage.schema.tables import AttemptRow, WebhookRow, attempts, webhooks
+from server.storage.schema.webhook_tables import AttemptRow, WebhookRow, attempts, webhooks
 from server.storage.sql.paging import listed, newest_first
 from server.storage.sql.statements import IDS, Query, Transaction, columns
 from server.storage.sql.times import from_micros, from_micros_or_none

@@ -19,10 +19,9 @@ from server.storage.schema.tables import (
     TypesJson,
     WebhookId,
     WebhookNumber,
-    WebhookRow,
     retention,
-    webhooks,
 )
+from server.storage.schema.webhook_tables import WebhookRow, webhooks
 from server.storage.sql.statements import IDS, Insert, Query, Statement, Transaction, columns
 from server.storage.sql.times import from_micros, from_micros_or_none, micros
 

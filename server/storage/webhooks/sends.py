@@ -11,7 +11,8 @@ from server.domain.webhook_settings import require_deliverable
 from server.domain.webhooks import Webhook
 from server.storage.keys import KeyedRequest, Keys, Target
 from server.storage.schema.codes import EVENT_TARGET, WEBHOOK_TARGET, EventTypeCode
-from server.storage.schema.tables import EventNumber, WebhookRow, event_logs, events
+from server.storage.schema.tables import EventNumber, event_logs, events
+from server.storage.schema.webhook_tables import WebhookRow
 from server.storage.sql.statements import IDS, Query, Transaction
 from server.storage.webhooks.batch import (
     About,

@@ -4,12 +4,12 @@ from server.storage.schema.columns import Count
 from server.storage.schema.tables import (
     CustomerNumber,
     DeliveryNumber,
-    DeliveryRow,
     EventNumber,
     ResellerNumber,
     TypesJson,
     WebhookNumber,
 )
+from server.storage.schema.webhook_tables import DeliveryRow
 from server.storage.sql.statements import Transaction
 from server.storage.sql.times import micros
 from server.storage.storage import SqlStorage

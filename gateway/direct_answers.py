@@ -1,0 +1,76 @@
+"""What Envoy answers by itself: files, the way to the documents, and refusals whose bodies are in `replies`."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gateway.settings import StaticFile
+
+LUA = "envoy.filters.http.lua"
+TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
+
+OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
+LOCAL_FILTERS = dict.fromkeys((LUA, TRANSCODER), OFF)
+
+FROM_BROWSERS = {"name": "accept", "string_match": {"contains": "text/html"}}
+
+
+def verb_match(expression: str) -> dict[str, Any]:
+    """Returns what matches a request's method: one name, or several with | between."""
+    return {"safe_regex": {"regex": expression}} if "|" in expression else {"exact": expression}
+
+
+def root_answers() -> Iterable[dict[str, Any]]:
+    """Yields what leads people to the documentation, and programs to its source."""
+    match = {"path": "/"}
+    verbs = {"name": ":method", "string_match": verb_match("GET|HEAD")}
+    for name, accepted, goal in (
+        ("GET / of browsers", [FROM_BROWSERS], "/docs"),
+        ("GET /", [], "/openapi.json"),
+    ):
+        headers = [set_header("location", goal), {"header": {"key": "vary", "value": "accept"}}]
+        there = {**match, "headers": [verbs, *accepted]}
+        yield direct_answer(name, there, 302, headers=headers)
+    yield direct_answer("* /", match, 405, headers=[set_header("allow", "GET, HEAD")])
+
+
+def file_answers(file: StaticFile) -> Iterable[dict[str, Any]]:
+    """Yields the routes of a file that Envoy holds in memory."""
+    match = {"path": file.path}
+    yield {
+        "name": f"GET {file.path}",
+        "match": {
+            **match,
+            "headers": [{"name": ":method", "string_match": verb_match("GET|HEAD")}],
+        },
+        "direct_response": {"status": 200, "body": {"filename": str(file.file)}},
+        "response_headers_to_add": [
+            set_header(name, value)
+            for name, value in {"content-type": file.content_type, **file.headers}.items()
+        ],
+        "typed_per_filter_config": LOCAL_FILTERS,
+    }
+    yield direct_answer(f"* {file.path}", match, 405, headers=[set_header("allow", "GET, HEAD")])
+
+
+def direct_answer(
+    name: str,
+    match: dict[str, Any],
+    status: int,
+    headers: list[dict[str, Any]] | None = None,
+    filters: Mapping[str, Any] = LOCAL_FILTERS,
+) -> dict[str, Any]:
+    """An answer of Envoy's own; `local_reply_config` gives it its body."""
+    route: dict[str, Any] = {
+        "name": name,
+        "match": match,
+        "direct_response": {"status": status},
+        "typed_per_filter_config": filters,
+    }
+    if headers:
+        route["response_headers_to_add"] = headers
+    return route
+
+
+def set_header(key: str, value: str) -> dict[str, Any]:
+    """Returns what gives a header this value, whether it is there or not."""
+    return {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
