@@ -14,6 +14,7 @@ from gateway.http_rules import VARIABLE, DescriptorSet, Method, Rule
 
 _Type = FieldDescriptorProto.Type
 _HTTP_BODY = ".google.api.HttpBody"
+_FIELD_MASK = ".google.protobuf.FieldMask"
 _KINDS = {
     _Type.TYPE_STRING: "string",
     _Type.TYPE_BYTES: "string",
@@ -36,7 +37,7 @@ _WELL_KNOWN: dict[str, str | None] = {
     ".google.protobuf.ListValue": "list",
     ".google.protobuf.Timestamp": "string",
     ".google.protobuf.Duration": "string",
-    ".google.protobuf.FieldMask": "string",
+    _FIELD_MASK: "string",
     ".google.protobuf.StringValue": "string",
     ".google.protobuf.BytesValue": "string",
     ".google.protobuf.BoolValue": "bool",
@@ -156,6 +157,8 @@ def _field(
     length = limits[validation_pb2.length]
     if length and (longest := Limit.parse(length).most) is not None:
         written.append(f"longest = {longest}")
+    if field.type_name == _FIELD_MASK:
+        written.append("mask = true")
     if kind == "enum":
         values = descriptors.enums[element.type_name].value
         written.append("values = {" + ", ".join(f'["{each.name}"] = true' for each in values) + "}")

@@ -76,6 +76,19 @@ local function value_problem(value, field)
   return numbers.problem(value, field, true)
 end
 
+-- Returns what is wrong with a mask of fields of a body; nil for nothing. The transcoder would write its
+-- paths in snake case, and so take `Url`, or `URL`, for `url`.
+local function mask_problem(mask, body, messages)
+  for path in gmatch(mask, "[^,]+") do
+    local field, names = resolve(path, messages[body.of], messages)
+    if not field and path ~= "*" then
+      local meant = text.closest(path:match("[^.]*$"), names)
+      return "There is no field " .. text.shortened(path) .. (meant and "; did you mean " .. meant .. "?" or ".")
+    end
+  end
+  return nil
+end
+
 -- Adds, beside a value that can't be read, what the server would say about the query's other fields:
 -- who mends one should not learn of the next only then. `given` maps fields' names to their values.
 local function add_others(violations, given, rule, fields)
@@ -163,6 +176,7 @@ local function check_query(query, rule, messages, fields)
       wrong("Only one of this and " .. seen[field.oneof] .. " can be set.")
     else
       local problem = value_problem(value, field)
+        or field.mask and mask_problem(value, rule.field, messages)
       if problem then
         wrong(problem)
         misread = true
@@ -333,7 +347,7 @@ end
 -- body fills, the fields that the path fills, the one among them that is a field of the body's and what
 -- stands around it in the path, whether the body is passed on as it is, the folder of a page for browsers;
 -- `envelope`, whether errors come in Google's; `head`, whether it is the HEAD of a GET; `connect`, whether errors are Connect's. `messages` maps a type to its fields: a list of {name, json, kind, of, many, oneof, range, values,
--- required, longest}.
+-- required, longest, mask}.
 -- `limits` holds the most headers and header_bytes.
 function M.new_request_check(rules, messages, limits)
   local by_name = {}

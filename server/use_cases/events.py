@@ -35,7 +35,8 @@ class Events:
         if number is None and after != LATEST:
             raise invalid_field(
                 "after",
-                "Must be the ID of an event of this reseller, `latest`, or empty for the beginning.",
+                "Must be the ID of an event of this reseller, or its name, `latest`, or empty for "
+                "the beginning.",
             )
         bounds = await self._events.get_log_bounds(reseller_id)
         if number is None:

@@ -58,6 +58,10 @@ def test_lines_of_json_come_as_things_happen(service: Service) -> None:
         assert invited["event"]["type"] == "customer.invited"
         assert invited["event"]["operation"] == f"operations/{made['id']}"
         assert invited["event"]["name"].endswith(f"/events/{invited['position']}")
+        invitation = httpx.get(
+            f"{service.rest}/v1/{invited['event']['invitation']}", headers=service.headers
+        ).json()
+        assert invitation["customer"] == invited["event"]["customer"]
         sent = next(lines)
         assert sent["event"]["type"] == "invitation.sent"
         assert sent["event"]["actor"]["subject"] == "service"

@@ -1,5 +1,7 @@
 """Queries that REST callers may send, and what they are told about the rest."""
 
+import re
+
 import httpx
 import pytest
 
@@ -11,6 +13,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 INVITE = "/billing/v1/customers:invite"
 CUSTOMERS = "/billing/v1/customers"
+WEBHOOK = "/v1/resellers/r/webhooks/w"
 UNKNOWN_PARAMETER = "There is no such parameter."
 OF_INT64 = "It must be from -9223372036854775808 to 9223372036854775807."
 IN_PATH = "The path says what this is."
@@ -123,6 +126,34 @@ async def test_a_query_beside_a_body_is_refused(
     response = await rest.post(path, json={})
     assert list(violations(check_refusal(response, 400, 3, "FIELDS_INVALID"))) == [name]
     assert harness.upstream.calls == []
+
+
+@pytest.mark.parametrize(
+    ("mask", "wrong"),
+    [
+        ("Url", "There is no field Url; did you mean url?"),
+        ("url,contentTYPE", "There is no field contentTYPE; did you mean contentType?"),
+        ("types,alert_Email", "There is no field alert_Email; did you mean alert_email?"),
+        ("state.x", "There is no field state.x."),
+        ("colour", "There is no field colour."),
+    ],
+)
+async def test_a_mask_names_fields_letter_by_letter(
+    harness: GatewayHarness, rest: httpx.AsyncClient, mask: str, wrong: str
+) -> None:
+    response = await rest.patch(WEBHOOK, params={"updateMask": mask}, json={})
+    assert violations(check_refusal(response, 400, 3, "FIELDS_INVALID")) == {"updateMask": wrong}
+    assert harness.upstream.calls == []
+
+
+@pytest.mark.parametrize("mask", ["*", "url", "types,contentType,alert_email", ""])
+async def test_masks_reach_the_server(
+    harness: GatewayHarness, rest: httpx.AsyncClient, mask: str
+) -> None:
+    response = await rest.patch(WEBHOOK, params={"updateMask": mask}, json={})
+    assert response.status_code == 200, response.text
+    paths = harness.upstream.calls[0].request.update_mask.paths
+    assert list(paths) == [re.sub("T", "_t", path) for path in mask.split(",") if path]
 
 
 @pytest.mark.parametrize("size", [2**63 - 1, -(2**63), "007", "-0", "0" * 500])

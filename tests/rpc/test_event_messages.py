@@ -61,6 +61,11 @@ def test_a_customer_s_event_shows_the_customer() -> None:
     assert message.invitation == ""
 
 
+def test_an_invited_customer_s_event_names_the_invitation() -> None:
+    message = to_event(event(EventType.CUSTOMER_INVITED, CUSTOMER))
+    assert message.invitation == "resellers/r1/invitations/inv1"
+
+
 def test_a_right_s_event_shows_the_role() -> None:
     binding = RoleBinding("ajesubject", "r1", Role.EDITOR, AT)
     message = to_event(

@@ -77,6 +77,11 @@ async def test_lists_are_oldest_first_and_paged(written: Api) -> None:
     assert (len(page.events), page.next_page_token) == (7, "")
 
 
+async def test_an_event_to_read_on_after_may_be_given_by_its_name(written: Api) -> None:
+    (name,) = named(5)
+    assert names((await list_events(written, after=name)).events) == named(6, 7)
+
+
 @pytest.mark.parametrize("after", ["latest", event_id(RESELLER, 7)])
 async def test_nothing_comes_after_the_end(written: Api, after: str) -> None:
     page = await list_events(written, after=after)
@@ -106,6 +111,7 @@ async def test_where_few_fit_pages_are_empty_and_go_on(
         ("createTime > 2030-01-01T00:00:03Z AND NOT actor.subject = ann", 2),
         (f'customer = "{PARENT}/customers/bcu1"', 0),
         ("customer = bcu1", 0),
+        ("type = customer.erased OR type = invitation.bounced", 0),
     ],
 )
 async def test_filters(written: Api, filter_: str, count: int) -> None:
@@ -120,6 +126,7 @@ async def test_filters(written: Api, filter_: str, count: int) -> None:
         ("after", event_id(RESELLER, 8)),
         ("after", event_id(RESELLER, 10**12 - 1)),
         ("after", f"{event_id(RESELLER, 1)} "),
+        ("after", named(1, reseller=OTHER)[0]),
         ("filter", "type = nonsense"),
         ("filter", f'customer = "resellers/{OTHER}/customers/bcu1"'),
         ("filter", "name = x"),

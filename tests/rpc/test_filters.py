@@ -107,6 +107,7 @@ def test_a_filter_is_read_as_the_guide_has_it(text: str, found: Filter | None) -
     ("text", "at"),
     [
         ("2026-03-01T09:30:00Z", datetime(2026, 3, 1, 9, 30, tzinfo=UTC)),
+        ("2026-03-01t09:30:00.123456789z", datetime(2026, 3, 1, 9, 30, 0, 123456, tzinfo=UTC)),
         ('"2026-03-01T09:30:00.123456Z"', datetime(2026, 3, 1, 9, 30, 0, 123456, tzinfo=UTC)),
         (
             "2026-03-01T09:30:00+03:00",
@@ -156,7 +157,15 @@ FIELDS = "state or email or type or actor.subject or createTime or done"
                 f"createTime > {wrong}",
                 "At character 14: createTime must be a time such as 2026-03-01T09:30:00Z.",
             )
-            for wrong in ("yesterday", "2026-03-01", "2026-13-01T00:00:00Z", "2026-03-01T00:00:00")
+            for wrong in (
+                *("yesterday", "2026-03-01", "2026-13-01T00:00:00Z", "2026-03-01T00:00:00"),
+                *("2026-02-30T00:00:00Z", "2026-03-01T24:00:00Z", "2026-3-1T0:0:0Z"),
+                *("2026-03-01T00:00:00+99:99", "2026-03-01T00:00:00+24:00"),
+                *("2026-03-01T00:00:00+03:60", "2026-03-01T00:00:00+3:00"),
+                *("2026-03-01T00:00:00+-1:00", "2026-03-01T00:00:00+0300"),
+                *("2026-03-01T00:00:00.Z", "2026-03-01T00:00:00.1_2Z"),
+                *("0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"),
+            )
         ),
         ("type", "At character 1: type must be compared, as in type = …."),
         ("type =", "At the end: expected a value."),

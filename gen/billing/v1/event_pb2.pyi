@@ -74,7 +74,7 @@ class Event(_message.Message):
     customer: _builtins.str
     """The customer, where the event is about one."""
     invitation: _builtins.str
-    """The invitation, where the event is about one."""
+    """The invitation, where the event is about one: that of `customer.invited` too."""
     operation: _builtins.str
     """The operation, `operations/{operation}`, where one brought it about."""
     @_builtins.property
@@ -89,7 +89,9 @@ class Event(_message.Message):
     def data(self) -> _any_pb2.Any:
         """What it happened to, as it was right after the change: a `billing.v1.Customer` or
         `billing.v1.Invitation`, of events of webhooks a `billing.v1.Webhook`, and of rights a
-        `billing.v1.RoleBinding`. New kinds may come with new types.
+        `billing.v1.RoleBinding`. New kinds may come with new types. In gRPC clients it is unpacked by its
+        `type_url`; writing it as JSON needs the modules that define these messages to be loaded, as
+        `billing.v1.customer_pb2`, `invitation_pb2` and `webhook_pb2` in Python.
         """
 
     def __init__(

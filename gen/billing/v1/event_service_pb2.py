@@ -31,7 +31,7 @@ from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from yandex.cloud import validation_pb2 as yandex_dot_cloud_dot_validation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x62illing/v1/event_service.proto\x12\nbilling.v1\x1a billing/options/v1/methods.proto\x1a\x16\x62illing/v1/event.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1dyandex/cloud/validation.proto\"L\n\x0fGetEventRequest\x12\x39\n\x04name\x18\x01 \x01(\tB+\xe2\x41\x01\x02\xfa\x41\x1b\n\x19\x62illing.example.com/Event\x8a\xc8\x31\x05<=120\"\xd0\x01\n\x11ListEventsRequest\x12;\n\x06parent\x18\x01 \x01(\tB+\xe2\x41\x01\x02\xfa\x41\x1b\x12\x19\x62illing.example.com/Event\x8a\xc8\x31\x05<=100\x12\x1b\n\x05\x61\x66ter\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\x8a\xc8\x31\x04<=50\x12\x1e\n\x06\x66ilter\x18\x03 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=2048\x12\x1e\n\tpage_size\x18\x04 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xfa\xc7\x31\x03>=0\x12!\n\npage_token\x18\x05 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=100\"P\n\x12ListEventsResponse\x12!\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x11.billing.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8e\x01\n\x12WatchEventsRequest\x12;\n\x06parent\x18\x01 \x01(\tB+\xe2\x41\x01\x02\xfa\x41\x1b\x12\x19\x62illing.example.com/Event\x8a\xc8\x31\x05<=100\x12\x1b\n\x05\x61\x66ter\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x01\x8a\xc8\x31\x04<=50\x12\x1e\n\x06\x66ilter\x18\x03 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=2048\"I\n\x13WatchEventsResponse\x12 \n\x05\x65vent\x18\x01 \x01(\x0b\x32\x11.billing.v1.Event\x12\x10\n\x08position\x18\x02 \x01(\t2\xe9\x02\n\x0c\x45ventService\x12n\n\x08GetEvent\x12\x1b.billing.v1.GetEventRequest\x1a\x11.billing.v1.Event\"2\xda\x41\x04name\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=resellers/*/events/*}\x12\x81\x01\n\nListEvents\x12\x1d.billing.v1.ListEventsRequest\x1a\x1e.billing.v1.ListEventsResponse\"4\xda\x41\x06parent\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{parent=resellers/*}/events\x12\x65\n\x0bWatchEvents\x12\x1e.billing.v1.WatchEventsRequest\x1a\x1f.billing.v1.WatchEventsResponse\"\x13\xda\x41\x0cparent,after\x98\xb2\x19\x01\x30\x01\x42\x35\n\nbilling.v1B\x11\x45ventServiceProtoP\x01Z\x12\x62illing/v1;billingb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x62illing/v1/event_service.proto\x12\nbilling.v1\x1a billing/options/v1/methods.proto\x1a\x16\x62illing/v1/event.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1dyandex/cloud/validation.proto\"L\n\x0fGetEventRequest\x12\x39\n\x04name\x18\x01 \x01(\tB+\xe2\x41\x01\x02\xfa\x41\x1b\n\x19\x62illing.example.com/Event\x8a\xc8\x31\x05<=120\"\xd1\x01\n\x11ListEventsRequest\x12;\n\x06parent\x18\x01 \x01(\tB+\xe2\x41\x01\x02\xfa\x41\x1b\x12\x19\x62illing.example.com/Event\x8a\xc8\x31\x05<=100\x12\x1c\n\x05\x61\x66ter\x18\x02 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=150\x12\x1e\n\x06\x66ilter\x18\x03 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=2048\x12\x1e\n\tpage_size\x18\x04 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xfa\xc7\x31\x03>=0\x12!\n\npage_token\x18\x05 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=100\"P\n\x12ListEventsResponse\x12!\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x11.billing.v1.Event\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8f\x01\n\x12WatchEventsRequest\x12;\n\x06parent\x18\x01 \x01(\tB+\xe2\x41\x01\x02\xfa\x41\x1b\x12\x19\x62illing.example.com/Event\x8a\xc8\x31\x05<=100\x12\x1c\n\x05\x61\x66ter\x18\x02 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=150\x12\x1e\n\x06\x66ilter\x18\x03 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=2048\"I\n\x13WatchEventsResponse\x12 \n\x05\x65vent\x18\x01 \x01(\x0b\x32\x11.billing.v1.Event\x12\x10\n\x08position\x18\x02 \x01(\t2\xe9\x02\n\x0c\x45ventService\x12n\n\x08GetEvent\x12\x1b.billing.v1.GetEventRequest\x1a\x11.billing.v1.Event\"2\xda\x41\x04name\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{name=resellers/*/events/*}\x12\x81\x01\n\nListEvents\x12\x1d.billing.v1.ListEventsRequest\x1a\x1e.billing.v1.ListEventsResponse\"4\xda\x41\x06parent\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02!\x12\x1f/v1/{parent=resellers/*}/events\x12\x65\n\x0bWatchEvents\x12\x1e.billing.v1.WatchEventsRequest\x1a\x1f.billing.v1.WatchEventsResponse\"\x13\xda\x41\x0cparent,after\x98\xb2\x19\x01\x30\x01\x42\x35\n\nbilling.v1B\x11\x45ventServiceProtoP\x01Z\x12\x62illing/v1;billingb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,7 +44,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTEVENTSREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_LISTEVENTSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\033\022\031billing.example.com/Event\212\3101\005<=100'
   _globals['_LISTEVENTSREQUEST'].fields_by_name['after']._loaded_options = None
-  _globals['_LISTEVENTSREQUEST'].fields_by_name['after']._serialized_options = b'\342A\001\001\212\3101\004<=50'
+  _globals['_LISTEVENTSREQUEST'].fields_by_name['after']._serialized_options = b'\342A\001\001\212\3101\005<=150'
   _globals['_LISTEVENTSREQUEST'].fields_by_name['filter']._loaded_options = None
   _globals['_LISTEVENTSREQUEST'].fields_by_name['filter']._serialized_options = b'\342A\001\001\212\3101\006<=2048'
   _globals['_LISTEVENTSREQUEST'].fields_by_name['page_size']._loaded_options = None
@@ -54,7 +54,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHEVENTSREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_WATCHEVENTSREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\033\022\031billing.example.com/Event\212\3101\005<=100'
   _globals['_WATCHEVENTSREQUEST'].fields_by_name['after']._loaded_options = None
-  _globals['_WATCHEVENTSREQUEST'].fields_by_name['after']._serialized_options = b'\342A\001\001\212\3101\004<=50'
+  _globals['_WATCHEVENTSREQUEST'].fields_by_name['after']._serialized_options = b'\342A\001\001\212\3101\005<=150'
   _globals['_WATCHEVENTSREQUEST'].fields_by_name['filter']._loaded_options = None
   _globals['_WATCHEVENTSREQUEST'].fields_by_name['filter']._serialized_options = b'\342A\001\001\212\3101\006<=2048'
   _globals['_EVENTSERVICE'].methods_by_name['GetEvent']._loaded_options = None
@@ -66,13 +66,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETEVENTREQUEST']._serialized_start=250
   _globals['_GETEVENTREQUEST']._serialized_end=326
   _globals['_LISTEVENTSREQUEST']._serialized_start=329
-  _globals['_LISTEVENTSREQUEST']._serialized_end=537
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=539
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=619
-  _globals['_WATCHEVENTSREQUEST']._serialized_start=622
-  _globals['_WATCHEVENTSREQUEST']._serialized_end=764
-  _globals['_WATCHEVENTSRESPONSE']._serialized_start=766
-  _globals['_WATCHEVENTSRESPONSE']._serialized_end=839
-  _globals['_EVENTSERVICE']._serialized_start=842
-  _globals['_EVENTSERVICE']._serialized_end=1203
+  _globals['_LISTEVENTSREQUEST']._serialized_end=538
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=540
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=620
+  _globals['_WATCHEVENTSREQUEST']._serialized_start=623
+  _globals['_WATCHEVENTSREQUEST']._serialized_end=766
+  _globals['_WATCHEVENTSRESPONSE']._serialized_start=768
+  _globals['_WATCHEVENTSRESPONSE']._serialized_end=841
+  _globals['_EVENTSERVICE']._serialized_start=844
+  _globals['_EVENTSERVICE']._serialized_end=1205
 # @@protoc_insertion_point(module_scope)

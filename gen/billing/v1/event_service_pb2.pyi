@@ -55,9 +55,9 @@ class ListEventsRequest(_message.Message):
     parent: _builtins.str
     """The reseller: `resellers/{reseller}`."""
     after: _builtins.str
-    """ID of the last event that was handled; empty: from the beginning; `latest`: only new ones. One
-    older than what is kept is refused with OUT_OF_RANGE, the reason EVENTS_GONE and the oldest ID that
-    can be read.
+    """ID of the last event that was handled, or its name; empty: from the beginning; `latest`: only new
+    ones. One older than what is kept is refused with OUT_OF_RANGE, the reason EVENTS_GONE and the
+    oldest ID that can be read.
     """
     filter: _builtins.str
     """Conditions on `type`, `customer` (its name), `createTime` and `actor.subject` by google.aip.dev/160,

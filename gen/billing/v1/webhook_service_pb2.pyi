@@ -284,7 +284,9 @@ class RedeliverEventsRequest(_message.Message):
     name: _builtins.str
     """`resellers/{reseller}/webhooks/{webhook}`."""
     after: _builtins.str
-    """ID of an event: all that came after it are sent, in their order. Empty: all that are kept."""
+    """ID of an event, or its name: all that came after it are sent, in their order. Empty: all that
+    are kept.
+    """
     event: _builtins.str
     """The one event to send: `resellers/{reseller}/events/{event}`, or its ID alone."""
     def __init__(

@@ -50,8 +50,8 @@ def to_event(event: Event) -> event_pb2.Event:
     message.actor.request_id = event.actor.request_id or ""
     if event.customer_id:
         message.customer = names.name(event.reseller_id, names.CUSTOMERS, event.customer_id)
-    if isinstance(event.data, Invitation):
-        message.invitation = names.name(event.reseller_id, names.INVITATIONS, event.data.id)
+    if invitation_id := event.invitation_id:
+        message.invitation = names.name(event.reseller_id, names.INVITATIONS, invitation_id)
     if event.operation_id:
         message.operation = f"operations/{event.operation_id}"
     message.data.Pack(_data(event))

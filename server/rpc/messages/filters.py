@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, cast
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput, UnexpectedToken
 
@@ -42,6 +41,11 @@ _GRAMMAR = r"""
 """
 _PARSER = Lark(_GRAMMAR, parser="lalr", start="all", maybe_placeholders=False)
 
+# By RFC 3339; what else the standard library's reader takes is not a time.
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+    r"([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _UNDERSCORE = re.compile("_([a-z])")
 _KEYWORDS = ("AND", "OR", "NOT")
@@ -222,12 +226,12 @@ def _parse(written: str) -> Tree[Token]:
 
 
 def _read_time(written: str) -> datetime:
-    time_ = Timestamp()
     try:
-        time_.FromJsonString(written)
-        return time_.ToDatetime(UTC)
-    except ValueError:
-        raise ValueError("must be a time such as 2026-03-01T09:30:00Z") from None
+        if _TIME.fullmatch(written):
+            return datetime.fromisoformat(written.upper()).astimezone(UTC)
+    except (ValueError, OverflowError):  # no such day, or before the first year
+        pass
+    raise ValueError("must be a time such as 2026-03-01T09:30:00Z")
 
 
 def _read_bool(written: str) -> bool:

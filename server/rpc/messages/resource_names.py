@@ -23,6 +23,11 @@ def name(reseller_id: str, collection: str, id_: str) -> str:
     return f"{reseller_name(reseller_id)}/{collection}/{id_}"
 
 
+def bare_id(written: str, reseller_id: str, collection: str) -> str:
+    """Returns the ID of what is given by its ID or its name; anything else as it is."""
+    return written.removeprefix(name(reseller_id, collection, ""))
+
+
 def parse_parent(parent: str) -> str:
     """Returns the reseller's ID in the field `parent`; raises FIELDS_INVALID."""
     found = _RESELLER.fullmatch(parent)

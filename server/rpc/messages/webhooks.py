@@ -171,8 +171,7 @@ def redelivery(
 
 
 def _number(field: str, written: str, reseller_id: str) -> int:
-    id_ = written.removeprefix(names.name(reseller_id, names.EVENTS, ""))
-    number = event_number(reseller_id, id_)
+    number = event_number(reseller_id, names.bare_id(written, reseller_id, names.EVENTS))
     if number is None or (field == "event" and number == 0):
-        raise invalid_field(field, "Must be the ID of an event of this reseller.")
+        raise invalid_field(field, "Must be the ID of an event of this reseller, or its name.")
     return number

@@ -37,7 +37,8 @@ class EventService:
         scope = ("events", reseller_id, request.after, request.filter)
         after: int | None = self._pages.cursor(request.page_token, *scope)
         if after is None:
-            after = await self._events.position(call.caller, reseller_id, request.after)
+            given = names.bare_id(request.after, reseller_id, names.EVENTS)
+            after = await self._events.position(call.caller, reseller_id, given)
         size = page_size(request.page_size)
         page = await self._events.page(call.caller, reseller_id, after, filter_, size)
         rows = [Listed(event, Cursor(event.number)) for event in page.events]

@@ -9,6 +9,7 @@ from functools import partial
 
 from server.domain.access import Permission, Subject
 from server.domain.errors import BillingError, Reason
+from server.rpc.messages import resource_names as names
 from server.rpc.messages.events import parse_event_filter
 from server.rpc.pipeline.authentication import Authenticator
 from server.rpc.pipeline.call_context import CallContext
@@ -58,7 +59,8 @@ class Streams:
         """
         caller = call.caller
         condition = parse_event_filter(filter_, reseller_id)
-        position = await self._events.position(caller, reseller_id, after)
+        given = names.bare_id(after, reseller_id, names.EVENTS)
+        position = await self._events.position(caller, reseller_id, given)
         feed = await self._feed(caller, reseller_id)
         stream = Stream(caller.id, reseller_id, position, condition, encoding, call.write)
         feed.followers.add(stream)

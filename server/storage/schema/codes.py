@@ -85,6 +85,16 @@ EVENT_TYPE_CODES = {
         EventType.WEBHOOK_TEST: 18,
         EventType.ACCESS_GRANTED: 19,
         EventType.ACCESS_REVOKED: 20,
+        EventType.CUSTOMER_UPDATED: 21,
+        EventType.CUSTOMER_DELETED: 22,
+        EventType.CUSTOMER_UNDELETED: 23,
+        EventType.CUSTOMER_ERASED: 24,
+        EventType.INVITATION_BOUNCED: 25,
+        EventType.INVITATION_REMINDED: 26,
+        EventType.INVITATION_EXPIRING: 27,
+        EventType.INVITATION_RENEWAL_REQUESTED: 28,
+        EventType.INVITATION_LINK_CREATED: 29,
+        EventType.INVITATION_UPDATED: 30,
     }.items()
 }
 EVENT_TYPES = {code: type_ for type_, code in EVENT_TYPE_CODES.items()}
