@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -141,6 +142,27 @@ def check(context: click.Context) -> None:
     broken = sum(finding.count > 0 for finding in findings)
     click.echo(f"{broken} of {len(findings)} invariants are broken", err=bool(broken))
     context.exit(1 if broken else 0)
+
+
+@cli.group()
+def dkim() -> None:
+    """Sign e-mails, so that their recipients' servers believe who sends them."""
+
+
+@dkim.command("new")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), help="Where the keys go; default dkim in var."
+)
+def new_dkim_keys(folder: Path | None) -> None:
+    """Make keys that sign e-mails; prints the DNS records and the settings that they need.
+
+    \b
+    Example:
+      python -m server dkim new --folder /etc/billing/dkim
+    """
+    from server import dkim_command
+
+    click.echo(dkim_command.new_keys(_settings(), _now(), folder))
 
 
 @cli.command()

@@ -123,6 +123,15 @@ class Settings(BaseSettings):
     mail_slow_connections: int = Field(
         _WORKER.extra_slots, ge=0, description="more of them, in place of those that take over 2 s"
     )
+    dkim_key: str = Field(
+        "", description="file,… with the private keys that sign e-mails, RSA or Ed25519, PEM"
+    )
+    dkim_selector: str = Field(
+        "", description="selector,… of these keys in DNS, in the same order; one for each"
+    )
+    dkim_domain: str = Field(
+        "", description="the domain that signs; default that of BILLING_MAIL_FROM"
+    )
     invitation_url: str = Field(
         "", description="what the link in the e-mail begins with; default the gateway's page"
     )
@@ -364,6 +373,16 @@ class Settings(BaseSettings):
     def zone(self) -> ZoneInfo:
         """The zone that people read times in."""
         return ZoneInfo(self.time_zone)
+
+    @property
+    def dkim_keys(self) -> list[str]:
+        """The files of the keys that sign e-mails."""
+        return _listed(self.dkim_key)
+
+    @property
+    def dkim_selectors(self) -> list[str]:
+        """Their selectors, in the same order."""
+        return _listed(self.dkim_selector)
 
     @property
     def brand(self) -> Brand:

@@ -71,8 +71,10 @@ from server.worker.handlers.alert_mail import AlertMail
 from server.worker.handlers.invitation_mail import InvitationMail
 from server.worker.handlers.sweeps import Sweeper, SweeperSettings
 from server.worker.handlers.webhook_deliveries import WebhookDeliveries
-from server.worker.mail.addresses import MessageSettingError
+from server.worker.mail.addresses import MessageSettingError, parse_sender
 from server.worker.mail.alert_messages import AlertMessages
+from server.worker.mail.dkim import DkimSettingError, Signer, SigningMailer, read_keys
+from server.worker.mail.mailer import Mailer
 from server.worker.mail.messages import MessageBuilder
 from server.worker.mail.smtp import SmtpMailer
 from server.worker.mail.smtp_server import SmtpServer, SmtpUrlError
@@ -216,7 +218,13 @@ def build_worker(
     """Puts the worker together: a runner for each kind of work. Raises SettingsError."""
     server, messages = mail_settings(settings, clock)
     connections = settings.mail_connections + settings.mail_slow_connections
-    mail = InvitationMail(storage.mail, SmtpMailer(server, connections), messages, clock)
+    signer = dkim_signer(settings)
+
+    def mailer(connections: int) -> Mailer:
+        smtp = SmtpMailer(server, connections)
+        return SigningMailer(smtp, signer) if signer else smtp
+
+    mail = InvitationMail(storage.mail, mailer(connections), messages, clock)
     alert_messages = AlertMessages(
         settings.mail_from,
         clock,
@@ -224,7 +232,7 @@ def build_worker(
         settings.mail_languages.split(","),
         settings.zone,
     )
-    alerts = AlertMail(storage.alerts, SmtpMailer(server, _ALERTS.parallel), alert_messages, clock)
+    alerts = AlertMail(storage.alerts, mailer(_ALERTS.parallel), alert_messages, clock)
     return Worker(
         [
             Runner(mail, clock, _mail_runner_settings(settings)),
@@ -293,6 +301,21 @@ def mail_settings(
     except MessageSettingError as error:
         raise SettingsError(
             f"BILLING_MAIL_FROM, BILLING_INVITATION_URL or BILLING_BRAND_SUPPORT: {error}"
+        ) from None
+
+
+def dkim_signer(settings: Settings) -> Signer | None:
+    """Returns what signs e-mails, None without a key; raises SettingsError."""
+    if not settings.dkim_keys:
+        return None
+    try:
+        keys = read_keys(settings.dkim_keys, settings.dkim_selectors)
+        sender = parse_sender(settings.mail_from)[1]
+        return Signer(keys, settings.dkim_domain or sender.rpartition("@")[2])
+    except (DkimSettingError, MessageSettingError) as error:
+        raise SettingsError(
+            f"BILLING_DKIM_KEY, BILLING_DKIM_SELECTOR, BILLING_DKIM_DOMAIN or BILLING_MAIL_FROM: "
+            f"{error}"
         ) from None
 
 

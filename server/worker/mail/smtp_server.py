@@ -58,7 +58,7 @@ class SmtpServer:
         tls = _context(options.pop("ca", None))
         if options:
             raise SmtpUrlError("the options are starttls and ca, no others")
-        if user is not None and parts.scheme == "smtp" and not _is_loopback(host):
+        if user is not None and parts.scheme == "smtp" and not is_loopback(host):
             if starttls is False:
                 raise SmtpUrlError("user and password can't be sent without TLS: drop starttls")
             starttls = True
@@ -102,7 +102,8 @@ def _context(ca: str | None) -> ssl.SSLContext:
         raise SmtpUrlError("ca must name a readable file with PEM certificates") from None
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tells whether a host is this machine itself."""
     if host == "localhost":
         return True
     try:
