@@ -1,6 +1,7 @@
 """The gRPC server in this process, over a real SQLite, without worker."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,13 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 async def api(settings: Settings) -> AsyncIterator[Api]:
+    async with serving(settings) as api:
+        yield api
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Api]:
+    """Serves the API on a database, with two resellers and the callers of `Api`."""
     clock = Clock()
     migrate(settings.database)
     storage = await open_storage(

@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import psycopg
 from sqlalchemy import PoolProxiedConnection
@@ -88,13 +88,15 @@ class _Connection:
         return _Cursor(self._connection.cursor(), self._stop)
 
 
-class _Watched(Database):
+class Watched(Database):
     """Makes connections that can be stopped, and tells when a transaction is about to begin."""
 
     def __init__(self, database_url: str) -> None:
         super().__init__(database_url)
         self.stop = _Stop()
         self.begun = threading.Event()
+        # PostgreSQL's processes that serve those who write.
+        self.backends: list[int] = []
 
     def begin(self, cursor: Any) -> None:
         self.begun.set()
@@ -102,7 +104,11 @@ class _Watched(Database):
 
     def connect(self, *, writes: bool = False) -> PoolProxiedConnection:
         connection: Any = super().connect(writes=writes)
-        return _Connection(connection, self.stop) if writes else connection  # type: ignore[return-value]
+        if not writes:
+            return cast("PoolProxiedConnection", connection)
+        if not self.is_sqlite:
+            self.backends.append(connection.driver_connection.info.backend_pid)
+        return cast("PoolProxiedConnection", _Connection(connection, self.stop))
 
 
 class Outcome(NamedTuple):
@@ -119,7 +125,7 @@ class Overlap:
 
     first: SqlStorage
     second: SqlStorage
-    _databases: tuple[_Watched, _Watched]
+    _databases: tuple[Watched, Watched]
     _observer: psycopg.AsyncConnection | None
 
     async def run(
@@ -196,7 +202,7 @@ class Overlap:
 @asynccontextmanager
 async def overlapping(database_url: str, limits: Limits = _NO_LIMITS) -> AsyncIterator[Overlap]:
     """Opens both processes and closes them."""
-    databases = _Watched(database_url), _Watched(database_url)
+    databases = Watched(database_url), Watched(database_url)
     first, second = (SqlStorage(database, KEY_LIFETIME, limits) for database in databases)
     observer = None
     if not databases[0].is_sqlite:
