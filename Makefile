@@ -17,12 +17,15 @@ $(VENV)/bin/python:
 	@# The import roots: this folder for server and gateway, gen for the stubs.
 	@printf '%s\n' "$(CURDIR)" "$(CURDIR)/gen" > "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/billing.pth"
 
-$(VENV)/run.stamp: requirements/run.txt | $(VENV)/bin/python
+$(BIN)/billing-server: | $(VENV)/bin/python
+	@printf '#!/bin/sh\nexec "%s" -m server "$$@"\n' '$(CURDIR)/$(BIN)/python' >$@ && chmod +x $@
+
+$(VENV)/run.stamp: requirements/run.txt | $(VENV)/bin/python $(BIN)/billing-server
 	@echo "installing what the service runs on …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
 	@touch $@
 
-$(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python
+$(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python $(BIN)/billing-server
 	@echo "installing what the service is built and tested with …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $(VENV)/run.stamp $@
@@ -101,7 +104,11 @@ mutants: $(VENV)/dev.stamp ## make single-line bugs and see that tests notice; A
 test-clients: $(VENV)/dev.stamp ## official and generic clients against the service; prints a table
 	@$(BIN)/python -m pytest -q tests/clients
 
-check: gen-check lint types test ## what CI runs
+docs: $(VENV)/dev.stamp ## make the site of docs/ in build/docs; fails where a link leads nowhere
+	@mkdir -p build && $(BIN)/zensical build --strict >build/docs.log 2>&1 || { cat build/docs.log; exit 1; }
+	@echo "build/docs/index.html"
+
+check: gen-check lint types docs test ## what CI runs
 
 dist: gen ## build the wheel, which gives the command billing-server, into build/dist
 	@rm -rf build/dist && $(BIN)/python -m build --wheel --no-isolation --outdir build/dist >build/dist.log || { cat build/dist.log; exit 1; }
@@ -123,4 +130,4 @@ bench-grpcio: $(VENV)/bench.stamp ## what an empty call costs on each version of
 bench-profile: $(VENV)/bench.stamp ## where the server spends its time; METHOD=get, empty, two, worker or send
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.profile $(or $(METHOD),invite)
 
-.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients fuzz chaos mutants strangers check dist bench bench-tools bench-grpcio bench-profile
+.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients fuzz chaos mutants strangers docs check dist bench bench-tools bench-grpcio bench-profile

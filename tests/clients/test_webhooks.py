@@ -1,8 +1,7 @@
-"""Webhooks against the whole service, with the receivers that the README shows."""
+"""Webhooks against the whole service, with the receivers that docs/ shows."""
 
 import json
 import os
-import re
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ import pytest
 from tests.clients.environments import HERE, command
 from tests.service import ROOT, Service, eventually, free_ports
 
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs/callers/webhooks.md").read_text()
 RECEIVERS = {"webhooks_python": "py", "webhooks_node": "js"}
 
 # The first run installs the packages.
@@ -40,7 +39,7 @@ class Receiver:
 
 @contextmanager
 def receiving(client: str, secret: str, port: int, folder: Path) -> Iterator[Receiver]:
-    """Runs a receiver as the README says."""
+    """Runs a receiver as the page says."""
     words, env = command(client, "receiver")
     output = folder / f"{client}.txt"
     with output.open("w") as out:
@@ -63,16 +62,11 @@ def _listens(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == 0
 
 
-def created(service: Service, url: str) -> dict[str, Any]:
-    """Creates a webhook by the README's call, at another address."""
-    (call,) = [
-        each
-        for each in re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-        if "/webhooks" in each
-    ]
+def created(service: Service, port: int) -> dict[str, Any]:
+    """Creates a webhook by the page's call, which leads to a port of this machine."""
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", call.replace("http://127.0.0.1:8000/", url)],
-        env={**os.environ, "BILLING_VAR": str(service.var)},
+        ["bash", "-euo", "pipefail", str(HERE / "curl" / "add_webhook.sh")],
+        env={**os.environ, "BILLING_VAR": str(service.var), "PORT": str(port)},
         capture_output=True,
         text=True,
         timeout=60,
@@ -86,7 +80,7 @@ def created(service: Service, url: str) -> dict[str, Any]:
 @pytest.mark.parametrize("client", RECEIVERS)
 def test_receivers_are_told_what_happens(service: Service, client: str, tmp_path: Path) -> None:
     (port,) = free_ports(1)
-    webhook = created(service, f"http://127.0.0.1:{port}/")
+    webhook = created(service, port)
     path = f"{service.rest}/v1/{webhook['name']}"
     with httpx.Client(headers=service.headers) as rest:
         try:
@@ -131,5 +125,5 @@ def test_receivers_refuse_what_is_not_signed(client: str, tmp_path: Path) -> Non
 def test_receivers_are_shown_as_they_are_tested(client: str, language: str) -> None:
     (file,) = (HERE / client).glob("receiver.*")
     text = file.read_text()
-    assert f"```{language}\n{text}```" in README
+    assert f"```{language}\n{text}```" in PAGE
     assert sum(bool(line.strip()) for line in text.splitlines()) <= 20

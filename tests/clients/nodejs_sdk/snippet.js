@@ -1,7 +1,16 @@
 const { randomUUID } = require('node:crypto');
 const { readFileSync } = require('node:fs');
 const { Session, waitForOperation } = require('@yandex-cloud/nodejs-sdk');
-const { customer, customerService } = require('@yandex-cloud/nodejs-sdk/billing-v1');
+
+let billing;
+try {
+  billing = require('@yandex-cloud/nodejs-sdk/billing-v1');
+} catch {
+  // Below Node.js 22.15 npm takes an old release without a word, unless it is told which.
+  console.error('too old an SDK, without billing: npm install @yandex-cloud/nodejs-sdk@3.2.0');
+  process.exit(1);
+}
+const { customer, customerService } = billing;
 
 const dev = JSON.parse(readFileSync(`${process.env.BILLING_VAR ?? 'var'}/dev.json`, 'utf8'));
 const endpoint = dev.rest_tls.replace('https://', '');
