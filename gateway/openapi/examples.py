@@ -43,6 +43,7 @@ _INVITATION = {
     "state": "PENDING",
     "createTime": "2026-03-02T09:30:00.120Z",
     "expireTime": "2026-04-01T09:30:00.120Z",
+    "delivery": {"state": "SENT", "attempts": 1, "sentTime": "2026-03-02T09:30:00.480Z"},
     "customerState": "ACCEPTANCE_REQUIRED",
 }
 _BILLING_ACCOUNT = {

@@ -12,6 +12,7 @@ from server.domain.customers import Customer
 from server.domain.errors import BillingError, Reason, invalid_field
 from server.domain.filters import Value
 from server.domain.invitations import Invitation
+from server.domain.mail import DeliveryError
 from server.domain.webhooks import Webhook
 
 
@@ -59,7 +60,7 @@ class Event(NamedTuple):
     `number` is its place in the reseller's log: 1, 2, 3 and on. `data` is the thing right after the
     change. Where an e-mail can't be sent, or was cancelled, and the customer is taken back with its
     invitation, `data` is the invitation as it was last, with `customer_state` None; `problem` is the
-    operation's error then, "" for all else.
+    operation's error then, None for all else.
     """
 
     reseller_id: str
@@ -70,7 +71,7 @@ class Event(NamedTuple):
     customer_id: str | None
     operation_id: str | None
     data: Customer | Invitation | Webhook | RoleBinding
-    problem: str = ""
+    problem: DeliveryError | None = None
 
     @property
     def id(self) -> str:

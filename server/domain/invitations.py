@@ -12,6 +12,7 @@ from server.domain import ids
 from server.domain.access import Actor
 from server.domain.customers import Customer, CustomerState, operation_on
 from server.domain.errors import BillingError, Reason
+from server.domain.mail import EmailDelivery
 from server.domain.operations import Failure, Operation, OperationKind
 
 
@@ -72,7 +73,8 @@ _LINK_TOKEN = re.compile(r"(?:[0-9a-v]{4}|[0-9a-v])?[A-Za-z0-9_-]{32}")
 class Invitation(NamedTuple):
     """`email` is the address in normal form; `operation_id` made it.
 
-    `customer_state` is None once the customer is taken back.
+    `customer_state` is None once the customer is taken back. `delivery` is how its e-mail stands; None
+    until its first one has gone out, or for want of one.
     A record's state may be overtaken by time: `as_of` tells.
     """
 
@@ -87,6 +89,7 @@ class Invitation(NamedTuple):
     ended_at: datetime | None
     resent_at: datetime | None
     customer_state: CustomerState | None = CustomerState.ACCEPTANCE_REQUIRED
+    delivery: EmailDelivery | None = None
 
 
 class InvitationView(NamedTuple):

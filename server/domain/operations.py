@@ -39,12 +39,15 @@ class Failure:
 class Deferral(NamedTuple):
     """Why an operation's e-mail has not gone out yet, and when it is tried again.
 
-    `problem` is in our own words, with no personal data.
+    `problem` is in our own words, with no personal data; `smtp_code` and `status` (enhanced, RFC
+    3463) are of the mail server's reply, where there was one.
     """
 
     attempt: int
     problem: str
     next_attempt_at: datetime
+    smtp_code: int | None = None
+    status: str | None = None
 
 
 class Operation(NamedTuple):

@@ -1,16 +1,20 @@
 """Customers and invitations from and to their rows: they are one row, shown as two records."""
 
 import json
+from datetime import datetime
 from typing import NamedTuple
 
 from server.domain import ids
 from server.domain.customers import Customer
 from server.domain.invitations import Invitation
+from server.domain.mail import DeliveryError, DeliveryState, EmailDelivery
 from server.storage import resellers
 from server.storage.schema.codes import (
     CUSTOMER_STATES,
+    DELIVERY_STATES,
     INVITATION_STATES,
     CustomerStateCode,
+    DeliveryStateCode,
     InvitationStateCode,
 )
 from server.storage.schema.tables import (
@@ -18,6 +22,7 @@ from server.storage.schema.tables import (
     AddressKey,
     CustomerId,
     CustomerNumber,
+    DeliveryJson,
     DisplayName,
     Email,
     InvitationId,
@@ -28,7 +33,7 @@ from server.storage.schema.tables import (
     customers,
 )
 from server.storage.sql.statements import Transaction, columns
-from server.storage.sql.times import Micros, from_micros, from_micros_or_none
+from server.storage.sql.times import Micros, from_micros, from_micros_or_none, micros
 
 # One encoder for all: json.dumps would make one for each text that is not plain ASCII.
 _as_json = json.JSONEncoder(ensure_ascii=False).encode
@@ -67,6 +72,8 @@ class InvitationPart(NamedTuple):
     resent_at: Micros | None
     invitation_id: InvitationId | None
     operation_id: OperationId | None
+    delivery: DeliveryStateCode | None
+    sent: DeliveryJson | None
 
     @property
     def their_id(self) -> str:
@@ -112,7 +119,31 @@ def invitation(transaction: Transaction, row: InvitationPart) -> Invitation:
         from_micros_or_none(row.ended_at),
         from_micros_or_none(row.resent_at),
         CUSTOMER_STATES[row.state],
+        email_delivery(row.delivery, row.sent),
     )
+
+
+def email_delivery(
+    code: DeliveryStateCode | None, sent: DeliveryJson | None
+) -> EmailDelivery | None:
+    """Returns how an invitation's latest e-mail that was sent stands; None: none was."""
+    if code is None and sent is None:
+        return None
+    state = DeliveryState.SENT if code is None else DELIVERY_STATES[code]
+    attempts, sent_at, error = json.loads(sent) if sent else (0, None, None)
+    return EmailDelivery(
+        state,
+        attempts,
+        DeliveryError(*error) if error else None,
+        sent_at=from_micros_or_none(sent_at),
+    )
+
+
+def sent_json(
+    attempts: int, sent_at: datetime | None, error: DeliveryError | None = None
+) -> DeliveryJson:
+    """Returns what is kept of an e-mail that was sent, or is not to be: a JSON array."""
+    return DeliveryJson(_as_json([attempts, sent_at and micros(sent_at), error]))
 
 
 def person_json(person: dict[str, str]) -> PersonJson:

@@ -15,7 +15,8 @@ from server.domain.invitations import (
     link_token_hash,
     resend,
 )
-from server.domain.operations import Deferral, Operation
+from server.domain.mail import DeliveryState
+from server.domain.operations import Operation
 from server.storage.interface import (
     Cursor,
     CustomerStorage,
@@ -80,27 +81,28 @@ class Invitations:
         email: str | None,
         limit: int,
         after: Cursor | None,
+        delivery: DeliveryState | None = None,
     ) -> Sequence[Listed[Invitation]]:
         """Returns at most `limit` of the reseller's invitations, newest first, past the cursor."""
         caller.require(Permission.READ, reseller_id)
         now = self._clock()
         rows = await self._invitations.list_invitations(
-            reseller_id, state, email, now, limit, after
+            reseller_id, state, email, now, limit, after, delivery
         )
         return [row._replace(record=as_of(row.record, now)) for row in rows]
 
-    async def deferrals(self, invitations: Iterable[Invitation]) -> dict[str, Deferral]:
-        """Returns, by the invitation's ID, why e-mails of pending ones have not gone out yet.
+    async def with_unsent(self, invitations: Iterable[Invitation]) -> dict[str, Invitation]:
+        """Returns, by ID, invitations such as `get` and `page` return, with how their e-mails stand.
 
-        The invitations are such as `get` and `page` have returned.
+        A record tells that only of e-mails that have gone out.
         """
-        pending = [each for each in invitations if each.state is InvitationState.PENDING]
-        found = await asyncio.gather(*(self._invitations.get_deferral(each.id) for each in pending))
-        return {
-            invitation.id: deferral
-            for invitation, deferral in zip(pending, found, strict=True)
-            if deferral
-        }
+        all_ = {each.id: each for each in invitations}
+        pending = [each for each in all_.values() if each.state is InvitationState.PENDING]
+        unsent = await asyncio.gather(*(self._invitations.get_unsent(each.id) for each in pending))
+        for invitation, delivery in zip(pending, unsent, strict=True):
+            if delivery:
+                all_[invitation.id] = invitation._replace(delivery=delivery)
+        return all_
 
     async def resend(
         self,

@@ -8,6 +8,7 @@ from server.domain.access import Actor, Role, RoleBinding
 from server.domain.customers import Customer, CustomerState
 from server.domain.events import Event, EventType, event_id
 from server.domain.invitations import Invitation, InvitationState
+from server.domain.mail import DeliveryError
 from server.rpc.messages.events import event_json, to_event
 
 AT = datetime(2026, 3, 1, 9, 30, 0, 123456, UTC)
@@ -85,9 +86,14 @@ def test_a_right_s_event_shows_the_role() -> None:
 def test_an_invitation_that_is_taken_back_tells_why() -> None:
     taken_back = INVITATION._replace(state=InvitationState.PENDING, customer_state=None)
     message = to_event(
-        event(EventType.INVITATION_UNDELIVERABLE, taken_back)._replace(problem="No such mailbox.")
+        event(EventType.INVITATION_UNDELIVERABLE, taken_back)._replace(
+            problem=DeliveryError("No such mailbox.", 550, "5.1.1")
+        )
     )
     invitation = invitation_pb2.Invitation()
     assert message.data.Unpack(invitation)
-    assert invitation.delivery.last_error.message == "No such mailbox."
+    error = invitation.delivery.last_error
+    assert (error.message, error.smtp_code, error.enhanced_status) == (
+        *("No such mailbox.", 550, "5.1.1"),
+    )
     assert invitation.customer_state == customer_pb2.Customer.STATE_UNSPECIFIED

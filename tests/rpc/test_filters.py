@@ -238,7 +238,7 @@ def test_other_forms_are_refused_by_lists_that_find_by_equal_values(text: str) -
     with pytest.raises(BillingError) as raised:
         parse_invitation_filter(text)
     assert description(raised.value) == (
-        "This list can be filtered by state and email with =, each once, joined by AND; not by other "
+        "This list can be filtered by state and email and delivery.state with =, each once, joined by AND; not by other "
         "operators, nor with OR or NOT."
     )
 

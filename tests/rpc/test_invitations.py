@@ -76,22 +76,31 @@ async def test_an_invitation_tells_why_its_e_mail_is_late(api: Api) -> None:
     begun = await api.customers.Invite(request(), metadata=api.as_("writer"))
     (delivery,) = await api.storage.mail.claim_deliveries(10, api.clock(), LEASE)
     name = f"{PARENT}/invitations/{delivery.invitation_id}"
-    assert not (await get(api, name)).HasField("delivery")
+    states = invitation_pb2.Invitation.Delivery.State
+    assert (await get(api, name)).delivery.state == states.QUEUED
     next_at = api.clock() + timedelta(minutes=30)
-    deferral = Deferral(3, "the mail server said 451 4.3.0", next_at)
+    deferral = Deferral(3, "the mail server said 452 4.2.2", next_at, 452, "4.2.2")
     await api.storage.mail.retry_delivery(delivery, next_at, api.clock(), deferral)
     page = await api.invitations.ListInvitations(
         service.ListInvitationsRequest(parent=PARENT), metadata=api.as_("reader")
     )
     for found in (await get(api, name), *page.invitations):
-        assert found.delivery.attempts == 3
-        assert found.delivery.last_error.message == "the mail server said 451 4.3.0"
+        assert (found.delivery.state, found.delivery.attempts) == (states.DEFERRED, 3)
+        error = found.delivery.last_error
+        assert error.message == "The mailbox is full."
+        assert (error.smtp_code, error.enhanced_status) == (452, "4.2.2")
+        assert not found.delivery.HasField("sent_time")
         assert found.delivery.next_attempt_time.ToDatetime(UTC) == next_at
     api.clock.advance(timedelta(minutes=30))
     (delivery,) = await api.storage.mail.claim_deliveries(10, api.clock(), LEASE)
     assert delivery.operation_id == begun.id
     await api.storage.mail.finish_delivery(delivery, api.clock())
-    assert not (await get(api, name)).HasField("delivery")
+    found = await get(api, name)
+    assert (found.delivery.state, found.delivery.attempts) == (states.SENT, 2)
+    assert found.delivery.sent_time.ToDatetime(UTC) == api.clock()
+    for wanted, names in (("SENT", [name]), ("DEFERRED", []), ("BOUNCED", [])):
+        page = await listed(api, filter=f"delivery.state = {wanted}")
+        assert [each.name for each in page.invitations] == names
 
 
 async def customer_state(api: Api, name: str) -> str:
@@ -166,6 +175,9 @@ async def test_a_pending_one_shows_all_but_its_link(api: Api) -> None:
         state=State.PENDING,
         create_time=created,
         expire_time=expires,
+        delivery=invitation_pb2.Invitation.Delivery(
+            state=invitation_pb2.Invitation.Delivery.SENT, attempts=1, sent_time=created
+        ),
         customer_state=customer_pb2.Customer.ACCEPTANCE_REQUIRED,
     )
     assert made.token not in str(found)

@@ -218,6 +218,14 @@ BREAKS = {
         "DELETE FROM link_tokens",
         f"UPDATE link_tokens SET operation = {_A_RESENT}",
     ],
+    "an invitation tells how its latest e-mail stands that was sent": [
+        "UPDATE customers SET sent = NULL"
+    ],
+    "only an invitation has e-mails, in a known state": [
+        "UPDATE customers SET sent = '[]' WHERE invitation = 0",
+        "UPDATE customers SET delivery = 1 WHERE invitation = 0",
+        "UPDATE customers SET delivery = 9",
+    ],
     "an invitation's links are cleared after its end, and all of them": [
         "UPDATE customers SET has_links = FALSE WHERE invitation = 1",
         "UPDATE customers SET has_links = FALSE WHERE invitation = 2",

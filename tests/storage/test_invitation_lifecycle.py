@@ -14,6 +14,7 @@ from server.domain.invitations import (
     as_of,
     link_token_hash,
 )
+from server.domain.mail import DeliveryState, EmailDelivery
 from server.domain.operations import OperationKind
 from server.storage.storage import SqlStorage
 from tests.storage.databases import query
@@ -43,8 +44,11 @@ async def test_a_link_leads_to_its_invitation(storage: SqlStorage) -> None:
     await sent(storage)
     view = await storage.invitations.look_up_invitation(link_token_hash(stored.token))
     assert view
-    assert view == InvitationView(stored.made.invitation, "Reseller", stored.made.customer.name)
-    assert await stored.recorded() == stored.made.invitation
+    now = stored.made.invitation._replace(
+        delivery=EmailDelivery(DeliveryState.SENT, 1, sent_at=START)
+    )
+    assert view == InvitationView(now, "Reseller", stored.made.customer.name)
+    assert await stored.recorded() == now
     assert await storage.invitations.look_up_invitation(link_token_hash("a" * 32)) is None
     assert await storage.invitations.get_invitation("inv00000000000000000") is None
 

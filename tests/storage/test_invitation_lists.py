@@ -6,7 +6,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from server.domain.invitations import Invitation, InvitationAction, InvitationState, as_of
+from server.domain.mail import DeliveryState, EmailDelivery, explained
+from server.domain.operations import Deferral
+from server.storage.schema.codes import DELIVERY_STATE_CODES
 from server.storage.storage import SqlStorage
+from tests.storage.databases import query
 from tests.storage.records import (
     DAY,
     INVITATION_LIFETIME,
@@ -17,7 +21,7 @@ from tests.storage.records import (
     new,
     records,
 )
-from tests.storage.stored_invitation import StoredInvitation
+from tests.storage.stored_invitation import MINUTE, StoredInvitation, recorded
 
 PENDING, ACCEPTED, DECLINED, REVOKED, EXPIRED = InvitationState
 # When the lists are read: the pending ones of the first day have lapsed, half of them recorded.
@@ -111,3 +115,57 @@ async def test_other_resellers_are_not_listed(storage: SqlStorage, made: list[In
         )
         assert [row.reseller_id for row in records(found)] == [SECOND_RESELLER]
     assert await storage.invitations.list_invitations("other", EXPIRED, None, NOW, 100, None) == []
+
+
+async def test_lists_by_how_e_mails_stand(storage: SqlStorage, database_url: str) -> None:
+    several = [await recorded(storage, new("a@example.com", tin=str(tin))) for tin in range(12)]
+    deliveries = {
+        each.invitation_id: each for each in await storage.mail.claim_deliveries(12, START, LEASE)
+    }
+    expected: dict[DeliveryState, list[str]] = {state: [] for state in DeliveryState}
+    for number, stored in enumerate(several):
+        delivery = deliveries[stored.made.invitation.id]
+        match number % 4:
+            case 0:
+                state = DeliveryState.QUEUED
+            case 1:
+                late = Deferral(1, "", NOW, 451, "4.7.1")
+                await storage.mail.retry_delivery(delivery, NOW, START, late)
+                state = DeliveryState.DEFERRED
+            case _:
+                await storage.mail.finish_delivery(delivery, START + MINUTE)
+                state = DeliveryState.SENT
+        if number in (3, 7):
+            state = (DeliveryState.BOUNCED, DeliveryState.SUPPRESSED)[number // 4]
+            code = DELIVERY_STATE_CODES[state]
+            id_ = stored.made.customer.id
+            query(
+                database_url,
+                "UPDATE customers SET delivery = :code WHERE id = :id",
+                code=code,
+                id=id_,
+            )
+        expected[state].insert(0, delivery.invitation_id)
+    # One is sent again, which makes it one whose e-mail is on its way.
+    again = expected[DeliveryState.SENT].pop()
+    await next(each for each in several if each.made.invitation.id == again).resend(START + DAY)
+    expected[DeliveryState.QUEUED] = sorted(
+        [again, *expected[DeliveryState.QUEUED]],
+        key=[each.made.invitation.id for each in several].index,
+        reverse=True,
+    )
+    for wanted, ids in expected.items():
+        for listed_state in (None, PENDING, EXPIRED):
+            for email in (None, "A@example.com"):
+                found: list[str] = []
+                after = None
+                while page := await storage.invitations.list_invitations(
+                    RESELLER, listed_state, email, START + DAY, 2, after, wanted
+                ):
+                    found += [each.id for each in records(page)]
+                    after = page[-1].cursor
+                assert found == ([] if listed_state is EXPIRED else ids)
+    unsent = await storage.invitations.get_unsent(expected[DeliveryState.DEFERRED][0])
+    assert unsent == EmailDelivery(
+        *(DeliveryState.DEFERRED, 1, explained(451, "4.7.1"), NOW),
+    )

@@ -20,6 +20,7 @@ from server.domain.access import Permission
 from server.domain.customers import CustomerState
 from server.domain.errors import BillingError
 from server.domain.invitations import InvitationAction, InvitationState, link_token_hash
+from server.domain.mail import DeliveryState
 from server.storage import SchemaError, migrate
 from server.storage.check import Finding, check
 from server.storage.schema import migrations
@@ -100,6 +101,10 @@ async def test_nothing_is_lost_on_the_way_up(old_url: str) -> None:
             RESELLER, InvitationState.PENDING, "strasse-SENT-ß@example.com", START, 10, None
         )
         assert [each.id for each in records(by_address)] == ["inv-sent"]
+        (was_sent,) = records(by_address)
+        assert was_sent.delivery
+        assert was_sent.delivery.state is DeliveryState.SENT
+        assert lapsed.delivery is None or lapsed.delivery.state is DeliveryState.SENT
         own = await storage.invitations.get_invitation("inv-own")
         assert own
         assert (own.id, own.customer_id, own.operation_id) == ("inv-own", "bcu-other", "bop-own")

@@ -23,6 +23,7 @@ from server.domain.invitations import (
     link_token_hash,
     resend,
 )
+from server.domain.mail import DeliveryState
 from server.domain.operations import CANCELLED
 from server.storage import SchemaError, migrate, open_storage
 from server.storage.interface import Cursor
@@ -243,7 +244,10 @@ async def _call_everything_about_invitations(storage: SqlStorage) -> None:
     for state in (None, *InvitationState):
         for email in (None, "a@example.com"):
             for after in (None, cursor):
-                await storage.invitations.list_invitations(RESELLER, state, email, START, 10, after)
+                for delivery in (None, *DeliveryState):
+                    await storage.invitations.list_invitations(
+                        RESELLER, state, email, START, 10, after, delivery
+                    )
     found = await storage.invitations.get_invitation(sent.invitation_id)
     assert found
     customer = await storage.customers.get_customer(found.customer_id)

@@ -110,7 +110,9 @@ class TestWhatTheOperationTells:
             now = await storage.operations.get_operation(operation.id)
             assert now
             next_at = START + timedelta(seconds=30)
-            assert now.deferral == Deferral(2, "the mail server said 451 4.3.0", next_at)
+            assert now.deferral == Deferral(
+                2, "the mail server said 451 4.3.0", next_at, 451, "4.3.0"
+            )
             assert now.modified_at == START + timedelta(seconds=10)
             assert to_yandex(now).description == (
                 "Invite customer: at attempt 2 the mail server said 451 4.3.0;"

@@ -62,9 +62,48 @@ class Invitation(_message.Message):
 
     @_typing.final
     class Delivery(_message.Message):
-        """Why an invitation's e-mail has not gone out yet."""
+        """How an invitation's latest e-mail stands."""
 
         DESCRIPTOR: _descriptor.Descriptor
+
+        class _State:
+            ValueType = _typing.NewType("ValueType", _builtins.int)
+            V: _TypeAlias = ValueType  # noqa: Y015
+
+        class _StateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Invitation.Delivery._State.ValueType], _builtins.type):
+            DESCRIPTOR: _descriptor.EnumDescriptor
+            STATE_UNSPECIFIED: Invitation.Delivery._State.ValueType  # 0
+            """It was not sent, and will not be: the invitation ended before."""
+            QUEUED: Invitation.Delivery._State.ValueType  # 1
+            """It is to be sent for the first time."""
+            DEFERRED: Invitation.Delivery._State.ValueType  # 2
+            """It was not taken, and is tried again at `next_attempt_time`."""
+            SENT: Invitation.Delivery._State.ValueType  # 3
+            """A mail server has taken it, at `sent_time`."""
+            BOUNCED: Invitation.Delivery._State.ValueType  # 4
+            """It came back: the address takes no e-mail."""
+            SUPPRESSED: Invitation.Delivery._State.ValueType  # 5
+            """Nothing is sent to the address, which asked for that or takes no e-mail."""
+            LINK_ONLY: Invitation.Delivery._State.ValueType  # 6
+            """None was wanted: the reseller hands the link over."""
+
+        class State(_State, metaclass=_StateEnumTypeWrapper):
+            """Where an e-mail stands."""
+
+        STATE_UNSPECIFIED: Invitation.Delivery.State.ValueType  # 0
+        """It was not sent, and will not be: the invitation ended before."""
+        QUEUED: Invitation.Delivery.State.ValueType  # 1
+        """It is to be sent for the first time."""
+        DEFERRED: Invitation.Delivery.State.ValueType  # 2
+        """It was not taken, and is tried again at `next_attempt_time`."""
+        SENT: Invitation.Delivery.State.ValueType  # 3
+        """A mail server has taken it, at `sent_time`."""
+        BOUNCED: Invitation.Delivery.State.ValueType  # 4
+        """It came back: the address takes no e-mail."""
+        SUPPRESSED: Invitation.Delivery.State.ValueType  # 5
+        """Nothing is sent to the address, which asked for that or takes no e-mail."""
+        LINK_ONLY: Invitation.Delivery.State.ValueType  # 6
+        """None was wanted: the reseller hands the link over."""
 
         @_typing.final
         class Error(_message.Message):
@@ -73,24 +112,36 @@ class Invitation(_message.Message):
             DESCRIPTOR: _descriptor.Descriptor
 
             MESSAGE_FIELD_NUMBER: _builtins.int
+            SMTP_CODE_FIELD_NUMBER: _builtins.int
+            ENHANCED_STATUS_FIELD_NUMBER: _builtins.int
             message: _builtins.str
-            """In words: `the mail server said 451 4.3.0`."""
+            """A sentence for people: `The mailbox is full.`"""
+            smtp_code: _builtins.int
+            """The mail server's reply code; 0 where there was none."""
+            enhanced_status: _builtins.str
+            """Its enhanced status (RFC 3463), such as `4.2.2`; empty where there was none."""
             def __init__(
                 self,
                 *,
                 message: _builtins.str = ...,
+                smtp_code: _builtins.int = ...,
+                enhanced_status: _builtins.str = ...,
             ) -> None: ...
             _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
             def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-            _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+            _ClearFieldArgType: _TypeAlias = _typing.Literal["enhanced_status", b"enhanced_status", "message", b"message", "smtp_code", b"smtp_code"]  # noqa: Y015
             def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
             def WhichOneof(self, oneof_group: _Never) -> None: ...
 
         ATTEMPTS_FIELD_NUMBER: _builtins.int
         LAST_ERROR_FIELD_NUMBER: _builtins.int
         NEXT_ATTEMPT_TIME_FIELD_NUMBER: _builtins.int
+        STATE_FIELD_NUMBER: _builtins.int
+        SENT_TIME_FIELD_NUMBER: _builtins.int
         attempts: _builtins.int
         """How many attempts there were."""
+        state: Global___Invitation.Delivery.State.ValueType
+        """Where it stands."""
         @_builtins.property
         def last_error(self) -> Global___Invitation.Delivery.Error:
             """What went wrong at the last one."""
@@ -99,16 +150,22 @@ class Invitation(_message.Message):
         def next_attempt_time(self) -> _timestamp_pb2.Timestamp:
             """When the next one is due."""
 
+        @_builtins.property
+        def sent_time(self) -> _timestamp_pb2.Timestamp:
+            """When a mail server took it; unset before, and where that was longer ago than is known."""
+
         def __init__(
             self,
             *,
             attempts: _builtins.int = ...,
             last_error: Global___Invitation.Delivery.Error | None = ...,
             next_attempt_time: _timestamp_pb2.Timestamp | None = ...,
+            state: Global___Invitation.Delivery.State.ValueType = ...,
+            sent_time: _timestamp_pb2.Timestamp | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["last_error", b"last_error", "next_attempt_time", b"next_attempt_time"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["last_error", b"last_error", "next_attempt_time", b"next_attempt_time", "sent_time", b"sent_time"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "last_error", b"last_error", "next_attempt_time", b"next_attempt_time"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "last_error", b"last_error", "next_attempt_time", b"next_attempt_time", "sent_time", b"sent_time", "state", b"state"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -155,8 +212,8 @@ class Invitation(_message.Message):
 
     @_builtins.property
     def delivery(self) -> Global___Invitation.Delivery:
-        """How it is with its latest e-mail while that is tried again; unset before, and once it has gone
-        out or is given up. In an `invitation.undeliverable` event its error says why it was given up.
+        """How its latest e-mail stands. In an `invitation.undeliverable` event the error says why it was
+        given up, though the invitation may have been sent before.
         """
 
     def __init__(

@@ -58,8 +58,8 @@ class ListInvitationsRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the page before; empty for the first page."""
     filter: _builtins.str
-    """`state = PENDING`, `email = "someone@example.com"`, or both joined by `AND`; empty for all.
-    Addresses are compared without case.
+    """`state = PENDING`, `email = "someone@example.com"`, `delivery.state = BOUNCED`, or several of
+    them joined by `AND`; empty for all. Addresses are compared without case.
     """
     def __init__(
         self,

@@ -81,7 +81,7 @@ def _data(event: Event) -> Message:
     if isinstance(event.data, Invitation):
         invitation = invitations.to_billing(event.data)
         if event.problem:
-            invitation.delivery.last_error.message = event.problem
+            invitation.delivery.last_error.CopyFrom(invitations.delivery_error(event.problem))
         return invitation
     return _MESSAGES[type(event.data)](event.data)
 

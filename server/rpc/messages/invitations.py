@@ -4,7 +4,7 @@ from billing.v1 import customer_pb2, invitation_pb2
 
 from server.domain.errors import BillingError, Reason, Resource
 from server.domain.invitations import Invitation, InvitationState
-from server.domain.operations import Deferral
+from server.domain.mail import DeliveryError, DeliveryState, EmailDelivery
 from server.rpc.formats.addresses import address_or_none
 from server.rpc.messages import filters
 from server.rpc.messages import resource_names as names
@@ -20,13 +20,12 @@ def _read_address(text: str) -> str:
 
 _STATE = filters.enum_field("state", {state.name: state for state in InvitationState})
 _EMAIL = filters.text_field("email", _read_address)
-_FILTER = filters.ListFilter(_STATE, _EMAIL)
+_DELIVERY = filters.enum_field("delivery.state", {state.name: state for state in DeliveryState})
+_FILTER = filters.ListFilter(_STATE, _EMAIL, _DELIVERY)
 
 
-def to_billing(
-    invitation: Invitation, deferral: Deferral | None = None
-) -> invitation_pb2.Invitation:
-    """Returns the record as billing.v1.Invitation; `deferral` tells why its e-mail is late."""
+def to_billing(invitation: Invitation) -> invitation_pb2.Invitation:
+    """Returns the record as billing.v1.Invitation."""
     reseller_id = invitation.reseller_id
     return invitation_pb2.Invitation(
         name=names.name(reseller_id, names.INVITATIONS, invitation.id),
@@ -38,18 +37,31 @@ def to_billing(
         expire_time=timestamp(invitation.expires_at),
         end_time=timestamp(invitation.ended_at) if invitation.ended_at else None,
         resend_time=timestamp(invitation.resent_at) if invitation.resent_at else None,
-        delivery=_delivery(deferral) if deferral else None,
+        delivery=_delivery(invitation.delivery) if invitation.delivery else None,
         customer_state=customer_pb2.Customer.State.Value(
             invitation.customer_state.name if invitation.customer_state else "STATE_UNSPECIFIED"
         ),
     )
 
 
-def _delivery(deferral: Deferral) -> invitation_pb2.Invitation.Delivery:
+def _delivery(delivery: EmailDelivery) -> invitation_pb2.Invitation.Delivery:
+    state = delivery.state.name if delivery.state else "STATE_UNSPECIFIED"
+    next_at, sent_at = delivery.next_attempt_at, delivery.sent_at
     return invitation_pb2.Invitation.Delivery(
-        attempts=deferral.attempt,
-        last_error=invitation_pb2.Invitation.Delivery.Error(message=deferral.problem),
-        next_attempt_time=timestamp(deferral.next_attempt_at),
+        state=invitation_pb2.Invitation.Delivery.State.Value(state),
+        attempts=delivery.attempts,
+        last_error=delivery_error(delivery.last_error) if delivery.last_error else None,
+        next_attempt_time=timestamp(next_at) if next_at else None,
+        sent_time=timestamp(sent_at) if sent_at else None,
+    )
+
+
+def delivery_error(error: DeliveryError) -> invitation_pb2.Invitation.Delivery.Error:
+    """Returns what went wrong as billing.v1.Invitation.Delivery.Error."""
+    return invitation_pb2.Invitation.Delivery.Error(
+        message=error.message,
+        smtp_code=error.smtp_code or 0,
+        enhanced_status=error.enhanced_status or "",
     )
 
 
@@ -62,7 +74,9 @@ def invitation_not_found(name: str) -> BillingError:
     )
 
 
-def parse_invitation_filter(text: str) -> tuple[InvitationState | None, str | None]:
-    """Returns the state and the address in normal form that a filter asks for."""
+def parse_invitation_filter(
+    text: str,
+) -> tuple[InvitationState | None, str | None, DeliveryState | None]:
+    """Returns the state, the address in normal form and the e-mail's state that a filter asks for."""
     wanted = _FILTER.parse_equalities(text)
-    return wanted.get(_STATE), wanted.get(_EMAIL)
+    return wanted.get(_STATE), wanted.get(_EMAIL), wanted.get(_DELIVERY)

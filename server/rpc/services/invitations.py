@@ -31,21 +31,22 @@ class InvitationService:
         found = await self._invitations.get(call.caller, *place)
         if found is None:
             raise invitation_not_found(request.name)
-        deferrals = await self._invitations.deferrals([found])
-        return to_billing(found, deferrals.get(found.id))
+        return to_billing((await self._invitations.with_unsent([found]))[found.id])
 
     async def ListInvitations(
         self, request: invitation_service_pb2.ListInvitationsRequest, call: CallContext
     ) -> invitation_service_pb2.ListInvitationsResponse:
         reseller_id = names.parse_parent(request.parent)
-        state, email = parse_invitation_filter(request.filter)
-        scope = ("invitations", reseller_id, state or "", email or "")
+        state, email, delivery = parse_invitation_filter(request.filter)
+        scope = ("invitations", reseller_id, state or "", email or "", delivery or "")
         size = page_size(request.page_size)
         after = self._pages.cursor(request.page_token, *scope)
-        rows = await self._invitations.page(call.caller, reseller_id, state, email, size + 1, after)
-        deferrals = await self._invitations.deferrals(row.record for row in rows[:size])
+        rows = await self._invitations.page(
+            call.caller, reseller_id, state, email, size + 1, after, delivery
+        )
+        shown = await self._invitations.with_unsent(row.record for row in rows[:size])
         page, token = await self._pages.page(
-            rows, size, scope, lambda row: to_billing(row, deferrals.get(row.id))
+            rows, size, scope, lambda row: to_billing(shown[row.id])
         )
         return invitation_service_pb2.ListInvitationsResponse(
             invitations=page, next_page_token=token

@@ -20,6 +20,7 @@ from server.storage.customer_rows import tax_number
 from server.storage.invitations.addresses import address_hash, is_slot_of
 from server.storage.invitations.links import link_number
 from server.storage.schema.codes import (
+    DELIVERY_STATES,
     INVITATION_STATE_CODES,
     NO_INVITATION,
     OPERATION_KIND_CODES,
@@ -97,6 +98,17 @@ _INVITATIONS = Check(
             _latest.c.done,
             _latest.c.failure.is_(None),
             ~_link.where(link_tokens.c.operation == _c.latest),
+        ),
+        "an invitation tells how its latest e-mail stands that was sent": and_(
+            _is_pending,
+            _latest.c.done,
+            _latest.c.failure.is_(None),
+            _c.sent.is_(None),
+            _c.delivery.is_(None),
+        ),
+        "only an invitation has e-mails, in a known state": or_(
+            and_(~_is_invited, or_(_c.sent.is_not(None), _c.delivery.is_not(None))),
+            _c.delivery.not_in(list(DELIVERY_STATES)),
         ),
         "an invitation's links are cleared after its end, and all of them": and_(
             ~_c.has_links, or_(_is_pending, _link)

@@ -11,11 +11,12 @@ from typing import Any
 from server.domain import ids
 from server.domain.access import Actor, Role, RoleBinding
 from server.domain.customers import Customer
-from server.domain.events import Event
+from server.domain.events import Event, EventType
 from server.domain.invitations import Invitation
+from server.domain.mail import DeliveryError, DeliveryState, EmailDelivery
 from server.domain.webhooks import ContentType, Webhook, WebhookState
 from server.storage import resellers
-from server.storage.customer_rows import CustomerPart, InvitationPart
+from server.storage.customer_rows import CustomerPart, InvitationPart, email_delivery
 from server.storage.schema.codes import (
     CUSTOMER_STATES,
     EVENT_TYPES,
@@ -52,7 +53,7 @@ def invitation_json(
     row: InvitationPart,
     *,
     taken_back_at: Micros | None = None,
-    problem: str = "",
+    problem: DeliveryError | None = None,
 ) -> EventJson:
     """Returns what an event shows of an invitation.
 
@@ -65,19 +66,23 @@ def invitation_json(
                 row.ended_at if taken_back_at is None else taken_back_at,
                 row.resent_at,
                 row.state if taken_back_at is None else _NONE,
-                problem,
-                *(row.invitation_id, row.operation_id),
+                problem or "",
+                *(row.invitation_id, row.operation_id, row.delivery, row.sent),
             ]
         )
     )
 
 
-def without_problem(data: EventJson) -> EventJson:
-    """Returns what an event of an invitation shows without its problem."""
+def shows_invitation(data: EventJson, row: InvitationPart) -> bool:
+    """Tells whether an event shows an invitation as it is, its problem aside.
+
+    Events of earlier releases show less.
+    """
     values = json.loads(data)
     if len(values) > _PROBLEM:
         values[_PROBLEM] = ""
-    return EventJson(_as_json(values))
+    shown: list[Any] = json.loads(invitation_json(row))
+    return bool(values == shown[: len(values)])
 
 
 def webhook_json(webhook: Webhook) -> EventJson:
@@ -108,6 +113,9 @@ def event(transaction: Transaction, row: EventRow) -> Event:
     subject = type_.partition(".")[0]
     customer_id: str | None = values[0] if row.customer is not None else None
     operation_id: str | None = row.operation_id
+    data = _READERS[subject](reseller_id, values)
+    if type_ is EventType.INVITATION_RESENT and isinstance(data, Invitation):
+        data = data._replace(delivery=EmailDelivery(DeliveryState.QUEUED))
     if operation_id == "":
         operation_id = ids.OPERATION + (customer_id or "")[3:]
     return Event(
@@ -118,8 +126,8 @@ def event(transaction: Transaction, row: EventRow) -> Event:
         Actor(row.subject, row.key_id, row.request_id),
         customer_id,
         operation_id,
-        _READERS[subject](reseller_id, values),
-        values[_PROBLEM] if subject == "invitation" else "",
+        data,
+        _problem(values) if subject == "invitation" else None,
     )
 
 
@@ -140,9 +148,16 @@ def _customer(reseller_id: str, values: list[Any]) -> Customer:
     )
 
 
+def _problem(values: list[Any]) -> DeliveryError | None:
+    problem = values[_PROBLEM]
+    if isinstance(problem, list):
+        return DeliveryError(*problem)
+    return DeliveryError(problem) if problem else None
+
+
 def _invitation(reseller_id: str, values: list[Any]) -> Invitation:
     id_, state, email, created_at, expires_at, ended_at, resent_at, *rest = values
-    customer_state, _, invitation_id, operation_id = rest
+    customer_state, _, invitation_id, operation_id, *delivery = rest
     return Invitation(
         invitation_id or ids.INVITATION + id_[3:],
         reseller_id,
@@ -155,6 +170,7 @@ def _invitation(reseller_id: str, values: list[Any]) -> Invitation:
         from_micros_or_none(ended_at),
         from_micros_or_none(resent_at),
         CUSTOMER_STATES[CustomerStateCode(Code(customer_state))] if customer_state else None,
+        email_delivery(*delivery) if delivery else None,
     )
 
 

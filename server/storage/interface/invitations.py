@@ -11,7 +11,8 @@ from server.domain.invitations import (
     InvitationView,
     NewInvitation,
 )
-from server.domain.operations import Deferral, Operation
+from server.domain.mail import DeliveryState, EmailDelivery
+from server.domain.operations import Operation
 from server.storage.interface.keys import IdempotencyKey
 from server.storage.interface.paging import Cursor, Listed
 
@@ -58,8 +59,11 @@ class InvitationStorage(Protocol):
         """Returns the invitation, or None. As recorded: see `as_of`."""
         ...
 
-    async def get_deferral(self, invitation_id: str) -> Deferral | None:
-        """Returns why the e-mail of a pending invitation has not gone out yet, if it was tried."""
+    async def get_unsent(self, invitation_id: str) -> EmailDelivery | None:
+        """Returns how the e-mail of a pending invitation stands that has not gone out yet.
+
+        None: there is none, or the invitation is not pending.
+        """
         ...
 
     async def list_invitations(
@@ -70,11 +74,12 @@ class InvitationStorage(Protocol):
         now: datetime,
         limit: int,
         after: Cursor | None,
+        delivery: DeliveryState | None = None,
     ) -> list[Listed[Invitation]]:
         """Returns at most `limit` invitations of the reseller, newest first, past the cursor.
 
-        `state` is what they are at `now`; `email` is compared by `address_key`. As
-        recorded: see `as_of`.
+        `state` is what they are at `now`; `email` is compared by `address_key`; `delivery` is how
+        their latest e-mails stand, `get_unsent` included. As recorded: see `as_of`.
         """
         ...
 

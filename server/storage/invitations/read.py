@@ -1,14 +1,27 @@
-"""Reading invitations: by link, by ID, and lists of a reseller's, newest first."""
+"""Reading invitations: by link, by ID, and lists of a reseller's, newest first.
+
+Longer than others: all lists are made by one set of rules.
+"""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, Select, and_, bindparam, select
+from sqlalchemy import (
+    ColumnElement,
+    FromClause,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    select,
+    true,
+)
 
 from server.domain import ids
 from server.domain.addresses import address_key
 from server.domain.invitations import Invitation, InvitationState, InvitationView
-from server.domain.operations import Deferral
+from server.domain.mail import DeliveryState, EmailDelivery, explained
 from server.storage.customer_rows import INVITATION_PART, InvitationPart, invitation
 from server.storage.interface.paging import Cursor, Listed
 from server.storage.invitations.addresses import address_hash
@@ -16,7 +29,13 @@ from server.storage.invitations.expire import IS_PENDING
 from server.storage.invitations.links import link_number
 from server.storage.operations.rows import deferral
 from server.storage.resellers import IS_HELD, reseller_number
-from server.storage.schema.codes import INVITATION_STATE_CODES, NO_INVITATION, PENDING
+from server.storage.schema.codes import (
+    DELIVERY_STATE_CODES,
+    INVITATION_STATE_CODES,
+    NO_INVITATION,
+    PENDING,
+)
+from server.storage.schema.columns import Count
 from server.storage.schema.tables import (
     CustomerId,
     CustomerNumber,
@@ -130,31 +149,37 @@ def get_invitations(transaction: Transaction, wanted: Sequence[str]) -> list[Inv
     return [invitation(transaction, row) if (row := found.get(id_)) else None for id_ in wanted]
 
 
-class _Deferred(NamedTuple):
-    """An operation whose e-mail is tried again."""
+class _Unsent(NamedTuple):
+    """An operation whose e-mail has not gone out yet."""
 
     n: OperationNumber
-    deferral: DeferralJson
+    attempts: Count
+    deferral: DeferralJson | None
 
 
-_DEFERRED = Query(
-    _Deferred,
-    select(*columns(operations, _Deferred)).where(
-        operations.c.n.in_(IDS), ~operations.c.done, operations.c.deferral.is_not(None)
-    ),
+_UNSENT = Query(
+    _Unsent,
+    select(*columns(operations, _Unsent)).where(operations.c.n.in_(IDS), ~operations.c.done),
 )
 
 
-def get_deferrals(transaction: Transaction, wanted: Sequence[str]) -> list[Deferral | None]:
-    """Returns why e-mails are late; see InvitationStorage.get_deferral."""
+def get_unsent(transaction: Transaction, wanted: Sequence[str]) -> list[EmailDelivery | None]:
+    """Returns how e-mails on their way stand; see InvitationStorage.get_unsent."""
     rows = find_invitations(transaction, wanted)
     latest = {id_: row.latest for id_, row in rows.items() if row.invitation == PENDING}
     numbers = list(set(latest.values()))
     found = {
-        row.n: deferral(row.deferral)
-        for row in (transaction.fetch(_DEFERRED, numbers) if numbers else [])
+        row.n: _unsent(row) for row in (transaction.fetch(_UNSENT, numbers) if numbers else [])
     }
     return [found.get(latest[id_]) if id_ in latest else None for id_ in wanted]
+
+
+def _unsent(row: _Unsent) -> EmailDelivery:
+    if row.deferral is None:
+        return EmailDelivery(DeliveryState.QUEUED, row.attempts)
+    late = deferral(row.deferral)
+    error = explained(late.smtp_code, late.status, late.problem)
+    return EmailDelivery(DeliveryState.DEFERRED, late.attempt, error, late.next_attempt_at)
 
 
 class InvitationPage(NamedTuple):
@@ -163,6 +188,7 @@ class InvitationPage(NamedTuple):
     reseller_id: str
     state: InvitationState | None
     address: str | None
+    delivery: DeliveryState | None
     now: Micros
     limit: int
     after: Cursor | None
@@ -204,13 +230,16 @@ def _read(
     values: dict[str, Any] = {
         "reseller": reseller,
         "address_key": None,
+        "delivery": DELIVERY_STATE_CODES.get(page.delivery) if page.delivery else None,
         "now": page.now,
         "limit": page.limit,
         "after": after,
     }
     if page.address is not None:
         values["address_key"] = address_hash(page.address)
-    statements = _PAGES[page.state, page.address is not None, after is not None]
+    statements = _pages(
+        page.state, page.delivery, page.address is not None, past_first=after is not None
+    )
     rows = [row for statement in statements for row in transaction.fetch(statement, **values)]
     if len(statements) > 1:
         rows.sort(key=lambda row: row.n, reverse=True)
@@ -223,7 +252,8 @@ _LAPSED = (
     select(*INVITATION_PART).where(IS_PENDING, _IS_LAPSED).cte("lapsed").prefix_with("MATERIALIZED")
 )
 _PENDING, _EXPIRED = InvitationState.PENDING, InvitationState.EXPIRED
-_NAMED = ("reseller", "address_key", "now", "limit", "after")
+_NAMED = ("reseller", "address_key", "delivery", "now", "limit", "after")
+_UNSENT_STATES = (DeliveryState.QUEUED, DeliveryState.DEFERRED)
 
 
 def _recorded(state: InvitationState) -> ColumnElement[bool]:
@@ -232,13 +262,35 @@ def _recorded(state: InvitationState) -> ColumnElement[bool]:
     return customers.c.invitation == INVITATION_STATE_CODES[state]
 
 
-def _by_state(state: InvitationState | None, *, past_first: bool) -> list[Query[InvitationPart]]:
+def _has(delivery: DeliveryState | None, source: FromClause) -> ColumnElement[bool]:
+    """Returns the condition that the latest e-mails of invitations stand so.
+
+    Only of pending ones are any on their way; those are then all that counts.
+    """
+    if delivery is None:
+        return true()
+    unsent = exists().where(operations.c.n == source.c.latest, ~operations.c.done)
+    if delivery is DeliveryState.QUEUED:
+        unsent = unsent.where(operations.c.deferral.is_(None))
+    if delivery is DeliveryState.DEFERRED:
+        unsent = unsent.where(operations.c.deferral.is_not(None))
+    if delivery in _UNSENT_STATES:
+        return unsent
+    is_sent = ~(unsent & (source.c.invitation == PENDING))
+    if delivery is DeliveryState.SENT:
+        return and_(source.c.delivery.is_(None), source.c.sent.is_not(None), is_sent)
+    return (source.c.delivery == bindparam("delivery")) & is_sent
+
+
+def _by_state(
+    state: InvitationState | None, delivery: DeliveryState | None, *, past_first: bool
+) -> list[Query[InvitationPart]]:
     """Makes what reads a reseller's invitations in a state; None: in any."""
 
     def part(source: FromClause, *conditions: ColumnElement[bool]) -> Select[Any]:
         names = InvitationPart._fields
         rows = select(*(source.c[name] for name in names)).where(
-            source.c.reseller == bindparam("reseller"), *conditions
+            source.c.reseller == bindparam("reseller"), *conditions, _has(delivery, source)
         )
         return rows.where(source.c.n < bindparam("after")) if past_first else rows
 
@@ -253,7 +305,31 @@ def _by_state(state: InvitationState | None, *, past_first: bool) -> list[Query[
     return [Query(InvitationPart, newest_first(each), *_NAMED) for each in parts]
 
 
-def _by_address(state: InvitationState | None, *, past_first: bool) -> list[Query[InvitationPart]]:
+def _on_their_way(delivery: DeliveryState, *, past_first: bool) -> list[Query[InvitationPart]]:
+    """Makes what reads those whose e-mails have not gone out: of all operations few are not done."""
+    is_late = operations.c.deferral.is_not(None)
+    rows = (
+        select(*INVITATION_PART)
+        .join_from(operations, customers, customers.c.latest == operations.c.n)
+        .where(
+            customers.c.n == operations.c.customer,
+            operations.c.reseller == bindparam("reseller"),
+            ~operations.c.done,
+            ~operations.c.deleted,
+            is_late if delivery is DeliveryState.DEFERRED else ~is_late,
+            IS_PENDING,
+            ~_IS_LAPSED,
+        )
+    )
+    if past_first:
+        rows = rows.where(customers.c.n < bindparam("after"))
+    newest = rows.order_by(customers.c.n.desc()).limit(bindparam("limit"))
+    return [Query(InvitationPart, newest, *_NAMED)]
+
+
+def _by_address(
+    state: InvitationState | None, delivery: DeliveryState | None, *, past_first: bool
+) -> list[Query[InvitationPart]]:
     """Makes what reads invitations for an address: those that have ended, and the open ones.
 
     The index has the former newest first; the latter, rarely more than one, are sorted.
@@ -277,6 +353,7 @@ def _by_address(state: InvitationState | None, *, past_first: bool) -> list[Quer
         page = rows.where(
             customers.c.address_key == bindparam("address_key"),
             customers.c.reseller == bindparam("reseller"),
+            _has(delivery, customers),
         )
         if past_first:
             is_older = customers.c.n < bindparam("after")
@@ -288,9 +365,19 @@ def _by_address(state: InvitationState | None, *, past_first: bool) -> list[Quer
     return queries
 
 
-_PAGES = {
-    (state, by_address, past_first): make(state, past_first=past_first)
-    for state in (None, *InvitationState)
-    for by_address, make in ((False, _by_state), (True, _by_address))
-    for past_first in (False, True)
-}
+@cache
+def _pages(
+    state: InvitationState | None,
+    delivery: DeliveryState | None,
+    by_address: bool,
+    *,
+    past_first: bool,
+) -> list[Query[InvitationPart]]:
+    if delivery in _UNSENT_STATES:
+        if state not in (None, _PENDING):
+            return []
+        if not by_address and delivery:
+            return _on_their_way(delivery, past_first=past_first)
+        state = _PENDING
+    make = _by_address if by_address else _by_state
+    return make(state, delivery, past_first=past_first)

@@ -13,7 +13,8 @@ from server.domain.invitations import (
     NewInvitation,
 )
 from server.domain.limits import Limits
-from server.domain.operations import Deferral, Operation
+from server.domain.mail import DeliveryState, EmailDelivery
+from server.domain.operations import Operation
 from server.storage.interface.keys import IdempotencyKey
 from server.storage.interface.paging import Cursor, Listed
 from server.storage.invitations.actions import Answer, Resend, Revocation, act
@@ -21,8 +22,8 @@ from server.storage.invitations.addresses import address_hash, open_slot
 from server.storage.invitations.create import Creation, create_invitations
 from server.storage.invitations.read import (
     InvitationPage,
-    get_deferrals,
     get_invitations,
+    get_unsent,
     list_invitations,
     look_up_invitations,
 )
@@ -65,8 +66,8 @@ class SqlInvitations:
     async def get_invitation(self, invitation_id: str) -> Invitation | None:
         return await self._reads.submit(get_invitations, invitation_id)
 
-    async def get_deferral(self, invitation_id: str) -> Deferral | None:
-        return await self._reads.submit(get_deferrals, invitation_id)
+    async def get_unsent(self, invitation_id: str) -> EmailDelivery | None:
+        return await self._reads.submit(get_unsent, invitation_id)
 
     async def list_invitations(
         self,
@@ -76,9 +77,10 @@ class SqlInvitations:
         now: datetime,
         limit: int,
         after: Cursor | None,
+        delivery: DeliveryState | None = None,
     ) -> list[Listed[Invitation]]:
         key = None if email is None else address_key(email)
-        page = InvitationPage(reseller_id, state, key, micros(now), limit, after)
+        page = InvitationPage(reseller_id, state, key, delivery, micros(now), limit, after)
         return await self._reads.submit(list_invitations, page)
 
     async def resend_invitation(

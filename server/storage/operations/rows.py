@@ -218,10 +218,11 @@ def actor_json(value: Actor) -> ActorJson:
 
 def deferral(text: DeferralJson) -> Deferral:
     """Returns what `deferral_json` was given."""
-    attempt, problem, next_attempt_at = json.loads(text)
-    return Deferral(attempt, problem, from_micros(next_attempt_at))
+    attempt, problem, next_attempt_at, *reply = json.loads(text)
+    return Deferral(attempt, problem, from_micros(next_attempt_at), *reply)
 
 
 def deferral_json(value: Deferral) -> DeferralJson:
     """Returns a deferral as the database keeps it: a JSON array."""
-    return DeferralJson(_as_json([value.attempt, value.problem, micros(value.next_attempt_at)]))
+    attempt, problem, next_attempt_at, *reply = value
+    return DeferralJson(_as_json([attempt, problem, micros(next_attempt_at), *reply]))

@@ -5,6 +5,7 @@ from typing import NewType
 from server.domain.customers import CustomerState
 from server.domain.events import EventType
 from server.domain.invitations import InvitationState
+from server.domain.mail import DeliveryState
 from server.domain.operations import OperationKind
 from server.domain.webhooks import ContentType
 from server.storage.schema.columns import Code
@@ -13,6 +14,7 @@ CustomerStateCode = NewType("CustomerStateCode", Code)
 InvitationStateCode = NewType("InvitationStateCode", Code)
 OperationKindCode = NewType("OperationKindCode", Code)
 TargetCode = NewType("TargetCode", Code)
+DeliveryStateCode = NewType("DeliveryStateCode", Code)
 EventTypeCode = NewType("EventTypeCode", Code)
 ContentTypeCode = NewType("ContentTypeCode", Code)
 
@@ -42,6 +44,17 @@ INVITATION_STATE_CODES = {
 INVITATION_STATES = {code: state for state, code in INVITATION_STATE_CODES.items()}
 PENDING = INVITATION_STATE_CODES[InvitationState.PENDING]
 EXPIRED = INVITATION_STATE_CODES[InvitationState.EXPIRED]
+
+# Of those e-mails that are neither sent nor on their way.
+DELIVERY_STATE_CODES = {
+    state: DeliveryStateCode(Code(code))
+    for state, code in {
+        DeliveryState.BOUNCED: 1,
+        DeliveryState.SUPPRESSED: 2,
+        DeliveryState.LINK_ONLY: 3,
+    }.items()
+}
+DELIVERY_STATES = {code: state for state, code in DELIVERY_STATE_CODES.items()}
 
 OPERATION_KIND_CODES = {
     kind: OperationKindCode(Code(code))

@@ -15,6 +15,7 @@ from sqlalchemy import MetaData, Sequence, false, text, true
 from server.storage.schema.codes import (
     PENDING,
     CustomerStateCode,
+    DeliveryStateCode,
     EventTypeCode,
     InvitationStateCode,
     OperationKindCode,
@@ -24,7 +25,7 @@ from server.storage.schema.columns import Count, index, table
 from server.storage.sql.times import Micros
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0017"
+REVISION = "0018"
 
 metadata = MetaData()
 
@@ -56,6 +57,7 @@ Email = NewType("Email", str)
 FailureJson = NewType("FailureJson", str)
 ActorJson = NewType("ActorJson", str)
 DeferralJson = NewType("DeferralJson", str)
+DeliveryJson = NewType("DeliveryJson", str)
 LinkHash = NewType("LinkHash", bytes)
 IdempotencyKeyHash = NewType("IdempotencyKeyHash", bytes)
 Fingerprint = NewType("Fingerprint", bytes)
@@ -94,6 +96,9 @@ class CustomerRow(NamedTuple):
     address_key, slot: what a reseller has at most one open invitation for (`invitations.addresses`).
     latest: the operation that sent, or is to send, the invitation's latest e-mail.
     previous_…: what was there before it was sent again; a resend that fails gives it back.
+    delivery: of an e-mail that came back, or that is not sent; NULL for all others.
+    sent: a JSON array of what is known of the latest e-mail that was sent (`customer_rows`); NULL
+        before.
     has_links: FALSE once the links to an ended invitation are cleared.
     invitation_id, operation_id, billing_account_id: NULL means that the ID ends like the customer's;
         rows from before version 0015 have others.
@@ -122,6 +127,8 @@ class CustomerRow(NamedTuple):
     invitation_id: InvitationId | None = None
     operation_id: OperationId | None = None
     billing_account_id: AccountId | None = None
+    delivery: DeliveryStateCode | None = None
+    sent: DeliveryJson | None = None
 
 
 class OperationRow(NamedTuple):
@@ -274,6 +281,11 @@ index(
 )
 index("customers_lapsing", _c.expires_at, where=_c.invitation == text(str(PENDING)))
 index("customers_ended", _c.ended_at, where=_c.ended_at.is_not(None) & _c.has_links)
+index(
+    "customers_undelivered",
+    *(_c.reseller, _c.delivery, _c.invitation, _c.n),
+    where=_c.delivery.is_not(None),
+)
 index("customers_invitation_id", _c.invitation_id, where=_c.invitation_id.is_not(None), unique=True)
 index(
     "customers_billing_account_id",

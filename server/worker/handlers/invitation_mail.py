@@ -77,7 +77,7 @@ class InvitationMail:
             self._tell("e-mails are not accepted and tried again", delayed, work)
         # At its end the invitation expires, which ends the operation too.
         due_at = min(next_try_at, work.expires_at)
-        deferral = Deferral(work.attempt, delayed.problem, due_at)
+        deferral = Deferral(work.attempt, delayed.problem, due_at, delayed.code, delayed.status)
         return lambda: self._storage.retry_delivery(
             work, due_at, self._now(), deferral, keep_link=delayed.may_have_arrived
         )

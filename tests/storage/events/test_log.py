@@ -21,6 +21,7 @@ from server.domain.invitations import (
     link_token_hash,
     resend,
 )
+from server.domain.mail import DeliveryError, DeliveryState, EmailDelivery
 from server.domain.operations import CANCELLED, Failure, OperationKind
 from server.storage.check import check
 from server.storage.interface import Delivery
@@ -81,7 +82,11 @@ async def test_an_invitation_and_its_email(storage: SqlStorage) -> None:
     await storage.mail.finish_delivery(delivery, START + MINUTE)
     invited, sent = await logged(storage)
     check_event(invited, EventType.CUSTOMER_INVITED, ACTOR, made.customer, made.operation.id)
-    check_event(sent, EventType.INVITATION_SENT, BY_TIME, made.invitation, made.operation.id)
+    now = made.invitation._replace(
+        delivery=EmailDelivery(DeliveryState.SENT, 1, sent_at=START + MINUTE)
+    )
+    assert await shown(storage, delivery) == now
+    check_event(sent, EventType.INVITATION_SENT, BY_TIME, now, made.operation.id)
     assert invited.customer_id == sent.customer_id == made.customer.id
     assert (invited.created_at, sent.created_at) == (START, START + MINUTE)
     assert [event_number(RESELLER, event.id) for event in (invited, sent)] == [1, 2]
@@ -138,7 +143,8 @@ async def test_a_resend_and_its_email(storage: SqlStorage) -> None:
     delivery = await sent(storage)
     again = await sent_again(storage, delivery)
     event = await latest(storage)
-    check_event(event, EventType.INVITATION_RESENT, ACTOR, await shown(storage, delivery), again)
+    queued = (await shown(storage, delivery))._replace(delivery=EmailDelivery(DeliveryState.QUEUED))
+    check_event(event, EventType.INVITATION_RESENT, ACTOR, queued, again)
     second = await claimed(storage, START + 2 * DAY)
     await storage.mail.finish_delivery(second, START + 2 * DAY)
     event = await latest(storage)
@@ -163,7 +169,7 @@ async def test_an_email_that_no_server_takes(storage: SqlStorage) -> None:
     event = await latest(storage)
     gone = made.invitation._replace(ended_at=START + MINUTE, customer_state=None)
     check_event(event, EventType.INVITATION_UNDELIVERABLE, BY_TIME, gone, made.operation.id)
-    assert event.problem == failure.message
+    assert event.problem == DeliveryError(failure.message)
     assert event.customer_id == made.customer.id
 
 
@@ -177,7 +183,7 @@ async def test_a_resend_that_no_server_takes_leaves_the_invitation_as_before(
     await storage.mail.fail_delivery(await claimed(storage, START + DAY), failure, START + 2 * DAY)
     event = await latest(storage)
     check_event(event, EventType.INVITATION_UNDELIVERABLE, BY_TIME, before, again)
-    assert event.problem == failure.message
+    assert event.problem == DeliveryError(failure.message)
 
 
 async def test_a_cancelled_invitation(storage: SqlStorage) -> None:
@@ -188,7 +194,7 @@ async def test_a_cancelled_invitation(storage: SqlStorage) -> None:
     event = await latest(storage)
     gone = made.invitation._replace(ended_at=START + MINUTE, customer_state=None)
     check_event(event, EventType.INVITATION_CANCELLED, canceller, gone, made.operation.id)
-    assert event.problem == CANCELLED.message
+    assert event.problem == DeliveryError(CANCELLED.message)
 
 
 async def test_who_cancels_what_a_worker_is_at_is_told_once_it_ends(storage: SqlStorage) -> None:
