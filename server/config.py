@@ -51,6 +51,12 @@ class Settings(BaseSettings):
     https_port: Port = Field(8443, description="Envoy: REST and gRPC over TLS")
     grpc_port: Port = Field(50051, description="the gRPC server itself")
     smtp_port: Port = Field(1025, description="the local mail catcher")
+    metrics_address: str = Field(
+        "127.0.0.1", description="where each process tells metrics and health, unencrypted"
+    )
+    metrics_port: Port = Field(
+        9464, description="its port; the next free one where another process has that"
+    )
     endpoint: str = Field(
         "",
         pattern=r"^([^\s:/]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$|^$",
@@ -314,7 +320,7 @@ class Settings(BaseSettings):
         """The networks of the proxies that are trusted to say where a call comes from."""
         return _listed(self.trusted_proxies)
 
-    @field_validator("address")
+    @field_validator("address", "metrics_address")
     @classmethod
     def _ip_address(cls, value: str) -> str:
         return str(ipaddress.ip_address(value))
