@@ -127,7 +127,7 @@ class _ServerProcess:
         with open_private(self._log, "ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "server", "serve", "--listen", self._address),
+                *("-m", "server", "serve", "--dev", "--listen", self._address),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -231,7 +231,7 @@ def _require_free_ports(settings: Settings) -> None:
 
 
 def _shell_variables(ready: dict[str, str], var: Path) -> str:
-    """Returns what the calls in the README need, to be read by a shell in any folder."""
+    """Returns what the first calls in the README need, to be read by a shell in any folder."""
     names = {"TOKEN": "token", "RESELLER": "resellerId", "REST": "rest", "GRPC": "grpc", "CA": "ca"}
     values = {"BILLING_VAR": str(var)} | {name: ready[key] for name, key in names.items()}
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())
