@@ -9,10 +9,10 @@ from schemathesis import GenerationMode
 
 from tests.fuzz.inputs import Input, Known
 from tests.fuzz.routes import DOORS, RestDoor, Route, identifiers, request, routes
-from tests.gateway.openapi_document import DOCUMENT
+from tests.gateway.openapi_document import DOCUMENT_TO_GENERATE_FROM
 
 schemathesis.openapi.format("phone", st.sampled_from(["+7 495 123-45-67", "8 (812) 555 44 33"]))
-_SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
+_SCHEMA = schemathesis.openapi.from_dict(DOCUMENT_TO_GENERATE_FROM)
 _RESELLER = "resellerId"
 
 
