@@ -6,6 +6,7 @@ import email.message
 import email.policy
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -25,12 +26,17 @@ T = TypeVar("T")
 
 
 def free_ports(count: int) -> list[int]:
-    """Returns ports that nothing listened at a moment ago."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+    """Returns ports that nothing listened at a moment ago.
+
+    They are below those that the system gives to outgoing connections: none of these, of which
+    tests beside this one make many, takes a port before the server starts that it is for.
+    """
+    found: set[int] = set()
+    while len(found) < count:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", random.randrange(11_000, 32_000)))
+            found.add(probe.getsockname()[1])
+    return list(found)
 
 
 @dataclass

@@ -25,7 +25,6 @@ class Report(NamedTuple):
 
 
 Reports = dict[str, Report]
-_REPORTS = pytest.StashKey[dict[str, Reports]]()
 
 
 @pytest.fixture(scope="session")
@@ -64,10 +63,10 @@ def run(served: tuple[Service, Path]) -> Callable[[str, str], "subprocess.Comple
 
 @pytest.fixture(scope="session")
 def reports(
-    pytestconfig: pytest.Config, run: Callable[[str, str], "subprocess.CompletedProcess[str]"]
+    run: Callable[[str, str], "subprocess.CompletedProcess[str]"],
 ) -> Callable[[str], Reports]:
     """Returns what a client's script said, by call; it runs once."""
-    known = pytestconfig.stash.setdefault(_REPORTS, {})
+    known: dict[str, Reports] = {}
 
     def of(client: str) -> Reports:
         if client not in known:
@@ -82,9 +81,14 @@ def reports(
     return of
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Prints the table client × call."""
-    known = config.stash.get(_REPORTS, {})
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Prints the table client × call of what tests recorded, in whichever process they ran."""
+    known: dict[str, dict[str, str]] = {}
+    for outcome, cell in {"passed": "ok", "failed": "FAILED"}.items():
+        for report in terminalreporter.getreports(outcome):
+            said = dict(report.user_properties)
+            if "client" in said:
+                known.setdefault(said["client"], {})[said["call"]] = cell
     calls = list(dict.fromkeys(call for said in known.values() for call in said))
     if not calls:
         return
@@ -92,8 +96,5 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     terminalreporter.section("clients")
     terminalreporter.line("  ".join([" " * width, *known]))
     for call in calls:
-        cells = []
-        for client, said in known.items():
-            cell = "" if call not in said else "ok" if said[call].ok else "FAILED"
-            cells.append(cell.ljust(len(client)))
+        cells = [said.get(call, "").ljust(len(client)) for client, said in known.items()]
         terminalreporter.line("  ".join([call.ljust(width), *cells]).rstrip())

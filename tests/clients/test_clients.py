@@ -56,7 +56,14 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("client", "call"), [(client, call) for client, calls in CALLS.items() for call in calls]
 )
-def test_a_client_makes_the_call(client: str, call: str, reports: Callable[[str], Reports]) -> None:
+def test_a_client_makes_the_call(
+    client: str,
+    call: str,
+    reports: Callable[[str], Reports],
+    record_property: Callable[[str, object], None],
+) -> None:
+    record_property("client", client)
+    record_property("call", call)
     said = reports(client)
     assert said[call].ok, said[call].note
 

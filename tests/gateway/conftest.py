@@ -1,7 +1,6 @@
 """One Envoy and one upstream for all tests of this folder; a test that breaks them makes its own."""
 
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,18 +15,11 @@ from gateway.certificates import Certificates, ensure_certificates
 from gateway.envoy import Gateway
 from gateway.settings import GatewaySettings
 from tests.gateway.upstream import Upstream
+from tests.service import free_ports
 
 MAX_BODY_BYTES = 64 << 10
 # What may be a token; the gateway lets those without send little.
 TOKEN = {"authorization": "Bearer t.o-k"}
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
 
 
 @dataclass(frozen=True)

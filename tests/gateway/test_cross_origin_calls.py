@@ -10,8 +10,9 @@ import pytest
 from playwright.async_api import Browser
 
 from tests.browser import browser
-from tests.gateway.conftest import free_ports, running
+from tests.gateway.conftest import running
 from tests.gateway.test_answers import failing
+from tests.service import free_ports
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

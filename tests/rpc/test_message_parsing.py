@@ -98,8 +98,8 @@ def test_unpacking_stops_at_the_limit(pack: Any) -> None:
         b"\x78\x01",  # field 15 is 1
         b"\x78\x9c\x01\x02",
         b"\x1f\x8b\x08junk",
-        gzip.compress(b"cut short")[:-1],
-        gzip.compress(b"with more") + b"behind",
+        gzip.compress(b"cut short", mtime=0)[:-1],
+        gzip.compress(b"with more", mtime=0) + b"behind",
     ],
 )
 def test_what_does_not_unpack_is_left_as_it_is(raw: bytes) -> None:

@@ -9,18 +9,24 @@ from tests.storage.overlap import Overlap, overlapping
 from tests.storage.records import RESELLER, SECOND_RESELLER, START, opened
 
 
+@pytest.fixture(scope="session")
+def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Databases:
+    return Databases("sqlite", tmp_path_factory.mktemp("sqlite"), None)
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databases]:
+    with postgres_server() as url:
+        databases = Databases("postgresql", tmp_path_factory.mktemp("postgresql"), url)
+        yield databases
+        databases.drop()
+
+
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
-def databases(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Databases]:
-    folder = tmp_path_factory.mktemp(request.param)
-    if request.param == "sqlite":
-        yield Databases("sqlite", folder, None)
-    else:
-        with postgres_server() as url:
-            databases = Databases("postgresql", folder, url)
-            yield databases
-            databases.drop()
+def databases(request: pytest.FixtureRequest) -> Databases:
+    """Each in turn; PostgreSQL runs on while tests on SQLite have theirs."""
+    found: Databases = request.getfixturevalue(request.param)
+    return found
 
 
 @pytest.fixture
