@@ -12,7 +12,12 @@ from gateway.connection_manager import ConnectionManagers
 from gateway.crowds import network_filter
 from gateway.http_rules import DescriptorSet
 from gateway.overload import overload_manager
-from gateway.routes import ANONYMOUS_CLUSTER, CLUSTER, STREAMS_CLUSTER
+from gateway.routes import (
+    ANONYMOUS_CLUSTER,
+    ANONYMOUS_STREAMS_CLUSTER,
+    CLUSTER,
+    STREAMS_CLUSTER,
+)
 from gateway.settings import GatewaySettings
 
 _TYPES = "type.googleapis.com/envoy.extensions"
@@ -28,6 +33,8 @@ _MOST_STREAMS = 10_000
 # Bytes that Envoy takes of a stream while its caller reads none, beside what the connection holds; its
 # own default is 256 MiB, and the server would never notice.
 _STREAM_WINDOW_BYTES = 64 << 10
+# Of memory that is free, what goes back to the system each second.
+_RELEASED_BYTES = 16 << 20
 
 
 def bootstrap(
@@ -60,6 +67,11 @@ def bootstrap(
                 }
             ]
         },
+        # Reading all this takes 100 MiB for a moment, which the allocator would keep.
+        "memory_allocator_manager": {
+            "bytes_to_release": _RELEASED_BYTES,
+            "memory_release_interval": "1s",
+        },
         "overload_manager": overload_manager(
             settings.max_connections, settings.memory_mib, pressure
         ),
@@ -83,6 +95,7 @@ def bootstrap(
                 _cluster(CLUSTER, settings, _MOST_CALLS * len(settings.upstreams)),
                 # So that calls without credentials never stand in line before the others.
                 _cluster(ANONYMOUS_CLUSTER, settings, _MOST_ANONYMOUS),
+                _cluster(ANONYMOUS_STREAMS_CLUSTER, settings, _MOST_ANONYMOUS),
                 # So that unknown tokens stand in line here, and known ones pass by.
                 _cluster(
                     known_tokens.CLUSTER, settings, _UNKNOWN_IN_LINE, streams=_UNKNOWN_AT_ONCE

@@ -6,7 +6,7 @@ import http.client
 import socket
 from pathlib import Path
 
-from gateway.routes import STREAMS_CLUSTER
+from gateway.routes import ANONYMOUS_STREAMS_CLUSTER, STREAMS_CLUSTER
 
 # Raised where Envoy does not answer, or not as it should.
 ADMIN_ERRORS = (OSError, http.client.HTTPException)
@@ -37,7 +37,7 @@ class EnvoyAdmin:
     async def active_requests(self) -> int:
         """Returns how many requests are being served, streams aside, which would never end."""
         return await self.open_requests() - await self._sum(
-            f"^cluster.{STREAMS_CLUSTER}.upstream_rq_active$"
+            f"^cluster.({STREAMS_CLUSTER}|{ANONYMOUS_STREAMS_CLUSTER}).upstream_rq_active$"
         )
 
     async def open_connections(self) -> int:
@@ -51,11 +51,6 @@ class EnvoyAdmin:
     async def refusals(self) -> int:
         """Returns how many connections of crowds were refused, since the start."""
         return await self._sum("^crowds.rbac.denied$")
-
-    async def metrics(self) -> bytes:
-        """Returns what has been counted, in Prometheus's text format, but for what never was."""
-        _, body = await self._call("GET", "/stats/prometheus?usedonly")
-        return body
 
     async def _sum(self, statistics: str) -> int:
         _, body = await self._call("GET", f"/stats?filter={statistics}")

@@ -11,12 +11,12 @@ _MANY, _TOO_MANY = 0.4, 0.7
 # What "at once" means for a connection that says nothing, and for a request that does not go on.
 _LEAST_IDLE_S = 1
 _LEAST_STALL_S = 2
-# Shares of the memory: from the first on the streams that hold most of it are reset; the last is for
-# what no reset helps against.
-_LARGE, _TOO_LARGE, _FULL = 0.25, 0.4, 0.95
-# MiB of the memory that Envoy's program takes by itself, and the shares of the rest at which what
-# says nothing ends sooner, and at once.
-_PROGRAM_MIB, _MUCH, _TOO_MUCH = 40, 0.05, 0.15
+# MiB of the heap that Envoy takes at rest, and a margin; shares of what is left of it. From the first
+# on what says nothing ends sooner, and from the second on at once; from the third on streams that hold
+# most of it are reset; the last is for what no reset helps against.
+PROGRAM_MIB = 56
+_MUCH, _TOO_MUCH = 0.05, 0.15
+_LARGE, _TOO_LARGE, _FULL = 0.1, 0.25, 0.95
 # Streams that hold less than this, 2 to the power of it in bytes, are never reset.
 _SMALL_POWER = 16
 
@@ -29,6 +29,10 @@ def overload_manager(
     `pressure` is a file that holds the share of `max_connections` that are open: Envoy refuses new
     ones by its own count, but can't base any other action on it. None where nobody writes it.
     """
+
+    def share(of_rest: float) -> float:
+        return (PROGRAM_MIB + of_rest * (memory_mib - PROGRAM_MIB)) / memory_mib
+
     heap = {"name": _HEAP, "threshold": {"value": _FULL}}
     return {
         "refresh_interval": "0.1s",
@@ -42,10 +46,10 @@ def overload_manager(
             *([_connections(pressure)] if pressure else []),
         ],
         "actions": [
-            _action("reset_high_memory_stream", _scaled(_HEAP, _LARGE, _TOO_LARGE)),
+            _action("reset_high_memory_stream", _scaled(_HEAP, share(_LARGE), share(_TOO_LARGE))),
             _action("shrink_heap", heap),
             _action("stop_accepting_requests", heap),
-            _shed_idle(memory_mib, pressure),
+            _shed_idle(_scaled(_HEAP, share(_MUCH), share(_TOO_MUCH)), pressure),
         ],
         "buffer_factory_config": {"minimum_account_to_track_power_of_two": _SMALL_POWER},
     }
@@ -71,20 +75,17 @@ def _action(name: str, *triggers: dict[str, Any], **config: Any) -> dict[str, An
     return {"name": f"envoy.overload_actions.{name}", "triggers": list(triggers), **config}
 
 
-def _shed_idle(memory_mib: int, pressure: Path | None) -> dict[str, Any]:
+def _shed_idle(memory: dict[str, Any], pressure: Path | None) -> dict[str, Any]:
     """Ten thousand requests without end take little of a buffer each, but 200 MiB in all."""
     least_s = {
         "HTTP_DOWNSTREAM_CONNECTION_IDLE": _LEAST_IDLE_S,
         "TRANSPORT_SOCKET_CONNECT": _LEAST_IDLE_S,
         "HTTP_DOWNSTREAM_STREAM_IDLE": _LEAST_STALL_S,
+        "HTTP_DOWNSTREAM_STREAM_FLUSH": _LEAST_STALL_S,
     }
-    shares = (
-        (_PROGRAM_MIB + share * (memory_mib - _PROGRAM_MIB)) / memory_mib
-        for share in (_MUCH, _TOO_MUCH)
-    )
     return _action(
         "reduce_timeouts",
-        _scaled(_HEAP, *shares),
+        memory,
         *([_scaled(_CONNECTIONS, _MANY, _TOO_MANY)] if pressure else []),
         typed_config={
             "@type": "type.googleapis.com/envoy.config.overload.v3.ScaleTimersOverloadActionConfig",

@@ -27,8 +27,9 @@ from gateway.settings import GatewaySettings
 CLUSTER = "billing"
 # The same servers, for calls without credentials.
 ANONYMOUS_CLUSTER = "anonymous"
-# And for streams, which last for as long as their callers like.
+# And for streams, which last for as long as their callers like; those of strangers by themselves.
 STREAMS_CLUSTER = "streams"
+ANONYMOUS_STREAMS_CLUSTER = "anonymous_streams"
 # What looks like a token; the server says whether it is one.
 _AUTHORIZATION = "(?i)bearer +[^ ].*"
 # Of a request without it: the largest is a service account's signed one for a token.
@@ -49,11 +50,14 @@ _LARGEST_FILE = 4 << 20
 _PAGE_BYTES = 64 << 10
 # The server is told a later time than Envoy's, so that the answer is always Envoy's whole one.
 _DEADLINE_MARGIN_S = 0.5
-# What every gRPC server offers; Watch and reflection last as long as the caller likes.
-STANDARD_SERVICES = (
-    "grpc.health.v1.Health",
-    "grpc.reflection.v1.ServerReflection",
-    "grpc.reflection.v1alpha.ServerReflection",
+# What every gRPC server offers. The first path that fits is taken: of health, Watch alone is a stream.
+_WATCH = "/grpc.health.v1.Health/Watch"
+_HEALTH = "/grpc.health.v1.Health/"
+STANDARD_PATHS = (
+    _WATCH,
+    _HEALTH,
+    "/grpc.reflection.v1.ServerReflection/",
+    "/grpc.reflection.v1alpha.ServerReflection/",
 )
 
 # Whose answers hold tokens or secrets, which no cache may keep.
@@ -87,6 +91,12 @@ _NATIVE_FILTERS = dict.fromkeys(
 
 # Over HTTP/2 some clients take an answer that comes before their request's end for an error.
 _ANSWERED_FILTERS = {name: off for name, off in _NATIVE_FILTERS.items() if name != BUFFER}
+
+
+# While memory is short Envoy cuts the first of these times to seconds, for requests that do not go on.
+# Known callers only wait for answers, which have deadlines; but they must read them.
+_STALLING = {"idle_timeout": "60s"}
+_WAITING = {"idle_timeout": "0s", "flush_timeout": "60s"}
 
 
 def _buffer(most_bytes: int) -> dict[str, Any]:
@@ -162,7 +172,7 @@ def route_config(
                             method, _native(method), settings.max_body_bytes + _FRAME_BYTES
                         )
                     ),
-                    *(_standard(service) for service in STANDARD_SERVICES),
+                    *(_standard(path) for path in STANDARD_PATHS),
                     direct_answer(
                         "grpc", {"prefix": "/", "grpc": {}}, 404, filters=_NATIVE_FILTERS
                     ),
@@ -210,6 +220,7 @@ def _by_credentials(
     Each waits for the whole request, of at most `most_bytes` or ANONYMOUS_BYTES.
     """
     filters = dict(route.get("typed_per_filter_config", {}))
+    action = route["route"]
     if not method.open_to_all:
         match = route["match"]
         sent = {
@@ -226,9 +237,9 @@ def _by_credentials(
             **route,
             "match": {**match, "headers": [*match.get("headers", ()), unknown]},
             # A stream would keep its place in that line for as long as it is open.
-            "route": route["route"]
+            "route": action
             if method.streaming
-            else {**route["route"], "cluster": known_tokens.CLUSTER},
+            else {**_STALLING, **action, "cluster": known_tokens.CLUSTER},
             "typed_per_filter_config": {
                 **known_filters,
                 known_tokens.RATE_FILTER: known_tokens.RATE,
@@ -237,13 +248,14 @@ def _by_credentials(
         yield {
             **route,
             "match": {**match, "headers": [*match.get("headers", ()), sent]},
+            "route": {**action, **_WAITING},
             "typed_per_filter_config": known_filters,
         }
     if not method.is_page:
         filters[BUFFER] = _buffer(ANONYMOUS_BYTES)
     yield {
         **route,
-        "route": {**route["route"], "cluster": ANONYMOUS_CLUSTER},
+        "route": {**_STALLING, **action, "cluster": ANONYMOUS_CLUSTER},
         "typed_per_filter_config": filters,
     }
 
@@ -260,6 +272,7 @@ def _native(method: Method) -> dict[str, Any]:
         "retry_policy": _READ_RETRY if method.only_reads else _RETRY,
     }
     if method.streaming or method.waits:
+        # A stream may have nothing to say for long; the server looks at who reads too slowly.
         action["idle_timeout"] = "0s"
     route: dict[str, Any] = {
         "name": method.path,
@@ -294,29 +307,29 @@ def _web(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict[
             route["typed_per_filter_config"] = {**off, web_protocols.DETAILS: web_protocols.ON}
             yield from _by_credentials(method, route, settings.max_body_bytes)
     for headers, on in web_protocols.protocols():
-        for service in STANDARD_SERVICES:
-            standard = _standard(service)
+        for path in STANDARD_PATHS:
+            standard = _standard(path)
             yield {
                 **standard,
-                "match": {"prefix": f"/{service}/", "headers": headers},
+                "match": {"prefix": path, "headers": headers},
                 "typed_per_filter_config": {**standard["typed_per_filter_config"], **on},
             }
         match = {"prefix": "/", "headers": headers}
         yield direct_answer("grpc", match, 404, filters={**_ANSWERED_FILTERS, **on})
 
 
-def _standard(service: str) -> dict[str, Any]:
-    """Returns the route of a service that every gRPC server offers.
+def _standard(path: str) -> dict[str, Any]:
+    """Returns the route of what every gRPC server offers below a path.
 
     Health/Watch lasts as long as the caller likes, reflection as long as it is asked.
     """
-    health = service.endswith(".Health")
+    health = path.startswith(_HEALTH)
     filters = {**_NATIVE_FILTERS, BUFFER: _buffer(ANONYMOUS_BYTES)} if health else _NATIVE_FILTERS
     return {
-        "name": f"/{service}/",
-        "match": {"prefix": f"/{service}/", "grpc": {}},
+        "name": path,
+        "match": {"prefix": path, "grpc": {}},
         "route": {
-            "cluster": ANONYMOUS_CLUSTER,
+            "cluster": ANONYMOUS_CLUSTER if path == _HEALTH else ANONYMOUS_STREAMS_CLUSTER,
             "timeout": "0s",
             "idle_timeout": "0s" if health else f"{_REFLECTION_IDLE_S}s",
         },
@@ -384,7 +397,7 @@ def _streams(route: dict[str, Any]) -> Iterable[dict[str, Any]]:
         **route["route"],
         "cluster": STREAMS_CLUSTER,
         "timeout": "0s",
-        # Another would be cut to seconds while memory is short; the server looks at who reads too slowly.
+        # The server looks at who reads too slowly.
         "idle_timeout": "0s",
     }
     headers = [set_header("cache-control", "no-store"), set_header("x-accel-buffering", "no")]

@@ -3,7 +3,10 @@
 import re
 import subprocess
 import sys
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,7 +15,12 @@ from click.testing import CliRunner
 from gateway.__main__ import main
 from gateway.config import bootstrap
 from gateway.http_rules import DescriptorSet, Rule
-from gateway.routes import STREAMS_CLUSTER
+from gateway.routes import (
+    ANONYMOUS_CLUSTER,
+    ANONYMOUS_STREAMS_CLUSTER,
+    CLUSTER,
+    STREAMS_CLUSTER,
+)
 from gateway.settings import GatewaySettings
 
 ROOT = Path(__file__).parents[2]
@@ -134,16 +142,16 @@ def test_each_command_has_help(command: list[str]) -> None:
     assert "Usage:" in shown.output
 
 
-def test_streams_and_waits_are_never_idle() -> None:
-    """While memory is short Envoy cuts idle times to seconds, and a stream may have nothing to say."""
+def test_who_waits_for_an_answer_is_never_idle() -> None:
+    """While memory is short Envoy cuts idle times to seconds: an Invite's outcome would be unknown."""
     text = (ROOT / "envoy.yaml").read_text()
-    found = {}
+    found: dict[str, set[tuple[str, str | None]]] = defaultdict(set)
 
     def look(value: object) -> None:
         if isinstance(value, dict):
             action = value.get("route", {})
-            if isinstance(action, dict) and action.get("cluster") == STREAMS_CLUSTER:
-                found[str(value["name"]), str(value["match"])] = action.get("idle_timeout")
+            if isinstance(action, dict) and "cluster" in action:
+                found[action["cluster"]].add((value["name"], action.get("idle_timeout")))
             for each in value.values():
                 look(each)
         elif isinstance(value, list):
@@ -151,8 +159,39 @@ def test_streams_and_waits_are_never_idle() -> None:
                 look(each)
 
     look(yaml.safe_load(text))
-    assert {name for name, _ in found} >= {
+    assert {name for name, _ in found[STREAMS_CLUSTER]} >= {
         "GET /v1/{parent=resellers/*}/events:watch",
         "/billing.v1.EventService/WatchEvents",
     }
-    assert set(found.values()) == {"0s"}
+    assert {name for name, _ in found[CLUSTER]} >= {
+        "POST /billing/v1/customers:invite",
+        "/yandex.cloud.billing.v1.CustomerService/Invite",
+    }
+    assert {idle for name in (STREAMS_CLUSTER, CLUSTER) for _, idle in found[name]} == {"0s"}
+
+
+def test_streams_of_strangers_take_no_places_of_calls() -> None:
+    text = (ROOT / "envoy.yaml").read_text()
+    places = {
+        "/grpc.health.v1.Health/Check": ANONYMOUS_CLUSTER,
+        "/grpc.health.v1.Health/Watch": ANONYMOUS_STREAMS_CLUSTER,
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": ANONYMOUS_STREAMS_CLUSTER,
+    }
+    (virtual_host, *_) = next(_virtual_hosts(yaml.safe_load(text)))
+    for path, cluster in places.items():
+        routes = [
+            route["route"]["cluster"]
+            for route in virtual_host["routes"]
+            if "route" in route and path.startswith(route["match"].get("prefix", "nothing"))
+        ]
+        assert routes[0] == cluster
+
+
+def _virtual_hosts(value: Any) -> Iterator[list[dict[str, Any]]]:
+    if isinstance(value, dict):
+        if "virtual_hosts" in value:
+            yield value["virtual_hosts"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from _virtual_hosts(each)

@@ -15,6 +15,7 @@ import pytest
 
 from gateway.certificates import ensure_certificates
 from gateway.envoy import Gateway
+from gateway.overload import PROGRAM_MIB
 from gateway.ports import GatewayError
 from tests.gateway.conftest import GatewayHarness, make_settings, running
 from tests.gateway.test_answers import GET, INVITE
@@ -219,6 +220,9 @@ async def test_only_its_owner_reaches_the_admin_interface(tmp_path: Path) -> Non
             admin = httpx.AsyncHTTPTransport(uds=str(harness.settings.admin_socket))
             async with httpx.AsyncClient(transport=admin, base_url="http://localhost") as client:
                 assert "downstream_rq" in (await client.get("/stats")).text
+                # By which the limits on memory count; they must be far from what it takes at rest.
+                allocated = (await client.get("/memory")).json()["allocated"]
+                assert int(allocated) < 0.9 * (PROGRAM_MIB << 20)
             listening = {
                 connection.laddr.port
                 for connection in psutil.Process(pid(harness)).net_connections()

@@ -24,7 +24,7 @@ _LATEST_S = 1.0
 # In `make test`, on a machine that does other things too.
 _LATEST_SMALL_S = 5.0
 _LOOK_S = 0.1
-_START_S = 120.0
+_START_S = 300.0
 # Files come and go by themselves: connections of the others, of the database, of logs.
 _FILES_MORE = 40
 _CLEAN_S = 30.0

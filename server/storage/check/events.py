@@ -32,7 +32,6 @@ from server.storage.schema.tables import (
     InvitationId,
     OperationId,
     OperationNumber,
-    OptionsJson,
     PersonJson,
     ResellerNumber,
     customers,
@@ -143,7 +142,6 @@ class _Told(NamedTuple):
     operation_id: OperationId | None
     delivery: DeliveryStateCode | None
     sent: DeliveryJson | None
-    options: OptionsJson | None
     name: DisplayName
     person: PersonJson
     billing_account_id: AccountId | None

@@ -8,7 +8,6 @@ unknown, repeating it with the same idempotency key is safe. Writes return once 
 from typing import Protocol
 
 from server.storage.interface.access import AccessStorage, Administration
-from server.storage.interface.backlog import Backlog, BacklogStorage
 from server.storage.interface.billing_accounts import BillingAccountStorage
 from server.storage.interface.customers import CustomerStorage
 from server.storage.interface.events import EventPage, EventStorage, LogBounds
@@ -38,8 +37,6 @@ __all__ = [
     "AlertKind",
     "AlertStorage",
     "Attempt",
-    "Backlog",
-    "BacklogStorage",
     "BillingAccountStorage",
     "Cursor",
     "CustomerStorage",
@@ -69,8 +66,6 @@ class Storage(Protocol):
 
     @property
     def invitations(self) -> InvitationStorage: ...
-    @property
-    def backlog(self) -> BacklogStorage: ...
     @property
     def billing_accounts(self) -> BillingAccountStorage: ...
     @property

@@ -15,7 +15,6 @@ from server.domain.invitations import (
 )
 from server.domain.operations import CANCELLED, Deferral, Failure
 from server.storage.interface.work import Delivery
-from server.storage.invitation_options import read_options
 from server.storage.invitations.links import link_hash, link_number
 from server.storage.operations.rows import deferral_json
 from server.storage.operations.transitions import Ending, end, lock_by_number
@@ -31,7 +30,6 @@ from server.storage.schema.tables import (
     LinkRow,
     OperationId,
     OperationNumber,
-    OptionsJson,
     ResellerNumber,
     customers,
     link_tokens,
@@ -63,7 +61,6 @@ class _DueMail(NamedTuple):
     invitation_id: InvitationId | None
     made_by: OperationId | None
     reseller: ResellerNumber
-    options: OptionsJson | None
     is_held: bool
 
 
@@ -87,7 +84,6 @@ _MAIL = DueWork(
         customers.c.invitation_id,
         customers.c.operation_id,
         operations.c.reseller,
-        customers.c.options,
         IS_HELD,
     )
     .join_from(operations, customers, customers.c.n == operations.c.customer)
@@ -185,7 +181,6 @@ def _delivery(row: _DueMail, token: str, lease_until: Micros) -> Delivery:
         requested_at=from_micros(row.requested_at),
         number=row.n,
         reseller_contact=row.contact,
-        options=read_options(row.options),
     )
 
 
