@@ -169,7 +169,9 @@ def worked(
     variables = {"BILLING_VAR": str(var), "BILLING_SMTP_URL": f"smtp://127.0.0.1:{port}"}
     with (
         closing(sqlite3.connect(var / "billing.db")) as database,
-        running("worker", python("server", "worker"), log, lambda: True, variables) as worker,
+        running(
+            "worker", python("server", "worker", "--dev"), log, lambda: True, variables
+        ) as worker,
     ):
 
         def down_to(most: float) -> tuple[int, float, float]:

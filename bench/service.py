@@ -111,7 +111,7 @@ def server(
 ) -> Iterator[tuple[Running, str]]:
     """Runs one server process over a prepared database; gives its address. See `empty_server`."""
     address = f"127.0.0.1:{free_port()}"
-    arguments = ["serve", "--listen", address, "--worker" if worker else "--no-worker"]
+    arguments = ["serve", "--dev", "--listen", address, "--worker" if worker else "--no-worker"]
     environment = {
         "BILLING_VAR": str(chosen.var),
         "BILLING_DATABASE_URL": chosen.database,

@@ -148,6 +148,13 @@ class Gateway:
         except TimeoutError:
             await self._kill()
 
+    async def metrics(self) -> bytes:
+        """Returns Envoy's metrics in Prometheus's text format; nothing while it does not answer."""
+        try:
+            return await self._admin.metrics()
+        except ADMIN_ERRORS:
+            return b""
+
     async def died(self) -> str:
         """Returns, in words, how Envoy ended by itself; never while it runs or is being stopped."""
         if self._process is None:

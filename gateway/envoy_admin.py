@@ -52,6 +52,11 @@ class EnvoyAdmin:
         """Returns how many connections of crowds were refused, since the start."""
         return await self._sum("^crowds.rbac.denied$")
 
+    async def metrics(self) -> bytes:
+        """Returns what has been counted, in Prometheus's text format, but for what never was."""
+        _, body = await self._call("GET", "/stats/prometheus?usedonly")
+        return body
+
     async def _sum(self, statistics: str) -> int:
         _, body = await self._call("GET", f"/stats?filter={statistics}")
         return sum(int(line.rpartition(b":")[2]) for line in body.splitlines())

@@ -14,12 +14,17 @@ import click
 import uvloop
 
 from server import version
-from server.admin import GROUPS, AdminContext, printable
-from server.config import Settings, SettingsError, read_settings, unknown_settings
+from server.admin import GROUPS, AdminContext, printable, show_all
+from server.config import Settings, SettingsError
 from server.identity.key_ring import KeyRing
+from server.settings_sources import (
+    load_settings,
+    read_settings,
+    require_for_production,
+    shown,
+    variable,
+)
 from server.storage.interface import Administration
-
-_log = logging.getLogger(__name__)
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -30,7 +35,8 @@ LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 def cli(context: click.Context) -> None:
     """The billing service: invites a reseller's customers by gRPC and REST.
 
-    Settings come from environment variables that begin with BILLING_; `settings` lists them.
+    Settings come from environment variables that begin with BILLING_, and from the TOML file that
+    BILLING_CONFIG names; `settings` lists them.
 
     \b
     To let a program call, on a machine where `migrate` has run:
@@ -44,6 +50,13 @@ def cli(context: click.Context) -> None:
 
 for group in GROUPS:
     cli.add_command(group)
+
+_dev_option = click.option(
+    "--dev",
+    "for_development",
+    is_flag=True,
+    help="Let settings of e-mails have defaults, which are for this machine alone.",
+)
 
 
 @cli.command()
@@ -61,20 +74,25 @@ def dev() -> None:
 @cli.command()
 @click.option("--listen", help="host:port or unix:path; default 127.0.0.1 and BILLING_GRPC_PORT.")
 @click.option("--worker/--no-worker", default=True, help="Send e-mails in this process too.")
-def serve(listen: str | None, worker: bool) -> None:
-    """Serve gRPC until SIGTERM or Ctrl-C. The schema must be current: see `migrate`."""
+@_dev_option
+def serve(listen: str | None, worker: bool, for_development: bool) -> None:
+    """Serve gRPC until SIGTERM or Ctrl-C. The schema must be current: see `migrate`.
+
+    A process that sends e-mails needs BILLING_SMTP_URL, BILLING_MAIL_FROM and BILLING_INVITATION_URL.
+    """
     from server import process
 
-    settings = _settings()
+    settings = _settings(for_production=worker and not for_development)
     _run(process.serve(settings, listen or f"127.0.0.1:{settings.grpc_port}", with_worker=worker))
 
 
 @cli.command()
-def worker() -> None:
+@_dev_option
+def worker(for_development: bool) -> None:
     """Send e-mails alone, without serving gRPC, until SIGTERM or Ctrl-C."""
     from server import process
 
-    _run(process.work(_settings()))
+    _run(process.work(_settings(for_production=not for_development)))
 
 
 @cli.command()
@@ -167,10 +185,23 @@ def new_dkim_keys(folder: Path | None) -> None:
 
 @cli.command()
 def settings() -> None:
-    """List all settings: variable, default, meaning."""
-    for name, field in Settings.model_fields.items():
-        default = "" if field.default == "" else f"{field.default}"
-        click.echo(f"BILLING_{name.upper():28} {default:30} {field.description}")
+    """List all settings: the value in force, where it comes from, what it means.
+
+    Passwords are hidden.
+    """
+    loaded = load_settings()
+    show_all(
+        [
+            {
+                "variable": variable(name),
+                "value": shown(loaded.settings, name),
+                "from": loaded.origins[name],
+                "meaning": field.description or "",
+            }
+            for name, field in Settings.model_fields.items()
+        ],
+        as_json=False,
+    )
 
 
 @asynccontextmanager
@@ -189,12 +220,13 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _settings() -> Settings:
+def _settings(*, for_production: bool = False) -> Settings:
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    for name in unknown_settings():
-        _log.warning("%s has no effect: there is no such setting; `settings` lists them", name)
-    return read_settings()
+    loaded = load_settings()
+    if for_production:
+        require_for_production(loaded)
+    return loaded.settings
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
@@ -209,7 +241,8 @@ def main(name: str = "python -m server") -> None:
     try:
         cli(prog_name=name)
     except SettingsError as error:
-        click.echo(f"error: {error}", err=True)
+        for line in str(error).splitlines():
+            click.echo(f"error: {line}", err=True)
         sys.exit(1)
 
 

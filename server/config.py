@@ -1,17 +1,17 @@
-"""All settings, read once from environment variables that begin with BILLING_.
+"""All settings; `settings_sources.py` reads them.
 
 Longer than others: each setting stands here once, with its description and its check.
 """
 
 import ipaddress
-import os
 import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -29,6 +29,8 @@ Count = Annotated[int, Field(ge=1)]
 # As the Origin header has it: in lower case, without a path; a standard port is left out there.
 _ORIGIN = r"(http|https)://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?"
 _REDUNDANT_PORT = re.compile(r"http:.*:80|https:.*:443")
+# Holds a password: `settings` hides it, and a file can hold it, whose path stands in …_FILE.
+_SECRET: JsonDict = {"secret": True}
 # 0 for none.
 Limit = Annotated[int, Field(ge=0, le=10**9)]
 # Where the code is, unless it has been installed elsewhere.
@@ -47,10 +49,20 @@ class Settings(BaseSettings):
     var: Path = Field(
         Path("var"), description="all that a run keeps: database, mail, keys, logs; in the checkout"
     )
+    config: str = Field(
+        "",
+        description="TOML file of settings, `http_port = 8080`; what the environment has goes before it",
+    )
     http_port: Port = Field(8080, description="Envoy: REST and gRPC without TLS, loopback only")
     https_port: Port = Field(8443, description="Envoy: REST and gRPC over TLS")
     grpc_port: Port = Field(50051, description="the gRPC server itself")
     smtp_port: Port = Field(1025, description="the local mail catcher")
+    metrics_address: str = Field(
+        "127.0.0.1", description="where each process tells metrics and health, unencrypted"
+    )
+    metrics_port: Port = Field(
+        9464, description="its port; the next free one where another process has that"
+    )
     endpoint: str = Field(
         "",
         pattern=r"^([^\s:/]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$|^$",
@@ -94,10 +106,14 @@ class Settings(BaseSettings):
     )
 
     database_url: str = Field(
-        "", description="sqlite:///… or postgresql://…; default SQLite in var"
+        "",
+        description="sqlite:///… or postgresql://…; default SQLite in var",
+        json_schema_extra=_SECRET,
     )
     smtp_url: str = Field(
-        "", description="smtp[s]://[user:password@]host[:port]; default the local catcher"
+        "",
+        description="smtp[s]://[user:password@]host[:port]; default the local catcher",
+        json_schema_extra=_SECRET,
     )
     mail_from: str = Field("Billing <billing@example.com>", description="sender of the e-mails")
     mail_languages: str = Field(
@@ -169,6 +185,7 @@ class Settings(BaseSettings):
         "",
         pattern=r"^(http://[^\s/?#]+/?)?$",
         description="http://[user:password@]host:port of the proxy that webhooks are reached through",
+        json_schema_extra=_SECRET,
     )
 
     brand_name: str = Field(
@@ -249,6 +266,14 @@ class Settings(BaseSettings):
             ) from None
         return value
 
+    @field_validator("var", mode="before")
+    @classmethod
+    def _not_empty(cls, value: Any) -> Any:
+        # An empty path would be the folder that a command happens to run in.
+        if value == "":
+            raise PydanticCustomError("var", "name the folder where the service is to keep all")
+        return value
+
     @field_validator("var")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -314,7 +339,7 @@ class Settings(BaseSettings):
         """The networks of the proxies that are trusted to say where a call comes from."""
         return _listed(self.trusted_proxies)
 
-    @field_validator("address")
+    @field_validator("address", "metrics_address")
     @classmethod
     def _ip_address(cls, value: str) -> str:
         return str(ipaddress.ip_address(value))
@@ -403,25 +428,3 @@ class Settings(BaseSettings):
 
 def _listed(text: str) -> list[str]:
     return [each.strip() for each in text.split(",") if each.strip()]
-
-
-def read_settings() -> Settings:
-    """Reads the environment; raises SettingsError with one line for each wrong setting."""
-    try:
-        return Settings()
-    except ValidationError as error:
-        lines = [
-            ": ".join(
-                [f"BILLING_{str(part).upper()}" for part in problem["loc"]] + [problem["msg"]]
-            )
-            for problem in error.errors(include_input=False, include_url=False)
-        ]
-        raise SettingsError("\n".join(lines)) from None
-
-
-def unknown_settings() -> list[str]:
-    """Returns the variables of the environment that look like settings and are none."""
-    known = {f"BILLING_{name.upper()}" for name in Settings.model_fields}
-    return sorted(
-        name for name in os.environ if name.startswith("BILLING_") and name.upper() not in known
-    )

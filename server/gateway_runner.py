@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from gateway.certificates import ensure_certificates
@@ -9,7 +10,10 @@ from gateway.envoy import Gateway
 from gateway.ports import GatewayError
 from gateway.settings import GatewaySettings
 from server.config import Settings, SettingsError
+from server.monitoring.scrapes import Scrapes
 from server.stop_signal import stop_signal
+from server.telemetry import metrics
+from server.watching import watchable
 
 _log = logging.getLogger(__name__)
 _RESTART_S = 0.5
@@ -19,9 +23,10 @@ async def serve_gateway(settings: Settings) -> None:
     """Runs Envoy until a signal comes, then lets calls in flight finish."""
     stop = stop_signal()
     gateway, _ = await start_gateway(settings, settings.upstreams)
-    _log.info("Envoy serves at %s:%d", settings.address, settings.https_port)
     watching = asyncio.create_task(keep_gateway(gateway))
-    await stop
+    async with watched_gateway(settings, gateway):
+        _log.info("Envoy serves at %s:%d", settings.address, settings.https_port)
+        await stop
     watching.cancel()
     await gateway.stop(settings.shutdown_s)
 
@@ -55,6 +60,15 @@ async def start_gateway(settings: Settings, upstreams: list[str]) -> tuple[Gatew
     except GatewayError as error:
         raise SettingsError(str(error)) from None
     return gateway, authority
+
+
+def watched_gateway(settings: Settings, gateway: Gateway) -> AbstractAsyncContextManager[None]:
+    """Tells of a gateway to those who watch over it: its own metrics, and Envoy's."""
+
+    async def render() -> bytes:
+        return metrics.render() + await gateway.metrics()
+
+    return watchable(settings, "gateway", {"/metrics": Scrapes(render).page})
 
 
 def _certificate(settings: Settings) -> tuple[Path, Path, Path]:

@@ -5,15 +5,17 @@ import gc
 import logging
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
 from files.sockets import LONGEST, fits, is_served
 from server.config import Settings, SettingsError
-from server.main import build_server, build_sweeper, build_worker, opened_storage
+from server.main import build_server, build_sweeper, build_worker, now, opened_storage
+from server.monitoring.scrapes import BacklogMetrics, Scrapes
 from server.stop_signal import stop_signal
 from server.storage.interface import Storage
+from server.watching import watchable
 
 _log = logging.getLogger(__name__)
 
@@ -33,8 +35,9 @@ async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
         await server.start()
         _tune_garbage_collector()
         working = asyncio.create_task(worker.run()) if worker else None
-        _log.info("serving at %s", listen)
-        asked = await stop_signal()
+        async with _watched(storage, settings, "server"):
+            _log.info("serving at %s", listen)
+            asked = await stop_signal()
         _log.info("stopping")
         await healthy.enter_graceful_shutdown()
         if asked == signal.SIGTERM:
@@ -54,8 +57,9 @@ async def work(settings: Settings) -> None:
     async with opened_storage(settings) as storage, _sweeping(storage, settings):
         worker = build_worker(storage, settings)
         working = asyncio.create_task(worker.run())
-        _log.info("sending e-mails")
-        await stop_signal()
+        async with _watched(storage, settings, "worker"):
+            _log.info("sending e-mails")
+            await stop_signal()
         _log.info("stopping")
         await worker.stop(timedelta(seconds=settings.shutdown_s))
         await working
@@ -74,6 +78,12 @@ async def _sweeping(
         if sweeping:
             sweeper.stop()
             await sweeping
+
+
+def _watched(storage: Storage, settings: Settings, role: str) -> AbstractAsyncContextManager[None]:
+    """Tells of a process with a database to those who watch over it."""
+    scrapes = Scrapes(BacklogMetrics(storage.backlog, now).render)
+    return watchable(settings, role, {"/metrics": scrapes.page})
 
 
 def _require_free(listen: str) -> None:

@@ -20,6 +20,7 @@ _BLANK = "\\s\\u001c-\\u001f\\u0085\\u034f\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\
 NOT_BLANK = f"^(?![{_BLANK}]*$)[^{_REFUSED}]*$"
 # What may be left out, or be empty.
 TEXT = f"^(?:(?![{_BLANK}]*$)[^{_REFUSED}]+)?$"
+LINES = f"^(?:(?![{_BLANK}]*$)(?:[^{_REFUSED}]|\\r?\\n)+)?$"
 SOME_TEXT = f"[^{_BLANK}]"
 # One piece of a resource's name.
 SEGMENT = f"^[^/{_REFUSED}]+$"
@@ -55,6 +56,8 @@ def of_text(field: FieldDescriptor, *, in_request: bool) -> dict[str, Any]:
         most = None  # tools that make numbers of their own heed the format by itself alone
     elif options[format_pb2.format] == format_pb2.FORMAT_OPAQUE:
         keywords |= {"pattern": SOME_TEXT} if required else {}
+    elif options[format_pb2.format] == format_pb2.FORMAT_LINES:
+        keywords |= {"pattern": LINES} if in_request else {}
     elif options[validation_pb2.pattern]:
         keywords["pattern"] = f"^(?:{options[validation_pb2.pattern]})$"
     elif in_request:

@@ -45,6 +45,9 @@ _INVITATION = {
     "expireTime": "2026-04-01T09:30:00.120Z",
     "delivery": {"state": "SENT", "attempts": 1, "sentTime": "2026-03-02T09:30:00.480Z"},
     "customerState": "ACCEPTANCE_REQUIRED",
+    "languageCode": "en",
+    "inviterDisplayName": "Ostap Bender",
+    "note": "Your account is ready: accept the invitation, and we begin on Monday.",
 }
 _BILLING_ACCOUNT = {
     "id": ACCOUNT,

@@ -2,11 +2,11 @@
 
 from server.admin.accounts import keys, service_accounts
 from server.admin.audit import audit
-from server.admin.context import AdminContext, printable
+from server.admin.context import AdminContext, printable, show_all
 from server.admin.iam_keys import iam_keys
 from server.admin.resellers import resellers
 from server.admin.roles import roles
 
 GROUPS = (resellers, service_accounts, keys, roles, iam_keys, audit)
 
-__all__ = ["GROUPS", "AdminContext", "printable"]
+__all__ = ["GROUPS", "AdminContext", "printable", "show_all"]

@@ -26,7 +26,7 @@ from server.config import Settings, SettingsError
 from server.database_commands import migrate_database
 from server.dev.identity import development_identity
 from server.dev.mail_catcher import start_catcher
-from server.gateway_runner import keep_gateway, start_gateway
+from server.gateway_runner import keep_gateway, start_gateway, watched_gateway
 from server.main import mail_settings
 from server.stop_signal import stop_signal
 
@@ -85,6 +85,7 @@ async def _run(settings: Settings, was_killed: bool) -> None:
         _say("starting Envoy …")
         gateway, authority = await start_gateway(settings, addresses)
         parts.push_async_callback(gateway.stop, settings.shutdown_s)
+        await parts.enter_async_context(watched_gateway(settings, gateway))
         ready = {
             "token": who.token,
             "resellerId": who.reseller_id,
@@ -116,6 +117,8 @@ class _ServerProcess:
     def __init__(self, settings: Settings, number: int, address: str) -> None:
         self._settings = settings
         self._address = address
+        # The gateway has the first.
+        self._metrics_port = settings.metrics_port + 1 + number
         self._log = settings.var / "logs" / f"server-{number}.log"
         self._process: asyncio.subprocess.Process | None = None
 
@@ -124,12 +127,16 @@ class _ServerProcess:
         with open_private(self._log, "ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "server", "serve", "--listen", self._address),
+                *("-m", "server", "serve", "--dev", "--listen", self._address),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 # A receiver that is being developed runs on this machine, too.
-                env={"BILLING_WEBHOOK_ALLOW_PRIVATE": "1", **os.environ},
+                env={
+                    "BILLING_WEBHOOK_ALLOW_PRIVATE": "1",
+                    **os.environ,
+                    "BILLING_METRICS_PORT": str(self._metrics_port),
+                },
                 start_new_session=True,
                 # By the signal that does not wait for the gateway, which ends too.
                 preexec_fn=ends_with_parent(signal.SIGINT),
@@ -224,7 +231,7 @@ def _require_free_ports(settings: Settings) -> None:
 
 
 def _shell_variables(ready: dict[str, str], var: Path) -> str:
-    """Returns what the calls in the README need, to be read by a shell in any folder."""
+    """Returns what the first calls in the README need, to be read by a shell in any folder."""
     names = {"TOKEN": "token", "RESELLER": "resellerId", "REST": "rest", "GRPC": "grpc", "CA": "ca"}
     values = {"BILLING_VAR": str(var)} | {name: ready[key] for name, key in names.items()}
     return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in values.items())

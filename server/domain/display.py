@@ -46,6 +46,17 @@ def shown(name: str, longest: int) -> str:
     return _LINKS.sub(lambda link: f"{_GAP}{link[0]}{_GAP}", clean(name, longest))
 
 
+def shown_lines(text: str, longest: int) -> list[str]:
+    """Returns the lines of a text, each as `shown`; empty ones stand alone, and between others."""
+    lines: list[str] = []
+    for line in text[:_MOST_READ].split("\n"):
+        if is_visible(line):
+            lines.append(shown(line, longest))
+        elif lines and lines[-1]:
+            lines.append("")
+    return lines[:-1] if lines and not lines[-1] else lines
+
+
 def isolated(text: str) -> str:
     """Returns the text so that it leaves the order of what is around it alone, in plain text."""
     if text.isascii() or not any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in text):

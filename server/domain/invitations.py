@@ -12,6 +12,7 @@ from server.domain import ids
 from server.domain.access import Actor
 from server.domain.customers import Customer, CustomerState, operation_on
 from server.domain.errors import BillingError, Reason
+from server.domain.invitation_options import NO_OPTIONS, InvitationOptions
 from server.domain.mail import EmailDelivery
 from server.domain.operations import Failure, Operation, OperationKind
 
@@ -90,6 +91,7 @@ class Invitation(NamedTuple):
     resent_at: datetime | None
     customer_state: CustomerState | None = CustomerState.ACCEPTANCE_REQUIRED
     delivery: EmailDelivery | None = None
+    options: InvitationOptions = NO_OPTIONS
 
 
 class InvitationView(NamedTuple):
@@ -126,6 +128,7 @@ def invite(
     actor: Actor,
     now: datetime,
     lifetime: timedelta,
+    options: InvitationOptions = NO_OPTIONS,
 ) -> NewInvitation:
     """Makes the records of an invitation, whose IDs end alike. `email` is in normal form."""
     ending = ids.new_ending()
@@ -154,6 +157,7 @@ def invite(
         expires_at=now + lifetime,
         ended_at=None,
         resent_at=None,
+        options=options,
     )
     return NewInvitation(operation, customer, invitation, actor)
 

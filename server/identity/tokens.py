@@ -11,6 +11,7 @@ from server.domain.access import VerifiedToken
 from server.identity.claims import TokenError, header, identifier, signed_part_hash, verified
 from server.identity.key_ring import LONGEST_LIFE, KeyRing
 from server.identity.oidc import OidcIssuer
+from server.telemetry.metrics import TOKENS_ISSUED
 
 _ALGORITHM = "EdDSA"
 
@@ -39,6 +40,7 @@ class Tokens:
             "jti": secrets.token_urlsafe(16),
             "key_id": key_id,
         }
+        TOKENS_ISSUED.inc()
         return jwt.encode(claims, key.private, _ALGORITHM, {"kid": key.id}), ends_at
 
     def page_keys(self, at_once: bool) -> list[bytes]:

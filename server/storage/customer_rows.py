@@ -9,6 +9,7 @@ from server.domain.customers import Customer
 from server.domain.invitations import Invitation
 from server.domain.mail import DeliveryError, DeliveryState, EmailDelivery
 from server.storage import resellers
+from server.storage.invitation_options import read_options
 from server.storage.schema.codes import (
     CUSTOMER_STATES,
     DELIVERY_STATES,
@@ -28,6 +29,7 @@ from server.storage.schema.tables import (
     InvitationId,
     OperationId,
     OperationNumber,
+    OptionsJson,
     PersonJson,
     ResellerNumber,
     customers,
@@ -74,6 +76,7 @@ class InvitationPart(NamedTuple):
     operation_id: OperationId | None
     delivery: DeliveryStateCode | None
     sent: DeliveryJson | None
+    options: OptionsJson | None
 
     @property
     def their_id(self) -> str:
@@ -120,6 +123,7 @@ def invitation(transaction: Transaction, row: InvitationPart) -> Invitation:
         from_micros_or_none(row.resent_at),
         CUSTOMER_STATES[row.state],
         email_delivery(row.delivery, row.sent),
+        read_options(row.options),
     )
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import literal, select
 from server.domain.errors import BillingError
 from server.domain.limits import Limits
 from server.storage.access.storage import SqlAccess, SqlAdministration
+from server.storage.backlog import SqlBacklog
 from server.storage.billing_accounts import SqlBillingAccounts
 from server.storage.customers import SqlCustomers
 from server.storage.events.storage import SqlEvents
@@ -35,6 +36,7 @@ from server.storage.webhooks.alerts import SqlAlerts
 from server.storage.webhooks.delivery_storage import SqlDeliveries
 from server.storage.webhooks.storage import SqlWebhooks
 from server.storage.work.storage import SqlMail
+from server.telemetry import metrics
 
 _log = logging.getLogger(__name__)
 
@@ -106,8 +108,16 @@ class SqlStorage:
         self.retention = SqlRetention(self._sweeps, keys)
         self.webhooks = SqlWebhooks(writes, self._sweeps, reads, inline, keys)
         self.access = SqlAccess(writes, reads, notifier)
+        self.backlog = SqlBacklog(reads)
         self.administration = SqlAdministration(writes, reads)
         self._connect_notifier(database)
+        queues = {"writes": writes, "sweeps": self._sweeps, "reads": reads}
+        metrics.gauge(
+            "billing_database_queued_requests",
+            "Requests that wait for a transaction.",
+            ["queue"],
+            lambda: {(name,): queue.queued for name, queue in queues.items()},
+        )
 
     def _connect_notifier(self, database: Database) -> None:
         if not database.is_sqlite:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from server.domain.access import Permission, Subject
 from server.domain.customers import Customer, create_reseller_served, finished_operation
+from server.domain.invitation_options import NO_OPTIONS, InvitationOptions
 from server.domain.invitations import invite
 from server.domain.operations import Operation, OperationKind
 from server.storage.interface import (
@@ -42,6 +43,7 @@ class Customers:
         person: dict[str, str],
         request_id: str,
         key: IdempotencyKey | None,
+        options: InvitationOptions = NO_OPTIONS,
     ) -> Operation:
         """Records an invitation and the e-mail to send. `email` is in normal form.
 
@@ -56,6 +58,7 @@ class Customers:
             actor=caller.actor(request_id),
             now=self._clock(),
             lifetime=self._lifetime,
+            options=options,
         )
         return await self._invitations.create_invitation(new, key)
 

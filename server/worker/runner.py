@@ -52,6 +52,16 @@ class Runner(Generic[ClaimedT]):
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
 
+    @property
+    def name(self) -> str:
+        """What the log calls its work."""
+        return self._handler.name
+
+    @property
+    def in_work(self) -> int:
+        """How many pieces of work are claimed and not recorded yet."""
+        return len(self._claimed)
+
     async def run(self) -> None:
         """Works until `stop` is called; survives whatever storage and handler do."""
         pause_s = _FIRST_PAUSE_S

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
+from server.telemetry import metrics
 from server.worker.runner import Runner
 
 
@@ -13,6 +14,12 @@ class Worker:
 
     def __init__(self, runners: Sequence[Runner[Any]]) -> None:
         self._runners = runners
+        metrics.gauge(
+            "billing_work_in_progress",
+            "Pieces of background work under way in this process.",
+            ["kind"],
+            lambda: {(runner.name,): runner.in_work for runner in runners},
+        )
 
     async def run(self) -> None:
         """Works until `stop` is called."""

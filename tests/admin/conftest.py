@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from server.__main__ import cli
-from server.config import read_settings
+from server.settings_sources import read_settings
 from server.storage import migrate
 
 Command = Callable[..., Result]

@@ -26,15 +26,15 @@ def _run(
 
 
 def test_without_a_setting_it_is_the_checkouts(tmp_path: Path) -> None:
-    code = "from server.config import read_settings; print(read_settings().database)"
+    code = "from server.settings_sources import read_settings; print(read_settings().database)"
     for folder in (tmp_path, ROOT):
         assert _run(folder, code=code).stdout == f"sqlite:///{ROOT}/var/billing.db\n"
 
 
 def test_code_outside_of_a_checkout_asks_for_the_folder(tmp_path: Path) -> None:
     code = (
-        f"from pathlib import Path; from server import config; config._CHECKOUT = Path({str(tmp_path)!r})\n"
-        "try: config.read_settings()\n"
+        f"from pathlib import Path; from server import config, settings_sources; config._CHECKOUT = Path({str(tmp_path)!r})\n"
+        "try: settings_sources.read_settings()\n"
         "except config.SettingsError as error: print(error)"
     )
     assert "BILLING_VAR" in _run(tmp_path, code=code).stdout
@@ -44,8 +44,8 @@ def test_code_outside_of_a_checkout_asks_for_the_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("serve", "--listen", "unix:socket"),
-        ("worker",),
+        ("serve", "--dev", "--listen", "unix:socket"),
+        ("worker", "--dev"),
         ("check",),
         ("resellers", "list"),
         ("resellers", "add", "Horns and Hooves"),
@@ -74,10 +74,3 @@ def test_a_database_that_has_gone_is_not_made_anew(tmp_path: Path) -> None:
     )
     assert "unable to open database file" in _run(tmp_path, code=code).stdout
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_variable_that_is_no_setting_is_told(tmp_path: Path) -> None:
-    done = _run(tmp_path, "migrate", BILLING_VAR="here", BILLING_MAIL_ATTEMPTS="12")
-    assert done.returncode == 0
-    (line,) = (line for line in done.stderr.splitlines() if "WARNING" in line)
-    assert "BILLING_MAIL_ATTEMPTS has no effect: there is no such setting" in line

@@ -53,7 +53,7 @@ class WorkerProcess:
     def _begin(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "server", "worker"],
+                [sys.executable, "-m", "server", "worker", "--dev"],
                 cwd=ROOT,
                 env=self._env,
                 stdin=subprocess.DEVNULL,

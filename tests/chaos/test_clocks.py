@@ -46,7 +46,16 @@ def machine(running: Stack, folder: Path) -> Iterator[tuple[Path, str]]:
     env.setdefault("BILLING_SMTP_URL", f"smtp://127.0.0.1:{env['BILLING_SMTP_PORT']}")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", _SKEWED_SERVER, str(clock), "serve", "--listen", address],
+            [
+                sys.executable,
+                "-c",
+                _SKEWED_SERVER,
+                str(clock),
+                "serve",
+                "--dev",
+                "--listen",
+                address,
+            ],
             cwd=ROOT,
             env=env,
             stdout=log,

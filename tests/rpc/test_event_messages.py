@@ -7,6 +7,7 @@ from billing.v1 import customer_pb2, event_pb2, invitation_pb2
 from server.domain.access import Actor, Role, RoleBinding
 from server.domain.customers import Customer, CustomerState
 from server.domain.events import Event, EventType, event_id
+from server.domain.invitation_options import InvitationOptions
 from server.domain.invitations import Invitation, InvitationState
 from server.domain.mail import DeliveryError
 from server.rpc.messages.events import event_json, to_event
@@ -19,6 +20,7 @@ CUSTOMER = Customer(
 INVITATION = Invitation(
     *("inv1", "r1", "bcu1", "bop1", "ostap@example.com", InvitationState.ACCEPTED),
     *(AT, AT + timedelta(days=30), AT, None, CustomerState.ACTIVE),
+    options=InvitationOptions("ru", "Anna", "Hello"),
 )
 
 
@@ -49,6 +51,9 @@ def test_an_invitation_s_event_names_all_that_it_is_about() -> None:
             "expireTime": "2026-03-31T09:30:00.123456Z",
             "endTime": "2026-03-01T09:30:00.123456Z",
             "customerState": "ACTIVE",
+            "languageCode": "ru",
+            "inviterDisplayName": "Anna",
+            "note": "Hello",
         },
     }
 

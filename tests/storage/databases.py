@@ -19,7 +19,7 @@ on_postgresql = pytest.mark.parametrize("databases", ["postgresql"], indirect=Tr
 on_sqlite = pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 
 # Names a variable of the environment, for a server that is there already.
-SHARED_SERVER = "BILLING_TESTS_POSTGRESQL"
+SHARED_SERVER = "TESTS_POSTGRESQL"
 
 
 @contextmanager

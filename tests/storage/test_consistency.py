@@ -162,6 +162,7 @@ BREAKS = {
         "UPDATE customers SET latest = 1 WHERE email IS NULL",
         "UPDATE customers SET ended_at = created_at WHERE email IS NULL",
         "UPDATE customers SET resent_at = created_at WHERE email IS NULL",
+        "UPDATE customers SET options = '{}' WHERE email IS NULL",
         "UPDATE customers SET invitation = 0",
         "UPDATE customers SET invitation = 2 WHERE email IS NULL",
     ],
@@ -247,6 +248,10 @@ BREAKS = {
     "an operation that sent a link has attempted to": ["UPDATE operations SET attempts = 0"],
     "a link is found by its hash": [
         "UPDATE link_tokens SET n = n + 1 WHERE n = (SELECT max(n) FROM link_tokens)"
+    ],
+    "an invitation's options can be read": [
+        f"UPDATE customers SET options = '{options}' WHERE email IS NOT NULL"
+        for options in ("x", "[]", "{}", '{"no": 1}', '{"lifetime":1}', '{"delivery":"x"}')
     ],
     "an invitation is found by its address": [
         "UPDATE customers SET email = 'x@example.com' WHERE email IS NOT NULL",

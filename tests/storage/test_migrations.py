@@ -315,7 +315,9 @@ def test_servers_that_start_at_once_do_not_collide(database_url: str, tmp_path: 
     """While a third process finds that there is nothing to migrate."""
     addresses = [f"unix:{tmp_path}/{number}.sock" for number in range(2)]
     with ExitStack() as stack:
-        servers = [_start(database_url, tmp_path, "serve", "--listen", each) for each in addresses]
+        servers = [
+            _start(database_url, tmp_path, "serve", "--dev", "--listen", each) for each in addresses
+        ]
         for each in servers:
             stack.callback(each.kill)
         migration = _start(database_url, tmp_path, "migrate")
@@ -355,7 +357,8 @@ def test_a_command_says_in_one_line_that_it_can_not_use_the_schema(
     elif schema == "newer":
         migrate(url)
         query(url, "UPDATE alembic_version SET version_num = '9999'")
-    process = _start(url, tmp_path, command)
+    words = [command, "--dev"] if command in ("serve", "worker") else [command]
+    process = _start(url, tmp_path, *words)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert output == ""

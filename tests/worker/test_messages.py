@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from server.domain.brands import Brand
+from server.domain.invitation_options import InvitationOptions
 from server.domain.texts import is_visible
 from server.storage.interface import Delivery
 from server.worker.mail.addresses import MessageSettingError
@@ -210,6 +211,72 @@ def test_each_language_says_it_all() -> None:
 def test_unknown_languages_are_refused(languages: tuple[str, ...]) -> None:
     with pytest.raises(MessageSettingError, match="languages must be of en, ru"):
         MessageBuilder("a@b.test", LINK, lambda: NOW, languages=languages)
+
+
+def test_an_e_mail_in_the_language_that_was_asked_for_has_no_other() -> None:
+    messages = MessageBuilder("a@b.test", LINK, lambda: NOW, languages=("en",))
+    for language, subject, words in (
+        ("ru", "Acme Cloud приглашает: Romashka LLC", "22 декабря 2026 года"),
+        ("en", "Acme Cloud invites Romashka LLC", "22 December 2026"),
+        ("xx", "Acme Cloud invites Romashka LLC", "22 December 2026"),  # of a later release
+    ):
+        options = InvitationOptions(language=language)
+        message = read(messages.invitation(DELIVERY._replace(options=options)))
+        assert message["Subject"] == subject
+        assert message["Content-Language"] == (language if language != "xx" else "en")
+        text, html = part(message, "plain"), part(message, "html")
+        assert words in text
+        assert words in Page(html).text
+        assert ("If you accept" in text) == (language != "ru")
+        assert html.startswith(f'<!DOCTYPE html>\n<html lang="{message["Content-Language"]}">')
+
+
+def test_a_note_is_quoted() -> None:
+    note = "Dear Ivan, " + "the account is ready " * 5 + "\n\n\n<b>See you</b> on evil.example\n"
+    message = invitation(options=InvitationOptions(note=note, inviter="Anna & Co"))
+    text, html = part(message, "plain"), part(message, "html")
+    quoted = [line for line in text.split("\n") if line.startswith(">")]
+    assert quoted[0].startswith("> Dear Ivan, the account")
+    assert quoted[-2:] == [">", "> <b>See you</b> on evil\u200b.\u200bexample"]
+    assert max(map(len, quoted)) <= 72
+    assert "Anna & Co of Acme Cloud writes to you:" in text
+    page = Page(html)
+    assert "Anna & Co of Acme Cloud writes to you:" in page.text
+    assert "blockquote" in page.tags
+    assert "b" not in page.tags
+    assert "<b>See you</b> on evil\u200b.\u200bexample" in page.text
+    assert set(page.links) == {"", LINK + TOKEN}
+    assert message["Subject"] == invitation()["Subject"]
+    only_inviter = invitation(options=InvitationOptions(inviter="Anna & Co"))
+    for said in (part(only_inviter, "plain"), Page(part(only_inviter, "html")).text):
+        assert "This invitation comes from Anna & Co of Acme Cloud." in said
+    only_note = invitation(options=InvitationOptions(note="Hello"))
+    for said in (part(only_note, "plain"), Page(part(only_note, "html")).text):
+        assert "Acme Cloud writes to you:" in said
+        assert "of Acme Cloud" not in said
+
+
+@settings(deadline=None)
+@given(st.text(min_size=1, max_size=1024))
+@example("x\r\nBcc: evil@example.com")
+@example(".\r\n.\r\n--=_bop0123456789abcdefg--")
+@example("\0note \0link \0reseller")
+@example("\n" * 1024)
+@example("א" * 1024)
+def test_no_note_changes_the_structure_of_the_e_mail(note: str) -> None:
+    mail = MESSAGES.invitation(DELIVERY._replace(options=InvitationOptions(note=note)))
+    lines = mail.content.split(b"\r\n")
+    assert not any(b"\r" in line or b"\n" in line or b"\0" in line for line in lines)
+    assert max(map(len, lines)) <= 998
+    assert mail.content.isascii()
+    message = read(mail)
+    assert message.keys() == HEADERS
+    assert len(list(message.iter_parts())) == 2
+    page = Page(part(message, "html"))
+    other = invitation(options=InvitationOptions(note="Hello"))
+    tags = [tag for tag in page.tags if tag != "br"]
+    assert tags == [tag for tag in Page(part(other, "html")).tags if tag != "br"]
+    assert set(page.links) == {"", LINK + TOKEN}
 
 
 INVISIBLE = dict.fromkeys((0x200B, 0x2068, 0x2069))

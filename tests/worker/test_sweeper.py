@@ -252,7 +252,7 @@ def test_a_worker_process_sweeps(database: str, tmp_path: Path) -> None:
         "BILLING_OPERATION_RETENTION_D": "2",
         "BILLING_SWEEP_INTERVAL_S": "0.05",
     }
-    command = [sys.executable, "-m", "server", "worker"]
+    command = [sys.executable, "-m", "server", "worker", "--dev"]
     with subprocess.Popen(command, env=os.environ | settings, stderr=subprocess.PIPE) as process:
         try:
             eventually(lambda: rows(database, "operations") == 1 or None)

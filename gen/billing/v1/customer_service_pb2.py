@@ -34,7 +34,7 @@ from yandex.cloud.billing.v1 import customer_pb2 as yandex_dot_cloud_dot_billing
 from yandex.cloud import validation_pb2 as yandex_dot_cloud_dot_validation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!billing/v1/customer_service.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a billing/options/v1/methods.proto\x1a\x19\x62illing/v1/customer.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a&yandex/cloud/billing/v1/customer.proto\x1a\x1dyandex/cloud/validation.proto\"\xd4\x01\n\x15InviteCustomerRequest\x12%\n\x0breseller_id\x18\x01 \x01(\tB\x10\xe2\x41\x01\x02\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=50\x12 \n\x04name\x18\x02 \x01(\tB\x12\xe2\x41\x01\x02\xe8\xc7\x31\x01\x8a\xc8\x31\x06<=1024\x12/\n\x10invitation_email\x18\x03 \x01(\tB\x15\xe2\x41\x01\x02\x88\xb2\x19\x01\xe8\xc7\x31\x01\x8a\xc8\x31\x05<=254\x12\x41\n\x06person\x18\x04 \x01(\x0b\x32\'.yandex.cloud.billing.v1.CustomerPersonB\x08\xe2\x41\x01\x02\xe8\xc7\x31\x01\"R\n\x12GetCustomerRequest\x12<\n\x04name\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=150\"\x99\x01\n\x14ListCustomersRequest\x12>\n\x06parent\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\x12\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=100\x12\x1e\n\tpage_size\x18\x02 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xfa\xc7\x31\x03>=0\x12!\n\npage_token\x18\x03 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=100\"Y\n\x15ListCustomersResponse\x12\'\n\tcustomers\x18\x01 \x03(\x0b\x32\x14.billing.v1.Customer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x8e\x04\n\x0f\x43ustomerService\x12\xee\x01\n\x0eInviteCustomer\x12!.billing.v1.InviteCustomerRequest\x1a\x1d.google.longrunning.Operation\"\x99\x01\xca\x41L\n yandex.cloud.billing.v1.Customer\x12(yandex.cloud.billing.v1.CustomerMetadata\xda\x41(reseller_id,name,invitation_email,person\x82\xd3\xe4\x93\x02\x19\"\x14/v1/customers:invite:\x01*\x12z\n\x0bGetCustomer\x12\x1e.billing.v1.GetCustomerRequest\x1a\x14.billing.v1.Customer\"5\xda\x41\x04name\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02$\x12\"/v1/{name=resellers/*/customers/*}\x12\x8d\x01\n\rListCustomers\x12 .billing.v1.ListCustomersRequest\x1a!.billing.v1.ListCustomersResponse\"7\xda\x41\x06parent\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02$\x12\"/v1/{parent=resellers/*}/customersB8\n\nbilling.v1B\x14\x43ustomerServiceProtoP\x01Z\x12\x62illing/v1;billingb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!billing/v1/customer_service.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a billing/options/v1/methods.proto\x1a\x19\x62illing/v1/customer.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a&yandex/cloud/billing/v1/customer.proto\x1a\x1dyandex/cloud/validation.proto\"\xd1\x02\n\x15InviteCustomerRequest\x12%\n\x0breseller_id\x18\x01 \x01(\tB\x10\xe2\x41\x01\x02\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=50\x12 \n\x04name\x18\x02 \x01(\tB\x12\xe2\x41\x01\x02\xe8\xc7\x31\x01\x8a\xc8\x31\x06<=1024\x12/\n\x10invitation_email\x18\x03 \x01(\tB\x15\xe2\x41\x01\x02\x88\xb2\x19\x01\xe8\xc7\x31\x01\x8a\xc8\x31\x05<=254\x12\x41\n\x06person\x18\x04 \x01(\x0b\x32\'.yandex.cloud.billing.v1.CustomerPersonB\x08\xe2\x41\x01\x02\xe8\xc7\x31\x01\x12,\n\rlanguage_code\x18\x05 \x01(\tB\x15\xe2\x41\x01\x01\xf2\xc7\x31\x05\x65n|ru\x8a\xc8\x31\x04<=35\x12+\n\x14inviter_display_name\x18\x06 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=200\x12 \n\x04note\x18\x07 \x01(\tB\x12\xe2\x41\x01\x01\x88\xb2\x19\x04\x8a\xc8\x31\x06<=1024\"R\n\x12GetCustomerRequest\x12<\n\x04name\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=150\"\x99\x01\n\x14ListCustomersRequest\x12>\n\x06parent\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\x12\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=100\x12\x1e\n\tpage_size\x18\x02 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xfa\xc7\x31\x03>=0\x12!\n\npage_token\x18\x03 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=100\"Y\n\x15ListCustomersResponse\x12\'\n\tcustomers\x18\x01 \x03(\x0b\x32\x14.billing.v1.Customer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x8e\x04\n\x0f\x43ustomerService\x12\xee\x01\n\x0eInviteCustomer\x12!.billing.v1.InviteCustomerRequest\x1a\x1d.google.longrunning.Operation\"\x99\x01\xca\x41L\n yandex.cloud.billing.v1.Customer\x12(yandex.cloud.billing.v1.CustomerMetadata\xda\x41(reseller_id,name,invitation_email,person\x82\xd3\xe4\x93\x02\x19\"\x14/v1/customers:invite:\x01*\x12z\n\x0bGetCustomer\x12\x1e.billing.v1.GetCustomerRequest\x1a\x14.billing.v1.Customer\"5\xda\x41\x04name\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02$\x12\"/v1/{name=resellers/*/customers/*}\x12\x8d\x01\n\rListCustomers\x12 .billing.v1.ListCustomersRequest\x1a!.billing.v1.ListCustomersResponse\"7\xda\x41\x06parent\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02$\x12\"/v1/{parent=resellers/*}/customersB8\n\nbilling.v1B\x14\x43ustomerServiceProtoP\x01Z\x12\x62illing/v1;billingb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,6 +50,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVITECUSTOMERREQUEST'].fields_by_name['invitation_email']._serialized_options = b'\342A\001\002\210\262\031\001\350\3071\001\212\3101\005<=254'
   _globals['_INVITECUSTOMERREQUEST'].fields_by_name['person']._loaded_options = None
   _globals['_INVITECUSTOMERREQUEST'].fields_by_name['person']._serialized_options = b'\342A\001\002\350\3071\001'
+  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['language_code']._loaded_options = None
+  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['language_code']._serialized_options = b'\342A\001\001\362\3071\005en|ru\212\3101\004<=35'
+  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['inviter_display_name']._loaded_options = None
+  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['inviter_display_name']._serialized_options = b'\342A\001\001\212\3101\005<=200'
+  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['note']._loaded_options = None
+  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['note']._serialized_options = b'\342A\001\001\210\262\031\004\212\3101\006<=1024'
   _globals['_GETCUSTOMERREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETCUSTOMERREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\036\n\034billing.example.com/Customer\212\3101\005<=150'
   _globals['_LISTCUSTOMERSREQUEST'].fields_by_name['parent']._loaded_options = None
@@ -65,13 +71,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CUSTOMERSERVICE'].methods_by_name['ListCustomers']._loaded_options = None
   _globals['_CUSTOMERSERVICE'].methods_by_name['ListCustomers']._serialized_options = b'\332A\006parent\230\262\031\001\202\323\344\223\002$\022\"/v1/{parent=resellers/*}/customers'
   _globals['_INVITECUSTOMERREQUEST']._serialized_start=367
-  _globals['_INVITECUSTOMERREQUEST']._serialized_end=579
-  _globals['_GETCUSTOMERREQUEST']._serialized_start=581
-  _globals['_GETCUSTOMERREQUEST']._serialized_end=663
-  _globals['_LISTCUSTOMERSREQUEST']._serialized_start=666
-  _globals['_LISTCUSTOMERSREQUEST']._serialized_end=819
-  _globals['_LISTCUSTOMERSRESPONSE']._serialized_start=821
-  _globals['_LISTCUSTOMERSRESPONSE']._serialized_end=910
-  _globals['_CUSTOMERSERVICE']._serialized_start=913
-  _globals['_CUSTOMERSERVICE']._serialized_end=1439
+  _globals['_INVITECUSTOMERREQUEST']._serialized_end=704
+  _globals['_GETCUSTOMERREQUEST']._serialized_start=706
+  _globals['_GETCUSTOMERREQUEST']._serialized_end=788
+  _globals['_LISTCUSTOMERSREQUEST']._serialized_start=791
+  _globals['_LISTCUSTOMERSREQUEST']._serialized_end=944
+  _globals['_LISTCUSTOMERSRESPONSE']._serialized_start=946
+  _globals['_LISTCUSTOMERSRESPONSE']._serialized_end=1035
+  _globals['_CUSTOMERSERVICE']._serialized_start=1038
+  _globals['_CUSTOMERSERVICE']._serialized_end=1564
 # @@protoc_insertion_point(module_scope)

@@ -30,12 +30,25 @@ class InviteCustomerRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     INVITATION_EMAIL_FIELD_NUMBER: _builtins.int
     PERSON_FIELD_NUMBER: _builtins.int
+    LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
+    INVITER_DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
     reseller_id: _builtins.str
     """ID of the reseller that the customer will belong to."""
     name: _builtins.str
     """Name of the customer."""
     invitation_email: _builtins.str
     """The address that the invitation is sent to."""
+    language_code: _builtins.str
+    """Language of the e-mail and of the page, which are in it alone then: `en` or `ru`. Empty: the
+    e-mail is in all that the service is set to, and the page in the one that the browser asks for.
+    """
+    inviter_display_name: _builtins.str
+    """Name of the person who invites for the reseller; e-mail and page show it."""
+    note: _builtins.str
+    """What that person writes to the customer: plain text, of one line or more. E-mail and page show
+    it as a quotation; nothing in it becomes a link.
+    """
     @_builtins.property
     def person(self) -> _customer_pb2.CustomerPerson:
         """Legal information about the customer."""
@@ -47,10 +60,13 @@ class InviteCustomerRequest(_message.Message):
         name: _builtins.str = ...,
         invitation_email: _builtins.str = ...,
         person: _customer_pb2.CustomerPerson | None = ...,
+        language_code: _builtins.str = ...,
+        inviter_display_name: _builtins.str = ...,
+        note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["person", b"person"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["invitation_email", b"invitation_email", "name", b"name", "person", b"person", "reseller_id", b"reseller_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invitation_email", b"invitation_email", "inviter_display_name", b"inviter_display_name", "language_code", b"language_code", "name", b"name", "note", b"note", "person", b"person", "reseller_id", b"reseller_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

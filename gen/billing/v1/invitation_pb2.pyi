@@ -180,6 +180,9 @@ class Invitation(_message.Message):
     RESEND_TIME_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
     CUSTOMER_STATE_FIELD_NUMBER: _builtins.int
+    LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
+    INVITER_DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the resource: `resellers/{reseller}/invitations/{invitation}`."""
     reseller: _builtins.str
@@ -194,6 +197,12 @@ class Invitation(_message.Message):
     """How its customer stands. Unspecified in an event that tells that the customer was taken back with
     the invitation, since its e-mail could not be sent or was cancelled.
     """
+    language_code: _builtins.str
+    """Language of e-mail and page; empty where none was asked for."""
+    inviter_display_name: _builtins.str
+    """Name of the person who invites for the reseller, if one was given."""
+    note: _builtins.str
+    """What that person writes to the customer, if anything."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
@@ -230,10 +239,13 @@ class Invitation(_message.Message):
         resend_time: _timestamp_pb2.Timestamp | None = ...,
         delivery: Global___Invitation.Delivery | None = ...,
         customer_state: _customer_pb2.Customer.State.ValueType = ...,
+        language_code: _builtins.str = ...,
+        inviter_display_name: _builtins.str = ...,
+        note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delivery", b"delivery", "end_time", b"end_time", "expire_time", b"expire_time", "resend_time", b"resend_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer", b"customer", "customer_state", b"customer_state", "delivery", b"delivery", "email", b"email", "end_time", b"end_time", "expire_time", b"expire_time", "name", b"name", "reseller", b"reseller", "resend_time", b"resend_time", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer", b"customer", "customer_state", b"customer_state", "delivery", b"delivery", "email", b"email", "end_time", b"end_time", "expire_time", b"expire_time", "inviter_display_name", b"inviter_display_name", "language_code", b"language_code", "name", b"name", "note", b"note", "reseller", b"reseller", "resend_time", b"resend_time", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

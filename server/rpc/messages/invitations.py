@@ -3,6 +3,7 @@
 from billing.v1 import customer_pb2, invitation_pb2
 
 from server.domain.errors import BillingError, Reason, Resource
+from server.domain.invitation_options import NO_OPTIONS, InvitationOptions
 from server.domain.invitations import Invitation, InvitationState
 from server.domain.mail import DeliveryError, DeliveryState, EmailDelivery
 from server.rpc.formats.addresses import address_or_none
@@ -27,7 +28,7 @@ _FILTER = filters.ListFilter(_STATE, _EMAIL, _DELIVERY)
 def to_billing(invitation: Invitation) -> invitation_pb2.Invitation:
     """Returns the record as billing.v1.Invitation."""
     reseller_id = invitation.reseller_id
-    return invitation_pb2.Invitation(
+    message = invitation_pb2.Invitation(
         name=names.name(reseller_id, names.INVITATIONS, invitation.id),
         reseller=names.reseller_name(reseller_id),
         customer=names.name(reseller_id, names.CUSTOMERS, invitation.customer_id),
@@ -42,6 +43,15 @@ def to_billing(invitation: Invitation) -> invitation_pb2.Invitation:
             invitation.customer_state.name if invitation.customer_state else "STATE_UNSPECIFIED"
         ),
     )
+    if invitation.options is not NO_OPTIONS:
+        _set_options(message, invitation.options)
+    return message
+
+
+def _set_options(message: invitation_pb2.Invitation, options: InvitationOptions) -> None:
+    message.language_code = options.language
+    message.inviter_display_name = options.inviter
+    message.note = options.note
 
 
 def _delivery(delivery: EmailDelivery) -> invitation_pb2.Invitation.Delivery:

@@ -16,14 +16,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from server.domain.brands import Brand
-from server.domain.display import clean, isolated, shown
+from server.domain.display import clean, isolated, shown, shown_lines
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import (
     InvitationAction,
     InvitationState,
     InvitationView,
 )
-from server.languages import negotiate
+from server.languages import LanguageCode, negotiate
 from server.rpc.links import Links
 from server.rpc.pages.texts import TEXTS, Language
 from server.rpc.pipeline.call_context import CallContext
@@ -53,6 +53,7 @@ _CONTENT_SECURITY_POLICY = (
 _SHOWN = frozenset({Reason.INVITATION_STATE, Reason.INVITATION_HELD, Reason.NOT_FOUND})
 # A pending one whose reseller is suspended or removed.
 _HELD = "held"
+_LANGUAGES = {each.value: each for each in LanguageCode}
 _FAILURES = {Reason.NOT_FOUND: ("unknown", 404), Reason.RATE_EXCEEDED: ("slow_down", 429)}
 
 
@@ -154,7 +155,7 @@ class InvitationPageService:
         return _Page(state.value, _STATUSES[state], view)
 
     async def _answer(self, page: _Page, call: CallContext) -> httpbody_pb2.HttpBody:
-        texts = TEXTS[negotiate(call.languages)]
+        texts = TEXTS[_language(page.view) or negotiate(call.languages)]
         headers = [(_STATUS, str(page.status)), ("content-language", texts.language.value)]
         if page.retry_after_s is not None:
             headers.append(("retry-after", str(max(1, math.ceil(page.retry_after_s)))))
@@ -166,15 +167,21 @@ class InvitationPageService:
         names = {"brand": self._brand.name, "wait": texts.waiting(page.retry_after_s or 1)}
         facts: list[tuple[str, str]] = []
         view = page.view
+        note: list[str] = []
         if view:
+            options = view.invitation.options
+            inviter = shown(options.inviter, _LONGEST_NAME) if options.inviter else ""
+            note = shown_lines(options.note, len(options.note)) if page.asks else []
             view = view._replace(
                 reseller_name=shown(view.reseller_name, _LONGEST_NAME),
                 customer_name=shown(view.customer_name, _LONGEST_NAME),
                 invitation=view.invitation._replace(
-                    email=clean(view.invitation.email, _LONGEST_ADDRESS)
+                    email=clean(view.invitation.email, _LONGEST_ADDRESS),
+                    options=options._replace(inviter=inviter),
                 ),
             )
             names |= {"reseller": view.reseller_name, "customer": view.customer_name}
+            names["inviter"] = inviter
             facts = [] if view.replaced else texts.facts(view, self._zone)
         # Each name in a box of its own, so that it leaves the order of our words alone.
         boxes = {key: Markup("<bdi>{}</bdi>").format(name) for key, name in names.items()}
@@ -189,6 +196,8 @@ class InvitationPageService:
             "heading": _boxed(heading, boxes),
             "notice": too_late and too_late.format(button=texts.buttons.of(page.too_late)),
             "paragraphs": [_boxed(paragraph, boxes) for paragraph in paragraphs],
+            "quoted": _boxed(texts.writes[0 if names.get("inviter") else 1], boxes) if note else "",
+            "quotation": note,
             "facts": facts,
             "buttons": texts.buttons if page.asks else None,
             "ask_reseller": _boxed(texts.ask_reseller, boxes) if view else "",
@@ -196,6 +205,11 @@ class InvitationPageService:
             "ask_support": texts.ask_support,
             "support_link": _support_link(self._brand.support),
         }
+
+
+def _language(view: InvitationView | None) -> LanguageCode | None:
+    """Returns the language that the invitation asks for, if this release has it."""
+    return _LANGUAGES.get(view.invitation.options.language) if view else None
 
 
 def _boxed(text: str, boxes: Mapping[str, Markup]) -> Markup:

@@ -26,7 +26,8 @@ class Language:
     """One language's texts. `pages` holds heading and paragraphs by the page's kind.
 
     `too_late` says that a button did nothing, for each kind of page that then follows; `wait` says
-    how long to wait, in seconds or in minutes.
+    how long to wait, in seconds or in minutes. `writes` stands before what an inviter writes, and
+    before what is written by nobody with a name.
     """
 
     language: LanguageCode
@@ -38,6 +39,8 @@ class Language:
     wait: tuple[str, str]
     ask_reseller: str
     ask_support: str
+    inviter: str
+    writes: tuple[str, str]
 
     def facts(self, view: InvitationView, zone: tzinfo) -> list[tuple[str, str]]:
         """Returns who invites, whom, until when, and when it ended."""
@@ -48,6 +51,7 @@ class Language:
         day = time_in_words(at or invitation.expires_at, zone, self.language)
         return [
             (by, view.reseller_name),
+            *([(self.inviter, invitation.options.inviter)] if invitation.options.inviter else ()),
             (whom, view.customer_name),
             (address, invitation.email),
             (ended if ended and at else until, day),
@@ -153,6 +157,8 @@ TEXTS = {
         wait=("{} s", "{} min"),
         ask_reseller="Questions about this invitation? Ask {reseller}.",
         ask_support="Need help? Write to",
+        inviter="Sent by",
+        writes=("{inviter} of {reseller} writes to you:", "{reseller} writes to you:"),
     ),
     LanguageCode.RU: Language(
         language=LanguageCode.RU,
@@ -245,5 +251,7 @@ TEXTS = {
         wait=("{} с", "{} мин"),
         ask_reseller="Вопросы о приглашении? Обратитесь к {reseller}.",
         ask_support="Нужна помощь? Пишите:",
+        inviter="Отправитель",
+        writes=("Вам пишет {inviter} ({reseller}):", "Вам пишет {reseller}:"),
     ),
 }

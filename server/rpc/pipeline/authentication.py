@@ -11,6 +11,7 @@ from server.domain.errors import BillingError, Reason
 from server.identity.claims import TokenError
 from server.identity.tokens import Tokens
 from server.storage.interface import AccessStorage
+from server.telemetry.metrics import TOKENS_CHECKED
 
 _log = logging.getLogger(__name__)
 
@@ -136,10 +137,12 @@ class Authenticator:
             subject = await self._storage.get_proven_subject(verified)
             cached_for_s = min(cached_for_s, (verified.expires_at - now).total_seconds())
         if subject is None:
+            TOKENS_CHECKED.labels("refused").inc()
             _log.info("credentials refused: %s", why)
             raise credentials_invalid()
         # Into the cache that was in use when the look-up began: if rights have changed since, that one
         # has been thrown away, and what was looked up too early with it.
+        TOKENS_CHECKED.labels("accepted").inc()
         cache.put(authorization, subject, begun_at + cached_for_s)
         return subject
 

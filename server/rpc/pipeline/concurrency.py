@@ -14,15 +14,22 @@ class ConcurrencyLimit:
     """
 
     def __init__(self, most: int, refusal: BillingError | None = None) -> None:
-        """`refusal` is raised in place of OVERLOADED."""
+        """`refusal` is raised in place of OVERLOADED. `refused` counts them."""
+        self.refused = 0
         self._refusal = refusal
-        self._free = most
+        self._most = self._free = most
         self._taken: dict[str, int] = {}
+
+    @property
+    def in_work(self) -> int:
+        """How many places are taken."""
+        return self._most - self._free
 
     def acquire(self, caller: str) -> None:
         """Takes a place, which must be released; raises OVERLOADED, or the refusal."""
         taken = self._taken.get(caller, 0)
         if taken >= self._free:
+            self.refused += 1
             raise self._refusal or BillingError(
                 Reason.OVERLOADED,
                 "The server has as many calls in work as it can bear, or as one caller may have; "
@@ -47,6 +54,11 @@ class RoundRobin:
         self._free = at_once
         # Callers in the order in which they are next.
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return sum(map(len, self._waiting.values()))
 
     async def acquire(self, caller: str) -> None:
         """Returns when it is the caller's turn, which must be released."""

@@ -4,6 +4,7 @@ from server.domain.errors import BillingError, Reason
 from server.rpc.pipeline.concurrency import ConcurrencyLimit, RoundRobin
 from server.rpc.pipeline.message_reader import MessageReader
 from server.rpc.pipeline.rate_limit import RateLimit
+from server.telemetry import metrics
 
 # A list of 1,000 rows takes as long as fifty other calls.
 _LISTS_AT_ONCE = 4
@@ -34,6 +35,37 @@ class CallLimits:
         self.anonymous_streams = ConcurrencyLimit(max_anonymous_calls)
         self.token_checks = ConcurrencyLimit(max_anonymous_calls)
         self.anonymous_reader = MessageReader(max_anonymous_calls)
+        self._show()
+
+    def _show(self) -> None:
+        """Has metrics tell of the limits."""
+        places = {
+            "calls": self.calls,
+            "waits": self.waits,
+            "streams": self.streams,
+            "anonymous_calls": self.anonymous_calls,
+            "anonymous_streams": self.anonymous_streams,
+            "token_checks": self.token_checks,
+        }
+        metrics.gauge(
+            "billing_calls_in_work",
+            "Calls in work at once, by the limit that they count for.",
+            ["limit"],
+            lambda: {(name,): limit.in_work for name, limit in places.items()},
+        )
+        refusing: dict[str, ConcurrencyLimit | RateLimit] = {**places, "rate": self.rate}
+        metrics.counter(
+            "billing_calls_refused",
+            "Calls that were refused by a limit.",
+            ["limit"],
+            lambda: {(name,): limit.refused for name, limit in refusing.items()},
+        )
+        metrics.gauge(
+            "billing_lists_waiting",
+            "Lists that wait for their caller's turn.",
+            (),
+            lambda: {(): self.lists.waiting},
+        )
 
 
 def _too_many_streams() -> BillingError:

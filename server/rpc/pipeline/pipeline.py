@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from server.rpc.pipeline.authentication import Authenticator
 from server.rpc.pipeline.call_context import CallContext, ServicerContext
 from server.rpc.pipeline.caller_address import CallerAddresses
 from server.rpc.pipeline.concurrency import RoundRobin
+from server.rpc.pipeline.errors import CODES
 from server.rpc.pipeline.idempotency import idempotency_key
 from server.rpc.pipeline.limits import CallLimits
 from server.rpc.pipeline.message_reader import parse
@@ -28,6 +30,7 @@ from server.rpc.pipeline.request_id import request_id_of
 from server.rpc.pipeline.rights import right_check
 from server.rpc.pipeline.router import Answer, Handlers, Sent, StreamingMethod, UnaryMethod
 from server.rpc.pipeline.validation import validate
+from server.telemetry.metrics import calls_of
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +43,8 @@ _REST_HEADER = "x-envoy-original-path"
 # A servicer's method: request and call in, answer out; None where it has sent a stream of them.
 Method = Callable[[Any, CallContext], Awaitable[Message | None]]
 
+# Codes of gRPC; a call that ends otherwise was broken off by its caller.
+_OK, _CANCELLED = 0, 1
 _INTERNAL = BillingError(
     Reason.INTERNAL, "Something went wrong on our side; report the request ID if it persists."
 )
@@ -89,9 +94,12 @@ class Pipeline:
         max_bytes = limits.max_message_bytes
         if any(field.message_type is HttpBody.DESCRIPTOR for field in method.input_type.fields):
             max_bytes = min(max_bytes, MAX_FORM_BYTES)
+        counted, seconds = calls_of(name), time.perf_counter
         right = right_check(method, Permission.READ if read_only else Permission.WRITE)
 
         async def answer(sent: Sent, _: object, context: ServicerContext) -> Message | None:
+            began = seconds()
+            code = _CANCELLED
             headers: dict[str, Any] = {name: value for name, value in sent}  # noqa: C416 - quicker
             repeated = given_differently(sent) if len(headers) < len(sent) else ()
             request_id = request_id_of({} if "x-request-id" in repeated else headers)
@@ -119,10 +127,13 @@ class Pipeline:
                     key = None if read_only else idempotency_key(headers, subject, name, request)
                     context.set_trailing_metadata((("x-request-id", request_id),))
                     call = CallContext(subject, request_id, key, address, headers, context)
-                    return await run(request, call)
+                    answered = await run(request, call)
+                    code = _OK
+                    return answered
                 finally:
                     concurrency.release(caller)
             except BillingError as error:
+                code = CODES[error.reason]
                 return await abort(
                     context,
                     error,
@@ -135,8 +146,11 @@ class Pipeline:
             except CALL_IS_OVER:
                 raise asyncio.CancelledError from None
             except Exception:
+                code = CODES[Reason.INTERNAL]
                 _log.exception("%s failed, request %s", name, request_id)
                 return await abort(context, _INTERNAL, request_id)
+            finally:
+                counted.ended(code, seconds() - began)
 
         return answer
 

@@ -20,7 +20,8 @@ class RateLimit:
         *,
         within_s: float = 1.0,
     ) -> None:
-        """`within_s` is how many seconds' worth a bucket holds instead."""
+        """`within_s` is how many seconds' worth a bucket holds instead. `refused` counts refusals."""
+        self.refused = 0
         self._rate = calls_per_s
         self._size = max(calls_per_s * within_s, 1.0)
         self._clock = clock
@@ -35,6 +36,7 @@ class RateLimit:
         left = min(self._size, left + (now - since) * self._rate)
         if left < 1:
             self._buckets[caller] = (left, now)
+            self.refused += 1
             raise BillingError(
                 Reason.RATE_EXCEEDED,
                 f"More than {self._rate:g} calls a second; slow down and try again.",

@@ -12,8 +12,12 @@ from google.protobuf.message import Message
 from server.domain.errors import BillingError, Reason
 from server.rpc.pipeline.abort import abort
 from server.rpc.pipeline.call_context import ServicerContext
+from server.rpc.pipeline.errors import CODES
 from server.rpc.pipeline.request_id import request_id_of
+from server.telemetry.metrics import calls_of
 
+# Callers choose the names: all of them are counted as one.
+_UNKNOWN = calls_of("unknown")
 # A call's headers as they came.
 Sent = tuple[tuple[str, str | bytes], ...]
 # Answers a call: its headers, an iterator over messages that nobody uses, what grpc knows of it.
@@ -104,4 +108,5 @@ async def _refuse_unknown(_: object, context: ServicerContext) -> Message:
     error = BillingError(
         Reason.METHOD_UNKNOWN, "There is no such method; see the server's reflection."
     )
+    _UNKNOWN.ended(CODES[error.reason], 0.0)
     return await abort(context, error, request_id_of(dict(context.invocation_metadata() or ())))

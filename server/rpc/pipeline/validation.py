@@ -25,6 +25,8 @@ _OK: Wrong = ()
 
 # Wrong fields that an error names.
 _MOST_NAMED = 50
+# A pattern that is a list of words.
+_ALTERNATIVES = re.compile(r"[\w-]+(?:\|[\w-]+)+")
 # Of all numbers in protobuf.
 _LEAST, _MOST = -(1 << 63), 1 << 64
 
@@ -87,7 +89,8 @@ def _field_checks(field: FieldDescriptor) -> tuple[Check | None, list[Check], li
     if required:
         empty.append(_required)
     if readable and not (required and field.is_repeated):
-        checks.append(_each(field, _readable(_required if required else _seen)))
+        fit = _fit_lines if wanted == format_pb2.FORMAT_LINES else _fit
+        checks.append(_each(field, _readable(_required if required else _seen, fit)))
     elif required:
         checks.append(_required)
         if readable:
@@ -142,11 +145,11 @@ def _required(value: Any) -> Wrong:
     return [("", "Required.")] if blank else _OK
 
 
-def _readable(seen: Check) -> Check:
+def _readable(seen: Check, fit: Check) -> Check:
     """Makes the check of a text; nearly all of them are plain, and looked at no further."""
 
     def check(value: str) -> Wrong:
-        return _OK if is_plain(value) else [*seen(value), *_fit(value)]
+        return _OK if is_plain(value) else [*seen(value), *fit(value)]
 
     return check
 
@@ -162,6 +165,10 @@ def _fit(value: str) -> Wrong:
     return [("", wrong)] if wrong else _OK
 
 
+def _fit_lines(value: str) -> Wrong:
+    return _fit(value.replace("\r\n", "\n").replace("\n", ""))
+
+
 def _limit(limit: Limit, measure: Callable[[Any], int], unit: str) -> Check:
     least = _LEAST if limit.least is None else limit.least
     most = _MOST if limit.most is None else limit.most
@@ -175,9 +182,12 @@ def _limit(limit: Limit, measure: Callable[[Any], int], unit: str) -> Check:
 
 def _pattern(pattern: str) -> Check:
     compiled = re.compile(pattern)
+    wrong = f"Must match {pattern}"
+    if _ALTERNATIVES.fullmatch(pattern):
+        wrong = f"Must be one of {', '.join(pattern.split('|'))}."
 
     def check(value: str) -> Wrong:
-        return _OK if compiled.fullmatch(value) else [("", f"Must match {pattern}")]
+        return _OK if compiled.fullmatch(value) else [("", wrong)]
 
     return check
 

@@ -13,6 +13,7 @@ from server.rpc.messages.customers import (
     list_scope,
     to_billing,
 )
+from server.rpc.messages.invitation_options import read_options
 from server.rpc.messages.operations import to_longrunning
 from server.rpc.messages.paging import Pages
 from server.rpc.pipeline.call_context import CallContext
@@ -32,6 +33,7 @@ class BillingCustomerService:
         invited = await self._customers.invite(
             call.caller,
             **invite_arguments(request),
+            options=read_options(request),
             request_id=call.request_id,
             key=call.idempotency_key,
         )

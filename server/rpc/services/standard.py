@@ -6,6 +6,7 @@ Its reflection has neither methods nor the final version of the protocol, its he
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,10 +21,12 @@ from server.domain.errors import BillingError
 from server.rpc.pipeline.abort import abort
 from server.rpc.pipeline.call_context import ServicerContext
 from server.rpc.pipeline.caller_address import CallerAddresses
+from server.rpc.pipeline.errors import CODES
 from server.rpc.pipeline.limits import CallLimits
 from server.rpc.pipeline.message_reader import MessageReader, parse, unpacked
 from server.rpc.pipeline.request_id import request_id_of
 from server.rpc.pipeline.router import Router
+from server.telemetry.metrics import MethodCalls, calls_of
 
 # A request holds a name or two; the message of a watch stays in memory as long as the watch.
 _MOST_BYTES = 4096
@@ -196,6 +199,7 @@ class _HandlerCollector:
         self, name: str, handler: grpc.RpcMethodHandler[Any, Any]
     ) -> grpc.RpcMethodHandler[Any, Any]:
         from_bytes: Any = handler.request_deserializer
+        counted = calls_of(name)
         theirs: Any = handler.unary_unary or handler.unary_stream or handler.stream_stream
 
         async def more(first: bytes, context: ServicerContext) -> AsyncIterator[Any]:
@@ -205,12 +209,12 @@ class _HandlerCollector:
                 raw = await self._next_questions.next(context)
 
         async def unary(_: object, context: ServicerContext) -> Any:
-            async with _errors_as_status(context):
+            async with _errors_as_status(context), _counted(counted):
                 raw = await self._reader.read(context, _MOST_BYTES)
                 return await theirs(parse(from_bytes, raw, name), context)
 
         async def stream(_: object, context: ServicerContext) -> None:
-            async with _errors_as_status(context):
+            async with _errors_as_status(context), _counted(counted):
                 first = await self._reader.read(context, _MOST_BYTES)
                 headers = dict(context.invocation_metadata() or ())
                 address = self._addresses.of(headers, context.peer())
@@ -228,6 +232,21 @@ class _HandlerCollector:
         if handler.unary_unary:
             return grpc.stream_unary_rpc_method_handler(unary, response_serializer=serialize)
         return grpc.stream_stream_rpc_method_handler(stream, response_serializer=serialize)
+
+
+@asynccontextmanager
+async def _counted(calls: MethodCalls) -> AsyncIterator[None]:
+    """Counts a call."""
+    began = time.perf_counter()
+    code = grpc.StatusCode.CANCELLED.value[0]
+    try:
+        yield
+        code = grpc.StatusCode.OK.value[0]
+    except BillingError as error:
+        code = CODES[error.reason]
+        raise
+    finally:
+        calls.ended(code, time.perf_counter() - began)
 
 
 @asynccontextmanager

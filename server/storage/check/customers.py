@@ -56,7 +56,10 @@ _CUSTOMERS = Check(
                 only_one(_is_invited, part.is_not(None))
                 for part in (_c.email, _c.address_key, _c.slot, _c.expires_at, _c.latest)
             ),
-            and_(~_is_invited, or_(_c.ended_at.is_not(None), _c.resent_at.is_not(None))),
+            and_(
+                ~_is_invited,
+                or_(*(part.is_not(None) for part in (_c.ended_at, _c.resent_at, _c.options))),
+            ),
         ),
         "a customer's state is what its invitation's makes it": not_(_fits),
     },

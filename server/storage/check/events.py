@@ -32,6 +32,7 @@ from server.storage.schema.tables import (
     InvitationId,
     OperationId,
     OperationNumber,
+    OptionsJson,
     PersonJson,
     ResellerNumber,
     customers,
@@ -142,6 +143,7 @@ class _Told(NamedTuple):
     operation_id: OperationId | None
     delivery: DeliveryStateCode | None
     sent: DeliveryJson | None
+    options: OptionsJson | None
     name: DisplayName
     person: PersonJson
     billing_account_id: AccountId | None

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import and_, exists, func, or_, select, true
 
 from server.domain.addresses import address_key
+from server.domain.invitation_options import LONGEST_LIFETIME, SHORTEST_LIFETIME
 from server.domain.operations import OperationKind
 from server.storage.check.checks import (
     CLEARED_BEFORE,
@@ -17,6 +18,7 @@ from server.storage.check.checks import (
     only_one,
 )
 from server.storage.customer_rows import tax_number
+from server.storage.invitation_options import options_json, read_options
 from server.storage.invitations.addresses import address_hash, is_slot_of
 from server.storage.invitations.links import link_number
 from server.storage.schema.codes import (
@@ -33,6 +35,7 @@ from server.storage.schema.tables import (
     Email,
     LinkHash,
     LinkNumber,
+    OptionsJson,
     PersonJson,
     ResellerId,
     Slot,
@@ -219,5 +222,38 @@ _HASHES = RowCheck(
     Query(_Hashed, select(*columns(link_tokens, _Hashed))), (_OF_ITS_HASH,), _find_links
 )
 
+
+class _WithOptions(NamedTuple):
+    """An invitation that has options."""
+
+    id: CustomerId
+    options: OptionsJson
+
+
+_READABLE = "an invitation's options can be read"
+
+
+def _find_unreadable(rows: Iterable[_WithOptions]) -> Iterator[tuple[str, str]]:
+    return ((_READABLE, row.id) for row in rows if not _is_readable(row.options))
+
+
+def _is_readable(text: OptionsJson) -> bool:
+    try:
+        found = read_options(text)
+    except (ValueError, TypeError):
+        return False
+    fits = found.lifetime is None or SHORTEST_LIFETIME <= found.lifetime <= LONGEST_LIFETIME
+    return fits and options_json(found) == text
+
+
+_OPTIONS = RowCheck(
+    Query(
+        _WithOptions,
+        select(*columns(customers, _WithOptions)).where(_c.options.is_not(None)),
+    ),
+    (_READABLE,),
+    _find_unreadable,
+)
+
 CHECKS = (_INVITATIONS, _SEVERAL, _LINKS)
-ROW_CHECKS = (_ADDRESSES, _HASHES)
+ROW_CHECKS = (_ADDRESSES, _HASHES, _OPTIONS)

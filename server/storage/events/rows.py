@@ -12,11 +12,13 @@ from server.domain import ids
 from server.domain.access import Actor, Role, RoleBinding
 from server.domain.customers import Customer
 from server.domain.events import Event, EventType
+from server.domain.invitation_options import NO_OPTIONS
 from server.domain.invitations import Invitation
 from server.domain.mail import DeliveryError, DeliveryState, EmailDelivery
 from server.domain.webhooks import ContentType, Webhook, WebhookState
 from server.storage import resellers
 from server.storage.customer_rows import CustomerPart, InvitationPart, email_delivery
+from server.storage.invitation_options import read_options
 from server.storage.schema.codes import (
     CUSTOMER_STATES,
     EVENT_TYPES,
@@ -68,6 +70,7 @@ def invitation_json(
                 row.state if taken_back_at is None else _NONE,
                 problem or "",
                 *(row.invitation_id, row.operation_id, row.delivery, row.sent),
+                *([row.options] if row.options else ()),
             ]
         )
     )
@@ -157,7 +160,7 @@ def _problem(values: list[Any]) -> DeliveryError | None:
 
 def _invitation(reseller_id: str, values: list[Any]) -> Invitation:
     id_, state, email, created_at, expires_at, ended_at, resent_at, *rest = values
-    customer_state, _, invitation_id, operation_id, *delivery = rest
+    customer_state, _, invitation_id, operation_id, *rest = rest
     return Invitation(
         invitation_id or ids.INVITATION + id_[3:],
         reseller_id,
@@ -170,7 +173,8 @@ def _invitation(reseller_id: str, values: list[Any]) -> Invitation:
         from_micros_or_none(ended_at),
         from_micros_or_none(resent_at),
         CUSTOMER_STATES[CustomerStateCode(Code(customer_state))] if customer_state else None,
-        email_delivery(*delivery) if delivery else None,
+        email_delivery(*rest[:2]) if rest else None,
+        read_options(rest[2]) if len(rest) > 2 else NO_OPTIONS,
     )
 
 

@@ -8,6 +8,7 @@ unknown, repeating it with the same idempotency key is safe. Writes return once 
 from typing import Protocol
 
 from server.storage.interface.access import AccessStorage, Administration
+from server.storage.interface.backlog import Backlog, BacklogStorage
 from server.storage.interface.billing_accounts import BillingAccountStorage
 from server.storage.interface.customers import CustomerStorage
 from server.storage.interface.events import EventPage, EventStorage, LogBounds
@@ -37,6 +38,8 @@ __all__ = [
     "AlertKind",
     "AlertStorage",
     "Attempt",
+    "Backlog",
+    "BacklogStorage",
     "BillingAccountStorage",
     "Cursor",
     "CustomerStorage",
@@ -66,6 +69,8 @@ class Storage(Protocol):
 
     @property
     def invitations(self) -> InvitationStorage: ...
+    @property
+    def backlog(self) -> BacklogStorage: ...
     @property
     def billing_accounts(self) -> BillingAccountStorage: ...
     @property

@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
+from server.domain.invitation_options import NO_OPTIONS, InvitationOptions
 from server.domain.operations import Deferral, Failure
 
 # A row that is due later than this from now was dated by a wrong clock, unless a caller knows better.
@@ -19,7 +20,7 @@ class Delivery(NamedTuple):
     `first_operation_id` is the operation whose e-mail began the thread; it is `operation_id` for the
     first e-mail of an invitation. `requested_at` is when the operation was. `reseller_contact` is the
     reseller's address for questions.
-    `number` is the operation's inside the storage.
+    `options` are the invitation's. `number` is the operation's inside the storage.
     """
 
     operation_id: str
@@ -36,6 +37,7 @@ class Delivery(NamedTuple):
     requested_at: datetime
     number: int
     reseller_contact: str | None = None
+    options: InvitationOptions = NO_OPTIONS
 
     @property
     def tries(self) -> int:

@@ -18,6 +18,7 @@ from server.storage.counts import Counts
 from server.storage.customer_rows import person_json, tax_number
 from server.storage.events.log import DERIVED, NewEvent, log
 from server.storage.events.rows import customer_json
+from server.storage.invitation_options import options_json
 from server.storage.invitations.addresses import DISPLACED, next_slot
 from server.storage.invitations.expire import expire_by_number
 from server.storage.keys import KeyedRequest, Keys, Target, answer_each
@@ -74,12 +75,13 @@ _KEEP_OPEN = Query(
     .where(customers.c.n.in_(IDS), customers.c.slot >= 0)
     .with_for_update(),
 )
-_INSERT = Insert(
-    customers,
-    CustomerRow,
+_WRITTEN = (
     *("n", "id", "reseller", "state", "name", "person", "created_at", "modified_at", "invitation"),
     *("email", "address_key", "slot", "expires_at", "latest"),
 )
+# A column costs the driver of SQLite a thousand instructions in each row: few have options.
+_INSERT = Insert(customers, CustomerRow, *_WRITTEN)
+_INSERT_WITH_OPTIONS = Insert(customers, CustomerRow, *_WRITTEN, "options")
 
 
 class Creation(NamedTuple):
@@ -136,7 +138,8 @@ class _Creations:
                 expire_by_number(transaction, list(self._lapsed), max(self._lapsed.values()))
             # In one order, so that two batches don't wait for each other.
             self._customers.sort(key=_ADDRESS)
-            transaction.insert(_INSERT, self._customers)
+            has_options = any(row.options for row in self._customers)
+            transaction.insert(_INSERT_WITH_OPTIONS if has_options else _INSERT, self._customers)
             transaction.insert(INSERT_MAKING, self._operations)
             transaction.has_work = True
         return outcomes
@@ -183,6 +186,7 @@ class _Creations:
             slot=slot,
             expires_at=micros(invitation.expires_at),
             latest=OperationNumber(number),
+            options=options_json(invitation.options),
         )
         self._open.setdefault(address, []).append(row)
         self._customers.append(row)

@@ -25,7 +25,7 @@ from server.storage.schema.columns import Count, index, table
 from server.storage.sql.times import Micros
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0018"
+REVISION = "0019"
 
 metadata = MetaData()
 
@@ -53,6 +53,7 @@ AccountId = NewType("AccountId", str)
 SubjectId = NewType("SubjectId", str)
 DisplayName = NewType("DisplayName", str)
 PersonJson = NewType("PersonJson", str)
+OptionsJson = NewType("OptionsJson", str)
 Email = NewType("Email", str)
 FailureJson = NewType("FailureJson", str)
 ActorJson = NewType("ActorJson", str)
@@ -99,6 +100,7 @@ class CustomerRow(NamedTuple):
     delivery: of an e-mail that came back, or that is not sent; NULL for all others.
     sent: a JSON array of what is known of the latest e-mail that was sent (`customer_rows`); NULL
         before.
+    options: what else it says and does (`invitation_options`); NULL for nothing.
     has_links: FALSE once the links to an ended invitation are cleared.
     invitation_id, operation_id, billing_account_id: NULL means that the ID ends like the customer's;
         rows from before version 0015 have others.
@@ -129,6 +131,7 @@ class CustomerRow(NamedTuple):
     billing_account_id: AccountId | None = None
     delivery: DeliveryStateCode | None = None
     sent: DeliveryJson | None = None
+    options: OptionsJson | None = None
 
 
 class OperationRow(NamedTuple):

@@ -27,6 +27,7 @@ from server.storage.sql.transactions import (
     Request,
     run_batch,
 )
+from server.telemetry import metrics
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -69,6 +70,7 @@ class Batcher:
         self._on_commit = on_commit
         self._loop = asyncio.get_running_loop()
         self._requests: SimpleQueue[Request | None] = SimpleQueue()
+        self._counted = metrics.batches_of(name.removeprefix("storage-"))
         self._closed = False
         # All requests of late, the oldest first, and until when each is to be answered.
         self._asked: deque[tuple[float, asyncio.Future[Any]]] = deque()
@@ -79,6 +81,11 @@ class Batcher:
         ]
         for thread in self._threads:
             thread.start()
+
+    @property
+    def queued(self) -> int:
+        """How many requests wait for their turn."""
+        return self._requests.qsize()
 
     def submit(self, handler: BatchHandler[A, R], argument: A) -> asyncio.Future[R]:
         """Asks for `argument` to be done together with others of its kind.
@@ -130,6 +137,7 @@ class Batcher:
             if first.future.done():
                 continue
             batch = [first]
+            began = time.perf_counter()
             self._join(batch)
             outcomes, news = run_batch(connection, batch, self._join)
             if connection.phase is Phase.BEGINNING:
@@ -137,6 +145,7 @@ class Batcher:
                 self._join(batch, MOST_QUEUED)
                 outcomes += [outcomes[-1]] * (len(batch) - len(outcomes))
             served = len(batch)
+            self._counted.ended(served, time.perf_counter() - began)
             self._loop.call_soon_threadsafe(self._resolve, batch, outcomes, news)
             connection.settle()
         connection.end()

@@ -7,6 +7,7 @@ from enum import Enum
 from sqlalchemy.exc import DBAPIError
 
 from server.domain.errors import BillingError, Reason
+from server.telemetry.metrics import DATABASE_ERRORS
 
 _log = logging.getLogger(__name__)
 
@@ -113,6 +114,7 @@ def to_billing_error(error: Exception) -> Exception:
     error_class = classify(error)
     cause = error.orig if isinstance(error, DBAPIError) else error
     code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
+    DATABASE_ERRORS.labels(error_class.name.lower()).inc()
     _log.warning("database: %s: %s %s", error_class.value, type(cause).__name__, code)
     match error_class:
         case ErrorClass.FULL:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import wraps
@@ -15,6 +16,7 @@ from server.storage.sql.driver_errors import ErrorClass, classify, to_billing_er
 from server.storage.sql.log_marks import LogMarks
 from server.storage.sql.reseller_cache import ResellerCache, TransactionResellers
 from server.storage.sql.statements import Transaction
+from server.telemetry.metrics import EVENTS
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -113,6 +115,8 @@ class BatchConnection:
         except Exception as error:
             self._recover(connection, error)
             raise
+        for event_type, count in Counter(event.type for event in transaction.events).items():
+            EVENTS.labels(event_type.value).inc(count)
         transaction.resellers.share()
         news = News(
             tuple(transaction.ended),

@@ -15,6 +15,7 @@ from server.domain.invitations import (
 )
 from server.domain.operations import CANCELLED, Deferral, Failure
 from server.storage.interface.work import Delivery
+from server.storage.invitation_options import read_options
 from server.storage.invitations.links import link_hash, link_number
 from server.storage.operations.rows import deferral_json
 from server.storage.operations.transitions import Ending, end, lock_by_number
@@ -30,6 +31,7 @@ from server.storage.schema.tables import (
     LinkRow,
     OperationId,
     OperationNumber,
+    OptionsJson,
     ResellerNumber,
     customers,
     link_tokens,
@@ -61,6 +63,7 @@ class _DueMail(NamedTuple):
     invitation_id: InvitationId | None
     made_by: OperationId | None
     reseller: ResellerNumber
+    options: OptionsJson | None
     is_held: bool
 
 
@@ -84,6 +87,7 @@ _MAIL = DueWork(
         customers.c.invitation_id,
         customers.c.operation_id,
         operations.c.reseller,
+        customers.c.options,
         IS_HELD,
     )
     .join_from(operations, customers, customers.c.n == operations.c.customer)
@@ -181,6 +185,7 @@ def _delivery(row: _DueMail, token: str, lease_until: Micros) -> Delivery:
         requested_at=from_micros(row.requested_at),
         number=row.n,
         reseller_contact=row.contact,
+        options=read_options(row.options),
     )
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from server.domain.limits import SPREAD_BY
 from server.domain.operations import Deferral
 from server.storage.interface import Delivery, MailStorage
+from server.telemetry.metrics import MAIL_TIMES, MAIL_WAITS, MAILS
 from server.worker.failure_log import FailureLog
 from server.worker.mail.failures import refused, undelivered
 from server.worker.mail.mailer import MailDelayedError, Mailer, MailError, MailRefusedError
@@ -60,14 +61,19 @@ class InvitationMail:
         if work.cancel_requested:
             return lambda: self.give_back(work)
         try:
-            await self._mailer.send(self._messages.invitation(work))
+            with MAIL_TIMES.time():
+                await self._mailer.send(self._messages.invitation(work))
         except MailRefusedError as error:
+            MAILS.labels("refused").inc()
             self._tell("e-mails are refused for good", error, work, logging.INFO)
             failure = refused(error)
             return lambda: self._storage.fail_delivery(work, failure, self._now())
+        MAILS.labels("sent").inc()
+        MAIL_WAITS.observe((self._now() - work.requested_at).total_seconds())
         return lambda: self._storage.finish_delivery(work, self._now())
 
     def put_off(self, work: Delivery, error: Exception, next_try_at: datetime) -> Record:
+        MAILS.labels("put_off").inc()
         delayed = self._delayed(work, error)
         if delayed.operators:
             advice = _LOG_IN_ADVICE if delayed.stage == "connection" else _SENDER_ADVICE
@@ -83,6 +89,7 @@ class InvitationMail:
         )
 
     def give_up(self, work: Delivery, error: Exception) -> Record:
+        MAILS.labels("given_up").inc()
         delayed = self._delayed(work, error)
         self._tell("e-mails are given up", delayed, work)
         failure = undelivered(work, delayed, self._now())

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 
 from server.storage.interface import DeliveryAttempt, DeliveryStorage, WebhookDelivery
+from server.telemetry.metrics import DELIVERIES, DELIVERY_TIMES
 from server.worker.failure_log import FailureLog
 from server.worker.webhooks.cloud_events import CloudEvents
 from server.worker.webhooks.sender import Outcome, Sender
@@ -78,6 +79,8 @@ class WebhookDeliveries:
         headers["content-type"] = work.content_type.value
         outcome = await self._sender.post(work.url, headers, body.encode())
         tried = _tried(at, outcome)
+        DELIVERIES.labels("delivered" if outcome.succeeded else "failed").inc()
+        DELIVERY_TIMES.observe(outcome.took.total_seconds())
         if outcome.succeeded:
             pause = self._pause(outcome)
             return lambda: self._storage.finish_webhook_delivery(work, tried, pause)

@@ -1,17 +1,18 @@
 """What the e-mails say, from the templates."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from email.headerregistry import Address
 from functools import lru_cache
 from pathlib import Path
+from textwrap import wrap
 from typing import NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 
 from server.domain.brands import Brand
-from server.domain.display import isolated, shown
+from server.domain.display import isolated, shown, shown_lines
 from server.languages import LanguageCode, time_in_words
 from server.storage.interface import Delivery
 from server.worker.mail.addresses import (
@@ -40,10 +41,34 @@ _LONGEST_IN_SUBJECT = 60
 _LONGEST_IN_BODY = 200
 
 _MOST_RENDERED = 64
+# How wide a quotation is in plain text.
+_QUOTED_WIDTH = 70
 # Stand-ins in a rendered template, which can only show them. No clean name holds a NUL.
-_RESELLER, _CUSTOMER = "\0reseller", "\0customer"
-_LINK, _CONTACT = "\0link", "\0contact"
-_STAND_IN = re.compile(f"({_RESELLER}|{_CUSTOMER}|{_LINK}|{_CONTACT})")
+_RESELLER, _CUSTOMER, _INVITER = "\0reseller", "\0customer", "\0inviter"
+_NOTE, _LINK, _CONTACT = "\0note", "\0link", "\0contact"
+_STAND_IN = re.compile(f"({'|'.join((_RESELLER, _CUSTOMER, _INVITER, _NOTE, _LINK, _CONTACT))})")
+
+
+class _Languages(NamedTuple):
+    """What e-mails in these languages, one after the other, have alike."""
+
+    codes: list[LanguageCode]
+    headers: str
+    subject: Template
+
+
+class _Shape(NamedTuple):
+    """What a template is rendered by: all that differs between e-mails, names and the like aside.
+
+    `language` is of the invitation's options.
+    """
+
+    language: str
+    until: datetime
+    is_resent: bool
+    has_contact: bool
+    has_inviter: bool
+    has_note: bool
 
 
 class _RenderedTemplate(NamedTuple):
@@ -55,7 +80,9 @@ class _RenderedTemplate(NamedTuple):
 
 
 class MessageBuilder:
-    """Makes e-mails for one brand, each in all of the languages: the invitee's own is not known.
+    """Makes e-mails for one brand, in the language that the invitation asks for.
+
+    One that asks for none is in all of `languages`: the invitee's own is not known.
 
     `sender` is what stands after From: `Name <address>` or an address. A link is `link_prefix`, a
     slash unless it ends in one of `/ = ? #`, and the token.
@@ -83,12 +110,18 @@ class MessageBuilder:
         self._domain = self._sender.rpartition("@")[2]
         self._link_prefix = parse_link_prefix(link_prefix)
         self._now = now
-        self._languages = codes
         self._zone = zone
-        self._headers = constant_headers(Address(name, addr_spec=self._sender), languages)
         self._support = brand.support and parse_support(brand.support)
         environment = template_environment(brand, languages)
-        self._subject = environment.get_template(f"{languages[0]}/invitation.subject")
+
+        def in_languages(codes: list[LanguageCode]) -> _Languages:
+            headers = constant_headers(Address(name, addr_spec=self._sender), codes)
+            return _Languages(
+                codes, headers, environment.get_template(f"{codes[0]}/invitation.subject")
+            )
+
+        self._all_languages = in_languages(codes)
+        self._languages = {code.value: in_languages([code]) for code in LanguageCode}
         self._text = environment.get_template("message.txt")
         self._html = environment.get_template("message.html")
         # Those that are sent at a time mostly end at the same minute, and rendering costs more
@@ -107,21 +140,33 @@ class MessageBuilder:
         contact = delivery.reseller_contact or ""
         if not ASCII_ADDRESS.fullmatch(contact):
             contact = ""
-        rendered = self._rendered(until, is_resent, bool(contact))
-        names = delivery.reseller_name, delivery.customer_name
-        in_body = [shown(name, _LONGEST_IN_BODY) for name in names]
-        in_text = [isolated(name) for name in in_body]
-        in_subject = [
-            text if len(name) <= _LONGEST_IN_SUBJECT else isolated(shown(name, _LONGEST_IN_SUBJECT))
-            for name, text in zip(names, in_text, strict=True)
-        ]
-        link = self._link_prefix + delivery.link_token
+        language, inviter, note, *_ = delivery.options
+        shape = _Shape(language, until, is_resent, bool(contact), bool(inviter), bool(note))
+        rendered = self._rendered(shape)
+        names = {_RESELLER: delivery.reseller_name, _CUSTOMER: delivery.customer_name}
+        in_body = {each: shown(name, _LONGEST_IN_BODY) for each, name in names.items()}
+        in_text = {each: isolated(name) for each, name in in_body.items()}
+        in_subject = {
+            each: in_text[each]
+            if len(name) <= _LONGEST_IN_SUBJECT
+            else isolated(shown(name, _LONGEST_IN_SUBJECT))
+            for each, name in names.items()
+        }
+        in_body |= {_LINK: self._link_prefix + delivery.link_token, _CONTACT: contact}
+        in_html = {each: ascii_html(text) for each, text in in_body.items()}
+        in_text = in_body | in_text
+        if inviter:
+            inviter = shown(inviter, _LONGEST_IN_BODY)
+            in_text[_INVITER], in_html[_INVITER] = isolated(inviter), ascii_html(inviter)
+        if note:
+            lines = shown_lines(note, len(note))
+            in_text[_NOTE], in_html[_NOTE] = _quoted(lines), "<br>".join(map(ascii_html, lines))
         subject = _filled(rendered.subject, in_subject)
-        text = _filled(rendered.text, in_text, link, contact)
-        html = _filled(rendered.html, *_html_of(in_body, link, contact))
+        text = _filled(rendered.text, in_text)
+        html = _filled(rendered.html, in_html)
         boundary = f"=_{delivery.operation_id}"
         content = (
-            f"{self._headers}"
+            f"{self._in(language).headers}"
             f"To: {recipient}\r\n"
             f"{self._reply_to(contact)}"
             f"Subject: {encoded_subject(subject)}\r\n"
@@ -136,17 +181,27 @@ class MessageBuilder:
         )
         return Mail(self._sender, recipient, content.encode())
 
-    def _render(self, until: datetime, is_resent: bool, has_contact: bool) -> _RenderedTemplate:
+    def _in(self, language: str) -> _Languages:
+        """Returns the language; all, for none or one that a later release has added."""
+        return self._languages.get(language, self._all_languages)
+
+    def _render(self, shape: _Shape) -> _RenderedTemplate:
         """Renders the templates, with stand-ins for what differs from e-mail to e-mail."""
+        languages = self._in(shape.language)
         names = {"reseller": _RESELLER, "customer": _CUSTOMER}
-        subject = self._subject.render(names)
+        subject = languages.subject.render(names)
         facts = {
             **names,
             "kind": "invitation",
+            "languages": languages.codes,
             "link": _LINK,
-            "until": {each: time_in_words(until, self._zone, each) for each in self._languages},
-            "is_resent": is_resent,
-            "contact": _CONTACT if has_contact else "",
+            "until": {
+                each: time_in_words(shape.until, self._zone, each) for each in languages.codes
+            },
+            "is_resent": shape.is_resent,
+            "contact": _CONTACT if shape.has_contact else "",
+            "inviter": _INVITER if shape.has_inviter else "",
+            "note": _NOTE if shape.has_note else "",
         }
         html = self._html.render(facts, subject=subject)
         return _RenderedTemplate(*map(_pieces, (subject, self._text.render(facts), in_ascii(html))))
@@ -184,11 +239,15 @@ def _pieces(template: str) -> list[str]:
     return _STAND_IN.split(template.replace("\n", EOL))
 
 
-def _filled(pieces: Sequence[str], names: Sequence[str], link: str = "", contact: str = "") -> str:
-    reseller, customer = names
-    facts = {_RESELLER: reseller, _CUSTOMER: customer, _LINK: link, _CONTACT: contact}
+def _filled(pieces: Sequence[str], facts: Mapping[str, str]) -> str:
     return "".join([facts.get(piece, piece) for piece in pieces])
 
 
-def _html_of(names: Sequence[str], link: str, contact: str) -> tuple[list[str], str, str]:
-    return [ascii_html(name) for name in names], ascii_html(link), ascii_html(contact)
+def _quoted(lines: Sequence[str]) -> str:
+    """Returns a quotation in plain text."""
+    rows = [row for line in lines for row in _wrapped(line) or [""]]
+    return EOL.join(f"> {isolated(row)}".rstrip() for row in rows)
+
+
+def _wrapped(line: str) -> list[str]:
+    return wrap(line, _QUOTED_WIDTH, break_long_words=False, break_on_hyphens=False)

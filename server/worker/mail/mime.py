@@ -24,7 +24,7 @@ _LONGEST_SUBJECT = 78 - len("Subject: ")
 
 
 def constant_headers(sender: Address, languages: Sequence[str]) -> str:
-    """Returns the headers that all e-mails share."""
+    """Returns the headers that all e-mails in these languages share."""
     message = EmailMessage(SMTP)
     message["From"] = sender
     message["MIME-Version"] = "1.0"

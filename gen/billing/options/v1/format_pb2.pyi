@@ -34,6 +34,8 @@ class _FormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Format.ValueTy
     """Whatever it is, it is only compared: nothing about it is checked, and what is longer than any
     right one is as wrong as any other.
     """
+    FORMAT_LINES: _Format.ValueType  # 4
+    """Text of one line or more."""
 
 class Format(_Format, metaclass=_FormatEnumTypeWrapper):
     """What the text in a field stands for, checked by the server."""
@@ -48,6 +50,8 @@ FORMAT_OPAQUE: Format.ValueType  # 3
 """Whatever it is, it is only compared: nothing about it is checked, and what is longer than any
 right one is as wrong as any other.
 """
+FORMAT_LINES: Format.ValueType  # 4
+"""Text of one line or more."""
 Global___Format: _TypeAlias = Format  # noqa: Y015
 
 FORMAT_FIELD_NUMBER: _builtins.int

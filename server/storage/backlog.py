@@ -1,0 +1,92 @@
+"""How much waits to be sent, read for those who watch over the service."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, and_, func, select
+
+from server.storage.interface.backlog import Backlog
+from server.storage.resellers import IS_HELD
+from server.storage.schema.tables import events, operations, resellers
+from server.storage.schema.webhook_tables import deliveries, webhooks
+from server.storage.sql.batches import Batcher
+from server.storage.sql.statements import Query, Transaction
+from server.storage.sql.times import Micros, from_micros_or_none
+
+_MOST_COUNTED = 10_000
+# What has failed no try stands by when it is due, which at first is when it was asked for; a claim moves
+# it behind all that are due until its lease ends. So the oldest are among the first.
+_LOOKED_AT = 256
+
+_o, _d, _e, _w = operations.c, deliveries.c, events.c, webhooks.c
+
+
+class _Row(NamedTuple):
+    mails: int
+    retried_mails: int
+    oldest_mail_at: Micros | None
+    oldest_retried_mail_at: Micros | None
+    deliveries: int
+    oldest_event_at: Micros | None
+    failing_webhooks: int
+
+
+def _count(table: Any, condition: ColumnElement[bool]) -> Any:
+    rows = select(table.c.n).where(condition).limit(_MOST_COUNTED).subquery()
+    return select(func.count()).select_from(rows).scalar_subquery()
+
+
+_new = _o.due_at.is_not(None) & _o.deferral.is_(None)
+_again = _o.due_at.is_not(None) & _o.deferral.is_not(None)
+_first = select(_o.created_at).where(_new).order_by(_o.due_at).limit(_LOOKED_AT).subquery()
+# The sum keeps SQLite from looking for the least number through all that are done.
+_oldest_again = select(func.min(_o.n + 0)).where(_again).scalar_subquery()
+# The first event of each webhook that it has not got: one that is under way, or the next in the log.
+_is_sent_to = and_(_w.enabled, _w.verified_at.is_not(None), ~IS_HELD)
+_under_way = select(func.min(_d.event)).where(_d.webhook == _w.n).scalar_subquery()
+_oldest_event = (
+    select(func.min(_e.created_at))
+    .join_from(webhooks, resellers, resellers.c.n == _w.reseller)
+    .join(
+        events,
+        and_(_e.reseller == _w.reseller, _e.number == func.coalesce(_under_way, _w.position + 1)),
+    )
+    .where(_is_sent_to)
+)
+_BACKLOG = Query(
+    _Row,
+    select(
+        _count(operations, _new),
+        _count(operations, _again),
+        select(func.min(_first.c.created_at)).scalar_subquery(),
+        select(_o.created_at).where(_o.n == _oldest_again).scalar_subquery(),
+        _count(deliveries, _d.due_at.is_not(None)),
+        _oldest_event.scalar_subquery(),
+        _count(webhooks, and_(_w.enabled, _w.failing_since.is_not(None))),
+    ),
+)
+
+
+class SqlBacklog:
+    """Implements `interface.BacklogStorage`."""
+
+    def __init__(self, reads: Batcher) -> None:
+        self._reads = reads
+
+    async def read_backlog(self) -> Backlog:
+        return await self._reads.submit(read_backlog, None)
+
+
+def read_backlog(transaction: Transaction, batch: Sequence[None]) -> list[Backlog]:
+    """Reads it once for all who ask."""
+    (row,) = transaction.fetch(_BACKLOG)
+    oldest = [at for at in (row.oldest_mail_at, row.oldest_retried_mail_at) if at is not None]
+    found = Backlog(
+        mails=row.mails,
+        retried_mails=row.retried_mails,
+        oldest_mail_at=from_micros_or_none(min(oldest, default=None)),
+        deliveries=row.deliveries,
+        oldest_event_at=from_micros_or_none(row.oldest_event_at),
+        failing_webhooks=row.failing_webhooks,
+    )
+    return [found] * len(batch)

@@ -1,0 +1,182 @@
+"""Where settings come from, what is refused, and what is shown of them."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from server.__main__ import cli
+from server.config import SettingsError
+from server.settings_sources import (
+    load_settings,
+    require_for_production,
+    secret_settings,
+    shown,
+    variable,
+)
+
+
+@pytest.fixture(autouse=True)
+def _var(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILLING_VAR", str(tmp_path / "var"))
+
+
+def refused() -> str:
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("BILLING_DATBASE_URL", "BILLING_DATABASE_URL"),
+        ("BILLING_SMTP_UR", "BILLING_SMTP_URL"),
+        ("BILLING_HTTP_PROT", "BILLING_HTTP_PORT"),
+        ("billing_maxstreams", "BILLING_MAX_STREAMS"),
+        ("BILLING_SMTP_URL_FIL", "BILLING_SMTP_URL_FILE"),
+    ],
+)
+def test_an_unknown_variable_is_refused_with_what_was_meant(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    monkeypatch.setenv(name, "x")
+    assert refused() == f"{name}: there is no such setting; {meant} was probably meant"
+
+
+def test_a_variable_that_is_like_no_setting_is_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILLING_QQQQQQ", "secret")
+    assert refused() == "BILLING_QQQQQQ: there is no such setting; `settings` lists them all"
+
+
+def test_all_that_is_wrong_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILLING_HTTP_PORT", "0")
+    monkeypatch.setenv("BILLING_COUNTRY", "Russia")
+    assert [line.split(":")[0] for line in refused().splitlines()] == [
+        "BILLING_HTTP_PORT",
+        "BILLING_COUNTRY",
+    ]
+
+
+def test_the_environment_goes_before_files_and_files_before_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "billing.toml"
+    config.write_text(
+        "http_port = 8081\nhttps_port = 8444\nsmtp_url = 'smtp://config'\nwebhook_allow_private = true\n"
+    )
+    secret = tmp_path / "smtp"
+    secret.write_text("smtp://user:secret@mail.example.com\n")
+    monkeypatch.setenv("BILLING_CONFIG", str(config))
+    monkeypatch.setenv("BILLING_SMTP_URL_FILE", str(secret))
+    monkeypatch.setenv("BILLING_HTTPS_PORT", "8445")
+    settings, origins = load_settings()
+    assert (settings.http_port, origins["http_port"]) == (8081, str(config))
+    assert (settings.https_port, origins["https_port"]) == (8445, "environment")
+    assert settings.smtp_url == "smtp://user:secret@mail.example.com"
+    assert origins["smtp_url"] == f"{secret} (BILLING_SMTP_URL_FILE)"
+    assert settings.webhook_allow_private
+    assert origins["grpc_port"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("htp_port = 1", "there is no setting 'htp_port'; http_port was probably meant"),
+        ("[server]\nhttp_port = 1", "there is no setting 'server'"),
+        ("servers = ['a:1', 'b:1']", "servers is one text, number or truth value"),
+        ("http_port = 0", "BILLING_HTTP_PORT in {config}: Input should be greater"),
+        ("http_port 1", "is not TOML"),
+        ("\udcff", "is not TOML"),
+        ("config = '/etc/other.toml'", "there is no setting 'config'"),
+        ("var = 'var'", "var is a folder's whole path, which begins with /"),
+    ],
+)
+def test_a_file_that_is_wrong_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str
+) -> None:
+    config = tmp_path / "billing.toml"
+    config.write_bytes(text.encode(errors="surrogateescape"))
+    monkeypatch.setenv("BILLING_CONFIG", str(config))
+    assert said.format(config=config) in refused()
+
+
+def test_files_that_can_not_be_read_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = tmp_path / "empty"
+    empty.write_text("\n")
+    monkeypatch.setenv("BILLING_CONFIG", str(tmp_path / "none.toml"))
+    monkeypatch.setenv("BILLING_SMTP_URL_FILE", str(tmp_path))
+    monkeypatch.setenv("BILLING_DATABASE_URL_FILE", str(empty))
+    assert sorted(refused().splitlines()) == [
+        f"BILLING_CONFIG: {tmp_path}/none.toml can't be read: No such file or directory",
+        f"BILLING_DATABASE_URL_FILE: {empty} is empty",
+        f"BILLING_SMTP_URL_FILE: {tmp_path} can't be read: Is a directory",
+    ]
+
+
+def test_a_secret_stands_in_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "url"
+    file.write_text("sqlite:////tmp/x.db")
+    monkeypatch.setenv("BILLING_DATABASE_URL_FILE", str(file))
+    monkeypatch.setenv("BILLING_DATABASE_URL", "sqlite:////tmp/x.db")
+    assert refused() == "BILLING_DATABASE_URL and BILLING_DATABASE_URL_FILE: set one of them"
+
+
+def test_an_empty_folder_is_not_the_one_that_a_command_runs_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BILLING_VAR", "")
+    assert refused().startswith("BILLING_VAR: name the folder")
+
+
+@pytest.mark.parametrize("name", sorted(secret_settings()))
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://billing:hunter2@db.internal/billing",
+        "smtp://user:hun@ter2/hunter2?hunter2@mail.example.com:587",
+        "smtp://hunter2:x@mail.example.com?starttls=required",
+        "postgresql://db/billing?password=hunter2&user=hunter2",
+        "hunter2",
+        "http://user:hunter2@proxy:3128",
+    ],
+)
+def test_secrets_are_not_shown(name: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings().settings.model_copy(update={name: url})
+    assert "hunter2" not in shown(settings, name)
+
+
+def test_the_command_shows_values_and_origins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BILLING_SMTP_URL", "smtps://user:hunter2@mail.example.com:465")
+    result = CliRunner().invoke(cli, ["settings"])
+    lines = {line.split()[0]: line.split()[1:3] for line in result.output.splitlines()}
+    assert lines["BILLING_SMTP_URL"] == ["smtps://***@mail.example.com:465", "environment"]
+    assert lines["BILLING_DATABASE_URL"] == [f"sqlite:///{tmp_path}/var/billing.db", "default"]
+    assert lines["BILLING_HTTP_PORT"] == ["8080", "default"]
+
+
+def test_production_needs_a_mail_server_a_sender_and_a_page(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        require_for_production(load_settings())
+    assert "set BILLING_SMTP_URL, BILLING_MAIL_FROM, BILLING_INVITATION_URL" in str(caught.value)
+    monkeypatch.setenv("BILLING_SMTP_URL", "smtp://mail.example.com")
+    monkeypatch.setenv("BILLING_MAIL_FROM", "billing@example.org")
+    monkeypatch.setenv("BILLING_INVITATION_URL", "")
+    with pytest.raises(SettingsError) as caught:
+        require_for_production(load_settings())
+    assert "set BILLING_INVITATION_URL:" in str(caught.value)
+    monkeypatch.setenv("BILLING_INVITATION_URL", "https://billing.example.org/invitations/")
+    require_for_production(load_settings())
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_processes_that_send_e_mails_ask_for_it(command: str) -> None:
+    result = CliRunner().invoke(cli, [command])
+    assert isinstance(result.exception, SettingsError)
+    assert variable("smtp_url") in str(result.exception)
