@@ -96,6 +96,16 @@ def worker(for_development: bool) -> None:
 
 
 @cli.command()
+@click.option("--listen", help="host:port; default 127.0.0.1 and BILLING_BOUNCE_PORT.")
+def bounces(listen: str | None) -> None:
+    """Take e-mails that come back to BILLING_BOUNCE_DOMAIN, by SMTP or LMTP, until SIGTERM or Ctrl-C."""
+    from server import process
+
+    settings = _settings()
+    _run(process.receive_bounces(settings, listen or f"127.0.0.1:{settings.bounce_port}"))
+
+
+@cli.command()
 def gateway() -> None:
     """Run Envoy in front of the servers in BILLING_SERVERS, until SIGTERM or Ctrl-C."""
     from server import gateway_runner

@@ -63,6 +63,7 @@ class Settings(BaseSettings):
     metrics_port: Port = Field(
         9464, description="its port; the next free one where another process has that"
     )
+    bounce_port: Port = Field(1026, description="what takes e-mails that come back")
     endpoint: str = Field(
         "",
         pattern=r"^([^\s:/]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$|^$",
@@ -138,6 +139,12 @@ class Settings(BaseSettings):
     mail_connections: Count = Field(_WORKER.parallel, description="e-mails a process sends at once")
     mail_slow_connections: int = Field(
         _WORKER.extra_slots, ge=0, description="more of them, in place of those that take over 2 s"
+    )
+    bounce_domain: str = Field(
+        "",
+        pattern=r"^([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*)?$",
+        description="domain that e-mails come back to, each to an address of its own; "
+        "`bounces` takes them",
     )
     dkim_key: str = Field(
         "", description="file,… with the private keys that sign e-mails, RSA or Ed25519, PEM"

@@ -28,6 +28,7 @@ from yandex.cloud.iam.v1 import iam_token_service_pb2
 from yandex.cloud.operation import operation_service_pb2
 
 from files.private import close_to_others
+from server.bounces.receiver import BounceReceiver
 from server.config import Settings, SettingsError
 from server.database_commands import database_errors
 from server.identity.assertions import Assertions
@@ -242,6 +243,23 @@ def build_worker(
     )
 
 
+async def start_bounce_receiver(
+    storage: Storage, settings: Settings, listen: str, clock: Callable[[], datetime] = now
+) -> BounceReceiver:
+    """Starts what takes e-mails that come back, at host:port; raises SettingsError."""
+    if not settings.bounce_domain:
+        raise SettingsError("BILLING_BOUNCE_DOMAIN: set the domain that e-mails come back to")
+    host, _, port = listen.rpartition(":")
+    receiver = BounceReceiver(storage.bounces, settings.bounce_domain, clock)
+    try:
+        await receiver.listen(host.strip("[]"), int(port))
+    except (OSError, ValueError, OverflowError):
+        raise SettingsError(
+            f"can't listen at {listen}: give host:port that no other program has"
+        ) from None
+    return receiver
+
+
 def build_deliveries(
     storage: Storage, settings: Settings, clock: Callable[[], datetime] = now
 ) -> Runner[WebhookDelivery]:
@@ -297,6 +315,7 @@ def mail_settings(
             settings.brand,
             settings.mail_languages.split(","),
             settings.zone,
+            settings.bounce_domain,
         )
     except MessageSettingError as error:
         raise SettingsError(

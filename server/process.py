@@ -11,7 +11,14 @@ from pathlib import Path
 
 from files.sockets import LONGEST, fits, is_served
 from server.config import Settings, SettingsError
-from server.main import build_server, build_sweeper, build_worker, now, opened_storage
+from server.main import (
+    build_server,
+    build_sweeper,
+    build_worker,
+    now,
+    opened_storage,
+    start_bounce_receiver,
+)
 from server.monitoring.scrapes import BacklogMetrics, Scrapes
 from server.stop_signal import stop_signal
 from server.storage.interface import Storage
@@ -50,6 +57,15 @@ async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
         if worker and working:
             await worker.stop(timedelta(seconds=settings.shutdown_s))
             await working
+
+
+async def receive_bounces(settings: Settings, listen: str) -> None:
+    """Takes e-mails that come back, at host:port, until a signal comes."""
+    async with opened_storage(settings) as storage:
+        receiver = await start_bounce_receiver(storage, settings, listen)
+        _log.info("taking what comes back to %s at %s", settings.bounce_domain, listen)
+        await stop_signal()
+        await receiver.stop()
 
 
 async def work(settings: Settings) -> None:

@@ -54,6 +54,7 @@ class Service:
     grpc: str
     ca: str
     mail: str
+    bounces: str
     serviceAccountKey: str = ""  # noqa: N815
 
     @property
@@ -170,7 +171,7 @@ def eventually(find: Callable[[], T | None], within_s: float = 30.0) -> T:
 
 def environment(var: Path, **settings: object) -> dict[str, str]:
     """Returns the environment of a service that shares nothing with others."""
-    names = ["HTTP", "HTTPS", "GRPC", "SMTP", "METRICS"]
+    names = ["HTTP", "HTTPS", "GRPC", "SMTP", "BOUNCE", "METRICS"]
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     clean = {name: value for name, value in os.environ.items() if not name.startswith("BILLING_")}
     return {

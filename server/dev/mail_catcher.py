@@ -74,7 +74,8 @@ class Catcher:
 
     def _write(self, name: str, envelope: Envelope, content: bytes) -> None:
         headers = [f"Return-Path: <{envelope.mail_from}>"]
-        headers += [f"Delivered-To: {recipient}" for recipient in envelope.rcpt_tos]
+        for recipient in envelope.rcpt_tos:
+            headers += [f"Delivered-To: {recipient}", f"X-Envelope-To: {recipient}"]
         temporary = self._folder / f".{name}.tmp"
         with open_private(temporary, "wb") as out:
             out.write("".join(f"{header}\r\n" for header in headers).encode())

@@ -1,4 +1,7 @@
-"""Everything on one machine: what `make run` starts, watches and stops."""
+"""Everything on one machine: what `make run` starts, watches and stops.
+
+Longer than others by the calls that it prints.
+"""
 
 import asyncio
 import errno
@@ -27,11 +30,13 @@ from server.database_commands import migrate_database
 from server.dev.identity import development_identity
 from server.dev.mail_catcher import start_catcher
 from server.gateway_runner import keep_gateway, start_gateway, watched_gateway
-from server.main import mail_settings
+from server.main import mail_settings, opened_storage, start_bounce_receiver
 from server.stop_signal import stop_signal
 
 _log = logging.getLogger(__name__)
 _START_S = 30.0
+# For a run that has none of its own.
+_BOUNCE_DOMAIN = "bounces.example.com"
 _RESTART_S = 0.5
 # How long the processes of a run that was killed may hold their ports still.
 _LEFT_BEHIND_S = 10.0
@@ -74,6 +79,13 @@ async def _run(settings: Settings, was_killed: bool) -> None:
             _say("starting the mail catcher …")
             catcher = await start_catcher(mail, "127.0.0.1", settings.smtp_port)
             parts.push_async_callback(catcher.stop)
+        if not settings.bounce_domain:
+            settings = settings.model_copy(update={"bounce_domain": _BOUNCE_DOMAIN})
+        storage = await parts.enter_async_context(opened_storage(settings))
+        receiver = await start_bounce_receiver(
+            storage, settings, f"127.0.0.1:{settings.bounce_port}"
+        )
+        parts.push_async_callback(receiver.stop)
         servers = [
             _ServerProcess(settings, number, address) for number, address in enumerate(addresses)
         ]
@@ -94,6 +106,7 @@ async def _run(settings: Settings, was_killed: bool) -> None:
             "grpc": f"127.0.0.1:{settings.grpc_port}",
             "ca": str(authority),
             "mail": str(mail),
+            "bounces": f"smtp://127.0.0.1:{settings.bounce_port}",
             "serviceAccountKey": str(key_file),
         }
         replace_private(handover, (json.dumps(ready, indent=2) + "\n").encode())
@@ -135,6 +148,7 @@ class _ServerProcess:
                 env={
                     "BILLING_WEBHOOK_ALLOW_PRIVATE": "1",
                     **os.environ,
+                    "BILLING_BOUNCE_DOMAIN": self._settings.bounce_domain,
                     "BILLING_METRICS_PORT": str(self._metrics_port),
                 },
                 start_new_session=True,
@@ -212,6 +226,7 @@ def _require_free_ports(settings: Settings) -> None:
         "BILLING_HTTP_PORT": settings.http_port,
         "BILLING_HTTPS_PORT": settings.https_port,
         "BILLING_GRPC_PORT": settings.grpc_port,
+        "BILLING_BOUNCE_PORT": settings.bounce_port,
     }
     if not settings.smtp_url:
         wanted["BILLING_SMTP_PORT"] = settings.smtp_port
@@ -255,7 +270,7 @@ Ready.
   REST and gRPC   {ready["rest"]}   (TLS: {ready["rest_tls"]}, CA: {ready["ca"]})
   gRPC, direct    {ready["grpc"]}
   Documentation   {ready["rest"]}/docs
-  E-mails         {ready["mail"]}
+  E-mails         {ready["mail"]}   (what comes back: {ready["bounces"]})
   Token           {ready["token"]}
   For SDKs        {ready["serviceAccountKey"]}   (a service account's key file)
 

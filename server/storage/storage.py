@@ -20,6 +20,7 @@ from server.storage.backlog import SqlBacklog
 from server.storage.billing_accounts import SqlBillingAccounts
 from server.storage.customers import SqlCustomers
 from server.storage.events.storage import SqlEvents
+from server.storage.invitations.bounces import SqlBounces
 from server.storage.invitations.storage import SqlInvitations
 from server.storage.keys import KeyLifetime
 from server.storage.notify.notifier import Notifier
@@ -102,6 +103,7 @@ class SqlStorage:
         self.operations = SqlOperations(writes, reads, inline, keys)
         self.waits = SqlWaits(self.operations, notifier)
         self.mail = SqlMail(writes, reads, notifier)
+        self.bounces = SqlBounces(writes, reads)
         self.events = SqlEvents(reads, notifier, resellers)
         self.deliveries = SqlDeliveries(self._sweeps, writes, reads, notifier)
         self.alerts = SqlAlerts(writes, reads, notifier)

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import smtplib
 import sqlite3
 import time
 import uuid
@@ -14,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.bounces.samples import SAMPLES
 from tests.gateway.status import bare_status
 from tests.service import Service, eventually, running
 
@@ -114,6 +116,11 @@ def test_from_invitation_to_active_customer(service: Service) -> None:
         "state": "PENDING",
         "createTime": found["createTime"],
         "expireTime": found["expireTime"],
+        "delivery": {
+            "state": "SENT",
+            "attempts": 1,
+            "sentTime": found["delivery"]["sentTime"],
+        },
         "customerState": "ACCEPTANCE_REQUIRED",
     }
     assert re.fullmatch(rf"{parent(service)}/invitations/inv[0-9a-v]{{17}}", found["name"])
@@ -267,3 +274,24 @@ def test_what_has_lapsed_is_recorded_by_itself(tmp_path: Path) -> None:
 
         assert eventually(inactive)
         assert made.read()["endTime"] == made.read()["expireTime"]
+
+
+def test_an_e_mail_that_comes_back(service: Service) -> None:
+    made = sent(service)
+    name = made.read()["name"]
+    mail = made.mails[-1]
+    with smtplib.SMTP("127.0.0.1", int(service.bounces.rpartition(":")[2])) as smtp:
+        sender = mail["Return-Path"].strip("<>")
+        assert mail["X-Envelope-To"] == made.email
+        smtp.sendmail("", [sender], SAMPLES["postfix"].content)
+    bounced = get(service, name)
+    delivery = bounced["delivery"]
+    assert (bounced["state"], delivery["state"]) == ("PENDING", "BOUNCED")
+    assert delivery["lastError"] == {
+        "message": "There is no such mailbox.",
+        "smtpCode": 550,
+        "enhancedStatus": "5.1.1",
+    }
+    assert listed(service, f'delivery.state = BOUNCED AND email = "{made.email}"')[
+        "invitations"
+    ] == [bounced]

@@ -10,6 +10,7 @@ from typing import Protocol
 from server.storage.interface.access import AccessStorage, Administration
 from server.storage.interface.backlog import Backlog, BacklogStorage
 from server.storage.interface.billing_accounts import BillingAccountStorage
+from server.storage.interface.bounces import BounceStorage
 from server.storage.interface.customers import CustomerStorage
 from server.storage.interface.events import EventPage, EventStorage, LogBounds
 from server.storage.interface.invitations import InvitationStorage
@@ -41,6 +42,7 @@ __all__ = [
     "Backlog",
     "BacklogStorage",
     "BillingAccountStorage",
+    "BounceStorage",
     "Cursor",
     "CustomerStorage",
     "Delivery",
@@ -81,6 +83,8 @@ class Storage(Protocol):
     def waits(self) -> WaitStorage: ...
     @property
     def mail(self) -> MailStorage: ...
+    @property
+    def bounces(self) -> BounceStorage: ...
     @property
     def events(self) -> EventStorage: ...
     @property

@@ -20,7 +20,8 @@ class Delivery(NamedTuple):
     `first_operation_id` is the operation whose e-mail began the thread; it is `operation_id` for the
     first e-mail of an invitation. `requested_at` is when the operation was. `reseller_contact` is the
     reseller's address for questions.
-    `options` are the invitation's. `number` is the operation's inside the storage.
+    `options` are the invitation's. `bounce_local_part` is what stands before the @ of the address
+    that this attempt's e-mail comes back to. `number` is the operation's inside the storage.
     """
 
     operation_id: str
@@ -38,6 +39,7 @@ class Delivery(NamedTuple):
     number: int
     reseller_contact: str | None = None
     options: InvitationOptions = NO_OPTIONS
+    bounce_local_part: str = ""
 
     @property
     def tries(self) -> int:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, case, delete, select, update
 
 from server.domain import ids
+from server.domain.bounces import bounce_local_part
 from server.domain.invitations import (
     InvitationState,
     link_token_hash,
@@ -161,13 +162,14 @@ def _claim(transaction: Transaction, wanted: Claim) -> list[Delivery]:
         token_hash = link_token_hash(token)
         number = link_number(token_hash)
         links.append(LinkRow(number, link_hash(token_hash), row.customer, row.n, wanted.now))
-        deliveries.append(_delivery(row, token, wanted.lease_until))
+        verp = bounce_local_part(number, token_hash)
+        deliveries.append(_delivery(row, token, verp, wanted.lease_until))
     _MAIL.lease(transaction, [row.n for row in rows], wanted.lease_until)
     transaction.insert(_INSERT_LINKS, links)
     return deliveries
 
 
-def _delivery(row: _DueMail, token: str, lease_until: Micros) -> Delivery:
+def _delivery(row: _DueMail, token: str, verp: str, lease_until: Micros) -> Delivery:
     tail = row.customer_id[3:]
     made_by = row.made_by or ids.OPERATION + tail
     return Delivery(
@@ -186,6 +188,7 @@ def _delivery(row: _DueMail, token: str, lease_until: Micros) -> Delivery:
         number=row.n,
         reseller_contact=row.contact,
         options=read_options(row.options),
+        bounce_local_part=verp,
     )
 
 

@@ -97,8 +97,12 @@ class MessageBuilder:
         brand: Brand | None = None,
         languages: Sequence[str] = ("en",),
         zone: tzinfo = UTC,
+        bounce_domain: str = "",
     ) -> None:
-        """`zone` is what times are shown in, beside UTC."""
+        """`zone` is what times are shown in, beside UTC.
+
+        With a `bounce_domain` each e-mail comes back to an address of its own there.
+        """
         try:
             codes = [LanguageCode(each) for each in languages]
         except ValueError:
@@ -108,6 +112,7 @@ class MessageBuilder:
         brand = brand or Brand()
         name, self._sender = parse_sender(sender)
         self._domain = self._sender.rpartition("@")[2]
+        self._bounce_domain = bounce_domain
         self._link_prefix = parse_link_prefix(link_prefix)
         self._now = now
         self._zone = zone
@@ -179,7 +184,10 @@ class MessageBuilder:
             f"--{boundary}\r\n{part('html', html)}\r\n"
             f"--{boundary}--\r\n"
         )
-        return Mail(self._sender, recipient, content.encode())
+        sender = self._sender
+        if self._bounce_domain:
+            sender = f"{delivery.bounce_local_part}@{self._bounce_domain}"
+        return Mail(sender, recipient, content.encode())
 
     def _in(self, language: str) -> _Languages:
         """Returns the language; all, for none or one that a later release has added."""

@@ -1,0 +1,166 @@
+"""Recording what comes back of invitations' e-mails."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import bindparam, select, update
+
+from server.domain.access import SERVICE, Actor
+from server.domain.bounces import BounceOutcome, BounceReport, BounceToken, proves
+from server.domain.events import EventType
+from server.domain.invitations import InvitationState, state_at
+from server.domain.mail import DeliveryState, explained
+from server.storage.customer_rows import INVITATION_PART, InvitationPart, sent_json
+from server.storage.events.log import NewEvent, log
+from server.storage.events.rows import invitation_json
+from server.storage.schema.codes import DELIVERY_STATE_CODES, INVITATION_STATES
+from server.storage.schema.tables import (
+    CustomerNumber,
+    FailureJson,
+    LinkHash,
+    LinkNumber,
+    OperationNumber,
+    customers,
+    link_tokens,
+    operations,
+)
+from server.storage.sql.batches import Batcher
+from server.storage.sql.statements import IDS, Query, Statement, Transaction
+from server.storage.sql.times import from_micros, from_micros_or_none, micros
+
+_SERVICE = Actor(SERVICE)
+_BOUNCED = DELIVERY_STATE_CODES[DeliveryState.BOUNCED]
+
+
+class _NumberedLink(NamedTuple):
+    n: LinkNumber
+    hash: LinkHash
+    customer: CustomerNumber
+    operation: OperationNumber
+
+
+class _Operation(NamedTuple):
+    n: OperationNumber
+    done: bool
+    failure: FailureJson | None
+
+
+_LINKS = Query(
+    _NumberedLink,
+    select(
+        link_tokens.c.n, link_tokens.c.hash, link_tokens.c.customer, link_tokens.c.operation
+    ).where(link_tokens.c.n.in_(IDS)),
+)
+_LOCK = Query(
+    InvitationPart,
+    select(*INVITATION_PART)
+    .where(customers.c.n.in_(IDS))
+    .order_by(customers.c.n)  # in one order, so that two batches don't wait for each other
+    .with_for_update(),
+)
+_OPERATIONS = Query(
+    _Operation,
+    select(operations.c.n, operations.c.done, operations.c.failure).where(operations.c.n.in_(IDS)),
+)
+_RECORD = Statement(
+    update(customers)
+    .where(customers.c.n.in_(IDS))
+    .values(delivery=bindparam("delivery"), sent=bindparam("sent")),
+    *("delivery", "sent"),
+)
+
+
+class Bounce(NamedTuple):
+    """A report that came back to an e-mail's sender."""
+
+    token: BounceToken
+    report: BounceReport
+    now: datetime
+
+
+def known_bounces(transaction: Transaction, batch: Sequence[BounceToken]) -> list[bool]:
+    """Tells which tokens are those of e-mails; see BounceStorage.knows_bounce."""
+    links = _links(transaction, batch)
+    return [token in links for token in batch]
+
+
+def record_bounces(transaction: Transaction, batch: Sequence[Bounce]) -> list[BounceOutcome]:
+    """Records what came back; see BounceStorage.record_bounce."""
+    links = _links(transaction, [each.token for each in batch])
+    numbers = list({link.customer for link in links.values()})
+    rows = {row.n: row for row in (transaction.fetch(_LOCK, numbers) if numbers else [])}
+    latest = list({row.latest for row in rows.values()})
+    done = {row.n: row for row in (transaction.fetch(_OPERATIONS, latest) if latest else [])}
+    outcomes = []
+    for bounce in batch:
+        link = links.get(bounce.token)
+        row = rows.get(link.customer) if link else None
+        if link is None or row is None:
+            outcomes.append(BounceOutcome())
+            continue
+        outcome = BounceOutcome(row.their_id)
+        operation = done.get(row.latest)
+        if _is_about(row, link, bounce):
+            if operation and not operation.done:
+                outcome = outcome._replace(too_early=True)
+            elif operation is None or operation.failure is None:
+                rows[row.n] = _record(transaction, row, bounce)
+                outcome = outcome._replace(is_recorded=True)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def _links(
+    transaction: Transaction, tokens: Sequence[BounceToken]
+) -> dict[BounceToken, _NumberedLink]:
+    wanted = list({token.number for token in tokens if token.number < 1 << 63})
+    found = {row.n: row for row in (transaction.fetch(_LINKS, wanted) if wanted else [])}
+    return {
+        token: link
+        for token in tokens
+        if (link := found.get(LinkNumber(token.number))) and proves(token, bytes(link.hash))
+    }
+
+
+def _is_about(row: InvitationPart, link: _NumberedLink, bounce: Bounce) -> bool:
+    """Tells whether the report changes anything: the latest e-mail of a pending one came back."""
+    state = state_at(INVITATION_STATES[row.invitation], from_micros(row.expires_at), bounce.now)
+    return (
+        bounce.report.came_back
+        and state is InvitationState.PENDING
+        and link.operation == row.latest
+        and row.delivery is None
+    )
+
+
+def _record(transaction: Transaction, row: InvitationPart, bounce: Bounce) -> InvitationPart:
+    report = bounce.report
+    attempts, sent_at, _ = json.loads(row.sent) if row.sent else (1, None, None)
+    error = explained(report.smtp_code, report.status, "the e-mail came back")
+    sent = sent_json(attempts, from_micros_or_none(sent_at), error)
+    transaction.run(_RECORD, [row.n], delivery=_BOUNCED, sent=sent)
+    after = row._replace(delivery=_BOUNCED, sent=sent)
+    event = NewEvent(
+        *(row.reseller, EventType.INVITATION_BOUNCED, micros(bounce.now), _SERVICE),
+        *(invitation_json(after), row.n),
+    )
+    log(transaction, event)
+    return after
+
+
+class SqlBounces:
+    """Implements `interface.BounceStorage`."""
+
+    def __init__(self, writes: Batcher, reads: Batcher) -> None:
+        self._writes = writes
+        self._reads = reads
+
+    async def knows_bounce(self, token: BounceToken) -> bool:
+        return await self._reads.submit(known_bounces, token)
+
+    async def record_bounce(
+        self, token: BounceToken, report: BounceReport, now: datetime
+    ) -> BounceOutcome:
+        return await self._writes.submit(record_bounces, Bounce(token, report, now))
