@@ -35,6 +35,13 @@ $(VENV)/bench.stamp: requirements/bench.txt $(VENV)/run.stamp
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
 	@touch $@
 
+# In an environment of its own: what examines deploy/ wants other versions of what the service runs on.
+build/deploy/bin/python: requirements/deploy.txt
+	@echo "installing what deploy/ is examined with …"
+	@$(PYTHON) -m venv build/deploy
+	@build/deploy/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/deploy.txt
+	@touch $@
+
 run: $(VENV)/run.stamp ## start everything on this machine, WORKERS=N servers of it; Ctrl-C stops it
 	@exec env $(if $(WORKERS),BILLING_WORKERS=$(WORKERS)) $(BIN)/python -m server dev
 
@@ -63,6 +70,8 @@ lock: $(VENV)/bin/python ## pin what pyproject.toml asks for, with hashes
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@for part in run dev bench; do $(BIN)/uv pip compile --quiet pyproject.toml $$([ $$part = run ] || echo --group $$part -c requirements/run.txt) \
 	  --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/$$part.txt; done
+	@$(BIN)/uv pip compile --quiet --group deploy \
+	  --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/deploy.txt
 	@for file in tests/clients/*/requirements.in; do $(BIN)/uv pip compile --quiet $$file \
 	  --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o $${file%.in}.txt; done
 	@for file in tests/clients/*/package.json; do (cd "$${file%/*}" && npm install --silent --package-lock-only); done
@@ -108,10 +117,14 @@ docs: $(VENV)/dev.stamp ## make the site of docs/ in build/docs; fails where a l
 	@mkdir -p build && $(BIN)/zensical build --strict >build/docs.log 2>&1 || { cat build/docs.log; exit 1; }
 	@echo "build/docs/index.html"
 
-check: gen-check lint types docs test ## what CI runs
+deploy-check: build/deploy/bin/python ## examine deploy/: image, Compose, Kubernetes, systemd, alerts
+	@deploy/check.sh build/deploy/bin
 
-dist: gen ## build the wheel, which gives the command billing-server, into build/dist
+check: gen-check lint types docs deploy-check test ## what CI runs
+
+dist: gen build/deploy/bin/python ## build the wheel, which gives the command billing-server, and its bill of materials, into build/dist
 	@rm -rf build/dist && $(BIN)/python -m build --wheel --no-isolation --outdir build/dist >build/dist.log || { cat build/dist.log; exit 1; }
+	@build/deploy/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON -o build/dist/billing-service.cdx.json requirements/run.txt 2>build/sbom.log || { cat build/sbom.log; exit 1; }
 	@ls build/dist
 
 bench-tools:
@@ -130,4 +143,4 @@ bench-grpcio: $(VENV)/bench.stamp ## what an empty call costs on each version of
 bench-profile: $(VENV)/bench.stamp ## where the server spends its time; METHOD=get, empty, two, worker or send
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.profile $(or $(METHOD),invite)
 
-.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients fuzz chaos mutants strangers docs check dist bench bench-tools bench-grpcio bench-profile
+.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients fuzz chaos mutants strangers docs deploy-check check dist bench bench-tools bench-grpcio bench-profile

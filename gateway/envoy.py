@@ -75,15 +75,18 @@ class Gateway:
     async def _start(self, command: list[str]) -> None:
         with open_private(self._log, "ab") as log:
             start = log.tell()
-            process = self._process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                # A Ctrl-C in the terminal is for the starter, which stops Envoy with care.
-                start_new_session=True,
-                preexec_fn=ends_with_parent(signal.SIGTERM),
-            )
+            try:
+                process = self._process = await asyncio.create_subprocess_exec(
+                    *command,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    # A Ctrl-C in the terminal is for the starter, which stops Envoy with care.
+                    start_new_session=True,
+                    preexec_fn=ends_with_parent(signal.SIGTERM),
+                )
+            except OSError as error:
+                raise GatewayError(f"can't start {command[0]}: {error.strerror}") from None
         try:
             async with asyncio.timeout(_START_S):
                 while not await self._admin.is_ready():

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,19 @@ async def test_an_error_that_only_envoy_finds_is_one_line(tmp_path: Path) -> Non
     """An error that only Envoy can find comes as one line too."""
     settings, _ = make_settings(tmp_path, timeout_s=1e12)
     with pytest.raises(GatewayError, match=r"^Envoy did not start: [^\n]+$"):
+        await Gateway(settings).start()
+
+
+async def test_a_program_that_may_not_run_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "envoy").write_text("#!/no/such/interpreter\n")
+    (programs / "envoy").chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(programs / "python"))
+    settings, _ = make_settings(tmp_path)
+    with pytest.raises(GatewayError, match=f"^can't start {programs}/envoy: No such file"):
         await Gateway(settings).start()
 
 
