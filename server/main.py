@@ -122,7 +122,9 @@ def build_server(
     authenticator = Authenticator(storage.access, tokens, clock, monotonic)
     addresses = CallerAddresses(settings.proxies)
     pipeline = Pipeline(authenticator, limits, addresses)
-    operations = Operations(storage.operations, storage.waits, clock)
+    operations = Operations(
+        storage.operations, storage.waits, storage.customers, storage.invitations, clock
+    )
     pages = Pages(tokens.page_keys)
     use_cases = Customers(
         storage.customers, storage.invitations, clock, settings.invitation_lifetime
@@ -153,8 +155,16 @@ def build_server(
                 *(pages, settings.country, settings.currency),
             ),
         ),
-        (billing_customers, "CustomerService", BillingCustomerService(use_cases, pages)),
-        (invitation_service_pb2, "InvitationService", InvitationService(invitations, links, pages)),
+        (
+            billing_customers,
+            "CustomerService",
+            BillingCustomerService(use_cases, operations, pages),
+        ),
+        (
+            invitation_service_pb2,
+            "InvitationService",
+            InvitationService(invitations, operations, links, pages),
+        ),
         (event_service_pb2, "EventService", EventService(events, streams, pages)),
         (event_stream_service_pb2, "EventStreamService", EventStreamService(streams)),
         (webhook_service_pb2, "WebhookService", WebhookService(webhooks, pages)),

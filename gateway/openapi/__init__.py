@@ -18,7 +18,8 @@ from gateway.openapi.templates import bindings
 _ROOT = Path(__file__).parents[2]
 DOCUMENT = _ROOT / "gen" / "openapi.json"
 
-_OPERATION_TYPES = ("yandex.cloud.operation.Operation", "google.longrunning.Operation")
+_YANDEX_OPERATION = "yandex.cloud.operation.Operation"
+_GOOGLE_OPERATION = "google.longrunning.Operation"
 
 
 def write(path: Path = DOCUMENT) -> None:
@@ -86,25 +87,25 @@ def _request_types(protos: Protos) -> frozenset[str]:
 
 def _packed(protos: Protos) -> dict[str, list[Descriptor]]:
     """Returns what each Any field may hold; for operations, by the options of the methods."""
-    metadata: dict[str, Descriptor] = {}
-    response: dict[str, Descriptor] = {}
+    found: dict[str, dict[str, Descriptor]] = {}
     for method in protos.methods:
         options = method.GetOptions().Extensions
         published, ours = options[operation_pb2.operation], options[operations_pb2.operation_info]
-        for found, name in (
-            (metadata, published.metadata or ours.metadata_type),
-            (response, published.response or ours.response_type),
+        for field, name in (
+            (f"{_YANDEX_OPERATION}.metadata", published.metadata),
+            (f"{_YANDEX_OPERATION}.response", published.response),
+            (f"{_GOOGLE_OPERATION}.metadata", ours.metadata_type),
+            (f"{_GOOGLE_OPERATION}.response", ours.response_type),
         ):
             if name:
                 message = protos.message(name, package=method.containing_service.file.package)
-                found[message.full_name] = message
+                found.setdefault(field, {})[message.full_name] = message
+    for name in filter(protos.has_message, overrides.PUBLISHED_METADATA):
+        found[f"{_GOOGLE_OPERATION}.metadata"][name] = protos.message(name)
     packed = {
         "google.rpc.Status.details": [protos.message(name) for name in overrides.ERROR_DETAILS],
         "billing.v1.Event.data": [
             protos.message(name) for name in overrides.EVENT_DATA if protos.has_message(name)
         ],
     }
-    for operation in _OPERATION_TYPES:
-        packed[f"{operation}.metadata"] = list(metadata.values())
-        packed[f"{operation}.response"] = list(response.values())
-    return packed
+    return packed | {field: list(messages.values()) for field, messages in found.items()}

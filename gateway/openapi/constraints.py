@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from billing.options.v1 import format_pb2
+from billing.options.v1 import format_pb2, required_fields_pb2
 from google.api import field_behavior_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from yandex.cloud import validation_pb2
@@ -67,6 +67,18 @@ def of_text(field: FieldDescriptor, *, in_request: bool) -> dict[str, Any]:
     if most is not None:
         keywords["maxLength"] = most
     return keywords
+
+
+def of_parts(field: FieldDescriptor) -> dict[str, Any]:
+    """Returns the keywords for the texts that a message must have where it stands in this field."""
+    needed = [
+        field.message_type.fields_by_name[name].json_name
+        for name in field.GetOptions().Extensions[required_fields_pb2.required_fields]
+    ]
+    if not needed:
+        return {}
+    given = {"type": "string", "minLength": 1}
+    return {"type": "object", "properties": dict.fromkeys(needed, given), "required": needed}
 
 
 def of_number(field: FieldDescriptor) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Realistic requests and answers: JSON bodies by message, and answers by method where these differ."""
+"""Realistic requests and answers: JSON bodies by message, and answers by method where these differ.
+
+Longer than others: all examples tell of the same customer.
+"""
 
 from typing import Any
 
@@ -58,6 +61,15 @@ _BILLING_ACCOUNT = {
     "active": True,
     "balance": "0",
 }
+_GOOGLE_METADATA = {
+    "@type": "type.googleapis.com/billing.v1.InviteCustomerMetadata",
+    "customer": _INVITATION["customer"],
+    "invitation": _INVITATION["name"],
+    "createTime": "2026-03-02T09:30:00.120Z",
+}
+_RESEND_METADATA = _GOOGLE_METADATA | {
+    "@type": "type.googleapis.com/billing.v1.ResendInvitationMetadata"
+}
 _ENDED = "2026-03-03T12:00:00.360Z"
 _GOOGLE_CUSTOMER = {
     "name": f"{_PARENT}/customers/{CUSTOMER}",
@@ -69,6 +81,7 @@ _GOOGLE_CUSTOMER = {
     "createTime": "2026-03-02T09:30:00.120Z",
     "updateTime": _ENDED,
 }
+_GOOGLE_RESPONSE = {"@type": "type.googleapis.com/billing.v1.Customer"} | _GOOGLE_CUSTOMER
 _EVENT = {
     "name": f"{_PARENT}/events/evt000000000042k3m9p2s7",
     "type": "invitation.accepted",
@@ -126,7 +139,14 @@ _CANCELLED = {
 
 REQUESTS: dict[str, dict[str, Any]] = {
     "yandex.cloud.billing.v1.InviteCustomerRequest": _INVITE,
-    "billing.v1.InviteCustomerRequest": _INVITE,
+    "billing.v1.InviteCustomerRequest": {
+        "parent": _PARENT,
+        "customer": {
+            "displayName": "Romashka",
+            "email": "director@romashka.example",
+            "person": _PERSON,
+        },
+    },
     "yandex.cloud.billing.v1.CreateResellerServedCustomerRequest": {
         "resellerId": RESELLER,
         "name": "Romashka",
@@ -196,9 +216,9 @@ def _published(description: str, **result: Any) -> dict[str, Any]:
     } | result
 
 
-def _google_style(**result: Any) -> dict[str, Any]:
+def _google_style(metadata: dict[str, Any] = _GOOGLE_METADATA, **result: Any) -> dict[str, Any]:
     name = f"operations/{OPERATION}"
-    return {"name": name, "metadata": _METADATA, "done": bool(result)} | result
+    return {"name": name, "metadata": metadata, "done": bool(result)} | result
 
 
 _CUSTOMERS = "yandex.cloud.billing.v1.CustomerService"
@@ -224,7 +244,7 @@ RESPONSES: dict[str, dict[str, dict[str, Any]]] = {
     f"{_INVITATIONS}.ListInvitations": {
         "One page": {"invitations": [_INVITATION], "nextPageToken": ""}
     },
-    f"{_INVITATIONS}.ResendInvitation": {"Begun": _google_style()},
+    f"{_INVITATIONS}.ResendInvitation": {"Begun": _google_style(_RESEND_METADATA)},
     f"{_INVITATIONS}.RevokeInvitation": {
         "Revoked": _INVITATION
         | {"state": "REVOKED", "endTime": _ENDED, "customerState": "INACTIVE"}
@@ -285,12 +305,12 @@ RESPONSES: dict[str, dict[str, dict[str, Any]]] = {
     "yandex.cloud.iam.v1.IamTokenService.Revoke": {"Revoked": {"subjectId": SUBJECT}},
     f"{_OPERATIONS}.GetOperation": {
         "Running": _google_style(),
-        "Done": _google_style(response=_RESPONSE),
+        "Done": _google_style(response=_GOOGLE_RESPONSE),
         "Failed": _google_style(error=_CANCELLED),
     },
     f"{_OPERATIONS}.ListOperations": {
         "One page": {
-            "operations": [_google_style(response=_RESPONSE)],
+            "operations": [_google_style(response=_GOOGLE_RESPONSE)],
             "nextPageToken": "",
             "unreachable": [],
         }

@@ -26,6 +26,9 @@ EVENT_DATA = (
     "billing.v1.Webhook",
 )
 
+# What google.longrunning tells of operations that the published API has begun.
+PUBLISHED_METADATA = ("billing.v1.CustomerMetadata",)
+
 # What each of a stream's objects is, beside errors.
 STREAMED = {"billing.v1.EventStreamService.WatchEvents": "billing.v1.WatchEventsResponse"}
 JSON_TYPES: tuple[str, ...] = ("application/json",)

@@ -152,7 +152,9 @@ class Schemas:
         if field.full_name in self._packed:
             options = [self._any_of(message) for message in self._packed[field.full_name]]
             return options[0] if len(options) == 1 else {"anyOf": options}
-        return self.reference(field.message_type)
+        whole = self.reference(field.message_type)
+        needed = constraints.of_parts(field) if in_request else {}
+        return {"allOf": [whole, needed]} if needed else whole
 
     def _any_of(self, message: Descriptor) -> Schema:
         """Returns the schema of an Any that holds this message."""

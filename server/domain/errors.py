@@ -48,6 +48,8 @@ class Reason(StrEnum):
     MAIL_LIMIT_REACHED = "MAIL_LIMIT_REACHED"
     # Added more customers than one reseller may have: ask who runs the service for a higher limit.
     CUSTOMER_LIMIT_REACHED = "CUSTOMER_LIMIT_REACHED"
+    # Asked for what can't be done while the invitation's e-mail is on its way: try again shortly.
+    MAIL_UNDER_WAY = "MAIL_UNDER_WAY"
     # Asked to send an e-mail again right after the last one: try again later.
     RESENT_TOO_SOON = "RESENT_TOO_SOON"
     # Deleted an operation that has not ended: wait for it or cancel it first.

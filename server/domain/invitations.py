@@ -64,6 +64,9 @@ CUSTOMER_STATES: Mapping[InvitationState, CustomerState] = {
     _S.EXPIRED: CustomerState.INACTIVE,
 }
 
+# While an e-mail is on its way, this is how soon it may have left.
+ON_ITS_WAY_S = 1.0
+
 # Only an e-mail that arrived can be answered.
 ANSWERED = frozenset({_S.ACCEPTED, _S.DECLINED})
 
@@ -227,11 +230,21 @@ def resend(customer: Customer, *, resent_by: str, now: datetime) -> Operation:
 
 
 def resent_too_soon(retry_after_s: float) -> BillingError:
-    """Returns the refusal to send an e-mail while the one before it is new or on its way."""
+    """Returns the refusal to send an e-mail right after the one before it."""
     return BillingError(
         Reason.RESENT_TOO_SOON,
         "The invitation has just been sent; try again later.",
         retry_after_s=retry_after_s,
+    )
+
+
+def mail_under_way(operation_id: str) -> BillingError:
+    """Returns the refusal of what can't be done while a worker is at the invitation's e-mail."""
+    return BillingError(
+        Reason.MAIL_UNDER_WAY,
+        "The invitation's e-mail is on its way; try again in a moment.",
+        metadata={"operationId": operation_id},
+        retry_after_s=ON_ITS_WAY_S,
     )
 
 

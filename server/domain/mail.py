@@ -5,6 +5,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from server.domain.operations import Deferral
+
 
 class DeliveryState(StrEnum):
     """Where an invitation's latest e-mail stands."""
@@ -82,3 +84,9 @@ def explained(code: int | None, status: str | None, otherwise: str = "") -> Deli
             else "The mail server does not take the e-mail at present."
         )
     return DeliveryError(text or f"{otherwise[:1].upper()}{otherwise[1:]}.", code, status)
+
+
+def deferred(late: Deferral) -> EmailDelivery:
+    """Returns how an e-mail stands that is tried again."""
+    error = explained(late.smtp_code, late.status, late.problem)
+    return EmailDelivery(DeliveryState.DEFERRED, late.attempt, error, late.next_attempt_at)

@@ -18,7 +18,7 @@ from server.domain.limits import Limits
 from server.storage.access.storage import SqlAccess, SqlAdministration
 from server.storage.backlog import SqlBacklog
 from server.storage.billing_accounts import SqlBillingAccounts
-from server.storage.customers import SqlCustomers
+from server.storage.customers.storage import SqlCustomers
 from server.storage.events.storage import SqlEvents
 from server.storage.invitations.bounces import SqlBounces
 from server.storage.invitations.storage import SqlInvitations

@@ -172,7 +172,9 @@ def test_a_resent_one_is_a_new_message_in_the_same_thread(service: Service) -> N
     operation = service.finished(begun.json()["name"].removeprefix("operations/"))
     assert operation["description"] == "Resend invitation"
     assert operation["response"]["id"] == made.customer_id
-    assert get(service, begun.json()["name"])["response"] == operation["response"]
+    resent = get(service, begun.json()["name"])
+    assert resent["response"]["@type"] == "type.googleapis.com/billing.v1.Invitation"
+    assert resent["response"]["name"] == resent["metadata"]["invitation"] == name
     first, again = eventually(lambda: made.mails if len(made.mails) == 2 else None)
     assert again["Message-ID"] != first["Message-ID"]
     assert again["In-Reply-To"] == again["References"] == first["Message-ID"]

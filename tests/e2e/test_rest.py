@@ -97,13 +97,17 @@ def test_cancel_is_served_both_ways(service: Service, method: str) -> None:
 
 def test_google_style_operations_are_served_over_rest(service: Service) -> None:
     begun = httpx.post(
-        f"{service.rest}/v1/customers:invite", json=service.invitation(), headers=service.headers
+        f"{service.rest}/v1/resellers/{service.resellerId}/customers:invite",
+        json={"customer": {"displayName": "Рога и копыта", "email": f"{uuid.uuid4()}@example.com"}},
+        headers=service.headers,
     ).json()
     assert re.fullmatch(f"operations/{OPERATION_ID}", begun["name"])
     service.finished(begun["name"].removeprefix("operations/"))
     ended = httpx.get(f"{service.rest}/v1/{begun['name']}", headers=service.headers).json()
     assert ended["done"] is True
-    assert ended["response"]["@type"].endswith("/yandex.cloud.billing.v1.Customer")
+    assert ended["response"]["@type"] == "type.googleapis.com/billing.v1.Customer"
+    assert ended["metadata"]["@type"] == "type.googleapis.com/billing.v1.InviteCustomerMetadata"
+    assert ended["response"]["name"] == ended["metadata"]["customer"]
     listed = httpx.get(
         f"{service.rest}/v1/operations",
         params={"filter": "done = true", "pageSize": 1000},

@@ -120,7 +120,14 @@ async def test_two_origins_are_none(web: httpx.AsyncClient) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/operations/a", "/v1/customers:invite", "/openapi.json", "/nothing", "/a.B/C", "/"],
+    [
+        "/operations/a",
+        "/v1/resellers/a/customers:invite",
+        "/openapi.json",
+        "/nothing",
+        "/a.B/C",
+        "/",
+    ],
 )
 @pytest.mark.parametrize("verb", ["GET", "POST", "PATCH", "DELETE", "HEAD"])
 async def test_a_preflight_is_answered_without_the_server(

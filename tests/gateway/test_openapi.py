@@ -45,7 +45,7 @@ def test_it_has_every_path_of_the_contract() -> None:
         ),
         "CustomerService.Activate": "post /billing/v1/customers/{customerId}:activate",
         "CustomerService.Suspend": "post /billing/v1/customers/{customerId}:suspend",
-        "CustomerService.InviteCustomer": "post /v1/customers:invite",
+        "CustomerService.InviteCustomer": "post /v1/resellers/{resellersId}/customers:invite",
         "CustomerService.GetCustomer": "get /v1/resellers/{resellersId}/customers/{customersId}",
         "CustomerService.ListCustomers": "get /v1/resellers/{resellersId}/customers",
         **{

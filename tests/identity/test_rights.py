@@ -40,6 +40,7 @@ from server.domain.webhook_settings import WebhookChanges, new_secret, new_webho
 from server.storage.interface import Delivery
 from tests.events import Happening, happen
 from tests.identity.served import RESELLER, Served, bearer, serving
+from tests.inviting import in_our_words
 from tests.storage.databases import query
 
 OK = grpc.StatusCode.OK
@@ -183,7 +184,7 @@ TABLE: dict[str, Method] = {
     ),
     f"{_GOOGLE_CUSTOMERS}/InviteCustomer": Method(
         Right.WRITE,
-        lambda made: google_customers.InviteCustomerRequest(**invite_fields(made)),
+        lambda made: in_our_words(customers.InviteCustomerRequest(**invite_fields(made))),
         operations_pb2.Operation,
         names_reseller=True,
     ),

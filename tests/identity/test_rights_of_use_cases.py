@@ -58,7 +58,10 @@ async def use_cases(tmp_path: Path) -> AsyncIterator[UseCases]:
             BillingAccounts(storage.billing_accounts),
             Customers(storage.customers, storage.invitations, lambda: START, DAY),
             Invitations(storage.invitations, storage.customers, lambda: START, DAY, DAY),
-            Operations(storage.operations, storage.waits, lambda: START),
+            Operations(
+                *(storage.operations, storage.waits, storage.customers, storage.invitations),
+                lambda: START,
+            ),
             webhooks,
             made,
             hooked.webhook,

@@ -6,7 +6,6 @@ from typing import Any
 
 import grpc
 import pytest
-from billing.v1 import customer_service_pb2 as google_customers
 from google.longrunning import operations_pb2
 from google.rpc import error_details_pb2, status_pb2
 from yandex.cloud.billing.v1 import customer_service_pb2 as customers
@@ -15,6 +14,7 @@ from yandex.cloud.operation import operation_service_pb2
 from server.config import Settings
 from server.domain.access import Role, hash_token
 from server.domain.errors import BillingError, Reason
+from tests.inviting import in_our_words
 from tests.rpc.conftest import Api
 from tests.storage.records import ACTOR
 
@@ -144,7 +144,7 @@ async def test_permission_comes_before_existence(api: Api) -> None:
 
 async def test_both_styles_share_one_use_case(api: Api) -> None:
     body = request()
-    google = google_customers.InviteCustomerRequest.FromString(body.SerializeToString())
+    google = in_our_words(body)
     begun = await api.google_customers.InviteCustomer(google, metadata=api.as_("writer"))
     code, reason, status = await refusal(api.customers.Invite(body, metadata=api.as_("writer")))
     assert (code, reason) == (grpc.StatusCode.ALREADY_EXISTS, "INVITATION_OPEN")
@@ -161,7 +161,7 @@ async def test_keys_are_of_caller_method_and_request(api: Api) -> None:
         body, metadata=api.as_("writer", idempotency_key=key.upper())
     )
     assert upper == first
-    google = google_customers.InviteCustomerRequest.FromString(body.SerializeToString())
+    google = in_our_words(body)
     for call in (
         api.customers.Invite(request(), metadata=mine),
         api.google_customers.InviteCustomer(google, metadata=mine),

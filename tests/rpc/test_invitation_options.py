@@ -7,10 +7,9 @@ from typing import Any
 
 import grpc
 import pytest
-from billing.v1 import customer_service_pb2, event_service_pb2, invitation_pb2
+from billing.v1 import customer_pb2, customer_service_pb2, event_service_pb2, invitation_pb2
 from google.rpc import error_details_pb2
 from yandex.cloud import validation_pb2
-from yandex.cloud.billing.v1 import customer_service_pb2 as yandex
 
 from server.domain.invitation_options import NO_OPTIONS, InvitationOptions
 from server.languages import LanguageCode
@@ -25,10 +24,12 @@ TEXTS = {"language_code": "ru", "inviter_display_name": "Анна Петрова
 
 def request(**fields: Any) -> customer_service_pb2.InviteCustomerRequest:
     return customer_service_pb2.InviteCustomerRequest(
-        reseller_id="reseller-1",
-        name="Customer",
-        invitation_email=f"{uuid.uuid4().hex}@example.com",
-        person=yandex.CustomerPerson(tin="77"),
+        parent=PARENT,
+        customer=customer_pb2.Customer(
+            display_name="Customer",
+            email=f"{uuid.uuid4().hex}@example.com",
+            person=customer_pb2.Person(tin="77"),
+        ),
         **fields,
     )
 

@@ -297,9 +297,9 @@ async def test_sending_again_replaces_the_link_and_begins_the_time_anew(api: Api
     api.clock.advance(DAY)
     begun = await resend(api, made.name)
     assert not begun.done
-    about = customers.CustomerMetadata()
+    about = service.ResendInvitationMetadata()
     assert begun.metadata.Unpack(about)
-    assert f"{PARENT}/customers/{about.customer_id}" == made.customer
+    assert (about.customer, about.invitation) == (made.customer, made.name)
     # The old link is dead at once.
     code, _, _ = await refusal(accept(api, made.token))
     assert code is grpc.StatusCode.NOT_FOUND
@@ -320,7 +320,7 @@ async def test_the_first_e_mail_goes_out_first(api: Api) -> None:
     await api.customers.Invite(request(), metadata=api.as_("writer"))
     (made,) = (await listed(api)).invitations
     code, _, status = await refusal(resend(api, made.name))
-    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert code is grpc.StatusCode.ABORTED
     assert detail(status, error_details_pb2.RetryInfo).retry_delay.ToSeconds() == 1
 
 

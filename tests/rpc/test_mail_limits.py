@@ -4,11 +4,11 @@ from pathlib import Path
 
 import grpc
 import pytest
-from billing.v1 import customer_service_pb2 as google_customers
 from google.rpc import error_details_pb2
 from yandex.cloud.billing.v1 import customer_service_pb2 as customers
 
 from server.config import Settings
+from tests.inviting import in_our_words
 from tests.rpc.conftest import Api
 from tests.rpc.test_calls import refusal, request
 from tests.rpc.test_invitations import DAY, detail, resend, sent
@@ -25,10 +25,9 @@ async def test_too_many_e_mails_to_one_address_are_refused_until_tomorrow(api: A
     made = await sent(api, invitation_email=TO)
     await sent(api, invitation_email=TO, person=customers.CustomerPerson(name="B", tin="2"))
     invite = request(invitation_email=TO, person=customers.CustomerPerson(name="C", tin="3"))
-    in_our_words = google_customers.InviteCustomerRequest.FromString(invite.SerializeToString())
     for call in (
         api.customers.Invite(invite, metadata=api.as_("writer")),
-        api.google_customers.InviteCustomer(in_our_words, metadata=api.as_("writer")),
+        api.google_customers.InviteCustomer(in_our_words(invite), metadata=api.as_("writer")),
         resend(api, made.name),
     ):
         code, reason, status = await refusal(call)

@@ -5,8 +5,8 @@ from typing import Any
 
 import grpc
 import pytest
+from billing.v1 import customer_pb2, invitation_service_pb2
 from billing.v1 import customer_service_pb2 as google_customers
-from billing.v1 import invitation_service_pb2
 from google.longrunning import operations_pb2
 from yandex.cloud.billing.v1 import customer_service_pb2 as customers
 
@@ -56,7 +56,9 @@ async def test_each_method_asks_for_the_right_first(api: Api, who: str) -> None:
             customers.ListCustomersRequest(reseller_id=FOREIGN, page_token=long), metadata=metadata
         ),
         api.google_customers.InviteCustomer(
-            google_customers.InviteCustomerRequest(reseller_id=FOREIGN, name=long),
+            google_customers.InviteCustomerRequest(
+                parent=f"resellers/{FOREIGN}", customer=customer_pb2.Customer(display_name=long)
+            ),
             metadata=metadata,
         ),
         api.google_customers.ListCustomers(

@@ -154,7 +154,7 @@ class TestResendingWhatIsPutOff:
         await _put_off(stored)
         await stored.claim(NEXT_AT)
         error = await refused(stored.resend(NEXT_AT))
-        assert error.reason is Reason.RESENT_TOO_SOON
+        assert error.reason is Reason.MAIL_UNDER_WAY
 
     async def test_is_refused_when_a_try_has_just_failed(self, storage: SqlStorage) -> None:
         stored = await recorded(storage)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from billing.v1.customer_service_pb2 import InviteCustomerMetadata
 
 from server.domain.access import Actor
 from server.domain.errors import Reason
@@ -14,6 +15,7 @@ from server.domain.invitations import invite
 from server.domain.operations import Deferral
 from server.rpc.messages.operations import to_longrunning, to_yandex
 from server.storage.interface import Storage
+from server.use_cases.operations import OperationWithSubject
 from server.worker.retry_policy import RetryPolicy
 from tests.clock import Clock
 from tests.storage.databases import query
@@ -118,8 +120,13 @@ class TestWhatTheOperationTells:
                 "Invite customer: at attempt 2 the mail server said 451 4.3.0;"
                 " next attempt at 2026-11-22T12:00:30Z"
             )
-            # The other view has no description; it is the same operation in all else.
-            assert not to_longrunning(now).done
+            # The other view has no description; its metadata tells.
+            ours, about = to_longrunning(OperationWithSubject(now, None)), InviteCustomerMetadata()
+            assert not ours.done
+            assert ours.metadata.Unpack(about)
+            assert about.delivery.attempts == 2
+            assert about.delivery.last_error.message == "the mail server said 451 4.3.0"
+            assert about.delivery.next_attempt_time.ToDatetime(next_at.tzinfo) == next_at
             clock.at = next_at
             after = await ended(storage, operation)
         assert to_yandex(after).description == "Invite customer"

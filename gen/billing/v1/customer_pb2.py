@@ -22,44 +22,59 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from billing.options.v1 import format_pb2 as billing_dot_options_dot_v1_dot_format__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
-from yandex.cloud.billing.v1 import customer_service_pb2 as yandex_dot_cloud_dot_billing_dot_v1_dot_customer__service__pb2
-try:
-  yandex_dot_cloud_dot_billing_dot_v1_dot_customer__pb2 = yandex_dot_cloud_dot_billing_dot_v1_dot_customer__service__pb2.yandex_dot_cloud_dot_billing_dot_v1_dot_customer__pb2
-except AttributeError:
-  yandex_dot_cloud_dot_billing_dot_v1_dot_customer__pb2 = yandex_dot_cloud_dot_billing_dot_v1_dot_customer__service__pb2.yandex.cloud.billing.v1.customer_pb2
+from yandex.cloud import validation_pb2 as yandex_dot_cloud_dot_validation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x62illing/v1/customer.proto\x12\nbilling.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.yandex/cloud/billing/v1/customer_service.proto\"\x94\x04\n\x08\x43ustomer\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x1a\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12/\n\x05state\x18\x03 \x01(\x0e\x32\x1a.billing.v1.Customer.StateB\x04\xe2\x41\x01\x03\x12\x13\n\x05\x65mail\x18\x04 \x01(\tB\x04\xe2\x41\x01\x03\x12=\n\x06person\x18\x05 \x01(\x0b\x32\'.yandex.cloud.billing.v1.CustomerPersonB\x04\xe2\x41\x01\x03\x12 \n\x12\x62illing_account_id\x18\x06 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"`\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41\x43\x43\x45PTANCE_REQUIRED\x10\x01\x12\n\n\x06\x41\x43TIVE\x10\x02\x12\r\n\tSUSPENDED\x10\x03\x12\x0c\n\x08INACTIVE\x10\x04:a\xea\x41^\n\x1c\x62illing.example.com/Customer\x12)resellers/{reseller}/customers/{customer}*\tcustomers2\x08\x63ustomerB}\n\nbilling.v1B\rCustomerProtoP\x01Z\x12\x62illing/v1;billing\xea\x41I\n\x1c\x62illing.example.com/Reseller\x12\x14resellers/{reseller}*\tresellers2\x08resellerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x62illing/v1/customer.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dyandex/cloud/validation.proto\"\xa8\x04\n\x08\x43ustomer\x12\x1b\n\x04name\x18\x01 \x01(\tB\r\xe2\x41\x01\x08\x8a\xc8\x31\x05<=150\x12$\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=1024\x12/\n\x05state\x18\x03 \x01(\x0e\x32\x1a.billing.v1.Customer.StateB\x04\xe2\x41\x01\x03\x12!\n\x05\x65mail\x18\x04 \x01(\tB\x12\xe2\x41\x02\x05\x01\x88\xb2\x19\x01\x8a\xc8\x31\x05<=254\x12(\n\x06person\x18\x05 \x01(\x0b\x32\x12.billing.v1.PersonB\x04\xe2\x41\x01\x01\x12(\n\x12\x62illing_account_id\x18\x06 \x01(\tB\x0c\xe2\x41\x01\x03\x8a\xc8\x31\x04<=50\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"`\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41\x43\x43\x45PTANCE_REQUIRED\x10\x01\x12\n\n\x06\x41\x43TIVE\x10\x02\x12\r\n\tSUSPENDED\x10\x03\x12\x0c\n\x08INACTIVE\x10\x04:a\xea\x41^\n\x1c\x62illing.example.com/Customer\x12)resellers/{reseller}/customers/{customer}*\tcustomers2\x08\x63ustomer\"\x94\x02\n\x06Person\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=1024\x12 \n\x08longname\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=1024\x12\x1f\n\x05phone\x18\x03 \x01(\tB\x10\xe2\x41\x01\x01\x88\xb2\x19\x02\x8a\xc8\x31\x04<=64\x12 \n\x05\x65mail\x18\x04 \x01(\tB\x11\xe2\x41\x01\x01\x88\xb2\x19\x01\x8a\xc8\x31\x05<=254\x12\x1f\n\tpost_code\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\x8a\xc8\x31\x04<=64\x12$\n\x0cpost_address\x18\x06 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=4096\x12%\n\rlegal_address\x18\x07 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=4096\x12\x19\n\x03tin\x18\x08 \x01(\tB\x0c\xe2\x41\x01\x01\x8a\xc8\x31\x04<=64B\xa2\x01\n\x16\x63om.example.billing.v1B\rCustomerProtoP\x01Z+billing.example.com/go/billing/v1;billingpb\xea\x41I\n\x1c\x62illing.example.com/Reseller\x12\x14resellers/{reseller}*\tresellers2\x08resellerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'billing.v1.customer_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\n\nbilling.v1B\rCustomerProtoP\001Z\022billing/v1;billing\352AI\n\034billing.example.com/Reseller\022\024resellers/{reseller}*\tresellers2\010reseller'
+  _globals['DESCRIPTOR']._serialized_options = b'\n\026com.example.billing.v1B\rCustomerProtoP\001Z+billing.example.com/go/billing/v1;billingpb\352AI\n\034billing.example.com/Reseller\022\024resellers/{reseller}*\tresellers2\010reseller'
   _globals['_CUSTOMER'].fields_by_name['name']._loaded_options = None
-  _globals['_CUSTOMER'].fields_by_name['name']._serialized_options = b'\342A\001\010'
+  _globals['_CUSTOMER'].fields_by_name['name']._serialized_options = b'\342A\001\010\212\3101\005<=150'
   _globals['_CUSTOMER'].fields_by_name['display_name']._loaded_options = None
-  _globals['_CUSTOMER'].fields_by_name['display_name']._serialized_options = b'\342A\001\003'
+  _globals['_CUSTOMER'].fields_by_name['display_name']._serialized_options = b'\342A\001\001\212\3101\006<=1024'
   _globals['_CUSTOMER'].fields_by_name['state']._loaded_options = None
   _globals['_CUSTOMER'].fields_by_name['state']._serialized_options = b'\342A\001\003'
   _globals['_CUSTOMER'].fields_by_name['email']._loaded_options = None
-  _globals['_CUSTOMER'].fields_by_name['email']._serialized_options = b'\342A\001\003'
+  _globals['_CUSTOMER'].fields_by_name['email']._serialized_options = b'\342A\002\005\001\210\262\031\001\212\3101\005<=254'
   _globals['_CUSTOMER'].fields_by_name['person']._loaded_options = None
-  _globals['_CUSTOMER'].fields_by_name['person']._serialized_options = b'\342A\001\003'
+  _globals['_CUSTOMER'].fields_by_name['person']._serialized_options = b'\342A\001\001'
   _globals['_CUSTOMER'].fields_by_name['billing_account_id']._loaded_options = None
-  _globals['_CUSTOMER'].fields_by_name['billing_account_id']._serialized_options = b'\342A\001\003'
+  _globals['_CUSTOMER'].fields_by_name['billing_account_id']._serialized_options = b'\342A\001\003\212\3101\004<=50'
   _globals['_CUSTOMER'].fields_by_name['create_time']._loaded_options = None
   _globals['_CUSTOMER'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_CUSTOMER'].fields_by_name['update_time']._loaded_options = None
   _globals['_CUSTOMER'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
   _globals['_CUSTOMER']._loaded_options = None
   _globals['_CUSTOMER']._serialized_options = b'\352A^\n\034billing.example.com/Customer\022)resellers/{reseller}/customers/{customer}*\tcustomers2\010customer'
-  _globals['_CUSTOMER']._serialized_start=183
-  _globals['_CUSTOMER']._serialized_end=715
-  _globals['_CUSTOMER_STATE']._serialized_start=520
-  _globals['_CUSTOMER_STATE']._serialized_end=616
+  _globals['_PERSON'].fields_by_name['name']._loaded_options = None
+  _globals['_PERSON'].fields_by_name['name']._serialized_options = b'\342A\001\001\212\3101\006<=1024'
+  _globals['_PERSON'].fields_by_name['longname']._loaded_options = None
+  _globals['_PERSON'].fields_by_name['longname']._serialized_options = b'\342A\001\001\212\3101\006<=1024'
+  _globals['_PERSON'].fields_by_name['phone']._loaded_options = None
+  _globals['_PERSON'].fields_by_name['phone']._serialized_options = b'\342A\001\001\210\262\031\002\212\3101\004<=64'
+  _globals['_PERSON'].fields_by_name['email']._loaded_options = None
+  _globals['_PERSON'].fields_by_name['email']._serialized_options = b'\342A\001\001\210\262\031\001\212\3101\005<=254'
+  _globals['_PERSON'].fields_by_name['post_code']._loaded_options = None
+  _globals['_PERSON'].fields_by_name['post_code']._serialized_options = b'\342A\001\001\212\3101\004<=64'
+  _globals['_PERSON'].fields_by_name['post_address']._loaded_options = None
+  _globals['_PERSON'].fields_by_name['post_address']._serialized_options = b'\342A\001\001\212\3101\006<=4096'
+  _globals['_PERSON'].fields_by_name['legal_address']._loaded_options = None
+  _globals['_PERSON'].fields_by_name['legal_address']._serialized_options = b'\342A\001\001\212\3101\006<=4096'
+  _globals['_PERSON'].fields_by_name['tin']._loaded_options = None
+  _globals['_PERSON'].fields_by_name['tin']._serialized_options = b'\342A\001\001\212\3101\004<=64'
+  _globals['_CUSTOMER']._serialized_start=199
+  _globals['_CUSTOMER']._serialized_end=751
+  _globals['_CUSTOMER_STATE']._serialized_start=556
+  _globals['_CUSTOMER_STATE']._serialized_end=652
+  _globals['_PERSON']._serialized_start=754
+  _globals['_PERSON']._serialized_end=1030
 # @@protoc_insertion_point(module_scope)

@@ -7,7 +7,6 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
-from yandex.cloud.billing.v1 import customer_pb2 as _customer_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -69,17 +68,17 @@ class Customer(_message.Message):
     the ID that the published API knows the customer by.
     """
     display_name: _builtins.str
-    """Name of the customer, as the reseller gave it."""
+    """Name of the customer, as people know it."""
     state: Global___Customer.State.ValueType
     """How the customer stands."""
     email: _builtins.str
-    """The address that the customer was invited at; empty for one that its reseller serves itself."""
+    """The address that the customer is invited at; empty for one that its reseller serves itself."""
     billing_account_id: _builtins.str
     """ID of the billing account that the customer's usage is charged to."""
     @_builtins.property
-    def person(self) -> _customer_pb2.CustomerPerson:
-        """Legal information about the customer. The telephone number is in E.164, whatever its spelling
-        was: `+74951234567`, or `+74951234567;ext=12` where it has an extension.
+    def person(self) -> Global___Person:
+        """Legal information about the customer. The telephone number is answered in E.164, whatever its
+        spelling was: `+74951234567`, or `+74951234567;ext=12` where it has an extension.
         """
 
     @_builtins.property
@@ -97,7 +96,7 @@ class Customer(_message.Message):
         display_name: _builtins.str = ...,
         state: Global___Customer.State.ValueType = ...,
         email: _builtins.str = ...,
-        person: _customer_pb2.CustomerPerson | None = ...,
+        person: Global___Person | None = ...,
         billing_account_id: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
@@ -109,3 +108,55 @@ class Customer(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Customer: _TypeAlias = Customer  # noqa: Y015
+
+@_typing.final
+class Person(_message.Message):
+    """Legal information about a customer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    LONGNAME_FIELD_NUMBER: _builtins.int
+    PHONE_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    POST_CODE_FIELD_NUMBER: _builtins.int
+    POST_ADDRESS_FIELD_NUMBER: _builtins.int
+    LEGAL_ADDRESS_FIELD_NUMBER: _builtins.int
+    TIN_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the person."""
+    longname: _builtins.str
+    """Full name of the person."""
+    phone: _builtins.str
+    """Telephone number as people write it, best in international form: `+7 495 123-45-67`; a
+    phoneword like `+1-800-FLOWERS` is one too.
+    """
+    email: _builtins.str
+    """E-mail address of the person."""
+    post_code: _builtins.str
+    """Post code."""
+    post_address: _builtins.str
+    """Address for letters."""
+    legal_address: _builtins.str
+    """Registered address."""
+    tin: _builtins.str
+    """Tax identification number."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        longname: _builtins.str = ...,
+        phone: _builtins.str = ...,
+        email: _builtins.str = ...,
+        post_code: _builtins.str = ...,
+        post_address: _builtins.str = ...,
+        legal_address: _builtins.str = ...,
+        tin: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "legal_address", b"legal_address", "longname", b"longname", "name", b"name", "phone", b"phone", "post_address", b"post_address", "post_code", b"post_code", "tin", b"tin"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Person: _TypeAlias = Person  # noqa: Y015

@@ -24,38 +24,50 @@ _sym_db = _symbol_database.Default()
 
 from billing.options.v1 import format_pb2 as billing_dot_options_dot_v1_dot_format__pb2
 from billing.options.v1 import methods_pb2 as billing_dot_options_dot_v1_dot_methods__pb2
+from billing.options.v1 import required_fields_pb2 as billing_dot_options_dot_v1_dot_required__fields__pb2
 from billing.v1 import customer_pb2 as billing_dot_v1_dot_customer__pb2
+from billing.v1 import invitation_pb2 as billing_dot_v1_dot_invitation__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import client_pb2 as google_dot_api_dot_client__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
-from yandex.cloud.billing.v1 import customer_pb2 as yandex_dot_cloud_dot_billing_dot_v1_dot_customer__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from yandex.cloud import validation_pb2 as yandex_dot_cloud_dot_validation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!billing/v1/customer_service.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a billing/options/v1/methods.proto\x1a\x19\x62illing/v1/customer.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a&yandex/cloud/billing/v1/customer.proto\x1a\x1dyandex/cloud/validation.proto\"\xd1\x02\n\x15InviteCustomerRequest\x12%\n\x0breseller_id\x18\x01 \x01(\tB\x10\xe2\x41\x01\x02\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=50\x12 \n\x04name\x18\x02 \x01(\tB\x12\xe2\x41\x01\x02\xe8\xc7\x31\x01\x8a\xc8\x31\x06<=1024\x12/\n\x10invitation_email\x18\x03 \x01(\tB\x15\xe2\x41\x01\x02\x88\xb2\x19\x01\xe8\xc7\x31\x01\x8a\xc8\x31\x05<=254\x12\x41\n\x06person\x18\x04 \x01(\x0b\x32\'.yandex.cloud.billing.v1.CustomerPersonB\x08\xe2\x41\x01\x02\xe8\xc7\x31\x01\x12,\n\rlanguage_code\x18\x05 \x01(\tB\x15\xe2\x41\x01\x01\xf2\xc7\x31\x05\x65n|ru\x8a\xc8\x31\x04<=35\x12+\n\x14inviter_display_name\x18\x06 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=200\x12 \n\x04note\x18\x07 \x01(\tB\x12\xe2\x41\x01\x01\x88\xb2\x19\x04\x8a\xc8\x31\x06<=1024\"R\n\x12GetCustomerRequest\x12<\n\x04name\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=150\"\x99\x01\n\x14ListCustomersRequest\x12>\n\x06parent\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\x12\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=100\x12\x1e\n\tpage_size\x18\x02 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xfa\xc7\x31\x03>=0\x12!\n\npage_token\x18\x03 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=100\"Y\n\x15ListCustomersResponse\x12\'\n\tcustomers\x18\x01 \x03(\x0b\x32\x14.billing.v1.Customer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x8e\x04\n\x0f\x43ustomerService\x12\xee\x01\n\x0eInviteCustomer\x12!.billing.v1.InviteCustomerRequest\x1a\x1d.google.longrunning.Operation\"\x99\x01\xca\x41L\n yandex.cloud.billing.v1.Customer\x12(yandex.cloud.billing.v1.CustomerMetadata\xda\x41(reseller_id,name,invitation_email,person\x82\xd3\xe4\x93\x02\x19\"\x14/v1/customers:invite:\x01*\x12z\n\x0bGetCustomer\x12\x1e.billing.v1.GetCustomerRequest\x1a\x14.billing.v1.Customer\"5\xda\x41\x04name\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02$\x12\"/v1/{name=resellers/*/customers/*}\x12\x8d\x01\n\rListCustomers\x12 .billing.v1.ListCustomersRequest\x1a!.billing.v1.ListCustomersResponse\"7\xda\x41\x06parent\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02$\x12\"/v1/{parent=resellers/*}/customersB8\n\nbilling.v1B\x14\x43ustomerServiceProtoP\x01Z\x12\x62illing/v1;billingb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!billing/v1/customer_service.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a billing/options/v1/methods.proto\x1a(billing/options/v1/required_fields.proto\x1a\x19\x62illing/v1/customer.proto\x1a\x1b\x62illing/v1/invitation.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dyandex/cloud/validation.proto\"\x9b\x02\n\x15InviteCustomerRequest\x12>\n\x06parent\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\x12\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=100\x12\x45\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32\x14.billing.v1.CustomerB\x1d\xe2\x41\x01\x02\xaa\xb2\x19\x0c\x64isplay_name\xaa\xb2\x19\x05\x65mail\x12,\n\rlanguage_code\x18\x05 \x01(\tB\x15\xe2\x41\x01\x01\xf2\xc7\x31\x05\x65n|ru\x8a\xc8\x31\x04<=35\x12+\n\x14inviter_display_name\x18\x06 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=200\x12 \n\x04note\x18\x07 \x01(\tB\x12\xe2\x41\x01\x01\x88\xb2\x19\x04\x8a\xc8\x31\x06<=1024\"\xfe\x01\n\x16InviteCustomerMetadata\x12\x37\n\x08\x63ustomer\x18\x01 \x01(\tB%\xe2\x41\x01\x03\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x12;\n\ninvitation\x18\x02 \x01(\tB\'\xe2\x41\x01\x03\xfa\x41 \n\x1e\x62illing.example.com/Invitation\x12\x35\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\x08\x64\x65livery\x18\x04 \x01(\x0b\x32\x1f.billing.v1.Invitation.DeliveryB\x04\xe2\x41\x01\x03\"\x86\x02\n\x10\x43ustomerMetadata\x12\x37\n\x08\x63ustomer\x18\x01 \x01(\tB%\xe2\x41\x01\x03\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x12\x39\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32#.billing.v1.CustomerMetadata.ActionB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"G\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\n\n\x06\x43REATE\x10\x01\x12\x0c\n\x08\x41\x43TIVATE\x10\x02\x12\x0b\n\x07SUSPEND\x10\x03\"R\n\x12GetCustomerRequest\x12<\n\x04name\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=150\"\x99\x01\n\x14ListCustomersRequest\x12>\n\x06parent\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\x12\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=100\x12\x1e\n\tpage_size\x18\x02 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xfa\xc7\x31\x03>=0\x12!\n\npage_token\x18\x03 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=100\"Y\n\x15ListCustomersResponse\x12\'\n\tcustomers\x18\x01 \x03(\x0b\x32\x14.billing.v1.Customer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf7\x03\n\x0f\x43ustomerService\x12\xbf\x01\n\x0eInviteCustomer\x12!.billing.v1.InviteCustomerRequest\x1a\x1d.google.longrunning.Operation\"k\xca\x41\"\n\x08\x43ustomer\x12\x16InviteCustomerMetadata\xda\x41\x0fparent,customer\x82\xd3\xe4\x93\x02.\")/v1/{parent=resellers/*}/customers:invite:\x01*\x12z\n\x0bGetCustomer\x12\x1e.billing.v1.GetCustomerRequest\x1a\x14.billing.v1.Customer\"5\xda\x41\x04name\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02$\x12\"/v1/{name=resellers/*/customers/*}\x12\x8d\x01\n\rListCustomers\x12 .billing.v1.ListCustomersRequest\x1a!.billing.v1.ListCustomersResponse\"7\xda\x41\x06parent\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02$\x12\"/v1/{parent=resellers/*}/customers\x1a\x16\xca\x41\x13\x62illing.example.comB]\n\x16\x63om.example.billing.v1B\x14\x43ustomerServiceProtoP\x01Z+billing.example.com/go/billing/v1;billingpbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'billing.v1.customer_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\n\nbilling.v1B\024CustomerServiceProtoP\001Z\022billing/v1;billing'
-  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['reseller_id']._loaded_options = None
-  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['reseller_id']._serialized_options = b'\342A\001\002\350\3071\001\212\3101\004<=50'
-  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\350\3071\001\212\3101\006<=1024'
-  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['invitation_email']._loaded_options = None
-  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['invitation_email']._serialized_options = b'\342A\001\002\210\262\031\001\350\3071\001\212\3101\005<=254'
-  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['person']._loaded_options = None
-  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['person']._serialized_options = b'\342A\001\002\350\3071\001'
+  _globals['DESCRIPTOR']._serialized_options = b'\n\026com.example.billing.v1B\024CustomerServiceProtoP\001Z+billing.example.com/go/billing/v1;billingpb'
+  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['parent']._serialized_options = b'\342A\001\002\372A\036\022\034billing.example.com/Customer\212\3101\005<=100'
+  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['customer']._loaded_options = None
+  _globals['_INVITECUSTOMERREQUEST'].fields_by_name['customer']._serialized_options = b'\342A\001\002\252\262\031\014display_name\252\262\031\005email'
   _globals['_INVITECUSTOMERREQUEST'].fields_by_name['language_code']._loaded_options = None
   _globals['_INVITECUSTOMERREQUEST'].fields_by_name['language_code']._serialized_options = b'\342A\001\001\362\3071\005en|ru\212\3101\004<=35'
   _globals['_INVITECUSTOMERREQUEST'].fields_by_name['inviter_display_name']._loaded_options = None
   _globals['_INVITECUSTOMERREQUEST'].fields_by_name['inviter_display_name']._serialized_options = b'\342A\001\001\212\3101\005<=200'
   _globals['_INVITECUSTOMERREQUEST'].fields_by_name['note']._loaded_options = None
   _globals['_INVITECUSTOMERREQUEST'].fields_by_name['note']._serialized_options = b'\342A\001\001\210\262\031\004\212\3101\006<=1024'
+  _globals['_INVITECUSTOMERMETADATA'].fields_by_name['customer']._loaded_options = None
+  _globals['_INVITECUSTOMERMETADATA'].fields_by_name['customer']._serialized_options = b'\342A\001\003\372A\036\n\034billing.example.com/Customer'
+  _globals['_INVITECUSTOMERMETADATA'].fields_by_name['invitation']._loaded_options = None
+  _globals['_INVITECUSTOMERMETADATA'].fields_by_name['invitation']._serialized_options = b'\342A\001\003\372A \n\036billing.example.com/Invitation'
+  _globals['_INVITECUSTOMERMETADATA'].fields_by_name['create_time']._loaded_options = None
+  _globals['_INVITECUSTOMERMETADATA'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
+  _globals['_INVITECUSTOMERMETADATA'].fields_by_name['delivery']._loaded_options = None
+  _globals['_INVITECUSTOMERMETADATA'].fields_by_name['delivery']._serialized_options = b'\342A\001\003'
+  _globals['_CUSTOMERMETADATA'].fields_by_name['customer']._loaded_options = None
+  _globals['_CUSTOMERMETADATA'].fields_by_name['customer']._serialized_options = b'\342A\001\003\372A\036\n\034billing.example.com/Customer'
+  _globals['_CUSTOMERMETADATA'].fields_by_name['action']._loaded_options = None
+  _globals['_CUSTOMERMETADATA'].fields_by_name['action']._serialized_options = b'\342A\001\003'
+  _globals['_CUSTOMERMETADATA'].fields_by_name['create_time']._loaded_options = None
+  _globals['_CUSTOMERMETADATA'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_GETCUSTOMERREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_GETCUSTOMERREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\036\n\034billing.example.com/Customer\212\3101\005<=150'
   _globals['_LISTCUSTOMERSREQUEST'].fields_by_name['parent']._loaded_options = None
@@ -64,20 +76,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTCUSTOMERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001\372\3071\003>=0'
   _globals['_LISTCUSTOMERSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTCUSTOMERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001\212\3101\005<=100'
+  _globals['_CUSTOMERSERVICE']._loaded_options = None
+  _globals['_CUSTOMERSERVICE']._serialized_options = b'\312A\023billing.example.com'
   _globals['_CUSTOMERSERVICE'].methods_by_name['InviteCustomer']._loaded_options = None
-  _globals['_CUSTOMERSERVICE'].methods_by_name['InviteCustomer']._serialized_options = b'\312AL\n yandex.cloud.billing.v1.Customer\022(yandex.cloud.billing.v1.CustomerMetadata\332A(reseller_id,name,invitation_email,person\202\323\344\223\002\031\"\024/v1/customers:invite:\001*'
+  _globals['_CUSTOMERSERVICE'].methods_by_name['InviteCustomer']._serialized_options = b'\312A\"\n\010Customer\022\026InviteCustomerMetadata\332A\017parent,customer\202\323\344\223\002.\")/v1/{parent=resellers/*}/customers:invite:\001*'
   _globals['_CUSTOMERSERVICE'].methods_by_name['GetCustomer']._loaded_options = None
   _globals['_CUSTOMERSERVICE'].methods_by_name['GetCustomer']._serialized_options = b'\332A\004name\230\262\031\001\202\323\344\223\002$\022\"/v1/{name=resellers/*/customers/*}'
   _globals['_CUSTOMERSERVICE'].methods_by_name['ListCustomers']._loaded_options = None
   _globals['_CUSTOMERSERVICE'].methods_by_name['ListCustomers']._serialized_options = b'\332A\006parent\230\262\031\001\202\323\344\223\002$\022\"/v1/{parent=resellers/*}/customers'
-  _globals['_INVITECUSTOMERREQUEST']._serialized_start=367
-  _globals['_INVITECUSTOMERREQUEST']._serialized_end=704
-  _globals['_GETCUSTOMERREQUEST']._serialized_start=706
-  _globals['_GETCUSTOMERREQUEST']._serialized_end=788
-  _globals['_LISTCUSTOMERSREQUEST']._serialized_start=791
-  _globals['_LISTCUSTOMERSREQUEST']._serialized_end=944
-  _globals['_LISTCUSTOMERSRESPONSE']._serialized_start=946
-  _globals['_LISTCUSTOMERSRESPONSE']._serialized_end=1035
-  _globals['_CUSTOMERSERVICE']._serialized_start=1038
-  _globals['_CUSTOMERSERVICE']._serialized_end=1564
+  _globals['_INVITECUSTOMERREQUEST']._serialized_start=431
+  _globals['_INVITECUSTOMERREQUEST']._serialized_end=714
+  _globals['_INVITECUSTOMERMETADATA']._serialized_start=717
+  _globals['_INVITECUSTOMERMETADATA']._serialized_end=971
+  _globals['_CUSTOMERMETADATA']._serialized_start=974
+  _globals['_CUSTOMERMETADATA']._serialized_end=1236
+  _globals['_CUSTOMERMETADATA_ACTION']._serialized_start=1165
+  _globals['_CUSTOMERMETADATA_ACTION']._serialized_end=1236
+  _globals['_GETCUSTOMERREQUEST']._serialized_start=1238
+  _globals['_GETCUSTOMERREQUEST']._serialized_end=1320
+  _globals['_LISTCUSTOMERSREQUEST']._serialized_start=1323
+  _globals['_LISTCUSTOMERSREQUEST']._serialized_end=1476
+  _globals['_LISTCUSTOMERSRESPONSE']._serialized_start=1478
+  _globals['_LISTCUSTOMERSRESPONSE']._serialized_end=1567
+  _globals['_CUSTOMERSERVICE']._serialized_start=1570
+  _globals['_CUSTOMERSERVICE']._serialized_end=2073
 # @@protoc_insertion_point(module_scope)

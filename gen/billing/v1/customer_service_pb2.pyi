@@ -3,12 +3,14 @@
 isort:skip_file
 """
 
-from billing.v1 import customer_pb2 as _customer_pb2_1
+from billing.v1 import customer_pb2 as _customer_pb2
+from billing.v1 import invitation_pb2 as _invitation_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
-from yandex.cloud.billing.v1 import customer_pb2 as _customer_pb2
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -22,23 +24,17 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class InviteCustomerRequest(_message.Message):
-    """Whom to invite, and for which reseller. The same JSON body suits the published method."""
+    """Whom to invite, and for which reseller."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    RESELLER_ID_FIELD_NUMBER: _builtins.int
-    NAME_FIELD_NUMBER: _builtins.int
-    INVITATION_EMAIL_FIELD_NUMBER: _builtins.int
-    PERSON_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
     LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
     INVITER_DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
-    reseller_id: _builtins.str
-    """ID of the reseller that the customer will belong to."""
-    name: _builtins.str
-    """Name of the customer."""
-    invitation_email: _builtins.str
-    """The address that the invitation is sent to."""
+    parent: _builtins.str
+    """The reseller that the customer will belong to: `resellers/{reseller}`."""
     language_code: _builtins.str
     """Language of the e-mail and of the page, which are in it alone then: `en` or `ru`. Empty: the
     e-mail is in all that the service is set to, and the page in the one that the browser asks for.
@@ -50,27 +46,126 @@ class InviteCustomerRequest(_message.Message):
     it as a quotation; nothing in it becomes a link.
     """
     @_builtins.property
-    def person(self) -> _customer_pb2.CustomerPerson:
-        """Legal information about the customer."""
+    def customer(self) -> _customer_pb2.Customer:
+        """The customer; its `display_name` and its `email`, which the invitation is sent to, are needed."""
 
     def __init__(
         self,
         *,
-        reseller_id: _builtins.str = ...,
-        name: _builtins.str = ...,
-        invitation_email: _builtins.str = ...,
-        person: _customer_pb2.CustomerPerson | None = ...,
+        parent: _builtins.str = ...,
+        customer: _customer_pb2.Customer | None = ...,
         language_code: _builtins.str = ...,
         inviter_display_name: _builtins.str = ...,
         note: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["person", b"person"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["invitation_email", b"invitation_email", "inviter_display_name", b"inviter_display_name", "language_code", b"language_code", "name", b"name", "note", b"note", "person", b"person", "reseller_id", b"reseller_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "inviter_display_name", b"inviter_display_name", "language_code", b"language_code", "note", b"note", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InviteCustomerRequest: _TypeAlias = InviteCustomerRequest  # noqa: Y015
+
+@_typing.final
+class InviteCustomerMetadata(_message.Message):
+    """What the operation of InviteCustomer is about."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    INVITATION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
+    customer: _builtins.str
+    """The customer. It is there unless the operation failed."""
+    invitation: _builtins.str
+    """The invitation. It is there unless the operation failed."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When the customer was invited."""
+
+    @_builtins.property
+    def delivery(self) -> _invitation_pb2.Invitation.Delivery:
+        """How it is with the e-mail while it is tried again; unset before, and once it has gone out or is
+        given up.
+        """
+
+    def __init__(
+        self,
+        *,
+        customer: _builtins.str = ...,
+        invitation: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        delivery: _invitation_pb2.Invitation.Delivery | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delivery", b"delivery"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer", b"customer", "delivery", b"delivery", "invitation", b"invitation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InviteCustomerMetadata: _TypeAlias = InviteCustomerMetadata  # noqa: Y015
+
+@_typing.final
+class CustomerMetadata(_message.Message):
+    """What an operation is about that the published API has begun, and that is over: creating a customer
+    whom its reseller serves, activating and suspending one. Its response is a `Customer`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Action:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[CustomerMetadata._Action.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        ACTION_UNSPECIFIED: CustomerMetadata._Action.ValueType  # 0
+        """Never returned."""
+        CREATE: CustomerMetadata._Action.ValueType  # 1
+        """The customer was created."""
+        ACTIVATE: CustomerMetadata._Action.ValueType  # 2
+        """The customer was activated."""
+        SUSPEND: CustomerMetadata._Action.ValueType  # 3
+        """The customer was suspended."""
+
+    class Action(_Action, metaclass=_ActionEnumTypeWrapper):
+        """What was done."""
+
+    ACTION_UNSPECIFIED: CustomerMetadata.Action.ValueType  # 0
+    """Never returned."""
+    CREATE: CustomerMetadata.Action.ValueType  # 1
+    """The customer was created."""
+    ACTIVATE: CustomerMetadata.Action.ValueType  # 2
+    """The customer was activated."""
+    SUSPEND: CustomerMetadata.Action.ValueType  # 3
+    """The customer was suspended."""
+
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    customer: _builtins.str
+    """The customer."""
+    action: Global___CustomerMetadata.Action.ValueType
+    """What was done."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was done."""
+
+    def __init__(
+        self,
+        *,
+        customer: _builtins.str = ...,
+        action: Global___CustomerMetadata.Action.ValueType = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "create_time", b"create_time", "customer", b"customer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CustomerMetadata: _TypeAlias = CustomerMetadata  # noqa: Y015
 
 @_typing.final
 class GetCustomerRequest(_message.Message):
@@ -135,13 +230,13 @@ class ListCustomersResponse(_message.Message):
     next_page_token: _builtins.str
     """Asks for the next page; empty on the last one."""
     @_builtins.property
-    def customers(self) -> _containers.RepeatedCompositeFieldContainer[_customer_pb2_1.Customer]:
+    def customers(self) -> _containers.RepeatedCompositeFieldContainer[_customer_pb2.Customer]:
         """The customers, newest first."""
 
     def __init__(
         self,
         *,
-        customers: _abc.Iterable[_customer_pb2_1.Customer] | None = ...,
+        customers: _abc.Iterable[_customer_pb2.Customer] | None = ...,
         next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015

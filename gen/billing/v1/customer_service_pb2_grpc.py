@@ -61,8 +61,9 @@ class CustomerServiceServicer(object):
     def InviteCustomer(self, request, context):
         """Invites a customer by e-mail.
 
-        The operation is the same record that the published API shows: its metadata and its response
-        have the same types, and either operation service answers for it.
+        The operation ends once the e-mail has been handed over to the mail server, with the customer as
+        it is when the operation is read, or with the reason why it could not be: then, and if the
+        operation is cancelled, the customer is taken back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,8 +38,9 @@ class CustomerServiceStub:
     InviteCustomer: _grpc.UnaryUnaryMultiCallable[_customer_service_pb2.InviteCustomerRequest, _operations_pb2.Operation]
     """Invites a customer by e-mail.
 
-    The operation is the same record that the published API shows: its metadata and its response
-    have the same types, and either operation service answers for it.
+    The operation ends once the e-mail has been handed over to the mail server, with the customer as
+    it is when the operation is read, or with the reason why it could not be: then, and if the
+    operation is cancelled, the customer is taken back.
     """
     GetCustomer: _grpc.UnaryUnaryMultiCallable[_customer_service_pb2.GetCustomerRequest, _customer_pb2.Customer]
     """Returns a customer."""
@@ -54,8 +55,9 @@ class CustomerServiceAsyncStub(CustomerServiceStub):
     InviteCustomer: _aio.UnaryUnaryMultiCallable[_customer_service_pb2.InviteCustomerRequest, _operations_pb2.Operation]  # type: ignore[assignment]
     """Invites a customer by e-mail.
 
-    The operation is the same record that the published API shows: its metadata and its response
-    have the same types, and either operation service answers for it.
+    The operation ends once the e-mail has been handed over to the mail server, with the customer as
+    it is when the operation is read, or with the reason why it could not be: then, and if the
+    operation is cancelled, the customer is taken back.
     """
     GetCustomer: _aio.UnaryUnaryMultiCallable[_customer_service_pb2.GetCustomerRequest, _customer_pb2.Customer]  # type: ignore[assignment]
     """Returns a customer."""
@@ -73,8 +75,9 @@ class CustomerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
         """Invites a customer by e-mail.
 
-        The operation is the same record that the published API shows: its metadata and its response
-        have the same types, and either operation service answers for it.
+        The operation ends once the e-mail has been handed over to the mail server, with the customer as
+        it is when the operation is read, or with the reason why it could not be: then, and if the
+        operation is cancelled, the customer is taken back.
         """
 
     @_abc_1.abstractmethod

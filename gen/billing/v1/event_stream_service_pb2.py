@@ -25,19 +25,22 @@ _sym_db = _symbol_database.Default()
 from billing.options.v1 import methods_pb2 as billing_dot_options_dot_v1_dot_methods__pb2
 from billing.v1 import event_service_pb2 as billing_dot_v1_dot_event__service__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.api import client_pb2 as google_dot_api_dot_client__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%billing/v1/event_stream_service.proto\x12\nbilling.v1\x1a billing/options/v1/methods.proto\x1a\x1e\x62illing/v1/event_service.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto2\x8e\x01\n\x12\x45ventStreamService\x12x\n\x0bWatchEvents\x12\x1e.billing.v1.WatchEventsRequest\x1a\x14.google.api.HttpBody\"1\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02\'\x12%/v1/{parent=resellers/*}/events:watch0\x01\x42;\n\nbilling.v1B\x17\x45ventStreamServiceProtoP\x01Z\x12\x62illing/v1;billingb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%billing/v1/event_stream_service.proto\x12\nbilling.v1\x1a billing/options/v1/methods.proto\x1a\x1e\x62illing/v1/event_service.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x19google/api/httpbody.proto2\xa6\x01\n\x12\x45ventStreamService\x12x\n\x0bWatchEvents\x12\x1e.billing.v1.WatchEventsRequest\x1a\x14.google.api.HttpBody\"1\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02\'\x12%/v1/{parent=resellers/*}/events:watch0\x01\x1a\x16\xca\x41\x13\x62illing.example.comB`\n\x16\x63om.example.billing.v1B\x17\x45ventStreamServiceProtoP\x01Z+billing.example.com/go/billing/v1;billingpbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'billing.v1.event_stream_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\n\nbilling.v1B\027EventStreamServiceProtoP\001Z\022billing/v1;billing'
+  _globals['DESCRIPTOR']._serialized_options = b'\n\026com.example.billing.v1B\027EventStreamServiceProtoP\001Z+billing.example.com/go/billing/v1;billingpb'
+  _globals['_EVENTSTREAMSERVICE']._loaded_options = None
+  _globals['_EVENTSTREAMSERVICE']._serialized_options = b'\312A\023billing.example.com'
   _globals['_EVENTSTREAMSERVICE'].methods_by_name['WatchEvents']._loaded_options = None
   _globals['_EVENTSTREAMSERVICE'].methods_by_name['WatchEvents']._serialized_options = b'\230\262\031\001\202\323\344\223\002\'\022%/v1/{parent=resellers/*}/events:watch'
-  _globals['_EVENTSTREAMSERVICE']._serialized_start=177
-  _globals['_EVENTSTREAMSERVICE']._serialized_end=319
+  _globals['_EVENTSTREAMSERVICE']._serialized_start=202
+  _globals['_EVENTSTREAMSERVICE']._serialized_end=368
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from billing.v1 import invitation_pb2 as _invitation_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -126,6 +127,46 @@ class ResendInvitationRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResendInvitationRequest: _TypeAlias = ResendInvitationRequest  # noqa: Y015
+
+@_typing.final
+class ResendInvitationMetadata(_message.Message):
+    """What the operation of ResendInvitation is about."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVITATION_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
+    invitation: _builtins.str
+    """The invitation."""
+    customer: _builtins.str
+    """Its customer."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was sent again."""
+
+    @_builtins.property
+    def delivery(self) -> _invitation_pb2.Invitation.Delivery:
+        """How it is with the e-mail while it is tried again; unset before, and once it has gone out or is
+        given up.
+        """
+
+    def __init__(
+        self,
+        *,
+        invitation: _builtins.str = ...,
+        customer: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        delivery: _invitation_pb2.Invitation.Delivery | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delivery", b"delivery"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer", b"customer", "delivery", b"delivery", "invitation", b"invitation"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResendInvitationMetadata: _TypeAlias = ResendInvitationMetadata  # noqa: Y015
 
 @_typing.final
 class RevokeInvitationRequest(_message.Message):

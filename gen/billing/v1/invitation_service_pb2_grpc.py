@@ -96,9 +96,9 @@ class InvitationServiceServicer(object):
         operation is cancelled, the invitation is as it was before, with the earlier links.
 
         While the mail server has not taken the invitation's e-mail and it waits for its next try, it is
-        tried at once, and the operation that sends it is the answer. One that was sent again or tried a
-        moment ago, or whose e-mail is on its way, is refused with RESOURCE_EXHAUSTED and the time to
-        wait.
+        tried at once, and the operation that sends it is the answer. One whose e-mail is on its way is
+        refused with ABORTED, one that was sent again or tried a moment ago with RESOURCE_EXHAUSTED; both
+        with the time to wait.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -48,9 +48,9 @@ class InvitationServiceStub:
     operation is cancelled, the invitation is as it was before, with the earlier links.
 
     While the mail server has not taken the invitation's e-mail and it waits for its next try, it is
-    tried at once, and the operation that sends it is the answer. One that was sent again or tried a
-    moment ago, or whose e-mail is on its way, is refused with RESOURCE_EXHAUSTED and the time to
-    wait.
+    tried at once, and the operation that sends it is the answer. One whose e-mail is on its way is
+    refused with ABORTED, one that was sent again or tried a moment ago with RESOURCE_EXHAUSTED; both
+    with the time to wait.
     """
     RevokeInvitation: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.RevokeInvitationRequest, _invitation_pb2.Invitation]
     """Takes a pending invitation back; its customer becomes inactive.
@@ -88,9 +88,9 @@ class InvitationServiceAsyncStub(InvitationServiceStub):
     operation is cancelled, the invitation is as it was before, with the earlier links.
 
     While the mail server has not taken the invitation's e-mail and it waits for its next try, it is
-    tried at once, and the operation that sends it is the answer. One that was sent again or tried a
-    moment ago, or whose e-mail is on its way, is refused with RESOURCE_EXHAUSTED and the time to
-    wait.
+    tried at once, and the operation that sends it is the answer. One whose e-mail is on its way is
+    refused with ABORTED, one that was sent again or tried a moment ago with RESOURCE_EXHAUSTED; both
+    with the time to wait.
     """
     RevokeInvitation: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.RevokeInvitationRequest, _invitation_pb2.Invitation]  # type: ignore[assignment]
     """Takes a pending invitation back; its customer becomes inactive.
@@ -143,9 +143,9 @@ class InvitationServiceServicer(metaclass=_abc_1.ABCMeta):
         operation is cancelled, the invitation is as it was before, with the earlier links.
 
         While the mail server has not taken the invitation's e-mail and it waits for its next try, it is
-        tried at once, and the operation that sends it is the answer. One that was sent again or tried a
-        moment ago, or whose e-mail is on its way, is refused with RESOURCE_EXHAUSTED and the time to
-        wait.
+        tried at once, and the operation that sends it is the answer. One whose e-mail is on its way is
+        refused with ABORTED, one that was sent again or tried a moment ago with RESOURCE_EXHAUSTED; both
+        with the time to wait.
         """
 
     @_abc_1.abstractmethod

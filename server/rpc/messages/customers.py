@@ -14,7 +14,8 @@ from server.rpc.formats.addresses import normal_address
 from server.rpc.messages import resource_names as names
 from server.rpc.messages.timestamps import timestamp
 
-_PERSON_FIELDS = tuple(yandex_customers.CustomerPerson.DESCRIPTOR.fields_by_name)
+# Both messages have the same.
+_PERSON_FIELDS = tuple(billing_customer.Person.DESCRIPTOR.fields_by_name)
 
 
 class InviteArguments(TypedDict):
@@ -33,7 +34,7 @@ def to_yandex(customer: Customer) -> yandex_customer.Customer:
 
 def to_billing(customer: Customer) -> billing_customer.Customer:
     """Returns the record as billing.v1.Customer."""
-    person = yandex_customers.CustomerPerson(**customer.person)
+    person = billing_customer.Person(**customer.person)
     if person.phone:
         person.phone = phones.to_e164(person.phone)
     return billing_customer.Customer(
@@ -48,10 +49,8 @@ def to_billing(customer: Customer) -> billing_customer.Customer:
     )
 
 
-def invite_arguments(
-    request: yandex_customers.InviteCustomerRequest | billing_customers.InviteCustomerRequest,
-) -> InviteArguments:
-    """Returns what either service's request to invite says."""
+def yandex_invite_arguments(request: yandex_customers.InviteCustomerRequest) -> InviteArguments:
+    """Returns what the published service's request to invite says."""
     return {
         "reseller_id": request.reseller_id,
         "name": request.name,
@@ -60,7 +59,20 @@ def invite_arguments(
     }
 
 
-def person_fields(person: yandex_customers.CustomerPerson) -> dict[str, str]:
+def billing_invite_arguments(request: billing_customers.InviteCustomerRequest) -> InviteArguments:
+    """Returns what our service's request to invite says. Raises FIELDS_INVALID for the parent."""
+    customer = request.customer
+    return {
+        "reseller_id": names.parse_parent(request.parent),
+        "name": customer.display_name,
+        "email": normal_address(customer.email),
+        "person": person_fields(customer.person),
+    }
+
+
+def person_fields(
+    person: yandex_customers.CustomerPerson | billing_customer.Person,
+) -> dict[str, str]:
     """Returns the fields that are set, by proto name."""
     return {name: value for name in _PERSON_FIELDS if (value := getattr(person, name))}
 

@@ -38,7 +38,7 @@ def to_billing(invitation: Invitation) -> invitation_pb2.Invitation:
         expire_time=timestamp(invitation.expires_at),
         end_time=timestamp(invitation.ended_at) if invitation.ended_at else None,
         resend_time=timestamp(invitation.resent_at) if invitation.resent_at else None,
-        delivery=_delivery(invitation.delivery) if invitation.delivery else None,
+        delivery=delivery_to_billing(invitation.delivery) if invitation.delivery else None,
         customer_state=customer_pb2.Customer.State.Value(
             invitation.customer_state.name if invitation.customer_state else "STATE_UNSPECIFIED"
         ),
@@ -54,7 +54,8 @@ def _set_options(message: invitation_pb2.Invitation, options: InvitationOptions)
     message.note = options.note
 
 
-def _delivery(delivery: EmailDelivery) -> invitation_pb2.Invitation.Delivery:
+def delivery_to_billing(delivery: EmailDelivery) -> invitation_pb2.Invitation.Delivery:
+    """Returns how an e-mail stands as billing.v1.Invitation.Delivery."""
     state = delivery.state.name if delivery.state else "STATE_UNSPECIFIED"
     next_at, sent_at = delivery.next_attempt_at, delivery.sent_at
     return invitation_pb2.Invitation.Delivery(

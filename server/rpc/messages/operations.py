@@ -1,19 +1,43 @@
-"""Operation records as the two published messages; no other module makes these."""
+"""Operation records as the two published messages; no other module makes these.
 
+Each API shows every operation in its own words, whichever of the two began it: an
+OperationService with the published metadata and response, google.longrunning with ours.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from billing.v1 import customer_pb2 as billing_customer
+from billing.v1 import customer_service_pb2 as billing_customers
+from billing.v1 import invitation_pb2, invitation_service_pb2
 from google.longrunning import operations_pb2
+from google.protobuf import any_pb2
+from google.protobuf.message import Message
 from yandex.cloud.billing.v1 import customer_pb2, customer_service_pb2
 from yandex.cloud.operation import operation_pb2
 
+from server.domain import ids
+from server.domain.customers import Customer
 from server.domain.errors import BillingError, Reason, Resource, invalid_field
-from server.domain.operations import DESCRIPTIONS, Operation
-from server.rpc.messages import filters
+from server.domain.invitations import Invitation
+from server.domain.mail import deferred
+from server.domain.operations import DESCRIPTIONS, Operation, OperationKind
+from server.rpc.messages import customers, filters, invitations
+from server.rpc.messages import resource_names as names
 from server.rpc.messages.timestamps import set_timestamp
 from server.rpc.pipeline.errors import operation_status
+from server.use_cases.operations import OperationWithSubject
 
 _PREFIX = "operations/"
 _TYPES = "type.googleapis.com/"
 _METADATA = _TYPES + customer_service_pb2.CustomerMetadata.DESCRIPTOR.full_name
 _RESPONSE = _TYPES + customer_pb2.Customer.DESCRIPTOR.full_name
+_ACTION = billing_customers.CustomerMetadata.Action
+_ACTIONS: Mapping[OperationKind, billing_customers.CustomerMetadata.Action.ValueType] = {
+    OperationKind.CREATE_RESELLER_SERVED: _ACTION.CREATE,
+    OperationKind.ACTIVATE: _ACTION.ACTIVATE,
+    OperationKind.SUSPEND: _ACTION.SUSPEND,
+}
 _DONE = filters.bool_field("done")
 _FILTER = filters.ListFilter(_DONE)
 
@@ -28,15 +52,75 @@ def to_yandex(operation: Operation) -> operation_pb2.Operation:
     )
     set_timestamp(message.created_at, operation.created_at)
     set_timestamp(message.modified_at, operation.modified_at)
-    _set_outcome(message, operation)
+    # Messages are filled where they stand: one made apart and handed over would be copied.
+    metadata = message.metadata
+    metadata.type_url = _METADATA
+    metadata.value = customer_service_pb2.CustomerMetadata(
+        reseller_id=operation.reseller_id, customer_id=operation.customer_id
+    ).SerializeToString()
+    if operation.failure:
+        message.error.CopyFrom(operation_status(operation.failure))
+    elif operation.done:
+        response = message.response
+        response.type_url = _RESPONSE
+        response.value = customer_pb2.Customer(
+            id=operation.customer_id, billing_account_id=operation.billing_account_id
+        ).SerializeToString()
     return message
 
 
-def to_longrunning(operation: Operation) -> operations_pb2.Operation:
+def to_longrunning(shown: OperationWithSubject) -> operations_pb2.Operation:
     """Returns the record as google.longrunning.Operation."""
+    operation, subject = shown
     message = operations_pb2.Operation(name=_PREFIX + operation.id, done=operation.done)
-    _set_outcome(message, operation)
+    _set_metadata(message.metadata, operation, subject)
+    if operation.failure:
+        message.error.CopyFrom(operation_status(operation.failure))
+    elif operation.done:
+        message.response.Pack(_response(operation, subject))
     return message
+
+
+def _set_metadata(
+    packed: any_pb2.Any, operation: Operation, subject: Customer | Invitation | None
+) -> None:
+    customer = names.name(operation.reseller_id, names.CUSTOMERS, operation.customer_id)
+    metadata: Any
+    if operation.kind is OperationKind.RESEND:
+        metadata = invitation_service_pb2.ResendInvitationMetadata(customer=customer)
+        if isinstance(subject, Invitation):
+            metadata.invitation = _invitation_name(subject.reseller_id, subject.id)
+    elif operation.kind is OperationKind.INVITE:
+        metadata = billing_customers.InviteCustomerMetadata(customer=customer)
+        ending = operation.id[3:]
+        if operation.customer_id[3:] == ending:  # as all have that were made since version 0015
+            metadata.invitation = _invitation_name(operation.reseller_id, ids.INVITATION + ending)
+    else:
+        action = _ACTIONS[operation.kind]
+        metadata = billing_customers.CustomerMetadata(customer=customer, action=action)
+    set_timestamp(metadata.create_time, operation.created_at)
+    if operation.deferral and not operation.done:
+        delivery = invitations.delivery_to_billing(deferred(operation.deferral))
+        metadata.delivery.CopyFrom(delivery)
+    packed.Pack(metadata)
+
+
+def _invitation_name(reseller_id: str, invitation_id: str) -> str:
+    return names.name(reseller_id, names.INVITATIONS, invitation_id)
+
+
+def _response(operation: Operation, subject: Customer | Invitation | None) -> Message:
+    """Returns what an operation that succeeded has led to: as it is now, or its name, if it is gone."""
+    if isinstance(subject, Invitation):
+        return invitations.to_billing(subject)
+    if subject:
+        return customers.to_billing(subject)
+    if operation.kind is OperationKind.RESEND:
+        return invitation_pb2.Invitation()
+    return billing_customer.Customer(
+        name=names.name(operation.reseller_id, names.CUSTOMERS, operation.customer_id),
+        billing_account_id=operation.billing_account_id,
+    )
 
 
 def operation_id(name: str) -> str:
@@ -76,25 +160,3 @@ def _description(operation: Operation) -> str:
         return text
     next_at = deferral.next_attempt_at.strftime("%Y-%m-%dT%H:%M:%SZ")
     return f"{text}: at attempt {deferral.attempt} {deferral.problem}; next attempt at {next_at}"
-
-
-def _set_outcome(
-    message: operation_pb2.Operation | operations_pb2.Operation, operation: Operation
-) -> None:
-    """Fills in what both messages have alike: metadata, and error or response.
-
-    Messages are filled where they stand: one made apart and handed over would be copied.
-    """
-    metadata = message.metadata
-    metadata.type_url = _METADATA
-    metadata.value = customer_service_pb2.CustomerMetadata(
-        reseller_id=operation.reseller_id, customer_id=operation.customer_id
-    ).SerializeToString()
-    if operation.failure:
-        message.error.CopyFrom(operation_status(operation.failure))
-    elif operation.done:
-        response = message.response
-        response.type_url = _RESPONSE
-        response.value = customer_pb2.Customer(
-            id=operation.customer_id, billing_account_id=operation.billing_account_id
-        ).SerializeToString()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import email_validator
-from billing.options.v1 import format_pb2
+from billing.options.v1 import format_pb2, required_fields_pb2
 from google.api.field_behavior_pb2 import REQUIRED, field_behavior
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
@@ -126,6 +126,13 @@ def _each(field: FieldDescriptor, check: Check) -> Check:
 
 
 def _nested(field: FieldDescriptor) -> Check:
+    needed = field.GetOptions().Extensions[required_fields_pb2.required_fields]
+
+    def check_needed(value: Any) -> Wrong:
+        """Finds those of the message's fields that are needed in this place alone."""
+        empty = [name for name in needed if not getattr(value, name)]
+        return [("." + name, "Required.") for name in empty]
+
     def check(value: Any) -> Wrong:
         inner = _message_check(field.message_type)
         if field.is_repeated:
@@ -135,7 +142,8 @@ def _nested(field: FieldDescriptor) -> Check:
                 for path, description in inner(element)
             ]
         wrong = inner(value)
-        return [("." + path, description) for path, description in wrong] if wrong else _OK
+        found = [("." + path, description) for path, description in wrong] if wrong else _OK
+        return [*check_needed(value), *found] if needed else found
 
     return check
 

@@ -8,8 +8,8 @@ from google.longrunning import operations_pb2
 
 from server.rpc.messages import resource_names as names
 from server.rpc.messages.customers import (
+    billing_invite_arguments,
     customer_not_found,
-    invite_arguments,
     list_scope,
     to_billing,
 )
@@ -18,13 +18,15 @@ from server.rpc.messages.operations import to_longrunning
 from server.rpc.messages.paging import Pages
 from server.rpc.pipeline.call_context import CallContext
 from server.use_cases.customers import Customers
+from server.use_cases.operations import Operations
 
 
 class BillingCustomerService:
     """billing.v1.CustomerService over the use cases."""
 
-    def __init__(self, use_cases: Customers, pages: Pages) -> None:
+    def __init__(self, use_cases: Customers, operations: Operations, pages: Pages) -> None:
         self._customers = use_cases
+        self._operations = operations
         self._pages = pages
 
     async def InviteCustomer(
@@ -32,12 +34,12 @@ class BillingCustomerService:
     ) -> operations_pb2.Operation:
         invited = await self._customers.invite(
             call.caller,
-            **invite_arguments(request),
+            **billing_invite_arguments(request),
             options=read_options(request),
             request_id=call.request_id,
             key=call.idempotency_key,
         )
-        return to_longrunning(invited)
+        return to_longrunning(await self._operations.with_subject(invited))
 
     async def GetCustomer(
         self, request: customers.GetCustomerRequest, call: CallContext

@@ -14,13 +14,17 @@ from server.rpc.messages.operations import to_longrunning
 from server.rpc.messages.paging import Pages, page_size
 from server.rpc.pipeline.call_context import CallContext
 from server.use_cases.invitations import Invitations
+from server.use_cases.operations import Operations
 
 
 class InvitationService:
     """billing.v1.InvitationService over the use cases."""
 
-    def __init__(self, invitations: Invitations, links: Links, pages: Pages) -> None:
+    def __init__(
+        self, invitations: Invitations, operations: Operations, links: Links, pages: Pages
+    ) -> None:
         self._invitations = invitations
+        self._operations = operations
         self._links = links
         self._pages = pages
 
@@ -61,7 +65,7 @@ class InvitationService:
         )
         if operation is None:
             raise invitation_not_found(request.name)
-        return to_longrunning(operation)
+        return to_longrunning(await self._operations.with_subject(operation))
 
     async def RevokeInvitation(
         self, request: invitation_service_pb2.RevokeInvitationRequest, call: CallContext

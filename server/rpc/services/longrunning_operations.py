@@ -1,5 +1,6 @@
 """google.longrunning.Operations."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -17,7 +18,8 @@ from server.rpc.messages.operations import (
 from server.rpc.messages.paging import Pages
 from server.rpc.pipeline.authentication import Authenticator
 from server.rpc.pipeline.call_context import CallContext
-from server.use_cases.operations import Operations
+from server.storage.interface import Cursor, Listed
+from server.use_cases.operations import Operations, OperationWithSubject
 
 _LONGEST_WAIT = timedelta(minutes=10)
 _WAIT_WITHOUT_TIMEOUT = timedelta(minutes=1)
@@ -37,9 +39,8 @@ class LongrunningOperations:
         self, request: operations_pb2.GetOperationRequest, call: CallContext
     ) -> operations_pb2.Operation:
         wanted = operation_id(request.name)
-        return to_longrunning(
-            require_found(await self._operations.get(call.caller, wanted), wanted)
-        )
+        found = require_found(await self._operations.get(call.caller, wanted), wanted)
+        return to_longrunning(await self._operations.with_subject(found))
 
     async def ListOperations(
         self, request: operations_pb2.ListOperationsRequest, call: CallContext
@@ -48,7 +49,11 @@ class LongrunningOperations:
             raise invalid_field("name", "Must be operations, or empty.")
         done = parse_done_filter(request.filter)
         scope = ("operations", call.caller.id, str(done))
-        read = partial(self._operations.page, call.caller, done)
+
+        async def read(limit: int, after: Cursor | None) -> Sequence[Listed[OperationWithSubject]]:
+            rows = await self._operations.page(call.caller, done, limit, after)
+            return await self._operations.with_subjects(rows)
+
         page, token = await self._pages.read(request, scope, read, to_longrunning)
         return operations_pb2.ListOperationsResponse(operations=page, next_page_token=token)
 
@@ -68,7 +73,7 @@ class LongrunningOperations:
             *(call.caller, wanted, min(longest, _LONGEST_WAIT)),
             partial(self._authenticator.authenticate, call.authorization),
         )
-        return to_longrunning(require_found(waited, wanted))
+        return to_longrunning(await self._operations.with_subject(require_found(waited, wanted)))
 
     async def CancelOperation(
         self, request: operations_pb2.CancelOperationRequest, call: CallContext

@@ -9,10 +9,10 @@ from server.domain.operations import OperationKind
 from server.rpc.messages import operations
 from server.rpc.messages.customers import (
     customer_not_found,
-    invite_arguments,
     list_scope,
     person_fields,
     to_yandex,
+    yandex_invite_arguments,
 )
 from server.rpc.messages.paging import Pages
 from server.rpc.pipeline.call_context import CallContext
@@ -42,7 +42,7 @@ class YandexCustomerService:
     ) -> operation_pb2.Operation:
         invited = await self._customers.invite(
             call.caller,
-            **invite_arguments(request),
+            **yandex_invite_arguments(request),
             request_id=call.request_id,
             key=call.idempotency_key,
         )

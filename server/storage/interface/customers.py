@@ -1,5 +1,6 @@
 """Customers: created for a reseller, activated and suspended, read."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from server.domain.access import Actor
@@ -32,6 +33,10 @@ class CustomerStorage(Protocol):
 
     async def get_customer(self, customer_id: str) -> Customer | None:
         """Returns the customer, or None."""
+        ...
+
+    async def get_customers(self, customer_ids: Sequence[str]) -> dict[str, Customer]:
+        """Returns by their IDs those that are there."""
         ...
 
     async def list_customers(

@@ -1,5 +1,6 @@
 """Invitations: made, looked up by their links, answered, sent again, revoked."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -57,6 +58,10 @@ class InvitationStorage(Protocol):
 
     async def get_invitation(self, invitation_id: str) -> Invitation | None:
         """Returns the invitation, or None. As recorded: see `as_of`."""
+        ...
+
+    async def get_customer_invitations(self, customer_ids: Sequence[str]) -> dict[str, Invitation]:
+        """Returns by the customers' IDs the invitations of those that have one, as recorded."""
         ...
 
     async def get_unsent(self, invitation_id: str) -> EmailDelivery | None:

@@ -23,6 +23,7 @@ from server.domain.invitations import (
     InvitationState,
     as_of,
     held_by_reseller,
+    mail_under_way,
     resent_too_soon,
     state_after,
 )
@@ -131,9 +132,6 @@ _ENDED = {
     InvitationState.DECLINED: EventType.INVITATION_DECLINED,
     InvitationState.REVOKED: EventType.INVITATION_REVOKED,
 }
-
-# While an e-mail is on its way, this is how soon it may have left.
-_ON_ITS_WAY_S = 1.0
 
 
 class Answer(NamedTuple):
@@ -292,7 +290,10 @@ class _Batch:
         return invitation(self._transaction, after)
 
     def _resend(self, row: InvitationPart, wanted: Resend) -> Operation:
-        """Has an e-mail sent again. Raises INVITATION_STATE, RESENT_TOO_SOON, MAIL_LIMIT_REACHED."""
+        """Has an e-mail sent again.
+
+        Raises INVITATION_STATE, MAIL_UNDER_WAY, RESENT_TOO_SOON, MAIL_LIMIT_REACHED.
+        """
         transaction, operation = self._transaction, wanted.operation
         now = operation.created_at
         before = invitation(transaction, row)
@@ -341,7 +342,8 @@ class _Batch:
     def _try_now(self, number: OperationNumber, operation: Operation, wanted: Resend) -> Operation:
         """Has an e-mail tried at once that waits for its next try; returns the operation.
 
-        Raises RESENT_TOO_SOON where it has not been tried yet, is being tried, or just was.
+        Raises MAIL_UNDER_WAY where it has not been tried yet or is being tried, RESENT_TOO_SOON where
+        it just was.
         """
         if operation.deferral:
             _require_pause(operation.modified_at, wanted)
@@ -350,7 +352,7 @@ class _Batch:
             values = {"at": micros(now), "deferral": deferral_json(deferral)}
             if self._transaction.fetch(_TRY_NOW, [number], **values):
                 return operation._replace(deferral=deferral)
-        raise resent_too_soon(_ON_ITS_WAY_S)
+        raise mail_under_way(operation.id)
 
     def _require_active_reseller(self, row: InvitationPart, now: datetime) -> None:
         """Raises INVITATION_HELD for a pending one whose reseller is suspended or removed."""

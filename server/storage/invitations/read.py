@@ -21,7 +21,7 @@ from sqlalchemy import (
 from server.domain import ids
 from server.domain.addresses import address_key
 from server.domain.invitations import Invitation, InvitationState, InvitationView
-from server.domain.mail import DeliveryState, EmailDelivery, explained
+from server.domain.mail import DeliveryState, EmailDelivery, deferred
 from server.storage.customer_rows import INVITATION_PART, InvitationPart, invitation
 from server.storage.interface.paging import Cursor, Listed
 from server.storage.invitations.addresses import address_hash
@@ -94,6 +94,12 @@ _is_invited = and_(customers.c.invitation != NO_INVITATION, customers.c.invitati
 _BY_CUSTOMER_ID = Query(
     InvitationPart, select(*INVITATION_PART).where(customers.c.id.in_(IDS), _is_invited)
 )
+_OF_CUSTOMERS = Query(
+    InvitationPart,
+    select(*INVITATION_PART).where(
+        customers.c.id.in_(IDS), customers.c.invitation != NO_INVITATION
+    ),
+)
 _BY_ID = Query(InvitationPart, select(*INVITATION_PART).where(customers.c.invitation_id.in_(IDS)))
 
 
@@ -149,6 +155,16 @@ def get_invitations(transaction: Transaction, wanted: Sequence[str]) -> list[Inv
     return [invitation(transaction, row) if (row := found.get(id_)) else None for id_ in wanted]
 
 
+def get_customer_invitations(
+    transaction: Transaction, batch: Sequence[Sequence[str]]
+) -> list[dict[str, Invitation]]:
+    """Returns invitations by customer; see InvitationStorage.get_customer_invitations."""
+    return [
+        {row.id: invitation(transaction, row) for row in transaction.fetch(_OF_CUSTOMERS, wanted)}
+        for wanted in batch
+    ]
+
+
 class _Unsent(NamedTuple):
     """An operation whose e-mail has not gone out yet."""
 
@@ -177,9 +193,7 @@ def get_unsent(transaction: Transaction, wanted: Sequence[str]) -> list[EmailDel
 def _unsent(row: _Unsent) -> EmailDelivery:
     if row.deferral is None:
         return EmailDelivery(DeliveryState.QUEUED, row.attempts)
-    late = deferral(row.deferral)
-    error = explained(late.smtp_code, late.status, late.problem)
-    return EmailDelivery(DeliveryState.DEFERRED, late.attempt, error, late.next_attempt_at)
+    return deferred(deferral(row.deferral))
 
 
 class InvitationPage(NamedTuple):

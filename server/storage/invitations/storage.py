@@ -1,5 +1,6 @@
 """The invitations' part of the storage."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -22,6 +23,7 @@ from server.storage.invitations.addresses import address_hash, open_slot
 from server.storage.invitations.create import Creation, create_invitations
 from server.storage.invitations.read import (
     InvitationPage,
+    get_customer_invitations,
     get_invitations,
     get_unsent,
     list_invitations,
@@ -68,6 +70,11 @@ class SqlInvitations:
 
     async def get_unsent(self, invitation_id: str) -> EmailDelivery | None:
         return await self._reads.submit(get_unsent, invitation_id)
+
+    async def get_customer_invitations(self, customer_ids: Sequence[str]) -> dict[str, Invitation]:
+        if not customer_ids:
+            return {}
+        return await self._reads.submit(get_customer_invitations, customer_ids)
 
     async def list_invitations(
         self,

@@ -43,8 +43,8 @@ Request, Customer, Metadata = (
     GetMessageClass(known.FindMessageTypeByName(name))
     for name in (
         "billing.v1.InviteCustomerRequest",
-        "yandex.cloud.billing.v1.Customer",
-        "yandex.cloud.billing.v1.CustomerMetadata",
+        "billing.v1.Customer",
+        "billing.v1.InviteCustomerMetadata",
     )
 )
 invite = channel.unary_unary(
@@ -53,6 +53,7 @@ invite = channel.unary_unary(
     response_deserializer=operations_pb2.Operation.FromString,
 )
 client = OperationsClient(channel)
+PARENT = f"resellers/{DEV['resellerId']}"
 
 # Where its REST transport finds our operations: it expects names of more parts.
 REST_PATHS = {
@@ -80,10 +81,12 @@ class Token(credentials.AnonymousCredentials):
 def future(who="ostap"):
     begun = invite(
         Request(
-            reseller_id=DEV["resellerId"],
-            name="Рога и копыта",
-            invitation_email=address(who),
-            person={"name": "Остап"},
+            parent=PARENT,
+            customer={
+                "display_name": "Рога и копыта",
+                "email": address(who),
+                "person": {"name": "Остап"},
+            },
         )
     )
     return operation.from_gapic(begun, client, Customer, metadata_type=Metadata)
@@ -91,15 +94,16 @@ def future(who="ostap"):
 
 with call("invite"):
     invited = future()
-    assert invited.result(timeout=60).id == invited.metadata.customer_id != ""
-    assert invited.metadata.reseller_id == DEV["resellerId"]
+    assert invited.result(timeout=60).name == invited.metadata.customer
+    assert invited.metadata.customer.startswith(f"{PARENT}/customers/")
+    assert invited.metadata.invitation.startswith(f"{PARENT}/invitations/")
     assert invited.exception() is None
 
 with call("failed operation"):
     refused = future("refused")
     error = refused.exception(timeout=60)
     assert isinstance(error, exceptions.FailedPrecondition), error
-    assert refused.metadata.customer_id
+    assert refused.metadata.customer
 
 with call("cancel"):
     later = future("later")

@@ -28,8 +28,8 @@ Request, Customer, Metadata = (
     GetMessageClass(messages.FindMessageTypeByName(name))
     for name in (
         "billing.v1.InviteCustomerRequest",
-        "yandex.cloud.billing.v1.Customer",
-        "yandex.cloud.billing.v1.CustomerMetadata",
+        "billing.v1.Customer",
+        "billing.v1.InviteCustomerMetadata",
     )
 )
 invite = channel.unary_unary(
@@ -39,11 +39,13 @@ invite = channel.unary_unary(
 )
 begun = invite(
     Request(
-        reseller_id=dev["resellerId"],
-        name="Horns and Hooves",
-        invitation_email=f"ostap-{uuid.uuid4()}@example.com",
-        person={"name": "Ostap"},
+        parent=f"resellers/{dev['resellerId']}",
+        customer={
+            "display_name": "Horns and Hooves",
+            "email": f"ostap-{uuid.uuid4()}@example.com",
+            "person": {"name": "Ostap"},
+        },
     )
 )
 future = operation.from_gapic(begun, OperationsClient(channel), Customer, metadata_type=Metadata)
-print("customer", future.result(timeout=60).id, "of reseller", future.metadata.reseller_id)
+print("invited", future.result(timeout=60).name, "by", future.metadata.invitation)

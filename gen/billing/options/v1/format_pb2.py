@@ -25,14 +25,14 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62illing/options/v1/format.proto\x12\x12\x62illing.options.v1\x1a google/protobuf/descriptor.proto*i\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x46ORMAT_EMAIL\x10\x01\x12\x10\n\x0c\x46ORMAT_PHONE\x10\x02\x12\x11\n\rFORMAT_OPAQUE\x10\x03\x12\x10\n\x0c\x46ORMAT_LINES\x10\x04:K\n\x06\x66ormat\x12\x1d.google.protobuf.FieldOptions\x18\xa1\x96\x03 \x01(\x0e\x32\x1a.billing.options.v1.FormatB\x1cZ\x1a\x62illing/options/v1;optionsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x62illing/options/v1/format.proto\x12\x12\x62illing.options.v1\x1a google/protobuf/descriptor.proto*i\n\x06\x46ormat\x12\x16\n\x12\x46ORMAT_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x46ORMAT_EMAIL\x10\x01\x12\x10\n\x0c\x46ORMAT_PHONE\x10\x02\x12\x11\n\rFORMAT_OPAQUE\x10\x03\x12\x10\n\x0c\x46ORMAT_LINES\x10\x04:K\n\x06\x66ormat\x12\x1d.google.protobuf.FieldOptions\x18\xa1\x96\x03 \x01(\x0e\x32\x1a.billing.options.v1.FormatB5Z3billing.example.com/go/billing/options/v1;optionspbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'billing.options.v1.format_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'Z\032billing/options/v1;options'
+  _globals['DESCRIPTOR']._serialized_options = b'Z3billing.example.com/go/billing/options/v1;optionspb'
   _globals['_FORMAT']._serialized_start=89
   _globals['_FORMAT']._serialized_end=194
 # @@protoc_insertion_point(module_scope)

@@ -1,0 +1,1 @@
+"""Customers: created for a reseller, changed, read."""

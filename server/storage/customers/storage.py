@@ -1,0 +1,63 @@
+"""The customers' part of the storage."""
+
+from collections.abc import Sequence
+
+from server.domain.access import Actor
+from server.domain.customers import Customer, NewCustomer
+from server.domain.limits import Limits
+from server.domain.operations import Operation
+from server.storage.customers.create import Creation, create_customers
+from server.storage.customers.read import (
+    CustomerPage,
+    get_customers,
+    get_many_customers,
+    list_customers,
+)
+from server.storage.customers.states import StateChange, change_customer_states
+from server.storage.interface.keys import IdempotencyKey
+from server.storage.interface.paging import Cursor, Listed
+from server.storage.keys import KeyLifetime
+from server.storage.sql.batches import Batcher
+from server.storage.sql.inline_reads import InlineReads
+
+
+class SqlCustomers:
+    """Implements `interface.CustomerStorage`."""
+
+    def __init__(
+        self,
+        writes: Batcher,
+        reads: Batcher,
+        inline: InlineReads,
+        keys: KeyLifetime,
+        limits: Limits,
+    ) -> None:
+        self._writes = writes
+        self._reads = reads
+        self._inline = inline
+        self._keys = keys
+        self._limits = limits
+
+    async def create_customer(self, new: NewCustomer, key: IdempotencyKey | None) -> Operation:
+        use = self._keys.keyed(key, new.operation.created_at)
+        return await self._writes.submit(create_customers, Creation(new, use, self._limits))
+
+    async def change_customer_state(
+        self, operation: Operation, actor: Actor, key: IdempotencyKey | None
+    ) -> Operation | None:
+        use = self._keys.keyed(key, operation.created_at)
+        change = StateChange(operation, actor, use)
+        return await self._writes.submit(change_customer_states, change)
+
+    async def get_customer(self, customer_id: str) -> Customer | None:
+        return await self._inline.read(get_customers, customer_id)
+
+    async def get_customers(self, customer_ids: Sequence[str]) -> dict[str, Customer]:
+        if not customer_ids:
+            return {}
+        return await self._reads.submit(get_many_customers, customer_ids)
+
+    async def list_customers(
+        self, reseller_id: str, limit: int, after: Cursor | None
+    ) -> list[Listed[Customer]]:
+        return await self._reads.submit(list_customers, CustomerPage(reseller_id, limit, after))
