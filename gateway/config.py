@@ -1,6 +1,8 @@
 """Envoy's whole configuration as a tree of plain values, and as YAML text."""
 
 import ipaddress
+import socket
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,9 @@ _MOST_STREAMS = 10_000
 _STREAM_WINDOW_BYTES = 64 << 10
 # Of memory that is free, what goes back to the system each second.
 _RELEASED_BYTES = 16 << 20
+# A connection that takes nothing of what is sent for so long is closed. A server has told a stream's
+# reader by then.
+_LONGEST_STUCK_S = 30
 
 
 def bootstrap(
@@ -145,8 +150,23 @@ def _listener(name: str, address: dict[str, Any], chain: dict[str, Any]) -> dict
         "address": address,
         # Also bounds the answers that the transcoder holds while it turns them into JSON.
         "per_connection_buffer_limit_bytes": 4 << 20,
+        **_user_timeout(),
         "filter_chains": [{**chain, "transport_socket_connect_timeout": "5s"}],
     }
+
+
+def _user_timeout() -> dict[str, Any]:
+    """Has connections closed whose callers read nothing: Envoy holds up to the above for each."""
+    if sys.platform != "linux":
+        return {}
+    option = {
+        "description": "TCP_USER_TIMEOUT",
+        "level": socket.IPPROTO_TCP,
+        "name": socket.TCP_USER_TIMEOUT,
+        "int_value": _LONGEST_STUCK_S * 1000,
+        "state": "STATE_LISTENING",  # connections inherit it
+    }
+    return {"socket_options": [option]}
 
 
 def _tls(secrets: Path) -> dict[str, Any]:

@@ -21,6 +21,9 @@ _RECONNECT_MS = 1000
 class Encoding(ABC):
     """Makes messages. All of a kind make the same, so what one has made serves all streams."""
 
+    # Whether a last message tells of an error; a status does where none can.
+    tells_errors = True
+
     @abstractmethod
     def event(self, event: Event, message: event_pb2.Event) -> bytes:
         """Returns the message of an event, which is given as a record and as a message."""
@@ -34,13 +37,15 @@ class Encoding(ABC):
         return self.position(id_)
 
     def error(self, status: status_pb2.Status) -> bytes | None:
-        """Returns the last message of a stream that ends so; None where its status can say it."""
+        """Returns the last message of a stream that ends so; None where its status alone says it."""
         del status
         return None
 
 
 class GrpcEncoding(Encoding):
     """billing.v1.WatchEventsResponse."""
+
+    tells_errors = False
 
     def event(self, event: Event, message: event_pb2.Event) -> bytes:
         return _response(event, message).SerializeToString()

@@ -49,6 +49,7 @@ class Stream:
         self._writing_since: float | None = None
         self._error: BillingError | None = None
         self._ended_at: float | None = None
+        self._is_stuck = False
         self._is_last_round = False
 
     @property
@@ -66,17 +67,35 @@ class Stream:
         self._awake.set()
 
     def end(self, error: BillingError) -> None:
-        """Ends it with an error, whatever it is doing."""
+        """Ends it with an error, whatever it is doing.
+
+        Where a last message tells of the error, one that is being written goes first: while the core
+        has a message, it takes no other.
+        """
         if self._error is None and self._task:
             self._error = error
             self._ended_at = self._loop.time()
-            self._task.cancel()
+            if self._writing_since is None or not self._encoding.tells_errors:
+                self._task.cancel()
+
+    async def tell(self, message: bytes, error: BillingError) -> None:
+        """Sends the last message, of an error; raises that where its reader takes nothing any more."""
+        if self._is_stuck:
+            raise error from None
+        self._ended_at = self._loop.time()
+        try:
+            await self._write(message)
+        except asyncio.CancelledError:
+            if not self._is_stuck or (self._task and self._task.uncancel()):
+                raise
+            raise error from None
 
     def look_at_speed(self) -> None:
         """Ends it where its reader is too slow; breaks it off where that can't be told."""
         now = self._loop.time()
         if self._ended_at is not None and self._task:
-            if now - self._ended_at > SLOWEST_S:
+            if now - self._ended_at > SLOWEST_S and not self._is_stuck:
+                self._is_stuck = True
                 self._task.cancel()
         elif self._writing_since is not None and now - self._writing_since > SLOWEST_S:
             self.end(_too_slow())
@@ -119,13 +138,13 @@ class Stream:
             event = feed.event(self._position + 1)
             if event is None:
                 return
+            self._position = event.event.number
             if self._fits(event.event):
                 await self._send(event.by(self._encoding))
             else:
                 passed += 1
                 if passed % _PASSED_IN_TURN == 0:
                     await asyncio.sleep(0)
-            self._position = event.event.number
 
     async def _read_page(
         self,
@@ -138,8 +157,8 @@ class Stream:
         try:
             page = await read(self._position, self._filter, _PAGE)
             for event in page.events:
-                await self._send(Encoded(event).by(self._encoding))
                 self._position = event.number
+                await self._send(Encoded(event).by(self._encoding))
             self._position = page.read_to
         finally:
             turn.end()
@@ -149,9 +168,15 @@ class Stream:
             await self._send(self._encoding.position(self.position))
 
     async def _send(self, message: bytes) -> None:
+        """Sends a message, of the event that the position names if it has one.
+
+        Whatever tells the position comes after it, also where the stream ends meanwhile.
+        """
         self._writing_since = self._loop.time()
         await self._write(message)
         self._writing_since = None
+        if self._error:
+            raise self._error
         self._beats_at = self._loop.time() + HEARTBEAT_S
 
     def _fits(self, event: Event) -> bool:

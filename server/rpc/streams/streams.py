@@ -76,7 +76,7 @@ class Streams:
             message = encoding.error(call_status(error, call.request_id, json_names=True))
             if message is None:
                 raise error from None
-            await call.write(message)
+            await stream.tell(message, error)
         finally:
             feed.followers.discard(stream)
             del self._streams[stream]
