@@ -103,7 +103,7 @@ EXCLUDED = re.compile(f"[{HIGHEST_CHARACTERS}]")
 # tests are collected, and give all the same ID.
 @pytest.mark.parametrize(
     "operation",
-    GENERATED.get_all_operations(),
+    list(GENERATED.get_all_operations()),
     ids=lambda operation: operation.ok().label,
 )
 def test_what_is_generated_from_the_schemas_is_accepted(operation: Any) -> None:
