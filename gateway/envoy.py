@@ -151,6 +151,18 @@ class Gateway:
         except TimeoutError:
             await self._kill()
 
+    async def problem(self) -> str:
+        """Returns what is wrong with Envoy itself, "" for nothing."""
+        return "" if await self._admin.is_ready() else "Envoy does not answer"
+
+    async def servers_problem(self) -> str:
+        """Returns why no call can be answered, "" if one can."""
+        try:
+            healthy, total = await self._admin.healthy_servers()
+        except ADMIN_ERRORS:
+            return "Envoy does not answer"
+        return "" if healthy else f"none of {total} servers is ready"
+
     async def metrics(self) -> bytes:
         """Returns Envoy's metrics in Prometheus's text format; nothing while it does not answer."""
         try:

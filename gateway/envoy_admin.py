@@ -6,7 +6,7 @@ import http.client
 import socket
 from pathlib import Path
 
-from gateway.routes import ANONYMOUS_STREAMS_CLUSTER, STREAMS_CLUSTER
+from gateway.routes import ANONYMOUS_STREAMS_CLUSTER, CLUSTER, STREAMS_CLUSTER
 
 # Raised where Envoy does not answer, or not as it should.
 ADMIN_ERRORS = (OSError, http.client.HTTPException)
@@ -51,6 +51,11 @@ class EnvoyAdmin:
     async def refusals(self) -> int:
         """Returns how many connections of crowds were refused, since the start."""
         return await self._sum("^crowds.rbac.denied$")
+
+    async def healthy_servers(self) -> tuple[int, int]:
+        """Returns how many of the servers can do their work, and how many there are."""
+        healthy = await self._sum(f"^cluster.{CLUSTER}.membership_healthy$")
+        return healthy, await self._sum(f"^cluster.{CLUSTER}.membership_total$")
 
     async def metrics(self) -> bytes:
         """Returns what has been counted, in Prometheus's text format, but for what never was."""

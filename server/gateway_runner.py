@@ -10,6 +10,7 @@ from gateway.envoy import Gateway
 from gateway.ports import GatewayError
 from gateway.settings import GatewaySettings
 from server.config import Settings, SettingsError
+from server.monitoring.health import pages
 from server.monitoring.scrapes import Scrapes
 from server.stop_signal import stop_signal
 from server.telemetry import metrics
@@ -63,12 +64,13 @@ async def start_gateway(settings: Settings, upstreams: list[str]) -> tuple[Gatew
 
 
 def watched_gateway(settings: Settings, gateway: Gateway) -> AbstractAsyncContextManager[None]:
-    """Tells of a gateway to those who watch over it: its own metrics, and Envoy's."""
+    """Tells of a gateway to those who watch over it: its health, its own metrics, and Envoy's."""
 
     async def render() -> bytes:
         return metrics.render() + await gateway.metrics()
 
-    return watchable(settings, "gateway", {"/metrics": Scrapes(render).page})
+    health = pages({"envoy": gateway.problem}, {"servers": gateway.servers_problem})
+    return watchable(settings, "gateway", {**health, "/metrics": Scrapes(render).page})
 
 
 def _certificate(settings: Settings) -> tuple[Path, Path, Path]:

@@ -41,6 +41,7 @@ from server.rpc.messages.events import event_json
 from server.rpc.messages.paging import Pages
 from server.rpc.pages.invitation_page import InvitationPageService
 from server.rpc.pipeline.authentication import Authenticator
+from server.rpc.pipeline.availability import Availability
 from server.rpc.pipeline.caller_address import CallerAddresses
 from server.rpc.pipeline.limits import CallLimits
 from server.rpc.pipeline.pipeline import Pipeline
@@ -93,11 +94,20 @@ def now() -> datetime:
 
 
 class Served(NamedTuple):
-    """A gRPC server, what tells of its health, and its streams, which never end by themselves."""
+    """A gRPC server, what tells of its health, and its streams, which never end by themselves.
+
+    `availability` has it refuse calls.
+    """
 
     server: grpc.aio.Server
     healthy: Health
     streams: Streams
+    availability: Availability
+
+    async def tell_available(self, available: bool) -> None:
+        """Says whether the database can be used: to who asks for the health, and to calls."""
+        self.availability.set(available)
+        await self.healthy.set_all(available)
 
 
 def build_server(
@@ -121,7 +131,8 @@ def build_server(
     )
     authenticator = Authenticator(storage.access, tokens, clock, monotonic)
     addresses = CallerAddresses(settings.proxies)
-    pipeline = Pipeline(authenticator, limits, addresses)
+    availability = Availability()
+    pipeline = Pipeline(authenticator, limits, addresses, availability)
     operations = Operations(
         storage.operations, storage.waits, storage.customers, storage.invitations, clock
     )
@@ -196,7 +207,7 @@ def build_server(
     healthy = Health()
     add_standard_services(router, healthy, names, limits, addresses)
     server.add_generic_rpc_handlers((router,))
-    return Served(server, healthy, streams)
+    return Served(server, healthy, streams, availability)
 
 
 def build_tokens(settings: Settings, clock: Callable[[], datetime] = now) -> Tokens:

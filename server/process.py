@@ -4,8 +4,8 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from server.main import (
     opened_storage,
     start_bounce_receiver,
 )
+from server.monitoring.health import DatabaseHealth, pages
 from server.monitoring.scrapes import BacklogMetrics, Scrapes
 from server.stop_signal import stop_signal
 from server.storage.interface import Storage
@@ -30,7 +31,8 @@ _log = logging.getLogger(__name__)
 async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
     """Serves at `listen` (host:port or unix:path) until a signal comes, then finishes gracefully."""
     async with opened_storage(settings) as storage, _sweeping(storage, settings, with_worker):
-        server, healthy, streams = build_server(storage, settings)
+        served = build_server(storage, settings)
+        server, streams = served.server, served.streams
         _require_free(listen)
         try:
             server.add_insecure_port(listen)
@@ -42,29 +44,32 @@ async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
         await server.start()
         _tune_garbage_collector()
         working = asyncio.create_task(worker.run()) if worker else None
-        async with _watched(storage, settings, "server"):
+        watched = _Watched(storage, working, served.tell_available)
+        async with watched.by(settings, "server"):
             _log.info("serving at %s", listen)
             asked = await stop_signal()
-        _log.info("stopping")
-        await healthy.enter_graceful_shutdown()
-        if asked == signal.SIGTERM:
-            # The gateway sends calls until it has next looked at the health.
-            await asyncio.sleep(settings.drain_s)
-        # Callers that wait for an operation get it as it is now, and ask again.
-        storage.waits.end_waits()
-        await streams.stop()
-        await server.stop(settings.shutdown_s)
-        if worker and working:
-            await worker.stop(timedelta(seconds=settings.shutdown_s))
-            await working
+            _log.info("stopping")
+            watched.stops()
+            await served.healthy.enter_graceful_shutdown()
+            if asked == signal.SIGTERM:
+                # The gateway sends calls until it has next looked at the health.
+                await asyncio.sleep(settings.drain_s)
+            # Callers that wait for an operation get it as it is now, and ask again.
+            storage.waits.end_waits()
+            await streams.stop()
+            await server.stop(settings.shutdown_s)
+            if worker and working:
+                await worker.stop(timedelta(seconds=settings.shutdown_s))
+                await working
 
 
 async def receive_bounces(settings: Settings, listen: str) -> None:
     """Takes e-mails that come back, at host:port, until a signal comes."""
     async with opened_storage(settings) as storage:
         receiver = await start_bounce_receiver(storage, settings, listen)
-        _log.info("taking what comes back to %s at %s", settings.bounce_domain, listen)
-        await stop_signal()
+        async with _Watched(storage, None).by(settings, "bounces"):
+            _log.info("taking what comes back to %s at %s", settings.bounce_domain, listen)
+            await stop_signal()
         await receiver.stop()
 
 
@@ -73,12 +78,14 @@ async def work(settings: Settings) -> None:
     async with opened_storage(settings) as storage, _sweeping(storage, settings):
         worker = build_worker(storage, settings)
         working = asyncio.create_task(worker.run())
-        async with _watched(storage, settings, "worker"):
+        watched = _Watched(storage, working)
+        async with watched.by(settings, "worker"):
             _log.info("sending e-mails")
             await stop_signal()
-        _log.info("stopping")
-        await worker.stop(timedelta(seconds=settings.shutdown_s))
-        await working
+            _log.info("stopping")
+            watched.stops()
+            await worker.stop(timedelta(seconds=settings.shutdown_s))
+            await working
 
 
 @asynccontextmanager
@@ -96,10 +103,43 @@ async def _sweeping(
             await sweeping
 
 
-def _watched(storage: Storage, settings: Settings, role: str) -> AbstractAsyncContextManager[None]:
-    """Tells of a process with a database to those who watch over it."""
-    scrapes = Scrapes(BacklogMetrics(storage.backlog, now).render)
-    return watchable(settings, role, {"/metrics": scrapes.page})
+class _Watched:
+    """What a process with a database tells those who watch over it."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        working: asyncio.Task[None] | None,
+        tell_available: Callable[[bool], Awaitable[None]] | None = None,
+    ) -> None:
+        self._storage = storage
+        self._working = working
+        self._database = DatabaseHealth(storage.probe, tell_available)
+        self._stopping = False
+
+    @asynccontextmanager
+    async def by(self, settings: Settings, role: str) -> AsyncIterator[None]:
+        """Serves metrics and health until the block ends."""
+        alive = {"work": self._check_work}
+        ready = {"database": self._database.check, "process": self._check_stopping}
+        scrapes = Scrapes(BacklogMetrics(self._storage.backlog, now).render)
+        looking = asyncio.create_task(self._database.run())
+        try:
+            async with watchable(settings, role, {**pages(alive, ready), "/metrics": scrapes.page}):
+                yield
+        finally:
+            looking.cancel()
+
+    def stops(self) -> None:
+        """Says that the process takes no more calls."""
+        self._stopping = True
+
+    async def _check_work(self) -> str:
+        ended = self._working is not None and self._working.done() and not self._stopping
+        return "the background work has ended; the log says why" if ended else ""
+
+    async def _check_stopping(self) -> str:
+        return "the process is stopping" if self._stopping else ""
 
 
 def _require_free(listen: str) -> None:

@@ -6,14 +6,9 @@ does it together with those that arrived at the same time.
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
 
-from sqlalchemy import literal, select
-
-from server.domain.errors import BillingError
 from server.domain.limits import Limits
 from server.storage.access.storage import SqlAccess, SqlAdministration
 from server.storage.backlog import SqlBacklog
@@ -26,13 +21,13 @@ from server.storage.keys import KeyLifetime
 from server.storage.notify.notifier import Notifier
 from server.storage.notify.sockets import SocketTransport
 from server.storage.operations.storage import SqlOperations, SqlWaits
+from server.storage.probe import SqlProbe
 from server.storage.retention import SqlRetention
 from server.storage.sql.batches import Batcher
 from server.storage.sql.connections import Database
 from server.storage.sql.driver_errors import to_billing_error
 from server.storage.sql.inline_reads import InlineReads
 from server.storage.sql.reseller_cache import ResellerCache
-from server.storage.sql.statements import Query, Transaction
 from server.storage.webhooks.alerts import SqlAlerts
 from server.storage.webhooks.delivery_storage import SqlDeliveries
 from server.storage.webhooks.storage import SqlWebhooks
@@ -40,13 +35,6 @@ from server.storage.work.storage import SqlMail
 from server.telemetry import metrics
 
 _log = logging.getLogger(__name__)
-
-
-class _Answer(NamedTuple):
-    one: int
-
-
-_PING = Query(_Answer, select(literal(1)))
 
 
 _NO_LIMITS = Limits()
@@ -111,6 +99,7 @@ class SqlStorage:
         self.webhooks = SqlWebhooks(writes, self._sweeps, reads, inline, keys)
         self.access = SqlAccess(writes, reads, notifier)
         self.backlog = SqlBacklog(reads)
+        self.probe = SqlProbe(database)
         self.administration = SqlAdministration(writes, reads)
         self._connect_notifier(database)
         queues = {"writes": writes, "sweeps": self._sweeps, "reads": reads}
@@ -134,16 +123,9 @@ class SqlStorage:
         except OSError as error:
             _log.warning("processes will notice each other's changes a second late: %s", error)
 
-    async def ready(self) -> bool:
-        """Tells whether the database answers."""
-        try:
-            await self._reads.submit(_ping, None)
-        except BillingError:
-            return False
-        return True
-
     async def close(self) -> None:
         """Lets what is under way finish and gives the connections back."""
+        await self.probe.close()
         if self._sweeps is not self._writes:
             await self._sweeps.close()
         await self._writes.close()
@@ -152,8 +134,3 @@ class SqlStorage:
         transport, self._notifier.transport = self._notifier.transport, None
         if transport:
             await transport.close()
-
-
-def _ping(transaction: Transaction, batch: Sequence[None]) -> list[None]:
-    transaction.fetch(_PING)
-    return [None] * len(batch)

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -32,16 +33,16 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield service
 
 
+def monitored(log: Path) -> str | None:
+    """Returns where a process tells of itself, by its log."""
+    found = re.search(r"/metrics.* at (127\.0\.0\.1:\d+)", log.read_text())
+    return f"http://{found[1]}" if found else None
+
+
 def addresses(service: Service) -> dict[str, str]:
     """Returns where the gateway and the server tell of themselves."""
-    found = {}
-    for role, log in (
-        ("gateway", service.output),
-        ("server", service.var / "logs" / "server-0.log"),
-    ):
-        (address,) = re.findall(r"/metrics.* at (127\.0\.0\.1:\d+)", log.read_text())
-        found[role] = f"http://{address}"
-    return found
+    logs = {"gateway": service.output, "server": service.var / "logs" / "server-0.log"}
+    return {role: monitored(log) or "" for role, log in logs.items()}
 
 
 def scraped(service: Service, role: str) -> str:

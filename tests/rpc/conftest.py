@@ -110,7 +110,7 @@ async def serving(settings: Settings) -> AsyncIterator[Api]:
         await storage.administration.add_access_token(
             hash_token(f"{who}-token"), who, clock(), None
         )
-    server, _, streams = build_server(storage, settings, clock)
+    server, _, streams, _ = build_server(storage, settings, clock)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -195,10 +195,8 @@ async def test_a_missing_postgresql_server_is_unavailable(tmp_path: Path) -> Non
 @on_postgresql
 async def test_cut_connections_are_made_anew(storage: SqlStorage, database_url: str) -> None:
     given = await invited(storage)
-    assert await storage.ready()
     # Those that write and read, and the two that carry signals, if they are there already.
     assert len(query(database_url, CUT)) >= 2
-    assert await storage.ready()
     assert await storage.operations.get_operation(given.id) == given
     assert await storage.invitations.create_invitation(new("secret@example.com"), key("refused"))
 
@@ -290,7 +288,6 @@ async def test_closing_finishes_what_is_under_way(database_url: str) -> None:
         with pytest.raises(BillingError) as refused:
             await invited(storage)
         assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
-        assert not await storage.ready()
     assert {
         id_ for (id_,) in query(database_url, "SELECT 'bop' || substr(id, 4) FROM customers")
     } == ids

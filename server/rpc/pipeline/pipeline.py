@@ -18,6 +18,7 @@ from server.domain.errors import BillingError, Reason
 from server.rpc.grpc_core import CALL_IS_OVER
 from server.rpc.pipeline.abort import abort
 from server.rpc.pipeline.authentication import Authenticator
+from server.rpc.pipeline.availability import Availability
 from server.rpc.pipeline.call_context import CallContext, ServicerContext
 from server.rpc.pipeline.caller_address import CallerAddresses
 from server.rpc.pipeline.concurrency import RoundRobin
@@ -54,8 +55,13 @@ class Pipeline:
     """Makes grpc handlers from servicers whose methods take (request, CallContext)."""
 
     def __init__(
-        self, authenticator: Authenticator, limits: CallLimits, addresses: CallerAddresses
+        self,
+        authenticator: Authenticator,
+        limits: CallLimits,
+        addresses: CallerAddresses,
+        availability: Availability,
     ) -> None:
+        self._availability = availability
         self._authenticator = authenticator
         self._limits = limits
         self._addresses = addresses
@@ -80,7 +86,7 @@ class Pipeline:
         name = method.full_name
         open_to_all = is_open_to_all(name, method.GetOptions())
         read_only = only_reads(name, method.GetOptions())
-        limits, addresses = self._limits, self._addresses
+        limits, addresses, availability = self._limits, self._addresses, self._availability
         if method.name.startswith("List") and not open_to_all:
             run = _in_turns(run, limits.lists)
         concurrency = limits.calls
@@ -105,6 +111,8 @@ class Pipeline:
             request_id = request_id_of({} if "x-request-id" in repeated else headers)
             subject = None
             try:
+                if availability.refusal:
+                    raise availability.refusal
                 if repeated:
                     require_once(repeated, read_only)
                 if open_to_all:

@@ -115,6 +115,12 @@ class Health(health.aio.HealthServicer):
         """Calls the services healthy."""
         self._server_status |= dict.fromkeys(names, health_pb2.HealthCheckResponse.SERVING)
 
+    async def set_all(self, serving: bool) -> None:
+        """Says whether the server and all its services can do their work."""
+        status = health_pb2.HealthCheckResponse
+        for name in list(self._server_status):
+            await self.set(name, status.SERVING if serving else status.NOT_SERVING)
+
     def list_statuses(self) -> dict[str, Any]:
         """Returns the status of the server ("") and of each service."""
         return dict(self._server_status)

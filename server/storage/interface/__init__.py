@@ -13,6 +13,7 @@ from server.storage.interface.billing_accounts import BillingAccountStorage
 from server.storage.interface.bounces import BounceStorage
 from server.storage.interface.customers import CustomerStorage
 from server.storage.interface.events import EventPage, EventStorage, LogBounds
+from server.storage.interface.health import DatabaseProbe
 from server.storage.interface.invitations import InvitationStorage
 from server.storage.interface.keys import IdempotencyKey
 from server.storage.interface.operations import OperationStorage, WaitStorage
@@ -45,6 +46,7 @@ __all__ = [
     "BounceStorage",
     "Cursor",
     "CustomerStorage",
+    "DatabaseProbe",
     "Delivery",
     "DeliveryAttempt",
     "DeliveryStorage",
@@ -74,6 +76,8 @@ class Storage(Protocol):
     @property
     def backlog(self) -> BacklogStorage: ...
     @property
+    def probe(self) -> DatabaseProbe: ...
+    @property
     def billing_accounts(self) -> BillingAccountStorage: ...
     @property
     def customers(self) -> CustomerStorage: ...
@@ -99,10 +103,6 @@ class Storage(Protocol):
     def administration(self) -> Administration: ...
     @property
     def webhooks(self) -> WebhookStorage: ...
-
-    async def ready(self) -> bool:
-        """Tells whether the database answers."""
-        ...
 
     async def close(self) -> None:
         """Lets what is under way finish and gives the connections back."""
