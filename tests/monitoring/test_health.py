@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,8 @@ def _are_ready(where: dict[str, str]) -> bool:
 
 
 def _refuses_at_once(service: Service, operation: str) -> None:
-    for call in (lambda: service.operation(operation), service.invite):
+    calls: list[Callable[[], Any]] = [lambda: service.operation(operation), service.invite]
+    for call in calls:
         began = time.monotonic()
         with pytest.raises(AssertionError, match="STORAGE_UNAVAILABLE"):
             call()
