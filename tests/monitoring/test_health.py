@@ -33,7 +33,7 @@ WRITABLE = (
 @contextmanager
 def worker(env: dict[str, str], log: Path) -> Iterator[str]:
     """Runs a worker alone; gives where it tells of itself."""
-    command = [sys.executable, "-m", "server", "worker"]
+    command = [sys.executable, "-m", "server", "worker", "--dev"]
     with log.open("w") as said:
         process = subprocess.Popen(command, cwd=ROOT, env=env, stderr=said)
     try:
