@@ -263,7 +263,7 @@ for _outcome in ("accepted", "refused"):
 
 
 def build_info(version: str, role: str) -> None:
-    """Tells which release this is, and what the process does: server, worker or gateway."""
+    """Tells which release this is, and what the process does: server, worker, gateway or bounces."""
     labels = ("version", "role", "python")
     values = (version, role, platform.python_version())
     gauge("billing_build_info", "The release, always 1.", labels, lambda: {values: 1})
