@@ -170,6 +170,10 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "billing.v1.GetInvitationRequest": {"name": _INVITATION["name"]},
     "billing.v1.ListInvitationsRequest": {"parent": _PARENT, "filter": "state = PENDING"},
     "billing.v1.ResendInvitationRequest": {"name": _INVITATION["name"]},
+    "billing.v1.UpdateInvitationRequest": {
+        "invitation": {"name": _INVITATION["name"], "email": "director@romashka.example"},
+        "updateMask": "email",
+    },
     "billing.v1.RevokeInvitationRequest": {"name": _INVITATION["name"]},
     "billing.v1.AcceptInvitationRequest": {"token": _LINK_TOKEN},
     "billing.v1.DeclineInvitationRequest": {"token": _LINK_TOKEN},
@@ -245,6 +249,9 @@ RESPONSES: dict[str, dict[str, dict[str, Any]]] = {
         "One page": {"invitations": [_INVITATION], "nextPageToken": ""}
     },
     f"{_INVITATIONS}.ResendInvitation": {"Begun": _google_style(_RESEND_METADATA)},
+    f"{_INVITATIONS}.UpdateInvitation": {
+        "Sent anew": _INVITATION | {"delivery": {"state": "QUEUED", "attempts": 0}}
+    },
     f"{_INVITATIONS}.RevokeInvitation": {
         "Revoked": _INVITATION
         | {"state": "REVOKED", "endTime": _ENDED, "customerState": "INACTIVE"}

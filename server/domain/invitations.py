@@ -33,6 +33,7 @@ class InvitationAction(StrEnum):
     ACCEPT = "accept"
     DECLINE = "decline"
     RESEND = "resend"
+    CORRECT = "correct"
     REVOKE = "revoke"
     EXPIRE = "expire"
 
@@ -46,6 +47,7 @@ TRANSITIONS: Mapping[InvitationState, Mapping[InvitationAction, InvitationState]
         _A.ACCEPT: _S.ACCEPTED,
         _A.DECLINE: _S.DECLINED,
         _A.RESEND: _S.PENDING,
+        _A.CORRECT: _S.PENDING,
         _A.REVOKE: _S.REVOKED,
         _A.EXPIRE: _S.EXPIRED,
     },
@@ -200,6 +202,7 @@ _REFUSALS: Mapping[InvitationAction, str] = {
     _A.ACCEPT: "it can't be accepted",
     _A.DECLINE: "it can't be declined",
     _A.RESEND: "it can't be sent again; invite anew",
+    _A.CORRECT: "its address can't be changed; invite anew",
     _A.REVOKE: "it can't be revoked",
     _A.EXPIRE: "it can't expire",
 }

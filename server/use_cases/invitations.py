@@ -127,6 +127,34 @@ class Invitations:
             key,
         )
 
+    async def correct(
+        self,
+        caller: Subject,
+        reseller_id: str,
+        invitation_id: str,
+        email: str,
+        request_id: str,
+        key: IdempotencyKey | None,
+    ) -> Invitation | None:
+        """Sends the invitation to another address, in normal form, with a new link, and returns it.
+
+        Raises INVITATION_STATE, INVITATION_OPEN, RESENT_TOO_SOON.
+        """
+        found = await self._find(caller, Permission.WRITE, reseller_id, invitation_id)
+        customer = await self._customers.get_customer(found.customer_id) if found else None
+        if found is None or customer is None:
+            return None
+        now = self._clock()
+        corrected = await self._invitations.correct_invitation(
+            found.id,
+            email,
+            resend(customer, resent_by=caller.id, now=now),
+            now + self._lifetime,
+            caller.actor(request_id),
+            key,
+        )
+        return corrected and as_of(corrected, now)
+
     async def revoke(
         self,
         caller: Subject,

@@ -297,3 +297,28 @@ def test_an_e_mail_that_comes_back(service: Service) -> None:
     assert listed(service, f'delivery.state = BOUNCED AND email = "{made.email}"')[
         "invitations"
     ] == [bounced]
+    corrected = httpx.patch(
+        f"{service.rest}/v1/{name}",
+        json={"email": f"right-{made.email}"},
+        params={"updateMask": "email"},
+        headers=service.headers,
+    )
+    assert corrected.status_code == 200, corrected.text
+    assert corrected.json()["email"] == f"right-{made.email}"
+    assert corrected.json()["delivery"]["state"] in ("QUEUED", "SENT")
+    (again,) = eventually(lambda: service.mails_to(f"right-{made.email}"))
+    assert answer(service, "accept", token_in(mail)).status_code == 404
+    assert answer(service, "accept", token_in(again)).json()["state"] == "ACCEPTED"
+    for body, mask, field in (
+        ({"email": "nobody"}, "email", "invitation.email"),
+        ({"email": ""}, "email", "invitation.email"),
+        ({"email": "a@example.com"}, "other", "update_mask"),
+    ):
+        wrong = httpx.patch(
+            f"{service.rest}/v1/{name}",
+            json=body,
+            params={"updateMask": mask},
+            headers=service.headers,
+        )
+        assert wrong.status_code == 400
+        assert field in wrong.text.replace("updateMask", "update_mask")

@@ -248,6 +248,16 @@ TABLE: dict[str, Method] = {
         operations_pb2.Operation,
         names_reseller=True,
     ),
+    f"{_INVITATIONS}/UpdateInvitation": Method(
+        Right.WRITE,
+        lambda made: invitations.UpdateInvitationRequest(
+            invitation=invitation_pb2.Invitation(
+                name=named_invitation(made)["name"], email=f"{uuid.uuid4()}@example.com"
+            )
+        ),
+        invitation_pb2.Invitation,
+        names_reseller=True,
+    ),
     f"{_INVITATIONS}/RevokeInvitation": Method(
         Right.WRITE,
         lambda made: invitations.RevokeInvitationRequest(**named_invitation(made)),

@@ -99,6 +99,9 @@ WRITES: dict[str, UseCase] = {
         who, OperationKind.SUSPEND, to.made.customer.id, "", None
     ),
     "resend": lambda to, who: to.invitations.resend(who, RESELLER, to.made.invitation.id, "", None),
+    "correct": lambda to, who: to.invitations.correct(
+        *(who, RESELLER, to.made.invitation.id, "other@example.com", "", None)
+    ),
     "revoke": lambda to, who: to.invitations.revoke(who, RESELLER, to.made.invitation.id, "", None),
     "cancel": lambda to, who: to.operations.cancel(who, to.made.operation.id, "", None),
     "delete": lambda to, who: to.operations.delete(who, to.made.operation.id, None),

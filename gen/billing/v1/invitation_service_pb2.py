@@ -30,11 +30,12 @@ from google.api import client_pb2 as google_dot_api_dot_client__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from yandex.cloud import validation_pb2 as yandex_dot_cloud_dot_validation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#billing/v1/invitation_service.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a billing/options/v1/methods.proto\x1a\x1b\x62illing/v1/invitation.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dyandex/cloud/validation.proto\"V\n\x14GetInvitationRequest\x12>\n\x04name\x18\x01 \x01(\tB0\xe2\x41\x01\x02\xfa\x41 \n\x1e\x62illing.example.com/Invitation\x8a\xc8\x31\x05<=150\"\xbd\x01\n\x16ListInvitationsRequest\x12@\n\x06parent\x18\x01 \x01(\tB0\xe2\x41\x01\x02\xfa\x41 \x12\x1e\x62illing.example.com/Invitation\x8a\xc8\x31\x05<=100\x12\x1e\n\tpage_size\x18\x02 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xfa\xc7\x31\x03>=0\x12!\n\npage_token\x18\x03 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=100\x12\x1e\n\x06\x66ilter\x18\x04 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=1000\"_\n\x17ListInvitationsResponse\x12+\n\x0binvitations\x18\x01 \x03(\x0b\x32\x16.billing.v1.Invitation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Y\n\x17ResendInvitationRequest\x12>\n\x04name\x18\x01 \x01(\tB0\xe2\x41\x01\x02\xfa\x41 \n\x1e\x62illing.example.com/Invitation\x8a\xc8\x31\x05<=150\"\x80\x02\n\x18ResendInvitationMetadata\x12;\n\ninvitation\x18\x01 \x01(\tB\'\xe2\x41\x01\x03\xfa\x41 \n\x1e\x62illing.example.com/Invitation\x12\x37\n\x08\x63ustomer\x18\x02 \x01(\tB%\xe2\x41\x01\x03\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x12\x35\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\x08\x64\x65livery\x18\x04 \x01(\x0b\x32\x1f.billing.v1.Invitation.DeliveryB\x04\xe2\x41\x01\x03\"Y\n\x17RevokeInvitationRequest\x12>\n\x04name\x18\x01 \x01(\tB0\xe2\x41\x01\x02\xfa\x41 \n\x1e\x62illing.example.com/Invitation\x8a\xc8\x31\x05<=150\"5\n\x17\x41\x63\x63\x65ptInvitationRequest\x12\x1a\n\x05token\x18\x01 \x01(\tB\x0b\x80\x01\x01\xe2\x41\x01\x02\x88\xb2\x19\x03\"6\n\x18\x44\x65\x63lineInvitationRequest\x12\x1a\n\x05token\x18\x01 \x01(\tB\x0b\x80\x01\x01\xe2\x41\x01\x02\x88\xb2\x19\x03\x32\x9e\x07\n\x11InvitationService\x12\x82\x01\n\rGetInvitation\x12 .billing.v1.GetInvitationRequest\x1a\x16.billing.v1.Invitation\"7\xda\x41\x04name\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02&\x12$/v1/{name=resellers/*/invitations/*}\x12\x95\x01\n\x0fListInvitations\x12\".billing.v1.ListInvitationsRequest\x1a#.billing.v1.ListInvitationsResponse\"9\xda\x41\x06parent\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02&\x12$/v1/{parent=resellers/*}/invitations\x12\xbe\x01\n\x10ResendInvitation\x12#.billing.v1.ResendInvitationRequest\x1a\x1d.google.longrunning.Operation\"f\xca\x41&\n\nInvitation\x12\x18ResendInvitationMetadata\xda\x41\x04name\x82\xd3\xe4\x93\x02\x30\"+/v1/{name=resellers/*/invitations/*}:resend:\x01*\x12\x8e\x01\n\x10RevokeInvitation\x12#.billing.v1.RevokeInvitationRequest\x1a\x16.billing.v1.Invitation\"=\xda\x41\x04name\x82\xd3\xe4\x93\x02\x30\"+/v1/{name=resellers/*/invitations/*}:revoke:\x01*\x12~\n\x10\x41\x63\x63\x65ptInvitation\x12#.billing.v1.AcceptInvitationRequest\x1a\x16.billing.v1.Invitation\"-\xda\x41\x05token\x90\xb2\x19\x01\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/invitations:accept:\x01*\x12\x81\x01\n\x11\x44\x65\x63lineInvitation\x12$.billing.v1.DeclineInvitationRequest\x1a\x16.billing.v1.Invitation\".\xda\x41\x05token\x90\xb2\x19\x01\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/invitations:decline:\x01*\x1a\x16\xca\x41\x13\x62illing.example.comB_\n\x16\x63om.example.billing.v1B\x16InvitationServiceProtoP\x01Z+billing.example.com/go/billing/v1;billingpbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#billing/v1/invitation_service.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a billing/options/v1/methods.proto\x1a\x1b\x62illing/v1/invitation.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dyandex/cloud/validation.proto\"V\n\x14GetInvitationRequest\x12>\n\x04name\x18\x01 \x01(\tB0\xe2\x41\x01\x02\xfa\x41 \n\x1e\x62illing.example.com/Invitation\x8a\xc8\x31\x05<=150\"\xbd\x01\n\x16ListInvitationsRequest\x12@\n\x06parent\x18\x01 \x01(\tB0\xe2\x41\x01\x02\xfa\x41 \x12\x1e\x62illing.example.com/Invitation\x8a\xc8\x31\x05<=100\x12\x1e\n\tpage_size\x18\x02 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xfa\xc7\x31\x03>=0\x12!\n\npage_token\x18\x03 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=100\x12\x1e\n\x06\x66ilter\x18\x04 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=1000\"_\n\x17ListInvitationsResponse\x12+\n\x0binvitations\x18\x01 \x03(\x0b\x32\x16.billing.v1.Invitation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"Y\n\x17ResendInvitationRequest\x12>\n\x04name\x18\x01 \x01(\tB0\xe2\x41\x01\x02\xfa\x41 \n\x1e\x62illing.example.com/Invitation\x8a\xc8\x31\x05<=150\"\x80\x02\n\x18ResendInvitationMetadata\x12;\n\ninvitation\x18\x01 \x01(\tB\'\xe2\x41\x01\x03\xfa\x41 \n\x1e\x62illing.example.com/Invitation\x12\x37\n\x08\x63ustomer\x18\x02 \x01(\tB%\xe2\x41\x01\x03\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x12\x35\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\x08\x64\x65livery\x18\x04 \x01(\x0b\x32\x1f.billing.v1.Invitation.DeliveryB\x04\xe2\x41\x01\x03\"\x82\x01\n\x17UpdateInvitationRequest\x12\x30\n\ninvitation\x18\x01 \x01(\x0b\x32\x16.billing.v1.InvitationB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\"Y\n\x17RevokeInvitationRequest\x12>\n\x04name\x18\x01 \x01(\tB0\xe2\x41\x01\x02\xfa\x41 \n\x1e\x62illing.example.com/Invitation\x8a\xc8\x31\x05<=150\"5\n\x17\x41\x63\x63\x65ptInvitationRequest\x12\x1a\n\x05token\x18\x01 \x01(\tB\x0b\x80\x01\x01\xe2\x41\x01\x02\x88\xb2\x19\x03\"6\n\x18\x44\x65\x63lineInvitationRequest\x12\x1a\n\x05token\x18\x01 \x01(\tB\x0b\x80\x01\x01\xe2\x41\x01\x02\x88\xb2\x19\x03\x32\xce\x08\n\x11InvitationService\x12\x82\x01\n\rGetInvitation\x12 .billing.v1.GetInvitationRequest\x1a\x16.billing.v1.Invitation\"7\xda\x41\x04name\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02&\x12$/v1/{name=resellers/*/invitations/*}\x12\x95\x01\n\x0fListInvitations\x12\".billing.v1.ListInvitationsRequest\x1a#.billing.v1.ListInvitationsResponse\"9\xda\x41\x06parent\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02&\x12$/v1/{parent=resellers/*}/invitations\x12\xbe\x01\n\x10ResendInvitation\x12#.billing.v1.ResendInvitationRequest\x1a\x1d.google.longrunning.Operation\"f\xca\x41&\n\nInvitation\x12\x18ResendInvitationMetadata\xda\x41\x04name\x82\xd3\xe4\x93\x02\x30\"+/v1/{name=resellers/*/invitations/*}:resend:\x01*\x12\xad\x01\n\x10UpdateInvitation\x12#.billing.v1.UpdateInvitationRequest\x1a\x16.billing.v1.Invitation\"\\\xda\x41\x16invitation,update_mask\x82\xd3\xe4\x93\x02=2//v1/{invitation.name=resellers/*/invitations/*}:\ninvitation\x12\x8e\x01\n\x10RevokeInvitation\x12#.billing.v1.RevokeInvitationRequest\x1a\x16.billing.v1.Invitation\"=\xda\x41\x04name\x82\xd3\xe4\x93\x02\x30\"+/v1/{name=resellers/*/invitations/*}:revoke:\x01*\x12~\n\x10\x41\x63\x63\x65ptInvitation\x12#.billing.v1.AcceptInvitationRequest\x1a\x16.billing.v1.Invitation\"-\xda\x41\x05token\x90\xb2\x19\x01\x82\xd3\xe4\x93\x02\x1b\"\x16/v1/invitations:accept:\x01*\x12\x81\x01\n\x11\x44\x65\x63lineInvitation\x12$.billing.v1.DeclineInvitationRequest\x1a\x16.billing.v1.Invitation\".\xda\x41\x05token\x90\xb2\x19\x01\x82\xd3\xe4\x93\x02\x1c\"\x17/v1/invitations:decline:\x01*\x1a\x16\xca\x41\x13\x62illing.example.comB_\n\x16\x63om.example.billing.v1B\x16InvitationServiceProtoP\x01Z+billing.example.com/go/billing/v1;billingpbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -62,6 +63,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESENDINVITATIONMETADATA'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_RESENDINVITATIONMETADATA'].fields_by_name['delivery']._loaded_options = None
   _globals['_RESENDINVITATIONMETADATA'].fields_by_name['delivery']._serialized_options = b'\342A\001\003'
+  _globals['_UPDATEINVITATIONREQUEST'].fields_by_name['invitation']._loaded_options = None
+  _globals['_UPDATEINVITATIONREQUEST'].fields_by_name['invitation']._serialized_options = b'\342A\001\002'
+  _globals['_UPDATEINVITATIONREQUEST'].fields_by_name['update_mask']._loaded_options = None
+  _globals['_UPDATEINVITATIONREQUEST'].fields_by_name['update_mask']._serialized_options = b'\342A\001\001'
   _globals['_REVOKEINVITATIONREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_REVOKEINVITATIONREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A \n\036billing.example.com/Invitation\212\3101\005<=150'
   _globals['_ACCEPTINVITATIONREQUEST'].fields_by_name['token']._loaded_options = None
@@ -76,28 +81,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVITATIONSERVICE'].methods_by_name['ListInvitations']._serialized_options = b'\332A\006parent\230\262\031\001\202\323\344\223\002&\022$/v1/{parent=resellers/*}/invitations'
   _globals['_INVITATIONSERVICE'].methods_by_name['ResendInvitation']._loaded_options = None
   _globals['_INVITATIONSERVICE'].methods_by_name['ResendInvitation']._serialized_options = b'\312A&\n\nInvitation\022\030ResendInvitationMetadata\332A\004name\202\323\344\223\0020\"+/v1/{name=resellers/*/invitations/*}:resend:\001*'
+  _globals['_INVITATIONSERVICE'].methods_by_name['UpdateInvitation']._loaded_options = None
+  _globals['_INVITATIONSERVICE'].methods_by_name['UpdateInvitation']._serialized_options = b'\332A\026invitation,update_mask\202\323\344\223\002=2//v1/{invitation.name=resellers/*/invitations/*}:\ninvitation'
   _globals['_INVITATIONSERVICE'].methods_by_name['RevokeInvitation']._loaded_options = None
   _globals['_INVITATIONSERVICE'].methods_by_name['RevokeInvitation']._serialized_options = b'\332A\004name\202\323\344\223\0020\"+/v1/{name=resellers/*/invitations/*}:revoke:\001*'
   _globals['_INVITATIONSERVICE'].methods_by_name['AcceptInvitation']._loaded_options = None
   _globals['_INVITATIONSERVICE'].methods_by_name['AcceptInvitation']._serialized_options = b'\332A\005token\220\262\031\001\202\323\344\223\002\033\"\026/v1/invitations:accept:\001*'
   _globals['_INVITATIONSERVICE'].methods_by_name['DeclineInvitation']._loaded_options = None
   _globals['_INVITATIONSERVICE'].methods_by_name['DeclineInvitation']._serialized_options = b'\332A\005token\220\262\031\001\202\323\344\223\002\034\"\027/v1/invitations:decline:\001*'
-  _globals['_GETINVITATIONREQUEST']._serialized_start=363
-  _globals['_GETINVITATIONREQUEST']._serialized_end=449
-  _globals['_LISTINVITATIONSREQUEST']._serialized_start=452
-  _globals['_LISTINVITATIONSREQUEST']._serialized_end=641
-  _globals['_LISTINVITATIONSRESPONSE']._serialized_start=643
-  _globals['_LISTINVITATIONSRESPONSE']._serialized_end=738
-  _globals['_RESENDINVITATIONREQUEST']._serialized_start=740
-  _globals['_RESENDINVITATIONREQUEST']._serialized_end=829
-  _globals['_RESENDINVITATIONMETADATA']._serialized_start=832
-  _globals['_RESENDINVITATIONMETADATA']._serialized_end=1088
-  _globals['_REVOKEINVITATIONREQUEST']._serialized_start=1090
-  _globals['_REVOKEINVITATIONREQUEST']._serialized_end=1179
-  _globals['_ACCEPTINVITATIONREQUEST']._serialized_start=1181
-  _globals['_ACCEPTINVITATIONREQUEST']._serialized_end=1234
-  _globals['_DECLINEINVITATIONREQUEST']._serialized_start=1236
-  _globals['_DECLINEINVITATIONREQUEST']._serialized_end=1290
-  _globals['_INVITATIONSERVICE']._serialized_start=1293
-  _globals['_INVITATIONSERVICE']._serialized_end=2219
+  _globals['_GETINVITATIONREQUEST']._serialized_start=397
+  _globals['_GETINVITATIONREQUEST']._serialized_end=483
+  _globals['_LISTINVITATIONSREQUEST']._serialized_start=486
+  _globals['_LISTINVITATIONSREQUEST']._serialized_end=675
+  _globals['_LISTINVITATIONSRESPONSE']._serialized_start=677
+  _globals['_LISTINVITATIONSRESPONSE']._serialized_end=772
+  _globals['_RESENDINVITATIONREQUEST']._serialized_start=774
+  _globals['_RESENDINVITATIONREQUEST']._serialized_end=863
+  _globals['_RESENDINVITATIONMETADATA']._serialized_start=866
+  _globals['_RESENDINVITATIONMETADATA']._serialized_end=1122
+  _globals['_UPDATEINVITATIONREQUEST']._serialized_start=1125
+  _globals['_UPDATEINVITATIONREQUEST']._serialized_end=1255
+  _globals['_REVOKEINVITATIONREQUEST']._serialized_start=1257
+  _globals['_REVOKEINVITATIONREQUEST']._serialized_end=1346
+  _globals['_ACCEPTINVITATIONREQUEST']._serialized_start=1348
+  _globals['_ACCEPTINVITATIONREQUEST']._serialized_end=1401
+  _globals['_DECLINEINVITATIONREQUEST']._serialized_start=1403
+  _globals['_DECLINEINVITATIONREQUEST']._serialized_end=1457
+  _globals['_INVITATIONSERVICE']._serialized_start=1460
+  _globals['_INVITATIONSERVICE']._serialized_end=2562
 # @@protoc_insertion_point(module_scope)

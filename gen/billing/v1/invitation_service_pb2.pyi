@@ -6,6 +6,7 @@ isort:skip_file
 from billing.v1 import invitation_pb2 as _invitation_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -167,6 +168,38 @@ class ResendInvitationMetadata(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ResendInvitationMetadata: _TypeAlias = ResendInvitationMetadata  # noqa: Y015
+
+@_typing.final
+class UpdateInvitationRequest(_message.Message):
+    """What to change of an invitation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INVITATION_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def invitation(self) -> _invitation_pb2.Invitation:
+        """The invitation, named by its `name`, with its new `email`."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """The fields to set: `email`; those that the service alone sets are passed over. Without a mask
+        those are set that are not empty.
+        """
+
+    def __init__(
+        self,
+        *,
+        invitation: _invitation_pb2.Invitation | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["invitation", b"invitation", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invitation", b"invitation", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateInvitationRequest: _TypeAlias = UpdateInvitationRequest  # noqa: Y015
 
 @_typing.final
 class RevokeInvitationRequest(_message.Message):

@@ -52,6 +52,11 @@ class InvitationServiceStub(object):
                 request_serializer=billing_dot_v1_dot_invitation__service__pb2.ResendInvitationRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
+        self.UpdateInvitation = channel.unary_unary(
+                '/billing.v1.InvitationService/UpdateInvitation',
+                request_serializer=billing_dot_v1_dot_invitation__service__pb2.UpdateInvitationRequest.SerializeToString,
+                response_deserializer=billing_dot_v1_dot_invitation__pb2.Invitation.FromString,
+                _registered_method=True)
         self.RevokeInvitation = channel.unary_unary(
                 '/billing.v1.InvitationService/RevokeInvitation',
                 request_serializer=billing_dot_v1_dot_invitation__service__pb2.RevokeInvitationRequest.SerializeToString,
@@ -104,6 +109,19 @@ class InvitationServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateInvitation(self, request, context):
+        """Corrects the address of a pending invitation.
+
+        It is sent there, with a new link; the links sent before hold no longer, whatever becomes of the
+        e-mail. It can be accepted for its whole lifetime anew. Where the new address is refused too,
+        `delivery.state` is `BOUNCED`, and events tell of it. An operation whose e-mail has not gone out
+        yet goes on with the new address. With the address that it has, nothing changes. While its e-mail
+        is on its way it is refused with RESOURCE_EXHAUSTED and the time to wait.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def RevokeInvitation(self, request, context):
         """Takes a pending invitation back; its customer becomes inactive.
 
@@ -150,6 +168,11 @@ def add_InvitationServiceServicer_to_server(servicer, server):
                     servicer.ResendInvitation,
                     request_deserializer=billing_dot_v1_dot_invitation__service__pb2.ResendInvitationRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'UpdateInvitation': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateInvitation,
+                    request_deserializer=billing_dot_v1_dot_invitation__service__pb2.UpdateInvitationRequest.FromString,
+                    response_serializer=billing_dot_v1_dot_invitation__pb2.Invitation.SerializeToString,
             ),
             'RevokeInvitation': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeInvitation,
@@ -249,6 +272,33 @@ class InvitationService(object):
             '/billing.v1.InvitationService/ResendInvitation',
             billing_dot_v1_dot_invitation__service__pb2.ResendInvitationRequest.SerializeToString,
             google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateInvitation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/billing.v1.InvitationService/UpdateInvitation',
+            billing_dot_v1_dot_invitation__service__pb2.UpdateInvitationRequest.SerializeToString,
+            billing_dot_v1_dot_invitation__pb2.Invitation.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,15 @@ class InvitationServiceStub:
     refused with ABORTED, one that was sent again or tried a moment ago with RESOURCE_EXHAUSTED; both
     with the time to wait.
     """
+    UpdateInvitation: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.UpdateInvitationRequest, _invitation_pb2.Invitation]
+    """Corrects the address of a pending invitation.
+
+    It is sent there, with a new link; the links sent before hold no longer, whatever becomes of the
+    e-mail. It can be accepted for its whole lifetime anew. Where the new address is refused too,
+    `delivery.state` is `BOUNCED`, and events tell of it. An operation whose e-mail has not gone out
+    yet goes on with the new address. With the address that it has, nothing changes. While its e-mail
+    is on its way it is refused with RESOURCE_EXHAUSTED and the time to wait.
+    """
     RevokeInvitation: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.RevokeInvitationRequest, _invitation_pb2.Invitation]
     """Takes a pending invitation back; its customer becomes inactive.
 
@@ -91,6 +100,15 @@ class InvitationServiceAsyncStub(InvitationServiceStub):
     tried at once, and the operation that sends it is the answer. One whose e-mail is on its way is
     refused with ABORTED, one that was sent again or tried a moment ago with RESOURCE_EXHAUSTED; both
     with the time to wait.
+    """
+    UpdateInvitation: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.UpdateInvitationRequest, _invitation_pb2.Invitation]  # type: ignore[assignment]
+    """Corrects the address of a pending invitation.
+
+    It is sent there, with a new link; the links sent before hold no longer, whatever becomes of the
+    e-mail. It can be accepted for its whole lifetime anew. Where the new address is refused too,
+    `delivery.state` is `BOUNCED`, and events tell of it. An operation whose e-mail has not gone out
+    yet goes on with the new address. With the address that it has, nothing changes. While its e-mail
+    is on its way it is refused with RESOURCE_EXHAUSTED and the time to wait.
     """
     RevokeInvitation: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.RevokeInvitationRequest, _invitation_pb2.Invitation]  # type: ignore[assignment]
     """Takes a pending invitation back; its customer becomes inactive.
@@ -146,6 +164,21 @@ class InvitationServiceServicer(metaclass=_abc_1.ABCMeta):
         tried at once, and the operation that sends it is the answer. One whose e-mail is on its way is
         refused with ABORTED, one that was sent again or tried a moment ago with RESOURCE_EXHAUSTED; both
         with the time to wait.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateInvitation(
+        self,
+        request: _invitation_service_pb2.UpdateInvitationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_invitation_pb2.Invitation, _abc.Awaitable[_invitation_pb2.Invitation]]:
+        """Corrects the address of a pending invitation.
+
+        It is sent there, with a new link; the links sent before hold no longer, whatever becomes of the
+        e-mail. It can be accepted for its whole lifetime anew. Where the new address is refused too,
+        `delivery.state` is `BOUNCED`, and events tell of it. An operation whose e-mail has not gone out
+        yet goes on with the new address. With the address that it has, nothing changes. While its e-mail
+        is on its way it is refused with RESOURCE_EXHAUSTED and the time to wait.
         """
 
     @_abc_1.abstractmethod

@@ -1,8 +1,8 @@
 """Invitation records as messages, and the filter of their list as arguments."""
 
-from billing.v1 import customer_pb2, invitation_pb2
+from billing.v1 import customer_pb2, invitation_pb2, invitation_service_pb2
 
-from server.domain.errors import BillingError, Reason, Resource
+from server.domain.errors import BillingError, Reason, Resource, invalid_field
 from server.domain.invitation_options import NO_OPTIONS, InvitationOptions
 from server.domain.invitations import Invitation, InvitationState
 from server.domain.mail import DeliveryError, DeliveryState, EmailDelivery
@@ -83,6 +83,32 @@ def invitation_not_found(name: str) -> BillingError:
         "There is no such invitation; check its name.",
         resource=Resource("billing.v1.Invitation", name[:100]),
     )
+
+
+def new_email(request: invitation_service_pb2.UpdateInvitationRequest) -> str | None:
+    """Returns the address to set, in normal form; None where nothing is. Raises FIELDS_INVALID.
+
+    Without a mask what is not empty is set; what only the service sets is passed over.
+    """
+    paths = set(request.update_mask.paths)
+    unknown = [
+        path for path in paths if path not in invitation_pb2.Invitation.DESCRIPTOR.fields_by_name
+    ]
+    if unknown and paths != {"*"}:
+        raise invalid_field(
+            "update_mask", f"There is no field {unknown[0][:50]}; name email, or * for all."
+        )
+    email = request.invitation.email
+    if not email:
+        if paths & {"email", "*"}:
+            raise invalid_field("invitation.email", "Must be an e-mail address.")
+        return None
+    if paths and not paths & {"email", "*"}:
+        return None
+    address = address_or_none(email)
+    if address is None:
+        raise invalid_field("invitation.email", "Must be an e-mail address.")
+    return address
 
 
 def parse_invitation_filter(

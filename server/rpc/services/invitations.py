@@ -7,6 +7,7 @@ from server.rpc.links import Links
 from server.rpc.messages import resource_names as names
 from server.rpc.messages.invitations import (
     invitation_not_found,
+    new_email,
     parse_invitation_filter,
     to_billing,
 )
@@ -66,6 +67,23 @@ class InvitationService:
         if operation is None:
             raise invitation_not_found(request.name)
         return to_longrunning(await self._operations.with_subject(operation))
+
+    async def UpdateInvitation(
+        self, request: invitation_service_pb2.UpdateInvitationRequest, call: CallContext
+    ) -> invitation_pb2.Invitation:
+        name = request.invitation.name
+        place = names.parse_name(name, names.INVITATIONS, "invitation.name")
+        email = new_email(request)
+        found = (
+            await self._invitations.get(call.caller, *place)
+            if email is None
+            else await self._invitations.correct(
+                call.caller, *place, email, call.request_id, call.idempotency_key
+            )
+        )
+        if found is None:
+            raise invitation_not_found(name)
+        return to_billing((await self._invitations.with_unsent([found]))[found.id])
 
     async def RevokeInvitation(
         self, request: invitation_service_pb2.RevokeInvitationRequest, call: CallContext

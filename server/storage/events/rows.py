@@ -33,6 +33,8 @@ from server.storage.sql.times import Micros, from_micros, from_micros_or_none, m
 
 _as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
+# What has an invitation's e-mail sent anew.
+_QUEUES = (EventType.INVITATION_RESENT, EventType.INVITATION_UPDATED)
 # The state of a customer that is taken back.
 _NONE = 0
 # Where an invitation's problem stands.
@@ -117,7 +119,7 @@ def event(transaction: Transaction, row: EventRow) -> Event:
     customer_id: str | None = values[0] if row.customer is not None else None
     operation_id: str | None = row.operation_id
     data = _READERS[subject](reseller_id, values)
-    if type_ is EventType.INVITATION_RESENT and isinstance(data, Invitation):
+    if type_ in _QUEUES and isinstance(data, Invitation):
         data = data._replace(delivery=EmailDelivery(DeliveryState.QUEUED))
     if operation_id == "":
         operation_id = ids.OPERATION + (customer_id or "")[3:]

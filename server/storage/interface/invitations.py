@@ -112,6 +112,27 @@ class InvitationStorage(Protocol):
         """
         ...
 
+    async def correct_invitation(
+        self,
+        invitation_id: str,
+        email: str,
+        operation: Operation,
+        expires_at: datetime,
+        actor: Actor,
+        key: IdempotencyKey | None,
+    ) -> Invitation | None:
+        """Gives the invitation another address, in normal form, and returns it; see `resend`.
+
+        It is sent there, by the operation, at whose time all this happens, or by the one whose
+        e-mail waits to be sent, as it would have been. All links sent before hold no longer, whatever becomes of it: where
+        a new operation's e-mail is refused for good, it is BOUNCED. With the address
+        that it has, nothing changes.
+        None: no such invitation.
+        Raises INVITATION_STATE, INVITATION_OPEN, MAIL_LIMIT_REACHED, IDEMPOTENCY_KEY_REUSED;
+        RESENT_TOO_SOON while its e-mail is on its way.
+        """
+        ...
+
     async def revoke_invitation(
         self, invitation_id: str, now: datetime, actor: Actor, key: IdempotencyKey | None
     ) -> Invitation | None:

@@ -35,6 +35,7 @@ from server.storage.customer_rows import INVITATION_PART, InvitationPart, invita
 from server.storage.events.log import NewEvent, log
 from server.storage.events.rows import invitation_json
 from server.storage.invitations.addresses import ended_slot
+from server.storage.invitations.correct import Correction, correct
 from server.storage.invitations.read import find_invitations, find_links
 from server.storage.keys import KeyedRequest, Keys, Target, answer_each
 from server.storage.operations.read import by_number, find_by_number
@@ -165,7 +166,7 @@ class Resend(NamedTuple):
     limits: Limits
 
 
-Command = Answer | Revocation | Resend
+Command = Answer | Revocation | Resend | Correction
 # An answered or revoked invitation, or a resend's operation; None: no such thing.
 Outcome = Invitation | Operation | None
 
@@ -203,18 +204,26 @@ class _Batch:
         # After the lock: what another transaction did with a key while this one waited for it is
         # then seen as a repeat.
         self._keys = Keys(transaction, [each.use for each in commands])
-        self._counts = self._mail_counts([each for each in commands if isinstance(each, Resend)])
+        self._counts = self._mail_counts(
+            [each for each in commands if isinstance(each, Resend | Correction)]
+        )
 
-    def _mail_counts(self, resends: Sequence[Resend]) -> Counts | None:
+    def _mail_counts(self, resends: Sequence[Resend | Correction]) -> Counts | None:
         """Returns what the e-mails of a batch are counted by, if it sends any."""
-        rows = [row for each in resends if (row := self._row(each))]
+        rows = [(row, each) for each in resends if (row := self._row(each))]
         if not rows:
             return None
         return Counts(
             self._transaction,
             resends[0].limits,
             micros(resends[0].operation.created_at),
-            [(self._reseller_id(row), address_key(row.email)) for row in rows],
+            [
+                (
+                    self._reseller_id(row),
+                    address_key(each.email if isinstance(each, Correction) else row.email),
+                )
+                for row, each in rows
+            ],
         )
 
     def _reseller_id(self, row: InvitationPart) -> str:
@@ -238,6 +247,8 @@ class _Batch:
             return None
         if isinstance(command, Resend):
             return self._resend(row, command)
+        if isinstance(command, Correction):
+            return self._correct(row, command)
         action = InvitationAction.REVOKE
         if isinstance(command, Answer):
             action = command.action
@@ -325,6 +336,23 @@ class _Batch:
         self._rows[row.n] = after
         self._log(EventType.INVITATION_RESENT, at, wanted.actor, after, operation.id)
         return operation
+
+    def _correct(self, row: InvitationPart, wanted: Correction) -> Invitation:
+        """Sends it to another address. Raises INVITATION_STATE and what `correct` does."""
+        now = wanted.operation.created_at
+        before = invitation(self._transaction, row)
+        state_after(InvitationAction.CORRECT, as_of(before, now).state)
+        if before.email == wanted.email:
+            return before
+        at = due_at = micros(now)
+        if self._counts:
+            key = address_key(wanted.email)
+            due_at = self._counts.resend(self._reseller_id(row), key, at)
+        after, operation_id = correct(self._transaction, row, wanted, due_at)
+        self._rows[row.n] = after
+        self._log(EventType.INVITATION_UPDATED, at, wanted.actor, after, operation_id)
+        self._keys.changed(wanted.use, INVITATION_TARGET, row.n)
+        return invitation(self._transaction, after)
 
     def _log(
         self,

@@ -15,7 +15,7 @@ from server.domain.limits import Limits
 from server.domain.operations import Operation
 from server.storage import numbers, resellers
 from server.storage.counts import Counts
-from server.storage.customer_rows import person_json, tax_number
+from server.storage.customer_rows import InvitationPart, person_json, tax_number
 from server.storage.events.log import DERIVED, NewEvent, log
 from server.storage.events.rows import customer_json
 from server.storage.invitation_options import options_json
@@ -248,6 +248,35 @@ def _already_open(row: _Open | CustomerRow) -> BillingError:
             "invitationId": row.invitation_id or ids.INVITATION + row.id[3:],
         },
     )
+
+
+def free_slot(
+    transaction: Transaction,
+    row: InvitationPart,
+    address: str,
+    place: tuple[AddressKey, Slot],
+    tin: str,
+    now: Micros,
+) -> Slot:
+    """Returns a slot for an open invitation that gets another address, as for a new one there.
+
+    `address` is an `address_key`, `place` where it is looked for first. Raises INVITATION_OPEN;
+    expires one with the same address and tax number that has lapsed.
+    """
+    key, slot = place
+    taken = {}
+    for other in (*transaction.fetch(_OPEN, [place]), *transaction.fetch(_DISPLACED, [key])):
+        if other.n == row.n:
+            continue  # the two addresses have one key: it keeps its slot, or gives it up
+        if other.slot % DISPLACED == slot and _is_for(other, row.reseller, address, tin):
+            if other.expires_at > now:
+                raise _already_open(other)
+            expire_by_number(transaction, [other.n], now)
+            continue
+        taken[other.slot] = other
+    while slot in taken and transaction.fetch(_KEEP_OPEN, [taken[slot].n]):
+        slot = next_slot(slot)
+    return slot
 
 
 _ADDRESS = operator.attrgetter("address_key", "slot")

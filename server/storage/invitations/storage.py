@@ -20,6 +20,7 @@ from server.storage.interface.keys import IdempotencyKey
 from server.storage.interface.paging import Cursor, Listed
 from server.storage.invitations.actions import Answer, Resend, Revocation, act
 from server.storage.invitations.addresses import address_hash, open_slot
+from server.storage.invitations.correct import Correction
 from server.storage.invitations.create import Creation, create_invitations
 from server.storage.invitations.read import (
     InvitationPage,
@@ -102,6 +103,21 @@ class SqlInvitations:
         use = self._keys.keyed(key, operation.created_at)
         resend = Resend(invitation_id, operation, expires_at, interval, actor, use, self._limits)
         return cast("Operation | None", await self._writes.submit(act, resend))
+
+    async def correct_invitation(
+        self,
+        invitation_id: str,
+        email: str,
+        operation: Operation,
+        expires_at: datetime,
+        actor: Actor,
+        key: IdempotencyKey | None,
+    ) -> Invitation | None:
+        use = self._keys.keyed(key, operation.created_at)
+        correction = Correction(
+            invitation_id, email, operation, expires_at, actor, use, self._limits
+        )
+        return cast("Invitation | None", await self._writes.submit(act, correction))
 
     async def revoke_invitation(
         self, invitation_id: str, now: datetime, actor: Actor, key: IdempotencyKey | None

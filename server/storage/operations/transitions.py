@@ -13,12 +13,12 @@ from server.domain.access import SERVICE, Actor
 from server.domain.errors import Reason
 from server.domain.events import EventType
 from server.domain.invitations import ANSWERED, InvitationState
-from server.domain.mail import DeliveryError
 from server.domain.operations import Failure, Operation, OperationKind
 from server.storage.counts import take_customers_back
-from server.storage.customer_rows import INVITATION_PART, InvitationPart, sent_json
+from server.storage.customer_rows import INVITATION_PART, InvitationPart
 from server.storage.events.log import DERIVED, NewEvent, log
 from server.storage.events.rows import invitation_json
+from server.storage.operations.outcomes import delivery_problem, record_refused, record_sent
 from server.storage.operations.read import customer_ids
 from server.storage.operations.rows import (
     OPERATION_PART,
@@ -29,7 +29,10 @@ from server.storage.operations.rows import (
 )
 from server.storage.operations.rows import actor as actor_in
 from server.storage.resellers import reseller_id
-from server.storage.schema.codes import INVITATION_STATES, OPERATION_KIND_CODES
+from server.storage.schema.codes import (
+    INVITATION_STATES,
+    OPERATION_KIND_CODES,
+)
 from server.storage.schema.tables import (
     CustomerNumber,
     customers,
@@ -98,10 +101,6 @@ _LOCK_CUSTOMERS = Query(
     .where(customers.c.n.in_(IDS))
     .order_by(customers.c.n)
     .with_for_update(),
-)
-_SENT = Statement(
-    update(customers).where(customers.c.n.in_(IDS)).values(delivery=None, sent=bindparam("sent")),
-    "sent",
 )
 _DELETE_CUSTOMERS = Statement(delete(customers).where(customers.c.n.in_(IDS)))
 _DELETE_LINKS = Statement(delete(link_tokens).where(link_tokens.c.customer.in_(IDS)))
@@ -191,8 +190,22 @@ def end(transaction: Transaction, endings: Sequence[Ending]) -> list[Operation]:
     ]
     taken_back = [row for row in undone if row.kind == _INVITE]
     _delete_failed_invites(transaction, taken_back)
-    invited |= _undo_resends(transaction, [row for row in undone if row.kind == _RESEND])
-    _record_sent(transaction, invited, [ending for ending in endings if not ending.failure])
+    resends = [row for row in undone if row.kind == _RESEND]
+    invited |= _undo_resends(transaction, resends)
+    record_refused(
+        transaction,
+        invited,
+        [(each.row, each.failure) for each in endings if each.failure and each.row in resends],
+    )
+    record_sent(
+        transaction,
+        invited,
+        [
+            (each.row, each.now)
+            for each in endings
+            if not each.failure and each.row.kind in (_INVITE, _RESEND)
+        ],
+    )
     gone = {row.customer for row in taken_back}
     for ending in endings:
         customer = invited.get(ending.row.customer)
@@ -215,33 +228,10 @@ def _log(transaction: Transaction, ending: Ending, customer: InvitationPart, *, 
     data = invitation_json(
         customer,
         taken_back_at=at if gone else None,
-        problem=_problem(failure) if failure else None,
+        problem=delivery_problem(failure) if failure else None,
     )
     operation_id = DERIVED if row.id is None else row.id
     log(transaction, NewEvent(row.reseller, type_, at, actor, data, customer.n, operation_id))
-
-
-def _problem(failure: Failure) -> DeliveryError:
-    code = failure.metadata.get("smtpCode")
-    return DeliveryError(
-        failure.message, int(code) if code else None, failure.metadata.get("smtpStatus")
-    )
-
-
-def _record_sent(
-    transaction: Transaction,
-    invited: dict[CustomerNumber, InvitationPart],
-    endings: Sequence[Ending],
-) -> None:
-    """Records of invitations whose e-mails have gone out that they have."""
-    sent = []
-    for row, _, now, _ in endings:
-        customer = invited.get(row.customer)
-        if customer and row.kind in (_INVITE, _RESEND):
-            record = sent_json(row.attempts, from_micros(max(now, row.created_at)))
-            sent.append((customer.n, {"sent": record}))
-            invited[customer.n] = customer._replace(delivery=None, sent=record)
-    transaction.run_each(_SENT, sent)
 
 
 def _lock_customers(
