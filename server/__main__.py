@@ -214,6 +214,33 @@ def settings() -> None:
     )
 
 
+@cli.command()
+@_dev_option
+@click.pass_context
+def doctor(context: click.Context, for_development: bool) -> None:
+    """Look at all that the service needs, and say what to do about what is not well.
+
+    Settings, database, schema, clock, mail server, the sender's DNS, certificate, disk, file modes.
+    Changes nothing and sends nothing; exit code 1 if there is a problem.
+    """
+    from server.doctor import Level, examine
+
+    async def findings() -> int:
+        problems = 0
+        async for finding in examine(for_development=for_development):
+            problems += finding.level is Level.PROBLEM
+            click.echo(printable(f"{finding.level.value:8} {finding.subject}: {finding.text}"))
+            if finding.advice:
+                click.echo(printable(f"{'':8} → {finding.advice}"))
+        return problems
+
+    # What goes wrong is told by the findings.
+    logging.disable()
+    problems = asyncio.run(findings())
+    click.echo(f"{problems} problem{'' if problems == 1 else 's'}", err=bool(problems))
+    context.exit(1 if problems else 0)
+
+
 @asynccontextmanager
 async def _storage() -> AsyncIterator[Administration]:
     from server import main

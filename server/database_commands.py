@@ -8,6 +8,7 @@ from server.config import Settings, SettingsError
 from server.domain.errors import BillingError
 from server.storage import SchemaError, migrate
 from server.storage.check import Finding, check
+from server.storage.clocks import Clocks, read_clocks
 
 
 @contextmanager
@@ -39,6 +40,12 @@ def migrate_database(
         raise SettingsError(f"BILLING_VAR: can't use {settings.var}: {error}") from None
     with database_errors():
         migrate(settings.database, before, progress)
+
+
+def database_clocks(settings: Settings) -> Clocks:
+    """Returns what the database knows of time; raises SettingsError, also for another schema."""
+    with database_errors():
+        return read_clocks(settings.database)
 
 
 def check_database(settings: Settings) -> list[Finding]:
