@@ -14,7 +14,7 @@ from contract.field_limits import Limit, limits_of
 _REFUSED = (
     "\\u0000-\\u001f\\u007f-\\u009f\\u00ad\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f"
     "\\ue000-\\uf8ff\\ufdd0-\\ufdef\\ufeff\\ufff0-\\ufffb\\ufffe\\uffff"
-    "\U000e0000-\U000e001f\U000e0080-\U000e00ff\U000e01f0-\U0010ffff"
+    "\U000e0000-\U000e001f\U000e0080-\U000e00ff\U000e01f0-\U000e0fff\U000f0000-\U0010ffff"
 )
 _BLANK = "\\s\\u001c-\\u001f\\u0085\\u034f\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200d\\u2800\\u3164\\ufe00-\\ufe0f\\uffa0\\ufffc\U000e0100-\U000e01ef"
 NOT_BLANK = f"^(?![{_BLANK}]*$)[^{_REFUSED}]*$"
