@@ -19,7 +19,15 @@ PARAMETERS: dict[str, Any] = {
         "in": "header",
         "description": "Makes it safe to try again: the same key with the same request does nothing twice.",
         "schema": {"type": "string", "format": "uuid", "pattern": _UUID},
-    }
+    },
+    "LastEventId": {
+        "name": "Last-Event-ID",
+        "in": "header",
+        "description": "Counts in the place of `after`. A browser's EventSource sends it by itself, with "
+        "the `id` of the last event that it got, when it opens the stream again.",
+        "schema": {"type": "string", "maxLength": 150},
+        "example": "evt000000000041k3m9p2s7",
+    },
 }
 
 
@@ -63,6 +71,8 @@ class Operations:
             example = examples.REQUESTS.get(message.full_name, {})
             for path, field in _query_fields(message, binding):
                 yield self._in_query(path, field, example)
+        if binding.method.server_streaming:
+            yield {"$ref": "#/components/parameters/LastEventId"}
         if not only_reads(binding.method.full_name, binding.method.GetOptions()):
             yield {"$ref": "#/components/parameters/IdempotencyKey"}
 
@@ -121,24 +131,17 @@ class Operations:
     def _responses(self, binding: Binding) -> dict[str, Any]:
         method = binding.method
         bodies = examples.RESPONSES.get(method.full_name, {})
-        message, types = method.output_type, overrides.JSON_TYPES
         if method.server_streaming:
-            pool = method.containing_service.file.pool
-            message = pool.FindMessageTypeByName(overrides.STREAMED[method.full_name])
-            types = overrides.STREAM_TYPES
-        content = {
-            "schema": self._schemas.reference(message),
-            "examples": {
-                title.replace(" ", ""): {"summary": title, "value": body}
-                for title, body in bodies.items()
-            },
-        }
+            content = self._stream(method, bodies)
+        else:
+            schema = self._schemas.reference(method.output_type)
+            content = {"application/json": _content(schema, bodies)}
         answer = {
             "description": "OK",
             "headers": responses.headers(
                 polled=method.output_type.full_name == "yandex.cloud.operation.Operation"
             ),
-            "content": dict.fromkeys(types, content),
+            "content": content,
         }
         links = overrides.LINKS.get(method.output_type.full_name, {})
         if links:
@@ -156,6 +159,34 @@ class Operations:
         return {"200": answer} | responses.references(
             failures, in_envelope=binding.path.startswith(GOOGLE_STYLE)
         )
+
+    def _stream(self, method: MethodDescriptor, bodies: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns what one line of a stream, or the data of one server-sent event, can be."""
+        find = method.containing_service.file.pool.FindMessageTypeByName
+        message = self._schemas.reference(find(overrides.STREAMED[method.full_name]))
+        status = self._schemas.reference(find("google.rpc.Status"))
+        end: Schema = {
+            "type": "object",
+            "description": "Closes a stream that the server ends.",
+            "properties": {"error": status},
+            "required": ["error"],
+        }
+        lines = {**bodies, "The end": {"error": examples.STREAM_ENDS}}
+        events = {**bodies, "The end": examples.STREAM_ENDS}
+        return {
+            "application/x-ndjson": _content({"anyOf": [message, end]}, lines),
+            "text/event-stream": _content({"anyOf": [message, status]}, events),
+        }
+
+
+def _content(schema: Schema, bodies: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "schema": schema,
+        "examples": {
+            title.replace(" ", ""): {"summary": title, "value": body}
+            for title, body in bodies.items()
+        },
+    }
 
 
 def _query_fields(

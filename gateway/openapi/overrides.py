@@ -31,8 +31,6 @@ PUBLISHED_METADATA = ("billing.v1.CustomerMetadata",)
 
 # What each of a stream's objects is, beside errors.
 STREAMED = {"billing.v1.EventStreamService.WatchEvents": "billing.v1.WatchEventsResponse"}
-JSON_TYPES: tuple[str, ...] = ("application/json",)
-STREAM_TYPES: tuple[str, ...] = ("application/x-ndjson", "text/event-stream")
 
 # Of these, one must be set.
 EXACTLY_ONE = frozenset(

@@ -52,6 +52,7 @@ def test_it_has_every_path_of_the_contract() -> None:
             f"InvitationService.{method}Invitation{more}": path
             for method, more, path in (
                 ("Get", "", f"get {INVITATIONS}/{{invitationsId}}"),
+                ("Update", "", f"patch {INVITATIONS}/{{invitationsId}}"),
                 ("List", "s", f"get {INVITATIONS}"),
                 ("Resend", "", f"post {INVITATIONS}/{{invitationsId}}:resend"),
                 ("Revoke", "", f"post {INVITATIONS}/{{invitationsId}}:revoke"),
@@ -162,6 +163,22 @@ def test_every_answer_is_described(operation_id: str) -> None:
                 example = {"code": code_pb2.Code.Value(example["status"])}
             assert content["schema"] == {"$ref": f"#/components/schemas/{schema}"}
             assert int(status) in HTTP_STATUSES[example["code"]]
+
+
+def test_streams_tell_how_they_are_opened_again_and_how_they_end() -> None:
+    _, _, watch = OPERATIONS["EventStreamService.WatchEvents"]
+    assert [each["name"] for each in parameters(watch) if each["in"] == "header"] == [
+        "Last-Event-ID"
+    ]
+    status = {"$ref": "#/components/schemas/google.rpc.Status"}
+    message = {"$ref": "#/components/schemas/billing.v1.WatchEventsResponse"}
+    lines, events = watch["responses"]["200"]["content"].values()
+    assert events["schema"] == {"anyOf": [message, status]}
+    first, end = lines["schema"]["anyOf"]
+    assert (first, end["properties"], end["required"]) == (message, {"error": status}, ["error"])
+    ends = events["examples"]["Theend"]["value"]
+    assert ends["details"][0]["reason"] == "SERVER_STOPPING"
+    assert lines["examples"]["Theend"]["value"] == {"error": ends}
 
 
 def _examples() -> Iterator[Any]:
