@@ -63,6 +63,7 @@ STANDARD_PATHS = (
 # Whose answers hold tokens or secrets, which no cache may keep.
 _SECRETS = (
     "/yandex.cloud.iam.v1.IamTokenService/",
+    "/billing.v1.InvitationService/CreateInvitationLink",
     "/billing.v1.WebhookService/CreateWebhook",
     "/billing.v1.WebhookService/RotateWebhookSecret",
 )

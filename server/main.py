@@ -31,6 +31,7 @@ from files.private import close_to_others
 from server.bounces.receiver import BounceReceiver
 from server.config import Settings, SettingsError
 from server.database_commands import database_errors
+from server.domain.links import link_prefix
 from server.identity.assertions import Assertions
 from server.identity.key_ring import KeyRing, KeyRingError
 from server.identity.oidc import OidcIssuer
@@ -174,7 +175,7 @@ def build_server(
         (
             invitation_service_pb2,
             "InvitationService",
-            InvitationService(invitations, operations, links, pages),
+            InvitationService(invitations, operations, links, pages, _link_prefix(settings)),
         ),
         (event_service_pb2, "EventService", EventService(events, streams, pages)),
         (event_stream_service_pb2, "EventStreamService", EventStreamService(streams)),
@@ -208,6 +209,13 @@ def build_server(
     add_standard_services(router, healthy, names, limits, addresses)
     server.add_generic_rpc_handlers((router,))
     return Served(server, healthy, streams, availability)
+
+
+def _link_prefix(settings: Settings) -> str:
+    try:
+        return link_prefix(settings.invitation_link)
+    except ValueError as error:
+        raise SettingsError(f"BILLING_INVITATION_URL: {error}") from None
 
 
 def build_tokens(settings: Settings, clock: Callable[[], datetime] = now) -> Tokens:

@@ -51,6 +51,8 @@ _INVITATION = {
     "languageCode": "en",
     "inviterDisplayName": "Ostap Bender",
     "note": "Your account is ready: accept the invitation, and we begin on Monday.",
+    "timeToLive": "2592000s",
+    "deliveryMethod": "EMAIL",
 }
 _BILLING_ACCOUNT = {
     "id": ACCOUNT,
@@ -189,6 +191,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
         "invitation": {"name": _INVITATION["name"], "email": "director@romashka.example"},
         "updateMask": "email",
     },
+    "billing.v1.CreateInvitationLinkRequest": {"name": _INVITATION["name"]},
     "billing.v1.RevokeInvitationRequest": {"name": _INVITATION["name"]},
     "billing.v1.AcceptInvitationRequest": {"token": _LINK_TOKEN},
     "billing.v1.DeclineInvitationRequest": {"token": _LINK_TOKEN},
@@ -266,6 +269,12 @@ RESPONSES: dict[str, dict[str, dict[str, Any]]] = {
     f"{_INVITATIONS}.ResendInvitation": {"Begun": _google_style(_RESEND_METADATA)},
     f"{_INVITATIONS}.UpdateInvitation": {
         "Sent anew": _INVITATION | {"delivery": {"state": "QUEUED", "attempts": 0}}
+    },
+    f"{_INVITATIONS}.CreateInvitationLink": {
+        "Made": {
+            "uri": f"https://billing.example.com/invitations/{_LINK_TOKEN}",
+            "expireTime": _INVITATION["expireTime"],
+        }
     },
     f"{_INVITATIONS}.RevokeInvitation": {
         "Revoked": _INVITATION

@@ -42,6 +42,8 @@ class Reason(StrEnum):
     # Did to an invitation what its state does not allow, or it ended before its e-mail had gone out:
     # look at its state; invite anew where it has ended.
     INVITATION_STATE = "INVITATION_STATE"
+    # Repeated a call that made a link, which only its first answer shows: make another, with a new key.
+    LINK_SHOWN_ONCE = "LINK_SHOWN_ONCE"
     # Answered an invitation whose reseller is suspended or removed: open the link again later.
     INVITATION_HELD = "INVITATION_HELD"
     # Asked for more e-mails than an address may get or a reseller send: try again later.

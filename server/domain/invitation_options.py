@@ -29,7 +29,7 @@ class InvitationOptions(NamedTuple):
     note: str = ""
     lifetime: timedelta | None = None
     return_uri: str = ""
-    delivery: DeliveryMethod = DeliveryMethod.EMAIL
+    method: DeliveryMethod = DeliveryMethod.EMAIL
 
 
 NO_OPTIONS = InvitationOptions()

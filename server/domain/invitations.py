@@ -12,7 +12,7 @@ from server.domain import ids
 from server.domain.access import Actor
 from server.domain.customers import Customer, CustomerState, operation_on
 from server.domain.errors import BillingError, Reason
-from server.domain.invitation_options import NO_OPTIONS, InvitationOptions
+from server.domain.invitation_options import NO_OPTIONS, DeliveryMethod, InvitationOptions
 from server.domain.mail import EmailDelivery
 from server.domain.operations import Failure, Operation, OperationKind
 
@@ -35,6 +35,7 @@ class InvitationAction(StrEnum):
     RESEND = "resend"
     CORRECT = "correct"
     REVOKE = "revoke"
+    CREATE_LINK = "create_link"
     EXPIRE = "expire"
 
 
@@ -48,6 +49,7 @@ TRANSITIONS: Mapping[InvitationState, Mapping[InvitationAction, InvitationState]
         _A.DECLINE: _S.DECLINED,
         _A.RESEND: _S.PENDING,
         _A.CORRECT: _S.PENDING,
+        _A.CREATE_LINK: _S.PENDING,
         _A.REVOKE: _S.REVOKED,
         _A.EXPIRE: _S.EXPIRED,
     },
@@ -135,7 +137,11 @@ def invite(
     lifetime: timedelta,
     options: InvitationOptions = NO_OPTIONS,
 ) -> NewInvitation:
-    """Makes the records of an invitation, whose IDs end alike. `email` is in normal form."""
+    """Makes the records of an invitation, whose IDs end alike. `email` is in normal form.
+
+    `lifetime` is for one whose options set none. The operation of one that no e-mail is sent for is
+    over as soon as it is durable.
+    """
     ending = ids.new_ending()
     customer = Customer(
         id=ids.CUSTOMER + ending,
@@ -149,7 +155,12 @@ def invite(
         modified_at=now,
     )
     operation = operation_on(
-        customer, ids.OPERATION + ending, OperationKind.INVITE, actor.subject, now, done=False
+        customer,
+        ids.OPERATION + ending,
+        OperationKind.INVITE,
+        actor.subject,
+        now,
+        done=options.method is DeliveryMethod.LINK,
     )
     invitation = Invitation(
         id=ids.INVITATION + ending,
@@ -159,7 +170,7 @@ def invite(
         email=email,
         state=InvitationState.PENDING,
         created_at=now,
-        expires_at=now + lifetime,
+        expires_at=now + (options.lifetime or lifetime),
         ended_at=None,
         resent_at=None,
         options=options,
@@ -204,6 +215,7 @@ _REFUSALS: Mapping[InvitationAction, str] = {
     _A.RESEND: "it can't be sent again; invite anew",
     _A.CORRECT: "its address can't be changed; invite anew",
     _A.REVOKE: "it can't be revoked",
+    _A.CREATE_LINK: "no link to it can be made; invite anew",
     _A.EXPIRE: "it can't expire",
 }
 
@@ -226,10 +238,29 @@ def held_by_reseller() -> BillingError:
     )
 
 
-def resend(customer: Customer, *, resent_by: str, now: datetime) -> Operation:
-    """Makes the record of the operation that sends an invitation's e-mail again."""
+def resend(
+    customer: Customer,
+    *,
+    resent_by: str,
+    now: datetime,
+    method: DeliveryMethod = DeliveryMethod.EMAIL,
+) -> Operation:
+    """Makes the record of the operation that sends an invitation's e-mail again.
+
+    Where none is sent it is over as soon as it is durable.
+    """
     id_ = ids.new_id(ids.OPERATION)
-    return operation_on(customer, id_, OperationKind.RESEND, resent_by, now, done=False)
+    done = method is DeliveryMethod.LINK
+    return operation_on(customer, id_, OperationKind.RESEND, resent_by, now, done=done)
+
+
+def link_shown_once() -> BillingError:
+    """Returns the refusal to repeat a call that has made a link."""
+    return BillingError(
+        Reason.LINK_SHOWN_ONCE,
+        "The call with this Idempotency-Key has made a link, which is shown in its own answer alone. "
+        "If that was lost, make another with a new key; both hold.",
+    )
 
 
 def resent_too_soon(retry_after_s: float) -> BillingError:

@@ -32,6 +32,7 @@ from server.storage.count_rules import (
     rules,
 )
 from server.storage.invitations.addresses import address_hash
+from server.storage.schema.codes import LINK_ONLY
 from server.storage.schema.tables import FOR_EVER, AddressKey, customers
 from server.storage.schema.tables import counts as table
 from server.storage.sql.driver_errors import OvertakenError
@@ -78,11 +79,12 @@ _PARTS_USED = Query(
     .order_by(table.c.counts_until),
     "now",
 )
+_IS_MAILED = customers.c.delivery.is_distinct_from(LINK_ONLY)
 _INVITED = Query(
     _Invited,
     select(
         customers.c.address_key,
-        func.count().filter(customers.c.created_at > bindparam("since")),
+        func.count().filter(customers.c.created_at > bindparam("since"), _IS_MAILED),
     )
     .where(customers.c.address_key.in_(IDS))
     .group_by(customers.c.address_key),
@@ -91,7 +93,7 @@ _INVITED = Query(
 _INVITED_AT = Query(
     _At,
     select(customers.c.created_at).where(
-        customers.c.address_key.in_(IDS), customers.c.created_at > bindparam("since")
+        customers.c.address_key.in_(IDS), customers.c.created_at > bindparam("since"), _IS_MAILED
     ),
     "since",
 )

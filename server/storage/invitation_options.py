@@ -30,6 +30,6 @@ def read_options(text: OptionsJson | None) -> InvitationOptions:
     values = json.loads(text)
     if "lifetime" in values:
         values["lifetime"] *= _MICROSECOND
-    if "delivery" in values:
-        values["delivery"] = DeliveryMethod(values["delivery"])
+    if "method" in values:
+        values["method"] = DeliveryMethod(values["method"])
     return InvitationOptions(**values)

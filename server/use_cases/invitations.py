@@ -13,6 +13,7 @@ from server.domain.invitations import (
     as_of,
     is_link_token,
     link_token_hash,
+    new_link_token,
     resend,
 )
 from server.domain.mail import DeliveryState
@@ -120,8 +121,8 @@ class Invitations:
         now = self._clock()
         return await self._invitations.resend_invitation(
             found.id,
-            resend(customer, resent_by=caller.id, now=now),
-            now + self._lifetime,
+            resend(customer, resent_by=caller.id, now=now, method=found.options.method),
+            now + (found.options.lifetime or self._lifetime),
             self._resend_interval,
             caller.actor(request_id),
             key,
@@ -148,12 +149,33 @@ class Invitations:
         corrected = await self._invitations.correct_invitation(
             found.id,
             email,
-            resend(customer, resent_by=caller.id, now=now),
-            now + self._lifetime,
+            resend(customer, resent_by=caller.id, now=now, method=found.options.method),
+            now + (found.options.lifetime or self._lifetime),
             caller.actor(request_id),
             key,
         )
         return corrected and as_of(corrected, now)
+
+    async def create_link(
+        self,
+        caller: Subject,
+        reseller_id: str,
+        invitation_id: str,
+        request_id: str,
+        key: IdempotencyKey | None,
+    ) -> tuple[str, Invitation] | None:
+        """Returns a fresh secret for a link to the invitation, which nothing tells again, and that.
+
+        Raises INVITATION_STATE, LINK_SHOWN_ONCE.
+        """
+        found = await self._find(caller, Permission.WRITE, reseller_id, invitation_id)
+        if found is None:
+            return None
+        token = new_link_token()
+        invitation = await self._invitations.create_link(
+            found.id, link_token_hash(token), self._clock(), caller.actor(request_id), key
+        )
+        return (token, invitation) if invitation else None
 
     async def revoke(
         self,

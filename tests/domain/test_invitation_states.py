@@ -26,12 +26,12 @@ from server.domain.invitations import (
 
 NOW = datetime(2030, 1, 2, tzinfo=UTC)
 TABLE = """
-            accept    decline   resend    correct   revoke    expire
-pending     accepted  declined  pending   pending   revoked   expired
-accepted    accepted  -         -         -         -         -
-declined    -         declined  -         -         -         -
-revoked     -         -         -         -         revoked   -
-expired     -         -         -         -         -         expired
+            accept    decline   resend    correct   create_link  revoke    expire
+pending     accepted  declined  pending   pending   pending      revoked   expired
+accepted    accepted  -         -         -         -            -         -
+declined    -         declined  -         -         -            -         -
+revoked     -         -         -         -         -            revoked   -
+expired     -         -         -         -         -            -         expired
 """
 HEAD, *ROWS = (line.split() for line in TABLE.strip().splitlines())
 CELLS = [

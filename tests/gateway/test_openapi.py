@@ -55,6 +55,8 @@ def test_it_has_every_path_of_the_contract() -> None:
                 ("Update", "", f"patch {INVITATIONS}/{{invitationsId}}"),
                 ("List", "s", f"get {INVITATIONS}"),
                 ("Resend", "", f"post {INVITATIONS}/{{invitationsId}}:resend"),
+                ("Update", "", f"patch {INVITATIONS}/{{invitationsId}}"),
+                ("Create", "Link", f"post {INVITATIONS}/{{invitationsId}}:createLink"),
                 ("Revoke", "", f"post {INVITATIONS}/{{invitationsId}}:revoke"),
                 ("Accept", "", "post /v1/invitations:accept"),
                 ("Decline", "", "post /v1/invitations:decline"),

@@ -258,6 +258,12 @@ TABLE: dict[str, Method] = {
         invitation_pb2.Invitation,
         names_reseller=True,
     ),
+    f"{_INVITATIONS}/CreateInvitationLink": Method(
+        Right.WRITE,
+        lambda made: invitations.CreateInvitationLinkRequest(**named_invitation(made)),
+        invitations.CreateInvitationLinkResponse,
+        names_reseller=True,
+    ),
     f"{_INVITATIONS}/RevokeInvitation": Method(
         Right.WRITE,
         lambda made: invitations.RevokeInvitationRequest(**named_invitation(made)),

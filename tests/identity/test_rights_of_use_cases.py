@@ -102,6 +102,9 @@ WRITES: dict[str, UseCase] = {
     "correct": lambda to, who: to.invitations.correct(
         *(who, RESELLER, to.made.invitation.id, "other@example.com", "", None)
     ),
+    "make a link": lambda to, who: to.invitations.create_link(
+        who, RESELLER, to.made.invitation.id, "", None
+    ),
     "revoke": lambda to, who: to.invitations.revoke(who, RESELLER, to.made.invitation.id, "", None),
     "cancel": lambda to, who: to.operations.cancel(who, to.made.operation.id, "", None),
     "delete": lambda to, who: to.operations.delete(who, to.made.operation.id, None),

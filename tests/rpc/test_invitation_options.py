@@ -2,12 +2,20 @@
 
 import uuid
 from collections.abc import Awaitable
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 import grpc
 import pytest
-from billing.v1 import customer_pb2, customer_service_pb2, event_service_pb2, invitation_pb2
+from billing.v1 import (
+    customer_pb2,
+    customer_service_pb2,
+    event_service_pb2,
+    invitation_pb2,
+    invitation_service_pb2,
+)
+from google.longrunning import operations_pb2
+from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2
 from yandex.cloud import validation_pb2
 
@@ -16,7 +24,17 @@ from server.languages import LanguageCode
 from server.storage.interface import Delivery
 from tests.rpc.conftest import Api
 from tests.rpc.test_calls import refusal
-from tests.rpc.test_invitations import LEASE, PARENT, detail, get, listed
+from tests.rpc.test_invitations import (
+    LEASE,
+    PARENT,
+    accept,
+    decline,
+    detail,
+    get,
+    listed,
+    resend,
+    sent,
+)
 
 NOTE = "Dear Ivan,\r\nyour account is ready.\n\nSee you on Monday"
 TEXTS = {"language_code": "ru", "inviter_display_name": "Анна Петрова", "note": NOTE}
@@ -32,6 +50,10 @@ def request(**fields: Any) -> customer_service_pb2.InviteCustomerRequest:
         ),
         **fields,
     )
+
+
+def email_of(body: customer_service_pb2.InviteCustomerRequest) -> str:
+    return body.customer.email
 
 
 def invite(
@@ -141,3 +163,173 @@ def test_requests_and_invitations_have_the_same_fields(field: str) -> None:
     shown = invitation_pb2.Invitation.DESCRIPTOR.fields_by_name[field]
     asked = customer_service_pb2.InviteCustomerRequest.DESCRIPTOR.fields_by_name[field]
     assert shown.type == asked.type
+
+
+def seconds(value: float) -> duration_pb2.Duration:
+    return duration_pb2.Duration(seconds=int(value), nanos=round(value % 1 * 10**9))
+
+
+async def test_an_invitation_holds_as_long_as_was_asked_for(api: Api) -> None:
+    await invite(api, request(time_to_live=seconds(3600.5)))
+    delivery = await claimed(api)
+    lifetime = timedelta(seconds=3600.5)
+    assert delivery.expires_at == api.clock() + lifetime
+    await api.storage.mail.finish_delivery(delivery, api.clock())
+    name = name_of(delivery)
+    found = await get(api, name)
+    assert found.time_to_live.ToTimedelta() == lifetime
+    assert found.expire_time.ToDatetime(UTC) == api.clock() + lifetime
+    api.clock.advance(timedelta(minutes=50))
+    await resend(api, name)
+    assert (await get(api, name)).expire_time.ToDatetime(UTC) == api.clock() + lifetime
+    api.clock.advance(lifetime)
+    assert (await get(api, name)).state == invitation_pb2.Invitation.EXPIRED
+
+
+async def test_lengths_of_time_at_the_limits_and_beyond(api: Api) -> None:
+    for value in (3600, 7_776_000):
+        await invite(api, request(time_to_live=seconds(value)))
+    for wrong in (
+        *(seconds(value) for value in (0, 3599, 3599.9, 7_776_001, -3600, 315_576_000_000)),
+        duration_pb2.Duration(seconds=7_776_000, nanos=1),
+        duration_pb2.Duration(seconds=7200, nanos=-1),
+        duration_pb2.Duration(seconds=7200, nanos=2_000_000_000),
+    ):
+        said = await wrong_fields(invite(api, request(time_to_live=wrong, delivery_method=9)))
+        assert said == {
+            "time_to_live": "Must be from 3600s to 7776000s (90 days).",
+            "delivery_method": "Must be EMAIL or LINK.",
+        }
+
+
+async def by_link(api: Api, **fields: Any) -> str:
+    """Invites without an e-mail; returns the invitation's name."""
+    body = request(delivery_method=invitation_pb2.Invitation.LINK, **fields)
+    operation = await invite(api, body)
+    assert operation.done
+    assert operation.HasField("response")
+    found = await listed(api, filter=f'email = "{email_of(body)}"')
+    return str(found.invitations[0].name)
+
+
+def create_link(api: Api, name: str, who: str = "writer", **headers: str) -> Awaitable[Any]:
+    call: Awaitable[Any] = api.invitations.CreateInvitationLink(
+        invitation_service_pb2.CreateInvitationLinkRequest(name=name),
+        metadata=api.as_(who, **headers),
+    )
+    return call
+
+
+async def token_of(api: Api, name: str, **headers: str) -> str:
+    link = await create_link(api, name, **headers)
+    prefix, _, token = link.uri.rpartition("/")
+    assert prefix.endswith("/invitations")
+    assert link.expire_time == (await get(api, name)).expire_time
+    return str(token)
+
+
+async def test_an_invitation_by_link_sends_no_e_mail(api: Api) -> None:
+    name = await by_link(api)
+    found = await get(api, name)
+    assert found.delivery_method == invitation_pb2.Invitation.LINK
+    assert found.delivery.state == invitation_pb2.Invitation.Delivery.LINK_ONLY
+    assert found.state == invitation_pb2.Invitation.PENDING
+    first, second = [await token_of(api, name) for _ in range(2)]
+    assert first != second
+    accepted = await accept(api, first)
+    assert accepted.state == invitation_pb2.Invitation.ACCEPTED
+    _, reason, _ = await refusal(create_link(api, name))
+    assert reason == "INVITATION_STATE"
+    assert not await api.storage.mail.claim_deliveries(10, api.clock(), LEASE)
+    assert await event_types(api) == [
+        "customer.invited",
+        "invitation.link_created",
+        "invitation.link_created",
+        "invitation.accepted",
+    ]
+
+
+async def test_links_hold_until_the_invitation_is_sent_again(api: Api) -> None:
+    name = await by_link(api)
+    old = await token_of(api, name)
+    api.clock.advance(timedelta(days=1))
+    operation = await resend(api, name)
+    assert operation.done
+    new = await token_of(api, name)
+    code, _, _ = await refusal(accept(api, old))
+    assert code == grpc.StatusCode.NOT_FOUND
+    assert (await get(api, name)).expire_time.ToDatetime(UTC) == api.clock() + timedelta(days=30)
+    assert (await accept(api, new)).state == invitation_pb2.Invitation.ACCEPTED
+    assert not await api.storage.mail.claim_deliveries(10, api.clock(), LEASE)
+
+
+async def test_the_address_of_one_by_link_is_corrected_without_an_e_mail(api: Api) -> None:
+    name = await by_link(api)
+    old = await token_of(api, name)
+    email = f"{uuid.uuid4().hex}@example.com"
+    corrected = await api.invitations.UpdateInvitation(
+        invitation_service_pb2.UpdateInvitationRequest(
+            invitation=invitation_pb2.Invitation(name=name, email=email)
+        ),
+        metadata=api.as_("writer"),
+    )
+    assert corrected.email == email
+    assert corrected.delivery.state == invitation_pb2.Invitation.Delivery.LINK_ONLY
+    assert not await api.storage.mail.claim_deliveries(10, api.clock(), LEASE)
+    code, _, _ = await refusal(accept(api, old))
+    assert code == grpc.StatusCode.NOT_FOUND
+    assert (await accept(api, await token_of(api, name))).email == email
+
+
+async def test_a_link_holds_beside_that_of_the_e_mail(api: Api) -> None:
+    made = await sent(api)
+    token = await token_of(api, made.name)
+    assert (await decline(api, made.token)).state == invitation_pb2.Invitation.DECLINED
+    code, reason, _ = await refusal(accept(api, token))
+    assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "INVITATION_STATE")
+
+
+async def test_a_link_before_the_e_mail_makes_that_needless(api: Api) -> None:
+    operation = await invite(api, request())
+    (found,) = (await listed(api)).invitations
+    await accept(api, await token_of(api, found.name))
+    assert not await api.storage.mail.claim_deliveries(10, api.clock(), LEASE)
+    ended = await api.longrunning.GetOperation(
+        operations_pb2.GetOperationRequest(name=operation.name), metadata=api.as_("writer")
+    )
+    assert ended.done
+    assert ended.HasField("response")
+    assert "invitation.sent" not in await event_types(api)
+    assert not (await get(api, found.name)).HasField("delivery")
+
+
+async def test_a_link_is_shown_once(api: Api) -> None:
+    name, key = await by_link(api), str(uuid.uuid4())
+    token = await token_of(api, name, idempotency_key=key)
+    code, reason, _ = await refusal(create_link(api, name, idempotency_key=key))
+    assert (code, reason) == (grpc.StatusCode.ALREADY_EXISTS, "LINK_SHOWN_ONCE")
+    code, reason, _ = await refusal(create_link(api, await by_link(api), idempotency_key=key))
+    assert reason == "IDEMPOTENCY_KEY_REUSED"
+    assert (await event_types(api)).count("invitation.link_created") == 1
+    shown = await api.events.ListEvents(
+        event_service_pb2.ListEventsRequest(parent=PARENT), metadata=api.as_("reader")
+    )
+    assert token not in str(shown)
+    assert (await accept(api, token)).state == invitation_pb2.Invitation.ACCEPTED
+
+
+async def test_only_editors_make_links(api: Api) -> None:
+    name = await by_link(api)
+    for who in ("reader", "foreigner", "nobody"):
+        code, _, _ = await refusal(create_link(api, name, who))
+        assert code == grpc.StatusCode.PERMISSION_DENIED
+    for wrong in (f"{name}x", f"{PARENT}/invitations/inv{'0' * 17}"):
+        code, _, _ = await refusal(create_link(api, wrong))
+        assert code == grpc.StatusCode.NOT_FOUND
+
+
+async def event_types(api: Api) -> list[str]:
+    found = await api.events.ListEvents(
+        event_service_pb2.ListEventsRequest(parent=PARENT), metadata=api.as_("reader")
+    )
+    return [each.type for each in found.events if not each.type.startswith("access.")]

@@ -245,13 +245,16 @@ BREAKS = {
         "UPDATE link_tokens SET operation = 999",
         f"UPDATE link_tokens SET operation = {_AN_ACTIVATE}",
     ],
-    "an operation that sent a link has attempted to": ["UPDATE operations SET attempts = 0"],
     "a link is found by its hash": [
         "UPDATE link_tokens SET n = n + 1 WHERE n = (SELECT max(n) FROM link_tokens)"
     ],
     "an invitation's options can be read": [
         f"UPDATE customers SET options = '{options}' WHERE email IS NOT NULL"
-        for options in ("x", "[]", "{}", '{"no": 1}', '{"lifetime":1}', '{"delivery":"x"}')
+        for options in ("x", "[]", "{}", '{"no": 1}', '{"lifetime": 1}', '{"method":"x"}')
+    ],
+    "an invitation without e-mails is one that asks for none": [
+        "UPDATE customers SET delivery = 3 WHERE invitation = 1 AND delivery IS NULL",
+        """UPDATE customers SET options = '{"method":"link"}' WHERE delivery IS NULL AND email IS NOT NULL""",
     ],
     "an invitation is found by its address": [
         "UPDATE customers SET email = 'x@example.com' WHERE email IS NOT NULL",

@@ -7,6 +7,7 @@ from billing.v1 import customer_pb2 as _customer_pb2
 from billing.v1 import invitation_pb2 as _invitation_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -33,6 +34,8 @@ class InviteCustomerRequest(_message.Message):
     LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
     INVITER_DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    TIME_TO_LIVE_FIELD_NUMBER: _builtins.int
+    DELIVERY_METHOD_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """The reseller that the customer will belong to: `resellers/{reseller}`."""
     language_code: _builtins.str
@@ -45,9 +48,17 @@ class InviteCustomerRequest(_message.Message):
     """What that person writes to the customer: plain text, of one line or more. E-mail and page show
     it as a quotation; nothing in it becomes a link.
     """
+    delivery_method: _invitation_pb2.Invitation.DeliveryMethod.ValueType
+    """How the link gets to the customer: by our e-mail, unless said otherwise."""
     @_builtins.property
     def customer(self) -> _customer_pb2.Customer:
         """The customer; its `display_name` and its `email`, which the invitation is sent to, are needed."""
+
+    @_builtins.property
+    def time_to_live(self) -> _duration_pb2.Duration:
+        """How long the invitation can be accepted each time that it is sent: from 3600s (an hour) to
+        7776000s (90 days). Unset: as long as the service is set to.
+        """
 
     def __init__(
         self,
@@ -57,10 +68,12 @@ class InviteCustomerRequest(_message.Message):
         language_code: _builtins.str = ...,
         inviter_display_name: _builtins.str = ...,
         note: _builtins.str = ...,
+        time_to_live: _duration_pb2.Duration | None = ...,
+        delivery_method: _invitation_pb2.Invitation.DeliveryMethod.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "inviter_display_name", b"inviter_display_name", "language_code", b"language_code", "note", b"note", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "delivery_method", b"delivery_method", "inviter_display_name", b"inviter_display_name", "language_code", b"language_code", "note", b"note", "parent", b"parent", "time_to_live", b"time_to_live"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,6 +5,7 @@ isort:skip_file
 
 from billing.v1 import customer_pb2 as _customer_pb2
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -59,6 +60,33 @@ class Invitation(_message.Message):
     """The reseller has taken it back; the customer is inactive."""
     EXPIRED: Invitation.State.ValueType  # 5
     """Its time was over before it was answered; the customer is inactive."""
+
+    class _DeliveryMethod:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _DeliveryMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Invitation._DeliveryMethod.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        DELIVERY_METHOD_UNSPECIFIED: Invitation._DeliveryMethod.ValueType  # 0
+        """In a request the same as `EMAIL`; never returned."""
+        EMAIL: Invitation._DeliveryMethod.ValueType  # 1
+        """By an e-mail of ours."""
+        LINK: Invitation._DeliveryMethod.ValueType  # 2
+        """By the reseller itself, who makes links with CreateInvitationLink. No e-mail is sent: operations
+        that would send one are over at once.
+        """
+
+    class DeliveryMethod(_DeliveryMethod, metaclass=_DeliveryMethodEnumTypeWrapper):
+        """How an invitation's link gets to the customer."""
+
+    DELIVERY_METHOD_UNSPECIFIED: Invitation.DeliveryMethod.ValueType  # 0
+    """In a request the same as `EMAIL`; never returned."""
+    EMAIL: Invitation.DeliveryMethod.ValueType  # 1
+    """By an e-mail of ours."""
+    LINK: Invitation.DeliveryMethod.ValueType  # 2
+    """By the reseller itself, who makes links with CreateInvitationLink. No e-mail is sent: operations
+    that would send one are over at once.
+    """
 
     @_typing.final
     class Delivery(_message.Message):
@@ -183,6 +211,8 @@ class Invitation(_message.Message):
     LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
     INVITER_DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    TIME_TO_LIVE_FIELD_NUMBER: _builtins.int
+    DELIVERY_METHOD_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the resource: `resellers/{reseller}/invitations/{invitation}`."""
     reseller: _builtins.str
@@ -203,6 +233,8 @@ class Invitation(_message.Message):
     """Name of the person who invites for the reseller, if one was given."""
     note: _builtins.str
     """What that person writes to the customer, if anything."""
+    delivery_method: Global___Invitation.DeliveryMethod.ValueType
+    """How its link gets to the customer."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
@@ -225,6 +257,10 @@ class Invitation(_message.Message):
         given up, though the invitation may have been sent before.
         """
 
+    @_builtins.property
+    def time_to_live(self) -> _duration_pb2.Duration:
+        """How long it can be accepted each time that it is sent; unset: as long as the service is set to."""
+
     def __init__(
         self,
         *,
@@ -242,10 +278,12 @@ class Invitation(_message.Message):
         language_code: _builtins.str = ...,
         inviter_display_name: _builtins.str = ...,
         note: _builtins.str = ...,
+        time_to_live: _duration_pb2.Duration | None = ...,
+        delivery_method: Global___Invitation.DeliveryMethod.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delivery", b"delivery", "end_time", b"end_time", "expire_time", b"expire_time", "resend_time", b"resend_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delivery", b"delivery", "end_time", b"end_time", "expire_time", b"expire_time", "resend_time", b"resend_time", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer", b"customer", "customer_state", b"customer_state", "delivery", b"delivery", "email", b"email", "end_time", b"end_time", "expire_time", b"expire_time", "inviter_display_name", b"inviter_display_name", "language_code", b"language_code", "name", b"name", "note", b"note", "reseller", b"reseller", "resend_time", b"resend_time", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer", b"customer", "customer_state", b"customer_state", "delivery", b"delivery", "delivery_method", b"delivery_method", "email", b"email", "end_time", b"end_time", "expire_time", b"expire_time", "inviter_display_name", b"inviter_display_name", "language_code", b"language_code", "name", b"name", "note", b"note", "reseller", b"reseller", "resend_time", b"resend_time", "state", b"state", "time_to_live", b"time_to_live"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

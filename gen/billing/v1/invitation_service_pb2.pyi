@@ -202,6 +202,56 @@ class UpdateInvitationRequest(_message.Message):
 Global___UpdateInvitationRequest: _TypeAlias = UpdateInvitationRequest  # noqa: Y015
 
 @_typing.final
+class CreateInvitationLinkRequest(_message.Message):
+    """Names the invitation to make a link to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """`resellers/{reseller}/invitations/{invitation}`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateInvitationLinkRequest: _TypeAlias = CreateInvitationLinkRequest  # noqa: Y015
+
+@_typing.final
+class CreateInvitationLinkResponse(_message.Message):
+    """A link to an invitation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URI_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    uri: _builtins.str
+    """The link. Whoever has it can answer the invitation."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when the invitation can be answered."""
+
+    def __init__(
+        self,
+        *,
+        uri: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateInvitationLinkResponse: _TypeAlias = CreateInvitationLinkResponse  # noqa: Y015
+
+@_typing.final
 class RevokeInvitationRequest(_message.Message):
     """Names the invitation to take back."""
 

@@ -57,6 +57,11 @@ class InvitationServiceStub(object):
                 request_serializer=billing_dot_v1_dot_invitation__service__pb2.UpdateInvitationRequest.SerializeToString,
                 response_deserializer=billing_dot_v1_dot_invitation__pb2.Invitation.FromString,
                 _registered_method=True)
+        self.CreateInvitationLink = channel.unary_unary(
+                '/billing.v1.InvitationService/CreateInvitationLink',
+                request_serializer=billing_dot_v1_dot_invitation__service__pb2.CreateInvitationLinkRequest.SerializeToString,
+                response_deserializer=billing_dot_v1_dot_invitation__service__pb2.CreateInvitationLinkResponse.FromString,
+                _registered_method=True)
         self.RevokeInvitation = channel.unary_unary(
                 '/billing.v1.InvitationService/RevokeInvitation',
                 request_serializer=billing_dot_v1_dot_invitation__service__pb2.RevokeInvitationRequest.SerializeToString,
@@ -95,6 +100,9 @@ class InvitationServiceServicer(object):
     def ResendInvitation(self, request, context):
         """Sends a pending invitation again.
 
+        Of an invitation whose method is `LINK` no e-mail is sent: its links hold no longer, it can be
+        accepted for its whole lifetime anew, and the operation is over at once.
+
         The new e-mail has a new link, and the links sent before hold no longer, from this call on. The
         invitation can be accepted for its whole lifetime anew. The operation ends once the e-mail has
         been handed over to the mail server, or with the reason why it could not be: then, and if the
@@ -117,6 +125,17 @@ class InvitationServiceServicer(object):
         `delivery.state` is `BOUNCED`, and events tell of it. An operation whose e-mail has not gone out
         yet goes on with the new address. With the address that it has, nothing changes. While its e-mail
         is on its way it is refused with RESOURCE_EXHAUSTED and the time to wait.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateInvitationLink(self, request, context):
+        """Makes a link to a pending invitation, for a reseller that hands it over itself.
+
+        The link is shown in this answer alone, since only a hash of its secret is kept; so a repeat with
+        the same idempotency key is refused with ALREADY_EXISTS. Links that were made before, and those in
+        e-mails, hold beside it until the invitation is sent again or ends.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,6 +192,11 @@ def add_InvitationServiceServicer_to_server(servicer, server):
                     servicer.UpdateInvitation,
                     request_deserializer=billing_dot_v1_dot_invitation__service__pb2.UpdateInvitationRequest.FromString,
                     response_serializer=billing_dot_v1_dot_invitation__pb2.Invitation.SerializeToString,
+            ),
+            'CreateInvitationLink': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateInvitationLink,
+                    request_deserializer=billing_dot_v1_dot_invitation__service__pb2.CreateInvitationLinkRequest.FromString,
+                    response_serializer=billing_dot_v1_dot_invitation__service__pb2.CreateInvitationLinkResponse.SerializeToString,
             ),
             'RevokeInvitation': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeInvitation,
@@ -299,6 +323,33 @@ class InvitationService(object):
             '/billing.v1.InvitationService/UpdateInvitation',
             billing_dot_v1_dot_invitation__service__pb2.UpdateInvitationRequest.SerializeToString,
             billing_dot_v1_dot_invitation__pb2.Invitation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateInvitationLink(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/billing.v1.InvitationService/CreateInvitationLink',
+            billing_dot_v1_dot_invitation__service__pb2.CreateInvitationLinkRequest.SerializeToString,
+            billing_dot_v1_dot_invitation__service__pb2.CreateInvitationLinkResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,9 @@ class InvitationServiceStub:
     ResendInvitation: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.ResendInvitationRequest, _operations_pb2.Operation]
     """Sends a pending invitation again.
 
+    Of an invitation whose method is `LINK` no e-mail is sent: its links hold no longer, it can be
+    accepted for its whole lifetime anew, and the operation is over at once.
+
     The new e-mail has a new link, and the links sent before hold no longer, from this call on. The
     invitation can be accepted for its whole lifetime anew. The operation ends once the e-mail has
     been handed over to the mail server, or with the reason why it could not be: then, and if the
@@ -60,6 +63,13 @@ class InvitationServiceStub:
     `delivery.state` is `BOUNCED`, and events tell of it. An operation whose e-mail has not gone out
     yet goes on with the new address. With the address that it has, nothing changes. While its e-mail
     is on its way it is refused with RESOURCE_EXHAUSTED and the time to wait.
+    """
+    CreateInvitationLink: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.CreateInvitationLinkRequest, _invitation_service_pb2.CreateInvitationLinkResponse]
+    """Makes a link to a pending invitation, for a reseller that hands it over itself.
+
+    The link is shown in this answer alone, since only a hash of its secret is kept; so a repeat with
+    the same idempotency key is refused with ALREADY_EXISTS. Links that were made before, and those in
+    e-mails, hold beside it until the invitation is sent again or ends.
     """
     RevokeInvitation: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.RevokeInvitationRequest, _invitation_pb2.Invitation]
     """Takes a pending invitation back; its customer becomes inactive.
@@ -91,6 +101,9 @@ class InvitationServiceAsyncStub(InvitationServiceStub):
     ResendInvitation: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.ResendInvitationRequest, _operations_pb2.Operation]  # type: ignore[assignment]
     """Sends a pending invitation again.
 
+    Of an invitation whose method is `LINK` no e-mail is sent: its links hold no longer, it can be
+    accepted for its whole lifetime anew, and the operation is over at once.
+
     The new e-mail has a new link, and the links sent before hold no longer, from this call on. The
     invitation can be accepted for its whole lifetime anew. The operation ends once the e-mail has
     been handed over to the mail server, or with the reason why it could not be: then, and if the
@@ -109,6 +122,13 @@ class InvitationServiceAsyncStub(InvitationServiceStub):
     `delivery.state` is `BOUNCED`, and events tell of it. An operation whose e-mail has not gone out
     yet goes on with the new address. With the address that it has, nothing changes. While its e-mail
     is on its way it is refused with RESOURCE_EXHAUSTED and the time to wait.
+    """
+    CreateInvitationLink: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.CreateInvitationLinkRequest, _invitation_service_pb2.CreateInvitationLinkResponse]  # type: ignore[assignment]
+    """Makes a link to a pending invitation, for a reseller that hands it over itself.
+
+    The link is shown in this answer alone, since only a hash of its secret is kept; so a repeat with
+    the same idempotency key is refused with ALREADY_EXISTS. Links that were made before, and those in
+    e-mails, hold beside it until the invitation is sent again or ends.
     """
     RevokeInvitation: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.RevokeInvitationRequest, _invitation_pb2.Invitation]  # type: ignore[assignment]
     """Takes a pending invitation back; its customer becomes inactive.
@@ -155,6 +175,9 @@ class InvitationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_operations_pb2.Operation, _abc.Awaitable[_operations_pb2.Operation]]:
         """Sends a pending invitation again.
 
+        Of an invitation whose method is `LINK` no e-mail is sent: its links hold no longer, it can be
+        accepted for its whole lifetime anew, and the operation is over at once.
+
         The new e-mail has a new link, and the links sent before hold no longer, from this call on. The
         invitation can be accepted for its whole lifetime anew. The operation ends once the e-mail has
         been handed over to the mail server, or with the reason why it could not be: then, and if the
@@ -179,6 +202,19 @@ class InvitationServiceServicer(metaclass=_abc_1.ABCMeta):
         `delivery.state` is `BOUNCED`, and events tell of it. An operation whose e-mail has not gone out
         yet goes on with the new address. With the address that it has, nothing changes. While its e-mail
         is on its way it is refused with RESOURCE_EXHAUSTED and the time to wait.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateInvitationLink(
+        self,
+        request: _invitation_service_pb2.CreateInvitationLinkRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_invitation_service_pb2.CreateInvitationLinkResponse, _abc.Awaitable[_invitation_service_pb2.CreateInvitationLinkResponse]]:
+        """Makes a link to a pending invitation, for a reseller that hands it over itself.
+
+        The link is shown in this answer alone, since only a hash of its secret is kept; so a repeat with
+        the same idempotency key is refused with ALREADY_EXISTS. Links that were made before, and those in
+        e-mails, hold beside it until the invitation is sent again or ends.
         """
 
     @_abc_1.abstractmethod

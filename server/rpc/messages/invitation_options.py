@@ -1,15 +1,59 @@
-"""What a request to invite says of the invitation itself."""
+"""An invitation's options from and to messages."""
 
+from datetime import timedelta
+
+from billing.v1 import invitation_pb2
 from billing.v1.customer_service_pb2 import InviteCustomerRequest
 
-from server.domain.invitation_options import NO_OPTIONS, InvitationOptions
+from server.domain.errors import FieldViolation, invalid_fields
+from server.domain.invitation_options import (
+    LONGEST_LIFETIME,
+    NO_OPTIONS,
+    SHORTEST_LIFETIME,
+    DeliveryMethod,
+    InvitationOptions,
+)
+from server.rpc.messages.durations import read_duration
+
+_METHODS = {
+    invitation_pb2.Invitation.DELIVERY_METHOD_UNSPECIFIED: DeliveryMethod.EMAIL,
+    invitation_pb2.Invitation.EMAIL: DeliveryMethod.EMAIL,
+    invitation_pb2.Invitation.LINK: DeliveryMethod.LINK,
+}
 
 
 def read_options(request: InviteCustomerRequest) -> InvitationOptions:
-    """Returns the options in a request that has been validated."""
+    """Returns the options in a request that has been validated. Raises FIELDS_INVALID."""
+    wrong: list[FieldViolation] = []
+    lifetime: timedelta | None = None
+    if request.HasField("time_to_live"):
+        try:
+            lifetime = read_duration(request.time_to_live, SHORTEST_LIFETIME, LONGEST_LIFETIME)
+        except ValueError as error:
+            wrong.append(FieldViolation("time_to_live", str(error)))
+    method = _METHODS.get(request.delivery_method)
+    if method is None:
+        wrong.append(FieldViolation("delivery_method", "Must be EMAIL or LINK."))
+    if wrong:
+        raise invalid_fields(*wrong)
     options = InvitationOptions(
-        language=request.language_code,
-        inviter=request.inviter_display_name,
-        note=request.note.replace("\r\n", "\n"),
+        request.language_code,
+        request.inviter_display_name,
+        request.note.replace("\r\n", "\n"),
+        lifetime,
+        method=method or DeliveryMethod.EMAIL,
     )
     return NO_OPTIONS if options == NO_OPTIONS else options
+
+
+def set_options(message: invitation_pb2.Invitation, options: InvitationOptions) -> None:
+    """Shows the options in an invitation."""
+    if options is NO_OPTIONS:
+        message.delivery_method = invitation_pb2.Invitation.EMAIL
+        return
+    message.language_code = options.language
+    message.inviter_display_name = options.inviter
+    message.note = options.note
+    if options.lifetime:
+        message.time_to_live.FromTimedelta(options.lifetime)
+    message.delivery_method = invitation_pb2.Invitation.DeliveryMethod.Value(options.method.name)

@@ -3,12 +3,12 @@
 from billing.v1 import customer_pb2, invitation_pb2, invitation_service_pb2
 
 from server.domain.errors import BillingError, Reason, Resource, invalid_field
-from server.domain.invitation_options import NO_OPTIONS, InvitationOptions
 from server.domain.invitations import Invitation, InvitationState
 from server.domain.mail import DeliveryError, DeliveryState, EmailDelivery
 from server.rpc.formats.addresses import address_or_none
 from server.rpc.messages import filters
 from server.rpc.messages import resource_names as names
+from server.rpc.messages.invitation_options import set_options
 from server.rpc.messages.timestamps import timestamp
 
 
@@ -43,15 +43,8 @@ def to_billing(invitation: Invitation) -> invitation_pb2.Invitation:
             invitation.customer_state.name if invitation.customer_state else "STATE_UNSPECIFIED"
         ),
     )
-    if invitation.options is not NO_OPTIONS:
-        _set_options(message, invitation.options)
+    set_options(message, invitation.options)
     return message
-
-
-def _set_options(message: invitation_pb2.Invitation, options: InvitationOptions) -> None:
-    message.language_code = options.language
-    message.inviter_display_name = options.inviter
-    message.note = options.note
 
 
 def delivery_to_billing(delivery: EmailDelivery) -> invitation_pb2.Invitation.Delivery:

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from datetime import timedelta
 
 from billing.v1 import webhook_pb2, webhook_service_pb2
-from google.protobuf import duration_pb2, field_mask_pb2
+from google.protobuf import field_mask_pb2
 
 from server.domain.errors import BillingError, Reason, Resource, invalid_field
 from server.domain.events import event_number
@@ -13,6 +13,7 @@ from server.domain.webhook_settings import DEFAULT_OVERLAP, LONGEST_OVERLAP, Web
 from server.domain.webhooks import ContentType, Webhook
 from server.rpc.formats.addresses import normal_address
 from server.rpc.messages import resource_names as names
+from server.rpc.messages.durations import read_duration
 from server.rpc.messages.timestamps import set_timestamp
 from server.storage.interface import Attempt
 
@@ -137,20 +138,10 @@ def overlap(request: webhook_service_pb2.RotateWebhookSecretRequest) -> timedelt
     """Returns how long the old secret is to sign too. Raises FIELDS_INVALID."""
     if not request.HasField("overlap"):
         return DEFAULT_OVERLAP
-    asked = request.overlap
-    if not _is_within(asked, LONGEST_OVERLAP):
-        days = LONGEST_OVERLAP.days
-        raise invalid_field("overlap", f"Must be from 0s to {days * 86_400}s ({days} days).")
-    return timedelta(seconds=asked.seconds, microseconds=asked.nanos // 1000)
-
-
-def _is_within(asked: duration_pb2.Duration, longest: timedelta) -> bool:
-    total_ns = asked.seconds * 10**9 + asked.nanos
-    return (
-        0 <= asked.nanos < 10**9
-        and asked.seconds >= 0
-        and total_ns <= longest // timedelta(seconds=1) * 10**9
-    )
+    try:
+        return read_duration(request.overlap, timedelta(), LONGEST_OVERLAP)
+    except ValueError as error:
+        raise invalid_field("overlap", str(error)) from None
 
 
 def redelivery(

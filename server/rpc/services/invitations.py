@@ -13,6 +13,7 @@ from server.rpc.messages.invitations import (
 )
 from server.rpc.messages.operations import to_longrunning
 from server.rpc.messages.paging import Pages, page_size
+from server.rpc.messages.timestamps import timestamp
 from server.rpc.pipeline.call_context import CallContext
 from server.use_cases.invitations import Invitations
 from server.use_cases.operations import Operations
@@ -22,12 +23,19 @@ class InvitationService:
     """billing.v1.InvitationService over the use cases."""
 
     def __init__(
-        self, invitations: Invitations, operations: Operations, links: Links, pages: Pages
+        self,
+        invitations: Invitations,
+        operations: Operations,
+        links: Links,
+        pages: Pages,
+        link_prefix: str,
     ) -> None:
+        """`link_prefix` is what stands before a link's secret."""
         self._invitations = invitations
         self._operations = operations
         self._links = links
         self._pages = pages
+        self._link_prefix = link_prefix
 
     async def GetInvitation(
         self, request: invitation_service_pb2.GetInvitationRequest, call: CallContext
@@ -84,6 +92,20 @@ class InvitationService:
         if found is None:
             raise invitation_not_found(name)
         return to_billing((await self._invitations.with_unsent([found]))[found.id])
+
+    async def CreateInvitationLink(
+        self, request: invitation_service_pb2.CreateInvitationLinkRequest, call: CallContext
+    ) -> invitation_service_pb2.CreateInvitationLinkResponse:
+        place = names.parse_name(request.name, names.INVITATIONS)
+        made = await self._invitations.create_link(
+            call.caller, *place, call.request_id, call.idempotency_key
+        )
+        if made is None:
+            raise invitation_not_found(request.name)
+        token, invitation = made
+        return invitation_service_pb2.CreateInvitationLinkResponse(
+            uri=self._link_prefix + token, expire_time=timestamp(invitation.expires_at)
+        )
 
     async def RevokeInvitation(
         self, request: invitation_service_pb2.RevokeInvitationRequest, call: CallContext

@@ -97,11 +97,23 @@ _MAIL_ENDS = (
 )
 
 
+# What tells of operations that sent no e-mail.
+_BEGINS = (
+    EventType.CUSTOMER_INVITED,
+    EventType.INVITATION_RESENT,
+    EventType.INVITATION_UPDATED,
+)
+
+
 def _tells_of_end(kind: OperationKind) -> Condition:
-    return and_(
-        _o.kind == OPERATION_KIND_CODES[kind],
-        _e.type.in_([EVENT_TYPE_CODES[type_] for type_ in _ENDS.get(kind, _MAIL_ENDS)]),
-    )
+    tells = _is_of(_ENDS.get(kind, _MAIL_ENDS))
+    if kind not in _ENDS:
+        tells = or_(tells, and_(_o.attempts == 0, _o.failure.is_(None), _is_of(_BEGINS)))
+    return and_(_o.kind == OPERATION_KIND_CODES[kind], tells)
+
+
+def _is_of(types: tuple[EventType, ...]) -> Condition:
+    return _e.type.in_([EVENT_TYPE_CODES[type_] for type_ in types])
 
 
 _event_of_end = exists().where(

@@ -7,7 +7,12 @@ from typing import NamedTuple
 from sqlalchemy import and_, exists, func, or_, select, true
 
 from server.domain.addresses import address_key
-from server.domain.invitation_options import LONGEST_LIFETIME, SHORTEST_LIFETIME
+from server.domain.invitation_options import (
+    LONGEST_LIFETIME,
+    SHORTEST_LIFETIME,
+    DeliveryMethod,
+    InvitationOptions,
+)
 from server.domain.operations import OperationKind
 from server.storage.check.checks import (
     CLEARED_BEFORE,
@@ -24,9 +29,11 @@ from server.storage.invitations.links import link_number
 from server.storage.schema.codes import (
     DELIVERY_STATES,
     INVITATION_STATE_CODES,
+    LINK_ONLY,
     NO_INVITATION,
     OPERATION_KIND_CODES,
     PENDING,
+    DeliveryStateCode,
 )
 from server.storage.schema.tables import (
     AddressKey,
@@ -99,6 +106,7 @@ _INVITATIONS = Check(
         "a pending invitation that was sent can be accepted by a link": and_(
             _is_pending,
             _latest.c.done,
+            _latest.c.attempts > 0,
             _latest.c.failure.is_(None),
             ~_link.where(link_tokens.c.operation == _c.latest),
         ),
@@ -147,7 +155,6 @@ _LINKS = Check(
                 ),
             ),
         ),
-        "an operation that sent a link has attempted to": operations.c.attempts < 1,
     },
 )
 
@@ -227,32 +234,41 @@ class _WithOptions(NamedTuple):
     """An invitation that has options."""
 
     id: CustomerId
-    options: OptionsJson
+    delivery: DeliveryStateCode | None
+    options: OptionsJson | None
 
 
 _READABLE = "an invitation's options can be read"
+_SENT_AS_ASKED = "an invitation without e-mails is one that asks for none"
 
 
-def _find_unreadable(rows: Iterable[_WithOptions]) -> Iterator[tuple[str, str]]:
-    return ((_READABLE, row.id) for row in rows if not _is_readable(row.options))
+def _find_wrong_options(rows: Iterable[_WithOptions]) -> Iterator[tuple[str, str]]:
+    for row in rows:
+        options = _readable(row.options)
+        if options is None:
+            yield _READABLE, row.id
+        elif (options.method is DeliveryMethod.LINK) != (row.delivery == LINK_ONLY):
+            yield _SENT_AS_ASKED, row.id
 
 
-def _is_readable(text: OptionsJson) -> bool:
+def _readable(text: OptionsJson | None) -> InvitationOptions | None:
     try:
         found = read_options(text)
     except (ValueError, TypeError):
-        return False
+        return None
     fits = found.lifetime is None or SHORTEST_LIFETIME <= found.lifetime <= LONGEST_LIFETIME
-    return fits and options_json(found) == text
+    return found if fits and options_json(found) == text else None
 
 
 _OPTIONS = RowCheck(
     Query(
         _WithOptions,
-        select(*columns(customers, _WithOptions)).where(_c.options.is_not(None)),
+        select(*columns(customers, _WithOptions)).where(
+            or_(_c.options.is_not(None), _c.delivery == LINK_ONLY)
+        ),
     ),
-    (_READABLE,),
-    _find_unreadable,
+    (_READABLE, _SENT_AS_ASKED),
+    _find_wrong_options,
 )
 
 CHECKS = (_INVITATIONS, _SEVERAL, _LINKS)

@@ -12,7 +12,7 @@ from server.domain import ids
 from server.domain.access import Actor, Role, RoleBinding
 from server.domain.customers import Customer
 from server.domain.events import Event, EventType
-from server.domain.invitation_options import NO_OPTIONS
+from server.domain.invitation_options import NO_OPTIONS, DeliveryMethod
 from server.domain.invitations import Invitation
 from server.domain.mail import DeliveryError, DeliveryState, EmailDelivery
 from server.domain.webhooks import ContentType, Webhook, WebhookState
@@ -119,7 +119,11 @@ def event(transaction: Transaction, row: EventRow) -> Event:
     customer_id: str | None = values[0] if row.customer is not None else None
     operation_id: str | None = row.operation_id
     data = _READERS[subject](reseller_id, values)
-    if type_ in _QUEUES and isinstance(data, Invitation):
+    if (
+        type_ in _QUEUES
+        and isinstance(data, Invitation)
+        and data.options.method is DeliveryMethod.EMAIL
+    ):
         data = data._replace(delivery=EmailDelivery(DeliveryState.QUEUED))
     if operation_id == "":
         operation_id = ids.OPERATION + (customer_id or "")[3:]

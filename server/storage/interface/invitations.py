@@ -106,6 +106,7 @@ class InvitationStorage(Protocol):
         None: no such invitation.
         Where the operation before it waits to try its e-mail again, that one is returned, and tries
         it at once.
+        An operation that is done sends no e-mail, as for an invitation whose options ask for none.
         Raises INVITATION_STATE; RESENT_TOO_SOON within the interval after it was last sent again or
         a try failed, and while its e-mail is on its way; IDEMPOTENCY_KEY_REUSED;
         MAIL_LIMIT_REACHED.
@@ -139,5 +140,21 @@ class InvitationStorage(Protocol):
         """Takes the invitation back, and returns it. Its customer becomes inactive.
 
         None: no such invitation. Raises INVITATION_STATE, IDEMPOTENCY_KEY_REUSED.
+        """
+        ...
+
+    async def create_link(
+        self,
+        invitation_id: str,
+        token_hash: bytes,
+        now: datetime,
+        actor: Actor,
+        key: IdempotencyKey | None,
+    ) -> Invitation | None:
+        """Keeps the secret of one link more, by its hash; returns the invitation that it leads to.
+
+        It holds beside the others until the invitation is sent again or ends. None: no such
+        invitation. Raises INVITATION_STATE, IDEMPOTENCY_KEY_REUSED; LINK_SHOWN_ONCE where a call with
+        the key has made a link.
         """
         ...

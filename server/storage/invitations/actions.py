@@ -1,4 +1,4 @@
-"""What the two sides do with invitations: answer, revoke, send again.
+"""What the two sides do with invitations: answer, revoke, send again, make links.
 
 Rows are locked in the order customers, operations; `operations.transitions` goes the other way. So an
 operation is only touched here if nobody holds it.
@@ -23,6 +23,7 @@ from server.domain.invitations import (
     InvitationState,
     as_of,
     held_by_reseller,
+    link_shown_once,
     mail_under_way,
     resent_too_soon,
     state_after,
@@ -36,6 +37,7 @@ from server.storage.events.log import NewEvent, log
 from server.storage.events.rows import invitation_json
 from server.storage.invitations.addresses import ended_slot
 from server.storage.invitations.correct import Correction, correct
+from server.storage.invitations.links import INSERT_LINKS, link_hash, link_number
 from server.storage.invitations.read import find_invitations, find_links
 from server.storage.keys import KeyedRequest, Keys, Target, answer_each
 from server.storage.operations.read import by_number, find_by_number
@@ -49,6 +51,7 @@ from server.storage.schema.codes import (
 )
 from server.storage.schema.tables import (
     CustomerNumber,
+    LinkRow,
     OperationNumber,
     ResellerNumber,
     customers,
@@ -166,8 +169,18 @@ class Resend(NamedTuple):
     limits: Limits
 
 
-Command = Answer | Revocation | Resend | Correction
-# An answered or revoked invitation, or a resend's operation; None: no such thing.
+class NewLink(NamedTuple):
+    """The secret, by its hash, of a link that the reseller hands over itself."""
+
+    invitation_id: str
+    token_hash: bytes
+    now: datetime
+    actor: Actor
+    use: KeyedRequest | None
+
+
+Command = Answer | Revocation | Resend | Correction | NewLink
+# An invitation after what was done to it, or a resend's operation; None: no such thing.
 Outcome = Invitation | Operation | None
 
 
@@ -204,9 +217,8 @@ class _Batch:
         # After the lock: what another transaction did with a key while this one waited for it is
         # then seen as a repeat.
         self._keys = Keys(transaction, [each.use for each in commands])
-        self._counts = self._mail_counts(
-            [each for each in commands if isinstance(each, Resend | Correction)]
-        )
+        sends = [each for each in commands if isinstance(each, Resend | Correction)]
+        self._counts = self._mail_counts([each for each in sends if not each.operation.done])
 
     def _mail_counts(self, resends: Sequence[Resend | Correction]) -> Counts | None:
         """Returns what the e-mails of a batch are counted by, if it sends any."""
@@ -238,6 +250,8 @@ class _Batch:
     def _existing(self, command: Command, target: Target) -> Outcome:
         if isinstance(command, Resend):
             return by_number(self._transaction, target.number)
+        if isinstance(command, NewLink):
+            raise link_shown_once()
         row = self._row(command)
         return invitation(self._transaction, row) if row else None
 
@@ -249,6 +263,8 @@ class _Batch:
             return self._resend(row, command)
         if isinstance(command, Correction):
             return self._correct(row, command)
+        if isinstance(command, NewLink):
+            return self._create_link(row, command)
         action = InvitationAction.REVOKE
         if isinstance(command, Answer):
             action = command.action
@@ -300,20 +316,33 @@ class _Batch:
         self._log(_ENDED[state], at, command.actor, after)
         return invitation(self._transaction, after)
 
+    def _create_link(self, row: InvitationPart, wanted: NewLink) -> Invitation:
+        """Makes a link that holds beside the others. Raises INVITATION_STATE."""
+        found = invitation(self._transaction, row)
+        state_after(InvitationAction.CREATE_LINK, as_of(found, wanted.now).state)
+        at, hashed = micros(wanted.now), wanted.token_hash
+        link = LinkRow(link_number(hashed), link_hash(hashed), row.n, row.latest, at)
+        self._transaction.insert(INSERT_LINKS, [link])
+        self._log(EventType.INVITATION_LINK_CREATED, at, wanted.actor, row)
+        self._keys.changed(wanted.use, INVITATION_TARGET, row.n)
+        return found
+
     def _resend(self, row: InvitationPart, wanted: Resend) -> Operation:
         """Has an e-mail sent again.
 
+        Where none is sent the operation is done, and the earlier links end all the same.
         Raises INVITATION_STATE, MAIL_UNDER_WAY, RESENT_TOO_SOON, MAIL_LIMIT_REACHED.
         """
         transaction, operation = self._transaction, wanted.operation
+        sends = not operation.done
         now = operation.created_at
         before = invitation(transaction, row)
         state_after(InvitationAction.RESEND, as_of(before, now).state)
-        if before.resent_at:
+        if before.resent_at and sends:
             _require_pause(before.resent_at, wanted)
         at, until = micros(now), micros(wanted.expires_at)
         latest = find_by_number(transaction, row.latest)
-        transaction.has_work = True
+        transaction.has_work |= sends
         if latest and not latest.done:  # a cleared one was
             tried = self._try_now(row.latest, latest, wanted)
             transaction.run(_PROLONG, [row.n], until=until)
@@ -321,8 +350,8 @@ class _Batch:
             self._log(EventType.INVITATION_RESENT, at, wanted.actor, after, latest.id)
             self._keys.changed(wanted.use, OPERATION_TARGET, row.latest)
             return tried
-        due_at = at
-        if self._counts:
+        due_at = at if sends else None
+        if self._counts and sends:
             due_at = self._counts.resend(self._reseller_id(row), address_key(row.email), at)
         (number,) = numbers.draw_numbers(transaction, 1)
         made_number = OperationNumber(number)
@@ -344,8 +373,9 @@ class _Batch:
         state_after(InvitationAction.CORRECT, as_of(before, now).state)
         if before.email == wanted.email:
             return before
-        at = due_at = micros(now)
-        if self._counts:
+        at = micros(now)
+        due_at = None if wanted.operation.done else at
+        if self._counts and due_at is not None:
             key = address_key(wanted.email)
             due_at = self._counts.resend(self._reseller_id(row), key, at)
         after, operation_id = correct(self._transaction, row, wanted, due_at)

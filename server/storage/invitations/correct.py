@@ -90,20 +90,21 @@ _CORRECT = Statement(
         previous_latest=None,
         previous_resent_at=None,
         previous_expires_at=None,
-        delivery=None,
+        delivery=bindparam("delivery"),
         sent=None,
     ),
-    *("email", "address_key", "slot", "until", "modified_at", "latest", "resent_at"),
+    *("email", "address_key", "slot", "until", "modified_at", "latest", "resent_at", "delivery"),
 )
 
 
 def correct(
-    transaction: Transaction, row: InvitationPart, wanted: Correction, due_at: Micros
+    transaction: Transaction, row: InvitationPart, wanted: Correction, due_at: Micros | None
 ) -> tuple[InvitationPart, str | None]:
     """Gives a locked, pending invitation another address, and has it sent there at a time.
 
     Where its e-mail waits to be sent, that one goes to the new address at once; otherwise there is
-    a new operation, whose ID is returned beside the row. Links sent before hold no longer.
+    a new operation, whose ID is returned beside the row. Links sent before hold no longer. With an
+    operation that is done no e-mail is sent.
     Raises INVITATION_OPEN; RESENT_TOO_SOON while its e-mail is on its way.
     """
     now = micros(wanted.operation.created_at)
@@ -123,7 +124,7 @@ def correct(
         address_key=place[0],
         expires_at=micros(wanted.expires_at),
         modified_at=max(now, row.modified_at),
-        delivery=None,
+        delivery=row.delivery if wanted.operation.done else None,
         sent=None,
     )
     operation_id = None
@@ -150,6 +151,7 @@ def correct(
         modified_at=after.modified_at,
         latest=after.latest,
         resent_at=after.resent_at,
+        delivery=after.delivery,
     )
-    transaction.has_work = True
+    transaction.has_work |= due_at is not None
     return after, operation_id

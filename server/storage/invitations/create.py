@@ -24,7 +24,7 @@ from server.storage.invitations.expire import expire_by_number
 from server.storage.keys import KeyedRequest, Keys, Target, answer_each
 from server.storage.operations.read import by_number
 from server.storage.operations.rows import INSERT_MAKING, operation_row
-from server.storage.schema.codes import CUSTOMER_STATE_CODES, INVITATION_STATE_CODES
+from server.storage.schema.codes import CUSTOMER_STATE_CODES, INVITATION_STATE_CODES, LINK_ONLY
 from server.storage.schema.tables import (
     AddressKey,
     CustomerId,
@@ -81,7 +81,7 @@ _WRITTEN = (
 )
 # A column costs the driver of SQLite a thousand instructions in each row: few have options.
 _INSERT = Insert(customers, CustomerRow, *_WRITTEN)
-_INSERT_WITH_OPTIONS = Insert(customers, CustomerRow, *_WRITTEN, "options")
+_INSERT_WITH_OPTIONS = Insert(customers, CustomerRow, *_WRITTEN, "options", "delivery")
 
 
 class Creation(NamedTuple):
@@ -141,7 +141,7 @@ class _Creations:
             has_options = any(row.options for row in self._customers)
             transaction.insert(_INSERT_WITH_OPTIONS if has_options else _INSERT, self._customers)
             transaction.insert(INSERT_MAKING, self._operations)
-            transaction.has_work = True
+            transaction.has_work = any(row.due_at is not None for row in self._operations)
         return outcomes
 
     def _existing(self, _: Creation, target: Target) -> Operation:
@@ -164,7 +164,11 @@ class _Creations:
         if first_ones:
             same = [row for row in first_ones if (row.slot or 0) % DISPLACED == slot]
             lapsed = self._first_one(same, reseller, key, tin, now)
-        due_at = self._counts.invite(customer.reseller_id, key, now)
+        due_at = None
+        if operation.done:  # no e-mail is sent
+            self._counts.customer(customer.reseller_id)
+        else:
+            due_at = self._counts.invite(customer.reseller_id, key, now)
         if first_ones:
             if lapsed:
                 self._lapsed[lapsed.n] = now
@@ -187,6 +191,7 @@ class _Creations:
             expires_at=micros(invitation.expires_at),
             latest=OperationNumber(number),
             options=options_json(invitation.options),
+            delivery=LINK_ONLY if operation.done else None,
         )
         self._open.setdefault(address, []).append(row)
         self._customers.append(row)

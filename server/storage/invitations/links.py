@@ -1,6 +1,9 @@
-"""Links in e-mails: what the database keeps of their secrets."""
+"""Links to invitations: what the database keeps of their secrets."""
 
-from server.storage.schema.tables import LinkHash, LinkNumber
+from server.storage.schema.tables import LinkHash, LinkNumber, LinkRow, link_tokens
+from server.storage.sql.statements import Insert
+
+INSERT_LINKS = Insert(link_tokens, LinkRow)
 
 _TIME_DIGITS = 4
 _DIGITS = {digit: value for value, digit in enumerate(b"0123456789abcdefghijklmnopqrstuv")}

@@ -18,7 +18,7 @@ from server.domain.mail import DeliveryState, EmailDelivery
 from server.domain.operations import Operation
 from server.storage.interface.keys import IdempotencyKey
 from server.storage.interface.paging import Cursor, Listed
-from server.storage.invitations.actions import Answer, Resend, Revocation, act
+from server.storage.invitations.actions import Answer, NewLink, Resend, Revocation, act
 from server.storage.invitations.addresses import address_hash, open_slot
 from server.storage.invitations.correct import Correction
 from server.storage.invitations.create import Creation, create_invitations
@@ -124,3 +124,14 @@ class SqlInvitations:
     ) -> Invitation | None:
         revocation = Revocation(invitation_id, now, actor, self._keys.keyed(key, now))
         return cast("Invitation | None", await self._writes.submit(act, revocation))
+
+    async def create_link(
+        self,
+        invitation_id: str,
+        token_hash: bytes,
+        now: datetime,
+        actor: Actor,
+        key: IdempotencyKey | None,
+    ) -> Invitation | None:
+        link = NewLink(invitation_id, token_hash, now, actor, self._keys.keyed(key, now))
+        return cast("Invitation | None", await self._writes.submit(act, link))

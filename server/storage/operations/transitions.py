@@ -200,11 +200,7 @@ def end(transaction: Transaction, endings: Sequence[Ending]) -> list[Operation]:
     record_sent(
         transaction,
         invited,
-        [
-            (each.row, each.now)
-            for each in endings
-            if not each.failure and each.row.kind in (_INVITE, _RESEND)
-        ],
+        [(each.row, each.now) for each in endings if not each.failure and each.row.attempts],
     )
     gone = {row.customer for row in taken_back}
     for ending in endings:
@@ -216,8 +212,13 @@ def end(transaction: Transaction, endings: Sequence[Ending]) -> list[Operation]:
 
 
 def _log(transaction: Transaction, ending: Ending, customer: InvitationPart, *, gone: bool) -> None:
-    """Logs the end of an operation, whose customer, as it is now, may be gone."""
+    """Logs the end of an operation, whose customer, as it is now, may be gone.
+
+    Where the invitation was answered by another link before its e-mail went out, none is sent.
+    """
     row, failure, now, canceller = ending
+    if not failure and not row.attempts:
+        return
     type_, actor = EventType.INVITATION_SENT, _SERVICE
     if failure and failure.reason is Reason.OPERATION_CANCELLED:
         type_ = EventType.INVITATION_CANCELLED

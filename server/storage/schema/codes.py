@@ -54,6 +54,7 @@ DELIVERY_STATE_CODES = {
         DeliveryState.LINK_ONLY: 3,
     }.items()
 }
+LINK_ONLY = DELIVERY_STATE_CODES[DeliveryState.LINK_ONLY]
 DELIVERY_STATES = {code: state for state, code in DELIVERY_STATE_CODES.items()}
 
 OPERATION_KIND_CODES = {

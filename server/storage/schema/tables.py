@@ -176,7 +176,7 @@ class OperationRow(NamedTuple):
 
 
 class LinkRow(NamedTuple):
-    """A link in an e-mail; it holds while `operation` is the customer's latest.
+    """A link in an e-mail, or made for the reseller; it holds while `operation` is the customer's latest.
 
     `n` is a part of the hash (`invitations.links`), so that the table itself is the index.
     """

@@ -17,7 +17,7 @@ from server.domain.invitations import (
 from server.domain.operations import CANCELLED, Deferral, Failure
 from server.storage.interface.work import Delivery
 from server.storage.invitation_options import read_options
-from server.storage.invitations.links import link_hash, link_number
+from server.storage.invitations.links import INSERT_LINKS, link_hash, link_number
 from server.storage.operations.rows import deferral_json
 from server.storage.operations.transitions import Ending, end, lock_by_number
 from server.storage.resellers import IS_HELD
@@ -39,7 +39,7 @@ from server.storage.schema.tables import (
     operations,
     resellers,
 )
-from server.storage.sql.statements import IDS, Insert, Query, Statement, Transaction, columns
+from server.storage.sql.statements import IDS, Query, Statement, Transaction, columns
 from server.storage.sql.times import Micros, from_micros
 from server.storage.work.due import Claim, DueWork, holds
 from server.storage.work.held_mail import hold_found
@@ -94,7 +94,6 @@ _MAIL = DueWork(
     .join_from(operations, customers, customers.c.n == operations.c.customer)
     .join(resellers, resellers.c.n == operations.c.reseller),
 )
-_INSERT_LINKS = Insert(link_tokens, LinkRow)
 _DROP_LINKS = Statement(delete(link_tokens).where(link_tokens.c.n.in_(IDS)))
 
 
@@ -165,7 +164,7 @@ def _claim(transaction: Transaction, wanted: Claim) -> list[Delivery]:
         verp = bounce_local_part(number, token_hash)
         deliveries.append(_delivery(row, token, verp, wanted.lease_until))
     _MAIL.lease(transaction, [row.n for row in rows], wanted.lease_until)
-    transaction.insert(_INSERT_LINKS, links)
+    transaction.insert(INSERT_LINKS, links)
     return deliveries
 
 

@@ -4,7 +4,6 @@ import re
 from email.message import EmailMessage
 from email.policy import SMTP
 from typing import Any
-from urllib.parse import urlsplit
 
 from email_validator import EmailNotValidError, validate_email
 
@@ -67,17 +66,3 @@ def parse_recipient(address: str) -> str:
         return _ascii_address(address)
     except EmailNotValidError:
         raise MailRefusedError("address", detail="not an e-mail address") from None
-
-
-def parse_link_prefix(prefix: str) -> str:
-    """Returns what stands before a link's token. Raises MessageSettingError."""
-    try:
-        parts = urlsplit(prefix)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise MessageSettingError("the link must begin with http:// or https:// and a host")
-    if not (prefix.isascii() and prefix.isprintable()) or set(prefix) & set(' "<>'):
-        raise MessageSettingError("the link must be ASCII without spaces, quotes and < >")
-    return prefix if prefix[-1] in "/=?#" else prefix + "/"

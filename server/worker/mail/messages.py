@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
 
+from server.domain import links
 from server.domain.brands import Brand
 from server.domain.display import isolated, shown, shown_lines
 from server.languages import LanguageCode, time_in_words
@@ -18,7 +19,6 @@ from server.storage.interface import Delivery
 from server.worker.mail.addresses import (
     ASCII_ADDRESS,
     MessageSettingError,
-    parse_link_prefix,
     parse_recipient,
     parse_sender,
     parse_support,
@@ -113,7 +113,10 @@ class MessageBuilder:
         name, self._sender = parse_sender(sender)
         self._domain = self._sender.rpartition("@")[2]
         self._bounce_domain = bounce_domain
-        self._link_prefix = parse_link_prefix(link_prefix)
+        try:
+            self._link_prefix = links.link_prefix(link_prefix)
+        except ValueError as error:
+            raise MessageSettingError(str(error)) from None
         self._now = now
         self._zone = zone
         self._support = brand.support and parse_support(brand.support)
