@@ -29,6 +29,8 @@ _MOST_ANONYMOUS = 1_000
 # Calls with unknown tokens that a server has from each of Envoy's threads at once, and those that
 # stand in line at Envoy, where each takes some 25 KB.
 _UNKNOWN_AT_ONCE, _UNKNOWN_IN_LINE = 32, 1_000
+# The same for callers who send very many calls.
+_BUSY_AT_ONCE, _BUSY_IN_LINE = 64, 1_000
 # Requests of one connection that a thread begins before it looks at the others.
 _REQUESTS_PER_TURN = 1
 _MOST_STREAMS = 10_000
@@ -105,6 +107,7 @@ def bootstrap(
                 _cluster(
                     known_tokens.CLUSTER, settings, _UNKNOWN_IN_LINE, streams=_UNKNOWN_AT_ONCE
                 ),
+                _cluster(known_tokens.BUSY_CLUSTER, settings, _BUSY_IN_LINE, streams=_BUSY_AT_ONCE),
                 _cluster(STREAMS_CLUSTER, settings, _MOST_STREAMS * len(settings.upstreams)),
             ],
         },

@@ -154,7 +154,7 @@ class ConnectionManagers:
         """Cleans headers before anything reads them: none steers Envoy, and bad request IDs are dropped."""
         mutations = [
             remove({"prefix": "x-envoy-"}),
-            remove({"exact": known_tokens.UNKNOWN_HEADER}),
+            remove({"exact": known_tokens.LINE_HEADER}),
             remove({"safe_regex": {"regex": self._not_forwarded}}),
             # One line of it, so that what the routes look at is what the server reads.
             set_to("grpc-encoding", "%REQ(GRPC-ENCODING)%"),

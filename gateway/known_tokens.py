@@ -1,4 +1,5 @@
-"""Tokens that the server has not accepted lately have a line of their own, so that forged ones hold up nobody."""
+"""Lines for calls that must not hold up others: those with tokens that the server has not accepted
+lately, so that forged ones hold up nobody; and those of callers who send very many."""
 
 from pathlib import Path
 from typing import Any
@@ -6,16 +7,21 @@ from typing import Any
 from gateway import input_checks
 
 _TYPES = "type.googleapis.com/envoy.extensions.filters.http"
-# The cluster for them: the same servers.
+# The clusters for them: the same servers.
 CLUSTER = "unknown_tokens"
-# Set by lua/known_tokens.lua, for the routes; and by the server where it refuses a caller whom it knows.
-UNKNOWN_HEADER = "x-token-unknown"
+BUSY_CLUSTER = "busy_callers"
+# Set by lua/known_tokens.lua, for the routes, to one of two values; and by the server where it refuses
+# a caller whom it knows.
+LINE_HEADER = "x-token-line"
+UNKNOWN, BUSY = "unknown", "busy"
 KNOWN_HEADER = "x-token-known"
 
 FILTER = "known_tokens"
 RATE_FILTER = "rate_of_unknown_tokens"
 # What a thread remembers, in bytes and seconds.
 _MOST_BYTES, _LIFETIME_S = 2 << 20, 300
+# Calls with one token in a second that a thread takes for ordinary.
+ORDINARY_PER_S = 100
 # What one connection may send at once, and then in a second. A caller with a new token sends as many
 # as a connection has streams before the first of them is answered.
 _AT_ONCE, _PER_S = 100, 10
@@ -35,12 +41,13 @@ RATE = {
 
 
 def filters(root: Path) -> list[dict[str, Any]]:
-    """Returns the filter that sets UNKNOWN_HEADER, and the one that limits such calls."""
+    """Returns the filter that sets LINE_HEADER, and the one that limits calls with unknown tokens."""
+    limits = f"{_MOST_BYTES}, {_LIFETIME_S}, {ORDINARY_PER_S}"
     script = "\n".join(
         (
             input_checks.package_path(root),
             'local new = require("known_tokens").new',
-            f"envoy_on_request, envoy_on_response = new({_MOST_BYTES}, {_LIFETIME_S}, os.time)",
+            f"envoy_on_request, envoy_on_response = new({limits}, os.time)",
         )
     )
     return [

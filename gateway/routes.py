@@ -149,7 +149,7 @@ def route_config(
             set_header("x-envoy-retry-on", _IF_KEYED.format("reset")),
             set_header("x-envoy-retry-grpc-on", _IF_KEYED.format("unavailable,cancelled")),
         ],
-        "request_headers_to_remove": [*_ENVOYS_HEADERS, known_tokens.UNKNOWN_HEADER],
+        "request_headers_to_remove": [*_ENVOYS_HEADERS, known_tokens.LINE_HEADER],
         # Envoy's own setting for it would give an empty one back where it refuses early.
         "response_headers_to_add": [set_header("x-request-id", "%REQ(X-REQUEST-ID)%")],
     }
@@ -215,28 +215,21 @@ def _unreadable(name: str, header: str, readable: str) -> dict[str, Any]:
 def _by_credentials(
     method: Method, route: dict[str, Any], most_bytes: int
 ) -> Iterable[dict[str, Any]]:
-    """Yields the routes for callers who send what may be a token, known or not, and one for those
-    without.
+    """Yields the routes for callers who send what may be a token, in each of the lines, and one for
+    those without.
 
     Each waits for the whole request, of at most `most_bytes` or ANONYMOUS_BYTES.
     """
     filters = dict(route.get("typed_per_filter_config", {}))
     action = route["route"]
     if not method.open_to_all:
-        match = route["match"]
-        sent = {
-            "name": "authorization",
-            "string_match": {"safe_regex": {"regex": _AUTHORIZATION}},
-        }
-        unknown = {"name": known_tokens.UNKNOWN_HEADER, "present_match": True}
         known_filters = {
             **filters,
             BUFFER: _buffer(most_bytes),
             known_tokens.FILTER: known_tokens.ON,
         }
         yield {
-            **route,
-            "match": {**match, "headers": [*match.get("headers", ()), unknown]},
+            **_matching(route, known_tokens.LINE_HEADER, {"exact": known_tokens.UNKNOWN}),
             # A stream would keep its place in that line for as long as it is open.
             "route": action
             if method.streaming
@@ -246,9 +239,18 @@ def _by_credentials(
                 known_tokens.RATE_FILTER: known_tokens.RATE,
             },
         }
+        busy = _matching(route, known_tokens.LINE_HEADER, {"exact": known_tokens.BUSY})
+        if method.streaming or method.waits:
+            # They would keep their places in it; the servers bound how many one caller has.
+            yield direct_answer(route["name"], busy["match"], 429, filters=known_filters)
+        else:
+            yield {
+                **busy,
+                "route": {**action, **_WAITING, "cluster": known_tokens.BUSY_CLUSTER},
+                "typed_per_filter_config": known_filters,
+            }
         yield {
-            **route,
-            "match": {**match, "headers": [*match.get("headers", ()), sent]},
+            **_matching(route, "authorization", {"safe_regex": {"regex": _AUTHORIZATION}}),
             "route": {**action, **_WAITING},
             "typed_per_filter_config": known_filters,
         }
@@ -259,6 +261,13 @@ def _by_credentials(
         "route": {**_STALLING, **action, "cluster": ANONYMOUS_CLUSTER},
         "typed_per_filter_config": filters,
     }
+
+
+def _matching(route: dict[str, Any], header: str, value: dict[str, Any]) -> dict[str, Any]:
+    """Returns the route for requests that have also a header with this value."""
+    match = route["match"]
+    also = {"name": header, "string_match": value}
+    return {**route, "match": {**match, "headers": [*match.get("headers", ()), also]}}
 
 
 def _native(method: Method) -> dict[str, Any]:

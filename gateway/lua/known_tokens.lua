@@ -1,30 +1,48 @@
 -- Tells calls whose token the server has lately accepted from all others, so that those who forge
--- tokens stand in a line of their own. It decides on the order of calls alone: the server checks each.
+-- tokens stand in a line of their own, and those of callers who send very many from the rest. It
+-- decides on the order of calls alone: the server checks each.
 
 local M = {}
 
--- The request header that routes look at; callers can't send it. The response header by which the
--- server says that a call that it refuses is one of a caller that it knows.
-local UNKNOWN, KNOWN = "x-token-unknown", "x-token-known"
+-- The request header that routes look at, "unknown" or "busy"; callers can't send it. The response
+-- header by which the server says that a call that it refuses is one of a caller that it knows.
+local LINE, KNOWN = "x-token-line", "x-token-known"
 local METADATA = "known_tokens"
+local find = string.find
+local USUAL = "^Bearer [^ =]+=?=?$"
 
 -- Returns the functions that Envoy calls for each request, and for each answer.
 --
 -- A worker thread remembers tokens of `most_bytes` in all, for once or twice `lifetime_s`: what is
--- older than the one is dropped as a whole. `now` tells the time in seconds.
-function M.new(most_bytes, lifetime_s, now)
+-- older than the one is dropped as a whole. A token with which more than `ordinary` calls come in a
+-- second is a busy caller's. `now` tells the time in seconds.
+function M.new(most_bytes, lifetime_s, ordinary, now)
   local fresh, old, bytes, since = {}, {}, 0, now()
+  local calls, second = {}, since
 
   local function renew()
     old, fresh, bytes, since = fresh, {}, 0, now()
   end
 
   local function on_request(handle)
-    if now() - since >= lifetime_s then renew() end
+    local time = now()
+    if time ~= second then
+      calls, second = {}, time
+      if time - since >= lifetime_s then renew() end
+    end
     local headers = handle:headers()
     local token = headers:get("authorization")
-    if not token or fresh[token] or old[token] then return end
-    headers:replace(UNKNOWN, "1")
+    if not token then return end
+    if fresh[token] or old[token] then
+      local count = (calls[token] or 0) + 1
+      calls[token] = count
+      if count > ordinary then
+        headers:replace(LINE, "busy")
+        handle:clearRouteCache()
+      end
+      return
+    end
+    headers:replace(LINE, "unknown")
     handle:clearRouteCache()
     handle:streamInfo():dynamicMetadata():set(METADATA, "token", token)
   end
@@ -36,6 +54,8 @@ function M.new(most_bytes, lifetime_s, now)
     -- A native call that is not refused has its status later.
     local accepted = headers:get(":status") == "200" and (headers:get("grpc-status") or "0") == "0"
     if not accepted and not headers:get(KNOWN) then return end
+    -- Spelt in other ways, one token would count as many.
+    if not find(noted.token, USUAL) then return end
     fresh[noted.token] = true
     bytes = bytes + #noted.token
     if bytes >= most_bytes then renew() end

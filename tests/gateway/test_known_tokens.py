@@ -1,5 +1,6 @@
 """Tokens that the server has not accepted lately stand in a line of their own; known ones pass by."""
 
+import asyncio
 import itertools
 from typing import Any
 
@@ -8,6 +9,7 @@ import grpc.aio
 import httpx
 import pytest
 
+from gateway.known_tokens import BUSY_CLUSTER, CLUSTER, ORDINARY_PER_S
 from gateway.routes import ANONYMOUS_BYTES
 from tests.gateway.conftest import TOKEN, GatewayHarness
 from tests.gateway.status import check_refusal
@@ -16,6 +18,7 @@ from tests.gateway.test_native import unary
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 METHOD = "/yandex.cloud.operation.OperationService/Get"
+WAIT = "/google.longrunning.Operations/WaitOperation"
 PATH = "/operations/o"
 # More than one connection may send with tokens that are not known.
 MANY = 150
@@ -108,11 +111,68 @@ async def test_rest_callers_with_forged_tokens_are_told_when_to_come_again(
 
 
 async def test_callers_can_not_choose_the_line(harness: GatewayHarness) -> None:
-    own = {"x-token-unknown": "1", "content-type": "application/json"}
+    own = {"x-token-line": "unknown", "content-type": "application/json"}
     async with httpx.AsyncClient(base_url=harness.rest, headers=own) as client:
         answer = await client.post(
             "/billing/v1/customers:invite", content=b" " * (ANONYMOUS_BYTES + 1)
         )
         check_refusal(answer, 413, 3, "REQUEST_TOO_LARGE")
         assert (await client.get(PATH, headers=TOKEN)).status_code == 200
-    assert "x-token-unknown" not in harness.upstream.calls[-1].metadata
+    assert "x-token-line" not in harness.upstream.calls[-1].metadata
+
+
+async def taken(harness: GatewayHarness, cluster: str) -> int:
+    """Returns how many calls have gone by this cluster."""
+    admin = httpx.AsyncHTTPTransport(uds=str(harness.settings.admin_socket))
+    async with httpx.AsyncClient(transport=admin, base_url="http://localhost") as client:
+        (line,) = (
+            await client.get("/stats", params={"filter": f"^cluster.{cluster}.upstream_rq_total$"})
+        ).text.splitlines()
+    return int(line.rpartition(":")[2])
+
+
+async def test_who_sends_very_many_calls_stands_in_a_line_of_its_own(
+    harness: GatewayHarness,
+) -> None:
+    busy, other = token(), token()
+    async with connection(harness) as channel:
+        assert await called(channel, busy) is None
+        assert await called(channel, other) is None
+        before = await taken(harness, BUSY_CLUSTER)
+        assert await called(channel, busy) is None
+        assert await taken(harness, BUSY_CLUSTER) == before
+        # Some of them in one second, whenever that begins.
+        many = await asyncio.gather(*(called(channel, busy) for _ in range(3 * ORDINARY_PER_S)))
+        assert set(many) == {None}
+        after = await taken(harness, BUSY_CLUSTER)
+        assert before < after <= before + 2 * ORDINARY_PER_S + 1
+        assert await called(channel, other) is None
+        assert await taken(harness, BUSY_CLUSTER) == after
+
+
+async def test_waits_of_who_sends_very_many_are_refused(harness: GatewayHarness) -> None:
+    """They would keep their places in the line for as long as they last."""
+    metadata = (("authorization", token()),)
+    async with connection(harness) as channel:
+        await unary(channel, WAIT)(b"", metadata=metadata)
+
+        async def wait() -> grpc.StatusCode:
+            try:
+                await unary(channel, WAIT)(b"", metadata=metadata)
+            except grpc.aio.AioRpcError as error:
+                return error.code()
+            return grpc.StatusCode.OK
+
+        codes = await asyncio.gather(*(wait() for _ in range(3 * ORDINARY_PER_S)))
+    assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+
+
+async def test_a_token_spelt_otherwise_is_not_remembered(harness: GatewayHarness) -> None:
+    """It would count as another caller's."""
+    before = await taken(harness, CLUSTER)
+    async with connection(harness) as channel:
+        for spelling in ("Bearer  {}", "bearer {}", "Bearer {} ", "Bearer {}==="):
+            authorization = spelling.format(f"token-{next(_NUMBERS)}")
+            for _ in range(2):
+                assert await called(channel, authorization) is None
+    assert await taken(harness, CLUSTER) == before + 8
