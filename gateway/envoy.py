@@ -20,7 +20,7 @@ from gateway.docs import static_files
 from gateway.envoy_admin import ADMIN_ERRORS, EnvoyAdmin
 from gateway.http_rules import DescriptorSet
 from gateway.ports import GatewayError, check_ports
-from gateway.settings import GatewaySettings
+from gateway.settings import STDOUT, GatewaySettings
 
 _ROOT = Path(__file__).resolve().parent.parent
 _START_S = 30.0
@@ -79,7 +79,7 @@ class Gateway:
                 process = self._process = await asyncio.create_subprocess_exec(
                     *command,
                     stdin=asyncio.subprocess.DEVNULL,
-                    stdout=log,
+                    stdout=None if self._settings.access_log == STDOUT else log,
                     stderr=log,
                     # A Ctrl-C in the terminal is for the starter, which stops Envoy with care.
                     start_new_session=True,
@@ -184,9 +184,10 @@ class Gateway:
         settings = self._settings
         for folder in ("logs", "tls"):
             make_private_folder(settings.var / folder, with_contents=True)
-        access_log = settings.var / "logs" / "access.log"
-        # Envoy would make it as the umask lets it.
-        open_private(access_log, "ab").close()
+        access_log = settings.access_log or settings.var / "logs" / "access.log"
+        if access_log != STDOUT:
+            # Envoy would make it as the umask lets it.
+            open_private(access_log, "ab").close()
         descriptors = DescriptorSet.read(_ROOT / settings.descriptors)
         transcoded = settings.var / "envoy" / "transcoded.pb"
         replace_private(transcoded, descriptors.for_transcoder())

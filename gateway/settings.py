@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 DEFAULT_VAR = Path("var")
+STDOUT = Path("/dev/stdout")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class GatewaySettings:
     `trusted_proxies` are networks (CIDR) in front, whose X-Forwarded-For says where a call comes from.
     `cors_origins` are those whose scripts may call (`https://app.example.com`).
     `requests_per_s` is for all callers together, 0 for no limit. `memory_mib` is what Envoy's heap
-    may hold; `max_connections` are those of callers.
+    may hold; `access_log` is a file in place of the one in `var`, STDOUT for the launcher's own;
+    `max_connections` are those of callers.
     """
 
     var: Path = DEFAULT_VAR
@@ -49,6 +51,7 @@ class GatewaySettings:
     requests_per_s: int = 0
     descriptors: Path = Path("gen", "descriptors.pb")
     static_files: Sequence[StaticFile] = ()
+    access_log: Path | None = None
 
     @property
     def is_for_development(self) -> bool:

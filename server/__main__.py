@@ -1,7 +1,6 @@
 """The command line: `python -m server --help`."""
 
 import asyncio
-import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Coroutine
@@ -25,8 +24,7 @@ from server.settings_sources import (
     variable,
 )
 from server.storage.interface import Administration
-
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+from server.telemetry import logs
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -258,9 +256,8 @@ def _now() -> datetime:
 
 
 def _settings(*, for_production: bool = False) -> Settings:
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     loaded = load_settings()
+    logs.configure(loaded.settings.log_format, loaded.settings.log_level)
     if for_production:
         require_for_production(loaded)
     return loaded.settings

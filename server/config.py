@@ -57,6 +57,18 @@ class Settings(BaseSettings):
     https_port: Port = Field(8443, description="Envoy: REST and gRPC over TLS")
     grpc_port: Port = Field(50051, description="the gRPC server itself")
     smtp_port: Port = Field(1025, description="the local mail catcher")
+    log_format: str = Field(
+        "text", pattern="^(text|json)$", description="of the log: lines of text, or of JSON"
+    )
+    log_level: str = Field(
+        "info",
+        pattern="^(debug|info|warning|error)$",
+        description="from which level on lines are written; calls that went well are told at info",
+    )
+    access_log: str = Field(
+        "",
+        description="where the gateway writes its access log: a file, or stdout; default logs/access.log in var",
+    )
     metrics_address: str = Field(
         "127.0.0.1", description="where each process tells metrics and health, unencrypted"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from gateway.certificates import ensure_certificates
 from gateway.envoy import Gateway
 from gateway.ports import GatewayError
-from gateway.settings import GatewaySettings
+from gateway.settings import STDOUT, GatewaySettings
 from server.config import Settings, SettingsError
 from server.monitoring.health import pages
 from server.monitoring.scrapes import Scrapes
@@ -53,6 +53,7 @@ async def start_gateway(settings: Settings, upstreams: list[str]) -> tuple[Gatew
             trusted_proxies=settings.proxies,
             cors_origins=settings.origins,
             max_connections=settings.max_connections,
+            access_log=_access_log(settings),
             memory_mib=settings.gateway_memory_mib,
         )
     )
@@ -71,6 +72,14 @@ def watched_gateway(settings: Settings, gateway: Gateway) -> AbstractAsyncContex
 
     health = pages({"envoy": gateway.problem}, {"servers": gateway.servers_problem})
     return watchable(settings, "gateway", {**health, "/metrics": Scrapes(render).page})
+
+
+def _access_log(settings: Settings) -> Path | None:
+    if not settings.access_log:
+        return None
+    if settings.access_log == "stdout":
+        return STDOUT
+    return Path(settings.access_log).expanduser().absolute()
 
 
 def _certificate(settings: Settings) -> tuple[Path, Path, Path]:

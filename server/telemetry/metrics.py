@@ -99,7 +99,7 @@ class Batches:
 
 CALLS: dict[str, MethodCalls] = {}
 BATCHES: dict[str, Batches] = {}
-_CODES = [
+CODE_NAMES = [
     "OK",
     "CANCELLED",
     "UNKNOWN",
@@ -142,7 +142,7 @@ class _Plain(Collector):
         )
         for method, counted in list(CALLS.items()):
             for code, count in list(counted.codes.items()):
-                calls.add_metric((method, _CODES[code]), count)
+                calls.add_metric((method, CODE_NAMES[code]), count)
             if counted.codes:
                 times.add_metric((method,), counted.times.buckets(), counted.times.total)
         yield calls

@@ -8,8 +8,8 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Generic
 
-from server.worker.failure_log import FailureLog
-from server.worker.redacted_logging import log_failure
+from server.telemetry.failure_log import FailureLog
+from server.telemetry.redacted_logging import log_failure
 from server.worker.settings import RunnerSettings
 from server.worker.work import ClaimedT, Handler, Record
 

@@ -25,6 +25,7 @@ from server.domain.operations import DESCRIPTIONS, Operation, OperationKind
 from server.rpc.messages import customers, filters, invitations
 from server.rpc.messages import resource_names as names
 from server.rpc.messages.timestamps import set_timestamp
+from server.rpc.pipeline.call_ids import note_operation
 from server.rpc.pipeline.errors import operation_status
 from server.use_cases.operations import OperationWithSubject
 
@@ -44,6 +45,7 @@ _FILTER = filters.ListFilter(_DONE)
 
 def to_yandex(operation: Operation) -> operation_pb2.Operation:
     """Returns the record as yandex.cloud.operation.Operation."""
+    note_operation(operation)
     message = operation_pb2.Operation(
         id=operation.id,
         description=_description(operation),
@@ -72,6 +74,7 @@ def to_yandex(operation: Operation) -> operation_pb2.Operation:
 def to_longrunning(shown: OperationWithSubject) -> operations_pb2.Operation:
     """Returns the record as google.longrunning.Operation."""
     operation, subject = shown
+    note_operation(operation)
     message = operations_pb2.Operation(name=_PREFIX + operation.id, done=operation.done)
     _set_metadata(message.metadata, operation, subject)
     if operation.failure:

@@ -11,9 +11,10 @@ from server.domain.errors import BillingError, Reason
 from server.identity.claims import TokenError
 from server.identity.tokens import Tokens
 from server.storage.interface import AccessStorage
+from server.telemetry.failure_log import FailureLog
 from server.telemetry.metrics import TOKENS_CHECKED
 
-_log = logging.getLogger(__name__)
+_REFUSED = FailureLog(logging.getLogger(__name__))
 
 # Characters of a token; a longer one is refused unseen.
 LONGEST_TOKEN = 8192
@@ -138,7 +139,7 @@ class Authenticator:
             cached_for_s = min(cached_for_s, (verified.expires_at - now).total_seconds())
         if subject is None:
             TOKENS_CHECKED.labels("refused").inc()
-            _log.info("credentials refused: %s", why)
+            _REFUSED.tell(f"credentials refused: {why}", level=logging.INFO)
             raise credentials_invalid()
         # Into the cache that was in use when the look-up began: if rights have changed since, that one
         # has been thrown away, and what was looked up too early with it.

@@ -20,6 +20,8 @@ from server.rpc.pipeline.abort import abort
 from server.rpc.pipeline.authentication import Authenticator
 from server.rpc.pipeline.availability import Availability
 from server.rpc.pipeline.call_context import CallContext, ServicerContext
+from server.rpc.pipeline.call_ids import begin as begin_ids
+from server.rpc.pipeline.call_ids import caller_id, reader_of
 from server.rpc.pipeline.caller_address import CallerAddresses
 from server.rpc.pipeline.concurrency import RoundRobin
 from server.rpc.pipeline.errors import CODES
@@ -31,9 +33,11 @@ from server.rpc.pipeline.request_id import request_id_of
 from server.rpc.pipeline.rights import right_check
 from server.rpc.pipeline.router import Answer, Handlers, Sent, StreamingMethod, UnaryMethod
 from server.rpc.pipeline.validation import validate
-from server.telemetry.metrics import calls_of
+from server.telemetry.call_log import CALL_LOG
+from server.telemetry.failure_log import FailureLog
+from server.telemetry.metrics import CODE_NAMES, calls_of
 
-_log = logging.getLogger(__name__)
+_FAULTS = FailureLog(logging.getLogger(__name__))
 
 # What a browser sends is a small form. A megabyte of HttpBody's extensions is half a million messages,
 # which take 25 ms to make.
@@ -101,6 +105,7 @@ class Pipeline:
         if any(field.message_type is HttpBody.DESCRIPTOR for field in method.input_type.fields):
             max_bytes = min(max_bytes, MAX_FORM_BYTES)
         counted, seconds = calls_of(name), time.perf_counter
+        read_ids, is_list = reader_of(method), method.name.startswith("List")
         right = right_check(method, Permission.READ if read_only else Permission.WRITE)
 
         async def answer(sent: Sent, _: object, context: ServicerContext) -> Message | None:
@@ -109,7 +114,9 @@ class Pipeline:
             headers: dict[str, Any] = {name: value for name, value in sent}  # noqa: C416 - quicker
             repeated = given_differently(sent) if len(headers) < len(sent) else ()
             request_id = request_id_of({} if "x-request-id" in repeated else headers)
-            subject = None
+            subject = request = None
+            error: BillingError = _INTERNAL
+            ids = begin_ids(request_id, is_list=is_list) if CALL_LOG.tells_failure else None
             try:
                 if availability.refusal:
                     raise availability.refusal
@@ -140,7 +147,8 @@ class Pipeline:
                     return answered
                 finally:
                     concurrency.release(caller)
-            except BillingError as error:
+            except BillingError as refusal:
+                error = refusal
                 code = CODES[error.reason]
                 return await abort(
                     context,
@@ -153,12 +161,23 @@ class Pipeline:
                 raise
             except CALL_IS_OVER:
                 raise asyncio.CancelledError from None
-            except Exception:
+            except Exception as fault:
                 code = CODES[Reason.INTERNAL]
-                _log.exception("%s failed, request %s", name, request_id)
+                _FAULTS.tell_error(f"{name} failed", fault, f"request {request_id}")
                 return await abort(context, _INTERNAL, request_id)
             finally:
-                counted.ended(code, seconds() - began)
+                took_s = seconds() - began
+                counted.ended(code, took_s)
+                if ids and (code or CALL_LOG.tells_success):
+                    if subject:
+                        ids["caller"] = caller_id(subject)
+                    if request is not None:
+                        read_ids(ids, request, subject)
+                    if code:
+                        reason = "caller gone" if code == _CANCELLED else error.reason.value
+                        CALL_LOG.failed(name, CODE_NAMES[code], reason, took_s, ids)
+                    else:
+                        CALL_LOG.succeeded(name, took_s, ids)
 
         return answer
 

@@ -10,8 +10,9 @@ from server.domain.errors import BillingError, Reason
 from server.domain.filters import Filter
 from server.rpc.streams.encodings import Encoded
 from server.storage.interface import EventPage
+from server.telemetry.failure_log import FailureLog
 
-_log = logging.getLogger(__name__)
+_FAILURES = FailureLog(logging.getLogger(__name__))
 
 # The latest events that are kept for those who are a little behind.
 MOST_KEPT = 1024
@@ -92,11 +93,11 @@ class Feed:
                 failures = 0
             except BillingError as error:
                 failures += 1
-                _log.info("events can't be read: %s", error.reason)
+                _FAILURES.tell_error("events can't be read", error)
                 if failures >= _MOST_FAILURES:
                     self._end_all(error)
-            except Exception:
-                _log.exception("events can't be read")
+            except Exception as error:
+                _FAILURES.tell_error("events can't be read", error)
                 self._end_all(broken())
 
     def _end_all(self, error: BillingError) -> None:

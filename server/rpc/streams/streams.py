@@ -18,9 +18,10 @@ from server.rpc.pipeline.errors import call_status
 from server.rpc.streams.encodings import Encoding
 from server.rpc.streams.feed import Feed, broken
 from server.rpc.streams.stream import Stream, stopping
+from server.telemetry.failure_log import FailureLog
 from server.use_cases.events import LATEST, Events
 
-_log = logging.getLogger(__name__)
+_FAILURES = FailureLog(logging.getLogger(__name__))
 
 # Streams that read the log by themselves at the same time.
 _READERS = 2
@@ -119,8 +120,8 @@ class Streams:
                 stream.look_at_speed()
             try:
                 await self._check_rights()
-            except Exception:
-                _log.exception("the rights of streams can't be checked")
+            except Exception as error:
+                _FAILURES.tell_error("the rights of streams can't be checked", error)
         self._looking = None
 
     async def _check_rights(self) -> None:
@@ -152,8 +153,8 @@ class Streams:
                     outcome.require(Permission.READ, stream.reseller_id)
                 elif isinstance(outcome, BillingError):
                     stream.end(outcome)
-                elif outcome:
-                    _log.error("the rights of a stream can't be checked", exc_info=outcome)
+                elif isinstance(outcome, Exception):
+                    _FAILURES.tell_error("the rights of a stream can't be checked", outcome)
                     stream.end(broken())
             except BillingError as error:
                 stream.end(error)

@@ -19,7 +19,7 @@ class Delivery(NamedTuple):
     `cancel_requested` tells that the operation was asked to be cancelled while an earlier claim ran.
     `first_operation_id` is the operation whose e-mail began the thread; it is `operation_id` for the
     first e-mail of an invitation. `requested_at` is when the operation was. `reseller_contact` is the
-    reseller's address for questions.
+    reseller's address for questions. `origin` tells of the call that asked for it (`telemetry.origins`).
     `options` are the invitation's. `bounce_local_part` is what stands before the @ of the address
     that this attempt's e-mail comes back to. `number` is the operation's inside the storage.
     """
@@ -38,6 +38,9 @@ class Delivery(NamedTuple):
     requested_at: datetime
     number: int
     reseller_contact: str | None = None
+    customer_id: str = ""
+    reseller_id: str = ""
+    origin: str | None = None
     options: InvitationOptions = NO_OPTIONS
     bounce_local_part: str = ""
 

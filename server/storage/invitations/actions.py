@@ -167,6 +167,7 @@ class Resend(NamedTuple):
     actor: Actor
     use: KeyedRequest | None
     limits: Limits
+    origin: str | None
 
 
 class NewLink(NamedTuple):
@@ -358,7 +359,10 @@ class _Batch:
         transaction.run(_RESEND, [row.n], latest=made_number, at=at, until=until)
         key = self._keys.made(wanted.use, made_number)
         made = operation_row(
-            operation, number, row.reseller, row.n, key, due_at=due_at, with_id=True
+            *(operation, number, row.reseller, row.n, key),
+            due_at=due_at,
+            with_id=True,
+            origin=wanted.origin,
         )
         transaction.insert(INSERT_OTHERS, [made])
         after = row._replace(latest=made_number, resent_at=at, expires_at=until)

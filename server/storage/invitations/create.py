@@ -92,6 +92,7 @@ class Creation(NamedTuple):
     slot: tuple[AddressKey, Slot]
     use: KeyedRequest | None
     limits: Limits
+    origin: str | None
 
 
 def create_invitations(
@@ -155,7 +156,7 @@ class _Creations:
         return by_number(self._transaction, target.number)
 
     def _create(self, request: Creation) -> Operation:
-        (operation, customer, invitation, actor), key, (address, slot), use, _ = request
+        (operation, customer, invitation, actor), key, (address, slot), use, _, origin = request
         reseller = resellers.require_reseller(self._transaction, customer.reseller_id)
         now = micros(invitation.created_at)
         tin = customer.person.get("tin", "")
@@ -197,7 +198,7 @@ class _Creations:
         self._customers.append(row)
         made = self._keys.made(use, OperationNumber(number))
         self._operations.append(
-            operation_row(operation, number, reseller, number, made, due_at=due_at)
+            operation_row(operation, number, reseller, number, made, due_at=due_at, origin=origin)
         )
         invited = NewEvent(
             *(reseller, EventType.CUSTOMER_INVITED, now, actor),

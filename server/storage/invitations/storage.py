@@ -33,6 +33,7 @@ from server.storage.invitations.read import (
 from server.storage.keys import KeyLifetime
 from server.storage.sql.batches import Batcher
 from server.storage.sql.times import micros
+from server.telemetry.origins import origin
 
 
 class SqlInvitations:
@@ -49,7 +50,7 @@ class SqlInvitations:
         tin = new.customer.person.get("tin", "")
         slot = address_hash(address), open_slot(new.customer.reseller_id, tin)
         use = self._keys.keyed(key, new.operation.created_at)
-        creation = Creation(new, address, slot, use, self._limits)
+        creation = Creation(*(new, address, slot, use, self._limits), origin(new.actor.request_id))
         return await self._writes.submit(create_invitations, creation)
 
     async def look_up_invitation(self, token_hash: bytes) -> InvitationView | None:
@@ -101,7 +102,10 @@ class SqlInvitations:
         key: IdempotencyKey | None,
     ) -> Operation | None:
         use = self._keys.keyed(key, operation.created_at)
-        resend = Resend(invitation_id, operation, expires_at, interval, actor, use, self._limits)
+        resend = Resend(
+            *(invitation_id, operation, expires_at, interval, actor, use, self._limits),
+            origin(actor.request_id),
+        )
         return cast("Operation | None", await self._writes.submit(act, resend))
 
     async def correct_invitation(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 import psycopg
 from psycopg import sql
 
-_log = logging.getLogger(__name__)
+from server.telemetry.failure_log import FailureLog
 
 _CHANNEL = "billing_signals"
 _RECONNECT_S = 1.0
@@ -27,6 +27,7 @@ class PostgresTransport:
     def __init__(self, conninfo: str, receive: Callable[[str], None]) -> None:
         self._conninfo = conninfo
         self._receive = receive
+        self._failures = FailureLog(logging.getLogger(__name__))
         self._unsent: asyncio.Queue[str] = asyncio.Queue(_MOST_UNSENT)
         self._name = secrets.token_hex(4)
         self._tasks = [
@@ -58,7 +59,7 @@ class PostgresTransport:
                 async with connection:
                     await use(connection)
             except psycopg.Error as error:
-                _log.info("signals: connection lost: %s", type(error).__name__)
+                self._failures.tell(f"signals: connection lost: {type(error).__name__}")
             await asyncio.sleep(_RECONNECT_S)
 
     async def _listen(self, connection: psycopg.AsyncConnection) -> None:

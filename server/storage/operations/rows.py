@@ -47,6 +47,7 @@ _WRITTEN = (
     "due_at",
     "key",
     "fingerprint",
+    "origin",
 )
 # Of those whose ID ends like their customer's, and of the others.
 INSERT_MAKING = Insert(operations, OperationRow, *_WRITTEN)
@@ -173,10 +174,11 @@ def operation_row(
     *,
     due_at: Micros | None = None,
     with_id: bool = False,
+    origin: str | None = None,
 ) -> OperationRow:
     """Returns the row of a new operation; `due_at` is when a worker may take it up.
 
-    `with_id`: for INSERT_OTHERS.
+    `with_id`: for INSERT_OTHERS; `origin`: the call that asks for it.
     """
     created = micros(value.created_at)
     return OperationRow(
@@ -192,6 +194,7 @@ def operation_row(
         due_at=due_at,
         key=key[0],
         fingerprint=key[1],
+        origin=origin,
     )
 
 

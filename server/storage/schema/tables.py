@@ -25,7 +25,7 @@ from server.storage.schema.columns import Count, index, table
 from server.storage.sql.times import Micros
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0019"
+REVISION = "0020"
 
 metadata = MetaData()
 
@@ -147,6 +147,7 @@ class OperationRow(NamedTuple):
     attempts: counts claims, and fences.
     deferral: tells of the last try that failed, and keeps what is tried again apart from what is new.
     key, fingerprint: the idempotency key of the call that made it, as long as it counts.
+    origin: the call that asked for it, for log and traces (`telemetry.origins`).
     cancelled_by: who has asked for the cancellation of what a worker was at.
     keyed_at: when the latest key came that stands for it and did not make it.
     """
@@ -173,6 +174,7 @@ class OperationRow(NamedTuple):
     customer_id: CustomerId | None = None
     billing_account_id: AccountId | None = None
     cancelled_by: ActorJson | None = None
+    origin: str | None = None
 
 
 class LinkRow(NamedTuple):

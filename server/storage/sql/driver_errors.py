@@ -7,9 +7,10 @@ from enum import Enum
 from sqlalchemy.exc import DBAPIError
 
 from server.domain.errors import BillingError, Reason
+from server.telemetry.failure_log import FailureLog
 from server.telemetry.metrics import DATABASE_ERRORS
 
-_log = logging.getLogger(__name__)
+_FAILURES = FailureLog(logging.getLogger(__name__))
 
 RETRY_AFTER_S = 1.0
 
@@ -115,7 +116,8 @@ def to_billing_error(error: Exception) -> Exception:
     cause = error.orig if isinstance(error, DBAPIError) else error
     code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
     DATABASE_ERRORS.labels(error_class.name.lower()).inc()
-    _log.warning("database: %s: %s %s", error_class.value, type(cause).__name__, code)
+    # An outage of an hour is a dozen lines.
+    _FAILURES.tell(f"database: {error_class.value}: {type(cause).__name__} {code}")
     match error_class:
         case ErrorClass.FULL:
             return BillingError(

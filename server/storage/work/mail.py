@@ -33,6 +33,7 @@ from server.storage.schema.tables import (
     OperationId,
     OperationNumber,
     OptionsJson,
+    ResellerId,
     ResellerNumber,
     customers,
     link_tokens,
@@ -64,6 +65,8 @@ class _DueMail(NamedTuple):
     invitation_id: InvitationId | None
     made_by: OperationId | None
     reseller: ResellerNumber
+    reseller_id: ResellerId
+    origin: str | None
     options: OptionsJson | None
     is_held: bool
 
@@ -88,6 +91,8 @@ _MAIL = DueWork(
         customers.c.invitation_id,
         customers.c.operation_id,
         operations.c.reseller,
+        resellers.c.id,
+        operations.c.origin,
         customers.c.options,
         IS_HELD,
     )
@@ -186,6 +191,9 @@ def _delivery(row: _DueMail, token: str, verp: str, lease_until: Micros) -> Deli
         requested_at=from_micros(row.requested_at),
         number=row.n,
         reseller_contact=row.contact,
+        customer_id=row.customer_id,
+        reseller_id=row.reseller_id,
+        origin=row.origin,
         options=read_options(row.options),
         bounce_local_part=verp,
     )

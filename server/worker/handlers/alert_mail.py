@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from server.storage.interface import AlertKind, AlertStorage, WebhookAlert
-from server.worker.failure_log import FailureLog
+from server.telemetry.failure_log import FailureLog
 from server.worker.mail.alert_messages import AlertMessages
 from server.worker.mail.mailer import Mailer, MailError, MailRefusedError
 from server.worker.work import Record

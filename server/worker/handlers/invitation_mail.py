@@ -7,8 +7,11 @@ from datetime import datetime, timedelta
 from server.domain.limits import SPREAD_BY
 from server.domain.operations import Deferral
 from server.storage.interface import Delivery, MailStorage
+from server.telemetry.budget import Budget
+from server.telemetry.failure_log import FailureLog
+from server.telemetry.logs import tell
 from server.telemetry.metrics import MAIL_TIMES, MAIL_WAITS, MAILS
-from server.worker.failure_log import FailureLog
+from server.telemetry.origins import parts
 from server.worker.mail.failures import refused, undelivered
 from server.worker.mail.mailer import MailDelayedError, Mailer, MailError, MailRefusedError
 from server.worker.mail.messages import MessageBuilder
@@ -41,6 +44,8 @@ class InvitationMail:
         self._messages = messages
         self._now = now
         self._failures = FailureLog(_log)
+        # In an outage all that wait fail again and again, which the failures' own lines tell.
+        self._put_off = Budget()
 
     def id_of(self, work: Delivery) -> str:
         return work.operation_id
@@ -65,10 +70,11 @@ class InvitationMail:
                 await self._mailer.send(self._messages.invitation(work))
         except MailRefusedError as error:
             MAILS.labels("refused").inc()
-            self._tell("e-mails are refused for good", error, work, logging.INFO)
+            _tell_outcome(work, logging.WARNING, f"e-mail refused for good: {error}")
             failure = refused(error)
             return lambda: self._storage.fail_delivery(work, failure, self._now())
         MAILS.labels("sent").inc()
+        _tell_outcome(work, logging.INFO, "e-mail sent")
         MAIL_WAITS.observe((self._now() - work.requested_at).total_seconds())
         return lambda: self._storage.finish_delivery(work, self._now())
 
@@ -81,6 +87,8 @@ class InvitationMail:
             self._tell(what, delayed, work, logging.ERROR)
         else:
             self._tell("e-mails are not accepted and tried again", delayed, work)
+        if self._put_off.take():
+            _tell_outcome(work, logging.INFO, f"e-mail not sent yet: {delayed}")
         # At its end the invitation expires, which ends the operation too.
         due_at = min(next_try_at, work.expires_at)
         deferral = Deferral(work.attempt, delayed.problem, due_at, delayed.code, delayed.status)
@@ -91,7 +99,7 @@ class InvitationMail:
     def give_up(self, work: Delivery, error: Exception) -> Record:
         MAILS.labels("given_up").inc()
         delayed = self._delayed(work, error)
-        self._tell("e-mails are given up", delayed, work)
+        _tell_outcome(work, logging.WARNING, f"e-mail given up: {delayed}")
         failure = undelivered(work, delayed, self._now())
         return lambda: self._storage.fail_delivery(work, failure, self._now())
 
@@ -117,3 +125,17 @@ class InvitationMail:
     ) -> None:
         first = f"first {work.operation_id}, attempt {work.attempt}"
         self._failures.tell(f"{what}: {error}", first, level)
+
+
+def _tell_outcome(work: Delivery, level: int, text: str) -> None:
+    """Logs what became of an attempt."""
+    if _log.isEnabledFor(level):
+        request_id, _ = parts(work.origin)
+        tell(
+            *(_log, level, f"{text}, attempt {work.attempt}"),
+            request=request_id,
+            operation=work.operation_id,
+            invitation=work.invitation_id,
+            customer=work.customer_id,
+            reseller=work.reseller_id,
+        )

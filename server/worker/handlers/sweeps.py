@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from server.storage.interface import RetentionStorage
-from server.worker.redacted_logging import log_failure
+from server.telemetry.failure_log import FailureLog
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ class Sweeper:
         self._jitter = jitter
         self._timer = timer
         self._limit = _FEWEST
+        self._failures = FailureLog(_log)
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -73,7 +74,7 @@ class Sweeper:
             try:
                 await self.sweep()
             except Exception as error:
-                log_failure(_log, "the sweep is put off", error)
+                self._failures.tell_error("the sweep is put off", error)
 
     def stop(self) -> None:
         """Ends `run` after what is under way."""

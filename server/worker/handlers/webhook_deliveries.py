@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 
 from server.storage.interface import DeliveryAttempt, DeliveryStorage, WebhookDelivery
+from server.telemetry.failure_log import FailureLog
 from server.telemetry.metrics import DELIVERIES, DELIVERY_TIMES
-from server.worker.failure_log import FailureLog
 from server.worker.webhooks.cloud_events import CloudEvents
 from server.worker.webhooks.sender import Outcome, Sender
 from server.worker.webhooks.signing import signed_headers

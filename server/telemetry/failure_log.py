@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
-from server.worker.redacted_logging import described
+from server.telemetry.redacted_logging import described
 
 SUMMARY_EVERY_S = 300.0
 # Mail servers choose from many codes; beyond so many kinds, the rest is one.

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from server.domain.errors import BillingError, Reason
-from server.worker.failure_log import SUMMARY_EVERY_S, FailureLog
+from server.telemetry.failure_log import SUMMARY_EVERY_S, FailureLog
 from tests.clock import Stopwatch
 
 _log = logging.getLogger("tests.failures")

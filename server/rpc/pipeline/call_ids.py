@@ -1,0 +1,87 @@
+"""The IDs in a call's log line: of what it names and of what it made; nothing else of a request.
+
+Callers put names and addresses anywhere. What has the form of our IDs is neither.
+"""
+
+import contextvars
+import hashlib
+import re
+from collections.abc import Callable
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
+
+from server.domain import ids
+from server.domain.access import Subject
+from server.domain.operations import Operation
+
+_KINDS = {
+    ids.OPERATION: "operation",
+    ids.CUSTOMER: "customer",
+    ids.INVITATION: "invitation",
+    ids.WEBHOOK: "webhook",
+}
+_ID = re.compile(rf"(?<![0-9A-Za-z])({'|'.join(_KINDS)})[0-9a-v]{{17}}(?![0-9A-Za-z])")
+_RESELLER = re.compile(r"resellers/([^/]{1,50})")
+_ACCOUNT = re.compile(r"[a-z]{3}[0-9a-v]{17}")
+_NAMING = ("name", "parent", "id")
+
+CallIds = dict[str, str]
+# Of the call that the task answers, None where nobody asks for them.
+_CURRENT: contextvars.ContextVar[CallIds | None] = contextvars.ContextVar("call_ids", default=None)
+
+
+def begin(request_id: str, *, is_list: bool) -> CallIds:
+    """Begins those of a call; what a list answers with is not told."""
+    found = {"request": request_id}
+    if not is_list:
+        _CURRENT.set(found)
+    return found
+
+
+def note_operation(operation: Operation) -> None:
+    """Adds those of the operation that the call answers with."""
+    found = _CURRENT.get()
+    if found is None:
+        return
+    found["operation"] = operation.id
+    found["customer"] = customer = operation.customer_id
+    found["reseller"] = operation.reseller_id
+    if operation.id[3:] == customer[3:]:
+        # What is made together has IDs that end alike.
+        found.setdefault("invitation", ids.INVITATION + customer[3:])
+
+
+def caller_id(subject: Subject) -> str:
+    """Returns a service account's ID; of another subject, whose name may be an address, a hash."""
+    if _ACCOUNT.fullmatch(subject.id):
+        return subject.id
+    return f"subject-{hashlib.sha256(subject.id.encode()).hexdigest()[:12]}"
+
+
+def reader_of(method: MethodDescriptor) -> Callable[[CallIds, Any, Subject | None], None]:
+    """Returns what adds those that a request of the method names."""
+    named = [
+        field.name
+        for field in method.input_type.fields
+        if field.type == FieldDescriptor.TYPE_STRING
+        and not field.is_repeated
+        and (field.name in _NAMING or field.name.endswith("_id"))
+    ]
+
+    def read(found: CallIds, request: Any, subject: Subject | None) -> None:
+        for name in named:
+            value: str = getattr(request, name)
+            if not value or len(value) > 256:
+                continue
+            for match in _ID.finditer(value):
+                found[_KINDS[match[1]]] = match[0]
+            reseller = value
+            if name != "reseller_id":
+                path = _RESELLER.match(value)
+                reseller = path[1] if path else ""
+            # Whoever has a role there names a reseller; anything else may be a name.
+            if subject and reseller in subject.roles:
+                found["reseller"] = reseller
+
+    return read

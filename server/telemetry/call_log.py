@@ -1,0 +1,136 @@
+"""A line for each call, made and written for a fiftieth of what a call costs.
+
+`logging` would take as long for a line as an eighth of a read. So lines are made here, and those of a
+twentieth of a second are written together.
+"""
+
+import asyncio
+import atexit
+import logging
+import time
+from collections.abc import Callable, Mapping
+from json.encoder import encode_basestring_ascii as quoted
+from typing import Any, TextIO
+
+_WRITE_EVERY_S = 0.05
+_MOST_UNWRITTEN = 1000
+# Of failures with one reason so many lines a minute are written; the rest are counted.
+MOST_A_MINUTE = 60
+_MINUTE_S = 60.0
+_LOGGER = "billing.calls"
+
+
+class CallLog:
+    """The lines of calls; nothing is written before it is configured."""
+
+    def __init__(self, now_s: Callable[[], float] = time.time) -> None:
+        """`now_s` counts seconds since 1970."""
+        self.tells_success = False
+        self.tells_failure = False
+        self._now_s = now_s
+        self._out: TextIO | None = None
+        self._as_json = False
+        self._lines: list[str] = []
+        self._second = -1
+        self._second_text = ""
+        # How often each reason came in the minute that began at `_since_s`.
+        self._reasons: dict[str, int] = {}
+        self._since_s = 0.0
+
+    def configure(self, out: TextIO, *, as_json: bool, level: int) -> None:
+        """Says where lines go, how they look, and from which level of `logging` on they are written."""
+        self._out, self._as_json = out, as_json
+        self.tells_success = level <= logging.INFO
+        self.tells_failure = level <= logging.ERROR
+
+    def succeeded(self, method: str, seconds: float, ids: Mapping[str, str]) -> None:
+        """Tells of a call that went well; to be asked for only if `tells_success`."""
+        self._add("INFO", method, "OK", "", seconds, ids)
+
+    def failed(
+        self, method: str, code: str, reason: str, seconds: float, ids: Mapping[str, str]
+    ) -> None:
+        """Tells of a call that failed; where very many do for one reason, of some and how many more."""
+        self._end_minute()
+        count = self._reasons[reason] = self._reasons.get(reason, 0) + 1
+        if count <= MOST_A_MINUTE:
+            self._add("WARNING", method, code, reason, seconds, ids)
+
+    def write(self) -> None:
+        """Writes what has come."""
+        lines, self._lines = self._lines, []
+        if lines and self._out:
+            try:
+                self._out.write("".join(lines))
+                self._out.flush()
+            except (OSError, ValueError):
+                return  # there is nowhere to say so
+
+    def _end_minute(self) -> None:
+        now_s = self._now_s()
+        if now_s - self._since_s < _MINUTE_S:
+            return
+        for reason, count in self._reasons.items():
+            if count > MOST_A_MINUTE:
+                more = f"calls failed with {reason}: {count - MOST_A_MINUTE} more in {now_s - self._since_s:.0f} s"
+                self._append(self._text("WARNING", more))
+        self._reasons, self._since_s = {}, now_s
+
+    def _add(
+        self,
+        level: str,
+        method: str,
+        code: str,
+        reason: str,
+        seconds: float,
+        ids: Mapping[str, str],
+    ) -> None:
+        ms = seconds * 1000
+        if self._as_json:
+            parts = "".join([f', "{name}": {quoted(id_)}' for name, id_ in ids.items()])
+            why = f', "reason": "{reason}"' if reason else ""
+            line = (
+                f'{{"at": "{self._at()}", "level": "{level}", "logger": "{_LOGGER}", "message": '
+                f'"{method} {code}", "method": "{method}", "code": "{code}"{why}, "ms": {ms:.1f}{parts}}}\n'
+            )
+        else:
+            parts = "".join([f" {name}={id_}" for name, id_ in ids.items()])
+            why = f" {reason}" if reason else ""
+            line = f"{self._at()} {level} {_LOGGER}: {method} {code}{why} {ms:.1f} ms{parts}\n"
+        self._append(line)
+
+    def _text(self, level: str, text: str) -> str:
+        if self._as_json:
+            return (
+                f'{{"at": "{self._at()}", "level": "{level}", "logger": "{_LOGGER}", '
+                f'"message": {quoted(text)}}}\n'
+            )
+        return f"{self._at()} {level} {_LOGGER}: {text}\n"
+
+    def _append(self, line: str) -> None:
+        lines = self._lines
+        if not lines:
+            asyncio.get_running_loop().call_later(_WRITE_EVERY_S, self.write)
+        lines.append(line)
+        if len(lines) >= _MOST_UNWRITTEN:
+            self.write()
+
+    def _at(self) -> str:
+        """Returns the time as the other lines have it: in JSON by UTC, else the machine's."""
+        now_s = self._now_s()
+        second = int(now_s)
+        if second != self._second:
+            self._second = second
+            if self._as_json:
+                self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+            else:
+                self._second_text = time.strftime("%Y-%m-%d %H:%M:%S,", time.localtime(second))
+        ms = f"{int((now_s - second) * 1000):03d}"
+        return f"{self._second_text}{ms}Z" if self._as_json else self._second_text + ms
+
+
+CALL_LOG = CallLog()
+atexit.register(CALL_LOG.write)
+
+# What a call's line has beside its method: nothing personal, whoever chose the request.
+Ids = dict[str, Any]
