@@ -1,6 +1,7 @@
 """The command line: `python -m server --help`."""
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Coroutine
