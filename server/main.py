@@ -18,6 +18,7 @@ from billing.v1 import (
     event_stream_service_pb2,
     invitation_page_service_pb2,
     invitation_service_pb2,
+    suppression_service_pb2,
     webhook_service_pb2,
 )
 from google.longrunning import operations_proto_pb2
@@ -57,6 +58,7 @@ from server.rpc.services.iam_tokens import IamTokenService
 from server.rpc.services.invitations import InvitationService
 from server.rpc.services.longrunning_operations import LongrunningOperations
 from server.rpc.services.standard import Health, add_standard_services
+from server.rpc.services.suppressions import SuppressionService
 from server.rpc.services.webhooks import WebhookService
 from server.rpc.services.yandex_customers import YandexCustomerService
 from server.rpc.services.yandex_operations import YandexOperationService
@@ -69,6 +71,7 @@ from server.use_cases.events import Events
 from server.use_cases.iam_tokens import IamTokens
 from server.use_cases.invitations import Invitations
 from server.use_cases.operations import Operations
+from server.use_cases.suppressions import Suppressions
 from server.use_cases.webhooks import Webhooks
 from server.worker.handlers.alert_mail import AlertMail
 from server.worker.handlers.invitation_mail import InvitationMail
@@ -180,6 +183,11 @@ def build_server(
         (event_service_pb2, "EventService", EventService(events, streams, pages)),
         (event_stream_service_pb2, "EventStreamService", EventStreamService(streams)),
         (webhook_service_pb2, "WebhookService", WebhookService(webhooks, pages)),
+        (
+            suppression_service_pb2,
+            "SuppressionService",
+            SuppressionService(Suppressions(storage.suppressions, clock), pages),
+        ),
         (
             api_endpoint_service_pb2,
             "ApiEndpointService",

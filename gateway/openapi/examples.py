@@ -54,6 +54,16 @@ _INVITATION = {
     "timeToLive": "2592000s",
     "deliveryMethod": "EMAIL",
 }
+_SUPPRESSION = {
+    "name": f"{_PARENT}/suppressions/sup5d8f2h6k0m4q9s3u7",
+    "email": "director@romashka.example",
+    "createTime": "2026-03-02T09:31:00.240Z",
+    "error": {
+        "message": "There is no such mailbox.",
+        "smtpCode": 550,
+        "enhancedStatus": "5.1.1",
+    },
+}
 _BILLING_ACCOUNT = {
     "id": ACCOUNT,
     "name": "Romashka",
@@ -213,6 +223,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
         "webhook": _WEBHOOK_NAME | {"types": [], "etag": '"1"'},
         "updateMask": "types",
     },
+    "billing.v1.ListSuppressionsRequest": {"parent": _PARENT, "pageSize": 10},
+    "billing.v1.DeleteSuppressionRequest": {"name": _SUPPRESSION["name"]},
     "billing.v1.DeleteWebhookRequest": _WEBHOOK_NAME | {"etag": '"1"'},
     "billing.v1.RotateWebhookSecretRequest": _WEBHOOK_NAME | {"overlap": "3600s"},
     "billing.v1.TestWebhookRequest": _WEBHOOK_NAME,
@@ -246,6 +258,7 @@ def _google_style(metadata: dict[str, Any] = _GOOGLE_METADATA, **result: Any) ->
 _CUSTOMERS = "yandex.cloud.billing.v1.CustomerService"
 _OPERATIONS = "google.longrunning.Operations"
 _INVITATIONS = "billing.v1.InvitationService"
+_SUPPRESSIONS = "billing.v1.SuppressionService"
 _WEBHOOKS = "billing.v1.WebhookService"
 
 # By method; each a short title and a body.
@@ -298,6 +311,10 @@ RESPONSES: dict[str, dict[str, dict[str, Any]]] = {
     f"{_WEBHOOKS}.GetWebhook": {"Enabled": _WEBHOOK},
     f"{_WEBHOOKS}.ListWebhooks": {"One page": {"webhooks": [_WEBHOOK], "nextPageToken": ""}},
     f"{_WEBHOOKS}.UpdateWebhook": {"Changed": _WEBHOOK | {"types": [], "etag": '"2"'}},
+    f"{_SUPPRESSIONS}.ListSuppressions": {
+        "One page": {"suppressions": [_SUPPRESSION], "nextPageToken": ""}
+    },
+    f"{_SUPPRESSIONS}.DeleteSuppression": {"Released": {}},
     f"{_WEBHOOKS}.DeleteWebhook": {"Deleted": {}},
     f"{_WEBHOOKS}.RotateWebhookSecret": {
         "Rotated": _WEBHOOK | _WEBHOOK_WITH_SECRET | {"etag": '"2"'}

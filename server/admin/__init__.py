@@ -6,7 +6,8 @@ from server.admin.context import AdminContext, printable, show_all
 from server.admin.iam_keys import iam_keys
 from server.admin.resellers import resellers
 from server.admin.roles import roles
+from server.admin.suppressions import suppressions
 
-GROUPS = (resellers, service_accounts, keys, roles, iam_keys, audit)
+GROUPS = (resellers, service_accounts, keys, roles, iam_keys, suppressions, audit)
 
 __all__ = ["GROUPS", "AdminContext", "printable", "show_all"]

@@ -39,6 +39,9 @@ class Reason(StrEnum):
     # Invited an address and tax number that have an open invitation already: wait until that one
     # ends, send it again or revoke it.
     INVITATION_OPEN = "INVITATION_OPEN"
+    # Invited, or sent again to, an address that took no e-mail or whose owner wants none: see the
+    # error's metadata; release it where it bounced for you, or hand a link over yourself.
+    ADDRESS_SUPPRESSED = "ADDRESS_SUPPRESSED"
     # Did to an invitation what its state does not allow, or it ended before its e-mail had gone out:
     # look at its state; invite anew where it has ended.
     INVITATION_STATE = "INVITATION_STATE"

@@ -20,6 +20,7 @@ SERVICE_ACCOUNT = "aje"
 KEY = "key"
 AUDIT = "aud"
 WEBHOOK = "whk"
+SUPPRESSION = "sup"
 
 
 def new_id(prefix: str) -> str:

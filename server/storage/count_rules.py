@@ -6,10 +6,13 @@ from functools import cache
 from typing import NamedTuple
 
 from server.domain.limits import SPREAD_BY, SPREAD_FROM, Limits
+from server.domain.suppressions import SuppressionReason
 from server.storage.schema.tables import FOR_EVER
 from server.storage.sql.times import Micros
 
 _PARTS = 12
+# What an address is counted with, for ever, that nothing is sent to; above any limit.
+SUPPRESSED = {SuppressionReason.BOUNCED: 1_000_000_000, SuppressionReason.REQUESTED: 2_000_000_000}
 HOUR = 3_600_000_000
 _DAY = 24 * HOUR
 SPREAD_BY_US = SPREAD_BY // SPREAD_BY.resolution
@@ -72,6 +75,12 @@ def rules(limits: Limits) -> tuple[Rule, list[Rule], Rule]:
 def address_scope(address_key: str) -> str:
     """Addresses are kept as hashes, and not for long."""
     return "address/" + hashlib.blake2b(address_key.encode(), digest_size=12).hexdigest()
+
+
+def suppressed_by(used: int) -> SuppressionReason | None:
+    """Returns why nothing is sent to an address with such a count; None: something is."""
+    reasons = (reason for reason, count in SUPPRESSED.items() if used >= count)
+    return max(reasons, key=SUPPRESSED.__getitem__, default=None)
 
 
 def customers_scope(reseller_id: str) -> str:

@@ -23,13 +23,16 @@ from server.domain.limits import (
     customer_limit_reached,
     mail_limit_reached,
 )
+from server.domain.suppressions import address_suppressed
 from server.storage.count_rules import (
     HOUR,
     SPREAD_BY_US,
+    SUPPRESSED,
     Count,
     address_scope,
     customers_scope,
     rules,
+    suppressed_by,
 )
 from server.storage.invitations.addresses import address_hash
 from server.storage.schema.codes import LINK_ONLY
@@ -101,6 +104,7 @@ _ADD = Addition(table)
 # So near to its limit an address has a row, which transactions that add to it wait at. Before, so
 # many of them would have to add to it at the same moment to go beyond the limit.
 _NEAR = 16
+_LEAST_SUPPRESSED = min(SUPPRESSED.values())
 
 
 class Counts:
@@ -172,6 +176,8 @@ class Counts:
             if count.used >= count.most:
                 raise mail_limit_reached(count.rule.name, count.limit, self._wait_s(count))
         used = self._used[address_key]
+        if used >= _LEAST_SUPPRESSED and (reason := suppressed_by(used)):
+            raise address_suppressed(reason)
         if used >= self._most:
             wait_s = self._address_wait_s(address_key, used)
             raise mail_limit_reached(self._of_address.name, self._most, wait_s)
@@ -193,14 +199,13 @@ class Counts:
     def _look_up(self) -> None:
         counts = {count.scope: count for count in self._counts() if count.rule.limit}
         addresses: dict[str, str] = {}
-        if self._of_address.limit and self._used:
+        if self._used:
             since = self._now - HOUR
             by_hash = {address_hash(key): key for key in self._used}
             for row in self._transaction.fetch(_INVITED, list(by_hash), since=since):
-                # Only what has been invited can have been sent again.
-                key = by_hash[row.address_key]
-                self._used[key] = row.number
-                addresses[address_scope(key)] = key
+                self._used[by_hash[row.address_key]] = row.number
+            # What was sent again, and what nothing is sent to, which may have no invitation left.
+            addresses = {address_scope(key): key for key in self._used}
         if counts or addresses:
             scopes = [*counts, *addresses]
             for scope, used in self._transaction.fetch(_USED, scopes, now=self._now):
@@ -227,7 +232,8 @@ class Counts:
         """Raises OvertakenError if others have counted meanwhile, up to a limit."""
         self._look_up()
         grown = (*self._invited, *self._resent)
-        if any(self._used[key] > self._most for key in grown) or any(
+        most = min(self._most, _LEAST_SUPPRESSED)
+        if any(self._used[key] > most for key in grown) or any(
             count.used > count.most and count.new + count.later for count in self._counts()
         ):
             raise OvertakenError

@@ -28,6 +28,7 @@ from server.storage.sql.connections import Database
 from server.storage.sql.driver_errors import to_billing_error
 from server.storage.sql.inline_reads import InlineReads
 from server.storage.sql.reseller_cache import ResellerCache
+from server.storage.suppressions import SqlSuppressions
 from server.storage.webhooks.alerts import SqlAlerts
 from server.storage.webhooks.delivery_storage import SqlDeliveries
 from server.storage.webhooks.storage import SqlWebhooks
@@ -91,6 +92,7 @@ class SqlStorage:
         self.operations = SqlOperations(writes, reads, inline, keys)
         self.waits = SqlWaits(self.operations, notifier)
         self.mail = SqlMail(writes, reads, notifier)
+        self.suppressions = SqlSuppressions(writes, reads)
         self.bounces = SqlBounces(writes, reads)
         self.events = SqlEvents(reads, notifier, resellers)
         self.deliveries = SqlDeliveries(self._sweeps, writes, reads, notifier)

@@ -17,6 +17,7 @@ from billing.v1 import event_service_pb2 as events
 from billing.v1 import event_stream_service_pb2 as event_streams
 from billing.v1 import invitation_page_service_pb2 as pages
 from billing.v1 import invitation_service_pb2 as invitations
+from billing.v1 import suppression_service_pb2 as suppressions
 from billing.v1 import webhook_service_pb2 as webhooks
 from google.api import httpbody_pb2
 from google.longrunning import operations_pb2, operations_proto_pb2
@@ -128,6 +129,7 @@ _EVENTS = "billing.v1.EventService"
 _EVENT_STREAMS = "billing.v1.EventStreamService"
 _INVITATIONS = "billing.v1.InvitationService"
 _PAGES = "billing.v1.InvitationPageService"
+_SUPPRESSIONS = "billing.v1.SuppressionService"
 _WEBHOOKS = "billing.v1.WebhookService"
 _OPERATIONS = "yandex.cloud.operation.OperationService"
 _LONGRUNNING = "google.longrunning.Operations"
@@ -268,6 +270,20 @@ TABLE: dict[str, Method] = {
         Right.WRITE,
         lambda made: invitations.RevokeInvitationRequest(**named_invitation(made)),
         invitation_pb2.Invitation,
+        names_reseller=True,
+    ),
+    f"{_SUPPRESSIONS}/ListSuppressions": Method(
+        Right.READ,
+        lambda made: suppressions.ListSuppressionsRequest(parent=f"resellers/{made.reseller_id}"),
+        suppressions.ListSuppressionsResponse,
+        names_reseller=True,
+    ),
+    f"{_SUPPRESSIONS}/DeleteSuppression": Method(
+        Right.WRITE,
+        lambda made: suppressions.DeleteSuppressionRequest(
+            name=f"resellers/{made.reseller_id}/suppressions/sup00000000000000000"
+        ),
+        empty_pb2.Empty,
         names_reseller=True,
     ),
     f"{_WEBHOOKS}/CreateWebhook": Method(
@@ -548,7 +564,7 @@ async def test_every_method_that_is_served_has_a_row(table: Table) -> None:
     }
     modules = (
         *(accounts, customers, google_customers, events, event_streams),
-        *(invitations, pages, webhooks),
+        *(invitations, pages, suppressions, webhooks),
         *(operations, operations_proto_pb2, endpoints, iam),
     )
     methods = {

@@ -9,6 +9,7 @@ from server.domain.customers import CustomerState
 from server.domain.events import EventType
 from server.domain.invitations import InvitationState
 from server.domain.operations import OperationKind
+from server.domain.suppressions import SuppressionReason
 from server.domain.webhooks import ContentType
 from server.storage.schema import codes
 
@@ -21,6 +22,7 @@ from server.storage.schema import codes
         (OperationKind, codes.OPERATION_KIND_CODES),
         (EventType, codes.EVENT_TYPE_CODES),
         (ContentType, codes.CONTENT_TYPE_CODES),
+        (SuppressionReason, codes.SUPPRESSION_REASON_CODES),
     ],
 )
 def test_every_value_has_a_number_of_its_own(

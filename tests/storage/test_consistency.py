@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from server.domain.access import AccountKey, Actor, Role
+from server.domain.bounces import BounceReport, parse_bounce_local_part
 from server.domain.customers import create_reseller_served, finished_operation
 from server.domain.invitations import InvitationAction, link_token_hash, resend
 from server.domain.operations import CANCELLED, Operation, OperationKind
@@ -222,6 +223,17 @@ BREAKS = {
     "an invitation tells how its latest e-mail stands that was sent": [
         "UPDATE customers SET sent = NULL"
     ],
+    "an address that nothing is sent to is counted beyond all limits": [
+        "DELETE FROM counts WHERE scope = (SELECT min(scope) FROM suppressions)",
+        "UPDATE suppressions SET reason = 9",
+    ],
+    "an address that bounced is kept, for whom it did; one whose owner asked is not": [
+        "UPDATE suppressions SET email = NULL",
+        "UPDATE suppressions SET reseller = NULL",
+    ],
+    "an address that is counted for ever is one that nothing is sent to": [
+        "DELETE FROM suppressions"
+    ],
     "only an invitation has e-mails, in a known state": [
         "UPDATE customers SET sent = '[]' WHERE invitation = 0",
         "UPDATE customers SET delivery = 1 WHERE invitation = 0",
@@ -295,6 +307,7 @@ async def _use(database_url: str) -> None:
         await _clear_old_ones(storage)
         await _serve(storage)
         await _end_invitations(storage)
+        await _suppress_addresses(storage)
         await _end_operations(storage)
         await _leave_some_unfinished(storage)
         await webhooks_broken.use_webhooks(storage)
@@ -370,6 +383,20 @@ async def _end_invitations(storage: SqlStorage) -> None:
     assert accepted
     await _change(storage, accepted.customer_id, OperationKind.SUSPEND)
     assert await storage.retention.expire_invitations(START - 5 * DAY, 10) == 2
+
+
+async def _suppress_addresses(storage: SqlStorage) -> None:
+    """One address has bounced, and one has an owner who wants no e-mails."""
+    for is_bounced in (True, False):
+        delivery = await _sent(storage)
+        if is_bounced:
+            token = parse_bounce_local_part(delivery.bounce_local_part)
+            assert token
+            report = BounceReport(True, True, 550, "5.1.1")
+            assert (await storage.bounces.record_bounce(token, report, START)).is_recorded
+        else:
+            link = link_token_hash(delivery.link_token)
+            assert await storage.suppressions.suppress_by_link(link, START, ACTOR)
 
 
 async def _end_operations(storage: SqlStorage) -> None:

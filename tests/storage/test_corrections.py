@@ -32,7 +32,7 @@ from tests.storage.stored_invitation import (
     refused,
     sent,
 )
-from tests.storage.test_bounces import CAME_BACK, token_of
+from tests.storage.test_bounces import OF_POLICY, token_of
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,7 @@ async def works(storage: SqlStorage, token: str) -> bool:
 async def test_what_came_back_goes_to_the_right_address(storage: SqlStorage) -> None:
     stored = await recorded(storage, new("wrong@example.com"))
     first = await stored.deliver()
-    await storage.bounces.record_bounce(token_of(first), CAME_BACK, START + MINUTE)
+    await storage.bounces.record_bounce(token_of(first), OF_POLICY, START + MINUTE)
     for _ in range(2):  # a repeat changes nothing more
         after = await corrected(stored, use=key("correct"))
         assert (after.email, after.delivery) == (RIGHT, None)
@@ -83,7 +83,7 @@ async def test_what_came_back_goes_to_the_right_address(storage: SqlStorage) -> 
     assert not await works(storage, first.link_token)
     assert await works(storage, again.link_token)
     assert not (
-        await storage.bounces.record_bounce(token_of(first), CAME_BACK, START + 2 * DAY)
+        await storage.bounces.record_bounce(token_of(first), OF_POLICY, START + 2 * DAY)
     ).is_recorded
     found = (await stored.recorded()).delivery
     assert found

@@ -8,6 +8,7 @@ INVITATIONS = "invitations"
 CUSTOMERS = "customers"
 EVENTS = "events"
 WEBHOOKS = "webhooks"
+SUPPRESSIONS = "suppressions"
 
 _RESELLER = re.compile(r"resellers/(?P<reseller>[^/]+)")
 _CHILD = re.compile(_RESELLER.pattern + "/(?P<collection>[a-z]+)/(?P<id>[^/]+)")

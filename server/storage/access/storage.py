@@ -20,6 +20,7 @@ from server.storage.interface.access import SYSTEM
 from server.storage.notify.notifier import Notifier
 from server.storage.sql.batches import Batcher
 from server.storage.sql.times import micros
+from server.storage.suppressions import OperatorsRelease, release_address
 
 
 class SqlAccess:
@@ -85,6 +86,9 @@ class SqlAdministration:
 
     async def list_resellers(self) -> Sequence[Reseller]:
         return await self._reads.submit(queries.list_resellers, None)
+
+    async def release_address(self, email: str, now: datetime, by: str = SYSTEM) -> bool:
+        return await self._writes.submit(release_address, OperatorsRelease(email, now, by))
 
     async def add_service_account(
         self, account_id: str, name: str, now: datetime, by: str = SYSTEM

@@ -1,20 +1,31 @@
 """Customers: how each was made, and the state that its invitation gives it."""
 
-from sqlalchemy import and_, case, func, literal, not_, or_, select
+from sqlalchemy import BigInteger, and_, case, func, literal, not_, or_, select
 
 from server.domain.customers import CustomerState
 from server.domain.invitations import CUSTOMER_STATES
 from server.domain.operations import OperationKind
+from server.domain.suppressions import SuppressionReason
 from server.storage.check.checks import CLEARED_BEFORE, Check, missing, only_one
+from server.storage.count_rules import SUPPRESSED
 from server.storage.schema.codes import (
     CUSTOMER_STATE_CODES,
     INVITATION_STATE_CODES,
     NO_INVITATION,
     OPERATION_KIND_CODES,
+    SUPPRESSION_REASON_CODES,
 )
-from server.storage.schema.tables import FOR_EVER, counts, customers, operations, resellers
+from server.storage.schema.tables import (
+    FOR_EVER,
+    counts,
+    customers,
+    operations,
+    resellers,
+    suppressions,
+)
 
 _c = customers.c
+_BOUNCED = SUPPRESSION_REASON_CODES[SuppressionReason.BOUNCED]
 _is_invited = _c.invitation != NO_INVITATION
 # What Activate and Suspend can make of an active one.
 _IN_USE = [CUSTOMER_STATE_CODES[state] for state in (CustomerState.ACTIVE, CustomerState.SUSPENDED)]
@@ -82,9 +93,51 @@ _COUNTS = Check(
     {
         "an e-mail that is counted was accepted, and not for ever": or_(
             counts.c.count < 0,
-            counts.c.scope.startswith("customers/") != (counts.c.counts_until == FOR_EVER),
+            (
+                counts.c.scope.startswith("customers/")
+                | counts.c.scope.startswith("address/") & counts.c.count.in_(SUPPRESSED.values())
+            )
+            != (counts.c.counts_until == FOR_EVER),
+        )
+    },
+)
+_suppression_counts = counts.alias("suppression_counts")
+_is_counted = and_(
+    _suppression_counts.c.scope == suppressions.c.scope,
+    _suppression_counts.c.counts_until == FOR_EVER,
+)
+_SUPPRESSED_COUNT = case(
+    {
+        SUPPRESSION_REASON_CODES[reason]: literal(count, BigInteger)
+        for reason, count in SUPPRESSED.items()
+    },
+    value=suppressions.c.reason,
+    else_=0,
+)
+_SUPPRESSIONS = Check(
+    suppressions.outerjoin(_suppression_counts, _is_counted),
+    suppressions.c.id,
+    {
+        "an address that nothing is sent to is counted beyond all limits": func.coalesce(
+            _suppression_counts.c.count, -1
+        )
+        != _SUPPRESSED_COUNT,
+        "an address that bounced is kept, for whom it did; one whose owner asked is not": or_(
+            only_one(suppressions.c.reason == _BOUNCED, suppressions.c.reseller.is_not(None)),
+            only_one(suppressions.c.reason == _BOUNCED, suppressions.c.email.is_not(None)),
+        ),
+    },
+)
+_UNCOUNTED = Check(
+    _suppression_counts.outerjoin(suppressions, _is_counted),
+    _suppression_counts.c.scope,
+    {
+        "an address that is counted for ever is one that nothing is sent to": and_(
+            _suppression_counts.c.scope.startswith("address/"),
+            _suppression_counts.c.counts_until == FOR_EVER,
+            missing(suppressions),
         )
     },
 )
 
-CHECKS = (_CUSTOMERS, _COUNTED, _COUNTS)
+CHECKS = (_CUSTOMERS, _COUNTED, _COUNTS, _SUPPRESSIONS, _UNCOUNTED)

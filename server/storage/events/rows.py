@@ -33,8 +33,6 @@ from server.storage.sql.times import Micros, from_micros, from_micros_or_none, m
 
 _as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
-# What has an invitation's e-mail sent anew.
-_QUEUES = (EventType.INVITATION_RESENT, EventType.INVITATION_UPDATED)
 # The state of a customer that is taken back.
 _NONE = 0
 # Where an invitation's problem stands.
@@ -119,12 +117,11 @@ def event(transaction: Transaction, row: EventRow) -> Event:
     customer_id: str | None = values[0] if row.customer is not None else None
     operation_id: str | None = row.operation_id
     data = _READERS[subject](reseller_id, values)
-    if (
-        type_ in _QUEUES
-        and isinstance(data, Invitation)
-        and data.options.method is DeliveryMethod.EMAIL
-    ):
-        data = data._replace(delivery=EmailDelivery(DeliveryState.QUEUED))
+    if isinstance(data, Invitation) and data.options.method is DeliveryMethod.EMAIL:
+        # Another address has nothing sent to it yet; all else leaves the e-mail as it was.
+        is_corrected = type_ is EventType.INVITATION_UPDATED and data.delivery is None
+        if type_ is EventType.INVITATION_RESENT or is_corrected:
+            data = data._replace(delivery=EmailDelivery(DeliveryState.QUEUED))
     if operation_id == "":
         operation_id = ids.OPERATION + (customer_id or "")[3:]
     return Event(

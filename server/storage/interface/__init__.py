@@ -19,6 +19,7 @@ from server.storage.interface.keys import IdempotencyKey
 from server.storage.interface.operations import OperationStorage, WaitStorage
 from server.storage.interface.paging import MAX_LIST_CHARACTERS, Cursor, Listed
 from server.storage.interface.retention import RetentionStorage
+from server.storage.interface.suppressions import SuppressionStorage
 from server.storage.interface.webhooks import (
     AlertKind,
     AlertStorage,
@@ -60,6 +61,7 @@ __all__ = [
     "OperationStorage",
     "RetentionStorage",
     "Storage",
+    "SuppressionStorage",
     "WaitStorage",
     "WebhookAlert",
     "WebhookDelivery",
@@ -87,6 +89,8 @@ class Storage(Protocol):
     def waits(self) -> WaitStorage: ...
     @property
     def mail(self) -> MailStorage: ...
+    @property
+    def suppressions(self) -> SuppressionStorage: ...
     @property
     def bounces(self) -> BounceStorage: ...
     @property

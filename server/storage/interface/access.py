@@ -103,6 +103,10 @@ class Administration(Protocol):
         """Returns all that are not removed, oldest first."""
         ...
 
+    async def release_address(self, email: str, now: datetime, by: str = SYSTEM) -> bool:
+        """Has an address get e-mails again, also one whose owner asked for none. False: it does."""
+        ...
+
     async def add_service_account(
         self, account_id: str, name: str, now: datetime, by: str = SYSTEM
     ) -> None:

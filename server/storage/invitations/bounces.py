@@ -12,6 +12,7 @@ from server.domain.bounces import BounceOutcome, BounceReport, BounceToken, prov
 from server.domain.events import EventType
 from server.domain.invitations import InvitationState, state_at
 from server.domain.mail import DeliveryState, explained
+from server.domain.suppressions import SuppressionReason
 from server.storage.customer_rows import INVITATION_PART, InvitationPart, sent_json
 from server.storage.events.log import NewEvent, log
 from server.storage.events.rows import invitation_json
@@ -29,6 +30,7 @@ from server.storage.schema.tables import (
 from server.storage.sql.batches import Batcher
 from server.storage.sql.statements import IDS, Query, Statement, Transaction
 from server.storage.sql.times import from_micros, from_micros_or_none, micros
+from server.storage.suppressions import suppress
 
 _SERVICE = Actor(SERVICE)
 _BOUNCED = DELIVERY_STATE_CODES[DeliveryState.BOUNCED]
@@ -60,6 +62,19 @@ _LOCK = Query(
     .order_by(customers.c.n)  # in one order, so that two batches don't wait for each other
     .with_for_update(),
 )
+
+
+class _Number(NamedTuple):
+    n: CustomerNumber
+
+
+_named = customers.alias("named")
+_AT_THEIR_ADDRESSES = Query(
+    _Number,
+    select(customers.c.n)
+    .join_from(_named, customers, customers.c.address_key == _named.c.address_key)
+    .where(_named.c.n.in_(IDS), customers.c.slot >= 0),
+)
 _OPERATIONS = Query(
     _Operation,
     select(operations.c.n, operations.c.done, operations.c.failure).where(operations.c.n.in_(IDS)),
@@ -90,6 +105,9 @@ def record_bounces(transaction: Transaction, batch: Sequence[Bounce]) -> list[Bo
     """Records what came back; see BounceStorage.record_bounce."""
     links = _links(transaction, [each.token for each in batch])
     numbers = list({link.customer for link in links.values()})
+    if numbers and any(each.report.about_recipient for each in batch):
+        # Those at the same addresses change too, and are locked in one order with the others.
+        numbers += [row.n for row in transaction.fetch(_AT_THEIR_ADDRESSES, numbers)]
     rows = {row.n: row for row in (transaction.fetch(_LOCK, numbers) if numbers else [])}
     latest = list({row.latest for row in rows.values()})
     done = {row.n: row for row in (transaction.fetch(_OPERATIONS, latest) if latest else [])}
@@ -147,6 +165,13 @@ def _record(transaction: Transaction, row: InvitationPart, bounce: Bounce) -> In
         *(invitation_json(after), row.n),
     )
     log(transaction, event)
+    if report.about_recipient:
+        at = micros(bounce.now)
+        suppress(
+            *(transaction, row.email, SuppressionReason.BOUNCED, at, _SERVICE),
+            reseller=row.reseller,
+            error=error,
+        )
     return after
 
 

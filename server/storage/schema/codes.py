@@ -7,6 +7,7 @@ from server.domain.events import EventType
 from server.domain.invitations import InvitationState
 from server.domain.mail import DeliveryState
 from server.domain.operations import OperationKind
+from server.domain.suppressions import SuppressionReason
 from server.domain.webhooks import ContentType
 from server.storage.schema.columns import Code
 
@@ -15,6 +16,7 @@ InvitationStateCode = NewType("InvitationStateCode", Code)
 OperationKindCode = NewType("OperationKindCode", Code)
 TargetCode = NewType("TargetCode", Code)
 DeliveryStateCode = NewType("DeliveryStateCode", Code)
+SuppressionReasonCode = NewType("SuppressionReasonCode", Code)
 EventTypeCode = NewType("EventTypeCode", Code)
 ContentTypeCode = NewType("ContentTypeCode", Code)
 
@@ -56,6 +58,12 @@ DELIVERY_STATE_CODES = {
 }
 LINK_ONLY = DELIVERY_STATE_CODES[DeliveryState.LINK_ONLY]
 DELIVERY_STATES = {code: state for state, code in DELIVERY_STATE_CODES.items()}
+
+SUPPRESSION_REASON_CODES = {
+    reason: SuppressionReasonCode(Code(code))
+    for reason, code in {SuppressionReason.BOUNCED: 1, SuppressionReason.REQUESTED: 2}.items()
+}
+SUPPRESSION_REASONS = {code: reason for reason, code in SUPPRESSION_REASON_CODES.items()}
 
 OPERATION_KIND_CODES = {
     kind: OperationKindCode(Code(code))

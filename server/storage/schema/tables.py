@@ -19,13 +19,14 @@ from server.storage.schema.codes import (
     EventTypeCode,
     InvitationStateCode,
     OperationKindCode,
+    SuppressionReasonCode,
     TargetCode,
 )
 from server.storage.schema.columns import Count, index, table
 from server.storage.sql.times import Micros
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0020"
+REVISION = "0021"
 
 metadata = MetaData()
 
@@ -44,6 +45,7 @@ EventNumber = NewType("EventNumber", int)
 WebhookNumber = NewType("WebhookNumber", int)
 DeliveryNumber = NewType("DeliveryNumber", int)
 AttemptNumber = NewType("AttemptNumber", int)
+SuppressionNumber = NewType("SuppressionNumber", int)
 
 ResellerId = NewType("ResellerId", str)
 CustomerId = NewType("CustomerId", str)
@@ -59,6 +61,8 @@ FailureJson = NewType("FailureJson", str)
 ActorJson = NewType("ActorJson", str)
 DeferralJson = NewType("DeferralJson", str)
 DeliveryJson = NewType("DeliveryJson", str)
+SuppressionId = NewType("SuppressionId", str)
+ErrorJson = NewType("ErrorJson", str)
 LinkHash = NewType("LinkHash", bytes)
 IdempotencyKeyHash = NewType("IdempotencyKeyHash", bytes)
 Fingerprint = NewType("Fingerprint", bytes)
@@ -212,6 +216,25 @@ class CountRow(NamedTuple):
     count: Count  # type: ignore[assignment]  # the column's name; nobody counts in a row
 
 
+class SuppressionRow(NamedTuple):
+    """An address that nothing is sent to.
+
+    n: grows with time: microseconds, or one more than the last.
+    scope: that of its e-mails' counts, which is a hash; there it has a count that no limit allows.
+    reseller, email: of one that bounced, for whom and which; NULL where its owner asked for it.
+    error: what went wrong, a JSON array.
+    """
+
+    n: SuppressionNumber
+    id: SuppressionId
+    scope: str
+    reason: SuppressionReasonCode
+    reseller: ResellerNumber | None
+    email: Email | None
+    created_at: Micros
+    error: ErrorJson | None
+
+
 class EventRow(NamedTuple):
     """Something that happened (`events.log`); never changed afterwards.
 
@@ -330,6 +353,15 @@ FOR_EVER = Micros(2**62)
 counts = table("counts", metadata, CountRow, ("scope", "counts_until"))
 counts.dialect_options["sqlite"]["with_rowid"] = False
 index("ix_counts_counts_until", counts.c.counts_until)
+
+suppressions = table("suppressions", metadata, SuppressionRow, "n")
+index("suppressions_id", suppressions.c.id, unique=True)
+index("suppressions_scope", suppressions.c.scope, unique=True)
+index(
+    "suppressions_by_reseller",
+    *(suppressions.c.reseller, suppressions.c.n),
+    where=suppressions.c.reseller.is_not(None),
+)
 
 events = table("events", metadata, EventRow, ("reseller", "number"))
 events.dialect_options["sqlite"]["with_rowid"] = False

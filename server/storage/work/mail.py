@@ -7,6 +7,7 @@ from sqlalchemy import bindparam, case, delete, select, update
 
 from server.domain import ids
 from server.domain.bounces import bounce_local_part
+from server.domain.errors import Reason
 from server.domain.invitations import (
     InvitationState,
     link_token_hash,
@@ -14,6 +15,7 @@ from server.domain.invitations import (
     state_at,
     unsent,
 )
+from server.domain.mail import DeliveryState
 from server.domain.operations import CANCELLED, Deferral, Failure
 from server.storage.interface.work import Delivery
 from server.storage.invitation_options import read_options
@@ -21,7 +23,13 @@ from server.storage.invitations.links import INSERT_LINKS, link_hash, link_numbe
 from server.storage.operations.rows import deferral_json
 from server.storage.operations.transitions import Ending, end, lock_by_number
 from server.storage.resellers import IS_HELD
-from server.storage.schema.codes import INVITATION_STATES, PENDING, InvitationStateCode
+from server.storage.schema.codes import (
+    DELIVERY_STATE_CODES,
+    INVITATION_STATES,
+    PENDING,
+    DeliveryStateCode,
+    InvitationStateCode,
+)
 from server.storage.schema.columns import Count
 from server.storage.schema.tables import (
     CustomerId,
@@ -69,6 +77,7 @@ class _DueMail(NamedTuple):
     origin: str | None
     options: OptionsJson | None
     is_held: bool
+    delivery: DeliveryStateCode | None
 
 
 _MAIL = DueWork(
@@ -95,6 +104,7 @@ _MAIL = DueWork(
         operations.c.origin,
         customers.c.options,
         IS_HELD,
+        customers.c.delivery,
     )
     .join_from(operations, customers, customers.c.n == operations.c.customer)
     .join(resellers, resellers.c.n == operations.c.reseller),
@@ -141,6 +151,15 @@ class Outcome(NamedTuple):
     retry_at: Micros | None = None
     deferral: Deferral | None = None
     dropped_link: bytes | None = None
+
+
+_SUPPRESSED_CODE = DELIVERY_STATE_CODES[DeliveryState.SUPPRESSED]
+_SUPPRESSED = Failure(
+    Reason.ADDRESS_SUPPRESSED,
+    "Nothing is sent to this address any more: an e-mail to it came back for good, or its owner "
+    "asked for that.",
+    {},
+)
 
 
 def claim_mail(transaction: Transaction, batch: Sequence[Claim]) -> list[list[Delivery]]:
@@ -205,7 +224,9 @@ def _unwanted(row: _DueMail, now: Micros) -> Failure | None:
     state = state_at(recorded, from_micros(row.expires_at), from_micros(now))
     if state is not InvitationState.PENDING:
         return unsent(state)
-    return CANCELLED if row.cancel_requested else None
+    if row.cancel_requested:
+        return CANCELLED
+    return _SUPPRESSED if row.delivery == _SUPPRESSED_CODE else None
 
 
 def finish_mail(transaction: Transaction, batch: Sequence[Outcome]) -> list[bool]:
