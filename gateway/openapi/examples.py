@@ -53,6 +53,7 @@ _INVITATION = {
     "note": "Your account is ready: accept the invitation, and we begin on Monday.",
     "timeToLive": "2592000s",
     "deliveryMethod": "EMAIL",
+    "returnUri": "https://shop.example/welcome",
 }
 _SUPPRESSION = {
     "name": f"{_PARENT}/suppressions/sup5d8f2h6k0m4q9s3u7",

@@ -16,6 +16,11 @@ from server.admin.context import (
     show_all,
 )
 from server.domain import ids
+from server.domain.access import Reseller
+from server.domain.origins import parse_origin
+from server.domain.texts import is_visible, unfit
+
+_LONGEST_DETAIL = 300
 
 
 def _check_address(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
@@ -61,7 +66,7 @@ def add(context: AdminContext, name: str, id_: str | None, by: str, as_json: boo
 @json_option
 @admin_context
 def list_(context: AdminContext, as_json: bool) -> None:
-    """List all resellers, oldest first.
+    """List all resellers, oldest first; JSON has contact details and return origins too.
 
     \b
     Example:
@@ -76,11 +81,18 @@ def list_(context: AdminContext, as_json: bool) -> None:
                 "state": each.state.value,
                 "contact": each.contact or "",
                 "created_at": rfc3339(each.created_at),
+                **(_details(each) if as_json else {}),
             }
             for each in found
         ],
         as_json=as_json,
     )
+
+
+def _details(reseller: Reseller) -> dict[str, str]:
+    """Returns what would make the table too wide."""
+    details = {f"contact_{name}": text for name, text in reseller.details._asdict().items()}
+    return details | {"return_origins": " ".join(reseller.return_origins)}
 
 
 @resellers.command()
@@ -101,6 +113,98 @@ def contact(context: AdminContext, reseller_id: str, address: str, by: str) -> N
         lambda storage: storage.set_reseller_contact(reseller_id, address, context.clock(), by)
     )
     click.echo(f"set the contact of reseller {reseller_id}")
+
+
+def _check_detail(
+    _context: click.Context, parameter: click.Parameter, value: str | None
+) -> str | None:
+    if not value:
+        return value
+    value = value.strip()
+    if not is_visible(value) or unfit(value) or len(value) > _LONGEST_DETAIL:
+        raise AdminError(f"--{parameter.name} is 1 to {_LONGEST_DETAIL} printable characters")
+    return value
+
+
+@resellers.command("contact-details")
+@click.argument("reseller_id")
+@click.option("--name", callback=_check_detail, help="Whom to ask.")
+@click.option("--address", callback=_check_detail, help="Where they are.")
+@click.option("--phone", callback=_check_detail, help="How to call them.")
+@by_option
+@admin_context
+def contact_details(
+    context: AdminContext,
+    reseller_id: str,
+    name: str | None,
+    address: str | None,
+    phone: str | None,
+    by: str,
+) -> None:
+    """Set whom those can ask whom a reseller invites, where and by which telephone; "" for none.
+
+    They stand in e-mails and on pages, beside the address of `resellers contact`.
+
+    \b
+    Example:
+      python -m server resellers contact-details horns-and-hooves \\
+        --name "Ostap Bender" --address "Chernomorsk, 1 Sea Street" --phone "+7 495 123-45-67"
+    """
+    given = {"name": name, "address": address, "phone": phone}
+    details = {key: value for key, value in given.items() if value is not None}
+    if not details:
+        raise AdminError("name at least one of --name, --address and --phone")
+    context.ask(
+        lambda storage: storage.set_reseller_details(reseller_id, details, context.clock(), by)
+    )
+    click.echo(f"set the contact details of reseller {reseller_id}")
+
+
+def _check_origin(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    try:
+        return parse_origin(value)
+    except ValueError as error:
+        raise AdminError(f"an origin {error}") from None
+
+
+@resellers.command("add-return-origin")
+@click.argument("reseller_id")
+@click.argument("origin", callback=_check_origin)
+@by_option
+@admin_context
+def add_origin(context: AdminContext, reseller_id: str, origin: str, by: str) -> None:
+    """Let the pages of a reseller's invitations lead back to ORIGIN after the answer.
+
+    \b
+    Example:
+      python -m server resellers add-return-origin horns-and-hooves https://shop.horns.example
+    """
+    changed = context.ask(
+        lambda storage: storage.change_return_origins(
+            reseller_id, origin, context.clock(), by, add=True
+        )
+    )
+    click.echo(f"added {origin}" if changed else "it is on the list already")
+
+
+@resellers.command("remove-return-origin")
+@click.argument("reseller_id")
+@click.argument("origin", callback=_check_origin)
+@by_option
+@admin_context
+def remove_origin(context: AdminContext, reseller_id: str, origin: str, by: str) -> None:
+    """Let them lead there no longer; pages of earlier invitations offer it no more either.
+
+    \b
+    Example:
+      python -m server resellers remove-return-origin horns-and-hooves https://shop.horns.example
+    """
+    changed = context.ask(
+        lambda storage: storage.change_return_origins(
+            reseller_id, origin, context.clock(), by, add=False
+        )
+    )
+    click.echo(f"removed {origin}" if changed else "it is not on the list")
 
 
 @resellers.command()

@@ -1,12 +1,13 @@
 """Who may do what: subjects, roles by reseller, and what each role permits."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
+from server.domain.contacts import NO_DETAILS, ContactDetails
 from server.domain.errors import BillingError, Reason
 
 
@@ -179,13 +180,18 @@ class VerifiedToken:
 
 @dataclass(frozen=True, slots=True)
 class Reseller:
-    """Who invites customers. `contact` is where those can ask, or None."""
+    """Who invites customers. `contact` is where those can ask, or None.
+
+    `return_origins` are those that its invitations' pages may lead back to.
+    """
 
     id: str
     name: str
     created_at: datetime
     state: ResellerState
     contact: str | None
+    details: ContactDetails = NO_DETAILS
+    return_origins: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

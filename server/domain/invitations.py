@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from server.domain import ids
 from server.domain.access import Actor
+from server.domain.contacts import NO_DETAILS, ContactDetails
 from server.domain.customers import Customer, CustomerState, operation_on
 from server.domain.errors import BillingError, Reason
 from server.domain.invitation_options import NO_OPTIONS, DeliveryMethod, InvitationOptions
@@ -104,9 +105,9 @@ class Invitation(NamedTuple):
 class InvitationView(NamedTuple):
     """An invitation as its invitee sees it: with the names of who invites whom.
 
-    `replaced` tells that a newer e-mail has replaced the link, which holds no longer. While the
+    `return_uri` is where the page may lead after the answer, "" for nowhere. `replaced` tells that a newer e-mail has replaced the link, which holds no longer. While the
     reseller is suspended or removed it is `held`: it can't be answered. `contact` is the reseller's
-    address for questions, if it has one.
+    address for questions, if it has one, and `details` are who else it is.
     """
 
     invitation: Invitation
@@ -115,6 +116,8 @@ class InvitationView(NamedTuple):
     replaced: bool = False
     held: bool = False
     contact: str | None = None
+    details: ContactDetails = NO_DETAILS
+    return_uri: str = ""
 
 
 class NewInvitation(NamedTuple):

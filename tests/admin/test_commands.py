@@ -81,6 +81,49 @@ def test_the_contact_of_a_reseller(command: Command) -> None:
     assert done == ["set", "removed"]
 
 
+def test_the_contact_details_of_a_reseller(command: Command) -> None:
+    def details() -> tuple[str, ...]:
+        (found,) = listed(command, "resellers", "list")
+        return tuple(found[f"contact_{name}"] for name in ("name", "address", "phone"))
+
+    command("resellers", "add", "Horns and Hooves", "--id", "horns")
+    assert details() == ("", "", "")
+    change = "resellers", "contact-details", "horns"
+    command(*change, "--name", "Остап", "--phone", "+7 495 123-45-67")
+    command(*change, "--address", "1 Sea Street")
+    assert details() == ("Остап", "1 Sea Street", "+7 495 123-45-67")
+    command(*change, "--phone", "")
+    assert details() == ("Остап", "1 Sea Street", "")
+    for wrong in (["--name", "a\nb"], ["--phone", "1" * 301], ["--address", "\u202ea"], []):
+        refused(command(*change, *wrong, code=1))
+    assert "hoofs" in refused(command(*change[:2], "hoofs", "--name", "a", code=1))
+    found = [text for _, action, _, text in audit(command) if action.endswith("contact-details")]
+    assert found == ["name set, phone set", "address set", "phone removed"]
+
+
+def test_the_origins_that_pages_of_a_reseller_lead_back_to(command: Command) -> None:
+    def origins() -> str:
+        (found,) = listed(command, "resellers", "list")
+        return found["return_origins"]
+
+    command("resellers", "add", "Horns and Hooves", "--id", "horns")
+    add = "resellers", "add-return-origin", "horns"
+    for written in ("https://shop.example", "HTTPS://Shop.example:443", "http://localhost:8080"):
+        command(*add, written)
+    assert origins() == "http://localhost:8080 https://shop.example"
+    for wrong in ("shop.example", "http://shop.example", "https://shop.example/", "https://а.рф"):
+        refused(command(*add, wrong, code=1))
+    refused(command("resellers", "add-return-origin", "hoofs", "https://a.example", code=1))
+    command("resellers", "remove-return-origin", "horns", "http://localhost:8080")
+    assert origins() == "https://shop.example"
+    found = [(action, text) for _, action, _, text in audit(command) if "origin" in action]
+    assert found == [
+        ("resellers.add-return-origin", "https://shop.example"),
+        ("resellers.add-return-origin", "http://localhost:8080"),
+        ("resellers.remove-return-origin", "http://localhost:8080"),
+    ]
+
+
 def test_a_suspended_reseller_is_listed_as_such_until_it_is_resumed(command: Command) -> None:
     def state() -> str:
         (found,) = listed(command, "resellers", "list")

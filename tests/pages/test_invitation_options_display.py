@@ -53,3 +53,30 @@ def test_the_page_is_in_the_language_that_was_asked_for(service: Service) -> Non
             page = httpx.get(invitation.link, headers=ENGLISH | {"accept-language": liked})
             assert heading in page.text
             assert page.headers["content-language"] == (language if language != "xx" else "en")
+
+
+@pytest.mark.parametrize("width", [320, 700])
+async def test_the_page_offers_to_go_on_once_it_is_answered(
+    service: Service, chromium: Browser, width: int
+) -> None:
+    invitation = invited(service)
+    uri = "https://shop.example:8443/welcome?a=1&b=2#top"
+    origins = json.dumps(["https://shop.example:8443"])
+    details = json.dumps(["Остап Бендер", "1 Sea Street, Chernomorsk " + "x" * 90, "+7 495 123"])
+    statement = "UPDATE resellers SET return_origins = ?, contact_details = ?"
+    sql(service, statement, origins, details)
+    set_options(service, invitation, return_uri=uri)
+    visitor = await visit(chromium, viewport={"width": width, "height": 700})
+    await visitor.page.goto(invitation.link)
+    onward = visitor.page.get_by_role("link", name="Go on to shop.example:8443")
+    await expect(onward).to_have_count(0)
+    await expect(visitor.page.locator("footer")).to_contain_text("+7 495 123")
+    await visitor.page.get_by_role("button", name="Decline").click()
+    await visitor.heading("You have declined the invitation")
+    await expect(onward).to_have_attribute("href", uri)
+    assert await visitor.page.evaluate("document.documentElement.scrollWidth") <= width
+    await visitor.screenshot(f"onward-{width}")
+    sql(service, "UPDATE resellers SET return_origins = NULL, contact_details = NULL")
+    await visitor.page.reload()
+    await visitor.heading("You have declined the invitation")
+    await expect(onward).to_have_count(0)

@@ -333,3 +333,41 @@ async def event_types(api: Api) -> list[str]:
         event_service_pb2.ListEventsRequest(parent=PARENT), metadata=api.as_("reader")
     )
     return [each.type for each in found.events if not each.type.startswith("access.")]
+
+
+async def test_pages_lead_back_to_listed_origins_alone(api: Api) -> None:
+    listed_ = {"reseller-1": "https://shop.example", "reseller-2": "https://other.example"}
+    for reseller, origin in listed_.items():
+        await api.storage.administration.change_return_origins(
+            reseller, origin, api.clock(), add=True
+        )
+    uri, key = "https://Shop.example/welcome?from=us#top", str(uuid.uuid4())
+    body = request(return_uri=uri)
+    first = await invite(api, body, idempotency_key=key)
+    delivery = await claimed(api)
+    assert (await get(api, name_of(delivery))).return_uri == uri
+    for wrong in (
+        "https://other.example/",
+        "https://shop.example.evil.example/",
+        "https://evil.example/shop.example",
+        "https://shop.example:8443/",
+        "http://shop.example/",
+        "https://shop.example@evil.example/",
+        "https://sh\u043ep.example/",
+        "javascript:alert(1)",
+    ):
+        said = await wrong_fields(invite(api, request(return_uri=wrong)))
+        assert set(said) == {"return_uri"}, wrong
+    assert (
+        "it has https://shop.example"
+        in (await wrong_fields(invite(api, request(return_uri="https://evil.example"))))[
+            "return_uri"
+        ]
+    )
+    await api.storage.administration.change_return_origins(
+        "reseller-1", "https://shop.example", api.clock(), add=False
+    )
+    # What was accepted before is answered as before.
+    assert (await invite(api, body, idempotency_key=key)).name == first.name
+    said = await wrong_fields(invite(api, request(return_uri=uri)))
+    assert "it is empty" in said["return_uri"]

@@ -283,6 +283,12 @@ BREAKS = {
         )
     ],
     **webhooks_broken.BREAKS,
+    "a reseller's contact details and origins can be read": [
+        "UPDATE resellers SET contact_details = 'x'",
+        "UPDATE resellers SET contact_details = '[1, 2, 3, 4]'",
+        "UPDATE resellers SET return_origins = '[]'",
+        """UPDATE resellers SET return_origins = '["ftp://a.example"]'""",
+    ],
     "a role is for a reseller that is known": ["DELETE FROM resellers"],
     "a key is a service account's": ["DELETE FROM service_accounts"],
     "the audit tells of each service account": ["DELETE FROM audit_records"],

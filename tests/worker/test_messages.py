@@ -15,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from server.domain.brands import Brand
+from server.domain.contacts import ContactDetails
 from server.domain.invitation_options import InvitationOptions
 from server.domain.texts import is_visible
 from server.storage.interface import Delivery
@@ -229,6 +230,22 @@ def test_an_e_mail_in_the_language_that_was_asked_for_has_no_other() -> None:
         assert words in Page(html).text
         assert ("If you accept" in text) == (language != "ru")
         assert html.startswith(f'<!DOCTYPE html>\n<html lang="{message["Content-Language"]}">')
+
+
+def test_the_e_mail_says_who_else_can_be_asked() -> None:
+    details = ContactDetails("Ostap <b>", "1 Sea Street", "+7 495 123-45-67")
+    message = invitation(reseller_details=details, reseller_contact="sales@acme.test")
+    text, page = part(message, "plain"), Page(part(message, "html"))
+    lines = (
+        "Questions? Ask Acme Cloud: sales@acme.test\nOstap <b>\n1 Sea Street\n+7 495 123-45-67\n"
+    )
+    assert lines in text
+    for line in details:
+        assert line in page.text
+    assert "b" not in page.tags
+    alone = invitation(reseller_details=ContactDetails(phone="+7 495 123-45-67"))
+    assert "Questions? Ask Acme Cloud:\n+7 495 123-45-67\n" in part(alone, "plain")
+    assert alone["Reply-To"] is None
 
 
 def test_a_note_is_quoted() -> None:

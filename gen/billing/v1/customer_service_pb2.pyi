@@ -36,6 +36,7 @@ class InviteCustomerRequest(_message.Message):
     NOTE_FIELD_NUMBER: _builtins.int
     TIME_TO_LIVE_FIELD_NUMBER: _builtins.int
     DELIVERY_METHOD_FIELD_NUMBER: _builtins.int
+    RETURN_URI_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """The reseller that the customer will belong to: `resellers/{reseller}`."""
     language_code: _builtins.str
@@ -50,6 +51,10 @@ class InviteCustomerRequest(_message.Message):
     """
     delivery_method: _invitation_pb2.Invitation.DeliveryMethod.ValueType
     """How the link gets to the customer: by our e-mail, unless said otherwise."""
+    return_uri: _builtins.str
+    """Where the page offers to go on once the invitation has been answered: an `https://` URI, whose
+    origin is on the list that those who run the service keep for the reseller.
+    """
     @_builtins.property
     def customer(self) -> _customer_pb2.Customer:
         """The customer; its `display_name` and its `email`, which the invitation is sent to, are needed."""
@@ -70,10 +75,11 @@ class InviteCustomerRequest(_message.Message):
         note: _builtins.str = ...,
         time_to_live: _duration_pb2.Duration | None = ...,
         delivery_method: _invitation_pb2.Invitation.DeliveryMethod.ValueType = ...,
+        return_uri: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "delivery_method", b"delivery_method", "inviter_display_name", b"inviter_display_name", "language_code", b"language_code", "note", b"note", "parent", b"parent", "time_to_live", b"time_to_live"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "delivery_method", b"delivery_method", "inviter_display_name", b"inviter_display_name", "language_code", b"language_code", "note", b"note", "parent", b"parent", "return_uri", b"return_uri", "time_to_live", b"time_to_live"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -213,6 +213,7 @@ class Invitation(_message.Message):
     NOTE_FIELD_NUMBER: _builtins.int
     TIME_TO_LIVE_FIELD_NUMBER: _builtins.int
     DELIVERY_METHOD_FIELD_NUMBER: _builtins.int
+    RETURN_URI_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the resource: `resellers/{reseller}/invitations/{invitation}`."""
     reseller: _builtins.str
@@ -235,6 +236,8 @@ class Invitation(_message.Message):
     """What that person writes to the customer, if anything."""
     delivery_method: Global___Invitation.DeliveryMethod.ValueType
     """How its link gets to the customer."""
+    return_uri: _builtins.str
+    """Where its page offers to go on once it has been answered, if anywhere."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
@@ -280,10 +283,11 @@ class Invitation(_message.Message):
         note: _builtins.str = ...,
         time_to_live: _duration_pb2.Duration | None = ...,
         delivery_method: Global___Invitation.DeliveryMethod.ValueType = ...,
+        return_uri: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delivery", b"delivery", "end_time", b"end_time", "expire_time", b"expire_time", "resend_time", b"resend_time", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer", b"customer", "customer_state", b"customer_state", "delivery", b"delivery", "delivery_method", b"delivery_method", "email", b"email", "end_time", b"end_time", "expire_time", b"expire_time", "inviter_display_name", b"inviter_display_name", "language_code", b"language_code", "name", b"name", "note", b"note", "reseller", b"reseller", "resend_time", b"resend_time", "state", b"state", "time_to_live", b"time_to_live"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer", b"customer", "customer_state", b"customer_state", "delivery", b"delivery", "delivery_method", b"delivery_method", "email", b"email", "end_time", b"end_time", "expire_time", b"expire_time", "inviter_display_name", b"inviter_display_name", "language_code", b"language_code", "name", b"name", "note", b"note", "reseller", b"reseller", "resend_time", b"resend_time", "return_uri", b"return_uri", "state", b"state", "time_to_live", b"time_to_live"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,6 +13,7 @@ from server.domain.invitation_options import (
     DeliveryMethod,
     InvitationOptions,
 )
+from server.domain.origins import origin_of
 from server.rpc.messages.durations import read_duration
 
 _METHODS = {
@@ -34,6 +35,11 @@ def read_options(request: InviteCustomerRequest) -> InvitationOptions:
     method = _METHODS.get(request.delivery_method)
     if method is None:
         wrong.append(FieldViolation("delivery_method", "Must be EMAIL or LINK."))
+    if request.return_uri:
+        try:
+            origin_of(request.return_uri)
+        except ValueError as error:
+            wrong.append(FieldViolation("return_uri", f"It {error}."))
     if wrong:
         raise invalid_fields(*wrong)
     options = InvitationOptions(
@@ -41,6 +47,7 @@ def read_options(request: InviteCustomerRequest) -> InvitationOptions:
         request.inviter_display_name,
         request.note.replace("\r\n", "\n"),
         lifetime,
+        request.return_uri,
         method=method or DeliveryMethod.EMAIL,
     )
     return NO_OPTIONS if options == NO_OPTIONS else options
@@ -56,4 +63,5 @@ def set_options(message: invitation_pb2.Invitation, options: InvitationOptions) 
     message.note = options.note
     if options.lifetime:
         message.time_to_live.FromTimedelta(options.lifetime)
+    message.return_uri = options.return_uri
     message.delivery_method = invitation_pb2.Invitation.DeliveryMethod.Value(options.method.name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from billing.v1 import invitation_page_service_pb2 as pages
 from google.api import httpbody_pb2
@@ -19,6 +19,7 @@ from server.domain.brands import Brand
 from server.domain.display import clean, isolated, shown, shown_lines
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import (
+    ANSWERED,
     InvitationAction,
     InvitationState,
     InvitationView,
@@ -30,6 +31,7 @@ from server.rpc.pipeline.call_context import CallContext
 
 _LONGEST_NAME = 200
 _LONGEST_ADDRESS = 254
+_LONGEST_DETAIL = 300
 # The form sends `answer=accept`; what a browser's extension may add is short. The gateway's limit.
 _LARGEST_FORM = 512
 _ANSWERS = {
@@ -168,9 +170,14 @@ class InvitationPageService:
         facts: list[tuple[str, str]] = []
         view = page.view
         note: list[str] = []
+        details: list[str] = []
+        return_uri = ""
         if view:
             options = view.invitation.options
             inviter = shown(options.inviter, _LONGEST_NAME) if options.inviter else ""
+            details = [shown(each, _LONGEST_DETAIL) for each in view.details if each]
+            if view.invitation.state in ANSWERED and not view.replaced:
+                return_uri = view.return_uri
             note = shown_lines(options.note, len(options.note)) if page.asks else []
             view = view._replace(
                 reseller_name=shown(view.reseller_name, _LONGEST_NAME),
@@ -196,6 +203,9 @@ class InvitationPageService:
             "heading": _boxed(heading, boxes),
             "notice": too_late and too_late.format(button=texts.buttons.of(page.too_late)),
             "paragraphs": [_boxed(paragraph, boxes) for paragraph in paragraphs],
+            "return_uri": return_uri,
+            "go_on": texts.go_on.format(host=urlsplit(return_uri).netloc),
+            "details": details,
             "quoted": _boxed(texts.writes[0 if names.get("inviter") else 1], boxes) if note else "",
             "quotation": note,
             "facts": facts,

@@ -27,7 +27,7 @@ class Language:
 
     `too_late` says that a button did nothing, for each kind of page that then follows; `wait` says
     how long to wait, in seconds or in minutes. `writes` stands before what an inviter writes, and
-    before what is written by nobody with a name.
+    before what is written by nobody with a name. `go_on` leads to a host.
     """
 
     language: LanguageCode
@@ -41,6 +41,7 @@ class Language:
     ask_support: str
     inviter: str
     writes: tuple[str, str]
+    go_on: str
 
     def facts(self, view: InvitationView, zone: tzinfo) -> list[tuple[str, str]]:
         """Returns who invites, whom, until when, and when it ended."""
@@ -159,6 +160,7 @@ TEXTS = {
         ask_support="Need help? Write to",
         inviter="Sent by",
         writes=("{inviter} of {reseller} writes to you:", "{reseller} writes to you:"),
+        go_on="Go on to {host}",
     ),
     LanguageCode.RU: Language(
         language=LanguageCode.RU,
@@ -253,5 +255,6 @@ TEXTS = {
         ask_support="Нужна помощь? Пишите:",
         inviter="Отправитель",
         writes=("Вам пишет {inviter} ({reseller}):", "Вам пишет {reseller}:"),
+        go_on="Перейти на {host}",
     ),
 }

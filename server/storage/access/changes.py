@@ -3,7 +3,7 @@
 Longer than others: a list of small changes of one shape.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from sqlalchemy import Table, and_, bindparam, delete, func, select, update
@@ -16,6 +16,12 @@ from server.os_user import os_user
 from server.storage.access.identity import KEYS
 from server.storage.events.log import NewEvent, log
 from server.storage.events.rows import role_json
+from server.storage.reseller_details import (
+    details_json,
+    origins_json,
+    read_details,
+    read_origins,
+)
 from server.storage.schema.access_tables import (
     AccountKeyRow,
     AuditRow,
@@ -29,8 +35,10 @@ from server.storage.schema.access_tables import (
 )
 from server.storage.schema.tables import (
     AuditId,
+    DetailsJson,
     DisplayName,
     KeyId,
+    OriginsJson,
     ResellerId,
     ResellerNumber,
     ResellerRow,
@@ -49,6 +57,8 @@ class _Reseller(NamedTuple):
     name: DisplayName
     suspended_at: Micros | None
     removed_at: Micros | None
+    contact_details: DetailsJson | None
+    return_origins: OriginsJson | None
 
 
 class _Account(NamedTuple):
@@ -90,6 +100,18 @@ _SET_CONTACT = Statement(
     .values(contact=bindparam("contact"), modified_at=bindparam("now")),
     "contact",
     "now",
+)
+_SET_DETAILS = Statement(
+    update(resellers)
+    .where(resellers.c.id.in_(IDS))
+    .values(contact_details=bindparam("details"), modified_at=bindparam("now")),
+    *("details", "now"),
+)
+_SET_ORIGINS = Statement(
+    update(resellers)
+    .where(resellers.c.id.in_(IDS))
+    .values(return_origins=bindparam("origins"), modified_at=bindparam("now")),
+    *("origins", "now"),
 )
 _ACCOUNTS = Query(
     _Account,
@@ -138,6 +160,25 @@ class NamedRecord(NamedTuple):
 
     id: str
     name: str
+    now: Micros
+    by: str
+
+
+class DetailsChange(NamedTuple):
+    """Contact details to set, by their names, and "" for those to take away."""
+
+    reseller_id: str
+    details: Mapping[str, str]
+    now: Micros
+    by: str
+
+
+class OriginChange(NamedTuple):
+    """An origin to add to a reseller's list, or to take from it."""
+
+    reseller_id: str
+    origin: str
+    add: bool
     now: Micros
     by: str
 
@@ -217,6 +258,31 @@ def set_contact(transaction: Transaction, reseller: NamedRecord) -> None:
     _require_reseller(transaction, id_)
     transaction.run(_SET_CONTACT, [id_], contact=contact or None, now=now)
     _record(transaction, now, by, "resellers.contact", id_, "set" if contact else "removed")
+
+
+@one_by_one
+def set_details(transaction: Transaction, change: DetailsChange) -> None:
+    """Sets contact details and leaves the others; refuses an unknown reseller with NOT_FOUND."""
+    id_, wanted, now, by = change
+    found = _require_reseller(transaction, id_)
+    details = read_details(found.contact_details)._replace(**wanted)
+    transaction.run(_SET_DETAILS, [id_], details=details_json(details), now=now)
+    told = ", ".join(f"{name} {'set' if value else 'removed'}" for name, value in wanted.items())
+    _record(transaction, now, by, "resellers.contact-details", id_, told)
+
+
+@one_by_one
+def change_origins(transaction: Transaction, change: OriginChange) -> bool:
+    """Changes the list, tells if that was needed; refuses an unknown reseller with NOT_FOUND."""
+    id_, origin, add, now, by = change
+    before = set(read_origins(_require_reseller(transaction, id_).return_origins))
+    after = before | {origin} if add else before - {origin}
+    if after == before:
+        return False
+    transaction.run(_SET_ORIGINS, [id_], origins=origins_json(list(after)), now=now)
+    action = f"resellers.{'add' if add else 'remove'}-return-origin"
+    _record(transaction, now, by, action, id_, origin)
+    return True
 
 
 @one_by_one

@@ -14,6 +14,7 @@ from server.domain.access import (
     ServiceAccount,
 )
 from server.storage.access.identity import account_key
+from server.storage.reseller_details import read_details, read_origins
 from server.storage.resellers import reseller_state
 from server.storage.schema.access_tables import (
     AccountKeyRow,
@@ -79,6 +80,8 @@ def list_resellers(transaction: Transaction, batch: Sequence[None]) -> list[list
             from_micros(row.created_at),
             reseller_state(row.suspended_at, row.removed_at),
             row.contact,
+            read_details(row.contact_details),
+            read_origins(row.return_origins),
         )
         for row in transaction.fetch(_RESELLERS)
     ]

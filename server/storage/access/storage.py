@@ -1,6 +1,6 @@
 """The part of the storage that knows who may do what."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
 from server.domain.access import (
@@ -75,6 +75,18 @@ class SqlAdministration:
     ) -> None:
         change = NamedRecord(reseller_id, contact, micros(now), by)
         await self._writes.submit(changes.set_contact, change)
+
+    async def set_reseller_details(
+        self, reseller_id: str, details: Mapping[str, str], now: datetime, by: str = SYSTEM
+    ) -> None:
+        change = changes.DetailsChange(reseller_id, details, micros(now), by)
+        await self._writes.submit(changes.set_details, change)
+
+    async def change_return_origins(
+        self, reseller_id: str, origin: str, now: datetime, by: str = SYSTEM, *, add: bool
+    ) -> bool:
+        change = changes.OriginChange(reseller_id, origin, add, micros(now), by)
+        return await self._writes.submit(changes.change_origins, change)
 
     async def suspend_reseller(self, reseller_id: str, now: datetime, by: str = SYSTEM) -> bool:
         reseller = NamedRecord(reseller_id, "", micros(now), by)

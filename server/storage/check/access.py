@@ -1,15 +1,26 @@
 """Who may do what, and the audit of it."""
 
-from sqlalchemy import ColumnElement, Table, and_, true
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-from server.storage.check.checks import Check, missing
+from sqlalchemy import ColumnElement, Table, and_, select, true
+
+from server.domain.origins import parse_origin
+from server.storage.check.checks import Check, RowCheck, missing
+from server.storage.reseller_details import (
+    details_json,
+    origins_json,
+    read_details,
+    read_origins,
+)
 from server.storage.schema.access_tables import (
     account_keys,
     audit_records,
     role_bindings,
     service_accounts,
 )
-from server.storage.schema.tables import resellers
+from server.storage.schema.tables import DetailsJson, OriginsJson, ResellerId, resellers
+from server.storage.sql.statements import Query, columns
 
 _ROLES = Check(
     role_bindings.outerjoin(resellers, resellers.c.id == role_bindings.c.reseller_id),
@@ -17,6 +28,33 @@ _ROLES = Check(
     {
         "a role is for a reseller that is known": missing(resellers),
     },
+)
+
+
+class _WithDetails(NamedTuple):
+    """A reseller's columns of JSON."""
+
+    id: ResellerId
+    contact_details: DetailsJson | None
+    return_origins: OriginsJson | None
+
+
+_READABLE = "a reseller's contact details and origins can be read"
+
+
+def _find_unreadable(rows: Iterable[_WithDetails]) -> Iterator[tuple[str, str]]:
+    for row in rows:
+        try:
+            details, origins = read_details(row.contact_details), read_origins(row.return_origins)
+            wanted = details_json(details), origins_json(list(map(parse_origin, origins)))
+        except (ValueError, TypeError):
+            wanted = None
+        if wanted != (row.contact_details, row.return_origins):
+            yield _READABLE, row.id
+
+
+_DETAILS = RowCheck(
+    Query(_WithDetails, select(*columns(resellers, _WithDetails))), (_READABLE,), _find_unreadable
 )
 
 _KEYS = Check(
@@ -59,3 +97,4 @@ CHECKS = (
         resellers.c.suspended_at.is_not(None),
     ),
 )
+ROW_CHECKS = (_DETAILS,)

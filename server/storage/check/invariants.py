@@ -14,4 +14,8 @@ CHECKS: tuple[Check, ...] = (
     *events.CHECKS,
     *webhooks.CHECKS,
 )
-ROW_CHECKS: tuple[RowCheck, ...] = (*invitations.ROW_CHECKS, *events.ROW_CHECKS)
+ROW_CHECKS: tuple[RowCheck, ...] = (
+    *invitations.ROW_CHECKS,
+    *access.ROW_CHECKS,
+    *events.ROW_CHECKS,
+)

@@ -4,7 +4,7 @@ One method is one transaction. Every method may raise BillingError as `interface
 asked for a change; it is recorded with the change, and so is the process's user.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -84,6 +84,24 @@ class Administration(Protocol):
         """Sets the address where those whom it invites can ask; "" for none.
 
         Raises NOT_FOUND for an unknown reseller.
+        """
+        ...
+
+    async def set_reseller_details(
+        self, reseller_id: str, details: Mapping[str, str], now: datetime, by: str = SYSTEM
+    ) -> None:
+        """Sets those of the ContactDetails that are named, "" for none, and leaves the others.
+
+        Raises NOT_FOUND for an unknown reseller.
+        """
+        ...
+
+    async def change_return_origins(
+        self, reseller_id: str, origin: str, now: datetime, by: str = SYSTEM, *, add: bool
+    ) -> bool:
+        """Adds an origin, in normal form, to those that its pages may lead back to, or takes it away.
+
+        False: it is as wanted already. Raises NOT_FOUND for an unknown reseller.
         """
         ...
 

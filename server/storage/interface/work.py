@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol
 
+from server.domain.contacts import NO_DETAILS, ContactDetails
 from server.domain.invitation_options import NO_OPTIONS, InvitationOptions
 from server.domain.operations import Deferral, Failure
 
@@ -19,7 +20,8 @@ class Delivery(NamedTuple):
     `cancel_requested` tells that the operation was asked to be cancelled while an earlier claim ran.
     `first_operation_id` is the operation whose e-mail began the thread; it is `operation_id` for the
     first e-mail of an invitation. `requested_at` is when the operation was. `reseller_contact` is the
-    reseller's address for questions. `origin` tells of the call that asked for it (`telemetry.origins`).
+    reseller's address for questions, and `reseller_details` who else it is. `origin` tells of the call
+    that asked for it (`telemetry.origins`).
     `options` are the invitation's. `bounce_local_part` is what stands before the @ of the address
     that this attempt's e-mail comes back to. `number` is the operation's inside the storage.
     """
@@ -41,6 +43,7 @@ class Delivery(NamedTuple):
     customer_id: str = ""
     reseller_id: str = ""
     origin: str | None = None
+    reseller_details: ContactDetails = NO_DETAILS
     options: InvitationOptions = NO_OPTIONS
     bounce_local_part: str = ""
 

@@ -24,6 +24,7 @@ from server.storage.invitations.expire import expire_by_number
 from server.storage.keys import KeyedRequest, Keys, Target, answer_each
 from server.storage.operations.read import by_number
 from server.storage.operations.rows import INSERT_MAKING, operation_row
+from server.storage.reseller_details import require_listed
 from server.storage.schema.codes import CUSTOMER_STATE_CODES, INVITATION_STATE_CODES, LINK_ONLY
 from server.storage.schema.tables import (
     AddressKey,
@@ -159,6 +160,8 @@ class _Creations:
         (operation, customer, invitation, actor), key, (address, slot), use, _, origin = request
         reseller = resellers.require_reseller(self._transaction, customer.reseller_id)
         now = micros(invitation.created_at)
+        if invitation.options.return_uri:
+            require_listed(self._transaction, reseller, invitation.options.return_uri)
         tin = customer.person.get("tin", "")
         first_ones = self._open.get(address)
         lapsed = None

@@ -28,6 +28,7 @@ from server.storage.invitations.addresses import address_hash
 from server.storage.invitations.expire import IS_PENDING
 from server.storage.invitations.links import link_number
 from server.storage.operations.rows import deferral
+from server.storage.reseller_details import is_listed, read_details
 from server.storage.resellers import IS_HELD, reseller_number
 from server.storage.schema.codes import (
     DELIVERY_STATE_CODES,
@@ -40,10 +41,12 @@ from server.storage.schema.tables import (
     CustomerId,
     CustomerNumber,
     DeferralJson,
+    DetailsJson,
     DisplayName,
     InvitationId,
     LinkHash,
     OperationNumber,
+    OriginsJson,
     ResellerNumber,
     customers,
     link_tokens,
@@ -71,6 +74,8 @@ class _Names(NamedTuple):
     name: DisplayName
     is_held: bool
     contact: str | None
+    contact_details: DetailsJson | None
+    return_origins: OriginsJson | None
 
 
 class _Number(NamedTuple):
@@ -85,7 +90,10 @@ _LINKS = Query(Link, select(*columns(link_tokens, Link)).where(link_tokens.c.n.i
 _BY_NUMBER = Query(InvitationPart, select(*INVITATION_PART).where(customers.c.n.in_(IDS)))
 _NAMES = Query(
     _Names,
-    select(customers.c.n, resellers.c.name, customers.c.name, IS_HELD, resellers.c.contact)
+    select(
+        *(customers.c.n, resellers.c.name, customers.c.name, IS_HELD),
+        *(resellers.c.contact, resellers.c.contact_details, resellers.c.return_origins),
+    )
     .join_from(customers, resellers, resellers.c.n == customers.c.reseller)
     .where(customers.c.n.in_(IDS)),
 )
@@ -126,13 +134,17 @@ def look_up_invitations(
         name = names.get(link.customer) if link else None
         view = None
         if row and link and name:
+            found = invitation(transaction, row)
+            uri = found.options.return_uri
             view = InvitationView(
-                invitation(transaction, row),
+                found,
                 name.reseller_name,
                 name.name,
                 replaced=row.latest != link.operation,
                 held=bool(name.is_held),
                 contact=name.contact,
+                details=read_details(name.contact_details),
+                return_uri=uri if is_listed(uri, name.return_origins) else "",
             )
         outcomes.append(view)
     return outcomes

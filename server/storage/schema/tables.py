@@ -26,7 +26,7 @@ from server.storage.schema.columns import Count, index, table
 from server.storage.sql.times import Micros
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0021"
+REVISION = "0022"
 
 metadata = MetaData()
 
@@ -56,6 +56,8 @@ SubjectId = NewType("SubjectId", str)
 DisplayName = NewType("DisplayName", str)
 PersonJson = NewType("PersonJson", str)
 OptionsJson = NewType("OptionsJson", str)
+DetailsJson = NewType("DetailsJson", str)
+OriginsJson = NewType("OriginsJson", str)
 Email = NewType("Email", str)
 FailureJson = NewType("FailureJson", str)
 ActorJson = NewType("ActorJson", str)
@@ -78,7 +80,7 @@ SigningSecret = NewType("SigningSecret", str)
 
 class ResellerRow(NamedTuple):
     """A removed one stays for what it has invited, and its roles until it is added again, to tell
-    those who have them why they are refused.
+    those who have them why they are refused. `contact_details` and `return_origins`: `reseller_details`.
     """
 
     n: ResellerNumber
@@ -89,6 +91,8 @@ class ResellerRow(NamedTuple):
     removed_at: Micros | None
     suspended_at: Micros | None
     contact: str | None
+    contact_details: DetailsJson | None = None
+    return_origins: OriginsJson | None = None
 
 
 class CustomerRow(NamedTuple):

@@ -22,6 +22,7 @@ from server.storage.invitation_options import read_options
 from server.storage.invitations.links import INSERT_LINKS, link_hash, link_number
 from server.storage.operations.rows import deferral_json
 from server.storage.operations.transitions import Ending, end, lock_by_number
+from server.storage.reseller_details import read_details
 from server.storage.resellers import IS_HELD
 from server.storage.schema.codes import (
     DELIVERY_STATE_CODES,
@@ -34,6 +35,7 @@ from server.storage.schema.columns import Count
 from server.storage.schema.tables import (
     CustomerId,
     CustomerNumber,
+    DetailsJson,
     DisplayName,
     Email,
     InvitationId,
@@ -67,6 +69,7 @@ class _DueMail(NamedTuple):
     customer_name: DisplayName
     reseller_name: DisplayName
     contact: str | None
+    contact_details: DetailsJson | None
     expires_at: Micros
     requested_at: Micros
     invitation: InvitationStateCode
@@ -94,6 +97,7 @@ _MAIL = DueWork(
         customers.c.name,
         resellers.c.name,
         resellers.c.contact,
+        resellers.c.contact_details,
         customers.c.expires_at,
         operations.c.created_at,
         customers.c.invitation,
@@ -213,6 +217,7 @@ def _delivery(row: _DueMail, token: str, verp: str, lease_until: Micros) -> Deli
         customer_id=row.customer_id,
         reseller_id=row.reseller_id,
         origin=row.origin,
+        reseller_details=read_details(row.contact_details),
         options=read_options(row.options),
         bounce_local_part=verp,
     )

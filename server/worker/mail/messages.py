@@ -39,14 +39,16 @@ _TEMPLATES = Path(__file__).parent / "templates"
 # Names are as long as callers make them.
 _LONGEST_IN_SUBJECT = 60
 _LONGEST_IN_BODY = 200
+_LONGEST_DETAIL = 300
 
 _MOST_RENDERED = 64
 # How wide a quotation is in plain text.
 _QUOTED_WIDTH = 70
 # Stand-ins in a rendered template, which can only show them. No clean name holds a NUL.
 _RESELLER, _CUSTOMER, _INVITER = "\0reseller", "\0customer", "\0inviter"
-_NOTE, _LINK, _CONTACT = "\0note", "\0link", "\0contact"
-_STAND_IN = re.compile(f"({'|'.join((_RESELLER, _CUSTOMER, _INVITER, _NOTE, _LINK, _CONTACT))})")
+_NOTE, _LINK, _CONTACT, _DETAILS = "\0note", "\0link", "\0contact", "\0details"
+_ALL = _RESELLER, _CUSTOMER, _INVITER, _NOTE, _LINK, _CONTACT, _DETAILS
+_STAND_IN = re.compile(f"({'|'.join(_ALL)})")
 
 
 class _Languages(NamedTuple):
@@ -67,6 +69,7 @@ class _Shape(NamedTuple):
     until: datetime
     is_resent: bool
     has_contact: bool
+    has_details: bool
     has_inviter: bool
     has_note: bool
 
@@ -149,7 +152,9 @@ class MessageBuilder:
         if not ASCII_ADDRESS.fullmatch(contact):
             contact = ""
         language, inviter, note, *_ = delivery.options
-        shape = _Shape(language, until, is_resent, bool(contact), bool(inviter), bool(note))
+        details = [shown(each, _LONGEST_DETAIL) for each in delivery.reseller_details if each]
+        has = bool(contact), bool(details), bool(inviter), bool(note)
+        shape = _Shape(language, until, is_resent, *has)
         rendered = self._rendered(shape)
         names = {_RESELLER: delivery.reseller_name, _CUSTOMER: delivery.customer_name}
         in_body = {each: shown(name, _LONGEST_IN_BODY) for each, name in names.items()}
@@ -166,6 +171,9 @@ class MessageBuilder:
         if inviter:
             inviter = shown(inviter, _LONGEST_IN_BODY)
             in_text[_INVITER], in_html[_INVITER] = isolated(inviter), ascii_html(inviter)
+        if details:
+            in_text[_DETAILS] = EOL.join(map(isolated, details))
+            in_html[_DETAILS] = "<br>".join(f"<bdi>{ascii_html(each)}</bdi>" for each in details)
         if note:
             lines = shown_lines(note, len(note))
             in_text[_NOTE], in_html[_NOTE] = _quoted(lines), "<br>".join(map(ascii_html, lines))
@@ -211,6 +219,7 @@ class MessageBuilder:
             },
             "is_resent": shape.is_resent,
             "contact": _CONTACT if shape.has_contact else "",
+            "details": _DETAILS if shape.has_details else "",
             "inviter": _INVITER if shape.has_inviter else "",
             "note": _NOTE if shape.has_note else "",
         }
