@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tests.strangers.attacks import all_attacks
-from tests.strangers.campaign import Phase, Report, run
+from tests.strangers.campaign import Phase, Report, attackable, run
 
 _COLUMNS = ("", "answers", "wrong", "slowest", "newcomer", "gateway", "files", "server", "files")
 
@@ -30,12 +30,15 @@ def main() -> int:
     with tqdm(total=total) as progress:
         for name in names:
             progress.set_description(attacks[name].name)
-            with tempfile.TemporaryDirectory(prefix="strangers") as folder:
+            with (
+                tempfile.TemporaryDirectory(prefix="strangers") as folder,
+                attackable(attacks[name].fakes, Path(folder)) as service,
+            ):
                 reports.append(
                     asyncio.run(
                         run(
                             name,
-                            Path(folder),
+                            service,
                             small=asked.small,
                             seconds=asked.seconds,
                             progress=progress.update,

@@ -64,7 +64,7 @@ Hold = Callable[[Target, int, Progress], AbstractAsyncContextManager[None]]
 Fakes = Callable[[], AbstractContextManager[Mapping[str, object]]]
 
 
-def _none() -> AbstractContextManager[Mapping[str, object]]:
+def no_fakes() -> AbstractContextManager[Mapping[str, object]]:
     return nullcontext({})
 
 
@@ -82,7 +82,7 @@ class Attack:
     full: int
     small: int
     hold: Hold
-    fakes: Fakes = _none
+    fakes: Fakes = no_fakes
     rows: int = 0
     newcomers_within_s: float = 1.0
     most_gateway_mib: int = 100

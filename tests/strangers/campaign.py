@@ -1,4 +1,4 @@
-"""Runs one attack on a service of its own, and judges by what the others noticed."""
+"""Runs one attack on a service, and judges by what the others noticed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import psutil
 
 from tests.fuzz.probes import Memory
 from tests.service import ROOT, Service, environment, running
-from tests.strangers.attack import Attack, Progress, Target
+from tests.strangers.attack import Attack, Fakes, Progress, Target
 from tests.strangers.attacks import all_attacks
 from tests.strangers.others import Noticed, Others
 from tests.strangers.viewer import viewer_token
@@ -96,30 +96,39 @@ class _Watch:
                 await asyncio.sleep(_LOOK_S)
 
 
-async def run(
-    name: str, folder: Path, *, small: bool, seconds: float, progress: Progress = lambda _: None
-) -> Report:
-    """Attacks a service that keeps its files in `folder`, for so many seconds once all is under way."""
-    attack = all_attacks()[name]
+@contextlib.contextmanager
+def attackable(fakes: Fakes, folder: Path) -> Iterator[Service]:
+    """Runs a service that keeps its files in `folder`, and says in its target.json how to attack it."""
     with (
-        attack.fakes() as settings,
+        fakes() as settings,
         running(folder / "var", environment(folder / "var", **settings)) as service,
     ):
-        await asyncio.to_thread(_add_customers, service, attack.rows)
-        token = await asyncio.to_thread(viewer_token, service)
         target = Target(
-            *(service.rest, service.rest_tls, service.grpc, service.ca, token),
+            *(service.rest, service.rest_tls, service.grpc, service.ca, viewer_token(service)),
             service.resellerId,
         )
         target.save(folder / "target.json")
-        return await _run(
-            attack,
-            service,
-            [name, str(attack.small if small else attack.full), str(folder / "target.json")],
-            seconds,
-            _LATEST_SMALL_S if small else _LATEST_S,
-            progress,
-        )
+        yield service
+
+
+async def run(
+    name: str, service: Service, *, small: bool, seconds: float, progress: Progress = lambda _: None
+) -> Report:
+    """Attacks a service for so many seconds once all is under way."""
+    attack = all_attacks()[name]
+    await asyncio.to_thread(_add_customers, service, attack.rows)
+    return await _run(
+        attack,
+        service,
+        [
+            name,
+            str(attack.small if small else attack.full),
+            str(service.var.parent / "target.json"),
+        ],
+        seconds,
+        _LATEST_SMALL_S if small else _LATEST_S,
+        progress,
+    )
 
 
 def _add_customers(service: Service, count: int) -> None:
