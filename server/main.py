@@ -153,7 +153,9 @@ def build_server(
     )
     events = Events(storage.events)
     streams = Streams(events, authenticator)
-    links = Links(invitations, RateLimit(settings.unknown_links_per_min / 60, within_s=60))
+    suppressions = Suppressions(storage.suppressions, clock)
+    wrong_links = RateLimit(settings.unknown_links_per_min / 60, within_s=60)
+    links = Links(invitations, suppressions, wrong_links)
     webhooks = Webhooks(storage.webhooks, clock, private_allowed=settings.webhook_allow_private)
     services = [
         (
@@ -186,7 +188,7 @@ def build_server(
         (
             suppression_service_pb2,
             "SuppressionService",
-            SuppressionService(Suppressions(storage.suppressions, clock), pages),
+            SuppressionService(suppressions, pages),
         ),
         (
             api_endpoint_service_pb2,

@@ -249,10 +249,11 @@ local function take_page_request(handle, rule)
   local path = headers:get(":path"):match("^[^?]*")
   local token = (percent_decoded(path) or path):match("^/+[^/]+/+([%w_-]+)")
   local plain = rule.page .. (token and #token <= LONGEST_TOKEN and token or "-")
-  -- The page's own query: it tells that a button did nothing.
-  local own = headers:get(":path"):match("%?(too_late=%l+)$")
-  local tells = rule.body == "" and (own == "too_late=accept" or own == "too_late=decline")
-  headers:replace(":path", tells and plain .. "?" .. own or plain)
+  -- The page's own queries: they tell that a button did nothing, and ask about further e-mails.
+  local query = headers:get(":path"):match("%?(.*)$") or ""
+  local own = (query == "too_late=accept" or query == "too_late=decline") and query
+  if ("&" .. query .. "&"):find("&stop=yes&", 1, true) then own = "stop=yes" end
+  headers:replace(":path", own and rule.body == "" and plain .. "?" .. own or plain)
   local known = handle:streamInfo():dynamicMetadata()
   if headers:get(":method") == "HEAD" then take_head(handle) end
   -- No browser sends a key: it is a program that posts the form.

@@ -5,6 +5,7 @@ from server.domain.invitations import Invitation, InvitationView, is_link_token
 from server.rpc.pipeline.call_context import CallContext
 from server.rpc.pipeline.rate_limit import RateLimit
 from server.use_cases.invitations import Invitations
+from server.use_cases.suppressions import Suppressions
 
 
 class Links:
@@ -15,9 +16,12 @@ class Links:
     its address.
     """
 
-    def __init__(self, invitations: Invitations, wrong_links: RateLimit) -> None:
+    def __init__(
+        self, invitations: Invitations, suppressions: Suppressions, wrong_links: RateLimit
+    ) -> None:
         """`wrong_links` is how many links that lead nowhere one address may try."""
         self._invitations = invitations
+        self._suppressions = suppressions
         self._wrong_links = wrong_links
 
     async def look_up(self, token: str, address: str) -> InvitationView:
@@ -42,6 +46,22 @@ class Links:
         if declined is None:
             raise _no_such_link()
         return declined
+
+    async def gets_e_mails(self, token: str) -> bool:
+        """Tells whether anything is sent to whom a link, that was looked up, was sent to."""
+        return await self._suppressions.by_link(token) is None
+
+    async def stop_e_mails(self, token: str, call: CallContext) -> None:
+        """Has nothing more sent to whom the link was sent to, by anybody."""
+        await self.look_up(token, call.address)
+        if not await self._suppressions.stop_by_link(token, call.request_id):
+            raise _no_such_link()
+
+    async def resume_e_mails(self, token: str, call: CallContext) -> None:
+        """Takes that back."""
+        await self.look_up(token, call.address)
+        if not await self._suppressions.release_by_link(token, call.request_id):
+            raise _no_such_link()
 
     def _refusal(self, token: str, address: str) -> BillingError:
         """Returns the refusal of a wrong link, and counts it if it could have been right."""

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from server.domain.access import Permission, Subject
-from server.domain.suppressions import Suppression
+from server.domain.access import INVITEE, Actor, Permission, Subject
+from server.domain.invitations import link_token_hash
+from server.domain.suppressions import Suppression, SuppressionReason
 from server.storage.interface import Cursor, Listed, SuppressionStorage
 
 
 class Suppressions:
-    """The use cases. Each raises PERMISSION_MISSING."""
+    """The use cases. Those of resellers raise PERMISSION_MISSING; for those by a link it is the proof."""
 
     def __init__(self, suppressions: SuppressionStorage, clock: Callable[[], datetime]) -> None:
         self._suppressions = suppressions
@@ -21,6 +22,22 @@ class Suppressions:
         """Returns at most `limit` addresses that bounced for the reseller, past the cursor."""
         caller.require(Permission.READ, reseller_id)
         return await self._suppressions.list_suppressions(reseller_id, limit, after)
+
+    async def by_link(self, token: str) -> SuppressionReason | None:
+        """Returns why nothing is sent to whom a link was sent to; None: something is."""
+        return await self._suppressions.suppression_by_link(link_token_hash(token))
+
+    async def stop_by_link(self, token: str, request_id: str) -> bool:
+        """Has nothing more sent to whom a link was sent to. False: no such link."""
+        actor = Actor(INVITEE, None, request_id)
+        link = link_token_hash(token)
+        return await self._suppressions.suppress_by_link(link, self._clock(), actor)
+
+    async def release_by_link(self, token: str, request_id: str) -> bool:
+        """Takes that back. False: no such link."""
+        actor = Actor(INVITEE, None, request_id)
+        link = link_token_hash(token)
+        return await self._suppressions.release_by_link(link, self._clock(), actor)
 
     async def release(
         self, caller: Subject, reseller_id: str, suppression_id: str, request_id: str

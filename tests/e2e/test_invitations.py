@@ -66,7 +66,7 @@ def parent(service: Service) -> str:
 
 def token_in(mail: EmailMessage) -> str:
     text = mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
-    (token,) = set(re.findall(r"/invitations/(\S+)", text))
+    (token,) = set(re.findall(r"/invitations/([^\s?]+)", text))
     return str(token)
 
 

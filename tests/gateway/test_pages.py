@@ -90,6 +90,27 @@ async def test_what_mail_programs_add_to_a_link_is_dropped(
 
 
 @pytest.mark.parametrize(
+    ("query", "asked"),
+    [
+        ("stop=yes", "yes"),
+        ("utm_source=x&stop=yes&utm_medium=y", "yes"),
+        ("stop=yesterday", ""),
+        ("nonstop=yes", ""),
+    ],
+)
+async def test_a_page_asks_whether_to_write(
+    harness: GatewayHarness, rest: httpx.AsyncClient, query: str, asked: str
+) -> None:
+    served(harness)
+    for verb in ("GET", "POST"):
+        answer = await rest.request(verb, f"/invitations/{TOKEN}?{query}")
+        assert answer.status_code == 200
+    got, posted = harness.upstream.calls
+    assert (got.request.token, got.request.stop) == (TOKEN, asked)
+    assert posted.request.token == TOKEN
+
+
+@pytest.mark.parametrize(
     ("query", "told"),
     [
         *(("too_late=accept", "accept"), ("too_late=decline", "decline")),

@@ -64,7 +64,7 @@ def invited(service: Service, **changes: Any) -> Invited:
     operation = service.finished(service.invite(**body)["id"])
     (mail,) = service.mails_to(body["invitationEmail"])
     text = mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
-    (link,) = set(re.findall(r"http\S+/invitations/\S+", text))
+    (link,) = set(re.findall(r"http\S+/invitations/[^\s?]+", text))
     return Invited(link, operation["response"]["id"])
 
 

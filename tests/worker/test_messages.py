@@ -26,6 +26,9 @@ from server.worker.mail.messages import MessageBuilder
 NOW = datetime(2026, 11, 22, 17, 0, 5, tzinfo=UTC)
 LINK = "https://billing.example.com/invitations/"
 TOKEN = "To-ken_" + "x" * 25
+STOP = f"{LINK}{TOKEN}?stop=yes"
+# What an e-mail leads to: nothing is loaded from anywhere.
+LINKS = {"", LINK + TOKEN, STOP}
 DELIVERY = Delivery(
     operation_id="bop0123456789abcdefg",
     attempt=1,
@@ -43,7 +46,8 @@ DELIVERY = Delivery(
 )
 HEADERS = [
     *("From", "MIME-Version", "Content-Language", "Auto-Submitted", "X-Auto-Response-Suppress"),
-    *("To", "Subject", "Date", "Message-ID", "Content-Type"),
+    *("To", "Subject", "Date", "Message-ID"),
+    *("List-Unsubscribe", "List-Unsubscribe-Post", "Content-Type"),
 ]
 MESSAGES = MessageBuilder("Billing <billing@example.com>", LINK, lambda: NOW)
 
@@ -104,7 +108,7 @@ def test_is_what_a_reader_expects() -> None:
         )
         assert "until 22 December 2026, 15:04 UTC" in shown
         assert LINK + TOKEN in shown
-    assert set(page.links) == {"", LINK + TOKEN}  # nothing is loaded from anywhere
+    assert set(page.links) == LINKS  # nothing is loaded from anywhere
 
 
 def test_message_id_is_the_same_for_each_attempt() -> None:
@@ -203,7 +207,8 @@ def test_each_language_says_it_all() -> None:
         ):
             assert said.count(once) == 1, once
         assert said.index("декабря") < said.index("December")
-    assert text.count(LINK + TOKEN) == 2
+    assert text.count(LINK + TOKEN + "\n") == 2
+    assert text.count(STOP) == 2
     assert html.startswith('<!DOCTYPE html>\n<html lang="ru">')
     assert '<div lang="en">' in html
 
@@ -262,7 +267,7 @@ def test_a_note_is_quoted() -> None:
     assert "blockquote" in page.tags
     assert "b" not in page.tags
     assert "<b>See you</b> on evil\u200b.\u200bexample" in page.text
-    assert set(page.links) == {"", LINK + TOKEN}
+    assert set(page.links) == LINKS
     assert message["Subject"] == invitation()["Subject"]
     only_inviter = invitation(options=InvitationOptions(inviter="Anna & Co"))
     for said in (part(only_inviter, "plain"), Page(part(only_inviter, "html")).text):
@@ -293,7 +298,7 @@ def test_no_note_changes_the_structure_of_the_e_mail(note: str) -> None:
     other = invitation(options=InvitationOptions(note="Hello"))
     tags = [tag for tag in page.tags if tag != "br"]
     assert tags == [tag for tag in Page(part(other, "html")).tags if tag != "br"]
-    assert set(page.links) == {"", LINK + TOKEN}
+    assert set(page.links) == LINKS
 
 
 INVISIBLE = dict.fromkeys((0x200B, 0x2068, 0x2069))
@@ -335,7 +340,7 @@ def test_no_name_changes_the_structure_of_the_e_mail(customer: str, reseller: st
     assert sentence.translate(INVISIBLE) in part(message, "plain").translate(INVISIBLE)
     assert sentence.translate(INVISIBLE) in page.text.translate(INVISIBLE)
     assert page.tags == Page(part(invitation(), "html")).tags
-    assert set(page.links) == {"", LINK + TOKEN}
+    assert set(page.links) == LINKS
 
 
 def kept(name: str, longest: int) -> str:
@@ -386,7 +391,7 @@ def test_nothing_in_a_name_becomes_a_link(name: str, links: list[str]) -> None:
         for link in links:
             assert link not in said
         assert name in said.replace("\u200b", "")
-    assert set(Page(html).links) == {"", LINK + TOKEN}
+    assert set(Page(html).links) == LINKS
 
 
 @pytest.mark.parametrize(
@@ -566,3 +571,26 @@ class TestSettings:
     def test_a_colour_that_is_none_is_refused(self, colour: str) -> None:
         with pytest.raises(ValueError, match="colour"):
             Brand(colour=colour)
+
+
+def test_each_e_mail_can_be_the_last_one() -> None:
+    message = invitation()
+    assert message["List-Unsubscribe"] == f"<{STOP}>"
+    assert message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    for prefix, link in (
+        ("https://x.example/?token=", f"https://x.example/?token={TOKEN}&stop=yes"),
+        (
+            "http://localhost:8080/invitations/",
+            f"http://localhost:8080/invitations/{TOKEN}?stop=yes",
+        ),
+    ):
+        builder = MessageBuilder("Billing <billing@example.com>", prefix, lambda: NOW)
+        message = read(builder.invitation(DELIVERY))
+        assert message["List-Unsubscribe"] == f"<{link}>"
+        assert (message["List-Unsubscribe-Post"] is None) == prefix.startswith("http:")
+        assert link in part(message, "plain")
+    # A page whose server does not see the link can't offer it.
+    builder = MessageBuilder("Billing <billing@example.com>", "https://x.example/#", lambda: NOW)
+    message = read(builder.invitation(DELIVERY))
+    assert message["List-Unsubscribe"] is None
+    assert "Do not write to me" not in part(message, "plain")

@@ -30,7 +30,7 @@ from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from yandex.cloud import validation_pb2 as yandex_dot_cloud_dot_validation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(billing/v1/invitation_page_service.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a billing/options/v1/methods.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x19google/api/httpbody.proto\x1a\x1dyandex/cloud/validation.proto\"K\n\x18GetInvitationPageRequest\x12\x13\n\x05token\x18\x01 \x01(\tB\x04\x88\xb2\x19\x03\x12\x1a\n\x08too_late\x18\x02 \x01(\tB\x08\x8a\xc8\x31\x04<=20\"V\n\x1b\x41nswerInvitationPageRequest\x12\x13\n\x05token\x18\x01 \x01(\tB\x04\x88\xb2\x19\x03\x12\"\n\x04\x66orm\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody2\xa5\x02\n\x15InvitationPageService\x12u\n\x11GetInvitationPage\x12$.billing.v1.GetInvitationPageRequest\x1a\x14.google.api.HttpBody\"$\x90\xb2\x19\x01\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/invitations/{token}\x12}\n\x14\x41nswerInvitationPage\x12\'.billing.v1.AnswerInvitationPageRequest\x1a\x14.google.api.HttpBody\"&\x90\xb2\x19\x01\x82\xd3\xe4\x93\x02\x1c\"\x14/invitations/{token}:\x04\x66orm\x1a\x16\xca\x41\x13\x62illing.example.comBc\n\x16\x63om.example.billing.v1B\x1aInvitationPageServiceProtoP\x01Z+billing.example.com/go/billing/v1;billingpbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(billing/v1/invitation_page_service.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a billing/options/v1/methods.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x19google/api/httpbody.proto\x1a\x1dyandex/cloud/validation.proto\"c\n\x18GetInvitationPageRequest\x12\x13\n\x05token\x18\x01 \x01(\tB\x04\x88\xb2\x19\x03\x12\x1a\n\x08too_late\x18\x02 \x01(\tB\x08\x8a\xc8\x31\x04<=20\x12\x16\n\x04stop\x18\x03 \x01(\tB\x08\x8a\xc8\x31\x04<=20\"V\n\x1b\x41nswerInvitationPageRequest\x12\x13\n\x05token\x18\x01 \x01(\tB\x04\x88\xb2\x19\x03\x12\"\n\x04\x66orm\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody2\xa5\x02\n\x15InvitationPageService\x12u\n\x11GetInvitationPage\x12$.billing.v1.GetInvitationPageRequest\x1a\x14.google.api.HttpBody\"$\x90\xb2\x19\x01\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02\x16\x12\x14/invitations/{token}\x12}\n\x14\x41nswerInvitationPage\x12\'.billing.v1.AnswerInvitationPageRequest\x1a\x14.google.api.HttpBody\"&\x90\xb2\x19\x01\x82\xd3\xe4\x93\x02\x1c\"\x14/invitations/{token}:\x04\x66orm\x1a\x16\xca\x41\x13\x62illing.example.comBc\n\x16\x63om.example.billing.v1B\x1aInvitationPageServiceProtoP\x01Z+billing.example.com/go/billing/v1;billingpbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,6 +42,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETINVITATIONPAGEREQUEST'].fields_by_name['token']._serialized_options = b'\210\262\031\003'
   _globals['_GETINVITATIONPAGEREQUEST'].fields_by_name['too_late']._loaded_options = None
   _globals['_GETINVITATIONPAGEREQUEST'].fields_by_name['too_late']._serialized_options = b'\212\3101\004<=20'
+  _globals['_GETINVITATIONPAGEREQUEST'].fields_by_name['stop']._loaded_options = None
+  _globals['_GETINVITATIONPAGEREQUEST'].fields_by_name['stop']._serialized_options = b'\212\3101\004<=20'
   _globals['_ANSWERINVITATIONPAGEREQUEST'].fields_by_name['token']._loaded_options = None
   _globals['_ANSWERINVITATIONPAGEREQUEST'].fields_by_name['token']._serialized_options = b'\210\262\031\003'
   _globals['_INVITATIONPAGESERVICE']._loaded_options = None
@@ -51,9 +53,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVITATIONPAGESERVICE'].methods_by_name['AnswerInvitationPage']._loaded_options = None
   _globals['_INVITATIONPAGESERVICE'].methods_by_name['AnswerInvitationPage']._serialized_options = b'\220\262\031\001\202\323\344\223\002\034\"\024/invitations/{token}:\004form'
   _globals['_GETINVITATIONPAGEREQUEST']._serialized_start=236
-  _globals['_GETINVITATIONPAGEREQUEST']._serialized_end=311
-  _globals['_ANSWERINVITATIONPAGEREQUEST']._serialized_start=313
-  _globals['_ANSWERINVITATIONPAGEREQUEST']._serialized_end=399
-  _globals['_INVITATIONPAGESERVICE']._serialized_start=402
-  _globals['_INVITATIONPAGESERVICE']._serialized_end=695
+  _globals['_GETINVITATIONPAGEREQUEST']._serialized_end=335
+  _globals['_ANSWERINVITATIONPAGEREQUEST']._serialized_start=337
+  _globals['_ANSWERINVITATIONPAGEREQUEST']._serialized_end=423
+  _globals['_INVITATIONPAGESERVICE']._serialized_start=426
+  _globals['_INVITATIONPAGESERVICE']._serialized_end=719
 # @@protoc_insertion_point(module_scope)

@@ -25,19 +25,23 @@ class GetInvitationPageRequest(_message.Message):
 
     TOKEN_FIELD_NUMBER: _builtins.int
     TOO_LATE_FIELD_NUMBER: _builtins.int
+    STOP_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     """The secret in the link."""
     too_late: _builtins.str
     """The answer that a form has just given in vain, `accept` or `decline`: the page tells so."""
+    stop: _builtins.str
+    """`yes`: the page tells, and asks, whether e-mails go to the invitation's address."""
     def __init__(
         self,
         *,
         token: _builtins.str = ...,
         too_late: _builtins.str = ...,
+        stop: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["token", b"token", "too_late", b"too_late"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["stop", b"stop", "token", b"token", "too_late", b"too_late"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -55,7 +59,10 @@ class AnswerInvitationPageRequest(_message.Message):
     """The secret in the link."""
     @_builtins.property
     def form(self) -> _httpbody_pb2.HttpBody:
-        """A URL-encoded form: `answer=accept` or `answer=decline`."""
+        """A URL-encoded form: `answer=accept` or `answer=decline`; `answer=stop` for no more e-mails,
+        `answer=write` for e-mails again, and what mail programs send for the former (RFC 8058):
+        `List-Unsubscribe=One-Click`.
+        """
 
     def __init__(
         self,

@@ -55,6 +55,9 @@ _CONTENT_SECURITY_POLICY = (
 _SHOWN = frozenset({Reason.INVITATION_STATE, Reason.INVITATION_HELD, Reason.NOT_FOUND})
 # A pending one whose reseller is suspended or removed.
 _HELD = "held"
+# Whether e-mails go to the address, which the page asks where this stands behind its own address.
+_GETS, _STOPPED = "gets_e_mails", "stopped"
+_STOP = "?stop=yes"
 _LANGUAGES = {each.value: each for each in LanguageCode}
 _FAILURES = {Reason.NOT_FOUND: ("unknown", 404), Reason.RATE_EXCEEDED: ("slow_down", 429)}
 
@@ -71,6 +74,11 @@ class _Page:
     view: InvitationView | None = None
     too_late: InvitationAction | None = None
     retry_after_s: float | None = None
+
+    @property
+    def stop_button(self) -> str:
+        """Returns the answer that the one button of this page gives; "" for another page."""
+        return {_GETS: "stop", _STOPPED: "write"}.get(self.kind, "")
 
     @property
     def asks(self) -> bool:
@@ -114,6 +122,9 @@ class InvitationPageService:
         self, request: pages.GetInvitationPageRequest, call: CallContext
     ) -> httpbody_pb2.HttpBody:
         page = await self._look_up(request.token, call)
+        if request.stop and page.view:
+            gets = await self._links.gets_e_mails(request.token)
+            page = _Page(_GETS if gets else _STOPPED, 200, page.view)
         return await self._answer(replace(page, too_late=_ANSWERS.get(request.too_late)), call)
 
     async def AnswerInvitationPage(
@@ -124,7 +135,12 @@ class InvitationPageService:
             return await self._answer(found, call)
         if len(request.form.data) > _LARGEST_FORM:
             return await self._answer(_Page("too_large", 413), call)
-        answer = parse_qs(request.form.data.decode(errors="replace")).get("answer", [])
+        form = parse_qs(request.form.data.decode(errors="replace"))
+        answer = form.get("answer", [])
+        if form.get("List-Unsubscribe") == ["One-Click"]:
+            return await self._stop_by_program(request.token, found.view, call)
+        if answer in (["stop"], ["write"]):
+            return await self._change_e_mails(request.token, call, resumed=answer == ["write"])
         action = _ANSWERS.get(answer[0]) if len(answer) == 1 else None
         location = "?"
         try:
@@ -142,6 +158,30 @@ class InvitationPageService:
             location = f"?too_late={action}"
         # To the same page: going back or loading anew sends no form again.
         await call.send_headers(((_STATUS, "303"), ("location", location), *self._headers))
+        return httpbody_pb2.HttpBody(content_type="text/html; charset=utf-8")
+
+    async def _stop_by_program(
+        self, token: str, view: InvitationView, call: CallContext
+    ) -> httpbody_pb2.HttpBody:
+        """Answers a mail program at once, since it may follow no other address (RFC 8058)."""
+        try:
+            await self._links.stop_e_mails(token, call)
+        except BillingError as error:
+            return await self._answer(_failure(error), call)
+        return await self._answer(_Page(_STOPPED, 200, view), call)
+
+    async def _change_e_mails(
+        self, token: str, call: CallContext, *, resumed: bool
+    ) -> httpbody_pb2.HttpBody:
+        """Does what the owner of the address wants, and leads to the page that tells so."""
+        try:
+            if resumed:
+                await self._links.resume_e_mails(token, call)
+            else:
+                await self._links.stop_e_mails(token, call)
+        except BillingError as error:
+            return await self._answer(_failure(error), call)
+        await call.send_headers(((_STATUS, "303"), ("location", _STOP), *self._headers))
         return httpbody_pb2.HttpBody(content_type="text/html; charset=utf-8")
 
     async def _look_up(self, token: str, call: CallContext) -> _Page:
@@ -189,7 +229,8 @@ class InvitationPageService:
             )
             names |= {"reseller": view.reseller_name, "customer": view.customer_name}
             names["inviter"] = inviter
-            facts = [] if view.replaced else texts.facts(view, self._zone)
+            names["address"] = view.invitation.email
+            facts = [] if view.replaced or page.stop_button else texts.facts(view, self._zone)
         # Each name in a box of its own, so that it leaves the order of our words alone.
         boxes = {key: Markup("<bdi>{}</bdi>").format(name) for key, name in names.items()}
         heading, *paragraphs = texts.pages[page.kind]
@@ -210,6 +251,10 @@ class InvitationPageService:
             "quotation": note,
             "facts": facts,
             "buttons": texts.buttons if page.asks else None,
+            "stop_button": page.stop_button,
+            "stop_label": texts.stop_buttons.get(page.stop_button, ""),
+            "stop_link": _STOP if view and not page.stop_button else "",
+            "stop_text": texts.stop_link,
             "ask_reseller": _boxed(texts.ask_reseller, boxes) if view else "",
             "contact": (page.view and page.view.contact) or "",
             "ask_support": texts.ask_support,

@@ -27,7 +27,8 @@ class Language:
 
     `too_late` says that a button did nothing, for each kind of page that then follows; `wait` says
     how long to wait, in seconds or in minutes. `writes` stands before what an inviter writes, and
-    before what is written by nobody with a name. `go_on` leads to a host.
+    before what is written by nobody with a name. `go_on` leads to a host. `stop_buttons` are those for no more e-mails, and
+    for e-mails again.
     """
 
     language: LanguageCode
@@ -42,6 +43,8 @@ class Language:
     inviter: str
     writes: tuple[str, str]
     go_on: str
+    stop_buttons: Mapping[str, str]
+    stop_link: str
 
     def facts(self, view: InvitationView, zone: tzinfo) -> list[tuple[str, str]]:
         """Returns who invites, whom, until when, and when it ended."""
@@ -124,6 +127,20 @@ TEXTS = {
                     "you got about it: this one holds no longer."
                 ),
             ),
+            "gets_e_mails": (
+                "No more e-mails?",
+                (
+                    "If you choose so, no e-mail goes to {address} any more, from any company that uses "
+                    "this service. Invitations that are open stay open."
+                ),
+            ),
+            "stopped": (
+                "Nothing is sent to you any more",
+                (
+                    "No e-mail goes to {address}, from any company that uses this service. You can take "
+                    "that back here at any time."
+                ),
+            ),
             "too_large": (
                 "This answer could not be read",
                 "Open the link in your e-mail again and choose one of the two buttons.",
@@ -161,6 +178,8 @@ TEXTS = {
         inviter="Sent by",
         writes=("{inviter} of {reseller} writes to you:", "{reseller} writes to you:"),
         go_on="Go on to {host}",
+        stop_buttons={"stop": "Do not write to me", "write": "Write to me again"},
+        stop_link="Do not write to me",
     ),
     LanguageCode.RU: Language(
         language=LanguageCode.RU,
@@ -219,6 +238,20 @@ TEXTS = {
                     "нём: эта больше не действует."
                 ),
             ),
+            "gets_e_mails": (
+                "Больше не писать?",
+                (
+                    "Если вы так решите, на {address} больше не придёт ни одного письма ни от одной "
+                    "компании, которая пользуется этим сервисом. Открытые приглашения останутся."
+                ),
+            ),
+            "stopped": (
+                "Вам больше ничего не отправляют",
+                (
+                    "На {address} не уходит ни одно письмо ни от одной компании, которая пользуется этим "
+                    "сервисом. Отменить это можно здесь в любое время."
+                ),
+            ),
             "too_large": (
                 "Этот ответ не удалось прочесть",
                 "Снова откройте ссылку из письма и нажмите одну из двух кнопок.",
@@ -256,5 +289,7 @@ TEXTS = {
         inviter="Отправитель",
         writes=("Вам пишет {inviter} ({reseller}):", "Вам пишет {reseller}:"),
         go_on="Перейти на {host}",
+        stop_buttons={"stop": "Больше не писать мне", "write": "Снова писать мне"},
+        stop_link="Больше не писать мне",
     ),
 }

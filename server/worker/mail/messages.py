@@ -46,8 +46,9 @@ _MOST_RENDERED = 64
 _QUOTED_WIDTH = 70
 # Stand-ins in a rendered template, which can only show them. No clean name holds a NUL.
 _RESELLER, _CUSTOMER, _INVITER = "\0reseller", "\0customer", "\0inviter"
-_NOTE, _LINK, _CONTACT, _DETAILS = "\0note", "\0link", "\0contact", "\0details"
-_ALL = _RESELLER, _CUSTOMER, _INVITER, _NOTE, _LINK, _CONTACT, _DETAILS
+_NOTE, _LINK, _CONTACT = "\0note", "\0link", "\0contact"
+_DETAILS, _STOP = "\0details", "\0stop"
+_ALL = _RESELLER, _CUSTOMER, _INVITER, _NOTE, _LINK, _CONTACT, _DETAILS, _STOP
 _STAND_IN = re.compile(f"({'|'.join(_ALL)})")
 
 
@@ -120,6 +121,9 @@ class MessageBuilder:
             self._link_prefix = links.link_prefix(link_prefix)
         except ValueError as error:
             raise MessageSettingError(str(error)) from None
+        # A part behind # never reaches the page's server.
+        query = "&stop=yes" if "?" in self._link_prefix else "?stop=yes"
+        self._stop = "" if "#" in self._link_prefix else query
         self._now = now
         self._zone = zone
         self._support = brand.support and parse_support(brand.support)
@@ -165,7 +169,8 @@ class MessageBuilder:
             else isolated(shown(name, _LONGEST_IN_SUBJECT))
             for each, name in names.items()
         }
-        in_body |= {_LINK: self._link_prefix + delivery.link_token, _CONTACT: contact}
+        link = self._link_prefix + delivery.link_token
+        in_body |= {_LINK: link, _CONTACT: contact, _STOP: link + self._stop}
         in_html = {each: ascii_html(text) for each, text in in_body.items()}
         in_text = in_body | in_text
         if inviter:
@@ -189,6 +194,7 @@ class MessageBuilder:
             f"Date: {date(self._now().replace(microsecond=0))}\r\n"
             f"Message-ID: {self._message_id(delivery.operation_id)}\r\n"
             f"{self._thread(delivery)}"
+            f"{self._unsubscribe(link)}"
             f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n'
             f"\r\n"
             f"--{boundary}\r\n{part('plain', text)}\r\n"
@@ -218,6 +224,7 @@ class MessageBuilder:
                 each: time_in_words(shape.until, self._zone, each) for each in languages.codes
             },
             "is_resent": shape.is_resent,
+            "stop": _STOP if self._stop else "",
             "contact": _CONTACT if shape.has_contact else "",
             "details": _DETAILS if shape.has_details else "",
             "inviter": _INVITER if shape.has_inviter else "",
@@ -233,6 +240,14 @@ class MessageBuilder:
 
     def _message_id(self, operation_id: str) -> str:
         return f"<{operation_id}@{self._domain}>"
+
+    def _unsubscribe(self, link: str) -> str:
+        """Returns the headers by which mail programs offer no more e-mails (RFC 8058)."""
+        if not self._stop:
+            return ""
+        one_click = "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+        is_secure = link.startswith("https:")
+        return f"List-Unsubscribe: <{link}{self._stop}>\r\n{one_click if is_secure else ''}"
 
     def _thread(self, delivery: Delivery) -> str:
         if delivery.first_operation_id == delivery.operation_id:

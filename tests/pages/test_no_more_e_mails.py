@@ -1,0 +1,57 @@
+"""The owner of an address wants no more e-mails, and some again."""
+
+import httpx
+
+from tests.pages.visitor import Visitor, invited
+from tests.service import Service
+
+
+async def test_one_click_and_a_confirmation(service: Service, visitor: Visitor) -> None:
+    address = "owner@example.com"
+    invitation = invited(service, invitationEmail=address)
+    (mail,) = service.mails_to(address)
+    assert mail["List-Unsubscribe"] == f"<{invitation.link}?stop=yes>"
+    await visitor.page.goto(invitation.link)
+    await visitor.page.get_by_role("link", name="Do not write to me").click()
+    await visitor.heading("No more e-mails?")
+    await visitor.screenshot("no-more-e-mails")
+    await visitor.page.get_by_role("button", name="Do not write to me").click()
+    await visitor.heading("Nothing is sent to you any more")
+    refused = httpx.post(  # noqa: ASYNC210 - nothing else runs
+        f"{service.rest}/billing/v1/customers:invite",
+        json=service.invitation(invitationEmail="Owner@example.com", person={"tin": "1"}),
+        headers=service.headers,
+    )
+    assert refused.status_code == 400
+    assert refused.json()["details"][0]["reason"] == "ADDRESS_SUPPRESSED"
+    # The invitation itself is open still.
+    await visitor.page.goto(invitation.link)
+    await visitor.heading("Development reseller invites you to become its customer")
+    await visitor.page.goto(f"{invitation.link}?stop=yes")
+    await visitor.page.get_by_role("button", name="Write to me again").click()
+    await visitor.heading("No more e-mails?")
+    service.finished(
+        service.invite(
+            invitationEmail=address, name="Another", person={"name": "B", "tin": "7736207543"}
+        )["id"]
+    )
+    assert len(service.mails_to(address)) == 2
+
+
+def test_mail_programs_stop_e_mails_by_one_post(service: Service) -> None:
+    address = "program@example.com"
+    invitation = invited(service, invitationEmail=address)
+    form = {"List-Unsubscribe": "One-Click"}
+    for _ in range(2):
+        answer = httpx.post(f"{invitation.link}?stop=yes", data=form)
+        assert answer.status_code == 200
+        assert "Nothing is sent to you any more" in answer.text
+    listed = httpx.get(
+        f"{service.rest}/v1/resellers/{service.resellerId}/invitations",
+        params={"filter": f'delivery.state = SUPPRESSED AND email = "{address}"'},
+        headers=service.headers,
+    ).json()
+    assert len(listed["invitations"]) == 1
+    unknown = f"{service.rest}/invitations/{'a' * 32}?stop=yes"
+    assert httpx.post(unknown, data=form).status_code == 404
+    assert httpx.get(unknown).status_code == 404
