@@ -112,21 +112,28 @@ class Invitations:
         invitation_id: str,
         request_id: str,
         key: IdempotencyKey | None,
-    ) -> Operation | None:
-        """Has the e-mail sent again, with a new link. Raises INVITATION_STATE, RESENT_TOO_SOON."""
+        *,
+        dry_run: bool = False,
+    ) -> Operation | Invitation | None:
+        """Has the e-mail sent again, with a new link. Raises INVITATION_STATE, RESENT_TOO_SOON.
+
+        With `dry_run` returns the invitation as it is, and nothing is done.
+        """
         found = await self._find(caller, Permission.WRITE, reseller_id, invitation_id)
         customer = await self._customers.get_customer(found.customer_id) if found else None
         if found is None or customer is None:
             return None
         now = self._clock()
-        return await self._invitations.resend_invitation(
+        resent = await self._invitations.resend_invitation(
             found.id,
             resend(customer, resent_by=caller.id, now=now, method=found.options.method),
             now + (found.options.lifetime or self._lifetime),
             self._resend_interval,
             caller.actor(request_id),
             key,
+            dry_run=dry_run,
         )
+        return as_of(found, now) if resent and dry_run else resent
 
     async def correct(
         self,

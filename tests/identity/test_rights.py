@@ -246,7 +246,7 @@ TABLE: dict[str, Method] = {
     ),
     f"{_INVITATIONS}/ResendInvitation": Method(
         Right.WRITE,
-        lambda made: invitations.ResendInvitationRequest(**named_invitation(made)),
+        lambda made: invitations.ResendInvitationRequest(name=named_invitation(made)["name"]),
         operations_pb2.Operation,
         names_reseller=True,
     ),

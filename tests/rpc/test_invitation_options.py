@@ -20,6 +20,7 @@ from google.rpc import error_details_pb2
 from yandex.cloud import validation_pb2
 
 from server.domain.invitation_options import NO_OPTIONS, InvitationOptions
+from server.domain.operations import Deferral
 from server.languages import LanguageCode
 from server.storage.interface import Delivery
 from tests.rpc.conftest import Api
@@ -371,3 +372,52 @@ async def test_pages_lead_back_to_listed_origins_alone(api: Api) -> None:
     assert (await invite(api, body, idempotency_key=key)).name == first.name
     said = await wrong_fields(invite(api, request(return_uri=uri)))
     assert "it is empty" in said["return_uri"]
+
+
+def check_resend(api: Api, name: str, **headers: str) -> Awaitable[Any]:
+    call: Awaitable[Any] = api.invitations.ResendInvitation(
+        invitation_service_pb2.ResendInvitationRequest(name=name, validate_only=True),
+        metadata=api.as_("writer", **headers),
+    )
+    return call
+
+
+async def test_sending_again_can_be_checked_first(api: Api) -> None:
+    made = await sent(api)
+    before, events = await get(api, made.name), await event_types(api)
+    key = str(uuid.uuid4())
+    checked = await check_resend(api, made.name, idempotency_key=key)
+    assert checked.done
+    assert checked.name == ""
+    shown = invitation_pb2.Invitation()
+    assert checked.response.Unpack(shown)
+    assert shown == before
+    assert await get(api, made.name) == before
+    assert await event_types(api) == events
+    assert not await api.storage.mail.claim_deliveries(10, api.clock(), LEASE)
+    # The key stands for nothing: the call itself may have it.
+    await resend(api, made.name, idempotency_key=key)
+    _, reason, _ = await refusal(check_resend(api, made.name))
+    assert reason == "RESENT_TOO_SOON"
+    again = await claimed(api)
+    await api.storage.mail.finish_delivery(again, api.clock())
+    await accept(api, again.link_token)
+    _, reason, _ = await refusal(check_resend(api, made.name))
+    assert reason == "INVITATION_STATE"
+    code, _, _ = await refusal(check_resend(api, f"{made.name}x"))
+    assert code == grpc.StatusCode.NOT_FOUND
+
+
+async def test_checking_leaves_an_e_mail_that_waits_as_it_is(api: Api) -> None:
+    await invite(api, request())
+    delivery = await claimed(api)
+    _, reason, _ = await refusal(check_resend(api, name_of(delivery)))
+    assert reason == "MAIL_UNDER_WAY"
+    next_at = api.clock() + timedelta(hours=1)
+    deferral = Deferral(1, "the mail server said 451", next_at)
+    await api.storage.mail.retry_delivery(delivery, next_at, api.clock(), deferral)
+    api.clock.advance(timedelta(minutes=30))
+    before = await get(api, name_of(delivery))
+    await check_resend(api, name_of(delivery))
+    assert await get(api, name_of(delivery)) == before
+    assert not await api.storage.mail.claim_deliveries(10, api.clock(), LEASE)

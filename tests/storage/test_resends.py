@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from server.domain.errors import Reason
-from server.domain.invitations import InvitationState, as_of, link_token_hash
+from server.domain.invitations import InvitationState, as_of, link_token_hash, resend
 from server.storage.check import check
 from server.storage.storage import SqlStorage
 from tests.storage.overlap import Overlap
-from tests.storage.records import ACTOR, DAY, LEASE, REFUSED, START
+from tests.storage.records import ACTOR, DAY, INVITATION_LIFETIME, LEASE, REFUSED, START
 from tests.storage.stored_invitation import LAPSES_AT, MINUTE, StoredInvitation, sent
 
 AGAIN = START + DAY
@@ -135,3 +135,20 @@ class TestOverlaps:
         assert outcome.waited
         assert outcome.second
         assert outcome.second.state is InvitationState.ACCEPTED
+
+
+async def test_one_that_is_only_checked_changes_nothing(storage: SqlStorage) -> None:
+    stored = await sent(storage)
+    before, latest = await stored.recorded(), await stored.latest()
+    now = START + MINUTE
+    found = await storage.invitations.resend_invitation(
+        stored.made.invitation.id,
+        resend(stored.made.customer, resent_by="s", now=now),
+        *(now + INVITATION_LIFETIME, MINUTE, ACTOR, None),
+        dry_run=True,
+    )
+    assert found
+    assert await storage.operations.get_operation(found.id) is None
+    assert (await stored.recorded(), await stored.latest()) == (before, latest)
+    assert not await storage.mail.claim_deliveries(10, now + INVITATION_LIFETIME / 2, LEASE)
+    assert (await stored.answer(now=now)) is not None

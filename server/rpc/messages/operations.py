@@ -126,6 +126,18 @@ def _response(operation: Operation, subject: Customer | Invitation | None) -> Me
     )
 
 
+def checked_resend(invitation: Invitation) -> operations_pb2.Operation:
+    """Returns what answers a request that was only checked: an operation without a name, and done."""
+    message = operations_pb2.Operation(done=True)
+    name = names.name(invitation.reseller_id, names.CUSTOMERS, invitation.customer_id)
+    metadata = invitation_service_pb2.ResendInvitationMetadata(
+        invitation=_invitation_name(invitation.reseller_id, invitation.id), customer=name
+    )
+    message.metadata.Pack(metadata)
+    message.response.Pack(invitations.to_billing(invitation))
+    return message
+
+
 def operation_id(name: str) -> str:
     """Returns the ID in `operations/{id}`; raises FIELDS_INVALID for any other name."""
     found = name.removeprefix(_PREFIX)

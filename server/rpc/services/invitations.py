@@ -3,6 +3,7 @@
 from billing.v1 import invitation_pb2, invitation_service_pb2
 from google.longrunning import operations_pb2
 
+from server.domain.invitations import Invitation
 from server.rpc.links import Links
 from server.rpc.messages import resource_names as names
 from server.rpc.messages.invitations import (
@@ -11,7 +12,7 @@ from server.rpc.messages.invitations import (
     parse_invitation_filter,
     to_billing,
 )
-from server.rpc.messages.operations import to_longrunning
+from server.rpc.messages.operations import checked_resend, to_longrunning
 from server.rpc.messages.paging import Pages, page_size
 from server.rpc.messages.timestamps import timestamp
 from server.rpc.pipeline.call_context import CallContext
@@ -69,12 +70,15 @@ class InvitationService:
         self, request: invitation_service_pb2.ResendInvitationRequest, call: CallContext
     ) -> operations_pb2.Operation:
         place = names.parse_name(request.name, names.INVITATIONS)
-        operation = await self._invitations.resend(
-            call.caller, *place, call.request_id, call.idempotency_key
+        resent = await self._invitations.resend(
+            *(call.caller, *place, call.request_id, call.idempotency_key),
+            dry_run=request.validate_only,
         )
-        if operation is None:
+        if resent is None:
             raise invitation_not_found(request.name)
-        return to_longrunning(await self._operations.with_subject(operation))
+        if isinstance(resent, Invitation):
+            return checked_resend((await self._invitations.with_unsent([resent]))[resent.id])
+        return to_longrunning(await self._operations.with_subject(resent))
 
     async def UpdateInvitation(
         self, request: invitation_service_pb2.UpdateInvitationRequest, call: CallContext

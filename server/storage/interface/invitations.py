@@ -96,8 +96,12 @@ class InvitationStorage(Protocol):
         interval: timedelta,
         actor: Actor,
         key: IdempotencyKey | None,
+        *,
+        dry_run: bool = False,
     ) -> Operation | None:
         """Has the invitation's e-mail sent again, by the operation, at whose time all this happens.
+
+        With `dry_run` it does nothing, and only finds whether it could.
 
         The links sent before hold no longer; the invitation can be accepted until `expires_at`. If
         the operation fails or is cancelled, all this is as it was before, and its own links hold

@@ -33,6 +33,7 @@ from server.storage.invitations.read import (
 from server.storage.keys import KeyLifetime
 from server.storage.sql.batches import Batcher
 from server.storage.sql.times import micros
+from server.storage.sql.transactions import dry_run as without_effect
 from server.telemetry.origins import origin
 
 
@@ -100,13 +101,16 @@ class SqlInvitations:
         interval: timedelta,
         actor: Actor,
         key: IdempotencyKey | None,
+        *,
+        dry_run: bool = False,
     ) -> Operation | None:
         use = self._keys.keyed(key, operation.created_at)
         resend = Resend(
             *(invitation_id, operation, expires_at, interval, actor, use, self._limits),
             origin(actor.request_id),
         )
-        return cast("Operation | None", await self._writes.submit(act, resend))
+        handler = without_effect(act) if dry_run else act
+        return cast("Operation | None", await self._writes.submit(handler, resend))
 
     async def correct_invitation(
         self,

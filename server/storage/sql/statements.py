@@ -1,6 +1,10 @@
-"""Statements: written in SQLAlchemy Core, compiled once, run by the driver itself."""
+"""Statements: written in SQLAlchemy Core, compiled once, run by the driver itself.
 
-from collections.abc import Callable, Iterable, Sequence
+Longer than others: what all statements and transactions share.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, repeat
 from operator import itemgetter
@@ -241,6 +245,18 @@ class Transaction:
         """Adds to the number of a row, named by its key, right before the commit."""
         numbers = self._additions.setdefault(addition, {})
         numbers[row] = numbers.get(row, 0) + number
+
+    @contextmanager
+    def undone(self) -> Iterator["Transaction"]:
+        """Gives a transaction of its own in this one; whatever it does is undone in the end."""
+        self._cursor.execute("SAVEPOINT undone")
+        try:
+            inner = Transaction(self._cursor, self._dialect, self.resellers)
+            inner.next_number = self.next_number
+            yield inner
+        finally:
+            self._cursor.execute("ROLLBACK TO SAVEPOINT undone")
+            self._cursor.execute("RELEASE SAVEPOINT undone")
 
     def finish(self) -> None:
         """Does what is to be done right before the commit."""

@@ -5,7 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import Enum
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import PoolProxiedConnection
@@ -178,6 +178,21 @@ def one_by_one(
         return outcomes
 
     return handler
+
+
+@cache
+def dry_run(handler: BatchHandler[A, R]) -> BatchHandler[A, R]:
+    """Makes a batch handler that finds what another one would answer to each request, and does nothing."""
+
+    @wraps(handler)
+    def run(transaction: Transaction, batch: Sequence[A]) -> list[R | Exception]:
+        outcomes: list[R | Exception] = []
+        for argument in batch:
+            with transaction.undone() as inner:
+                outcomes += handler(inner, [argument])
+        return outcomes
+
+    return run
 
 
 def run_batch(
