@@ -1,4 +1,7 @@
-"""The command line: `python -m server --help`."""
+"""The command line: `python -m server --help`.
+
+Longer than others: each command stands here once, with what it says of itself.
+"""
 
 import asyncio
 import logging
@@ -14,7 +17,7 @@ import click
 import uvloop
 
 from server import version
-from server.admin import GROUPS, AdminContext, printable, show_all
+from server.admin import GROUPS, AdminContext, admin_context, by_option, printable, show_all
 from server.config import Settings, SettingsError
 from server.identity.key_ring import KeyRing
 from server.settings_sources import (
@@ -150,6 +153,42 @@ def _before_migration(version: str) -> None:
         "back is to restore a backup.",
         err=True,
     )
+
+
+@cli.group()
+def mail() -> None:
+    """What becomes of e-mails."""
+
+
+@mail.command("hold")
+@by_option
+@admin_context
+def hold_mail(context: AdminContext, by: str) -> None:
+    """Hold the e-mails of all invitations: none goes out but those on their way already.
+
+    Invitations are taken as ever, and time goes on for them. For when something is wrong with the
+    e-mails themselves, or with who sends them.
+
+    \b
+    Example:
+      python -m server mail hold --by "on call, ticket 17"
+    """
+    changed = context.ask(lambda storage: storage.hold_mail(context.clock(), by))
+    click.echo("e-mails are held" if changed else "e-mails are held already")
+
+
+@mail.command("resume")
+@by_option
+@admin_context
+def resume_mail(context: AdminContext, by: str) -> None:
+    """Have e-mails go out that were held.
+
+    \b
+    Example:
+      python -m server mail resume
+    """
+    changed = context.ask(lambda storage: storage.resume_mail(context.clock(), by))
+    click.echo("e-mails go out" if changed else "e-mails are not held")
 
 
 @cli.command()

@@ -241,3 +241,43 @@ class TestInternationalAddresses:
             await mailer.send(MAIL)
             assert len(server.sessions) == 1
             assert len(server.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("offered", "mail_options", "rcpt_options"),
+    [
+        (b"", b"", b""),
+        (b"250-SIZE 1000000\r\n", b" SIZE=%d" % len(MAIL.content), b""),
+        (b"250-DSN\r\n250-8BITMIME\r\n", b" RET=HDRS", b" NOTIFY=FAILURE,DELAY"),
+        (
+            b"250-SIZE\r\n250-SMTPUTF8\r\n250-DSN\r\n",
+            b" SIZE=%d RET=HDRS" % len(MAIL.content),
+            b" NOTIFY=FAILURE,DELAY",
+        ),
+    ],
+)
+async def test_what_a_server_offers_is_used(
+    offered: bytes, mail_options: bytes, rcpt_options: bytes
+) -> None:
+    heard: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 here\r\n")
+        for answer in (b"250-here\r\n" + offered + b"250 HELP\r\n", *[b"250 OK\r\n"] * 2):
+            heard.append(await reader.readline())
+            writer.write(answer)
+        await reader.readline()
+        writer.write(b"354 Go on\r\n")
+        await reader.readuntil(b"\r\n.\r\n")
+        writer.write(b"250 OK\r\n")
+        writer.close()
+
+    listening = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with listening:
+        port = listening.sockets[0].getsockname()[1]
+        async with mailing(f"smtp://127.0.0.1:{port}") as mailer:
+            await mailer.send(MAIL)
+    assert heard[1:] == [
+        b"MAIL FROM:<%s>%s\r\n" % (MAIL.sender.encode(), mail_options),
+        b"RCPT TO:<%s>%s\r\n" % (MAIL.recipient.encode(), rcpt_options),
+    ]

@@ -21,6 +21,7 @@ from server.storage.notify.notifier import Notifier
 from server.storage.sql.batches import Batcher
 from server.storage.sql.times import micros
 from server.storage.suppressions import OperatorsRelease, release_address
+from server.storage.work.mail_hold import HoldChange, change_hold
 
 
 class SqlAccess:
@@ -98,6 +99,12 @@ class SqlAdministration:
 
     async def list_resellers(self) -> Sequence[Reseller]:
         return await self._reads.submit(queries.list_resellers, None)
+
+    async def hold_mail(self, now: datetime, by: str = SYSTEM) -> bool:
+        return await self._writes.submit(change_hold, HoldChange(True, now, by))
+
+    async def resume_mail(self, now: datetime, by: str = SYSTEM) -> bool:
+        return await self._writes.submit(change_hold, HoldChange(False, now, by))
 
     async def release_address(self, email: str, now: datetime, by: str = SYSTEM) -> bool:
         return await self._writes.submit(release_address, OperatorsRelease(email, now, by))

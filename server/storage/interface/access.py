@@ -121,6 +121,14 @@ class Administration(Protocol):
         """Returns all that are not removed, oldest first."""
         ...
 
+    async def hold_mail(self, now: datetime, by: str = SYSTEM) -> bool:
+        """Has no e-mail of invitations sent that is not on its way already. False: it is so."""
+        ...
+
+    async def resume_mail(self, now: datetime, by: str = SYSTEM) -> bool:
+        """Has those go out that waited. False: they are not held."""
+        ...
+
     async def release_address(self, email: str, now: datetime, by: str = SYSTEM) -> bool:
         """Has an address get e-mails again, also one whose owner asked for none. False: it does."""
         ...

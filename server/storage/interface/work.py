@@ -70,7 +70,8 @@ class MailStorage(Protocol):
         New ones come before those that are tried again, unless `retries_first`.
         One that is due, or leased, for longer than `max_due_ahead` from now was dated by a wrong
         clock, and counts as due once nothing else is, rather than wait until the wrong date.
-        Operations whose invitation has ended meanwhile end without an e-mail.
+        Operations whose invitation has ended meanwhile end without an e-mail. While an operator
+        holds e-mails there are none.
         """
         ...
 

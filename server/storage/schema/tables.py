@@ -289,6 +289,7 @@ class RetentionRow(NamedTuple):
     operations: a time; operations that ended before it may have been cleared.
     numbers: the greatest number of a cleared operation; it is never given to another.
     events: a time; what happened before it may have no event.
+    mail_held: since when e-mails are held; there is none while they are not.
     webhooks: on SQLite the number of the latest webhook, which may be deleted; as above.
     """
 
@@ -381,4 +382,5 @@ log_marks = table("log_marks", metadata, LogMarkRow, "process")
 
 CLEARED_OPERATIONS, CLEARED_NUMBERS, LOGGED_SINCE = "operations", "numbers", "events"
 LATEST_WEBHOOK = "webhooks"
+MAIL_HELD = "mail_held"
 retention = table("retention", metadata, RetentionRow, "name")

@@ -54,6 +54,7 @@ from server.storage.sql.statements import IDS, Query, Statement, Transaction, co
 from server.storage.sql.times import Micros, from_micros
 from server.storage.work.due import Claim, DueWork, holds
 from server.storage.work.held_mail import hold_found
+from server.storage.work.mail_hold import mail_is_held
 
 
 class _DueMail(NamedTuple):
@@ -168,6 +169,8 @@ _SUPPRESSED = Failure(
 
 def claim_mail(transaction: Transaction, batch: Sequence[Claim]) -> list[list[Delivery]]:
     """Claims for several workers; see MailStorage.claim_deliveries."""
+    if mail_is_held(transaction):
+        return [[] for _ in batch]
     return [_claim(transaction, wanted) for wanted in batch]
 
 
@@ -278,5 +281,7 @@ def _put_off(transaction: Transaction, given_up: Sequence[tuple[Outcome, Custome
 
 
 def next_mail_due(transaction: Transaction, batch: Sequence[None]) -> list[Micros | None]:
-    """Returns when the next e-mail is due, for each who asks; None: there is none."""
+    """Returns when the next e-mail is due, for each who asks; None: there is none, or all are held."""
+    if mail_is_held(transaction):
+        return [None] * len(batch)
     return [_MAIL.next_due(transaction)] * len(batch)

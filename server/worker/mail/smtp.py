@@ -71,15 +71,13 @@ class SmtpMailer:
         stage = "MAIL"
         sound = False
         try:
-            options = []
-            if mail.needs_smtputf8:
-                if not smtp.supports_extension("SMTPUTF8"):
-                    sound = True
-                    raise no_smtputf8(stage)
-                options = [b"SMTPUTF8", b"BODY=8BITMIME"]
-            await _command(smtp, b"MAIL", f"FROM:<{mail.sender}>".encode(), *options)
+            if mail.needs_smtputf8 and not smtp.supports_extension("SMTPUTF8"):
+                sound = True
+                raise no_smtputf8(stage)
+            of_mail, of_recipient = _options(smtp, mail)
+            await _command(smtp, b"MAIL", f"FROM:<{mail.sender}>".encode(), *of_mail)
             stage = "RCPT"
-            await _command(smtp, b"RCPT", f"TO:<{mail.recipient}>".encode())
+            await _command(smtp, b"RCPT", f"TO:<{mail.recipient}>".encode(), *of_recipient)
             stage = "DATA"
             await smtp.data(mail.content)
             sound = True
@@ -167,6 +165,23 @@ class SmtpMailer:
             task = asyncio.create_task(_quit(smtp))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+
+def _options(smtp: SMTP, mail: Mail) -> tuple[list[bytes], list[bytes]]:
+    """Returns what MAIL and RCPT say beside the addresses, of what the server offers.
+
+    The e-mail's size (RFC 1870), what in it is not 7-bit (RFC 6152, RFC 6531), and that reports are
+    wanted of failure and delay, with the headers alone (RFC 3461).
+    """
+    of_mail, of_recipient = [], []
+    if smtp.supports_extension("SIZE"):
+        of_mail.append(b"SIZE=%d" % len(mail.content))
+    if mail.needs_smtputf8:
+        of_mail += [b"SMTPUTF8", b"BODY=8BITMIME"]
+    if smtp.supports_extension("DSN"):
+        of_mail.append(b"RET=HDRS")
+        of_recipient.append(b"NOTIFY=FAILURE,DELAY")
+    return of_mail, of_recipient
 
 
 async def _command(smtp: SMTP, *words: bytes) -> None:
