@@ -11,6 +11,8 @@ from billing.v1 import (
     event_service_pb2,
     invitation_pb2,
     invitation_service_pb2,
+    suppression_pb2,
+    suppression_service_pb2,
     webhook_pb2,
     webhook_service_pb2,
 )
@@ -58,6 +60,8 @@ _MODULES = (
     invitation_service_pb2,
     operation_pb2,
     operation_service_pb2,
+    suppression_pb2,
+    suppression_service_pb2,
     operations_pb2,
     status_pb2,
     webhook_pb2,

@@ -62,6 +62,10 @@ def test_it_has_every_path_of_the_contract() -> None:
                 ("Decline", "", "post /v1/invitations:decline"),
             )
         },
+        "SuppressionService.ListSuppressions": "get /v1/resellers/{resellersId}/suppressions",
+        "SuppressionService.DeleteSuppression": (
+            "delete /v1/resellers/{resellersId}/suppressions/{suppressionsId}"
+        ),
         "WebhookService.CreateWebhook": f"post {WEBHOOKS}",
         "WebhookService.GetWebhook": f"get {WEBHOOK}",
         "WebhookService.ListWebhooks": f"get {WEBHOOKS}",
@@ -100,6 +104,8 @@ def test_the_query_holds_what_neither_path_nor_body_does() -> None:
         "EventService.ListEvents": ["after", "filter", "pageSize", "pageToken"],
         "EventStreamService.WatchEvents": ["after", "filter"],
         "InvitationService.ListInvitations": ["pageSize", "pageToken", "filter"],
+        "InvitationService.UpdateInvitation": ["updateMask"],
+        "SuppressionService.ListSuppressions": ["pageSize", "pageToken"],
         "WebhookService.CreateWebhook": ["validateOnly"],
         "WebhookService.ListWebhooks": ["pageSize", "pageToken"],
         "WebhookService.UpdateWebhook": ["updateMask", "validateOnly"],
