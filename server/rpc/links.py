@@ -47,6 +47,11 @@ class Links:
             raise _no_such_link()
         return declined
 
+    async def request_renewal(self, token: str, call: CallContext) -> bool:
+        """Asks for a new invitation; False where this one has not expired."""
+        await self.look_up(token, call.address)
+        return await self._invitations.request_renewal(token, call.request_id)
+
     async def gets_e_mails(self, token: str) -> bool:
         """Tells whether anything is sent to whom a link, that was looked up, was sent to."""
         return await self._suppressions.by_link(token) is None

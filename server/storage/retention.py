@@ -11,6 +11,7 @@ from sqlalchemy import Column, ColumnElement, bindparam, delete, func, or_, sele
 
 from server.storage.events.clear import clear_old_events
 from server.storage.invitations.expire import Expiry, expire_invitations
+from server.storage.invitations.expiring import tell_expiring
 from server.storage.keys import KeyLifetime
 from server.storage.schema.access_tables import revoked_tokens
 from server.storage.schema.tables import (
@@ -204,6 +205,9 @@ class SqlRetention:
 
     async def expire_invitations(self, now: datetime, limit: int) -> int:
         return await self._sweeps.submit(expire_invitations, Expiry(micros(now), limit))
+
+    async def tell_expiring(self, now: datetime, limit: int) -> int:
+        return await self._sweeps.submit(tell_expiring, Expiry(micros(now), limit))
 
     async def clear_idempotency_keys(self, now: datetime, limit: int) -> int:
         unknown_before = micros(now - self._keys.lifetime - ALLOWED_CLOCK_SKEW)

@@ -69,6 +69,12 @@ class Invitations:
         """Declines; a declined one is returned as it is. Raises INVITATION_STATE."""
         return await self._answer(InvitationAction.DECLINE, token, request_id, key)
 
+    async def request_renewal(self, token: str, request_id: str) -> bool:
+        """Tells the reseller that whoever has the link to an expired invitation wants a new one."""
+        return await self._invitations.request_renewal(
+            link_token_hash(token), self._clock(), Actor(INVITEE, None, request_id)
+        )
+
     async def get(self, caller: Subject, reseller_id: str, invitation_id: str) -> Invitation | None:
         """Returns an invitation of the reseller."""
         found = await self._find(caller, Permission.READ, reseller_id, invitation_id)

@@ -2,7 +2,7 @@
 
 import httpx
 
-from tests.pages.visitor import Visitor, invited
+from tests.pages.visitor import Visitor, invited, sql
 from tests.service import Service
 
 
@@ -55,3 +55,22 @@ def test_mail_programs_stop_e_mails_by_one_post(service: Service) -> None:
     unknown = f"{service.rest}/invitations/{'a' * 32}?stop=yes"
     assert httpx.post(unknown, data=form).status_code == 404
     assert httpx.get(unknown).status_code == 404
+
+
+async def test_an_expired_invitation_asks_for_a_new_one(service: Service, visitor: Visitor) -> None:
+    invitation = invited(service)
+    statement = "UPDATE customers SET expires_at = created_at + 1 WHERE id = ?"
+    sql(service, statement, invitation.customer_id)
+    await visitor.page.goto(invitation.link)
+    await visitor.heading("This invitation has expired")
+    await visitor.page.get_by_role("button", name="Ask for a new invitation").click()
+    await visitor.heading("Development reseller knows that you want a new invitation")
+    await visitor.screenshot("renewal-requested")
+    events = httpx.get(  # noqa: ASYNC210 - nothing else runs
+        f"{service.rest}/v1/resellers/{service.resellerId}/events",
+        params={
+            "filter": f'type = "invitation.renewal_requested" AND customer = "{invitation.customer_id}"'
+        },
+        headers=service.headers,
+    ).json()["events"]
+    assert [event["actor"]["subject"] for event in events] == ["invitee"]

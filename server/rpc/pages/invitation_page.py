@@ -1,4 +1,7 @@
-"""The page behind the link in an invitation's e-mail."""
+"""The page behind the link in an invitation's e-mail.
+
+Longer than others: one page that says one of fifteen things.
+"""
 
 import base64
 import hashlib
@@ -58,6 +61,9 @@ _HELD = "held"
 # Whether e-mails go to the address, which the page asks where this stands behind its own address.
 _GETS, _STOPPED = "gets_e_mails", "stopped"
 _STOP = "?stop=yes"
+# Pages with one button, and the answer that it gives.
+_ONE_BUTTON = {_GETS: "stop", _STOPPED: "write", InvitationState.EXPIRED.value: "renew"}
+_ASKED = "renewal_requested"
 _LANGUAGES = {each.value: each for each in LanguageCode}
 _FAILURES = {Reason.NOT_FOUND: ("unknown", 404), Reason.RATE_EXCEEDED: ("slow_down", 429)}
 
@@ -76,9 +82,9 @@ class _Page:
     retry_after_s: float | None = None
 
     @property
-    def stop_button(self) -> str:
+    def one_button(self) -> str:
         """Returns the answer that the one button of this page gives; "" for another page."""
-        return {_GETS: "stop", _STOPPED: "write"}.get(self.kind, "")
+        return _ONE_BUTTON.get(self.kind, "")
 
     @property
     def asks(self) -> bool:
@@ -139,6 +145,8 @@ class InvitationPageService:
         answer = form.get("answer", [])
         if form.get("List-Unsubscribe") == ["One-Click"]:
             return await self._stop_by_program(request.token, found.view, call)
+        if answer == ["renew"] and found.kind == InvitationState.EXPIRED.value:
+            return await self._ask_for_renewal(request.token, found.view, call)
         if answer in (["stop"], ["write"]):
             return await self._change_e_mails(request.token, call, resumed=answer == ["write"])
         action = _ANSWERS.get(answer[0]) if len(answer) == 1 else None
@@ -159,6 +167,15 @@ class InvitationPageService:
         # To the same page: going back or loading anew sends no form again.
         await call.send_headers(((_STATUS, "303"), ("location", location), *self._headers))
         return httpbody_pb2.HttpBody(content_type="text/html; charset=utf-8")
+
+    async def _ask_for_renewal(
+        self, token: str, view: InvitationView, call: CallContext
+    ) -> httpbody_pb2.HttpBody:
+        try:
+            await self._links.request_renewal(token, call)
+        except BillingError as error:
+            return await self._answer(_failure(error), call)
+        return await self._answer(_Page(_ASKED, 200, view), call)
 
     async def _stop_by_program(
         self, token: str, view: InvitationView, call: CallContext
@@ -230,7 +247,11 @@ class InvitationPageService:
             names |= {"reseller": view.reseller_name, "customer": view.customer_name}
             names["inviter"] = inviter
             names["address"] = view.invitation.email
-            facts = [] if view.replaced or page.stop_button else texts.facts(view, self._zone)
+            facts = (
+                []
+                if view.replaced or page.kind in (_GETS, _STOPPED)
+                else texts.facts(view, self._zone)
+            )
         # Each name in a box of its own, so that it leaves the order of our words alone.
         boxes = {key: Markup("<bdi>{}</bdi>").format(name) for key, name in names.items()}
         heading, *paragraphs = texts.pages[page.kind]
@@ -251,9 +272,9 @@ class InvitationPageService:
             "quotation": note,
             "facts": facts,
             "buttons": texts.buttons if page.asks else None,
-            "stop_button": page.stop_button,
-            "stop_label": texts.stop_buttons.get(page.stop_button, ""),
-            "stop_link": _STOP if view and not page.stop_button else "",
+            "one_button": page.one_button,
+            "one_label": texts.one_buttons.get(page.one_button, ""),
+            "stop_link": _STOP if view and page.kind not in (_GETS, _STOPPED) else "",
             "stop_text": texts.stop_link,
             "ask_reseller": _boxed(texts.ask_reseller, boxes) if view else "",
             "contact": (page.view and page.view.contact) or "",

@@ -1,4 +1,7 @@
-"""What the invitation's page says, in each language."""
+"""What the invitation's page says, in each language.
+
+Longer than others: all texts of a language stand together.
+"""
 
 import math
 from collections.abc import Mapping
@@ -27,8 +30,8 @@ class Language:
 
     `too_late` says that a button did nothing, for each kind of page that then follows; `wait` says
     how long to wait, in seconds or in minutes. `writes` stands before what an inviter writes, and
-    before what is written by nobody with a name. `go_on` leads to a host. `stop_buttons` are those for no more e-mails, and
-    for e-mails again.
+    before what is written by nobody with a name. `go_on` leads to a host. `one_buttons` are those of pages with one
+    button, by the answer that they give.
     """
 
     language: LanguageCode
@@ -43,7 +46,7 @@ class Language:
     inviter: str
     writes: tuple[str, str]
     go_on: str
-    stop_buttons: Mapping[str, str]
+    one_buttons: Mapping[str, str]
     stop_link: str
 
     def facts(self, view: InvitationView, zone: tzinfo) -> list[tuple[str, str]]:
@@ -104,7 +107,7 @@ TEXTS = {
             ),
             "expired": (
                 "This invitation has expired",
-                "Its time is over, so it can no longer be accepted. Ask {reseller} to invite you again.",
+                "Its time is over, so it can no longer be accepted. {reseller} can invite you again.",
             ),
             "held": (
                 "This invitation can't be answered now",
@@ -126,6 +129,10 @@ TEXTS = {
                     "{reseller} has sent the invitation again. Open the link in the latest e-mail that "
                     "you got about it: this one holds no longer."
                 ),
+            ),
+            "renewal_requested": (
+                "{reseller} knows that you want a new invitation",
+                "Nothing else has changed. If {reseller} invites you again, you get an e-mail.",
             ),
             "gets_e_mails": (
                 "No more e-mails?",
@@ -178,7 +185,11 @@ TEXTS = {
         inviter="Sent by",
         writes=("{inviter} of {reseller} writes to you:", "{reseller} writes to you:"),
         go_on="Go on to {host}",
-        stop_buttons={"stop": "Do not write to me", "write": "Write to me again"},
+        one_buttons={
+            "stop": "Do not write to me",
+            "write": "Write to me again",
+            "renew": "Ask for a new invitation",
+        },
         stop_link="Do not write to me",
     ),
     LanguageCode.RU: Language(
@@ -215,7 +226,7 @@ TEXTS = {
             ),
             "expired": (
                 "Срок приглашения истёк",
-                "Принять его уже нельзя. Попросите {reseller} пригласить вас ещё раз.",
+                "Принять его уже нельзя. {reseller} может пригласить вас ещё раз.",
             ),
             "held": (
                 "Сейчас на это приглашение нельзя ответить",
@@ -237,6 +248,10 @@ TEXTS = {
                     "{reseller} отправляет приглашение ещё раз. Откройте ссылку из последнего письма о "
                     "нём: эта больше не действует."
                 ),
+            ),
+            "renewal_requested": (
+                "{reseller} знает, что вы хотите новое приглашение",
+                "Больше ничего не изменилось. Новое приглашение придёт вам письмом.",
             ),
             "gets_e_mails": (
                 "Больше не писать?",
@@ -289,7 +304,11 @@ TEXTS = {
         inviter="Отправитель",
         writes=("Вам пишет {inviter} ({reseller}):", "Вам пишет {reseller}:"),
         go_on="Перейти на {host}",
-        stop_buttons={"stop": "Больше не писать мне", "write": "Снова писать мне"},
+        one_buttons={
+            "stop": "Больше не писать мне",
+            "write": "Снова писать мне",
+            "renew": "Попросить новое приглашение",
+        },
         stop_link="Больше не писать мне",
     ),
 }

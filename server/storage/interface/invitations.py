@@ -117,6 +117,14 @@ class InvitationStorage(Protocol):
         """
         ...
 
+    async def request_renewal(self, token_hash: bytes, now: datetime, actor: Actor) -> bool:
+        """Tells the reseller that the invitee of an expired invitation asks for a new one.
+
+        Asked again with nothing in between, it is not told again. False: no such link, or the
+        invitation has not expired.
+        """
+        ...
+
     async def correct_invitation(
         self,
         invitation_id: str,

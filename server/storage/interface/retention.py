@@ -11,6 +11,13 @@ class RetentionStorage(Protocol):
         """Records the expiry of at most `limit` invitations that have lapsed; returns of how many."""
         ...
 
+    async def tell_expiring(self, now: datetime, limit: int) -> int:
+        """Tells of about `limit` invitations that end within three days; returns of how many.
+
+        Each end is told of once.
+        """
+        ...
+
     async def clear_idempotency_keys(self, now: datetime, limit: int) -> int:
         """Clears at most `limit` keys that count as unknown since an hour; returns how many."""
         ...

@@ -30,6 +30,7 @@ from server.storage.invitations.read import (
     list_invitations,
     look_up_invitations,
 )
+from server.storage.invitations.renewals import Renewal, request_renewals
 from server.storage.keys import KeyLifetime
 from server.storage.sql.batches import Batcher
 from server.storage.sql.times import micros
@@ -111,6 +112,9 @@ class SqlInvitations:
         )
         handler = without_effect(act) if dry_run else act
         return cast("Operation | None", await self._writes.submit(handler, resend))
+
+    async def request_renewal(self, token_hash: bytes, now: datetime, actor: Actor) -> bool:
+        return await self._writes.submit(request_renewals, Renewal(token_hash, now, actor))
 
     async def correct_invitation(
         self,

@@ -289,6 +289,7 @@ class RetentionRow(NamedTuple):
     operations: a time; operations that ended before it may have been cleared.
     numbers: the greatest number of a cleared operation; it is never given to another.
     events: a time; what happened before it may have no event.
+    expiring: a time; of invitations that end up to then it is told that they end soon.
     mail_held: since when e-mails are held; there is none while they are not.
     webhooks: on SQLite the number of the latest webhook, which may be deleted; as above.
     """
@@ -383,4 +384,5 @@ log_marks = table("log_marks", metadata, LogMarkRow, "process")
 CLEARED_OPERATIONS, CLEARED_NUMBERS, LOGGED_SINCE = "operations", "numbers", "events"
 LATEST_WEBHOOK = "webhooks"
 MAIL_HELD = "mail_held"
+EXPIRING_TOLD = "expiring"
 retention = table("retention", metadata, RetentionRow, "name")
