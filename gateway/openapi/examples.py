@@ -93,6 +93,9 @@ _GOOGLE_CUSTOMER = {
     "billingAccountId": ACCOUNT,
     "createTime": "2026-03-02T09:30:00.120Z",
     "updateTime": _ENDED,
+    "externalId": "R-1042",
+    "labels": {"tier": "gold"},
+    "etag": '"8j4g2l6519b0c5e3f7a4"',
 }
 _GOOGLE_RESPONSE = {"@type": "type.googleapis.com/billing.v1.Customer"} | _GOOGLE_CUSTOMER
 _EVENT = {
@@ -193,6 +196,18 @@ REQUESTS: dict[str, dict[str, Any]] = {
         "jwt": "eyJhbGciOiJQUzI1NiJ9.eyJpc3MiOiJhIn0.c2ln"
     },
     "yandex.cloud.iam.v1.RevokeIamTokenRequest": {"iamToken": "t1.9euelZqY.c2ln"},
+    "billing.v1.CreateCustomerRequest": {
+        "parent": _PARENT,
+        "customer": {"displayName": "Romashka", "person": _PERSON, "externalId": "R-1042"},
+    },
+    "billing.v1.UpdateCustomerRequest": {
+        "customer": {
+            "name": f"{_PARENT}/customers/{CUSTOMER}",
+            "labels": {"tier": "gold"},
+            "etag": '"8j4g2l6519b0c5e3f7a1"',
+        },
+        "updateMask": "labels.tier",
+    },
     "billing.v1.GetCustomerRequest": {"name": f"{_PARENT}/customers/{CUSTOMER}"},
     "billing.v1.ListCustomersRequest": {"parent": _PARENT},
     "billing.v1.GetInvitationRequest": {"name": _INVITATION["name"]},
@@ -272,6 +287,10 @@ RESPONSES: dict[str, dict[str, dict[str, Any]]] = {
     f"{_CUSTOMERS}.Suspend": {"Done": _published("Suspend customer", response=_RESPONSE)},
     f"{_CUSTOMERS}.List": {"One page": {"customers": [_CUSTOMER], "nextPageToken": ""}},
     "billing.v1.CustomerService.InviteCustomer": {"Begun": _google_style()},
+    "billing.v1.CustomerService.CreateCustomer": {
+        "Created": _GOOGLE_CUSTOMER | {"email": ""},
+    },
+    "billing.v1.CustomerService.UpdateCustomer": {"Changed": _GOOGLE_CUSTOMER},
     "billing.v1.CustomerService.GetCustomer": {"Active": _GOOGLE_CUSTOMER},
     "billing.v1.CustomerService.ListCustomers": {
         "One page": {"customers": [_GOOGLE_CUSTOMER], "nextPageToken": ""}

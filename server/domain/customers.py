@@ -10,6 +10,8 @@ from server.domain.access import Actor
 from server.domain.errors import BillingError, Reason
 from server.domain.operations import Operation, OperationKind
 
+NO_LABELS: Mapping[str, str] = {}
+
 
 class CustomerState(StrEnum):
     """States as the published documentation names them."""
@@ -32,6 +34,7 @@ class Customer(NamedTuple):
     """`person` holds the fields of the published CustomerPerson that were set, by proto name.
 
     `email` is the address that the customer was invited at, None if it was not invited.
+    `external_id` is what its reseller calls it.
     """
 
     id: str
@@ -43,6 +46,8 @@ class Customer(NamedTuple):
     state: CustomerState
     created_at: datetime
     modified_at: datetime
+    external_id: str | None = None
+    labels: Mapping[str, str] = NO_LABELS
 
 
 class NewCustomer(NamedTuple):
@@ -54,7 +59,14 @@ class NewCustomer(NamedTuple):
 
 
 def create_reseller_served(
-    *, reseller_id: str, name: str, person: dict[str, str], actor: Actor, now: datetime
+    *,
+    reseller_id: str,
+    name: str,
+    person: dict[str, str],
+    actor: Actor,
+    now: datetime,
+    external_id: str | None = None,
+    labels: Mapping[str, str] = NO_LABELS,
 ) -> NewCustomer:
     """Makes the records of a customer that its reseller serves: active at once. Their IDs end alike."""
     ending = ids.new_ending()
@@ -68,6 +80,8 @@ def create_reseller_served(
         state=CustomerState.ACTIVE,
         created_at=now,
         modified_at=now,
+        external_id=external_id,
+        labels=dict(labels),
     )
     kind = OperationKind.CREATE_RESELLER_SERVED
     operation = operation_on(customer, ids.OPERATION + ending, kind, actor.subject, now, done=True)

@@ -63,6 +63,9 @@ class Reason(StrEnum):
     OPERATION_CANCELLED = "OPERATION_CANCELLED"
     # Activated or suspended a customer that is neither active nor suspended: look at its state.
     CUSTOMER_STATE = "CUSTOMER_STATE"
+    # Gave a customer an external ID that another living one of the reseller's has: take another, or
+    # delete that customer.
+    EXTERNAL_ID_TAKEN = "EXTERNAL_ID_TAKEN"
     # Invited an address that its mail server refuses for good: correct the address, invite anew.
     RECIPIENT_REFUSED = "RECIPIENT_REFUSED"
     # Invited an address with letters beyond ASCII, which a mail server on the way can't handle: invite

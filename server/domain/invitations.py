@@ -1,4 +1,7 @@
-"""Inviting a customer: what is recorded, the secret in the link, and how an invitation ends."""
+"""Inviting a customer: what is recorded, the secret in the link, and how an invitation ends.
+
+Longer than others: all that an invitation is stands together.
+"""
 
 import hashlib
 import re
@@ -11,7 +14,7 @@ from typing import NamedTuple
 from server.domain import ids
 from server.domain.access import Actor
 from server.domain.contacts import NO_DETAILS, ContactDetails
-from server.domain.customers import Customer, CustomerState, operation_on
+from server.domain.customers import NO_LABELS, Customer, CustomerState, operation_on
 from server.domain.errors import BillingError, Reason
 from server.domain.invitation_options import NO_OPTIONS, DeliveryMethod, InvitationOptions
 from server.domain.mail import EmailDelivery
@@ -68,9 +71,6 @@ CUSTOMER_STATES: Mapping[InvitationState, CustomerState] = {
     _S.REVOKED: CustomerState.INACTIVE,
     _S.EXPIRED: CustomerState.INACTIVE,
 }
-
-# While an e-mail is on its way, this is how soon it may have left.
-ON_ITS_WAY_S = 1.0
 
 # Only an e-mail that arrived can be answered.
 ANSWERED = frozenset({_S.ACCEPTED, _S.DECLINED})
@@ -139,6 +139,8 @@ def invite(
     now: datetime,
     lifetime: timedelta,
     options: InvitationOptions = NO_OPTIONS,
+    external_id: str | None = None,
+    labels: Mapping[str, str] = NO_LABELS,
 ) -> NewInvitation:
     """Makes the records of an invitation, whose IDs end alike. `email` is in normal form.
 
@@ -156,6 +158,8 @@ def invite(
         state=CustomerState.ACCEPTANCE_REQUIRED,
         created_at=now,
         modified_at=now,
+        external_id=external_id,
+        labels=dict(labels),
     )
     operation = operation_on(
         customer,
@@ -281,7 +285,7 @@ def mail_under_way(operation_id: str) -> BillingError:
         Reason.MAIL_UNDER_WAY,
         "The invitation's e-mail is on its way; try again in a moment.",
         metadata={"operationId": operation_id},
-        retry_after_s=ON_ITS_WAY_S,
+        retry_after_s=1.0,  # how soon it may have left
     )
 
 

@@ -1,6 +1,7 @@
 """Customers and invitations from and to their rows: they are one row, shown as two records."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -23,10 +24,13 @@ from server.storage.schema.tables import (
     AddressKey,
     CustomerId,
     CustomerNumber,
+    CustomerRow,
     DeliveryJson,
     DisplayName,
     Email,
+    ExternalId,
     InvitationId,
+    LabelsJson,
     OperationId,
     OperationNumber,
     OptionsJson,
@@ -54,6 +58,8 @@ class CustomerPart(NamedTuple):
     modified_at: Micros
     email: Email | None
     billing_account_id: AccountId | None
+    external_id: ExternalId | None
+    labels: LabelsJson | None
 
 
 class InvitationPart(NamedTuple):
@@ -93,7 +99,7 @@ CUSTOMER_PART = columns(customers, CustomerPart)
 INVITATION_PART = columns(customers, InvitationPart)
 
 
-def customer(transaction: Transaction, row: CustomerPart) -> Customer:
+def customer(transaction: Transaction, row: CustomerPart | CustomerRow) -> Customer:
     """Returns the customer in a row."""
     return Customer(
         row.id,
@@ -105,6 +111,8 @@ def customer(transaction: Transaction, row: CustomerPart) -> Customer:
         CUSTOMER_STATES[row.state],
         from_micros(row.created_at),
         from_micros(row.modified_at),
+        row.external_id,
+        json.loads(row.labels) if row.labels else {},
     )
 
 
@@ -153,6 +161,16 @@ def sent_json(
 def person_json(person: dict[str, str]) -> PersonJson:
     """Returns a customer's person as the database keeps it: a JSON object."""
     return PersonJson(_as_json(person))
+
+
+def labels_json(labels: Mapping[str, str]) -> LabelsJson | None:
+    """Returns a customer's labels as the database keeps them."""
+    return LabelsJson(_as_json(dict(labels))) if labels else None
+
+
+def external_id_or_none(external_id: str | None) -> ExternalId | None:
+    """Returns what the reseller calls a customer as the database keeps it."""
+    return ExternalId(external_id) if external_id else None
 
 
 def tax_number(person: PersonJson) -> str:

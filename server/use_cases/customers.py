@@ -1,12 +1,19 @@
 """Inviting, creating, reading, activating and suspending customers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from server.domain.access import Permission, Subject
-from server.domain.customers import Customer, create_reseller_served, finished_operation
+from server.domain.customer_changes import CustomerChanges, check_changes
+from server.domain.customers import (
+    NO_LABELS,
+    Customer,
+    NewCustomer,
+    create_reseller_served,
+    finished_operation,
+)
 from server.domain.invitation_options import NO_OPTIONS, InvitationOptions
-from server.domain.invitations import invite
+from server.domain.invitations import NewInvitation, invite
 from server.domain.operations import Operation, OperationKind
 from server.storage.interface import (
     Cursor,
@@ -44,10 +51,14 @@ class Customers:
         request_id: str,
         key: IdempotencyKey | None,
         options: InvitationOptions = NO_OPTIONS,
-    ) -> Operation:
+        external_id: str | None = None,
+        labels: Mapping[str, str] = NO_LABELS,
+        dry_run: bool = False,
+    ) -> NewInvitation | Operation:
         """Records an invitation and the e-mail to send. `email` is in normal form.
 
-        Raises INVITATION_OPEN, IDEMPOTENCY_KEY_REUSED.
+        Returns the operation; with `dry_run` what would be recorded, and nothing is.
+        Raises FIELDS_INVALID for labels, INVITATION_OPEN, EXTERNAL_ID_TAKEN, IDEMPOTENCY_KEY_REUSED.
         """
         caller.require(Permission.WRITE, reseller_id)
         new = invite(
@@ -59,7 +70,14 @@ class Customers:
             now=self._clock(),
             lifetime=self._lifetime,
             options=options,
+            external_id=external_id,
+            labels=labels,
         )
+        if labels:
+            check_changes(CustomerChanges(labels=labels))
+        if dry_run:
+            await self._invitations.create_invitation(new, None, dry_run=True)
+            return new
         return await self._invitations.create_invitation(new, key)
 
     async def create_reseller_served(
@@ -71,8 +89,14 @@ class Customers:
         person: dict[str, str],
         request_id: str,
         key: IdempotencyKey | None,
-    ) -> Operation:
-        """Creates a customer that is active at once. Raises IDEMPOTENCY_KEY_REUSED."""
+        external_id: str | None = None,
+        labels: Mapping[str, str] = NO_LABELS,
+        dry_run: bool = False,
+    ) -> NewCustomer | Operation:
+        """Creates a customer that is active at once; returns as `invite` does.
+
+        Raises FIELDS_INVALID for labels, EXTERNAL_ID_TAKEN, IDEMPOTENCY_KEY_REUSED.
+        """
         caller.require(Permission.WRITE, reseller_id)
         new = create_reseller_served(
             reseller_id=reseller_id,
@@ -80,8 +104,39 @@ class Customers:
             person=person,
             actor=caller.actor(request_id),
             now=self._clock(),
+            external_id=external_id,
+            labels=labels,
         )
+        if labels:
+            check_changes(CustomerChanges(labels=labels))
+        if dry_run:
+            await self._customers.create_customer(new, None, dry_run=True)
+            return new
         return await self._customers.create_customer(new, key)
+
+    async def update(
+        self,
+        caller: Subject,
+        reseller_id: str,
+        customer_id: str,
+        changes: CustomerChanges,
+        etag: str,
+        request_id: str,
+        key: IdempotencyKey | None,
+        *,
+        dry_run: bool = False,
+    ) -> Customer | None:
+        """Changes a customer; with `dry_run` returns what it would be.
+
+        Raises FIELDS_INVALID, ETAG_STALE, EXTERNAL_ID_TAKEN, INVITATION_OPEN, IDEMPOTENCY_KEY_REUSED.
+        """
+        caller.require(Permission.WRITE, reseller_id)
+        check_changes(changes)
+        return await self._customers.update_customer(
+            *(reseller_id, customer_id, changes, etag),
+            *(self._clock(), caller.actor(request_id), None if dry_run else key),
+            dry_run=dry_run,
+        )
 
     async def change_state(
         self,

@@ -47,6 +47,10 @@ def test_it_has_every_path_of_the_contract() -> None:
         "CustomerService.Suspend": "post /billing/v1/customers/{customerId}:suspend",
         "CustomerService.InviteCustomer": "post /v1/resellers/{resellersId}/customers:invite",
         "CustomerService.GetCustomer": "get /v1/resellers/{resellersId}/customers/{customersId}",
+        "CustomerService.CreateCustomer": "post /v1/resellers/{resellersId}/customers",
+        "CustomerService.UpdateCustomer": (
+            "patch /v1/resellers/{resellersId}/customers/{customersId}"
+        ),
         "CustomerService.ListCustomers": "get /v1/resellers/{resellersId}/customers",
         **{
             f"InvitationService.{method}Invitation{more}": path
@@ -100,7 +104,9 @@ def test_the_query_holds_what_neither_path_nor_body_does() -> None:
     assert {id_: names for id_, names in queries.items() if names} == {
         "BillingAccountService.List": ["pageSize", "pageToken"],
         "CustomerService.List": ["resellerId", "pageSize", "pageToken"],
+        "CustomerService.CreateCustomer": ["validateOnly"],
         "CustomerService.ListCustomers": ["pageSize", "pageToken"],
+        "CustomerService.UpdateCustomer": ["updateMask", "validateOnly"],
         "EventService.ListEvents": ["after", "filter", "pageSize", "pageToken"],
         "EventStreamService.WatchEvents": ["after", "filter"],
         "InvitationService.ListInvitations": ["pageSize", "pageToken", "filter"],

@@ -204,6 +204,26 @@ TABLE: dict[str, Method] = {
         google_customers.ListCustomersResponse,
         names_reseller=True,
     ),
+    f"{_GOOGLE_CUSTOMERS}/CreateCustomer": Method(
+        Right.WRITE,
+        lambda made: google_customers.CreateCustomerRequest(
+            parent=f"resellers/{made.reseller_id}",
+            customer=google_customer.Customer(display_name="A customer"),
+        ),
+        google_customer.Customer,
+        names_reseller=True,
+    ),
+    f"{_GOOGLE_CUSTOMERS}/UpdateCustomer": Method(
+        Right.WRITE,
+        lambda made: google_customers.UpdateCustomerRequest(
+            customer=google_customer.Customer(
+                name=f"resellers/{made.reseller_id}/customers/{made.customer_id}",
+                display_name="Changed",
+            )
+        ),
+        google_customer.Customer,
+        names_reseller=True,
+    ),
     f"{_EVENTS}/GetEvent": Method(
         Right.READ,
         lambda made: events.GetEventRequest(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from server.domain.access import Role, Subject
+from server.domain.customer_changes import CustomerChanges
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import NewInvitation
 from server.domain.operations import OperationKind
@@ -95,6 +96,9 @@ READS: dict[str, UseCase] = {
 WRITES: dict[str, UseCase] = {
     "invite": lambda to, who: to.customers.invite(who, email="a@example.com", **OWN),
     "create a customer": lambda to, who: to.customers.create_reseller_served(who, **OWN),
+    "update a customer": lambda to, who: to.customers.update(
+        who, RESELLER, to.made.customer.id, CustomerChanges(name="B"), "", "", None
+    ),
     "suspend a customer": lambda to, who: to.customers.change_state(
         who, OperationKind.SUSPEND, to.made.customer.id, "", None
     ),

@@ -101,6 +101,8 @@ def _texts(message: Descriptor, path: str = "") -> list[tuple[str, FieldDescript
         opaque = field.GetOptions().Extensions[format_pb2.format] == format_pb2.FORMAT_OPAQUE
         if field.type == FieldDescriptor.TYPE_STRING and not opaque:
             found.append((path + field.name, field))
+        elif field.message_type and field.message_type.GetOptions().map_entry:
+            continue  # labels, which have rules of their own
         elif field.message_type and field.message_type.full_name != "google.protobuf.Any":
             found += _texts(field.message_type, f"{path}{field.name}.")
     return found

@@ -131,7 +131,7 @@ async def test_an_e_mail_that_waits_goes_to_the_new_address(storage: SqlStorage)
     stored = await recorded(storage)
     first = await stored.claim()
     error = await refused(corrected(stored))
-    assert error.reason is Reason.RESENT_TOO_SOON
+    assert error.reason is Reason.MAIL_UNDER_WAY
     late = Deferral(1, "the mailbox is full", START + 10 * DAY)
     await storage.mail.retry_delivery(first, START + 10 * DAY, START, late)
     await corrected(stored)

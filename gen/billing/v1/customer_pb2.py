@@ -29,7 +29,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from yandex.cloud import validation_pb2 as yandex_dot_cloud_dot_validation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x62illing/v1/customer.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dyandex/cloud/validation.proto\"\xa8\x04\n\x08\x43ustomer\x12\x1b\n\x04name\x18\x01 \x01(\tB\r\xe2\x41\x01\x08\x8a\xc8\x31\x05<=150\x12$\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=1024\x12/\n\x05state\x18\x03 \x01(\x0e\x32\x1a.billing.v1.Customer.StateB\x04\xe2\x41\x01\x03\x12!\n\x05\x65mail\x18\x04 \x01(\tB\x12\xe2\x41\x02\x05\x01\x88\xb2\x19\x01\x8a\xc8\x31\x05<=254\x12(\n\x06person\x18\x05 \x01(\x0b\x32\x12.billing.v1.PersonB\x04\xe2\x41\x01\x01\x12(\n\x12\x62illing_account_id\x18\x06 \x01(\tB\x0c\xe2\x41\x01\x03\x8a\xc8\x31\x04<=50\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"`\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41\x43\x43\x45PTANCE_REQUIRED\x10\x01\x12\n\n\x06\x41\x43TIVE\x10\x02\x12\r\n\tSUSPENDED\x10\x03\x12\x0c\n\x08INACTIVE\x10\x04:a\xea\x41^\n\x1c\x62illing.example.com/Customer\x12)resellers/{reseller}/customers/{customer}*\tcustomers2\x08\x63ustomer\"\x94\x02\n\x06Person\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=1024\x12 \n\x08longname\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=1024\x12\x1f\n\x05phone\x18\x03 \x01(\tB\x10\xe2\x41\x01\x01\x88\xb2\x19\x02\x8a\xc8\x31\x04<=64\x12 \n\x05\x65mail\x18\x04 \x01(\tB\x11\xe2\x41\x01\x01\x88\xb2\x19\x01\x8a\xc8\x31\x05<=254\x12\x1f\n\tpost_code\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\x8a\xc8\x31\x04<=64\x12$\n\x0cpost_address\x18\x06 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=4096\x12%\n\rlegal_address\x18\x07 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=4096\x12\x19\n\x03tin\x18\x08 \x01(\tB\x0c\xe2\x41\x01\x01\x8a\xc8\x31\x04<=64B\xa2\x01\n\x16\x63om.example.billing.v1B\rCustomerProtoP\x01Z+billing.example.com/go/billing/v1;billingpb\xea\x41I\n\x1c\x62illing.example.com/Reseller\x12\x14resellers/{reseller}*\tresellers2\x08resellerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x62illing/v1/customer.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dyandex/cloud/validation.proto\"\xd8\x05\n\x08\x43ustomer\x12\x1b\n\x04name\x18\x01 \x01(\tB\r\xe2\x41\x01\x08\x8a\xc8\x31\x05<=150\x12$\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=1024\x12/\n\x05state\x18\x03 \x01(\x0e\x32\x1a.billing.v1.Customer.StateB\x04\xe2\x41\x01\x03\x12!\n\x05\x65mail\x18\x04 \x01(\tB\x12\xe2\x41\x02\x05\x01\x88\xb2\x19\x01\x8a\xc8\x31\x05<=254\x12(\n\x06person\x18\x05 \x01(\x0b\x32\x12.billing.v1.PersonB\x04\xe2\x41\x01\x01\x12(\n\x12\x62illing_account_id\x18\x06 \x01(\tB\x0c\xe2\x41\x01\x03\x8a\xc8\x31\x04<=50\x12\x35\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\"\n\x0b\x65xternal_id\x18\t \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=128\x12>\n\x06labels\x18\n \x03(\x0b\x32 .billing.v1.Customer.LabelsEntryB\x0c\xe2\x41\x01\x01\x82\xc8\x31\x04<=64\x12\x1b\n\x04\x65tag\x18\x0b \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=100\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"`\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x41\x43\x43\x45PTANCE_REQUIRED\x10\x01\x12\n\n\x06\x41\x43TIVE\x10\x02\x12\r\n\tSUSPENDED\x10\x03\x12\x0c\n\x08INACTIVE\x10\x04:a\xea\x41^\n\x1c\x62illing.example.com/Customer\x12)resellers/{reseller}/customers/{customer}*\tcustomers2\x08\x63ustomer\"\x94\x02\n\x06Person\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=1024\x12 \n\x08longname\x18\x02 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=1024\x12\x1f\n\x05phone\x18\x03 \x01(\tB\x10\xe2\x41\x01\x01\x88\xb2\x19\x02\x8a\xc8\x31\x04<=64\x12 \n\x05\x65mail\x18\x04 \x01(\tB\x11\xe2\x41\x01\x01\x88\xb2\x19\x01\x8a\xc8\x31\x05<=254\x12\x1f\n\tpost_code\x18\x05 \x01(\tB\x0c\xe2\x41\x01\x01\x8a\xc8\x31\x04<=64\x12$\n\x0cpost_address\x18\x06 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=4096\x12%\n\rlegal_address\x18\x07 \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=4096\x12\x19\n\x03tin\x18\x08 \x01(\tB\x0c\xe2\x41\x01\x01\x8a\xc8\x31\x04<=64B\xa2\x01\n\x16\x63om.example.billing.v1B\rCustomerProtoP\x01Z+billing.example.com/go/billing/v1;billingpb\xea\x41I\n\x1c\x62illing.example.com/Reseller\x12\x14resellers/{reseller}*\tresellers2\x08resellerb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +37,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'billing.v1.customer_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\026com.example.billing.v1B\rCustomerProtoP\001Z+billing.example.com/go/billing/v1;billingpb\352AI\n\034billing.example.com/Reseller\022\024resellers/{reseller}*\tresellers2\010reseller'
+  _globals['_CUSTOMER_LABELSENTRY']._loaded_options = None
+  _globals['_CUSTOMER_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_CUSTOMER'].fields_by_name['name']._loaded_options = None
   _globals['_CUSTOMER'].fields_by_name['name']._serialized_options = b'\342A\001\010\212\3101\005<=150'
   _globals['_CUSTOMER'].fields_by_name['display_name']._loaded_options = None
@@ -53,6 +55,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CUSTOMER'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_CUSTOMER'].fields_by_name['update_time']._loaded_options = None
   _globals['_CUSTOMER'].fields_by_name['update_time']._serialized_options = b'\342A\001\003'
+  _globals['_CUSTOMER'].fields_by_name['external_id']._loaded_options = None
+  _globals['_CUSTOMER'].fields_by_name['external_id']._serialized_options = b'\342A\001\001\212\3101\005<=128'
+  _globals['_CUSTOMER'].fields_by_name['labels']._loaded_options = None
+  _globals['_CUSTOMER'].fields_by_name['labels']._serialized_options = b'\342A\001\001\202\3101\004<=64'
+  _globals['_CUSTOMER'].fields_by_name['etag']._loaded_options = None
+  _globals['_CUSTOMER'].fields_by_name['etag']._serialized_options = b'\342A\001\001\212\3101\005<=100'
   _globals['_CUSTOMER']._loaded_options = None
   _globals['_CUSTOMER']._serialized_options = b'\352A^\n\034billing.example.com/Customer\022)resellers/{reseller}/customers/{customer}*\tcustomers2\010customer'
   _globals['_PERSON'].fields_by_name['name']._loaded_options = None
@@ -72,9 +80,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PERSON'].fields_by_name['tin']._loaded_options = None
   _globals['_PERSON'].fields_by_name['tin']._serialized_options = b'\342A\001\001\212\3101\004<=64'
   _globals['_CUSTOMER']._serialized_start=199
-  _globals['_CUSTOMER']._serialized_end=751
-  _globals['_CUSTOMER_STATE']._serialized_start=556
-  _globals['_CUSTOMER_STATE']._serialized_end=652
-  _globals['_PERSON']._serialized_start=754
-  _globals['_PERSON']._serialized_end=1030
+  _globals['_CUSTOMER']._serialized_end=927
+  _globals['_CUSTOMER_LABELSENTRY']._serialized_start=685
+  _globals['_CUSTOMER_LABELSENTRY']._serialized_end=730
+  _globals['_CUSTOMER_STATE']._serialized_start=732
+  _globals['_CUSTOMER_STATE']._serialized_end=828
+  _globals['_PERSON']._serialized_start=930
+  _globals['_PERSON']._serialized_end=1206
 # @@protoc_insertion_point(module_scope)

@@ -3,9 +3,11 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -55,6 +57,26 @@ class Customer(_message.Message):
     INACTIVE: Customer.State.ValueType  # 4
     """The customer declined the invitation, or it was revoked or expired."""
 
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
@@ -63,6 +85,9 @@ class Customer(_message.Message):
     BILLING_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the resource: `resellers/{reseller}/customers/{customer}`. What follows the last slash is
     the ID that the published API knows the customer by.
@@ -75,6 +100,14 @@ class Customer(_message.Message):
     """The address that the customer is invited at; empty for one that its reseller serves itself."""
     billing_account_id: _builtins.str
     """ID of the billing account that the customer's usage is charged to."""
+    external_id: _builtins.str
+    """What the reseller calls the customer, such as the ID in its own books. No two of a reseller's
+    customers have the same: a second is refused with ALREADY_EXISTS and the name of the first.
+    """
+    etag: _builtins.str
+    """Names this version of the customer: sent along with a change, it is refused with ABORTED unless
+    nothing has changed since.
+    """
     @_builtins.property
     def person(self) -> Global___Person:
         """Legal information about the customer. The telephone number is answered in E.164, whatever its
@@ -89,6 +122,12 @@ class Customer(_message.Message):
     def update_time(self) -> _timestamp_pb2.Timestamp:
         """When the customer last changed."""
 
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Tags of the reseller's own: 64 at most. Keys have 1 to 63 characters and begin with a letter,
+        values have 63 at most: lower-case letters of any script, digits, `_` and `-`.
+        """
+
     def __init__(
         self,
         *,
@@ -100,10 +139,13 @@ class Customer(_message.Message):
         billing_account_id: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        external_id: _builtins.str = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "person", b"person", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_account_id", b"billing_account_id", "create_time", b"create_time", "display_name", b"display_name", "email", b"email", "name", b"name", "person", b"person", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_account_id", b"billing_account_id", "create_time", b"create_time", "display_name", b"display_name", "email", b"email", "etag", b"etag", "external_id", b"external_id", "labels", b"labels", "name", b"name", "person", b"person", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,6 +8,7 @@ from billing.v1 import invitation_pb2 as _invitation_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -37,6 +38,7 @@ class InviteCustomerRequest(_message.Message):
     TIME_TO_LIVE_FIELD_NUMBER: _builtins.int
     DELIVERY_METHOD_FIELD_NUMBER: _builtins.int
     RETURN_URI_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """The reseller that the customer will belong to: `resellers/{reseller}`."""
     language_code: _builtins.str
@@ -54,6 +56,10 @@ class InviteCustomerRequest(_message.Message):
     return_uri: _builtins.str
     """Where the page offers to go on once the invitation has been answered: an `https://` URI, whose
     origin is on the list that those who run the service keep for the reseller.
+    """
+    validate_only: _builtins.bool
+    """Only checks whether the customer could be invited: nothing is recorded, and no e-mail sent. The
+    operation that is answered has no name, is done, and has the customer as it would be.
     """
     @_builtins.property
     def customer(self) -> _customer_pb2.Customer:
@@ -76,14 +82,88 @@ class InviteCustomerRequest(_message.Message):
         time_to_live: _duration_pb2.Duration | None = ...,
         delivery_method: _invitation_pb2.Invitation.DeliveryMethod.ValueType = ...,
         return_uri: _builtins.str = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "delivery_method", b"delivery_method", "inviter_display_name", b"inviter_display_name", "language_code", b"language_code", "note", b"note", "parent", b"parent", "return_uri", b"return_uri", "time_to_live", b"time_to_live"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "delivery_method", b"delivery_method", "inviter_display_name", b"inviter_display_name", "language_code", b"language_code", "note", b"note", "parent", b"parent", "return_uri", b"return_uri", "time_to_live", b"time_to_live", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InviteCustomerRequest: _TypeAlias = InviteCustomerRequest  # noqa: Y015
+
+@_typing.final
+class CreateCustomerRequest(_message.Message):
+    """A customer to create."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """The reseller that the customer will belong to: `resellers/{reseller}`."""
+    validate_only: _builtins.bool
+    """Only checks whether it could be created, and returns what it would be."""
+    @_builtins.property
+    def customer(self) -> _customer_pb2.Customer:
+        """The customer; its `display_name` is needed. It has no `email`: InviteCustomer is for those that
+        are invited.
+        """
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        customer: _customer_pb2.Customer | None = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "parent", b"parent", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateCustomerRequest: _TypeAlias = CreateCustomerRequest  # noqa: Y015
+
+@_typing.final
+class UpdateCustomerRequest(_message.Message):
+    """What to change of a customer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    validate_only: _builtins.bool
+    """Only checks whether it could be changed, and returns what it would be."""
+    @_builtins.property
+    def customer(self) -> _customer_pb2.Customer:
+        """The customer, named by its `name`, with new values. With its `etag`, it is refused with ABORTED if
+        anything has changed since.
+        """
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """The fields to set: `displayName`, `person` or one of its fields as `person.tin`, `externalId`,
+        `labels` or one of them as `labels.tier`. What is named and left empty is taken away. `*` sets all,
+        those that are empty too; without a mask those are set that are not empty.
+        """
+
+    def __init__(
+        self,
+        *,
+        customer: _customer_pb2.Customer | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        validate_only: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "update_mask", b"update_mask", "validate_only", b"validate_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateCustomerRequest: _TypeAlias = UpdateCustomerRequest  # noqa: Y015
 
 @_typing.final
 class InviteCustomerMetadata(_message.Message):

@@ -42,6 +42,11 @@ class CustomerServiceStub(object):
                 request_serializer=billing_dot_v1_dot_customer__service__pb2.InviteCustomerRequest.SerializeToString,
                 response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
                 _registered_method=True)
+        self.CreateCustomer = channel.unary_unary(
+                '/billing.v1.CustomerService/CreateCustomer',
+                request_serializer=billing_dot_v1_dot_customer__service__pb2.CreateCustomerRequest.SerializeToString,
+                response_deserializer=billing_dot_v1_dot_customer__pb2.Customer.FromString,
+                _registered_method=True)
         self.GetCustomer = channel.unary_unary(
                 '/billing.v1.CustomerService/GetCustomer',
                 request_serializer=billing_dot_v1_dot_customer__service__pb2.GetCustomerRequest.SerializeToString,
@@ -51,6 +56,11 @@ class CustomerServiceStub(object):
                 '/billing.v1.CustomerService/ListCustomers',
                 request_serializer=billing_dot_v1_dot_customer__service__pb2.ListCustomersRequest.SerializeToString,
                 response_deserializer=billing_dot_v1_dot_customer__service__pb2.ListCustomersResponse.FromString,
+                _registered_method=True)
+        self.UpdateCustomer = channel.unary_unary(
+                '/billing.v1.CustomerService/UpdateCustomer',
+                request_serializer=billing_dot_v1_dot_customer__service__pb2.UpdateCustomerRequest.SerializeToString,
+                response_deserializer=billing_dot_v1_dot_customer__pb2.Customer.FromString,
                 _registered_method=True)
 
 
@@ -64,6 +74,13 @@ class CustomerServiceServicer(object):
         The operation ends once the e-mail has been handed over to the mail server, with the customer as
         it is when the operation is read, or with the reason why it could not be: then, and if the
         operation is cancelled, the customer is taken back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateCustomer(self, request, context):
+        """Creates a customer that its reseller serves itself: it is active at once, and gets no e-mail.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -83,6 +100,16 @@ class CustomerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateCustomer(self, request, context):
+        """Changes a customer: its name, its legal information, its external ID or its labels.
+
+        Where an invitation is open, a tax number for which the same address has another open one is
+        refused with ALREADY_EXISTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CustomerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -90,6 +117,11 @@ def add_CustomerServiceServicer_to_server(servicer, server):
                     servicer.InviteCustomer,
                     request_deserializer=billing_dot_v1_dot_customer__service__pb2.InviteCustomerRequest.FromString,
                     response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
+            ),
+            'CreateCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateCustomer,
+                    request_deserializer=billing_dot_v1_dot_customer__service__pb2.CreateCustomerRequest.FromString,
+                    response_serializer=billing_dot_v1_dot_customer__pb2.Customer.SerializeToString,
             ),
             'GetCustomer': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCustomer,
@@ -100,6 +132,11 @@ def add_CustomerServiceServicer_to_server(servicer, server):
                     servicer.ListCustomers,
                     request_deserializer=billing_dot_v1_dot_customer__service__pb2.ListCustomersRequest.FromString,
                     response_serializer=billing_dot_v1_dot_customer__service__pb2.ListCustomersResponse.SerializeToString,
+            ),
+            'UpdateCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateCustomer,
+                    request_deserializer=billing_dot_v1_dot_customer__service__pb2.UpdateCustomerRequest.FromString,
+                    response_serializer=billing_dot_v1_dot_customer__pb2.Customer.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -130,6 +167,33 @@ class CustomerService(object):
             '/billing.v1.CustomerService/InviteCustomer',
             billing_dot_v1_dot_customer__service__pb2.InviteCustomerRequest.SerializeToString,
             google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/billing.v1.CustomerService/CreateCustomer',
+            billing_dot_v1_dot_customer__service__pb2.CreateCustomerRequest.SerializeToString,
+            billing_dot_v1_dot_customer__pb2.Customer.FromString,
             options,
             channel_credentials,
             insecure,
@@ -184,6 +248,33 @@ class CustomerService(object):
             '/billing.v1.CustomerService/ListCustomers',
             billing_dot_v1_dot_customer__service__pb2.ListCustomersRequest.SerializeToString,
             billing_dot_v1_dot_customer__service__pb2.ListCustomersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/billing.v1.CustomerService/UpdateCustomer',
+            billing_dot_v1_dot_customer__service__pb2.UpdateCustomerRequest.SerializeToString,
+            billing_dot_v1_dot_customer__pb2.Customer.FromString,
             options,
             channel_credentials,
             insecure,

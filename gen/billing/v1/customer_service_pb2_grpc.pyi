@@ -42,10 +42,18 @@ class CustomerServiceStub:
     it is when the operation is read, or with the reason why it could not be: then, and if the
     operation is cancelled, the customer is taken back.
     """
+    CreateCustomer: _grpc.UnaryUnaryMultiCallable[_customer_service_pb2.CreateCustomerRequest, _customer_pb2.Customer]
+    """Creates a customer that its reseller serves itself: it is active at once, and gets no e-mail."""
     GetCustomer: _grpc.UnaryUnaryMultiCallable[_customer_service_pb2.GetCustomerRequest, _customer_pb2.Customer]
     """Returns a customer."""
     ListCustomers: _grpc.UnaryUnaryMultiCallable[_customer_service_pb2.ListCustomersRequest, _customer_service_pb2.ListCustomersResponse]
     """Lists the customers of a reseller, newest first."""
+    UpdateCustomer: _grpc.UnaryUnaryMultiCallable[_customer_service_pb2.UpdateCustomerRequest, _customer_pb2.Customer]
+    """Changes a customer: its name, its legal information, its external ID or its labels.
+
+    Where an invitation is open, a tax number for which the same address has another open one is
+    refused with ALREADY_EXISTS.
+    """
 
 @_typing.type_check_only
 class CustomerServiceAsyncStub(CustomerServiceStub):
@@ -59,10 +67,18 @@ class CustomerServiceAsyncStub(CustomerServiceStub):
     it is when the operation is read, or with the reason why it could not be: then, and if the
     operation is cancelled, the customer is taken back.
     """
+    CreateCustomer: _aio.UnaryUnaryMultiCallable[_customer_service_pb2.CreateCustomerRequest, _customer_pb2.Customer]  # type: ignore[assignment]
+    """Creates a customer that its reseller serves itself: it is active at once, and gets no e-mail."""
     GetCustomer: _aio.UnaryUnaryMultiCallable[_customer_service_pb2.GetCustomerRequest, _customer_pb2.Customer]  # type: ignore[assignment]
     """Returns a customer."""
     ListCustomers: _aio.UnaryUnaryMultiCallable[_customer_service_pb2.ListCustomersRequest, _customer_service_pb2.ListCustomersResponse]  # type: ignore[assignment]
     """Lists the customers of a reseller, newest first."""
+    UpdateCustomer: _aio.UnaryUnaryMultiCallable[_customer_service_pb2.UpdateCustomerRequest, _customer_pb2.Customer]  # type: ignore[assignment]
+    """Changes a customer: its name, its legal information, its external ID or its labels.
+
+    Where an invitation is open, a tax number for which the same address has another open one is
+    refused with ALREADY_EXISTS.
+    """
 
 class CustomerServiceServicer(metaclass=_abc_1.ABCMeta):
     """A reseller's customers, for clients that speak google.longrunning."""
@@ -81,6 +97,14 @@ class CustomerServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def CreateCustomer(
+        self,
+        request: _customer_service_pb2.CreateCustomerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customer_pb2.Customer, _abc.Awaitable[_customer_pb2.Customer]]:
+        """Creates a customer that its reseller serves itself: it is active at once, and gets no e-mail."""
+
+    @_abc_1.abstractmethod
     def GetCustomer(
         self,
         request: _customer_service_pb2.GetCustomerRequest,
@@ -95,5 +119,17 @@ class CustomerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_customer_service_pb2.ListCustomersResponse, _abc.Awaitable[_customer_service_pb2.ListCustomersResponse]]:
         """Lists the customers of a reseller, newest first."""
+
+    @_abc_1.abstractmethod
+    def UpdateCustomer(
+        self,
+        request: _customer_service_pb2.UpdateCustomerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customer_pb2.Customer, _abc.Awaitable[_customer_pb2.Customer]]:
+        """Changes a customer: its name, its legal information, its external ID or its labels.
+
+        Where an invitation is open, a tax number for which the same address has another open one is
+        refused with ALREADY_EXISTS.
+        """
 
 def add_CustomerServiceServicer_to_server(servicer: CustomerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -124,7 +124,7 @@ class InvitationServiceServicer(object):
         e-mail. It can be accepted for its whole lifetime anew. Where the new address is refused too,
         `delivery.state` is `BOUNCED`, and events tell of it. An operation whose e-mail has not gone out
         yet goes on with the new address. With the address that it has, nothing changes. While its e-mail
-        is on its way it is refused with RESOURCE_EXHAUSTED and the time to wait.
+        is on its way it is refused with ABORTED and the time to wait.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -62,7 +62,7 @@ class InvitationServiceStub:
     e-mail. It can be accepted for its whole lifetime anew. Where the new address is refused too,
     `delivery.state` is `BOUNCED`, and events tell of it. An operation whose e-mail has not gone out
     yet goes on with the new address. With the address that it has, nothing changes. While its e-mail
-    is on its way it is refused with RESOURCE_EXHAUSTED and the time to wait.
+    is on its way it is refused with ABORTED and the time to wait.
     """
     CreateInvitationLink: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.CreateInvitationLinkRequest, _invitation_service_pb2.CreateInvitationLinkResponse]
     """Makes a link to a pending invitation, for a reseller that hands it over itself.
@@ -121,7 +121,7 @@ class InvitationServiceAsyncStub(InvitationServiceStub):
     e-mail. It can be accepted for its whole lifetime anew. Where the new address is refused too,
     `delivery.state` is `BOUNCED`, and events tell of it. An operation whose e-mail has not gone out
     yet goes on with the new address. With the address that it has, nothing changes. While its e-mail
-    is on its way it is refused with RESOURCE_EXHAUSTED and the time to wait.
+    is on its way it is refused with ABORTED and the time to wait.
     """
     CreateInvitationLink: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.CreateInvitationLinkRequest, _invitation_service_pb2.CreateInvitationLinkResponse]  # type: ignore[assignment]
     """Makes a link to a pending invitation, for a reseller that hands it over itself.
@@ -201,7 +201,7 @@ class InvitationServiceServicer(metaclass=_abc_1.ABCMeta):
         e-mail. It can be accepted for its whole lifetime anew. Where the new address is refused too,
         `delivery.state` is `BOUNCED`, and events tell of it. An operation whose e-mail has not gone out
         yet goes on with the new address. With the address that it has, nothing changes. While its e-mail
-        is on its way it is refused with RESOURCE_EXHAUSTED and the time to wait.
+        is on its way it is refused with ABORTED and the time to wait.
         """
 
     @_abc_1.abstractmethod

@@ -1,12 +1,13 @@
 """Customer records as the messages of both customer services, and their requests as arguments."""
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from billing.v1 import customer_pb2 as billing_customer
 from billing.v1 import customer_service_pb2 as billing_customers
 from yandex.cloud.billing.v1 import customer_pb2 as yandex_customer
 from yandex.cloud.billing.v1 import customer_service_pb2 as yandex_customers
 
+from server.domain.customer_changes import etag
 from server.domain.customers import Customer
 from server.domain.errors import BillingError, Reason, Resource
 from server.rpc.formats import phones
@@ -15,7 +16,7 @@ from server.rpc.messages import resource_names as names
 from server.rpc.messages.timestamps import timestamp
 
 # Both messages have the same.
-_PERSON_FIELDS = tuple(billing_customer.Person.DESCRIPTOR.fields_by_name)
+PERSON_FIELDS = tuple(billing_customer.Person.DESCRIPTOR.fields_by_name)
 
 
 class InviteArguments(TypedDict):
@@ -25,6 +26,8 @@ class InviteArguments(TypedDict):
     name: str
     email: str
     person: dict[str, str]
+    external_id: NotRequired[str | None]
+    labels: NotRequired[dict[str, str]]
 
 
 def to_yandex(customer: Customer) -> yandex_customer.Customer:
@@ -46,7 +49,18 @@ def to_billing(customer: Customer) -> billing_customer.Customer:
         billing_account_id=customer.billing_account_id,
         create_time=timestamp(customer.created_at),
         update_time=timestamp(customer.modified_at),
+        external_id=customer.external_id or "",
+        labels=customer.labels,
+        etag=etag(customer),
     )
+
+
+def as_checked(customer: Customer) -> billing_customer.Customer:
+    """Returns a customer that was only checked: it has no name, no account and no version."""
+    message = to_billing(customer)
+    for field in ("name", "billing_account_id", "etag"):
+        message.ClearField(field)
+    return message
 
 
 def yandex_invite_arguments(request: yandex_customers.InviteCustomerRequest) -> InviteArguments:
@@ -67,6 +81,8 @@ def billing_invite_arguments(request: billing_customers.InviteCustomerRequest) -
         "name": customer.display_name,
         "email": normal_address(customer.email),
         "person": person_fields(customer.person),
+        "external_id": customer.external_id or None,
+        "labels": dict(customer.labels),
     }
 
 
@@ -74,7 +90,7 @@ def person_fields(
     person: yandex_customers.CustomerPerson | billing_customer.Person,
 ) -> dict[str, str]:
     """Returns the fields that are set, by proto name."""
-    return {name: value for name in _PERSON_FIELDS if (value := getattr(person, name))}
+    return {name: value for name in PERSON_FIELDS if (value := getattr(person, name))}
 
 
 def list_scope(reseller_id: str) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from yandex.cloud.operation import operation_pb2
 from server.domain import ids
 from server.domain.customers import Customer
 from server.domain.errors import BillingError, Reason, Resource, invalid_field
-from server.domain.invitations import Invitation
+from server.domain.invitations import Invitation, NewInvitation
 from server.domain.mail import deferred
 from server.domain.operations import DESCRIPTIONS, Operation, OperationKind
 from server.rpc.messages import customers, filters, invitations
@@ -135,6 +135,16 @@ def checked_resend(invitation: Invitation) -> operations_pb2.Operation:
     )
     message.metadata.Pack(metadata)
     message.response.Pack(invitations.to_billing(invitation))
+    return message
+
+
+def checked_invitation(new: NewInvitation) -> operations_pb2.Operation:
+    """Returns what answers a request that was only checked: an operation without a name, and done."""
+    message = operations_pb2.Operation(done=True)
+    metadata = billing_customers.InviteCustomerMetadata()
+    set_timestamp(metadata.create_time, new.operation.created_at)
+    message.metadata.Pack(metadata)
+    message.response.Pack(customers.as_checked(new.customer))
     return message
 
 

@@ -6,19 +6,26 @@ from billing.v1 import customer_pb2
 from billing.v1 import customer_service_pb2 as customers
 from google.longrunning import operations_pb2
 
+from server.domain.customers import Customer, NewCustomer
+from server.domain.invitations import NewInvitation
 from server.rpc.messages import resource_names as names
+from server.rpc.messages.customer_changes import require_no_email, update_arguments
 from server.rpc.messages.customers import (
+    as_checked,
     billing_invite_arguments,
     customer_not_found,
     list_scope,
+    person_fields,
     to_billing,
 )
 from server.rpc.messages.invitation_options import read_options
-from server.rpc.messages.operations import to_longrunning
+from server.rpc.messages.operations import checked_invitation, to_longrunning
 from server.rpc.messages.paging import Pages
 from server.rpc.pipeline.call_context import CallContext
 from server.use_cases.customers import Customers
 from server.use_cases.operations import Operations
+
+_CUSTOMER = customer_pb2.Customer.DESCRIPTOR.full_name
 
 
 class BillingCustomerService:
@@ -38,17 +45,52 @@ class BillingCustomerService:
             options=read_options(request),
             request_id=call.request_id,
             key=call.idempotency_key,
+            dry_run=request.validate_only,
         )
+        if isinstance(invited, NewInvitation):
+            return checked_invitation(invited)
         return to_longrunning(await self._operations.with_subject(invited))
+
+    async def CreateCustomer(
+        self, request: customers.CreateCustomerRequest, call: CallContext
+    ) -> customer_pb2.Customer:
+        require_no_email(request.customer)
+        created = await self._customers.create_reseller_served(
+            call.caller,
+            reseller_id=names.parse_parent(request.parent),
+            name=request.customer.display_name,
+            person=person_fields(request.customer.person),
+            external_id=request.customer.external_id or None,
+            labels=request.customer.labels,
+            request_id=call.request_id,
+            key=call.idempotency_key,
+            dry_run=request.validate_only,
+        )
+        if isinstance(created, NewCustomer):
+            return as_checked(created.customer)
+        shown = await self._operations.with_subject(created)
+        if not isinstance(shown.subject, Customer):
+            raise customer_not_found("", _CUSTOMER)
+        return to_billing(shown.subject)
 
     async def GetCustomer(
         self, request: customers.GetCustomerRequest, call: CallContext
     ) -> customer_pb2.Customer:
         reseller_id, customer_id = names.parse_name(request.name, names.CUSTOMERS)
         customer = await self._customers.get(call.caller, reseller_id, customer_id)
-        if customer is None:
-            raise customer_not_found(request.name, "billing.v1.Customer")
-        return to_billing(customer)
+        return _require(customer, request.name)
+
+    async def UpdateCustomer(
+        self, request: customers.UpdateCustomerRequest, call: CallContext
+    ) -> customer_pb2.Customer:
+        name = request.customer.name
+        place = names.parse_name(name, names.CUSTOMERS, "customer.name")
+        changed = await self._customers.update(
+            *(call.caller, *place, update_arguments(request), request.customer.etag),
+            *(call.request_id, call.idempotency_key),
+            dry_run=request.validate_only,
+        )
+        return _require(changed, name)
 
     async def ListCustomers(
         self, request: customers.ListCustomersRequest, call: CallContext
@@ -61,3 +103,9 @@ class BillingCustomerService:
             to_billing,
         )
         return customers.ListCustomersResponse(customers=page, next_page_token=token)
+
+
+def _require(found: Customer | None, name: str) -> customer_pb2.Customer:
+    if found is None:
+        raise customer_not_found(name, _CUSTOMER)
+    return to_billing(found)

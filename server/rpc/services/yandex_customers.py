@@ -5,7 +5,9 @@ from functools import partial
 from yandex.cloud.billing.v1 import customer_service_pb2 as customers
 from yandex.cloud.operation import operation_pb2
 
-from server.domain.operations import OperationKind
+from server.domain.customers import NewCustomer
+from server.domain.invitations import NewInvitation
+from server.domain.operations import Operation, OperationKind
 from server.rpc.messages import operations
 from server.rpc.messages.customers import (
     customer_not_found,
@@ -46,7 +48,7 @@ class YandexCustomerService:
             request_id=call.request_id,
             key=call.idempotency_key,
         )
-        return operations.to_yandex(invited)
+        return operations.to_yandex(_made(invited))
 
     async def CreateResellerServed(
         self, request: customers.CreateResellerServedCustomerRequest, call: CallContext
@@ -59,7 +61,7 @@ class YandexCustomerService:
             request_id=call.request_id,
             key=call.idempotency_key,
         )
-        return operations.to_yandex(created)
+        return operations.to_yandex(_made(created))
 
     async def Activate(
         self, request: customers.ActivateCustomerRequest, call: CallContext
@@ -80,3 +82,9 @@ class YandexCustomerService:
         if changed is None:
             raise customer_not_found(customer_id, "yandex.cloud.billing.v1.Customer")
         return operations.to_yandex(changed)
+
+
+def _made(result: NewInvitation | NewCustomer | Operation) -> Operation:
+    if not isinstance(result, Operation):
+        raise TypeError("the published API has no dry runs")
+    return result

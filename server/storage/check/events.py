@@ -29,7 +29,9 @@ from server.storage.schema.tables import (
     DisplayName,
     Email,
     EventJson,
+    ExternalId,
     InvitationId,
+    LabelsJson,
     OperationId,
     OperationNumber,
     OptionsJson,
@@ -159,6 +161,8 @@ class _Told(NamedTuple):
     name: DisplayName
     person: PersonJson
     billing_account_id: AccountId | None
+    external_id: ExternalId | None
+    labels: LabelsJson | None
     type: EventTypeCode | None
     data: EventJson | None
     logged_since: Micros

@@ -7,6 +7,7 @@ from server.domain.operations import OperationKind
 from server.storage.check.checks import Check, differ, missing, only_one
 from server.storage.resellers import IS_HELD
 from server.storage.schema.codes import (
+    CUSTOMER_TARGET,
     EVENT_TARGET,
     INVITATION_STATE_CODES,
     INVITATION_TARGET,
@@ -111,11 +112,11 @@ _KEYS = Check(
     .outerjoin(_same, _same.c.key == idempotency_keys.c.key),
     idempotency_keys.c.target,
     {
-        # A webhook may be deleted, and an event cleared, while the key is kept.
+        # A webhook or a customer may be deleted, and an event cleared, while the key is kept.
         "an idempotency key stands for something": and_(
             missing(_operations),
             missing(customers),
-            idempotency_keys.c.target_kind.not_in([WEBHOOK_TARGET, EVENT_TARGET]),
+            idempotency_keys.c.target_kind.not_in([WEBHOOK_TARGET, EVENT_TARGET, CUSTOMER_TARGET]),
         ),
         "an idempotency key stands for one thing": ~missing(_same),
         "an operation is kept for the keys that did not make it": and_(

@@ -9,10 +9,11 @@ from server.domain.limits import Limits
 from server.domain.operations import Operation
 from server.storage import numbers, resellers
 from server.storage.counts import Counts
-from server.storage.customer_rows import person_json
+from server.storage.customer_rows import external_id_or_none, labels_json, person_json
 from server.storage.customers.made import Made
 from server.storage.events.log import DERIVED, NewEvent, log
 from server.storage.events.rows import customer_json
+from server.storage.external_ids import ExternalIds
 from server.storage.keys import KeyedRequest, answer_each
 from server.storage.operations.rows import INSERT_MAKING
 from server.storage.schema.codes import (
@@ -33,6 +34,7 @@ _INSERT = Insert(
     customers,
     CustomerRow,
     *("n", "id", "reseller", "state", "name", "person", "created_at", "modified_at", "invitation"),
+    *("external_id", "labels"),
 )
 
 
@@ -55,8 +57,11 @@ def create_customers(
     now = micros(batch[0].new.operation.created_at)
     counts = Counts(transaction, batch[0].limits, now, (), resellers_of)
 
+    external_ids = ExternalIds(transaction, (request.new.customer for request in batch))
+
     def create(request: Creation) -> Operation:
         operation, new, actor = request.new
+        external_ids.require_free(new)
         counts.customer(new.reseller_id)
         number = CustomerNumber(next(drawn))
         reseller = resellers.require_reseller(transaction, new.reseller_id)
@@ -71,7 +76,10 @@ def create_customers(
             created_at=created,
             modified_at=created,
             invitation=NO_INVITATION,
+            external_id=external_id_or_none(new.external_id),
+            labels=labels_json(new.labels),
         )
+        external_ids.take(new)
         rows.append(row)
         made.add(operation, number, reseller, number, request.use, with_id=False)
         event = NewEvent(

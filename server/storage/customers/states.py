@@ -25,7 +25,7 @@ from server.storage.schema.tables import (
     customers,
 )
 from server.storage.sql.statements import IDS, Query, Statement, Transaction
-from server.storage.sql.times import micros
+from server.storage.sql.times import Micros, micros
 
 _LOCK = Query(
     CustomerPart,
@@ -74,7 +74,7 @@ def change_customer_states(
         before = CUSTOMER_STATES[row.state]
         after = state_after(operation.kind, row.id, before)
         if after is not before:
-            now = max(micros(operation.created_at), row.modified_at)  # clocks differ
+            now = max(micros(operation.created_at), Micros(row.modified_at + 1))  # clocks differ
             code = CUSTOMER_STATE_CODES[after]
             transaction.run(_CHANGE, [row.n], state=code, now=now)
             row = row._replace(state=code, modified_at=now)

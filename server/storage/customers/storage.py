@@ -1,8 +1,11 @@
 """The customers' part of the storage."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import TypeVar
 
 from server.domain.access import Actor
+from server.domain.customer_changes import CustomerChanges
 from server.domain.customers import Customer, NewCustomer
 from server.domain.limits import Limits
 from server.domain.operations import Operation
@@ -14,11 +17,23 @@ from server.storage.customers.read import (
     list_customers,
 )
 from server.storage.customers.states import StateChange, change_customer_states
+from server.storage.customers.update import About, Update, update_customers
 from server.storage.interface.keys import IdempotencyKey
 from server.storage.interface.paging import Cursor, Listed
 from server.storage.keys import KeyLifetime
 from server.storage.sql.batches import Batcher
 from server.storage.sql.inline_reads import InlineReads
+from server.storage.sql.times import micros
+from server.storage.sql.transactions import BatchHandler
+from server.storage.sql.transactions import dry_run as without_effect
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+def _handler(handler: BatchHandler[A, R], is_dry: bool) -> BatchHandler[A, R]:
+    """Returns what does what is asked, or only finds what would come of it."""
+    return without_effect(handler) if is_dry else handler
 
 
 class SqlCustomers:
@@ -38,9 +53,30 @@ class SqlCustomers:
         self._keys = keys
         self._limits = limits
 
-    async def create_customer(self, new: NewCustomer, key: IdempotencyKey | None) -> Operation:
+    async def create_customer(
+        self, new: NewCustomer, key: IdempotencyKey | None, *, dry_run: bool = False
+    ) -> Operation:
         use = self._keys.keyed(key, new.operation.created_at)
-        return await self._writes.submit(create_customers, Creation(new, use, self._limits))
+        creation = Creation(new, use, self._limits)
+        return await self._writes.submit(_handler(create_customers, dry_run), creation)
+
+    async def update_customer(
+        self,
+        reseller_id: str,
+        customer_id: str,
+        changes: CustomerChanges,
+        etag: str,
+        now: datetime,
+        actor: Actor,
+        key: IdempotencyKey | None,
+        *,
+        dry_run: bool = False,
+    ) -> Customer | None:
+        use = self._keys.keyed(key, now)
+        about = About(reseller_id, customer_id, etag, micros(now), actor, use)
+        return await self._writes.submit(
+            _handler(update_customers, dry_run), Update(changes, about)
+        )
 
     async def change_customer_state(
         self, operation: Operation, actor: Actor, key: IdempotencyKey | None

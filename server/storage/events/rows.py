@@ -46,6 +46,7 @@ def customer_json(row: CustomerPart | CustomerRow) -> EventJson:
             [
                 *(row.id, row.state, row.name, row.person, row.email),
                 *(row.created_at, row.modified_at, row.billing_account_id),
+                *([row.external_id, row.labels] if row.external_id or row.labels else ()),
             ]
         )
     )
@@ -138,7 +139,8 @@ def event(transaction: Transaction, row: EventRow) -> Event:
 
 
 def _customer(reseller_id: str, values: list[Any]) -> Customer:
-    id_, state, name, person, email, created_at, modified_at, account_id = values
+    id_, state, name, person, email, created_at, modified_at, account_id, *rest = values
+    external_id, labels = rest or (None, None)
     return Customer(
         *(
             id_,
@@ -151,6 +153,8 @@ def _customer(reseller_id: str, values: list[Any]) -> Customer:
         CUSTOMER_STATES[CustomerStateCode(Code(state))],
         from_micros(created_at),
         from_micros(modified_at),
+        external_id,
+        json.loads(labels) if labels else {},
     )
 
 

@@ -1,9 +1,11 @@
 """Customers: created for a reseller, activated and suspended, read."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
 from server.domain.access import Actor
+from server.domain.customer_changes import CustomerChanges
 from server.domain.customers import Customer, NewCustomer
 from server.domain.operations import Operation
 from server.storage.interface.keys import IdempotencyKey
@@ -13,11 +15,13 @@ from server.storage.interface.paging import Cursor, Listed
 class CustomerStorage(Protocol):
     """Keeps the customers."""
 
-    async def create_customer(self, new: NewCustomer, key: IdempotencyKey | None) -> Operation:
-        """Records customer, operation and key.
+    async def create_customer(
+        self, new: NewCustomer, key: IdempotencyKey | None, *, dry_run: bool = False
+    ) -> Operation:
+        """Records customer, operation and key; with `dry_run` only finds whether it could.
 
         Returns the operation: the new one or, for a key seen before, the one that it stands for.
-        Raises IDEMPOTENCY_KEY_REUSED, CUSTOMER_LIMIT_REACHED.
+        Raises IDEMPOTENCY_KEY_REUSED, CUSTOMER_LIMIT_REACHED, EXTERNAL_ID_TAKEN.
         """
         ...
 
@@ -28,6 +32,26 @@ class CustomerStorage(Protocol):
 
         Returns the operation as `create_customer` does. None: no such customer.
         Raises CUSTOMER_STATE by the state at that moment, IDEMPOTENCY_KEY_REUSED.
+        """
+        ...
+
+    async def update_customer(
+        self,
+        reseller_id: str,
+        customer_id: str,
+        changes: CustomerChanges,
+        etag: str,
+        now: datetime,
+        actor: Actor,
+        key: IdempotencyKey | None,
+        *,
+        dry_run: bool = False,
+    ) -> Customer | None:
+        """Changes a customer of the reseller; None: there is none.
+
+        Returns it as it is then or, for a key seen before, as it is now. With `dry_run` returns what it
+        would be, and changes nothing. Raises ETAG_STALE, FIELDS_INVALID, EXTERNAL_ID_TAKEN,
+        INVITATION_OPEN, IDEMPOTENCY_KEY_REUSED.
         """
         ...
 

@@ -21,8 +21,12 @@ from server.storage.interface.paging import Cursor, Listed
 class InvitationStorage(Protocol):
     """Keeps the invitations."""
 
-    async def create_invitation(self, new: NewInvitation, key: IdempotencyKey | None) -> Operation:
+    async def create_invitation(
+        self, new: NewInvitation, key: IdempotencyKey | None, *, dry_run: bool = False
+    ) -> Operation:
         """Records operation, customer, invitation, e-mail to send and key; wakes the workers.
+
+        With `dry_run` it does nothing, and only finds whether it could.
 
         The IDs of all of them must end alike.
         Returns the operation: the new one or, for a key seen before with the same fingerprint, the

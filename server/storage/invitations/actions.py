@@ -299,7 +299,7 @@ class _Batch:
             invitation=INVITATION_STATE_CODES[state],
             ended_at=at,
             state=CUSTOMER_STATE_CODES[CUSTOMER_STATES[state]] if waits else row.state,
-            modified_at=max(at, row.modified_at) if waits else row.modified_at,
+            modified_at=max(at, Micros(row.modified_at + 1)) if waits else row.modified_at,
         )
         self._transaction.run(
             _END,

@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, delete, select, update
 
 from server.domain.access import Actor
 from server.domain.addresses import address_key
-from server.domain.invitations import resent_too_soon
+from server.domain.invitations import mail_under_way
 from server.domain.limits import Limits
 from server.domain.operations import Operation
 from server.storage import numbers
@@ -15,6 +15,7 @@ from server.storage.customer_rows import InvitationPart, tax_number
 from server.storage.invitations.addresses import address_hash, open_slot
 from server.storage.invitations.create import free_slot
 from server.storage.keys import KeyedRequest
+from server.storage.operations.read import find_by_number
 from server.storage.operations.rows import INSERT_OTHERS, operation_row
 from server.storage.resellers import reseller_id
 from server.storage.schema.tables import (
@@ -28,9 +29,6 @@ from server.storage.schema.tables import (
 )
 from server.storage.sql.statements import IDS, Query, Statement, Transaction
 from server.storage.sql.times import Micros, micros
-
-# While an e-mail is on its way, this is how soon it may have left.
-_ON_ITS_WAY_S = 1.0
 
 
 class Correction(NamedTuple):
@@ -105,7 +103,7 @@ def correct(
     Where its e-mail waits to be sent, that one goes to the new address at once; otherwise there is
     a new operation, whose ID is returned beside the row. Links sent before hold no longer. With an
     operation that is done no e-mail is sent.
-    Raises INVITATION_OPEN; RESENT_TOO_SOON while its e-mail is on its way.
+    Raises INVITATION_OPEN; MAIL_UNDER_WAY while its e-mail is on its way.
     """
     now = micros(wanted.operation.created_at)
     key = address_key(wanted.email)
@@ -116,14 +114,15 @@ def correct(
     if any(each.claimed for each in waiting) or (
         not waiting and transaction.fetch(_UNDONE, [row.latest])
     ):
-        raise resent_too_soon(_ON_ITS_WAY_S)
+        under_way = find_by_number(transaction, row.latest)
+        raise mail_under_way(under_way.id if under_way else "")
     place = address_hash(key), open_slot(reseller, tin)
     slot = free_slot(transaction, row, key, place, tin, now)
     after = row._replace(
         email=Email(wanted.email),
         address_key=place[0],
         expires_at=micros(wanted.expires_at),
-        modified_at=max(now, row.modified_at),
+        modified_at=max(now, Micros(row.modified_at + 1)),
         delivery=row.delivery if wanted.operation.done else None,
         sent=None,
     )

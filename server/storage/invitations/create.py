@@ -1,4 +1,7 @@
-"""Recording invitations."""
+"""Recording invitations.
+
+Longer than others: what makes one the only one of its kind is looked at in many places.
+"""
 
 import operator
 from collections.abc import Sequence
@@ -15,9 +18,16 @@ from server.domain.limits import Limits
 from server.domain.operations import Operation
 from server.storage import numbers, resellers
 from server.storage.counts import Counts
-from server.storage.customer_rows import InvitationPart, person_json, tax_number
+from server.storage.customer_rows import (
+    InvitationPart,
+    external_id_or_none,
+    labels_json,
+    person_json,
+    tax_number,
+)
 from server.storage.events.log import DERIVED, NewEvent, log
 from server.storage.events.rows import customer_json
+from server.storage.external_ids import ExternalIds
 from server.storage.invitation_options import options_json
 from server.storage.invitations.addresses import DISPLACED, next_slot
 from server.storage.invitations.expire import expire_by_number
@@ -80,9 +90,11 @@ _WRITTEN = (
     *("n", "id", "reseller", "state", "name", "person", "created_at", "modified_at", "invitation"),
     *("email", "address_key", "slot", "expires_at", "latest"),
 )
-# A column costs the driver of SQLite a thousand instructions in each row: few have options.
+# A column costs the driver of SQLite a thousand instructions in each row: few have these.
 _INSERT = Insert(customers, CustomerRow, *_WRITTEN)
-_INSERT_WITH_OPTIONS = Insert(customers, CustomerRow, *_WRITTEN, "options", "delivery")
+_INSERT_WHOLE = Insert(
+    customers, CustomerRow, *_WRITTEN, "options", "delivery", "external_id", "labels"
+)
 
 
 class Creation(NamedTuple):
@@ -112,11 +124,8 @@ class _Creations:
         self._keys = Keys(transaction, [request.use for request in batch])
         self._open: dict[AddressKey, list[_Open | CustomerRow]] = {}
         slots = {request.slot for request in batch}
-        addresses = {address for address, _ in slots}
-        for row in (
-            *transaction.fetch(_OPEN, list(slots)),
-            *transaction.fetch(_DISPLACED, list(addresses)),
-        ):
+        displaced = transaction.fetch(_DISPLACED, list({address for address, _ in slots}))
+        for row in (*transaction.fetch(_OPEN, list(slots)), *displaced):
             self._open.setdefault(row.address_key, []).append(row)
         reseller_ids = [request.new.customer.reseller_id for request in batch]
         self._counts = Counts(
@@ -127,6 +136,7 @@ class _Creations:
             reseller_ids,
         )
         self._numbers = iter(numbers.draw_numbers(transaction, len(batch)))
+        self._external_ids = ExternalIds(transaction, (request.new.customer for request in batch))
         self._lapsed: dict[CustomerNumber, Micros] = {}
         self._customers: list[CustomerRow] = []
         self._operations: list[OperationRow] = []
@@ -140,8 +150,8 @@ class _Creations:
                 expire_by_number(transaction, list(self._lapsed), max(self._lapsed.values()))
             # In one order, so that two batches don't wait for each other.
             self._customers.sort(key=_ADDRESS)
-            has_options = any(row.options for row in self._customers)
-            transaction.insert(_INSERT_WITH_OPTIONS if has_options else _INSERT, self._customers)
+            whole = any(row.options or row.external_id or row.labels for row in self._customers)
+            transaction.insert(_INSERT_WHOLE if whole else _INSERT, self._customers)
             transaction.insert(INSERT_MAKING, self._operations)
             transaction.has_work = any(row.due_at is not None for row in self._operations)
         return outcomes
@@ -168,6 +178,7 @@ class _Creations:
         if first_ones:
             same = [row for row in first_ones if (row.slot or 0) % DISPLACED == slot]
             lapsed = self._first_one(same, reseller, key, tin, now)
+        self._external_ids.require_free(customer)
         due_at = None
         if operation.done:  # no e-mail is sent
             self._counts.customer(customer.reseller_id)
@@ -196,7 +207,10 @@ class _Creations:
             latest=OperationNumber(number),
             options=options_json(invitation.options),
             delivery=LINK_ONLY if operation.done else None,
+            external_id=external_id_or_none(customer.external_id),
+            labels=labels_json(customer.labels),
         )
+        self._external_ids.take(customer)
         self._open.setdefault(address, []).append(row)
         self._customers.append(row)
         made = self._keys.made(use, OperationNumber(number))
@@ -261,7 +275,7 @@ def _already_open(row: _Open | CustomerRow) -> BillingError:
 
 def free_slot(
     transaction: Transaction,
-    row: InvitationPart,
+    row: InvitationPart | CustomerRow,
     address: str,
     place: tuple[AddressKey, Slot],
     tin: str,

@@ -49,10 +49,10 @@ _EXPIRE = Query(
         ended_at=customers.c.expires_at,
         slot=-customers.c.n,
         state=case((customers.c.state == _WAITING, _EXPIRED_CUSTOMER), else_=customers.c.state),
-        # Clocks differ.
+        # Clocks differ, and no two changes have the same time.
         modified_at=case(
             (customers.c.state != _WAITING, customers.c.modified_at),
-            (customers.c.modified_at > bindparam("now"), customers.c.modified_at),
+            (customers.c.modified_at >= bindparam("now"), customers.c.modified_at + 1),
             else_=bindparam("now"),
         ),
     )

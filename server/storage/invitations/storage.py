@@ -47,13 +47,16 @@ class SqlInvitations:
         self._keys = keys
         self._limits = limits
 
-    async def create_invitation(self, new: NewInvitation, key: IdempotencyKey | None) -> Operation:
+    async def create_invitation(
+        self, new: NewInvitation, key: IdempotencyKey | None, *, dry_run: bool = False
+    ) -> Operation:
         address = address_key(new.invitation.email)
         tin = new.customer.person.get("tin", "")
         slot = address_hash(address), open_slot(new.customer.reseller_id, tin)
         use = self._keys.keyed(key, new.operation.created_at)
         creation = Creation(*(new, address, slot, use, self._limits), origin(new.actor.request_id))
-        return await self._writes.submit(create_invitations, creation)
+        handler = without_effect(create_invitations) if dry_run else create_invitations
+        return await self._writes.submit(handler, creation)
 
     async def look_up_invitation(self, token_hash: bytes) -> InvitationView | None:
         return await self._reads.submit(look_up_invitations, token_hash)

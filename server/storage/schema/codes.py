@@ -83,6 +83,7 @@ INVITATION_TARGET = TargetCode(Code(2))
 WEBHOOK_TARGET = TargetCode(Code(3))
 # An event of the reseller that the request is about, by its number in the log.
 EVENT_TARGET = TargetCode(Code(4))
+CUSTOMER_TARGET = TargetCode(Code(5))
 
 EVENT_TYPE_CODES = {
     type_: EventTypeCode(Code(code))

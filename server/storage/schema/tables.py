@@ -26,7 +26,7 @@ from server.storage.schema.columns import Count, index, table
 from server.storage.sql.times import Micros
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0022"
+REVISION = "0023"
 
 metadata = MetaData()
 
@@ -58,6 +58,8 @@ PersonJson = NewType("PersonJson", str)
 OptionsJson = NewType("OptionsJson", str)
 DetailsJson = NewType("DetailsJson", str)
 OriginsJson = NewType("OriginsJson", str)
+ExternalId = NewType("ExternalId", str)
+LabelsJson = NewType("LabelsJson", str)
 Email = NewType("Email", str)
 FailureJson = NewType("FailureJson", str)
 ActorJson = NewType("ActorJson", str)
@@ -109,6 +111,8 @@ class CustomerRow(NamedTuple):
     sent: a JSON array of what is known of the latest e-mail that was sent (`customer_rows`); NULL
         before.
     options: what else it says and does (`invitation_options`); NULL for nothing.
+    external_id: what the reseller calls the customer; no two of its customers have the same.
+    labels: a JSON object; NULL for none.
     has_links: FALSE once the links to an ended invitation are cleared.
     invitation_id, operation_id, billing_account_id: NULL means that the ID ends like the customer's;
         rows from before version 0015 have others.
@@ -140,6 +144,8 @@ class CustomerRow(NamedTuple):
     delivery: DeliveryStateCode | None = None
     sent: DeliveryJson | None = None
     options: OptionsJson | None = None
+    external_id: ExternalId | None = None
+    labels: LabelsJson | None = None
 
 
 class OperationRow(NamedTuple):
@@ -319,6 +325,12 @@ index(
     "customers_undelivered",
     *(_c.reseller, _c.delivery, _c.invitation, _c.n),
     where=_c.delivery.is_not(None),
+)
+index(
+    "customers_external_id",
+    *(_c.reseller, _c.external_id),
+    where=_c.external_id.is_not(None),
+    unique=True,
 )
 index("customers_invitation_id", _c.invitation_id, where=_c.invitation_id.is_not(None), unique=True)
 index(
