@@ -145,7 +145,7 @@ def _check_generated(case: schemathesis.Case[Any]) -> None:
         parent = f"resellers/{asked.pop('resellersId')}"
         children = [
             name
-            for name in ("customersId", "invitationsId", "eventsId", "webhooksId")
+            for name in ("customersId", "invitationsId", "eventsId", "webhooksId", "suppressionsId")
             if name in asked
         ]
         for name in children:

@@ -38,6 +38,7 @@ from tests.rpc.test_invitations import (
 )
 
 NOTE = "Dear Ivan,\r\nyour account is ready.\n\nSee you on Monday"
+HOUR = duration_pb2.Duration(seconds=3600)
 TEXTS = {"language_code": "ru", "inviter_display_name": "Анна Петрова", "note": NOTE}
 
 
@@ -421,3 +422,26 @@ async def test_checking_leaves_an_e_mail_that_waits_as_it_is(api: Api) -> None:
     await check_resend(api, name_of(delivery))
     assert await get(api, name_of(delivery)) == before
     assert not await api.storage.mail.claim_deliveries(10, api.clock(), LEASE)
+
+
+async def test_inviting_can_be_checked_first(api: Api) -> None:
+    email, link = invitation_pb2.Invitation.EMAIL, invitation_pb2.Invitation.LINK
+    events = await event_types(api)
+    for method in (email, link):
+        checked = await invite(
+            api, request(**TEXTS, delivery_method=method, validate_only=True, time_to_live=HOUR)
+        )
+        assert (checked.done, checked.name) == (True, "")
+    said = await wrong_fields(
+        invite(api, request(return_uri="https://evil.example", validate_only=True))
+    )
+    assert set(said) == {"return_uri"}
+    made = request()
+    await invite(api, made)
+    again = request(validate_only=True)
+    again.customer.email = made.customer.email
+    _, reason, _ = await refusal(invite(api, again))
+    assert reason == "INVITATION_OPEN"
+    assert len((await listed(api)).invitations) == 1
+    assert await event_types(api) == [*events, "customer.invited"]
+    assert len(await api.storage.mail.claim_deliveries(10, api.clock(), LEASE)) == 1
