@@ -174,6 +174,12 @@ class Settings(BaseSettings):
     resend_interval_s: float = Field(
         60.0, ge=0, description="least time from one resend of an invitation to the next"
     )
+    mail_domain_connections: Limit = Field(
+        0, description="e-mails a process sends to one recipient domain at once; 0 for any number"
+    )
+    mail_domain_rate: float = Field(
+        0.0, ge=0, description="e-mails a second a process sends to one recipient domain; 0 for any"
+    )
     mail_per_address_h: Limit = Field(
         20, description="e-mails to one address in an hour, of all resellers; 0 for any number"
     )

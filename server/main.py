@@ -80,6 +80,7 @@ from server.worker.handlers.webhook_deliveries import WebhookDeliveries
 from server.worker.mail.addresses import MessageSettingError, parse_sender
 from server.worker.mail.alert_messages import AlertMessages
 from server.worker.mail.dkim import DkimSettingError, Signer, SigningMailer, read_keys
+from server.worker.mail.domain_limits import DomainLimits
 from server.worker.mail.mailer import Mailer
 from server.worker.mail.messages import MessageBuilder
 from server.worker.mail.smtp import SmtpMailer
@@ -264,7 +265,10 @@ def build_worker(
         smtp = SmtpMailer(server, connections)
         return SigningMailer(smtp, signer) if signer else smtp
 
-    mail = InvitationMail(storage.mail, mailer(connections), messages, clock)
+    limited = mailer(connections)
+    if settings.mail_domain_connections or settings.mail_domain_rate:
+        limited = DomainLimits(limited, settings.mail_domain_connections, settings.mail_domain_rate)
+    mail = InvitationMail(storage.mail, limited, messages, clock)
     alert_messages = AlertMessages(
         settings.mail_from,
         clock,
