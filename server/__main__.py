@@ -4,6 +4,7 @@ Longer than others: each command stands here once, with what it says of itself.
 """
 
 import asyncio
+import json
 import logging
 import os
 import sys
@@ -189,6 +190,24 @@ def resume_mail(context: AdminContext, by: str) -> None:
     """
     changed = context.ask(lambda storage: storage.resume_mail(context.clock(), by))
     click.echo("e-mails go out" if changed else "e-mails are not held")
+
+
+@mail.command("status")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def mail_status(as_json: bool) -> None:
+    """Tell how many e-mails wait, since when, for which server, and the last error.
+
+    Counts up to 10,000 new ones, and as many that are tried again. E-mails of suspended resellers are
+    held and not among them.
+    """
+    from server import mail_status
+
+    status = asyncio.run(mail_status.mail_status(read_settings(), _now()))
+    if as_json:
+        click.echo(json.dumps(status.as_json()))
+        return
+    for line in status.lines():
+        click.echo(printable(line))
 
 
 @cli.command()

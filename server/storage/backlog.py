@@ -1,17 +1,19 @@
 """How much waits to be sent, read for those who watch over the service."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, and_, func, select
 
-from server.storage.interface.backlog import Backlog
+from server.storage.interface.backlog import Backlog, MailProblem
+from server.storage.operations.rows import deferral
 from server.storage.resellers import IS_HELD
-from server.storage.schema.tables import events, operations, resellers
+from server.storage.schema.tables import DeferralJson, events, operations, resellers
 from server.storage.schema.webhook_tables import deliveries, webhooks
 from server.storage.sql.batches import Batcher
 from server.storage.sql.statements import Query, Transaction
-from server.storage.sql.times import Micros, from_micros_or_none
+from server.storage.sql.times import Micros, from_micros, from_micros_or_none
 
 _MOST_COUNTED = 10_000
 # What has failed no try stands by when it is due, which at first is when it was asked for; a claim moves
@@ -67,11 +69,22 @@ _BACKLOG = Query(
 )
 
 
+class _Deferred(NamedTuple):
+    deferral: DeferralJson
+    modified_at: Micros
+
+
+_DEFERRED = Query(_Deferred, select(_o.deferral, _o.modified_at).where(_again).limit(_MOST_COUNTED))
+
+
 class SqlBacklog:
     """Implements `interface.BacklogStorage`."""
 
     def __init__(self, reads: Batcher) -> None:
         self._reads = reads
+
+    async def read_mail_problems(self) -> Sequence[MailProblem]:
+        return await self._reads.submit(read_mail_problems, None)
 
     async def read_backlog(self) -> Backlog:
         return await self._reads.submit(read_backlog, None)
@@ -89,4 +102,21 @@ def read_backlog(transaction: Transaction, batch: Sequence[None]) -> list[Backlo
         oldest_event_at=from_micros_or_none(row.oldest_event_at),
         failing_webhooks=row.failing_webhooks,
     )
+    return [found] * len(batch)
+
+
+def read_mail_problems(
+    transaction: Transaction, batch: Sequence[None]
+) -> list[Sequence[MailProblem]]:
+    """Reads them once for all who ask."""
+    counts: Counter[str] = Counter()
+    latest: dict[str, Micros] = {}
+    for row in transaction.fetch(_DEFERRED):
+        problem = deferral(row.deferral).problem
+        counts[problem] += 1
+        latest[problem] = max(latest.get(problem, row.modified_at), row.modified_at)
+    found = [
+        MailProblem(problem, count, from_micros(latest[problem]))
+        for problem, count in counts.most_common()
+    ]
     return [found] * len(batch)

@@ -8,7 +8,7 @@ unknown, repeating it with the same idempotency key is safe. Writes return once 
 from typing import Protocol
 
 from server.storage.interface.access import AccessStorage, Administration
-from server.storage.interface.backlog import Backlog, BacklogStorage
+from server.storage.interface.backlog import Backlog, BacklogStorage, MailProblem
 from server.storage.interface.billing_accounts import BillingAccountStorage
 from server.storage.interface.bounces import BounceStorage
 from server.storage.interface.customers import CustomerStorage
@@ -57,6 +57,7 @@ __all__ = [
     "InvitationStorage",
     "Listed",
     "LogBounds",
+    "MailProblem",
     "MailStorage",
     "OperationStorage",
     "RetentionStorage",

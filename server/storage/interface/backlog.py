@@ -1,5 +1,6 @@
 """What waits to be sent, for those who watch over the service."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -23,9 +24,24 @@ class Backlog(NamedTuple):
     failing_webhooks: int = 0
 
 
+class MailProblem(NamedTuple):
+    """Why e-mails were not taken when they were last tried: how many, and when the latest was.
+
+    Counts up to 10,000 of all problems.
+    """
+
+    problem: str
+    mails: int
+    latest_at: datetime
+
+
 class BacklogStorage(Protocol):
     """Tells how much waits to be sent."""
 
     async def read_backlog(self) -> Backlog:
         """Returns what waits now; takes milliseconds, however much that is."""
+        ...
+
+    async def read_mail_problems(self) -> Sequence[MailProblem]:
+        """Returns why e-mails are tried again, the most frequent first."""
         ...

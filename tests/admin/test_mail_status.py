@@ -1,0 +1,52 @@
+"""`mail status` says what waits for the mail server, and why."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from server.domain.operations import Deferral
+from server.settings_sources import read_settings
+from tests.admin.conftest import Command
+from tests.storage.records import RESELLER, claimed, invited, opened
+
+BEGAN = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=90)
+LATER = BEGAN + timedelta(minutes=30)
+AWAY = "the mail server can't be reached"
+
+
+async def an_outage() -> None:
+    """Leaves an e-mail that is new, and two that have failed for different reasons."""
+    async with opened(read_settings().database) as storage:
+        await storage.administration.add_reseller(RESELLER, "A reseller", BEGAN)
+        for at, problem in ((BEGAN, "the mail server said 451 4.3.0"), (LATER, AWAY)):
+            await invited(storage, at)
+            delivery = await claimed(storage, at)
+            again_at = at + timedelta(days=1)
+            await storage.mail.retry_delivery(
+                delivery, again_at, at, Deferral(1, problem, again_at)
+            )
+        await invited(storage, LATER)
+
+
+def test_without_e_mails_that_wait_it_says_so(command: Command) -> None:
+    told = command("mail", "status").stdout
+    assert told == "waiting:    0 e-mails, 0 of them tried before\nfor:        127.0.0.1:1025\n"
+
+
+def test_an_outage_is_told(var: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BILLING_SMTP_URL", "smtps://user:secret@mail.example.com")
+    asyncio.run(an_outage())
+    told = command("mail", "status").stdout
+    assert "waiting:    3 e-mails, 2 of them tried before\n" in told
+    assert f"since:      {BEGAN:%Y-%m-%dT%H:%M:%SZ}, 90 min\n" in told
+    assert "for:        mail.example.com:465\n" in told
+    assert f"last error: {AWAY}, at {LATER:%Y-%m-%dT%H:%M:%SZ}\n" in told
+    assert "        1  the mail server said 451 4.3.0\n" in told
+    assert "secret" not in told
+    found = json.loads(command("mail", "status", "--json").stdout)
+    assert (found["waiting"], found["retried"], found["lastError"]) == (3, 2, AWAY)
+    assert found["servers"] == ["mail.example.com:465"]
+    assert found["oldestAt"] == f"{BEGAN:%Y-%m-%dT%H:%M:%SZ}"
