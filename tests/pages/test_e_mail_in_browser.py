@@ -4,6 +4,7 @@ import pytest
 from playwright.async_api import Page
 
 from server.domain.brands import Brand, contrast
+from server.domain.contacts import ContactDetails
 from server.domain.invitation_options import NO_OPTIONS, InvitationOptions
 from server.worker.mail.messages import MessageBuilder
 from tests.browser import browser
@@ -38,6 +39,7 @@ def html(
         reseller_contact=f"{'sales' * 12}@example.com",
         link_token="x" * 60,
         options=options,
+        reseller_details=ContactDetails("Ostap Bender", "1 Sea Street " + "x" * 90, "+7 495 123"),
     )
     return part(read(messages.invitation(delivery)), "html")
 
