@@ -107,6 +107,9 @@ chaos: $(VENV)/dev.stamp ## kill its processes 200 times under load; exits with 
 strangers: $(VENV)/dev.stamp ## attack it as strangers and greedy callers do, ATTACKS="idle …" only these; exits with 1 if the others noticed
 	@$(BIN)/python -m tests.strangers $(ATTACKS)
 
+bounces: $(VENV)/dev.stamp ## ten thousand invitations, of which three in a hundred come back; exits with 1 if a state is wrong
+	@BOUNCE_COUNT=10000 $(BIN)/python -m pytest -q tests/bounces/test_volume.py
+
 mutants: $(VENV)/dev.stamp ## make single-line bugs and see that tests notice; AREAS="storage …", ONLY='*lock*'; exit 1 below 95 %
 	@$(BIN)/python -m tests.mutants $(AREAS) $(if $(ONLY),--only '$(ONLY)') $(if $(JOBS),--jobs $(JOBS))
 
@@ -143,4 +146,4 @@ bench-grpcio: $(VENV)/bench.stamp ## what an empty call costs on each version of
 bench-profile: $(VENV)/bench.stamp ## where the server spends its time; METHOD=get, empty, two, worker or send
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.profile $(or $(METHOD),invite)
 
-.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients fuzz chaos mutants strangers docs deploy-check check dist bench bench-tools bench-grpcio bench-profile
+.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients fuzz chaos bounces mutants strangers docs deploy-check check dist bench bench-tools bench-grpcio bench-profile
