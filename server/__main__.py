@@ -178,6 +178,21 @@ def hold_mail(context: AdminContext, by: str) -> None:
     click.echo("e-mails are held" if changed else "e-mails are held already")
 
 
+@mail.command("preview")
+@click.option("--reseller", default="Horns and Hooves", help="Who invites.")
+@click.option("--customer", default="Romashka LLC", help="Who is invited.")
+def preview_mail(reseller: str, customer: str) -> None:
+    """Print an invitation's e-mail as it would be sent, with a link that leads nowhere.
+
+    \b
+    Example:
+      python -m server mail preview --customer "شركة الفوترة" > preview.eml
+    """
+    from server import mail_preview
+
+    sys.stdout.buffer.write(mail_preview.preview(read_settings(), reseller, customer))
+
+
 @mail.command("resume")
 @by_option
 @admin_context

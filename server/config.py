@@ -134,6 +134,9 @@ class Settings(BaseSettings):
         pattern="^(en|ru|en,ru|ru,en)$",
         description="of each e-mail, the first on top: an invitee's own is not known",
     )
+    mail_templates: str = Field(
+        "", description="folder with templates of e-mails that are taken in place of ours"
+    )
     mail_give_up_after_h: float = Field(
         _RETRY.give_up_after / _HOUR,
         gt=0,

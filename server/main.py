@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import NamedTuple
 
 import grpc
@@ -359,10 +360,12 @@ def mail_settings(
             settings.mail_languages.split(","),
             settings.zone,
             settings.bounce_domain,
+            Path(settings.mail_templates).expanduser() if settings.mail_templates else None,
         )
     except MessageSettingError as error:
         raise SettingsError(
-            f"BILLING_MAIL_FROM, BILLING_INVITATION_URL or BILLING_BRAND_SUPPORT: {error}"
+            "BILLING_MAIL_FROM, BILLING_INVITATION_URL, BILLING_BRAND_SUPPORT or "
+            f"BILLING_MAIL_TEMPLATES: {error}"
         ) from None
 
 

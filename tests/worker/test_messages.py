@@ -8,16 +8,19 @@ from email.message import EmailMessage
 from email.parser import Parser
 from email.policy import default
 from html.parser import HTMLParser
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from server.config import Settings
 from server.domain.brands import Brand
 from server.domain.contacts import ContactDetails
 from server.domain.invitation_options import InvitationOptions
 from server.domain.texts import is_visible
+from server.mail_preview import preview
 from server.storage.interface import Delivery
 from server.worker.mail.addresses import MessageSettingError
 from server.worker.mail.mailer import Mail, MailRefusedError
@@ -594,3 +597,34 @@ def test_each_e_mail_can_be_the_last_one() -> None:
     message = read(builder.invitation(DELIVERY))
     assert message["List-Unsubscribe"] is None
     assert "Do not write to me" not in part(message, "plain")
+
+
+def test_templates_of_the_operators_own(tmp_path: Path) -> None:
+    def built() -> MessageBuilder:
+        return MessageBuilder(
+            "Billing <billing@example.com>", LINK, lambda: NOW, templates=tmp_path
+        )
+
+    folder = tmp_path / "en"
+    folder.mkdir()
+    template = folder / "invitation.txt"
+    template.write_text("Dear {{ customer }}: {{ link }}\n")
+    message = read(built().invitation(DELIVERY))
+    assert part(message, "plain").startswith(f"Dear Romashka LLC: {LINK}{TOKEN}")
+    assert "Romashka LLC" in part(message, "html")
+    for wrong, problem in (
+        ("{{ customer }}", "lacks {{ link }}"),
+        ("{{ link }} {{ nothing }}", "'nothing' is undefined"),
+        ("{{ link }}\n{% if %}", r"en/invitation.txt, line 2"),
+        ("{{ link }}{% if inviter %}{{ inviter.x.y }}{% endif %}", "has no attribute 'x'"),
+    ):
+        template.write_text(wrong)
+        with pytest.raises(MessageSettingError, match=re.escape(problem)):
+            built()
+    with pytest.raises(MessageSettingError, match="there is no folder"):
+        MessageBuilder("a@example.com", LINK, lambda: NOW, templates=tmp_path / "none")
+
+
+def test_a_preview_is_an_e_mail() -> None:
+    message = Parser(policy=default).parsestr(preview(Settings(), "Acme", "Romashka").decode())
+    assert message["Subject"] == "Acme invites Romashka"

@@ -1,4 +1,7 @@
-"""What the e-mails say, from the templates."""
+"""What the e-mails say, from the templates.
+
+Longer than others: what differs between e-mails is filled in here, once.
+"""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +12,14 @@ from pathlib import Path
 from textwrap import wrap
 from typing import NamedTuple
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, select_autoescape
+from jinja2 import (
+    Environment,
+    FileSystemLoader,
+    StrictUndefined,
+    Template,
+    TemplateError,
+    select_autoescape,
+)
 
 from server.domain import links
 from server.domain.brands import Brand
@@ -102,8 +112,11 @@ class MessageBuilder:
         languages: Sequence[str] = ("en",),
         zone: tzinfo = UTC,
         bounce_domain: str = "",
+        templates: Path | None = None,
     ) -> None:
         """`zone` is what times are shown in, beside UTC.
+
+        Files of the folder `templates` stand in for those of the same names among ours.
 
         With a `bounce_domain` each e-mail comes back to an address of its own there.
         """
@@ -127,7 +140,7 @@ class MessageBuilder:
         self._now = now
         self._zone = zone
         self._support = brand.support and parse_support(brand.support)
-        environment = template_environment(brand, languages)
+        environment = template_environment(brand, languages, templates)
 
         def in_languages(codes: list[LanguageCode]) -> _Languages:
             headers = constant_headers(Address(name, addr_spec=self._sender), codes)
@@ -135,13 +148,32 @@ class MessageBuilder:
                 codes, headers, environment.get_template(f"{codes[0]}/invitation.subject")
             )
 
-        self._all_languages = in_languages(codes)
-        self._languages = {code.value: in_languages([code]) for code in LanguageCode}
-        self._text = environment.get_template("message.txt")
-        self._html = environment.get_template("message.html")
-        # Those that are sent at a time mostly end at the same minute, and rendering costs more
-        # than all the rest.
-        self._rendered = lru_cache(_MOST_RENDERED)(self._render)
+        try:
+            self._all_languages = in_languages(codes)
+            self._languages = {code.value: in_languages([code]) for code in LanguageCode}
+            self._text = environment.get_template("message.txt")
+            self._html = environment.get_template("message.html")
+            # Those that are sent at a time mostly end at the same minute, and rendering costs more
+            # than all the rest.
+            self._rendered = lru_cache(_MOST_RENDERED)(self._render)
+            if templates is not None:
+                self._check()
+        except TemplateError as error:
+            raise MessageSettingError(f"{_place(error)}: {error}") from None
+
+    def _check(self) -> None:
+        """Renders each template with all that can be in it, and with nothing of it.
+
+        Raises TemplateError, MessageSettingError.
+        """
+        until = datetime(2030, 1, 1, tzinfo=UTC)
+        values = len(_Shape._fields) - 2
+        for language in ("", *self._languages):
+            for given in (False, True):
+                rendered = self._render(_Shape(language, until, *[given] * values))
+                for name, pieces in (("txt", rendered.text), ("html", rendered.html)):
+                    if _LINK not in pieces:
+                        raise MessageSettingError(f"an invitation's {name} lacks {{{{ link }}}}")
 
     def invitation(self, delivery: Delivery) -> Mail:
         """Returns the e-mail for an invitation; its Message-ID is the same for each attempt.
@@ -256,10 +288,18 @@ class MessageBuilder:
         return f"In-Reply-To: {first}\r\nReferences: {first}\r\n"
 
 
-def template_environment(brand: Brand, languages: Sequence[str]) -> Environment:
-    """Returns what the e-mails' templates are read and filled with."""
+def template_environment(
+    brand: Brand, languages: Sequence[str], templates: Path | None = None
+) -> Environment:
+    """Returns what the e-mails' templates are read and filled with.
+
+    Those of the folder come first. Raises MessageSettingError where there is none.
+    """
+    if templates is not None and not templates.is_dir():
+        raise MessageSettingError(f"there is no folder {templates}")
+    folders = [_TEMPLATES] if templates is None else [templates, _TEMPLATES]
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+        loader=FileSystemLoader(folders),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         auto_reload=False,
@@ -268,6 +308,12 @@ def template_environment(brand: Brand, languages: Sequence[str]) -> Environment:
     )
     environment.globals.update(brand=brand, languages=languages)
     return environment
+
+
+def _place(error: TemplateError) -> str:
+    """Returns which template is wrong, and where, as far as is known."""
+    name, line = getattr(error, "name", None), getattr(error, "lineno", None)
+    return ", line ".join(str(part) for part in (name, line) if part) or "a template"
 
 
 def _pieces(template: str) -> list[str]:
