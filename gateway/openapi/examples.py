@@ -208,6 +208,10 @@ REQUESTS: dict[str, dict[str, Any]] = {
         },
         "updateMask": "labels.tier",
     },
+    **{
+        f"billing.v1.{verb}CustomerRequest": {"name": f"{_PARENT}/customers/{CUSTOMER}"}
+        for verb in ("Delete", "Undelete", "Suspend", "Activate")
+    },
     "billing.v1.GetCustomerRequest": {"name": f"{_PARENT}/customers/{CUSTOMER}"},
     "billing.v1.ListCustomersRequest": {"parent": _PARENT},
     "billing.v1.GetInvitationRequest": {"name": _INVITATION["name"]},
@@ -291,6 +295,19 @@ RESPONSES: dict[str, dict[str, dict[str, Any]]] = {
         "Created": _GOOGLE_CUSTOMER | {"email": ""},
     },
     "billing.v1.CustomerService.UpdateCustomer": {"Changed": _GOOGLE_CUSTOMER},
+    "billing.v1.CustomerService.DeleteCustomer": {
+        "Deleted": _GOOGLE_CUSTOMER
+        | {
+            "state": "DELETED",
+            "deleteTime": _ENDED,
+            "purgeTime": "2026-04-02T12:00:00.360Z",
+        }
+    },
+    "billing.v1.CustomerService.UndeleteCustomer": {"As before": _GOOGLE_CUSTOMER},
+    "billing.v1.CustomerService.SuspendCustomer": {
+        "Suspended": _GOOGLE_CUSTOMER | {"state": "SUSPENDED"}
+    },
+    "billing.v1.CustomerService.ActivateCustomer": {"Active": _GOOGLE_CUSTOMER},
     "billing.v1.CustomerService.GetCustomer": {"Active": _GOOGLE_CUSTOMER},
     "billing.v1.CustomerService.ListCustomers": {
         "One page": {"customers": [_GOOGLE_CUSTOMER], "nextPageToken": ""}

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from server.domain.customers import Customer
+from server.domain.customers import Customer, CustomerState
 from server.domain.errors import (
     BillingError,
     FieldViolation,
@@ -77,6 +77,12 @@ def changed(customer: Customer, changes: CustomerChanges, now: datetime) -> Cust
     return customer if after == customer else after._replace(modified_at=_next(customer, now))
 
 
+def deleted(customer: Customer, now: datetime) -> Customer:
+    """Returns the customer as it is once it is deleted."""
+    at = _next(customer, now)
+    return customer._replace(state=CustomerState.DELETED, modified_at=at, deleted_at=at)
+
+
 def _next(customer: Customer, now: datetime) -> datetime:
     """Returns the time of a change: after the last one, whatever the clocks say."""
     return max(now, customer.modified_at + _MICROSECOND)
@@ -99,6 +105,26 @@ def require_etag(customer: Customer, wanted: str) -> None:
         )
 
 
+def require_living(customer: Customer) -> None:
+    """Raises CUSTOMER_STATE for a deleted customer."""
+    if customer.state is CustomerState.DELETED:
+        raise BillingError(
+            Reason.CUSTOMER_STATE,
+            "The customer is deleted; undelete it first.",
+            metadata={"customerId": customer.id, "state": customer.state.value},
+        )
+
+
+def not_deleted(customer: Customer) -> BillingError:
+    """Returns the refusal to undelete a customer that is there."""
+    return BillingError(
+        Reason.CUSTOMER_NOT_DELETED,
+        "The customer is not deleted.",
+        metadata={"customerId": customer.id, "state": customer.state.value},
+        resource=Resource("billing.v1.Customer", _name(customer.reseller_id, customer.id)),
+    )
+
+
 def external_id_taken(reseller_id: str, external_id: str, holder_id: str) -> BillingError:
     """Returns the refusal of an external ID that another living customer of the reseller has."""
     name = _name(reseller_id, holder_id)
@@ -106,6 +132,18 @@ def external_id_taken(reseller_id: str, external_id: str, holder_id: str) -> Bil
         Reason.EXTERNAL_ID_TAKEN,
         f"{name} has this external ID; take another, or delete that customer.",
         metadata={"externalId": external_id, "customerId": holder_id, "customer": name},
+        resource=Resource("billing.v1.Customer", name),
+    )
+
+
+def address_taken(reseller_id: str, holder_id: str) -> BillingError:
+    """Returns the refusal to undelete a customer whose address another one has been invited at."""
+    name = _name(reseller_id, holder_id)
+    return BillingError(
+        Reason.ADDRESS_TAKEN,
+        f"{name} has been invited at the same address, for the same tax number, since this one was "
+        "deleted; delete that customer first.",
+        metadata={"customerId": holder_id, "customer": name},
         resource=Resource("billing.v1.Customer", name),
     )
 

@@ -1,7 +1,7 @@
 """A reseller's customers, and how they become active or suspended."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -11,6 +11,8 @@ from server.domain.errors import BillingError, Reason
 from server.domain.operations import Operation, OperationKind
 
 NO_LABELS: Mapping[str, str] = {}
+# How long a deleted customer can be undeleted.
+PURGE_AFTER = timedelta(days=30)
 
 
 class CustomerState(StrEnum):
@@ -20,6 +22,8 @@ class CustomerState(StrEnum):
     ACTIVE = "active"
     SUSPENDED = "suspended"
     INACTIVE = "inactive"
+    # Until it is undeleted, or purged; then it is as it was before.
+    DELETED = "deleted"
 
 
 # The state that an operation gives a customer. Activating an active one succeeds; so for suspending.
@@ -48,6 +52,12 @@ class Customer(NamedTuple):
     modified_at: datetime
     external_id: str | None = None
     labels: Mapping[str, str] = NO_LABELS
+    deleted_at: datetime | None = None
+
+    @property
+    def purge_at(self) -> datetime | None:
+        """When a deleted one is removed for good, or somewhat later."""
+        return self.deleted_at and self.deleted_at + PURGE_AFTER
 
 
 class NewCustomer(NamedTuple):

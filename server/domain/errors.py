@@ -66,6 +66,10 @@ class Reason(StrEnum):
     # Gave a customer an external ID that another living one of the reseller's has: take another, or
     # delete that customer.
     EXTERNAL_ID_TAKEN = "EXTERNAL_ID_TAKEN"
+    # Undeleted a customer that is not deleted: nothing is to be done.
+    CUSTOMER_NOT_DELETED = "CUSTOMER_NOT_DELETED"
+    # Undeleted a customer whose address another one has been invited at since: delete that one first.
+    ADDRESS_TAKEN = "ADDRESS_TAKEN"
     # Invited an address that its mail server refuses for good: correct the address, invite anew.
     RECIPIENT_REFUSED = "RECIPIENT_REFUSED"
     # Invited an address with letters beyond ASCII, which a mail server on the way can't handle: invite

@@ -55,6 +55,7 @@ class _Customer(NamedTuple):
     state: CustomerStateCode
     created_at: Micros
     billing_account_id: AccountId | None
+    deleted_at: Micros | None
     name: DisplayName
 
 
@@ -81,7 +82,11 @@ def _page(*, past_first: bool) -> Query[_Customer]:
         rows = select(
             *columns(customers, _Customer)[:-1],
             func.substr(customers.c.name, 1, _LONGEST_NAME).label("name"),
-        ).where(customers.c.reseller == bindparam("reseller"), customers.c.invitation == state)
+        ).where(
+            customers.c.reseller == bindparam("reseller"),
+            customers.c.invitation == state,
+            customers.c.deleted_at.is_(None),
+        )
         return rows.where(customers.c.n < bindparam("after")) if past_first else rows
 
     parts = [part(state) for state in (NO_INVITATION, *INVITATION_STATE_CODES.values())]
@@ -158,7 +163,7 @@ def _customers(transaction: Transaction, row: _Customer) -> BillingAccount:
         reseller_id(transaction, row.reseller),
         row.name,
         from_micros(row.created_at),
-        row.state == _ACTIVE,
+        row.state == _ACTIVE and row.deleted_at is None,
     )
 
 

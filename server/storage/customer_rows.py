@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from server.domain import ids
-from server.domain.customers import Customer
+from server.domain.customers import Customer, CustomerState
 from server.domain.invitations import Invitation
 from server.domain.mail import DeliveryError, DeliveryState, EmailDelivery
 from server.storage import resellers
@@ -60,6 +60,7 @@ class CustomerPart(NamedTuple):
     billing_account_id: AccountId | None
     external_id: ExternalId | None
     labels: LabelsJson | None
+    deleted_at: Micros | None
 
 
 class InvitationPart(NamedTuple):
@@ -108,11 +109,12 @@ def customer(transaction: Transaction, row: CustomerPart | CustomerRow) -> Custo
         row.name,
         json.loads(row.person),
         row.email,
-        CUSTOMER_STATES[row.state],
+        CUSTOMER_STATES[row.state] if row.deleted_at is None else CustomerState.DELETED,
         from_micros(row.created_at),
         from_micros(row.modified_at),
         row.external_id,
         json.loads(row.labels) if row.labels else {},
+        from_micros_or_none(row.deleted_at),
     )
 
 

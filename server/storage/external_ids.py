@@ -22,7 +22,9 @@ class _Holder(NamedTuple):
 _HOLDERS = Query(
     _Holder,
     select(customers.c.external_id, customers.c.id).where(
-        customers.c.reseller == bindparam("reseller"), customers.c.external_id.in_(IDS)
+        customers.c.reseller == bindparam("reseller"),
+        customers.c.external_id.in_(IDS),
+        customers.c.deleted_at.is_(None),
     ),
     "reseller",
 )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, bindparam, delete, func, or_, select, update
 
+from server.storage.customers.deletion import Purge, purge_customers
 from server.storage.events.clear import clear_old_events
 from server.storage.invitations.expire import Expiry, expire_invitations
 from server.storage.invitations.expiring import tell_expiring
@@ -208,6 +209,9 @@ class SqlRetention:
 
     async def tell_expiring(self, now: datetime, limit: int) -> int:
         return await self._sweeps.submit(tell_expiring, Expiry(micros(now), limit))
+
+    async def purge_customers(self, now: datetime, limit: int) -> int:
+        return await self._sweeps.submit(purge_customers, Purge(micros(now), limit))
 
     async def clear_idempotency_keys(self, now: datetime, limit: int) -> int:
         unknown_before = micros(now - self._keys.lifetime - ALLOWED_CLOCK_SKEW)

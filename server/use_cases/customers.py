@@ -7,6 +7,7 @@ from server.domain.access import Permission, Subject
 from server.domain.customer_changes import CustomerChanges, check_changes
 from server.domain.customers import (
     NO_LABELS,
+    TARGETS,
     Customer,
     NewCustomer,
     create_reseller_served,
@@ -148,7 +149,7 @@ class Customers:
     ) -> Operation | None:
         """Activates or suspends a customer. Raises CUSTOMER_STATE, IDEMPOTENCY_KEY_REUSED."""
         customer = await self._customers.get_customer(customer_id)
-        if customer is None:
+        if customer is None or customer.deleted_at:
             # Who may change nobody's customers does not learn which there are.
             caller.resellers(Permission.WRITE)
             return None
@@ -159,6 +160,84 @@ class Customers:
             key,
         )
 
+    async def set_state(
+        self,
+        caller: Subject,
+        kind: OperationKind,
+        reseller_id: str,
+        customer_id: str,
+        etag: str,
+        request_id: str,
+        key: IdempotencyKey | None,
+        *,
+        dry_run: bool = False,
+    ) -> Customer | None:
+        """Activates or suspends a customer, and returns it; with `dry_run` what it would be.
+
+        Raises CUSTOMER_STATE, ETAG_STALE, IDEMPOTENCY_KEY_REUSED.
+        """
+        caller.require(Permission.WRITE, reseller_id)
+        customer = await self._customers.get_customer(customer_id)
+        if customer is None or customer.reseller_id != reseller_id:
+            return None
+        changed = await self._customers.change_customer_state(
+            finished_operation(kind, customer, caller.id, self._clock()),
+            caller.actor(request_id),
+            None if dry_run else key,
+            etag,
+            dry_run=dry_run,
+        )
+        if dry_run:
+            return customer._replace(state=TARGETS[kind])
+        return changed and await self._customers.get_customer(customer_id)
+
+    async def delete(
+        self,
+        caller: Subject,
+        reseller_id: str,
+        customer_id: str,
+        etag: str,
+        request_id: str,
+        key: IdempotencyKey | None,
+        *,
+        allow_missing: bool = False,
+        dry_run: bool = False,
+    ) -> Customer | None:
+        """Deletes a customer, which can be taken back for a while.
+
+        Raises ETAG_STALE, MAIL_UNDER_WAY, IDEMPOTENCY_KEY_REUSED.
+        """
+        caller.require(Permission.WRITE, reseller_id)
+        return await self._customers.delete_customer(
+            *(reseller_id, customer_id, etag),
+            *(self._clock(), caller.actor(request_id), None if dry_run else key),
+            allow_missing=allow_missing,
+            dry_run=dry_run,
+        )
+
+    async def undelete(
+        self,
+        caller: Subject,
+        reseller_id: str,
+        customer_id: str,
+        etag: str,
+        request_id: str,
+        key: IdempotencyKey | None,
+        *,
+        dry_run: bool = False,
+    ) -> Customer | None:
+        """Takes a deletion back.
+
+        Raises CUSTOMER_NOT_DELETED, ETAG_STALE, EXTERNAL_ID_TAKEN, ADDRESS_TAKEN,
+        IDEMPOTENCY_KEY_REUSED.
+        """
+        caller.require(Permission.WRITE, reseller_id)
+        return await self._customers.undelete_customer(
+            *(reseller_id, customer_id, etag),
+            *(self._clock(), caller.actor(request_id), None if dry_run else key),
+            dry_run=dry_run,
+        )
+
     async def get(self, caller: Subject, reseller_id: str, customer_id: str) -> Customer | None:
         """Returns a customer of the reseller."""
         caller.require(Permission.READ, reseller_id)
@@ -166,8 +245,16 @@ class Customers:
         return customer if customer and customer.reseller_id == reseller_id else None
 
     async def page(
-        self, caller: Subject, reseller_id: str, limit: int, after: Cursor | None
+        self,
+        caller: Subject,
+        reseller_id: str,
+        limit: int,
+        after: Cursor | None,
+        *,
+        show_deleted: bool = False,
     ) -> Sequence[Listed[Customer]]:
         """Returns at most `limit` customers of the reseller, newest first, past the cursor."""
         caller.require(Permission.READ, reseller_id)
-        return await self._customers.list_customers(reseller_id, limit, after)
+        return await self._customers.list_customers(
+            reseller_id, limit, after, show_deleted=show_deleted
+        )

@@ -22,10 +22,12 @@ TABLE = {
     (ACTIVATE, CustomerState.ACTIVE): CustomerState.ACTIVE,
     (ACTIVATE, CustomerState.SUSPENDED): CustomerState.ACTIVE,
     (ACTIVATE, CustomerState.INACTIVE): None,
+    (ACTIVATE, CustomerState.DELETED): None,
     (SUSPEND, CustomerState.ACCEPTANCE_REQUIRED): None,
     (SUSPEND, CustomerState.ACTIVE): CustomerState.SUSPENDED,
     (SUSPEND, CustomerState.SUSPENDED): CustomerState.SUSPENDED,
     (SUSPEND, CustomerState.INACTIVE): None,
+    (SUSPEND, CustomerState.DELETED): None,
 }
 
 

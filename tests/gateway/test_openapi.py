@@ -51,6 +51,15 @@ def test_it_has_every_path_of_the_contract() -> None:
         "CustomerService.UpdateCustomer": (
             "patch /v1/resellers/{resellersId}/customers/{customersId}"
         ),
+        "CustomerService.DeleteCustomer": (
+            "delete /v1/resellers/{resellersId}/customers/{customersId}"
+        ),
+        **{
+            f"CustomerService.{verb.title()}Customer": (
+                f"post /v1/resellers/{{resellersId}}/customers/{{customersId}}:{verb}"
+            )
+            for verb in ("undelete", "suspend", "activate")
+        },
         "CustomerService.ListCustomers": "get /v1/resellers/{resellersId}/customers",
         **{
             f"InvitationService.{method}Invitation{more}": path
@@ -105,7 +114,8 @@ def test_the_query_holds_what_neither_path_nor_body_does() -> None:
         "BillingAccountService.List": ["pageSize", "pageToken"],
         "CustomerService.List": ["resellerId", "pageSize", "pageToken"],
         "CustomerService.CreateCustomer": ["validateOnly"],
-        "CustomerService.ListCustomers": ["pageSize", "pageToken"],
+        "CustomerService.DeleteCustomer": ["etag", "validateOnly", "allowMissing"],
+        "CustomerService.ListCustomers": ["pageSize", "pageToken", "showDeleted"],
         "CustomerService.UpdateCustomer": ["updateMask", "validateOnly"],
         "EventService.ListEvents": ["after", "filter", "pageSize", "pageToken"],
         "EventStreamService.WatchEvents": ["after", "filter"],

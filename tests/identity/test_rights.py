@@ -136,6 +136,11 @@ _LONGRUNNING = "google.longrunning.Operations"
 _ENDPOINTS = "yandex.cloud.endpoint.ApiEndpointService"
 _IAM = "yandex.cloud.iam.v1.IamTokenService"
 
+
+def customer_name(made: Made) -> str:
+    return f"resellers/{made.reseller_id}/customers/{made.customer_id}"
+
+
 TABLE: dict[str, Method] = {
     f"{_CUSTOMERS}/Invite": Method(
         Right.WRITE,
@@ -221,6 +226,30 @@ TABLE: dict[str, Method] = {
                 display_name="Changed",
             )
         ),
+        google_customer.Customer,
+        names_reseller=True,
+    ),
+    f"{_GOOGLE_CUSTOMERS}/SuspendCustomer": Method(
+        Right.WRITE,
+        lambda made: google_customers.SuspendCustomerRequest(name=customer_name(made)),
+        google_customer.Customer,
+        names_reseller=True,
+    ),
+    f"{_GOOGLE_CUSTOMERS}/ActivateCustomer": Method(
+        Right.WRITE,
+        lambda made: google_customers.ActivateCustomerRequest(name=customer_name(made)),
+        google_customer.Customer,
+        names_reseller=True,
+    ),
+    f"{_GOOGLE_CUSTOMERS}/DeleteCustomer": Method(
+        Right.WRITE,
+        lambda made: google_customers.DeleteCustomerRequest(name=customer_name(made)),
+        google_customer.Customer,
+        names_reseller=True,
+    ),
+    f"{_GOOGLE_CUSTOMERS}/UndeleteCustomer": Method(
+        Right.WRITE,
+        lambda made: google_customers.UndeleteCustomerRequest(name=customer_name(made)),
         google_customer.Customer,
         names_reseller=True,
     ),

@@ -99,6 +99,15 @@ WRITES: dict[str, UseCase] = {
     "update a customer": lambda to, who: to.customers.update(
         who, RESELLER, to.made.customer.id, CustomerChanges(name="B"), "", "", None
     ),
+    "set a customer's state": lambda to, who: to.customers.set_state(
+        who, OperationKind.SUSPEND, RESELLER, to.made.customer.id, "", "", None
+    ),
+    "delete a customer": lambda to, who: to.customers.delete(
+        who, RESELLER, to.made.customer.id, "", "", None
+    ),
+    "undelete a customer": lambda to, who: to.customers.undelete(
+        who, RESELLER, to.made.customer.id, "", "", None
+    ),
     "suspend a customer": lambda to, who: to.customers.change_state(
         who, OperationKind.SUSPEND, to.made.customer.id, "", None
     ),

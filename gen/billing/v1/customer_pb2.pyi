@@ -42,6 +42,10 @@ class Customer(_message.Message):
         """The reseller has suspended the customer."""
         INACTIVE: Customer._State.ValueType  # 4
         """The customer declined the invitation, or it was revoked or expired."""
+        DELETED: Customer._State.ValueType  # 5
+        """The reseller has deleted the customer; until `purge_time` it can be undeleted, and is then as it
+        was before.
+        """
 
     class State(_State, metaclass=_StateEnumTypeWrapper):
         """How a customer stands."""
@@ -56,6 +60,10 @@ class Customer(_message.Message):
     """The reseller has suspended the customer."""
     INACTIVE: Customer.State.ValueType  # 4
     """The customer declined the invitation, or it was revoked or expired."""
+    DELETED: Customer.State.ValueType  # 5
+    """The reseller has deleted the customer; until `purge_time` it can be undeleted, and is then as it
+    was before.
+    """
 
     @_typing.final
     class LabelsEntry(_message.Message):
@@ -87,6 +95,8 @@ class Customer(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    DELETE_TIME_FIELD_NUMBER: _builtins.int
+    PURGE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the resource: `resellers/{reseller}/customers/{customer}`. What follows the last slash is
@@ -128,6 +138,14 @@ class Customer(_message.Message):
         values have 63 at most: lower-case letters of any script, digits, `_` and `-`.
         """
 
+    @_builtins.property
+    def delete_time(self) -> _timestamp_pb2.Timestamp:
+        """When the customer was deleted; unset while it is not."""
+
+    @_builtins.property
+    def purge_time(self) -> _timestamp_pb2.Timestamp:
+        """When a deleted customer is removed for good, or somewhat later."""
+
     def __init__(
         self,
         *,
@@ -141,11 +159,13 @@ class Customer(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         external_id: _builtins.str = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        delete_time: _timestamp_pb2.Timestamp | None = ...,
+        purge_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "person", b"person", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delete_time", b"delete_time", "person", b"person", "purge_time", b"purge_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_account_id", b"billing_account_id", "create_time", b"create_time", "display_name", b"display_name", "email", b"email", "etag", b"etag", "external_id", b"external_id", "labels", b"labels", "name", b"name", "person", b"person", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["billing_account_id", b"billing_account_id", "create_time", b"create_time", "delete_time", b"delete_time", "display_name", b"display_name", "email", b"email", "etag", b"etag", "external_id", b"external_id", "labels", b"labels", "name", b"name", "person", b"person", "purge_time", b"purge_time", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

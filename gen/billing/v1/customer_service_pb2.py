@@ -38,7 +38,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from yandex.cloud import validation_pb2 as yandex_dot_cloud_dot_validation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!billing/v1/customer_service.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a billing/options/v1/methods.proto\x1a(billing/options/v1/required_fields.proto\x1a\x19\x62illing/v1/customer.proto\x1a\x1b\x62illing/v1/invitation.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dyandex/cloud/validation.proto\"\xd9\x03\n\x15InviteCustomerRequest\x12>\n\x06parent\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\x12\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=100\x12\x45\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32\x14.billing.v1.CustomerB\x1d\xe2\x41\x01\x02\xaa\xb2\x19\x0c\x64isplay_name\xaa\xb2\x19\x05\x65mail\x12,\n\rlanguage_code\x18\x05 \x01(\tB\x15\xe2\x41\x01\x01\xf2\xc7\x31\x05\x65n|ru\x8a\xc8\x31\x04<=35\x12+\n\x14inviter_display_name\x18\x06 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=200\x12 \n\x04note\x18\x07 \x01(\tB\x12\xe2\x41\x01\x01\x88\xb2\x19\x04\x8a\xc8\x31\x06<=1024\x12\x35\n\x0ctime_to_live\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12\x44\n\x0f\x64\x65livery_method\x18\t \x01(\x0e\x32%.billing.v1.Invitation.DeliveryMethodB\x04\xe2\x41\x01\x01\x12\"\n\nreturn_uri\x18\n \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=1000\x12\x1b\n\rvalidate_only\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xb2\x01\n\x15\x43reateCustomerRequest\x12>\n\x06parent\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\x12\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=100\x12<\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32\x14.billing.v1.CustomerB\x14\xe2\x41\x01\x02\xaa\xb2\x19\x0c\x64isplay_name\x12\x1b\n\rvalidate_only\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\x99\x01\n\x15UpdateCustomerRequest\x12,\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x14.billing.v1.CustomerB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\x12\x1b\n\rvalidate_only\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xfe\x01\n\x16InviteCustomerMetadata\x12\x37\n\x08\x63ustomer\x18\x01 \x01(\tB%\xe2\x41\x01\x03\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x12;\n\ninvitation\x18\x02 \x01(\tB\'\xe2\x41\x01\x03\xfa\x41 \n\x1e\x62illing.example.com/Invitation\x12\x35\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\x08\x64\x65livery\x18\x04 \x01(\x0b\x32\x1f.billing.v1.Invitation.DeliveryB\x04\xe2\x41\x01\x03\"\x86\x02\n\x10\x43ustomerMetadata\x12\x37\n\x08\x63ustomer\x18\x01 \x01(\tB%\xe2\x41\x01\x03\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x12\x39\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32#.billing.v1.CustomerMetadata.ActionB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"G\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\n\n\x06\x43REATE\x10\x01\x12\x0c\n\x08\x41\x43TIVATE\x10\x02\x12\x0b\n\x07SUSPEND\x10\x03\"R\n\x12GetCustomerRequest\x12<\n\x04name\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=150\"\x99\x01\n\x14ListCustomersRequest\x12>\n\x06parent\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\x12\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=100\x12\x1e\n\tpage_size\x18\x02 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xfa\xc7\x31\x03>=0\x12!\n\npage_token\x18\x03 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=100\"Y\n\x15ListCustomersResponse\x12\'\n\tcustomers\x18\x01 \x03(\x0b\x32\x14.billing.v1.Customer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xad\x06\n\x0f\x43ustomerService\x12\xbf\x01\n\x0eInviteCustomer\x12!.billing.v1.InviteCustomerRequest\x1a\x1d.google.longrunning.Operation\"k\xca\x41\"\n\x08\x43ustomer\x12\x16InviteCustomerMetadata\xda\x41\x0fparent,customer\x82\xd3\xe4\x93\x02.\")/v1/{parent=resellers/*}/customers:invite:\x01*\x12\x91\x01\n\x0e\x43reateCustomer\x12!.billing.v1.CreateCustomerRequest\x1a\x14.billing.v1.Customer\"F\xda\x41\x0fparent,customer\x82\xd3\xe4\x93\x02.\"\"/v1/{parent=resellers/*}/customers:\x08\x63ustomer\x12z\n\x0bGetCustomer\x12\x1e.billing.v1.GetCustomerRequest\x1a\x14.billing.v1.Customer\"5\xda\x41\x04name\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02$\x12\"/v1/{name=resellers/*/customers/*}\x12\x8d\x01\n\rListCustomers\x12 .billing.v1.ListCustomersRequest\x1a!.billing.v1.ListCustomersResponse\"7\xda\x41\x06parent\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02$\x12\"/v1/{parent=resellers/*}/customers\x12\x9f\x01\n\x0eUpdateCustomer\x12!.billing.v1.UpdateCustomerRequest\x1a\x14.billing.v1.Customer\"T\xda\x41\x14\x63ustomer,update_mask\x82\xd3\xe4\x93\x02\x37\x32+/v1/{customer.name=resellers/*/customers/*}:\x08\x63ustomer\x1a\x16\xca\x41\x13\x62illing.example.comB]\n\x16\x63om.example.billing.v1B\x14\x43ustomerServiceProtoP\x01Z+billing.example.com/go/billing/v1;billingpbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!billing/v1/customer_service.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a billing/options/v1/methods.proto\x1a(billing/options/v1/required_fields.proto\x1a\x19\x62illing/v1/customer.proto\x1a\x1b\x62illing/v1/invitation.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a#google/longrunning/operations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dyandex/cloud/validation.proto\"\xd9\x03\n\x15InviteCustomerRequest\x12>\n\x06parent\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\x12\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=100\x12\x45\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32\x14.billing.v1.CustomerB\x1d\xe2\x41\x01\x02\xaa\xb2\x19\x0c\x64isplay_name\xaa\xb2\x19\x05\x65mail\x12,\n\rlanguage_code\x18\x05 \x01(\tB\x15\xe2\x41\x01\x01\xf2\xc7\x31\x05\x65n|ru\x8a\xc8\x31\x04<=35\x12+\n\x14inviter_display_name\x18\x06 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=200\x12 \n\x04note\x18\x07 \x01(\tB\x12\xe2\x41\x01\x01\x88\xb2\x19\x04\x8a\xc8\x31\x06<=1024\x12\x35\n\x0ctime_to_live\x18\x08 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x01\x12\x44\n\x0f\x64\x65livery_method\x18\t \x01(\x0e\x32%.billing.v1.Invitation.DeliveryMethodB\x04\xe2\x41\x01\x01\x12\"\n\nreturn_uri\x18\n \x01(\tB\x0e\xe2\x41\x01\x01\x8a\xc8\x31\x06<=1000\x12\x1b\n\rvalidate_only\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xb2\x01\n\x15\x43reateCustomerRequest\x12>\n\x06parent\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\x12\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=100\x12<\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32\x14.billing.v1.CustomerB\x14\xe2\x41\x01\x02\xaa\xb2\x19\x0c\x64isplay_name\x12\x1b\n\rvalidate_only\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\x99\x01\n\x15UpdateCustomerRequest\x12,\n\x08\x63ustomer\x18\x01 \x01(\x0b\x32\x14.billing.v1.CustomerB\x04\xe2\x41\x01\x02\x12\x35\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMaskB\x04\xe2\x41\x01\x01\x12\x1b\n\rvalidate_only\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xac\x01\n\x15\x44\x65leteCustomerRequest\x12<\n\x04name\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=150\x12\x1b\n\x04\x65tag\x18\x02 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=100\x12\x1b\n\rvalidate_only\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\x12\x1b\n\rallow_missing\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\x91\x01\n\x17UndeleteCustomerRequest\x12<\n\x04name\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=150\x12\x1b\n\x04\x65tag\x18\x02 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=100\x12\x1b\n\rvalidate_only\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\x90\x01\n\x16SuspendCustomerRequest\x12<\n\x04name\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=150\x12\x1b\n\x04\x65tag\x18\x02 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=100\x12\x1b\n\rvalidate_only\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\x91\x01\n\x17\x41\x63tivateCustomerRequest\x12<\n\x04name\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=150\x12\x1b\n\x04\x65tag\x18\x02 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=100\x12\x1b\n\rvalidate_only\x18\x03 \x01(\x08\x42\x04\xe2\x41\x01\x01\"\xfe\x01\n\x16InviteCustomerMetadata\x12\x37\n\x08\x63ustomer\x18\x01 \x01(\tB%\xe2\x41\x01\x03\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x12;\n\ninvitation\x18\x02 \x01(\tB\'\xe2\x41\x01\x03\xfa\x41 \n\x1e\x62illing.example.com/Invitation\x12\x35\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\x08\x64\x65livery\x18\x04 \x01(\x0b\x32\x1f.billing.v1.Invitation.DeliveryB\x04\xe2\x41\x01\x03\"\x86\x02\n\x10\x43ustomerMetadata\x12\x37\n\x08\x63ustomer\x18\x01 \x01(\tB%\xe2\x41\x01\x03\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x12\x39\n\x06\x61\x63tion\x18\x02 \x01(\x0e\x32#.billing.v1.CustomerMetadata.ActionB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"G\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\n\n\x06\x43REATE\x10\x01\x12\x0c\n\x08\x41\x43TIVATE\x10\x02\x12\x0b\n\x07SUSPEND\x10\x03\"R\n\x12GetCustomerRequest\x12<\n\x04name\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=150\"\xb5\x01\n\x14ListCustomersRequest\x12>\n\x06parent\x18\x01 \x01(\tB.\xe2\x41\x01\x02\xfa\x41\x1e\x12\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=100\x12\x1e\n\tpage_size\x18\x02 \x01(\x05\x42\x0b\xe2\x41\x01\x01\xfa\xc7\x31\x03>=0\x12!\n\npage_token\x18\x03 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=100\x12\x1a\n\x0cshow_deleted\x18\x04 \x01(\x08\x42\x04\xe2\x41\x01\x01\"Y\n\x15ListCustomersResponse\x12\'\n\tcustomers\x18\x01 \x03(\x0b\x32\x14.billing.v1.Customer\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xd5\n\n\x0f\x43ustomerService\x12\xbf\x01\n\x0eInviteCustomer\x12!.billing.v1.InviteCustomerRequest\x1a\x1d.google.longrunning.Operation\"k\xca\x41\"\n\x08\x43ustomer\x12\x16InviteCustomerMetadata\xda\x41\x0fparent,customer\x82\xd3\xe4\x93\x02.\")/v1/{parent=resellers/*}/customers:invite:\x01*\x12\x91\x01\n\x0e\x43reateCustomer\x12!.billing.v1.CreateCustomerRequest\x1a\x14.billing.v1.Customer\"F\xda\x41\x0fparent,customer\x82\xd3\xe4\x93\x02.\"\"/v1/{parent=resellers/*}/customers:\x08\x63ustomer\x12z\n\x0bGetCustomer\x12\x1e.billing.v1.GetCustomerRequest\x1a\x14.billing.v1.Customer\"5\xda\x41\x04name\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02$\x12\"/v1/{name=resellers/*/customers/*}\x12\x8d\x01\n\rListCustomers\x12 .billing.v1.ListCustomersRequest\x1a!.billing.v1.ListCustomersResponse\"7\xda\x41\x06parent\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02$\x12\"/v1/{parent=resellers/*}/customers\x12\x9f\x01\n\x0eUpdateCustomer\x12!.billing.v1.UpdateCustomerRequest\x1a\x14.billing.v1.Customer\"T\xda\x41\x14\x63ustomer,update_mask\x82\xd3\xe4\x93\x02\x37\x32+/v1/{customer.name=resellers/*/customers/*}:\x08\x63ustomer\x12|\n\x0e\x44\x65leteCustomer\x12!.billing.v1.DeleteCustomerRequest\x1a\x14.billing.v1.Customer\"1\xda\x41\x04name\x82\xd3\xe4\x93\x02$*\"/v1/{name=resellers/*/customers/*}\x12\x8c\x01\n\x10UndeleteCustomer\x12#.billing.v1.UndeleteCustomerRequest\x1a\x14.billing.v1.Customer\"=\xda\x41\x04name\x82\xd3\xe4\x93\x02\x30\"+/v1/{name=resellers/*/customers/*}:undelete:\x01*\x12\x89\x01\n\x0fSuspendCustomer\x12\".billing.v1.SuspendCustomerRequest\x1a\x14.billing.v1.Customer\"<\xda\x41\x04name\x82\xd3\xe4\x93\x02/\"*/v1/{name=resellers/*/customers/*}:suspend:\x01*\x12\x8c\x01\n\x10\x41\x63tivateCustomer\x12#.billing.v1.ActivateCustomerRequest\x1a\x14.billing.v1.Customer\"=\xda\x41\x04name\x82\xd3\xe4\x93\x02\x30\"+/v1/{name=resellers/*/customers/*}:activate:\x01*\x1a\x16\xca\x41\x13\x62illing.example.comB]\n\x16\x63om.example.billing.v1B\x14\x43ustomerServiceProtoP\x01Z+billing.example.com/go/billing/v1;billingpbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -76,6 +76,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATECUSTOMERREQUEST'].fields_by_name['update_mask']._serialized_options = b'\342A\001\001'
   _globals['_UPDATECUSTOMERREQUEST'].fields_by_name['validate_only']._loaded_options = None
   _globals['_UPDATECUSTOMERREQUEST'].fields_by_name['validate_only']._serialized_options = b'\342A\001\001'
+  _globals['_DELETECUSTOMERREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETECUSTOMERREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\036\n\034billing.example.com/Customer\212\3101\005<=150'
+  _globals['_DELETECUSTOMERREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_DELETECUSTOMERREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001\212\3101\005<=100'
+  _globals['_DELETECUSTOMERREQUEST'].fields_by_name['validate_only']._loaded_options = None
+  _globals['_DELETECUSTOMERREQUEST'].fields_by_name['validate_only']._serialized_options = b'\342A\001\001'
+  _globals['_DELETECUSTOMERREQUEST'].fields_by_name['allow_missing']._loaded_options = None
+  _globals['_DELETECUSTOMERREQUEST'].fields_by_name['allow_missing']._serialized_options = b'\342A\001\001'
+  _globals['_UNDELETECUSTOMERREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_UNDELETECUSTOMERREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\036\n\034billing.example.com/Customer\212\3101\005<=150'
+  _globals['_UNDELETECUSTOMERREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_UNDELETECUSTOMERREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001\212\3101\005<=100'
+  _globals['_UNDELETECUSTOMERREQUEST'].fields_by_name['validate_only']._loaded_options = None
+  _globals['_UNDELETECUSTOMERREQUEST'].fields_by_name['validate_only']._serialized_options = b'\342A\001\001'
+  _globals['_SUSPENDCUSTOMERREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_SUSPENDCUSTOMERREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\036\n\034billing.example.com/Customer\212\3101\005<=150'
+  _globals['_SUSPENDCUSTOMERREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_SUSPENDCUSTOMERREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001\212\3101\005<=100'
+  _globals['_SUSPENDCUSTOMERREQUEST'].fields_by_name['validate_only']._loaded_options = None
+  _globals['_SUSPENDCUSTOMERREQUEST'].fields_by_name['validate_only']._serialized_options = b'\342A\001\001'
+  _globals['_ACTIVATECUSTOMERREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_ACTIVATECUSTOMERREQUEST'].fields_by_name['name']._serialized_options = b'\342A\001\002\372A\036\n\034billing.example.com/Customer\212\3101\005<=150'
+  _globals['_ACTIVATECUSTOMERREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_ACTIVATECUSTOMERREQUEST'].fields_by_name['etag']._serialized_options = b'\342A\001\001\212\3101\005<=100'
+  _globals['_ACTIVATECUSTOMERREQUEST'].fields_by_name['validate_only']._loaded_options = None
+  _globals['_ACTIVATECUSTOMERREQUEST'].fields_by_name['validate_only']._serialized_options = b'\342A\001\001'
   _globals['_INVITECUSTOMERMETADATA'].fields_by_name['customer']._loaded_options = None
   _globals['_INVITECUSTOMERMETADATA'].fields_by_name['customer']._serialized_options = b'\342A\001\003\372A\036\n\034billing.example.com/Customer'
   _globals['_INVITECUSTOMERMETADATA'].fields_by_name['invitation']._loaded_options = None
@@ -98,6 +124,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTCUSTOMERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\342A\001\001\372\3071\003>=0'
   _globals['_LISTCUSTOMERSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTCUSTOMERSREQUEST'].fields_by_name['page_token']._serialized_options = b'\342A\001\001\212\3101\005<=100'
+  _globals['_LISTCUSTOMERSREQUEST'].fields_by_name['show_deleted']._loaded_options = None
+  _globals['_LISTCUSTOMERSREQUEST'].fields_by_name['show_deleted']._serialized_options = b'\342A\001\001'
   _globals['_CUSTOMERSERVICE']._loaded_options = None
   _globals['_CUSTOMERSERVICE']._serialized_options = b'\312A\023billing.example.com'
   _globals['_CUSTOMERSERVICE'].methods_by_name['InviteCustomer']._loaded_options = None
@@ -110,24 +138,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CUSTOMERSERVICE'].methods_by_name['ListCustomers']._serialized_options = b'\332A\006parent\230\262\031\001\202\323\344\223\002$\022\"/v1/{parent=resellers/*}/customers'
   _globals['_CUSTOMERSERVICE'].methods_by_name['UpdateCustomer']._loaded_options = None
   _globals['_CUSTOMERSERVICE'].methods_by_name['UpdateCustomer']._serialized_options = b'\332A\024customer,update_mask\202\323\344\223\00272+/v1/{customer.name=resellers/*/customers/*}:\010customer'
+  _globals['_CUSTOMERSERVICE'].methods_by_name['DeleteCustomer']._loaded_options = None
+  _globals['_CUSTOMERSERVICE'].methods_by_name['DeleteCustomer']._serialized_options = b'\332A\004name\202\323\344\223\002$*\"/v1/{name=resellers/*/customers/*}'
+  _globals['_CUSTOMERSERVICE'].methods_by_name['UndeleteCustomer']._loaded_options = None
+  _globals['_CUSTOMERSERVICE'].methods_by_name['UndeleteCustomer']._serialized_options = b'\332A\004name\202\323\344\223\0020\"+/v1/{name=resellers/*/customers/*}:undelete:\001*'
+  _globals['_CUSTOMERSERVICE'].methods_by_name['SuspendCustomer']._loaded_options = None
+  _globals['_CUSTOMERSERVICE'].methods_by_name['SuspendCustomer']._serialized_options = b'\332A\004name\202\323\344\223\002/\"*/v1/{name=resellers/*/customers/*}:suspend:\001*'
+  _globals['_CUSTOMERSERVICE'].methods_by_name['ActivateCustomer']._loaded_options = None
+  _globals['_CUSTOMERSERVICE'].methods_by_name['ActivateCustomer']._serialized_options = b'\332A\004name\202\323\344\223\0020\"+/v1/{name=resellers/*/customers/*}:activate:\001*'
   _globals['_INVITECUSTOMERREQUEST']._serialized_start=497
   _globals['_INVITECUSTOMERREQUEST']._serialized_end=970
   _globals['_CREATECUSTOMERREQUEST']._serialized_start=973
   _globals['_CREATECUSTOMERREQUEST']._serialized_end=1151
   _globals['_UPDATECUSTOMERREQUEST']._serialized_start=1154
   _globals['_UPDATECUSTOMERREQUEST']._serialized_end=1307
-  _globals['_INVITECUSTOMERMETADATA']._serialized_start=1310
-  _globals['_INVITECUSTOMERMETADATA']._serialized_end=1564
-  _globals['_CUSTOMERMETADATA']._serialized_start=1567
-  _globals['_CUSTOMERMETADATA']._serialized_end=1829
-  _globals['_CUSTOMERMETADATA_ACTION']._serialized_start=1758
-  _globals['_CUSTOMERMETADATA_ACTION']._serialized_end=1829
-  _globals['_GETCUSTOMERREQUEST']._serialized_start=1831
-  _globals['_GETCUSTOMERREQUEST']._serialized_end=1913
-  _globals['_LISTCUSTOMERSREQUEST']._serialized_start=1916
-  _globals['_LISTCUSTOMERSREQUEST']._serialized_end=2069
-  _globals['_LISTCUSTOMERSRESPONSE']._serialized_start=2071
-  _globals['_LISTCUSTOMERSRESPONSE']._serialized_end=2160
-  _globals['_CUSTOMERSERVICE']._serialized_start=2163
-  _globals['_CUSTOMERSERVICE']._serialized_end=2976
+  _globals['_DELETECUSTOMERREQUEST']._serialized_start=1310
+  _globals['_DELETECUSTOMERREQUEST']._serialized_end=1482
+  _globals['_UNDELETECUSTOMERREQUEST']._serialized_start=1485
+  _globals['_UNDELETECUSTOMERREQUEST']._serialized_end=1630
+  _globals['_SUSPENDCUSTOMERREQUEST']._serialized_start=1633
+  _globals['_SUSPENDCUSTOMERREQUEST']._serialized_end=1777
+  _globals['_ACTIVATECUSTOMERREQUEST']._serialized_start=1780
+  _globals['_ACTIVATECUSTOMERREQUEST']._serialized_end=1925
+  _globals['_INVITECUSTOMERMETADATA']._serialized_start=1928
+  _globals['_INVITECUSTOMERMETADATA']._serialized_end=2182
+  _globals['_CUSTOMERMETADATA']._serialized_start=2185
+  _globals['_CUSTOMERMETADATA']._serialized_end=2447
+  _globals['_CUSTOMERMETADATA_ACTION']._serialized_start=2376
+  _globals['_CUSTOMERMETADATA_ACTION']._serialized_end=2447
+  _globals['_GETCUSTOMERREQUEST']._serialized_start=2449
+  _globals['_GETCUSTOMERREQUEST']._serialized_end=2531
+  _globals['_LISTCUSTOMERSREQUEST']._serialized_start=2534
+  _globals['_LISTCUSTOMERSREQUEST']._serialized_end=2715
+  _globals['_LISTCUSTOMERSRESPONSE']._serialized_start=2717
+  _globals['_LISTCUSTOMERSRESPONSE']._serialized_end=2806
+  _globals['_CUSTOMERSERVICE']._serialized_start=2809
+  _globals['_CUSTOMERSERVICE']._serialized_end=4174
 # @@protoc_insertion_point(module_scope)

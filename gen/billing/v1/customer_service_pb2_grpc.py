@@ -62,6 +62,26 @@ class CustomerServiceStub(object):
                 request_serializer=billing_dot_v1_dot_customer__service__pb2.UpdateCustomerRequest.SerializeToString,
                 response_deserializer=billing_dot_v1_dot_customer__pb2.Customer.FromString,
                 _registered_method=True)
+        self.DeleteCustomer = channel.unary_unary(
+                '/billing.v1.CustomerService/DeleteCustomer',
+                request_serializer=billing_dot_v1_dot_customer__service__pb2.DeleteCustomerRequest.SerializeToString,
+                response_deserializer=billing_dot_v1_dot_customer__pb2.Customer.FromString,
+                _registered_method=True)
+        self.UndeleteCustomer = channel.unary_unary(
+                '/billing.v1.CustomerService/UndeleteCustomer',
+                request_serializer=billing_dot_v1_dot_customer__service__pb2.UndeleteCustomerRequest.SerializeToString,
+                response_deserializer=billing_dot_v1_dot_customer__pb2.Customer.FromString,
+                _registered_method=True)
+        self.SuspendCustomer = channel.unary_unary(
+                '/billing.v1.CustomerService/SuspendCustomer',
+                request_serializer=billing_dot_v1_dot_customer__service__pb2.SuspendCustomerRequest.SerializeToString,
+                response_deserializer=billing_dot_v1_dot_customer__pb2.Customer.FromString,
+                _registered_method=True)
+        self.ActivateCustomer = channel.unary_unary(
+                '/billing.v1.CustomerService/ActivateCustomer',
+                request_serializer=billing_dot_v1_dot_customer__service__pb2.ActivateCustomerRequest.SerializeToString,
+                response_deserializer=billing_dot_v1_dot_customer__pb2.Customer.FromString,
+                _registered_method=True)
 
 
 class CustomerServiceServicer(object):
@@ -110,6 +130,41 @@ class CustomerServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteCustomer(self, request, context):
+        """Deletes a customer. Until its `purge_time`, 30 days later, it can be undeleted.
+
+        Its invitation, if it is pending, is revoked: the link holds no longer, and the address can be
+        invited anew. While the invitation's e-mail is on its way the call is refused with ABORTED. What is
+        deleted already is NOT_FOUND, unless `allow_missing` is set.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndeleteCustomer(self, request, context):
+        """Takes the deletion of a customer back: it is as it was before, but for its links.
+
+        Refused with ALREADY_EXISTS for a customer that is not deleted, and where another one has got its
+        external ID, or has been invited at its address, since.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SuspendCustomer(self, request, context):
+        """Suspends an active customer; a suspended one is returned as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ActivateCustomer(self, request, context):
+        """Activates a suspended customer; an active one is returned as it is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CustomerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -136,6 +191,26 @@ def add_CustomerServiceServicer_to_server(servicer, server):
             'UpdateCustomer': grpc.unary_unary_rpc_method_handler(
                     servicer.UpdateCustomer,
                     request_deserializer=billing_dot_v1_dot_customer__service__pb2.UpdateCustomerRequest.FromString,
+                    response_serializer=billing_dot_v1_dot_customer__pb2.Customer.SerializeToString,
+            ),
+            'DeleteCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteCustomer,
+                    request_deserializer=billing_dot_v1_dot_customer__service__pb2.DeleteCustomerRequest.FromString,
+                    response_serializer=billing_dot_v1_dot_customer__pb2.Customer.SerializeToString,
+            ),
+            'UndeleteCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndeleteCustomer,
+                    request_deserializer=billing_dot_v1_dot_customer__service__pb2.UndeleteCustomerRequest.FromString,
+                    response_serializer=billing_dot_v1_dot_customer__pb2.Customer.SerializeToString,
+            ),
+            'SuspendCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuspendCustomer,
+                    request_deserializer=billing_dot_v1_dot_customer__service__pb2.SuspendCustomerRequest.FromString,
+                    response_serializer=billing_dot_v1_dot_customer__pb2.Customer.SerializeToString,
+            ),
+            'ActivateCustomer': grpc.unary_unary_rpc_method_handler(
+                    servicer.ActivateCustomer,
+                    request_deserializer=billing_dot_v1_dot_customer__service__pb2.ActivateCustomerRequest.FromString,
                     response_serializer=billing_dot_v1_dot_customer__pb2.Customer.SerializeToString,
             ),
     }
@@ -274,6 +349,114 @@ class CustomerService(object):
             target,
             '/billing.v1.CustomerService/UpdateCustomer',
             billing_dot_v1_dot_customer__service__pb2.UpdateCustomerRequest.SerializeToString,
+            billing_dot_v1_dot_customer__pb2.Customer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/billing.v1.CustomerService/DeleteCustomer',
+            billing_dot_v1_dot_customer__service__pb2.DeleteCustomerRequest.SerializeToString,
+            billing_dot_v1_dot_customer__pb2.Customer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndeleteCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/billing.v1.CustomerService/UndeleteCustomer',
+            billing_dot_v1_dot_customer__service__pb2.UndeleteCustomerRequest.SerializeToString,
+            billing_dot_v1_dot_customer__pb2.Customer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuspendCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/billing.v1.CustomerService/SuspendCustomer',
+            billing_dot_v1_dot_customer__service__pb2.SuspendCustomerRequest.SerializeToString,
+            billing_dot_v1_dot_customer__pb2.Customer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ActivateCustomer(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/billing.v1.CustomerService/ActivateCustomer',
+            billing_dot_v1_dot_customer__service__pb2.ActivateCustomerRequest.SerializeToString,
             billing_dot_v1_dot_customer__pb2.Customer.FromString,
             options,
             channel_credentials,

@@ -54,6 +54,23 @@ class CustomerServiceStub:
     Where an invitation is open, a tax number for which the same address has another open one is
     refused with ALREADY_EXISTS.
     """
+    DeleteCustomer: _grpc.UnaryUnaryMultiCallable[_customer_service_pb2.DeleteCustomerRequest, _customer_pb2.Customer]
+    """Deletes a customer. Until its `purge_time`, 30 days later, it can be undeleted.
+
+    Its invitation, if it is pending, is revoked: the link holds no longer, and the address can be
+    invited anew. While the invitation's e-mail is on its way the call is refused with ABORTED. What is
+    deleted already is NOT_FOUND, unless `allow_missing` is set.
+    """
+    UndeleteCustomer: _grpc.UnaryUnaryMultiCallable[_customer_service_pb2.UndeleteCustomerRequest, _customer_pb2.Customer]
+    """Takes the deletion of a customer back: it is as it was before, but for its links.
+
+    Refused with ALREADY_EXISTS for a customer that is not deleted, and where another one has got its
+    external ID, or has been invited at its address, since.
+    """
+    SuspendCustomer: _grpc.UnaryUnaryMultiCallable[_customer_service_pb2.SuspendCustomerRequest, _customer_pb2.Customer]
+    """Suspends an active customer; a suspended one is returned as it is."""
+    ActivateCustomer: _grpc.UnaryUnaryMultiCallable[_customer_service_pb2.ActivateCustomerRequest, _customer_pb2.Customer]
+    """Activates a suspended customer; an active one is returned as it is."""
 
 @_typing.type_check_only
 class CustomerServiceAsyncStub(CustomerServiceStub):
@@ -79,6 +96,23 @@ class CustomerServiceAsyncStub(CustomerServiceStub):
     Where an invitation is open, a tax number for which the same address has another open one is
     refused with ALREADY_EXISTS.
     """
+    DeleteCustomer: _aio.UnaryUnaryMultiCallable[_customer_service_pb2.DeleteCustomerRequest, _customer_pb2.Customer]  # type: ignore[assignment]
+    """Deletes a customer. Until its `purge_time`, 30 days later, it can be undeleted.
+
+    Its invitation, if it is pending, is revoked: the link holds no longer, and the address can be
+    invited anew. While the invitation's e-mail is on its way the call is refused with ABORTED. What is
+    deleted already is NOT_FOUND, unless `allow_missing` is set.
+    """
+    UndeleteCustomer: _aio.UnaryUnaryMultiCallable[_customer_service_pb2.UndeleteCustomerRequest, _customer_pb2.Customer]  # type: ignore[assignment]
+    """Takes the deletion of a customer back: it is as it was before, but for its links.
+
+    Refused with ALREADY_EXISTS for a customer that is not deleted, and where another one has got its
+    external ID, or has been invited at its address, since.
+    """
+    SuspendCustomer: _aio.UnaryUnaryMultiCallable[_customer_service_pb2.SuspendCustomerRequest, _customer_pb2.Customer]  # type: ignore[assignment]
+    """Suspends an active customer; a suspended one is returned as it is."""
+    ActivateCustomer: _aio.UnaryUnaryMultiCallable[_customer_service_pb2.ActivateCustomerRequest, _customer_pb2.Customer]  # type: ignore[assignment]
+    """Activates a suspended customer; an active one is returned as it is."""
 
 class CustomerServiceServicer(metaclass=_abc_1.ABCMeta):
     """A reseller's customers, for clients that speak google.longrunning."""
@@ -131,5 +165,46 @@ class CustomerServiceServicer(metaclass=_abc_1.ABCMeta):
         Where an invitation is open, a tax number for which the same address has another open one is
         refused with ALREADY_EXISTS.
         """
+
+    @_abc_1.abstractmethod
+    def DeleteCustomer(
+        self,
+        request: _customer_service_pb2.DeleteCustomerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customer_pb2.Customer, _abc.Awaitable[_customer_pb2.Customer]]:
+        """Deletes a customer. Until its `purge_time`, 30 days later, it can be undeleted.
+
+        Its invitation, if it is pending, is revoked: the link holds no longer, and the address can be
+        invited anew. While the invitation's e-mail is on its way the call is refused with ABORTED. What is
+        deleted already is NOT_FOUND, unless `allow_missing` is set.
+        """
+
+    @_abc_1.abstractmethod
+    def UndeleteCustomer(
+        self,
+        request: _customer_service_pb2.UndeleteCustomerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customer_pb2.Customer, _abc.Awaitable[_customer_pb2.Customer]]:
+        """Takes the deletion of a customer back: it is as it was before, but for its links.
+
+        Refused with ALREADY_EXISTS for a customer that is not deleted, and where another one has got its
+        external ID, or has been invited at its address, since.
+        """
+
+    @_abc_1.abstractmethod
+    def SuspendCustomer(
+        self,
+        request: _customer_service_pb2.SuspendCustomerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customer_pb2.Customer, _abc.Awaitable[_customer_pb2.Customer]]:
+        """Suspends an active customer; a suspended one is returned as it is."""
+
+    @_abc_1.abstractmethod
+    def ActivateCustomer(
+        self,
+        request: _customer_service_pb2.ActivateCustomerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_customer_pb2.Customer, _abc.Awaitable[_customer_pb2.Customer]]:
+        """Activates a suspended customer; an active one is returned as it is."""
 
 def add_CustomerServiceServicer_to_server(servicer: CustomerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -52,6 +52,8 @@ def to_billing(customer: Customer) -> billing_customer.Customer:
         external_id=customer.external_id or "",
         labels=customer.labels,
         etag=etag(customer),
+        delete_time=timestamp(customer.deleted_at) if customer.deleted_at else None,
+        purge_time=timestamp(customer.purge_at) if customer.purge_at else None,
     )
 
 
@@ -93,9 +95,9 @@ def person_fields(
     return {name: value for name in PERSON_FIELDS if (value := getattr(person, name))}
 
 
-def list_scope(reseller_id: str) -> tuple[str, str]:
+def list_scope(reseller_id: str, *, show_deleted: bool = False) -> tuple[str, ...]:
     """Returns the scope of page tokens; a token of one service is good for the other."""
-    return ("customers", reseller_id)
+    return ("customers", reseller_id, *(["deleted"] if show_deleted else ()))
 
 
 def customer_not_found(name: str, type_: str) -> BillingError:

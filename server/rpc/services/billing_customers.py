@@ -8,6 +8,7 @@ from google.longrunning import operations_pb2
 
 from server.domain.customers import Customer, NewCustomer
 from server.domain.invitations import NewInvitation
+from server.domain.operations import OperationKind
 from server.rpc.messages import resource_names as names
 from server.rpc.messages.customer_changes import require_no_email, update_arguments
 from server.rpc.messages.customers import (
@@ -92,14 +93,63 @@ class BillingCustomerService:
         )
         return _require(changed, name)
 
+    async def DeleteCustomer(
+        self, request: customers.DeleteCustomerRequest, call: CallContext
+    ) -> customer_pb2.Customer:
+        place = names.parse_name(request.name, names.CUSTOMERS)
+        deleted = await self._customers.delete(
+            *(call.caller, *place, request.etag, call.request_id, call.idempotency_key),
+            allow_missing=request.allow_missing,
+            dry_run=request.validate_only,
+        )
+        return _require(deleted, request.name)
+
+    async def UndeleteCustomer(
+        self, request: customers.UndeleteCustomerRequest, call: CallContext
+    ) -> customer_pb2.Customer:
+        place = names.parse_name(request.name, names.CUSTOMERS)
+        undeleted = await self._customers.undelete(
+            *(call.caller, *place, request.etag, call.request_id, call.idempotency_key),
+            dry_run=request.validate_only,
+        )
+        return _require(undeleted, request.name)
+
+    async def SuspendCustomer(
+        self, request: customers.SuspendCustomerRequest, call: CallContext
+    ) -> customer_pb2.Customer:
+        return await self._set_state(OperationKind.SUSPEND, request, call)
+
+    async def ActivateCustomer(
+        self, request: customers.ActivateCustomerRequest, call: CallContext
+    ) -> customer_pb2.Customer:
+        return await self._set_state(OperationKind.ACTIVATE, request, call)
+
+    async def _set_state(
+        self,
+        kind: OperationKind,
+        request: customers.SuspendCustomerRequest | customers.ActivateCustomerRequest,
+        call: CallContext,
+    ) -> customer_pb2.Customer:
+        place = names.parse_name(request.name, names.CUSTOMERS)
+        changed = await self._customers.set_state(
+            *(call.caller, kind, *place, request.etag, call.request_id, call.idempotency_key),
+            dry_run=request.validate_only,
+        )
+        return _require(changed, request.name)
+
     async def ListCustomers(
         self, request: customers.ListCustomersRequest, call: CallContext
     ) -> customers.ListCustomersResponse:
         reseller_id = names.parse_parent(request.parent)
         page, token = await self._pages.read(
             request,
-            list_scope(reseller_id),
-            partial(self._customers.page, call.caller, reseller_id),
+            list_scope(reseller_id, show_deleted=request.show_deleted),
+            partial(
+                self._customers.page,
+                call.caller,
+                reseller_id,
+                show_deleted=request.show_deleted,
+            ),
             to_billing,
         )
         return customers.ListCustomersResponse(customers=page, next_page_token=token)

@@ -163,6 +163,7 @@ class _Told(NamedTuple):
     billing_account_id: AccountId | None
     external_id: ExternalId | None
     labels: LabelsJson | None
+    deleted_at: Micros | None
     type: EventTypeCode | None
     data: EventJson | None
     logged_since: Micros

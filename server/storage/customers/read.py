@@ -45,9 +45,10 @@ class CustomerPage(NamedTuple):
     reseller_id: str
     limit: int
     after: Cursor | None
+    show_deleted: bool = False
 
 
-def _page(*, past_first: bool) -> Query[CustomerPart]:
+def _page(*, past_first: bool, show_deleted: bool) -> Query[CustomerPart]:
     """Reads a page in three steps: its rows, how much text stands before each, those that fit.
 
     The rows are of each of their invitations' states, merged.
@@ -58,6 +59,8 @@ def _page(*, past_first: bool) -> Query[CustomerPart]:
         rows = select(*CUSTOMER_PART, text.label("text")).where(
             customers.c.reseller == bindparam("reseller"), customers.c.invitation == state
         )
+        if not show_deleted:
+            rows = rows.where(customers.c.deleted_at.is_(None))
         return rows.where(customers.c.n < bindparam("after")) if past_first else rows
 
     states = (NO_INVITATION, *INVITATION_STATE_CODES.values())
@@ -72,7 +75,11 @@ def _page(*, past_first: bool) -> Query[CustomerPart]:
     return Query(CustomerPart, rows, "reseller", "limit", "after")
 
 
-_PAGES = {past_first: _page(past_first=past_first) for past_first in (False, True)}
+_PAGES = {
+    (past_first, show_deleted): _page(past_first=past_first, show_deleted=show_deleted)
+    for past_first in (False, True)
+    for show_deleted in (False, True)
+}
 
 
 def list_customers(
@@ -87,7 +94,7 @@ def _list_page(transaction: Transaction, page: CustomerPage) -> list[Listed[Cust
     if reseller is None:
         return []
     rows = transaction.fetch(
-        _PAGES[page.after is not None],
+        _PAGES[page.after is not None, page.show_deleted],
         reseller=reseller,
         limit=page.limit,
         after=page.after,

@@ -6,11 +6,12 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, select, update
 
 from server.domain.access import Actor
+from server.domain.customer_changes import require_etag, require_living
 from server.domain.customers import state_after
 from server.domain.events import EventType
 from server.domain.operations import Operation, OperationKind
 from server.storage import numbers
-from server.storage.customer_rows import CUSTOMER_PART, CustomerPart
+from server.storage.customer_rows import CUSTOMER_PART, CustomerPart, customer
 from server.storage.customers.made import Made
 from server.storage.events.log import NewEvent, log
 from server.storage.events.rows import customer_json
@@ -55,6 +56,7 @@ class StateChange(NamedTuple):
     operation: Operation
     actor: Actor
     use: KeyedRequest | None
+    etag: str = ""
 
 
 def change_customer_states(
@@ -71,6 +73,9 @@ def change_customer_states(
         row = states.get(CustomerId(operation.customer_id))
         if row is None:
             return None
+        found = customer(transaction, row)
+        require_etag(found, request.etag)
+        require_living(found)
         before = CUSTOMER_STATES[row.state]
         after = state_after(operation.kind, row.id, before)
         if after is not before:

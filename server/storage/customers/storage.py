@@ -10,6 +10,7 @@ from server.domain.customers import Customer, NewCustomer
 from server.domain.limits import Limits
 from server.domain.operations import Operation
 from server.storage.customers.create import Creation, create_customers
+from server.storage.customers.deletion import Deletion, delete_customers, undelete_customers
 from server.storage.customers.read import (
     CustomerPage,
     get_customers,
@@ -79,11 +80,49 @@ class SqlCustomers:
         )
 
     async def change_customer_state(
-        self, operation: Operation, actor: Actor, key: IdempotencyKey | None
+        self,
+        operation: Operation,
+        actor: Actor,
+        key: IdempotencyKey | None,
+        etag: str = "",
+        *,
+        dry_run: bool = False,
     ) -> Operation | None:
         use = self._keys.keyed(key, operation.created_at)
-        change = StateChange(operation, actor, use)
-        return await self._writes.submit(change_customer_states, change)
+        change = StateChange(operation, actor, use, etag)
+        return await self._writes.submit(_handler(change_customer_states, dry_run), change)
+
+    async def delete_customer(
+        self,
+        reseller_id: str,
+        customer_id: str,
+        etag: str,
+        now: datetime,
+        actor: Actor,
+        key: IdempotencyKey | None,
+        *,
+        allow_missing: bool = False,
+        dry_run: bool = False,
+    ) -> Customer | None:
+        use = self._keys.keyed(key, now)
+        about = About(reseller_id, customer_id, etag, micros(now), actor, use)
+        deletion = Deletion(allow_missing, about)
+        return await self._writes.submit(_handler(delete_customers, dry_run), deletion)
+
+    async def undelete_customer(
+        self,
+        reseller_id: str,
+        customer_id: str,
+        etag: str,
+        now: datetime,
+        actor: Actor,
+        key: IdempotencyKey | None,
+        *,
+        dry_run: bool = False,
+    ) -> Customer | None:
+        use = self._keys.keyed(key, now)
+        about = About(reseller_id, customer_id, etag, micros(now), actor, use)
+        return await self._writes.submit(_handler(undelete_customers, dry_run), about)
 
     async def get_customer(self, customer_id: str) -> Customer | None:
         return await self._inline.read(get_customers, customer_id)
@@ -94,6 +133,7 @@ class SqlCustomers:
         return await self._reads.submit(get_many_customers, customer_ids)
 
     async def list_customers(
-        self, reseller_id: str, limit: int, after: Cursor | None
+        self, reseller_id: str, limit: int, after: Cursor | None, *, show_deleted: bool = False
     ) -> list[Listed[Customer]]:
-        return await self._reads.submit(list_customers, CustomerPage(reseller_id, limit, after))
+        page = CustomerPage(reseller_id, limit, after, show_deleted)
+        return await self._reads.submit(list_customers, page)

@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, select, update
 
 from server.domain.access import Actor
 from server.domain.addresses import address_key
-from server.domain.customer_changes import CustomerChanges, changed, require_etag
+from server.domain.customer_changes import CustomerChanges, changed, require_etag, require_living
 from server.domain.customers import Customer
 from server.domain.events import EventType
 from server.storage.customer_rows import (
@@ -113,6 +113,7 @@ def update_customers(
             return None
         before = customer(transaction, row)
         require_etag(before, about.etag)
+        require_living(before)
         after = changed(before, request.changes, from_micros(about.now))
         if after is not before:
             ExternalIds(transaction, [after]).require_free(after)

@@ -10,7 +10,7 @@ from typing import Any
 
 from server.domain import ids
 from server.domain.access import Actor, Role, RoleBinding
-from server.domain.customers import Customer
+from server.domain.customers import Customer, CustomerState
 from server.domain.events import Event, EventType
 from server.domain.invitation_options import NO_OPTIONS, DeliveryMethod
 from server.domain.invitations import Invitation
@@ -46,7 +46,12 @@ def customer_json(row: CustomerPart | CustomerRow) -> EventJson:
             [
                 *(row.id, row.state, row.name, row.person, row.email),
                 *(row.created_at, row.modified_at, row.billing_account_id),
-                *([row.external_id, row.labels] if row.external_id or row.labels else ()),
+                *(
+                    [row.external_id, row.labels]
+                    if row.external_id or row.labels or row.deleted_at
+                    else ()
+                ),
+                *([row.deleted_at] if row.deleted_at else ()),
             ]
         )
     )
@@ -140,7 +145,7 @@ def event(transaction: Transaction, row: EventRow) -> Event:
 
 def _customer(reseller_id: str, values: list[Any]) -> Customer:
     id_, state, name, person, email, created_at, modified_at, account_id, *rest = values
-    external_id, labels = rest or (None, None)
+    external_id, labels, deleted_at = [*rest, None, None, None][:3]
     return Customer(
         *(
             id_,
@@ -150,11 +155,14 @@ def _customer(reseller_id: str, values: list[Any]) -> Customer:
             json.loads(person),
             email,
         ),
-        CUSTOMER_STATES[CustomerStateCode(Code(state))],
+        CUSTOMER_STATES[CustomerStateCode(Code(state))]
+        if deleted_at is None
+        else CustomerState.DELETED,
         from_micros(created_at),
         from_micros(modified_at),
         external_id,
         json.loads(labels) if labels else {},
+        from_micros_or_none(deleted_at),
     )
 
 

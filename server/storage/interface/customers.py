@@ -26,12 +26,18 @@ class CustomerStorage(Protocol):
         ...
 
     async def change_customer_state(
-        self, operation: Operation, actor: Actor, key: IdempotencyKey | None
+        self,
+        operation: Operation,
+        actor: Actor,
+        key: IdempotencyKey | None,
+        etag: str = "",
+        *,
+        dry_run: bool = False,
     ) -> Operation | None:
         """Does to the operation's customer what its kind says, at its time, and records it and key.
 
         Returns the operation as `create_customer` does. None: no such customer.
-        Raises CUSTOMER_STATE by the state at that moment, IDEMPOTENCY_KEY_REUSED.
+        Raises CUSTOMER_STATE by the state at that moment, ETAG_STALE, IDEMPOTENCY_KEY_REUSED.
         """
         ...
 
@@ -55,6 +61,43 @@ class CustomerStorage(Protocol):
         """
         ...
 
+    async def delete_customer(
+        self,
+        reseller_id: str,
+        customer_id: str,
+        etag: str,
+        now: datetime,
+        actor: Actor,
+        key: IdempotencyKey | None,
+        *,
+        allow_missing: bool = False,
+        dry_run: bool = False,
+    ) -> Customer | None:
+        """Deletes a customer of the reseller, whose row stays until it is purged, and returns it.
+
+        Its pending invitation is revoked. None: there is none, or it is deleted, which is no fault with
+        `allow_missing`. Raises ETAG_STALE, MAIL_UNDER_WAY, IDEMPOTENCY_KEY_REUSED.
+        """
+        ...
+
+    async def undelete_customer(
+        self,
+        reseller_id: str,
+        customer_id: str,
+        etag: str,
+        now: datetime,
+        actor: Actor,
+        key: IdempotencyKey | None,
+        *,
+        dry_run: bool = False,
+    ) -> Customer | None:
+        """Takes the deletion of a customer back; its invitation stays revoked. None: no such customer.
+
+        Raises CUSTOMER_NOT_DELETED, ETAG_STALE, EXTERNAL_ID_TAKEN, ADDRESS_TAKEN,
+        IDEMPOTENCY_KEY_REUSED.
+        """
+        ...
+
     async def get_customer(self, customer_id: str) -> Customer | None:
         """Returns the customer, or None."""
         ...
@@ -64,9 +107,11 @@ class CustomerStorage(Protocol):
         ...
 
     async def list_customers(
-        self, reseller_id: str, limit: int, after: Cursor | None
+        self, reseller_id: str, limit: int, after: Cursor | None, *, show_deleted: bool = False
     ) -> list[Listed[Customer]]:
         """Returns at most `limit` customers of the reseller, newest first, past the cursor.
+
+        Those that are deleted only with `show_deleted`.
 
         Fewer where their texts are more than MAX_LIST_CHARACTERS characters: then up to where these are
         full, and one at least.

@@ -18,6 +18,10 @@ class RetentionStorage(Protocol):
         """
         ...
 
+    async def purge_customers(self, now: datetime, limit: int) -> int:
+        """Removes at most `limit` customers that were deleted 30 days ago; returns how many."""
+        ...
+
     async def clear_idempotency_keys(self, now: datetime, limit: int) -> int:
         """Clears at most `limit` keys that count as unknown since an hour; returns how many."""
         ...

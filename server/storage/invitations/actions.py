@@ -78,7 +78,7 @@ class _Reseller(NamedTuple):
 
 # Of those that are held.
 _HELD = Query(_Reseller, select(resellers.c.n).where(resellers.c.n.in_(IDS), IS_HELD))
-_END = Statement(
+END_INVITATION = Statement(
     update(customers)
     .where(customers.c.n.in_(IDS))
     .values(
@@ -112,7 +112,7 @@ def _make_due(**values: Any) -> Query[_Number]:
     return Query(_Number, changed, "at", *values)
 
 
-_MAKE_DUE_NOW = _make_due()
+MAKE_DUE_NOW = _make_due()
 _TRY_NOW = _make_due(deferral=bindparam("deferral"))
 _PROLONG = Statement(
     update(customers).where(customers.c.n.in_(IDS)).values(expires_at=bindparam("until")), "until"
@@ -302,7 +302,7 @@ class _Batch:
             modified_at=max(at, Micros(row.modified_at + 1)) if waits else row.modified_at,
         )
         self._transaction.run(
-            _END,
+            END_INVITATION,
             [row.n],
             invitation=after.invitation,
             at=at,
@@ -311,7 +311,7 @@ class _Batch:
             modified_at=after.modified_at,
         )
         # What is still to be sent will not be: the operation ends when a worker takes it up.
-        if self._transaction.fetch(_MAKE_DUE_NOW, [row.latest], at=at):
+        if self._transaction.fetch(MAKE_DUE_NOW, [row.latest], at=at):
             self._transaction.has_work = True
         self._rows[row.n] = after
         self._log(_ENDED[state], at, command.actor, after)

@@ -110,12 +110,7 @@ def correct(
     ((_, person),) = transaction.fetch(_PERSONS, [row.n])
     tin = tax_number(person)
     reseller = reseller_id(transaction, row.reseller)
-    waiting = transaction.fetch(_WAITING, [row.latest])
-    if any(each.claimed for each in waiting) or (
-        not waiting and transaction.fetch(_UNDONE, [row.latest])
-    ):
-        under_way = find_by_number(transaction, row.latest)
-        raise mail_under_way(under_way.id if under_way else "")
+    waiting = is_mail_waiting(transaction, row.latest)
     place = address_hash(key), open_slot(reseller, tin)
     slot = free_slot(transaction, row, key, place, tin, now)
     after = row._replace(
@@ -154,3 +149,17 @@ def correct(
     )
     transaction.has_work |= due_at is not None
     return after, operation_id
+
+
+def is_mail_waiting(transaction: Transaction, latest: OperationNumber) -> bool:
+    """Tells whether an invitation's latest e-mail waits to be sent, and locks its operation.
+
+    Raises MAIL_UNDER_WAY.
+    """
+    waiting = transaction.fetch(_WAITING, [latest])
+    if any(each.claimed for each in waiting) or (
+        not waiting and transaction.fetch(_UNDONE, [latest])
+    ):
+        under_way = find_by_number(transaction, latest)
+        raise mail_under_way(under_way.id if under_way else "")
+    return bool(waiting)

@@ -243,20 +243,24 @@ def _lock_customers(
     return {row.n: row for row in rows if row.invitation}
 
 
-def _delete_failed_invites(transaction: Transaction, failed: Sequence[OperationPart]) -> None:
-    if not failed:
-        return
-    # The operation stays, and names the customer that it could not make.
-    kept = []
-    for row in failed:
-        whole = operation(transaction, row)
+def keep_ids(transaction: Transaction, kept: Sequence[tuple[int, Operation]]) -> None:
+    """Has operations name their customers, which are about to be deleted, by themselves."""
+    rows = []
+    for number, whole in kept:
         ids = {
             "operation_id": whole.id,
             "customer_id": whole.customer_id,
             "account_id": whole.billing_account_id,
         }
-        kept.append((row.n, ids))
-    transaction.run_each(_KEEP_IDS, kept)
+        rows.append((number, ids))
+    transaction.run_each(_KEEP_IDS, rows)
+
+
+def _delete_failed_invites(transaction: Transaction, failed: Sequence[OperationPart]) -> None:
+    if not failed:
+        return
+    # The operation stays, and names the customer that it could not make.
+    keep_ids(transaction, [(row.n, operation(transaction, row)) for row in failed])
     numbers = [row.customer for row in failed]
     transaction.run(_DELETE_CUSTOMERS, numbers)
     transaction.run(_DELETE_LINKS, numbers)

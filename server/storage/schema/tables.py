@@ -26,7 +26,7 @@ from server.storage.schema.columns import Count, index, table
 from server.storage.sql.times import Micros
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0023"
+REVISION = "0024"
 
 metadata = MetaData()
 
@@ -113,6 +113,7 @@ class CustomerRow(NamedTuple):
     options: what else it says and does (`invitation_options`); NULL for nothing.
     external_id: what the reseller calls the customer; no two of its customers have the same.
     labels: a JSON object; NULL for none.
+    deleted_at: when it was deleted; the row stays until it is purged.
     has_links: FALSE once the links to an ended invitation are cleared.
     invitation_id, operation_id, billing_account_id: NULL means that the ID ends like the customer's;
         rows from before version 0015 have others.
@@ -146,6 +147,7 @@ class CustomerRow(NamedTuple):
     options: OptionsJson | None = None
     external_id: ExternalId | None = None
     labels: LabelsJson | None = None
+    deleted_at: Micros | None = None
 
 
 class OperationRow(NamedTuple):
@@ -329,9 +331,10 @@ index(
 index(
     "customers_external_id",
     *(_c.reseller, _c.external_id),
-    where=_c.external_id.is_not(None),
+    where=_c.external_id.is_not(None) & _c.deleted_at.is_(None),
     unique=True,
 )
+index("customers_deleted", _c.deleted_at, where=_c.deleted_at.is_not(None))
 index("customers_invitation_id", _c.invitation_id, where=_c.invitation_id.is_not(None), unique=True)
 index(
     "customers_billing_account_id",
@@ -357,6 +360,8 @@ _is_due, _is_new = _o.due_at.is_not(None), _o.deferral.is_(None)
 index("operations_due", _o.due_at, where=_is_due & _is_new)
 index("operations_deferred", _o.due_at, where=_is_due & ~_is_new)
 index("operations_by_state", _o.reseller, _o.done, _o.n, where=~_o.deleted)
+# Those that did not make their customer; the others have its number.
+index("operations_customer", _o.customer, where=_o.id.is_not(None))
 index("operations_finished", _o.modified_at, where=_o.done == true())
 index("operations_key", _o.key, where=_o.key.is_not(None), unique=True)
 index("operations_keyed", _o.created_at, where=_o.key.is_not(None))

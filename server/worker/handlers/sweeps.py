@@ -87,6 +87,7 @@ class Sweeper:
         steps: list[tuple[str, Step]] = [
             ("invitations have expired", lambda most: storage.expire_invitations(now, most)),
             ("invitations end soon", lambda most: storage.tell_expiring(now, most)),
+            ("deleted customers are removed", lambda most: storage.purge_customers(now, most)),
             ("revocations are cleared", lambda most: storage.clear_revoked_tokens(now, most)),
             ("counts of e-mails are cleared", lambda most: storage.clear_counts(now, most)),
             ("old keys are cleared", lambda most: storage.clear_idempotency_keys(now, most)),
