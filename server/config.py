@@ -69,6 +69,11 @@ class Settings(BaseSettings):
         "",
         description="where the gateway writes its access log: a file, or stdout; default logs/access.log in var",
     )
+    traces_url: str = Field(
+        "",
+        pattern=r"^(https?://[^\s/?#@]+/?)?$",
+        description="http://host:4318 of an OpenTelemetry collector that traces are sent to by OTLP; default none",
+    )
     metrics_address: str = Field(
         "127.0.0.1", description="where each process tells metrics and health, unencrypted"
     )

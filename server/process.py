@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from files.sockets import LONGEST, fits, is_served
+from server import version
 from server.config import Settings, SettingsError
 from server.main import (
     build_server,
@@ -23,6 +24,7 @@ from server.monitoring.health import DatabaseHealth, pages
 from server.monitoring.scrapes import BacklogMetrics, Scrapes
 from server.stop_signal import stop_signal
 from server.storage.interface import Storage
+from server.telemetry.traces import TRACES
 from server.watching import watchable
 
 _log = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ _log = logging.getLogger(__name__)
 
 async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
     """Serves at `listen` (host:port or unix:path) until a signal comes, then finishes gracefully."""
+    _trace(settings)
     async with opened_storage(settings) as storage, _sweeping(storage, settings, with_worker):
         served = build_server(storage, settings)
         server, streams = served.server, served.streams
@@ -75,6 +78,7 @@ async def receive_bounces(settings: Settings, listen: str) -> None:
 
 async def work(settings: Settings) -> None:
     """Sends e-mails until a signal comes, then finishes those under way."""
+    _trace(settings)
     async with opened_storage(settings) as storage, _sweeping(storage, settings):
         worker = build_worker(storage, settings)
         working = asyncio.create_task(worker.run())
@@ -101,6 +105,11 @@ async def _sweeping(
         if sweeping:
             sweeper.stop()
             await sweeping
+
+
+def _trace(settings: Settings) -> None:
+    if settings.traces_url:
+        TRACES.configure(settings.traces_url, version.current())
 
 
 class _Watched:

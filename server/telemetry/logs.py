@@ -29,7 +29,7 @@ def configure(format_: str, level: str) -> None:
     handler.setFormatter(_Json() if format_ == "json" else _Text(_TEXT))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Its steps are told by the command; a library's word on each request would be one more line a call.
-    for name in ("alembic", "aiohttp.access", "urllib3", "opentelemetry"):
+    for name in ("alembic", "aiohttp.access", "urllib3"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level.upper())))
     CALL_LOG.configure(
         sys.stderr, as_json=format_ == "json", level=logging.getLevelName(level.upper())

@@ -36,6 +36,7 @@ from server.rpc.pipeline.validation import validate
 from server.telemetry.call_log import CALL_LOG
 from server.telemetry.failure_log import FailureLog
 from server.telemetry.metrics import CODE_NAMES, calls_of
+from server.telemetry.traces import TRACES
 
 _FAULTS = FailureLog(logging.getLogger(__name__))
 
@@ -116,6 +117,7 @@ class Pipeline:
             request_id = request_id_of({} if "x-request-id" in repeated else headers)
             subject = request = None
             error: BillingError = _INTERNAL
+            span = TRACES.begin(name, headers.get("traceparent")) if TRACES.on else None
             ids = begin_ids(request_id, is_list=is_list) if CALL_LOG.tells_failure else None
             try:
                 if availability.refusal:
@@ -168,6 +170,8 @@ class Pipeline:
             finally:
                 took_s = seconds() - began
                 counted.ended(code, took_s)
+                if span:
+                    TRACES.end(span, CODE_NAMES[code] if code else "")
                 if ids and (code or CALL_LOG.tells_success):
                     if subject:
                         ids["caller"] = caller_id(subject)

@@ -28,6 +28,8 @@ from server.storage.sql.transactions import (
     run_batch,
 )
 from server.telemetry import metrics
+from server.telemetry.origins import TRACEPARENT
+from server.telemetry.traces import TRACES
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -98,6 +100,8 @@ class Batcher:
         if self._requests.qsize() >= MOST_QUEUED:
             raise overloaded()
         future: asyncio.Future[R] = self._loop.create_future()
+        if TRACES.on:
+            _trace(future, handler.__name__)
         self._asked.append((self._loop.time() + _ANSWER_WITHIN_S, future))
         if not self._looking:
             self._looking = True
@@ -180,3 +184,12 @@ class Batcher:
             for each in news:
                 if any(each):
                     self._on_commit(each)
+
+
+def _trace(future: asyncio.Future[Any], name: str) -> None:
+    """Has a trace tell how long a request waits and is in work, if the task is in one."""
+    above = TRACEPARENT.get()
+    if above:
+        span = TRACES.begin(f"transaction {name}", above)
+        TRACEPARENT.set(above)
+        future.add_done_callback(lambda _: TRACES.end(span))

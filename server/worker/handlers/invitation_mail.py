@@ -12,6 +12,7 @@ from server.telemetry.failure_log import FailureLog
 from server.telemetry.logs import tell
 from server.telemetry.metrics import MAIL_TIMES, MAIL_WAITS, MAILS
 from server.telemetry.origins import parts
+from server.telemetry.traces import TRACES
 from server.worker.mail.failures import refused, undelivered
 from server.worker.mail.mailer import MailDelayedError, Mailer, MailError, MailRefusedError
 from server.worker.mail.messages import MessageBuilder
@@ -66,7 +67,11 @@ class InvitationMail:
         if work.cancel_requested:
             return lambda: self.give_back(work)
         try:
-            with MAIL_TIMES.time():
+            traceparent = parts(work.origin)[1]
+            with (
+                MAIL_TIMES.time(),
+                TRACES.span("send e-mail", traceparent, operation=work.operation_id),
+            ):
                 await self._mailer.send(self._messages.invitation(work))
         except MailRefusedError as error:
             MAILS.labels("refused").inc()
