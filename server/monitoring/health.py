@@ -15,6 +15,7 @@ _log = logging.getLogger(__name__)
 # A database that is away for so long makes a process unready; one success makes it ready again.
 AWAY_AFTER_S = 3.0
 _PROBE_EVERY_S = 0.5
+_FRESH_S = 0.2
 
 # Returns what is wrong, "" for nothing.
 Check = Callable[[], Awaitable[str]]
@@ -23,9 +24,27 @@ Check = Callable[[], Awaitable[str]]
 def pages(alive: Mapping[str, Check], ready: Mapping[str, Check]) -> Pages:
     """Returns /livez and /readyz; each tells what every check found."""
     return {
-        "/livez": lambda: _page(("alive", "not alive"), alive),
-        "/readyz": lambda: _page(("ready", "not ready"), {**alive, **ready}),
+        "/livez": _Page(("alive", "not alive"), alive),
+        "/readyz": _Page(("ready", "not ready"), {**alive, **ready}),
     }
+
+
+class _Page:
+    """Asks its checks five times a second at most, however many ask it."""
+
+    def __init__(self, words: tuple[str, str], checks: Mapping[str, Check]) -> None:
+        self._words = words
+        self._checks = checks
+        self._asking = asyncio.Lock()
+        self._answer: Answer | None = None
+        self._fresh_until_s = 0.0
+
+    async def __call__(self) -> Answer:
+        async with self._asking:
+            if self._answer is None or time.monotonic() >= self._fresh_until_s:
+                self._answer = await _page(self._words, self._checks)
+                self._fresh_until_s = time.monotonic() + _FRESH_S
+            return self._answer
 
 
 async def _page(words: tuple[str, str], checks: Mapping[str, Check]) -> Answer:
