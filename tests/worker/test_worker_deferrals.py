@@ -125,7 +125,7 @@ class TestWhatTheOperationTells:
             assert not ours.done
             assert ours.metadata.Unpack(about)
             assert about.delivery.attempts == 2
-            assert about.delivery.last_error.message == "the mail server said 451 4.3.0"
+            assert about.delivery.last_error.message == "The recipient's mail server has a fault."
             assert about.delivery.next_attempt_time.ToDatetime(next_at.tzinfo) == next_at
             clock.at = next_at
             after = await ended(storage, operation)
