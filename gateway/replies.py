@@ -23,7 +23,7 @@ from gateway.routes import (
 )
 
 # The domain of every `google.rpc.ErrorInfo`, the same as the server's.
-DOMAIN = "billing"
+DOMAIN = "billing.example.com"
 RETRY_AFTER_S = 1
 _TYPE = "type.googleapis.com/google.rpc."
 

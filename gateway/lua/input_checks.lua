@@ -10,7 +10,7 @@ local M = {}
 local find, gmatch, gsub, lower, sub = string.find, string.gmatch, string.gsub, string.lower, string.sub
 local json_string, percent_decoded = text.json_string, text.percent_decoded
 
-local DOMAIN = "billing"
+local DOMAIN = "billing.example.com"
 local MOST_VIOLATIONS = 50
 local NO_NAMES = {}
 -- The dynamic metadata in which a page's request notes what its answer depends on.

@@ -147,7 +147,7 @@ _CANCELLED = {
         {
             "@type": "type.googleapis.com/google.rpc.ErrorInfo",
             "reason": "OPERATION_CANCELLED",
-            "domain": "billing",
+            "domain": "billing.example.com",
             "metadata": {},
         }
     ],
@@ -161,7 +161,7 @@ STREAM_ENDS = {
         {
             "@type": "type.googleapis.com/google.rpc.ErrorInfo",
             "reason": "SERVER_STOPPING",
-            "domain": "billing",
+            "domain": "billing.example.com",
             "metadata": {"position": "evt000000000042k3m9p2s7"},
         },
         {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1s"},

@@ -48,7 +48,7 @@ COMMENTS = {
     "google.rpc.Status.details": "More about the error, each of a type of its own.",
     "google.rpc.ErrorInfo": "Why it failed, for programs; every error has one.",
     "google.rpc.ErrorInfo.reason": "The reason, a constant in UPPER_SNAKE_CASE.",
-    "google.rpc.ErrorInfo.domain": "Who gives the reason its meaning: `billing`.",
+    "google.rpc.ErrorInfo.domain": "Who gives the reason its meaning: `billing.example.com`.",
     "google.rpc.ErrorInfo.metadata": "More about the reason.",
     "google.rpc.BadRequest": "All fields that are wrong.",
     "google.rpc.BadRequest.FieldViolation.field": "Path of the field: `person.email`.",

@@ -201,7 +201,7 @@ def test_errors_carry_their_details(service: Service, channel: grpc.Channel) -> 
     (bad,) = details(refused.value, error_details_pb2.BadRequest)
     assert len(bad.field_violations) == 4  # type: ignore[attr-defined]
     (info,) = details(refused.value, error_details_pb2.ErrorInfo)
-    assert (info.reason, info.domain) == ("FIELDS_INVALID", "billing")  # type: ignore[attr-defined]
+    assert (info.reason, info.domain) == ("FIELDS_INVALID", "billing.example.com")  # type: ignore[attr-defined]
     (request,) = details(refused.value, error_details_pb2.RequestInfo)
     assert request.request_id == "my-request"  # type: ignore[attr-defined]
 

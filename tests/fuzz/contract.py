@@ -183,7 +183,7 @@ def _check_details(status: status_pb2.Status, answer: Answer) -> None:
         kind = getattr(error_details_pb2, packed.type_url.rpartition(".")[2])
         found[kind.__name__] = detail = kind()
         packed.Unpack(detail)
-    if "ErrorInfo" not in found or found["ErrorInfo"].domain != "billing":
+    if "ErrorInfo" not in found or found["ErrorInfo"].domain != "billing.example.com":
         raise ContractViolation(f"code {status.code} without an ErrorInfo")
     if "RequestInfo" in found:
         said, shown = found["RequestInfo"].request_id, answer.header(b"x-request-id")

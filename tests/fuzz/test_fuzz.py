@@ -60,7 +60,11 @@ STATUS = {
     "code": 5,
     "message": "No.",
     "details": [
-        {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "R", "domain": "billing"},
+        {
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": "R",
+            "domain": "billing.example.com",
+        },
         {"@type": "type.googleapis.com/google.rpc.RequestInfo", "requestId": "i"},
     ],
 }

@@ -49,7 +49,7 @@ def check_refusal(
     assert body["message"]
     found = details(body)
     assert found["ErrorInfo"]["reason"] == reason
-    assert found["ErrorInfo"]["domain"] == "billing"
+    assert found["ErrorInfo"]["domain"] == "billing.example.com"
     assert found["RequestInfo"]["requestId"] == response.headers["x-request-id"]
     assert ("retry-after" in response.headers) == (status in {429, 503})
     return found

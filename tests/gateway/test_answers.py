@@ -72,7 +72,7 @@ async def test_every_code_has_its_http_status(
     harness: GatewayHarness, rest: httpx.AsyncClient, code: int, status: int
 ) -> None:
     harness.upstream.answers[GET] = failing(
-        code, error_details_pb2.ErrorInfo(reason="WHY", domain="billing")
+        code, error_details_pb2.ErrorInfo(reason="WHY", domain="billing.example.com")
     )
     response = await rest.get("/operations/a")
     assert response.status_code == status
@@ -88,7 +88,7 @@ async def test_every_standard_detail_is_printed_as_json(
     harness: GatewayHarness, rest: httpx.AsyncClient
 ) -> None:
     sent = [
-        error_details_pb2.ErrorInfo(reason="R", domain="billing", metadata={"a": "b"}),
+        error_details_pb2.ErrorInfo(reason="R", domain="billing.example.com", metadata={"a": "b"}),
         error_details_pb2.RetryInfo(),
         error_details_pb2.DebugInfo(detail="d"),
         error_details_pb2.QuotaFailure(violations=[{"subject": "s"}]),

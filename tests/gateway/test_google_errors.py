@@ -19,7 +19,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 GET = "/google.longrunning.Operations/GetOperation"
 LIST = "/google.longrunning.Operations/ListOperations"
 ACCEPT = "/v1/invitations:accept"
-INFO = error_details_pb2.ErrorInfo(reason="WHY", domain="billing", metadata={"a": "b"})
+INFO = error_details_pb2.ErrorInfo(reason="WHY", domain="billing.example.com", metadata={"a": "b"})
 # What a text may hold that looks like a part of the envelope.
 MESSAGE = 'No, ","details":[ \\","status":"OK"}} "нет"\n'
 
@@ -43,7 +43,7 @@ async def test_the_servers_errors(
                 {
                     "@type": "type.googleapis.com/google.rpc.ErrorInfo",
                     "reason": "WHY",
-                    "domain": "billing",
+                    "domain": "billing.example.com",
                     "metadata": {"a": "b"},
                 }
             ],
@@ -185,6 +185,10 @@ async def test_googles_clients_read_what_went_wrong(
     )
     assert isinstance(raised, kind)
     assert raised.message.endswith(": Not so.")
-    assert (raised.reason, raised.domain, raised.metadata) == ("WHY", "billing", {"a": "b"})
+    assert (raised.reason, raised.domain, raised.metadata) == (
+        "WHY",
+        "billing.example.com",
+        {"a": "b"},
+    )
     found = details({"details": raised.details})
     assert found["BadRequest"]["fieldViolations"][0]["field"] == "person.email"

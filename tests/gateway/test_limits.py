@@ -59,7 +59,7 @@ async def test_a_native_message_over_the_limit_is_refused_with_details(
     assert (status.code, status.message) == (8, error.details())
     info = error_details_pb2.ErrorInfo()
     assert status.details[0].Unpack(info)
-    assert (info.reason, info.domain) == ("REQUEST_TOO_LARGE", "billing")
+    assert (info.reason, info.domain) == ("REQUEST_TOO_LARGE", "billing.example.com")
     assert harness.upstream.calls == []
 
 

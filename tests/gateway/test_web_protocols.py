@@ -21,7 +21,7 @@ from tests.gateway.test_native import METHODS
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 GET = "/yandex.cloud.operation.OperationService/Get"
-INFO = error_details_pb2.ErrorInfo(reason="WHY", domain="billing", metadata={"a": "b"})
+INFO = error_details_pb2.ErrorInfo(reason="WHY", domain="billing.example.com", metadata={"a": "b"})
 TYPE = "google.rpc.ErrorInfo"
 WEB = {"content-type": "application/grpc-web+proto"}
 TEXT = {"content-type": "application/grpc-web-text", "accept": "application/grpc-web-text"}

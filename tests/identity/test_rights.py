@@ -90,7 +90,8 @@ class Method:
     """A row of the table.
 
     `names_thing`: the request names a customer or operation by its ID; `names_reseller`: a reseller.
-    `streams`: it answers with a stream of messages, of which the first is looked at.
+    `streams`: it answers with a stream of messages, of which the first is looked at. `code` is what
+    those are answered who may.
     """
 
     right: Right
@@ -99,6 +100,7 @@ class Method:
     names_thing: bool = False
     names_reseller: bool = False
     streams: bool = False
+    code: grpc.StatusCode = grpc.StatusCode.OK
 
 
 def invite_fields(made: Made) -> dict[str, Any]:
@@ -252,6 +254,7 @@ TABLE: dict[str, Method] = {
         lambda made: google_customers.UndeleteCustomerRequest(name=customer_name(made)),
         google_customer.Customer,
         names_reseller=True,
+        code=grpc.StatusCode.ALREADY_EXISTS,
     ),
     f"{_EVENTS}/GetEvent": Method(
         Right.READ,
@@ -496,7 +499,7 @@ def expected(method: Method, caller: str) -> grpc.StatusCode:
         return OK  # it is about the caller's own
     if caller in (STRANGER, FOREIGNER):
         return DENIED
-    return OK if method.right is Right.READ or Role(caller) in WRITERS else DENIED
+    return method.code if method.right is Right.READ or Role(caller) in WRITERS else DENIED
 
 
 @dataclass

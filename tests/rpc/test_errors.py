@@ -27,7 +27,7 @@ def test_every_reason_has_a_code(reason: Reason) -> None:
     status = call_status(BillingError(reason, "text"), "req")
     assert status.code == CODES[reason] != code_pb2.OK
     info = detail(status, error_details_pb2.ErrorInfo)
-    assert (info.reason, info.domain) == (reason.value, "billing")  # type: ignore[attr-defined]
+    assert (info.reason, info.domain) == (reason.value, "billing.example.com")  # type: ignore[attr-defined]
 
 
 def test_a_status_carries_every_detail_that_the_error_has() -> None:
@@ -35,7 +35,7 @@ def test_a_status_carries_every_detail_that_the_error_has() -> None:
     assert status.code == code_pb2.UNAVAILABLE
     assert status.message == "Try again. person.email: Not an address."
     assert detail(status, error_details_pb2.ErrorInfo) == error_details_pb2.ErrorInfo(
-        reason="STORAGE_UNAVAILABLE", domain="billing", metadata={"a": "b"}
+        reason="STORAGE_UNAVAILABLE", domain="billing.example.com", metadata={"a": "b"}
     )
     bad = detail(status, error_details_pb2.BadRequest)
     assert [(v.field, v.description) for v in bad.field_violations] == [  # type: ignore[attr-defined]

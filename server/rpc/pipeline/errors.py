@@ -10,7 +10,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from server.domain.errors import BillingError, Reason
 from server.domain.operations import Failure
 
-DOMAIN = "billing"
+DOMAIN = "billing.example.com"
 
 # Wrong fields that a message names; the details name them all.
 _NAMED = 3

@@ -135,6 +135,6 @@ with call("operations client over REST"):
         gone = error
     assert gone, "a deleted operation was found"
     assert "There is no such operation" in gone.message, gone.message
-    assert (gone.reason, gone.domain) == ("NOT_FOUND", "billing")
+    assert (gone.reason, gone.domain) == ("NOT_FOUND", "billing.example.com")
     kinds = {detail["@type"].rpartition(".")[2] for detail in gone.details}
     assert {"ErrorInfo", "ResourceInfo", "RequestInfo"} <= kinds
