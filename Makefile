@@ -95,8 +95,9 @@ browser: ## install the Chromium that tests look at /docs with, where it is miss
 	  as_root=$$([ "$$(id -u)" = 0 ] || echo sudo); \
 	  $$as_root apt-get update -qq && $$as_root apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
 
-test: $(VENV)/dev.stamp browser ## all tests, on the real Envoy, databases and SMTP
-	@$(BIN)/python -m pytest -q
+test: $(VENV)/dev.stamp browser ## all tests, on the real Envoy, databases and SMTP; JOBS=3 files at a time
+	@# One seed for all its processes, which must list the tests in one order, even those of a set.
+	@PYTHONHASHSEED=$$RANDOM $(BIN)/python -m pytest -q -n $(or $(JOBS),3)
 
 fuzz: $(VENV)/dev.stamp ## N=100000 inputs that nobody should send, SEED=… the same again, AGAIN=build/fuzz/000.json a kept one; exit 1 for an answer outside the contract
 	@$(BIN)/python -m tests.fuzz $(or $(N),10000) $(if $(SEED),--seed $(SEED)) $(if $(AGAIN),--again $(AGAIN))

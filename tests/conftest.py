@@ -1,8 +1,13 @@
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests.service import Service, running
+
+# Long, and each of them needs much of the machine: they begin at once, and run one after the other.
+DRILLS = ("tests/chaos/", "tests/strangers/", "tests/fuzz/")
 
 
 @pytest.fixture(scope="session")
@@ -10,3 +15,20 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The whole service, shared by tests that only call it."""
     with running(tmp_path_factory.mktemp("service") / "var") as started:
         yield started
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(DRILLS))
+
+
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist ships no types
+    """Each file in one process, and all drills in one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "drills" if nodeid.startswith(DRILLS) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    config.option.loadscopereorder = False  # in the order above
+    return Scheduling(config, log)

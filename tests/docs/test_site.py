@@ -11,7 +11,7 @@ from tests.service import ROOT
 READ_ON_THEIR_OWN = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "bench/README.md")]
 
 
-@pytest.mark.parametrize("page", {*PAGES, *READ_ON_THEIR_OWN}, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", sorted({*PAGES, *READ_ON_THEIR_OWN}), ids=lambda page: page.name)
 def test_links_and_pictures_lead_to_files(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
     files = [target for target in targets if not re.match("[a-z]+:", target)]
