@@ -179,6 +179,7 @@ async def test_a_pending_one_shows_all_but_its_link(api: Api) -> None:
             state=invitation_pb2.Invitation.Delivery.SENT, attempts=1, sent_time=created
         ),
         customer_state=customer_pb2.Customer.ACCEPTANCE_REQUIRED,
+        delivery_method=invitation_pb2.Invitation.DeliveryMethod.EMAIL,
     )
     assert made.token not in str(found)
 
