@@ -168,7 +168,7 @@ async def _delays(pipe: Connection, port: int, broken: int, seconds: float) -> l
                 _add_webhooks, urls
             )
             runner = build_deliveries(storage, settings)
-            # As a worker does; by default a collection holds one round in hundreds up for 60 ms.
+            # As a worker does.
             gc.collect()
             gc.freeze()
             gc.set_threshold(5_000, 20, 50)
