@@ -4,6 +4,7 @@ Callers put names and addresses anywhere. What has the form of our IDs is neithe
 """
 
 import contextvars
+import functools
 import hashlib
 import re
 from collections.abc import Callable
@@ -54,9 +55,14 @@ def note_operation(operation: Operation) -> None:
 
 def caller_id(subject: Subject) -> str:
     """Returns a service account's ID; of another subject, whose name may be an address, a hash."""
-    if _ACCOUNT.fullmatch(subject.id):
-        return subject.id
-    return f"subject-{hashlib.sha256(subject.id.encode()).hexdigest()[:12]}"
+    return _shown(subject.id)
+
+
+@functools.lru_cache(4096)
+def _shown(subject_id: str) -> str:
+    if _ACCOUNT.fullmatch(subject_id):
+        return subject_id
+    return f"subject-{hashlib.sha256(subject_id.encode()).hexdigest()[:12]}"
 
 
 def reader_of(method: MethodDescriptor) -> Callable[[CallIds, Any, Subject | None], None]:
