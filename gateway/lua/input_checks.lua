@@ -81,7 +81,9 @@ end
 local function mask_problem(mask, body, messages)
   for path in gmatch(mask, "[^,]+") do
     local field, names = resolve(path, messages[body.of], messages)
-    if not field and path ~= "*" then
+    local outer = messages[body.of][path:match("^([^.]*)%.") or ""]
+    local in_map = outer and outer.many == "map" -- its keys are the server's to check
+    if not field and path ~= "*" and not in_map then
       local meant = text.closest(path:match("[^.]*$"), names)
       return "There is no field " .. text.shortened(path) .. (meant and "; did you mean " .. meant .. "?" or ".")
     end

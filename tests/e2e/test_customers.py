@@ -1,0 +1,37 @@
+"""A customer's life over REST, through the real gateway."""
+
+import httpx
+
+from tests.service import Service
+
+
+def test_created_changed_deleted_and_taken_back(service: Service) -> None:
+    client = httpx.Client(base_url=f"{service.rest}/v1/", headers=service.headers)
+    parent = f"resellers/{service.resellerId}"
+    made = client.post(
+        f"{parent}/customers",
+        json={"displayName": "Romashka", "externalId": "e2e-1", "labels": {"tier": "gold"}},
+    ).json()
+    assert (made["state"], made["labels"]) == ("ACTIVE", {"tier": "gold"})
+    changed = client.patch(
+        made["name"],
+        params={"updateMask": "labels.tier,person.postCode"},
+        json={"name": made["name"], "etag": made["etag"], "person": {"postCode": "119021"}},
+    ).json()
+    assert "error" not in changed, changed
+    assert (changed.get("labels", {}), changed["person"]["postCode"]) == ({}, "119021")
+    stale = client.delete(made["name"], params={"etag": made["etag"]})
+    assert (stale.status_code, stale.json()["error"]["status"]) == (409, "ABORTED")
+    wrong = client.patch(made["name"], params={"updateMask": "createTime"}, json={})
+    assert (wrong.status_code, wrong.json()["error"]["status"]) == (400, "INVALID_ARGUMENT")
+    suspended = client.post(f"{made['name']}:suspend", json={}).json()
+    assert suspended["state"] == "SUSPENDED"
+    deleted = client.delete(made["name"], params={"etag": suspended["etag"]}).json()
+    assert deleted["state"] == "DELETED"
+    assert deleted["purgeTime"] > deleted["deleteTime"]
+    assert client.get(made["name"]).json() == deleted
+    shown = client.get(f"{parent}/customers", params={"showDeleted": True}).json()["customers"]
+    assert deleted in shown
+    back = client.post(f"{made['name']}:undelete", json={}).json()
+    assert (back["state"], back["externalId"]) == ("SUSPENDED", "e2e-1")
+    client.close()
