@@ -75,6 +75,9 @@ BREAKS = {
         "UPDATE operations SET attempts = 1 WHERE kind = 4",
         f"UPDATE operations SET failure = {_FAILURE} WHERE kind = 4",
     ],
+    "a deleted customer has no open invitation": [
+        "UPDATE customers SET deleted_at = modified_at WHERE invitation = 1"
+    ],
     "an operation that is not done has its customer": ["DELETE FROM customers WHERE state = 1"],
     "a failed Invite leaves no invitation that could be accepted": [
         f"UPDATE operations SET failure = {_FAILURE} WHERE n = {_AN_INVITE}"

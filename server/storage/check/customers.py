@@ -13,6 +13,7 @@ from server.storage.schema.codes import (
     INVITATION_STATE_CODES,
     NO_INVITATION,
     OPERATION_KIND_CODES,
+    PENDING,
     SUPPRESSION_REASON_CODES,
 )
 from server.storage.schema.tables import (
@@ -71,6 +72,9 @@ _CUSTOMERS = Check(
                 ~_is_invited,
                 or_(*(part.is_not(None) for part in (_c.ended_at, _c.resent_at, _c.options))),
             ),
+        ),
+        "a deleted customer has no open invitation": and_(
+            _c.deleted_at.is_not(None), _c.invitation == PENDING
         ),
         "a customer's state is what its invitation's makes it": not_(_fits),
     },
