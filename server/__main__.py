@@ -308,7 +308,10 @@ def doctor(context: click.Context, for_development: bool) -> None:
 
     # What goes wrong is told by the findings.
     logging.disable()
-    problems = asyncio.run(findings())
+    try:
+        problems = asyncio.run(findings())
+    finally:
+        logging.disable(logging.NOTSET)
     click.echo(f"{problems} problem{'' if problems == 1 else 's'}", err=bool(problems))
     context.exit(1 if problems else 0)
 
