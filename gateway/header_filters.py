@@ -22,9 +22,11 @@ def strip_invalid_metadata() -> dict[str, Any]:
 
     The server's core would end the call with an error, and later calls on the same connection too.
     Binary metadata goes as a whole: no servicer reads it, and its values have rules as well. Of the
-    answers it takes what the server tells the gateway alone.
+    answers it takes what the server and the routes tell the gateway alone.
     """
-    ours = remove({"exact": known_tokens.KNOWN_HEADER})
+    ours = [
+        remove({"exact": name}) for name in (known_tokens.KNOWN_HEADER, known_tokens.LINE_HEADER)
+    ]
     invalid = (
         # Pseudo-headers begin with a colon.
         {"safe_regex": {"regex": "[^:]*[^:0-9a-z_.-][^:]*"}},
@@ -37,8 +39,8 @@ def strip_invalid_metadata() -> dict[str, Any]:
             "mutations": {
                 "request_mutations": [remove(names) for names in invalid],
                 "request_trailers_mutations": [remove(_ANY)],
-                "response_mutations": [ours],
-                "response_trailers_mutations": [ours],
+                "response_mutations": ours,
+                "response_trailers_mutations": ours,
             }
         },
     )

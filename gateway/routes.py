@@ -234,6 +234,10 @@ def _by_credentials(
             "route": action
             if method.streaming
             else {**_STALLING, **action, "cluster": known_tokens.CLUSTER},
+            "response_headers_to_add": [
+                *route.get("response_headers_to_add", ()),
+                _UNKNOWN,
+            ],
             "typed_per_filter_config": {
                 **known_filters,
                 known_tokens.RATE_FILTER: known_tokens.RATE,
@@ -462,5 +466,7 @@ _PAGE_HEADERS = [
     {"header": {"key": key, "value": value}, "append_action": "ADD_IF_ABSENT"}
     for key, value in pages.HEADERS.items()
 ]
+# Has the script in lua/ look at the answer.
+_UNKNOWN = set_header(known_tokens.LINE_HEADER, known_tokens.UNKNOWN)
 # The official Go client asks again after as many seconds.
 _POLL_INTERVAL = set_header("x-operation-poll-interval", str(POLL_INTERVAL_S))

@@ -4,8 +4,9 @@
 
 local M = {}
 
--- The request header that routes look at, "unknown" or "busy"; callers can't send it. The response
--- header by which the server says that a call that it refuses is one of a caller that it knows.
+-- The request header that routes look at, "unknown" or "busy"; callers can't send it, and
+-- a route sets it on answers. The response header by which the server says that a call that it refuses
+-- is one of a caller that it knows.
 local LINE, KNOWN = "x-token-line", "x-token-known"
 local METADATA = "known_tokens"
 local find = string.find
@@ -48,9 +49,11 @@ function M.new(most_bytes, lifetime_s, ordinary, now)
   end
 
   local function on_response(handle)
+    local headers = handle:headers()
+    -- The route of unknown tokens sets it; to ask for what was noted takes longer.
+    if not headers:get(LINE) then return end
     local noted = handle:streamInfo():dynamicMetadata():get(METADATA)
     if not noted then return end
-    local headers = handle:headers()
     -- A native call that is not refused has its status later.
     local accepted = headers:get(":status") == "200" and (headers:get("grpc-status") or "0") == "0"
     if not accepted and not headers:get(KNOWN) then return end
