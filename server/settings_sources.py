@@ -17,6 +17,8 @@ from pydantic import ValidationError
 from server.config import Settings, SettingsError
 
 _PREFIX = "BILLING_"
+# Those of the command line `billing`, which reads them itself.
+_OF_THE_CLIENT = "BILLING_CLI_"
 _FILE = "_FILE"
 _DEFAULT = "default"
 # Whom e-mails are handed to, whom they are from, and where their links lead.
@@ -71,7 +73,7 @@ def load_settings() -> LoadedSettings:
     given = {
         name.upper(): (name, value)
         for name, value in os.environ.items()
-        if name.upper().startswith(_PREFIX)
+        if name.upper().startswith(_PREFIX) and not name.upper().startswith(_OF_THE_CLIENT)
     }
     known = {variable(name): name for name in Settings.model_fields}
     files = {variable(name) + _FILE: name for name in secret_settings()}

@@ -18,6 +18,14 @@ def server() -> None:
     main("billing-server")
 
 
+def client() -> None:
+    """Runs `billing`."""
+    _add_import_roots()
+    from client.cli import main
+
+    main("billing")
+
+
 def _add_import_roots() -> None:
     """Makes the folders importable here and in the processes that are started from here."""
     here = Path(__file__).parent

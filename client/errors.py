@@ -1,0 +1,96 @@
+"""What goes wrong, in one line that says what to do next, and the exit code that tells it to scripts."""
+
+import grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+REFUSED = 1
+USAGE = 2
+AWAY = 3
+NOT_LOGGED_IN = 4
+INTERRUPTED = 130
+
+_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+class ClientError(Exception):
+    """A command can't go on; the text is one line."""
+
+    def __init__(self, message: str, exit_code: int = REFUSED) -> None:
+        super().__init__(" ".join(message.split()))
+        self.exit_code = exit_code
+
+
+def of_call(error: grpc.RpcError, endpoint: str) -> ClientError:
+    """Returns what a failed call says, with the fields that are wrong."""
+    code, text = error.code(), error.details() or ""
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        return ClientError(
+            f"{endpoint} does not take your credentials ({text.rstrip('.')}): log in again with "
+            "`billing login`",
+            NOT_LOGGED_IN,
+        )
+    details = _details(error)
+    reason = details.reason
+    if code in _AWAY and not reason:
+        return ClientError(f"{_away(text, endpoint)}; the command can be repeated", AWAY)
+    wrong = "; ".join(details.violations)
+    told = text if not wrong or wrong in text else f"{text.rstrip('.')}: {wrong}"
+    request = f" (request {details.request_id})" if details.request_id and not wrong else ""
+    return ClientError(
+        f"{told or code.name}{f' [{reason}]' if reason else ''}{request}",
+        AWAY if code in _AWAY else REFUSED,
+    )
+
+
+def retry_after_s(error: grpc.RpcError) -> float | None:
+    """Returns how many seconds to wait before the call is repeated, where it says so."""
+    return _details(error).retry_s
+
+
+class _Details:
+    def __init__(self) -> None:
+        self.reason = ""
+        self.request_id = ""
+        self.violations: list[str] = []
+        self.retry_s: float | None = None
+
+
+def _details(error: grpc.RpcError) -> _Details:
+    found = _Details()
+    try:
+        status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    except ValueError:
+        status = None
+    for packed in status.details if status else ():
+        info = error_details_pb2.ErrorInfo()
+        bad = error_details_pb2.BadRequest()
+        retry = error_details_pb2.RetryInfo()
+        request = error_details_pb2.RequestInfo()
+        if packed.Unpack(info):
+            found.reason = info.reason
+        elif packed.Unpack(bad):
+            found.violations += [
+                f"{each.field}: {each.description}" for each in bad.field_violations
+            ]
+        elif packed.Unpack(retry):
+            found.retry_s = retry.retry_delay.ToMilliseconds() / 1000
+        elif packed.Unpack(request):
+            found.request_id = request.request_id
+    return found
+
+
+def _away(text: str, endpoint: str) -> str:
+    lower = text.lower()
+    if "certificate_verify_failed" in lower or "certificate verify failed" in lower:
+        return (
+            f"the certificate of {endpoint} can't be verified: name the authority that signed it with "
+            "--ca FILE"
+        )
+    if "ssl" in lower or "handshake" in lower:
+        return f"{endpoint} speaks no TLS that can be agreed on; is that the right port?"
+    if "name resolution" in lower or "dns" in lower or "resolve" in lower:
+        return f"there is no host of the name {endpoint}: look at --endpoint or at the profile"
+    if "deadline" in lower:
+        return f"{endpoint} did not answer in time"
+    return f"{endpoint} does not answer: is it the right address, and does the service run?"

@@ -1,0 +1,148 @@
+"""Each kind of resource, through the commands."""
+
+import csv
+import io
+import json
+import uuid
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+from typing import Any
+
+import click
+import pytest
+import yaml
+from standardwebhooks import Webhook
+
+from client.cli import cli
+from tests.client.conftest import Run
+
+
+def invite(dev: Run, *more: str) -> dict[str, Any]:
+    address = f"{uuid.uuid4().hex}@example.com"
+    words = ("customers", "invite", "--name", "Horns", "--email", address, "-o", "json", *more)
+    done = dev(*words)
+    assert done.code == 0, done.err
+    return {**done.json, "address": address}
+
+
+def test_an_invitation_is_followed_to_its_end(dev: Run) -> None:
+    operation = invite(dev, "--wait", "--person", "tin=7707083893")
+    assert operation["done"]
+    customer = dev(
+        "customers", "get", operation["response"]["name"].rsplit("/", 1)[1], "-o", "json"
+    ).json
+    assert customer["email"] == operation["address"]
+    assert customer["person"]["tin"] == "7707083893"
+    waited = dev("operations", "wait", operation["name"], "-o", "json")
+    assert waited.json["response"]["name"] == customer["name"]
+
+
+def test_the_same_key_invites_once(dev: Run) -> None:
+    address, key = f"{uuid.uuid4().hex}@example.com", str(uuid.uuid4())
+    words = ("customers", "invite", "--name", "H", "--email", address, "--idempotency-key", key)
+    names = {dev(*words, "-o", "json").json["name"] for _ in range(2)}
+    assert len(names) == 1
+
+
+def test_invitations_are_sent_again_and_taken_back(dev: Run) -> None:
+    invitation = invite(dev, "--wait")["metadata"]["invitation"]
+    assert dev("invitations", "get", invitation, "-o", "json").json["state"] == "PENDING"
+    assert dev("invitations", "revoke", invitation, "-o", "json").json["state"] == "REVOKED"
+    refused = dev("invitations", "resend", invitation)
+    assert refused.code == 1
+    assert len(refused.err.splitlines()) == 1
+
+
+def test_lists_stream_all_pages_in_every_format(dev: Run) -> None:
+    for _ in range(3):
+        invite(dev)
+    listed = dev("customers", "list", "--limit", "3", "-o", "json").json
+    assert len(listed) == 3
+    assert yaml.safe_load(dev("customers", "list", "--limit", "2", "-o", "yaml").out) == listed[:2]
+    rows = list(
+        csv.DictReader(io.StringIO(dev("customers", "list", "--limit", "3", "-o", "csv").out))
+    )
+    assert [row["name"] for row in rows] == [each["name"] for each in listed]
+    lines = dev("customers", "list", "--limit", "3").out.splitlines()
+    assert [line.split("\t")[0] for line in lines] == [each["name"] for each in listed]
+    assert dev("invitations", "list", "--filter", "state = EXPIRED", "-o", "json").json == []
+
+
+def test_events_are_listed_and_watched_from_one_on(dev: Run) -> None:
+    invite(dev)
+    events = dev("events", "list", "-o", "json").json
+    assert len(events) > 1
+    after = events[-2]["name"].rsplit("/", 1)[1]
+    watched = dev("events", "watch", "--after", after, "--limit", "1", "-o", "json")
+    assert json.loads(watched.out)["name"] == events[-1]["name"]
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
+    """A receiver on this machine, and what it got."""
+    got: list[tuple[dict[str, str], bytes]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/hook", got
+        server.shutdown()
+
+
+def test_events_are_forwarded_as_webhooks_send_them(
+    dev: Run, receiver: tuple[str, list[tuple[dict[str, str], bytes]]]
+) -> None:
+    invite(dev)
+    url, got = receiver
+    done = dev("events", "watch", "--after", "", "--limit", "1", "--forward-to", url)
+    assert done.code == 0
+    secret = next(word for word in done.err.split() if word.startswith("whsec_")).rstrip(":")
+    [(headers, body)] = got
+    said = Webhook(secret).verify(body, headers)
+    assert said["id"] == headers["webhook-id"] == said["data"]["name"].rsplit("/", 1)[1]
+    assert int(said["sequence"]) == 1
+    assert said["type"] == f"billing.{said['data']['type']}.v1"
+
+
+def test_webhooks_are_made_changed_and_deleted(dev: Run) -> None:
+    made = dev("webhooks", "create", "https://example.com/hook", "-o", "json").json
+    assert made["secret"].startswith("whsec_")
+    changed = dev("webhooks", "update", made["name"], "--disable", "-o", "json").json
+    assert changed["state"] == "DISABLED"
+    assert made["name"] in dev("webhooks", "list").out
+    assert dev("webhooks", "delete", made["name"]).code == 0
+    assert dev("webhooks", "get", made["name"]).code == 1
+
+
+def test_accounts_are_listed(dev: Run) -> None:
+    accounts = dev("accounts", "list", "--limit", "1", "-o", "json").json
+    assert dev("accounts", "get", accounts[0]["id"], "-o", "json").json == accounts[0]
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        yield (*path, name)
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+@pytest.mark.parametrize("words", list(commands(cli)), ids=" ".join)
+def test_each_command_explains_itself(run: Run, words: tuple[str, ...]) -> None:
+    done = run(*words, "--help")
+    assert done.code == 0
+    command: click.Command = cli
+    for word in words:
+        assert isinstance(command, click.Group)
+        command = command.commands[word]
+    is_group = isinstance(command, click.Group) or words[0] == "profile"
+    assert is_group or f"billing {' '.join(words)}" in done.out.split("Example", 1)[1]
