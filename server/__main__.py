@@ -129,9 +129,10 @@ def migrate() -> None:
 
 
 class _Copying:
-    """Shows how far rows have been copied, once there are any: a bar, or in a log a line each tenth."""
+    """Shows how far copying has come, once there is any: a bar, or in a log a line each tenth."""
 
-    def __init__(self) -> None:
+    def __init__(self, label: str = "copying rows") -> None:
+        self._label = label
         self._bar: Any = None
         self._tenths = 0
 
@@ -139,10 +140,10 @@ class _Copying:
         if not sys.stderr.isatty():
             tenths, self._tenths = self._tenths, done * 10 // total
             if tenths < self._tenths:
-                click.echo(f"copying rows: {done:,} of {total:,}", err=True)
+                click.echo(f"{self._label}: {done:,} of {total:,}", err=True)
             return
         if self._bar is None:
-            self._bar = click.progressbar(length=total, label="copying rows", file=sys.stderr)
+            self._bar = click.progressbar(length=total, label=self._label, file=sys.stderr)
         self._bar.update(done - self._bar.pos)
         if done >= total:
             self._bar.render_finish()
@@ -223,6 +224,42 @@ def mail_status(as_json: bool) -> None:
         return
     for line in status.lines():
         click.echo(printable(line))
+
+
+@cli.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def backup(file: Path) -> None:
+    """Write database and keys to a new FILE, while servers run or not.
+
+    For SQLite; PostgreSQL has tools of its own. The copy is as of one moment and checked, the file its
+    owner's alone. It appears once it is whole.
+
+    \b
+    Example:
+      python -m server backup /backups/2026-11-27.billing
+    """
+    from server import backup_command
+
+    click.echo(
+        printable(backup_command.backup(_settings(), file, _now(), _Copying("copying pages")))
+    )
+
+
+@cli.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+def restore(file: Path) -> None:
+    """Put database and keys of a backup FILE where there are none.
+
+    Stop servers and workers first, and move what is left of the old database away. Changes nothing
+    unless all of the backup is whole.
+
+    \b
+    Example:
+      python -m server restore /backups/2026-11-27.billing
+    """
+    from server import backup_command
+
+    click.echo(printable(backup_command.restore(_settings(), file)))
 
 
 @cli.command()

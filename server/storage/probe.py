@@ -6,7 +6,7 @@ from contextlib import suppress
 from threading import Thread
 from typing import Any
 
-from server.storage.sql.connections import Database
+from server.storage.sql.connections import Database, FilesMovedError
 from server.storage.sql.driver_errors import ErrorClass, classify
 
 _READ_ONLY = "the database is read-only"
@@ -27,8 +27,6 @@ class SqlProbe:
         self._database = database
         self._thread: Thread | None = None
         self._connection: Any = None
-        # Device and inode of SQLite's file.
-        self._opened: tuple[int, int] | None = None
 
     async def probe(self) -> str:
         loop = asyncio.get_running_loop()
@@ -72,10 +70,11 @@ class SqlProbe:
     def _file_problem(self) -> str:
         """Returns what is wrong with SQLite's file: those who have it open would not be told."""
         file = str(self._database.url.database)
-        found = os.stat(file)  # noqa: PTH116 - beside what os alone has
-        if self._opened not in (None, (found.st_dev, found.st_ino)):
-            return "the database's file was replaced: start the process again"
-        self._opened = found.st_dev, found.st_ino
+        try:
+            self._database.require_files()
+        except FilesMovedError:
+            os.stat(file)  # noqa: PTH116 - beside what os alone has
+            return "the database's file or log was replaced: start the process again"
         writable = os.access(file, os.W_OK) and not os.statvfs(file).f_flag & os.ST_RDONLY
         return "" if writable else _READ_ONLY
 

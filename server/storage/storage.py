@@ -84,6 +84,7 @@ class SqlStorage:
         self._sweeps = writes if database.is_sqlite else batcher("storage-sweeps", writes=True)
         self._reads = reads = batcher("storage-reads", writes=False)
         self._inline = inline = InlineReads(database, reads, resellers)
+        database.watch_files()
 
         keys = KeyLifetime(idempotency_lifetime)
         self.invitations = SqlInvitations(writes, reads, keys, limits)

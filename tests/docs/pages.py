@@ -32,3 +32,13 @@ def snippets(*languages: str) -> list[Snippet]:
             if language in languages:
                 found.setdefault((language, text), Snippet(page, language, text))
     return list(found.values())
+
+
+def command_folder(folder: Path) -> Path:
+    """Makes a folder for the PATH with the command that the package installs."""
+    made = folder / "bin"
+    made.mkdir()
+    command = made / "billing-server"
+    command.write_text(f'#!/bin/sh\nexec {ROOT / ".venv/bin/python"} -m server "$@"\n')
+    command.chmod(0o700)
+    return made

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from server.config import Settings
-from tests.docs.pages import PAGES, README, Snippet, snippets
+from tests.docs.pages import PAGES, README, Snippet, command_folder, snippets
 from tests.service import ROOT, Service
 
 CLIENTS = ROOT / "tests" / "clients"
@@ -25,12 +25,7 @@ class Place(NamedTuple):
 
 @pytest.fixture(scope="session")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the command that the package installs."""
-    folder = tmp_path_factory.mktemp("bin")
-    command = folder / "billing-server"
-    command.write_text(f'#!/bin/sh\nexec {ROOT / ".venv/bin/python"} -m server "$@"\n')
-    command.chmod(0o700)
-    return folder
+    return command_folder(tmp_path_factory.mktemp("commands"))
 
 
 @pytest.fixture
@@ -126,6 +121,7 @@ def test_clients_snippets_are_files_that_are_run(snippet: Snippet) -> None:
         *CLIENTS.glob("*/snippet.*"),
         *CLIENTS.glob("*/receiver.*"),
         CLIENTS / "curl/add_webhook.sh",
+        *(ROOT / "tests/storage/postgresql").glob("*.sh"),
     ]
     (file,) = [file for file in files if file.read_text() == snippet.text]
     assert file.suffix == f".{snippet.language}"

@@ -3,14 +3,21 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import or_, select
 
 from server.storage.check.checks import Check, RowCheck
 from server.storage.check.invariants import CHECKS, ROW_CHECKS
-from server.storage.sql.connections import Database
+from server.storage.sql.connections import Database, SchemaError
 from server.storage.sql.driver_errors import to_billing_error
+from server.storage.sql.seen_position import (
+    POSITION,
+    note_position,
+    seen_file,
+    seen_position,
+)
 from server.storage.sql.statements import Statement
 
 # How many of those that break an invariant are named.
@@ -53,9 +60,26 @@ def check(database_url: str) -> list[Finding]:
             ]
             for each in ROW_CHECKS:
                 findings += _examine_rows(database, cursor, each)
+            _require_no_way_back(database, cursor)
             return findings
     except Exception as error:
         raise to_billing_error(error) from None
+
+
+def _require_no_way_back(database: Database, cursor: Any) -> None:
+    """Raises SchemaError for a SQLite database that lacks what it was seen to have."""
+    if not database.is_sqlite:
+        return
+    file = Path(str(database.url.database))
+    cursor.execute(POSITION)
+    ((position,),) = cursor.fetchall()
+    seen = seen_position(file)
+    if position < seen:
+        raise SchemaError(
+            f"the database {file} has gone back: it has {position} events and was seen with {seen}, so "
+            f"what came after is lost; find the right file, or if this is meant, remove {seen_file(file)}"
+        )
+    note_position(file, position)
 
 
 @contextmanager

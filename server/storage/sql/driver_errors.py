@@ -7,6 +7,7 @@ from enum import Enum
 from sqlalchemy.exc import DBAPIError
 
 from server.domain.errors import BillingError, Reason
+from server.storage.sql.connections import FilesMovedError
 from server.telemetry.failure_log import FailureLog
 from server.telemetry.metrics import DATABASE_ERRORS
 
@@ -69,6 +70,8 @@ def classify(error: Exception) -> ErrorClass:
     """Tells what a driver's error means; UNEXPECTED for any other exception."""
     if isinstance(error, OvertakenError):
         return ErrorClass.CONFLICT
+    if isinstance(error, FilesMovedError):
+        return ErrorClass.UNAVAILABLE
     if isinstance(error, DBAPIError) and isinstance(error.orig, Exception):
         error = error.orig
     if isinstance(error, _DRIVERS_OWN):
@@ -109,6 +112,8 @@ def to_billing_error(error: Exception) -> Exception:
     """
     if isinstance(error, OvertakenError):
         return overloaded()
+    if isinstance(error, FilesMovedError):
+        return unavailable()
     drivers = (sqlite3.Error, DBAPIError, *_DRIVERS_OWN)
     if not isinstance(error, drivers) and not _is_psycopg(error):
         return error

@@ -26,18 +26,21 @@ class InlineReads:
 
     def __init__(self, database: Database, reads: Batcher, resellers: ResellerCache) -> None:
         self._reads = reads
+        self._database = database
         self._transaction: Transaction | None = None
         if database.is_sqlite:
             self._connection = database.connect()
             cursor = self._connection.cursor()
             cursor.execute("PRAGMA busy_timeout = 0")
+            cursor.execute("SELECT 1 FROM log_marks")  # opens the log, until `close`
+            cursor.fetchall()
             self._transaction = Transaction(
                 cursor, database.engine.dialect, TransactionResellers(resellers)
             )
 
     async def read(self, handler: BatchHandler[A, R], argument: A) -> R:
         """Returns what `handler` finds for one argument; raises what `Batcher.submit` does."""
-        if self._transaction:
+        if self._transaction and not self._database.has_moved:
             try:
                 (found,) = handler(self._transaction, [argument])
                 self._transaction.resellers.share()  # each read sees what is committed

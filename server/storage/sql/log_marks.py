@@ -10,11 +10,13 @@ of SQLite's own ways to copy do, sees none.
 import logging
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import PoolProxiedConnection
 
 from server.storage.sql.connections import Database
+from server.storage.sql.seen_position import PositionNotes
 
 # About how many pages are written to the log between two checkpoints, by what has been seen of
 # commits and rows; larger than SQLite's own, since pages that change again and again are then copied
@@ -36,12 +38,14 @@ class LogMarks:
         self._settled = False
         self._commits = 0
         self._rows = 0
+        self._notes = PositionNotes(Path(str(database.url.database)))
 
     def committed(self, connection: PoolProxiedConnection) -> None:
         """Is told of each commit; makes a checkpoint after the first one, and whenever it is time."""
         self._commits += 1
         rows = connection.driver_connection.total_changes - self._rows  # type: ignore[union-attr]
         due = _PAGES_OF_COMMIT * self._commits + rows >= _PAGES
+        self._notes.committed(connection.cursor())
         if self._settled and not due:
             return
         self._settled = False
@@ -62,6 +66,7 @@ class LogMarks:
         """Leaves no mark behind: the last to close has SQLite bring the log into the file."""
         if not self._commits and not self._settled:
             return
+        self._notes.committed(connection.cursor(), last=True)
         try:
             self._write(connection.cursor(), log_needed=None)
         except Exception as error:

@@ -95,6 +95,8 @@ class BatchConnection:
         """
         self.phase = Phase.BEGINNING
         if self._connection is None:
+            # A new one would open whatever is there by now.
+            self._database.require_files()
             self._connection = self._database.connect(writes=self._writes)
         connection = self._connection
         try:
@@ -112,6 +114,8 @@ class BatchConnection:
                 self.phase = Phase.COMMITTING
                 cursor.execute("COMMIT")
             cursor.close()
+            # After the commit: only what is in files that others find is acknowledged.
+            self._database.require_files()
         except Exception as error:
             self._recover(connection, error)
             raise
