@@ -17,6 +17,7 @@ _OF_WORKERS = (
     webhook_tables.deliveries,
     webhook_tables.attempts,
     schema.event_logs,
+    schema.retention,
 )
 # Counts are numbers in rows that stay, and have no order.
 _BY_CALLS = sorted(

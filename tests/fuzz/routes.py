@@ -98,6 +98,8 @@ def identifiers(known: Known) -> st.SearchStrategy[dict[str, str]]:
             "operationId": st.sampled_from(known.operation_ids),
             "operationsId": st.sampled_from(known.operation_ids),
             "resellersId": st.just(known.reseller_id),
+            # Of none that is there: only what came back makes one.
+            "suppressionsId": st.just("sup00000000000000000"),
             "webhooksId": st.sampled_from(known.webhook_ids),
         }
     )
