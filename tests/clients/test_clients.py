@@ -44,7 +44,7 @@ CALLS = {
 _OUTPUTS = {
     "yandexcloud": r"customer \w{20} of reseller \w{20}\n",
     "nodejs_sdk": r"customer \w{20} of reseller \w{20}\n",
-    "google_api_core": r"customer \w{20} of reseller \w{20}\n",
+    "google_api_core": r"invited resellers/\w{20}/customers/\w{20} by resellers/\w{20}/invitations/\w{20}\n",
     "grpc_requests": r"operation \w{20} customer \w{20}\n",
     "curl": r'\{"id":"\w{20}",.*"done":false,.*\}',
 }

@@ -79,7 +79,7 @@ async function use(transport) {
   const wrong = await failure(customers.invite({ resellerId: dev.resellerId, person: {} }));
   assert.equal(wrong.code, Code.InvalidArgument);
   const [info] = wrong.findDetails(known.getMessage('google.rpc.ErrorInfo'));
-  assert.deepEqual([info.reason, info.domain], ['FIELDS_INVALID', 'billing']);
+  assert.deepEqual([info.reason, info.domain], ['FIELDS_INVALID', 'billing.example.com']);
   const [bad] = wrong.findDetails(known.getMessage('google.rpc.BadRequest'));
   assert.ok(bad.fieldViolations.length >= 2);
   const gone = await failure(operations.getOperation({ name: 'operations/bop00000000000000000' }));
