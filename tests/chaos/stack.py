@@ -13,6 +13,8 @@ from tests.service import ROOT, Service, environment, running
 
 # Claims of the dead are taken over soon; mail that fails is tried again soon and for long.
 HASTY = {
+    # Long, so that a restart that waits for it stands out.
+    "shutdown_s": 60,
     "mail_lease_s": 3,
     "mail_first_retry_s": 0.2,
     "mail_longest_retry_s": 600,
