@@ -243,13 +243,10 @@ def _by_credentials(
                 known_tokens.RATE_FILTER: known_tokens.RATE,
             },
         }
-        busy = _matching(route, known_tokens.LINE_HEADER, {"exact": known_tokens.BUSY})
-        if method.streaming or method.waits:
-            # They would keep their places in it; the servers bound how many one caller has.
-            yield direct_answer(route["name"], busy["match"], 429, filters=known_filters)
-        else:
+        if not (method.streaming or method.waits):
+            # Those would keep their places in it; the servers bound how many one caller has.
             yield {
-                **busy,
+                **_matching(route, known_tokens.LINE_HEADER, {"exact": known_tokens.BUSY}),
                 "route": {**action, **_WAITING, "cluster": known_tokens.BUSY_CLUSTER},
                 "typed_per_filter_config": known_filters,
             }

@@ -263,8 +263,8 @@ class Settings(BaseSettings):
     )
     gateway_memory_mib: int = Field(
         256,
-        ge=64,
-        description="Envoy's heap, 56 of its own; past a tenth of the rest the largest requests end",
+        ge=96,
+        description="Envoy's heap, 64 of its own; past a tenth of the rest the largest requests end",
     )
     max_body_bytes: int = Field(1 << 20, ge=1024, description="largest request")
     max_metadata_bytes: int = Field(32 << 10, ge=4096, description="largest headers of a request")

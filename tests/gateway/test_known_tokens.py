@@ -151,8 +151,8 @@ async def test_who_sends_very_many_calls_stands_in_a_line_of_its_own(
         assert await taken(harness, BUSY_CLUSTER) == after
 
 
-async def test_waits_of_who_sends_very_many_are_refused(harness: GatewayHarness) -> None:
-    """They would keep their places in the line for as long as they last."""
+async def test_waits_of_who_sends_very_many_stand_in_no_line(harness: GatewayHarness) -> None:
+    """They would keep their places in it for as long as they last; a server that stops ends many."""
     metadata = (("authorization", token()),)
     async with connection(harness) as channel:
         await unary(channel, WAIT)(b"", metadata=metadata)
@@ -165,7 +165,7 @@ async def test_waits_of_who_sends_very_many_are_refused(harness: GatewayHarness)
             return grpc.StatusCode.OK
 
         codes = await asyncio.gather(*(wait() for _ in range(3 * ORDINARY_PER_S)))
-    assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert set(codes) == {grpc.StatusCode.OK}
 
 
 async def test_a_token_spelt_otherwise_is_not_remembered(harness: GatewayHarness) -> None:

@@ -54,6 +54,8 @@ def test_an_invitation_s_event_names_all_that_it_is_about() -> None:
             "languageCode": "ru",
             "inviterDisplayName": "Anna",
             "note": "Hello",
+            "deliveryMethod": "EMAIL",
+            "returnUri": "",
         },
     }
 

@@ -20,6 +20,7 @@ SERVICES = {
     "billing.v1.EventStreamService",
     "billing.v1.InvitationPageService",
     "billing.v1.InvitationService",
+    "billing.v1.SuppressionService",
     "billing.v1.WebhookService",
     "google.longrunning.Operations",
     "grpc.health.v1.Health",

@@ -62,7 +62,7 @@ async def test_the_latest_change_of_a_customer_counts(
         )
     )
     assert await storage.customers.get_customer(made.customer.id) == made.customer._replace(
-        modified_at=LATER
+        modified_at=LATER + timedelta(microseconds=1)
     )
 
 

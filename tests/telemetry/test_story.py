@@ -57,10 +57,11 @@ def test_any_id_tells_the_story(logging_service: Service) -> None:
     assert ids["reseller"] == logging_service.resellerId
     for name in ("request", "operation", "invitation", "customer"):
         told = story(logging_service, ids[name])
-        assert told[:2] == [
+        # The worker may be done before the call's own line is written.
+        assert set(told[:2]) == {
             "yandex.cloud.billing.v1.CustomerService.Invite OK",
             "e-mail sent, attempt 1",
-        ], name
+        }, name
     assert len(story(logging_service, ids["reseller"])) >= 2
 
 
