@@ -233,7 +233,7 @@ def _close_files(database: Path, *, make: bool) -> None:
         # Where that can't be done, SQLite says so when it is asked.
         with contextlib.suppress(OSError):
             open_private(database, "ab").close()
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("", "-wal", "-shm", "-seen"):
         close_to_others(database.with_name(database.name + suffix))
 
 
