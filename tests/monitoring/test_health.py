@@ -74,13 +74,14 @@ def test_a_database_that_is_away_is_told_within_seconds(
             operation = service.invite()["id"]
             assert asked(where["server"], "/readyz")[1]["status"] == "ready"
             for away, back, why in (
-                (AWAY, BACK, "the database can't be"),
-                (READ_ONLY, WRITABLE, "the database is read-only"),
+                # What it says first depends on what was under way: a connection, or a statement.
+                (AWAY, BACK, ("the database can't be", "the database does not answer")),
+                (READ_ONLY, WRITABLE, ("the database is read-only",)),
             ):
                 began = time.monotonic()
                 tell(away)
                 _is_unready(where, why)
-                assert 2.5 < time.monotonic() - began < 10
+                assert 2.5 < time.monotonic() - began < 20
                 _refuses_at_once(service, operation)
                 tell(back)
                 eventually(lambda: _are_ready(where))
@@ -89,7 +90,7 @@ def test_a_database_that_is_away_is_told_within_seconds(
         databases.drop()
 
 
-def _is_unready(where: dict[str, str], why: str) -> None:
+def _is_unready(where: dict[str, str], why: tuple[str, ...]) -> None:
     for role in ("server", "worker", "gateway"):
         status, body = eventually(lambda: _unready(where[role]))  # noqa: B023 - called at once
         assert (status, body["status"]) == (503, "not ready")
