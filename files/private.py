@@ -63,3 +63,12 @@ def replace_private(file: Path, content: bytes) -> None:
     with open_private(partial, "xb") as out:
         out.write(content)
     partial.replace(file)
+
+
+def sync(path: Path) -> None:
+    """Returns once a file's content, or which files a folder has, is on the disk; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

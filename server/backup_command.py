@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from files.private import make_private_folder, open_private
+from files.private import make_private_folder, open_private, sync
 from server import version
 from server.config import Settings, SettingsError
 from server.database_commands import database_errors
@@ -74,7 +74,7 @@ def backup(
             os.fsync(out.fileno())
         _read(archive, None)
         os.link(archive, file)  # replaces nothing that has come meanwhile
-        _sync_folder(file.parent)
+        sync(file.parent)
         size = file.stat().st_size
     return f"{file}: {size:,} bytes, database of schema {schema}, {len(keys)} keys"
 
@@ -109,7 +109,7 @@ def restore(settings: Settings, file: Path) -> str:
                     out.write(key.read_bytes())
                     out.flush()
                     os.fsync(out.fileno())
-            _sync_folder(settings.iam_keys)
+            sync(settings.iam_keys)
             # Last: servers make keys of their own where there is a database without.
             put_database(settings.database, Path(folder) / _DATABASE)
     return (
@@ -180,14 +180,6 @@ def _digest(content: IO[bytes], target: Path | None = None) -> str:
             if target:
                 out.write(chunk)
     return digest.hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from files.private import open_private
+from files.private import open_private, sync
 from server.storage.check.consistency import Finding, check
 from server.storage.schema.tables import REVISION
 from server.storage.sql.connections import Database, SchemaError
@@ -102,12 +102,12 @@ def put_database(database_url: str, copy: Path) -> None:
             ((position,),) = connection.execute(POSITION).fetchall()
         except sqlite3.OperationalError:  # of a release without events
             position = 0
-    _sync(copy)
+    sync(copy)
     # What has gone back is meant to have.
     seen_file(file).unlink(missing_ok=True)
     os.link(copy, file)  # unlike a rename, it replaces nothing that has come meanwhile
     copy.unlink()
-    _sync(file.parent)
+    sync(file.parent)
     note_position(file, position)
 
 
@@ -124,11 +124,3 @@ def _older(file: Path) -> bool:
 def _told(broken: list[Finding]) -> str:
     more = f", and {len(broken) - 1} more" if len(broken) > 1 else ""
     return f"the database breaks an invariant: {broken[0].invariant} ({broken[0].count}){more}; see `check`"
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
+from sqlalchemy import select
+
 from server.domain import ids
 from server.domain.customers import Customer, CustomerState
 from server.domain.invitations import Invitation
@@ -38,7 +40,7 @@ from server.storage.schema.tables import (
     ResellerNumber,
     customers,
 )
-from server.storage.sql.statements import Transaction, columns
+from server.storage.sql.statements import IDS, Query, Transaction, columns
 from server.storage.sql.times import Micros, from_micros, from_micros_or_none, micros
 
 # One encoder for all: json.dumps would make one for each text that is not plain ASCII.
@@ -98,6 +100,13 @@ class InvitationPart(NamedTuple):
 
 CUSTOMER_PART = columns(customers, CustomerPart)
 INVITATION_PART = columns(customers, InvitationPart)
+LOCK_INVITATIONS = Query(
+    InvitationPart,
+    select(*INVITATION_PART)
+    .where(customers.c.n.in_(IDS))
+    .order_by(customers.c.n)  # in one order, so that two batches don't wait for each other
+    .with_for_update(),
+)
 
 
 def customer(transaction: Transaction, row: CustomerPart | CustomerRow) -> Customer:

@@ -32,7 +32,7 @@ from server.domain.limits import Limits
 from server.domain.operations import Operation
 from server.storage import numbers
 from server.storage.counts import Counts
-from server.storage.customer_rows import INVITATION_PART, InvitationPart, invitation
+from server.storage.customer_rows import LOCK_INVITATIONS, InvitationPart, invitation
 from server.storage.events.log import NewEvent, log
 from server.storage.events.rows import invitation_json
 from server.storage.invitations.addresses import ended_slot
@@ -62,14 +62,6 @@ from server.storage.sql.statements import IDS, Query, Statement, Transaction
 from server.storage.sql.times import Micros, micros
 
 _WAITING = CUSTOMER_STATE_CODES[CustomerState.ACCEPTANCE_REQUIRED]
-
-_LOCK = Query(
-    InvitationPart,
-    select(*INVITATION_PART)
-    .where(customers.c.n.in_(IDS))
-    .order_by(customers.c.n)  # in one order, so that two batches don't wait for each other
-    .with_for_update(),
-)
 
 
 class _Reseller(NamedTuple):
@@ -434,5 +426,5 @@ def _lock(
     transaction: Transaction, wanted: Sequence[CustomerNumber]
 ) -> dict[CustomerNumber, InvitationPart]:
     """Returns rows by number, and keeps others from changing them."""
-    rows = transaction.fetch(_LOCK, list(dict.fromkeys(wanted))) if wanted else []
+    rows = transaction.fetch(LOCK_INVITATIONS, list(dict.fromkeys(wanted))) if wanted else []
     return {row.n: row for row in rows}

@@ -13,7 +13,7 @@ from server.domain.events import EventType
 from server.domain.invitations import InvitationState, state_at
 from server.domain.mail import DeliveryState, explained
 from server.domain.suppressions import SuppressionReason
-from server.storage.customer_rows import INVITATION_PART, InvitationPart, sent_json
+from server.storage.customer_rows import LOCK_INVITATIONS, InvitationPart, sent_json
 from server.storage.events.log import NewEvent, log
 from server.storage.events.rows import invitation_json
 from server.storage.schema.codes import DELIVERY_STATE_CODES, INVITATION_STATES
@@ -54,13 +54,6 @@ _LINKS = Query(
     select(
         link_tokens.c.n, link_tokens.c.hash, link_tokens.c.customer, link_tokens.c.operation
     ).where(link_tokens.c.n.in_(IDS)),
-)
-_LOCK = Query(
-    InvitationPart,
-    select(*INVITATION_PART)
-    .where(customers.c.n.in_(IDS))
-    .order_by(customers.c.n)  # in one order, so that two batches don't wait for each other
-    .with_for_update(),
 )
 
 
@@ -108,7 +101,7 @@ def record_bounces(transaction: Transaction, batch: Sequence[Bounce]) -> list[Bo
     if numbers and any(each.report.about_recipient for each in batch):
         # Those at the same addresses change too, and are locked in one order with the others.
         numbers += [row.n for row in transaction.fetch(_AT_THEIR_ADDRESSES, numbers)]
-    rows = {row.n: row for row in (transaction.fetch(_LOCK, numbers) if numbers else [])}
+    rows = {row.n: row for row in (transaction.fetch(LOCK_INVITATIONS, numbers) if numbers else [])}
     latest = list({row.latest for row in rows.values()})
     done = {row.n: row for row in (transaction.fetch(_OPERATIONS, latest) if latest else [])}
     outcomes = []

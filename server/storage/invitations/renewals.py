@@ -9,23 +9,15 @@ from sqlalchemy import func, select
 from server.domain.access import Actor
 from server.domain.events import EventType
 from server.domain.invitations import InvitationState, state_at
-from server.storage.customer_rows import INVITATION_PART, InvitationPart
+from server.storage.customer_rows import LOCK_INVITATIONS, InvitationPart
 from server.storage.events.log import NewEvent, log
 from server.storage.events.rows import invitation_json
 from server.storage.invitations.expire import expire_by_number
 from server.storage.invitations.read import find_links
 from server.storage.schema.codes import EVENT_TYPE_CODES, INVITATION_STATES, EventTypeCode
-from server.storage.schema.tables import CustomerNumber, customers, events
+from server.storage.schema.tables import CustomerNumber, events
 from server.storage.sql.statements import IDS, Query, Transaction
 from server.storage.sql.times import from_micros, micros
-
-_LOCK = Query(
-    InvitationPart,
-    select(*INVITATION_PART)
-    .where(customers.c.n.in_(IDS))
-    .order_by(customers.c.n)  # in one order, so that two batches don't wait for each other
-    .with_for_update(),
-)
 
 
 class _Told(NamedTuple):
@@ -60,7 +52,7 @@ def request_renewals(transaction: Transaction, batch: Sequence[Renewal]) -> list
     """Tells resellers who asks for new invitations; see InvitationStorage.request_renewal."""
     links = find_links(transaction, [each.token_hash for each in batch])
     numbers = list({link.customer for link in links.values()})
-    rows = {row.n: row for row in (transaction.fetch(_LOCK, numbers) if numbers else [])}
+    rows = {row.n: row for row in (transaction.fetch(LOCK_INVITATIONS, numbers) if numbers else [])}
     last = {row.customer: row.type for row in transaction.fetch(_LAST_EVENTS, numbers or [0])}
     answers = []
     for wanted in batch:
@@ -72,7 +64,7 @@ def request_renewals(transaction: Transaction, batch: Sequence[Renewal]) -> list
             continue
         at = micros(wanted.now)
         if expire_by_number(transaction, [row.n], at):
-            (row,) = transaction.fetch(_LOCK, [row.n])
+            (row,) = transaction.fetch(LOCK_INVITATIONS, [row.n])
         last[row.n] = _ASKED
         event = NewEvent(
             *(row.reseller, EventType.INVITATION_RENEWAL_REQUESTED, at, wanted.actor),
