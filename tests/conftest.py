@@ -29,6 +29,7 @@ class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist ships no ty
         return "drills" if nodeid.startswith(DRILLS) else nodeid.partition("::")[0]
 
 
+@pytest.hookimpl(optionalhook=True)  # `make mutants` runs without xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     config.option.loadscopereorder = False  # in the order above
     return Scheduling(config, log)
