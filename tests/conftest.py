@@ -1,3 +1,4 @@
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,15 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The whole service, shared by tests that only call it."""
     with running(tmp_path_factory.mktemp("service") / "var") as started:
         yield started
+
+
+@pytest.fixture(autouse=True)
+def _log_levels_as_before() -> Iterator[None]:
+    """Some tests run commands in this process, which set the level of all that is logged."""
+    root = logging.getLogger()
+    before = root.level
+    yield
+    root.setLevel(before)
 
 
 @pytest.hookimpl(trylast=True)
