@@ -98,7 +98,8 @@ class DatabaseHealth:
             left_s = max(0.0, since_s + AWAY_AFTER_S - self._now_s())
             await asyncio.wait({probe}, timeout=left_s)
             if not probe.done():
-                await self._failed("the database does not answer", began_s)
+                # What the probe before found says more than that this one, begun since, is slow.
+                await self._failed(self._problem or "the database does not answer", began_s)
         return await probe
 
     async def check(self) -> str:
