@@ -130,3 +130,20 @@ def revoke_invitation(context: Context, invitation: str, key: str, output: Outpu
     name = context.connection.name("invitations", invitation)
     request = invitation_service_pb2.RevokeInvitationRequest(name=name)
     output.one(context.connection.call(_stub(context).RevokeInvitation, request, key=key), COLUMNS)
+
+
+@invitations.command("link")
+@click.argument("invitation")
+@output_option
+@with_context
+def create_link(context: Context, invitation: str, output: Output) -> None:
+    """Make a link to an open invitation, to hand over yourself; this answer alone shows it.
+
+    \b
+    Example:
+      billing invitations link INVITATION
+    """
+    name = context.connection.name("invitations", invitation)
+    request = invitation_service_pb2.CreateInvitationLinkRequest(name=name)
+    answer = context.connection.call(_stub(context).CreateInvitationLink, request)
+    output.one(answer, {"LINK": "uri", "EXPIRES": "expireTime"})

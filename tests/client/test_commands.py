@@ -38,6 +38,41 @@ def test_an_invitation_is_followed_to_its_end(dev: Run) -> None:
     assert waited.json["response"]["name"] == customer["name"]
 
 
+def test_customers_are_created_changed_suspended_and_deleted(dev: Run) -> None:
+    words = ("--name", "Horns", "--external-id", uuid.uuid4().hex, "--label", "tier=gold")
+    made = dev("customers", "create", *words, "--label", "region=msk", "-o", "json").json
+    assert (made["state"], made["labels"]) == ("ACTIVE", {"tier": "gold", "region": "msk"})
+    changes = ("--name", "Hooves", "--person", "tin=7707083893", "--label", "region=")
+    changed = dev("customers", "update", made["name"], *changes, "-o", "json").json
+    assert (changed["displayName"], changed["person"]) == ("Hooves", {"tin": "7707083893"})
+    assert changed["labels"] == {"tier": "gold"}
+    assert changed["externalId"] == made["externalId"]
+    states = {
+        "suspend": "SUSPENDED",
+        "activate": "ACTIVE",
+        "delete": "DELETED",
+        "undelete": "ACTIVE",
+    }
+    for action, state in states.items():
+        assert dev("customers", action, made["name"], "-o", "json").json["state"] == state
+        if action == "delete":
+            listed = dev("customers", "list", "--show-deleted", "-o", "csv").out
+            assert made["name"] in listed
+    emptied = dev("customers", "update", made["name"], "--external-id", "", "-o", "json").json
+    assert "externalId" not in emptied
+    assert dev("customers", "update", made["name"]).code == 2
+    refused = dev("customers", "undelete", made["name"])
+    assert (refused.code, len(refused.err.splitlines())) == (1, 1)
+
+
+def test_a_link_is_handed_over_by_the_reseller(dev: Run) -> None:
+    invitation = invite(dev, "--no-email")["metadata"]["invitation"]
+    link = dev("invitations", "link", invitation, "-o", "json").json
+    assert link["uri"].startswith("http")
+    got = dev("invitations", "get", invitation, "-o", "json").json
+    assert got["delivery"]["state"] == "LINK_ONLY"
+
+
 def test_the_same_key_invites_once(dev: Run) -> None:
     address, key = f"{uuid.uuid4().hex}@example.com", str(uuid.uuid4())
     words = ("customers", "invite", "--name", "H", "--email", address, "--idempotency-key", key)
