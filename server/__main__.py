@@ -18,7 +18,7 @@ import click
 import uvloop
 
 from server import version
-from server.admin import GROUPS, AdminContext, admin_context, by_option, printable, show_all
+from server.admin import GROUPS, AdminContext, mail, printable, show_all
 from server.config import Settings, SettingsError
 from server.identity.key_ring import KeyRing
 from server.settings_sources import (
@@ -28,7 +28,7 @@ from server.settings_sources import (
     shown,
     variable,
 )
-from server.storage.interface import Administration
+from server.storage.interface import Storage
 from server.telemetry import logs
 
 
@@ -157,28 +157,6 @@ def _before_migration(version: str) -> None:
     )
 
 
-@cli.group()
-def mail() -> None:
-    """What becomes of e-mails."""
-
-
-@mail.command("hold")
-@by_option
-@admin_context
-def hold_mail(context: AdminContext, by: str) -> None:
-    """Hold the e-mails of all invitations: none goes out but those on their way already.
-
-    Invitations are taken as ever, and time goes on for them. For when something is wrong with the
-    e-mails themselves, or with who sends them.
-
-    \b
-    Example:
-      python -m server mail hold --by "on call, ticket 17"
-    """
-    changed = context.ask(lambda storage: storage.hold_mail(context.clock(), by))
-    click.echo("e-mails are held" if changed else "e-mails are held already")
-
-
 @mail.command("preview")
 @click.option("--reseller", default="Horns and Hooves", help="Who invites.")
 @click.option("--customer", default="Romashka LLC", help="Who is invited.")
@@ -194,20 +172,6 @@ def preview_mail(reseller: str, customer: str) -> None:
     sys.stdout.buffer.write(mail_preview.preview(read_settings(), reseller, customer))
 
 
-@mail.command("resume")
-@by_option
-@admin_context
-def resume_mail(context: AdminContext, by: str) -> None:
-    """Have e-mails go out that were held.
-
-    \b
-    Example:
-      python -m server mail resume
-    """
-    changed = context.ask(lambda storage: storage.resume_mail(context.clock(), by))
-    click.echo("e-mails go out" if changed else "e-mails are not held")
-
-
 @mail.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def mail_status(as_json: bool) -> None:
@@ -215,6 +179,10 @@ def mail_status(as_json: bool) -> None:
 
     Counts up to 10,000 new ones, and as many that are tried again. E-mails of suspended resellers are
     held and not among them.
+
+    \b
+    Example:
+      python -m server mail status --json
     """
     from server import mail_status
 
@@ -354,11 +322,11 @@ def doctor(context: click.Context, for_development: bool) -> None:
 
 
 @asynccontextmanager
-async def _storage() -> AsyncIterator[Administration]:
+async def _storage() -> AsyncIterator[Storage]:
     from server import main
 
     async with main.opened_storage(read_settings()) as storage:
-        yield storage.administration
+        yield storage
 
 
 def _ring() -> KeyRing:

@@ -15,7 +15,7 @@ from server.domain.errors import BillingError
 from server.domain.texts import is_visible, unfit
 from server.identity.key_ring import KeyRing, KeyRingError
 from server.os_user import user_name
-from server.storage.interface import Administration
+from server.storage.interface import Administration, OperatorStorage, Storage
 
 R = TypeVar("R")
 
@@ -39,13 +39,19 @@ class AdminError(click.ClickException):
 class AdminContext:
     """What the commands work on, opened when one needs it."""
 
-    open_storage: Callable[[], AbstractAsyncContextManager[Administration]]
+    open_storage: Callable[[], AbstractAsyncContextManager[Storage]]
     open_ring: Callable[[], KeyRing]
     clock: Callable[[], datetime]
 
     def ask(self, work: Callable[[Administration], Awaitable[R]]) -> R:
-        """Runs `work` on the storage; raises AdminError for its refusals."""
+        """Runs `work` on what decides who may do what; raises AdminError for its refusals."""
+        return self._on_storage(lambda storage: work(storage.administration))
 
+    def look(self, work: Callable[[OperatorStorage], Awaitable[R]]) -> R:
+        """Runs `work` on customers and e-mails; raises AdminError likewise."""
+        return self._on_storage(lambda storage: work(storage.operators))
+
+    def _on_storage(self, work: Callable[[Storage], Awaitable[R]]) -> R:
         async def on_storage() -> R:
             async with self.open_storage() as storage:
                 return await work(storage)

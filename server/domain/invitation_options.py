@@ -31,5 +31,9 @@ class InvitationOptions(NamedTuple):
     return_uri: str = ""
     method: DeliveryMethod = DeliveryMethod.EMAIL
 
+    def without_words(self) -> "InvitationOptions":
+        """Returns them without what somebody wrote."""
+        return self._replace(inviter="", note="", return_uri="")
+
 
 NO_OPTIONS = InvitationOptions()

@@ -21,6 +21,7 @@ from server.storage.keys import KeyLifetime
 from server.storage.notify.notifier import Notifier
 from server.storage.notify.sockets import SocketTransport
 from server.storage.operations.storage import SqlOperations, SqlWaits
+from server.storage.operators.storage import SqlOperators
 from server.storage.probe import SqlProbe
 from server.storage.retention import SqlRetention
 from server.storage.sql.batches import Batcher
@@ -104,6 +105,7 @@ class SqlStorage:
         self.backlog = SqlBacklog(reads)
         self.probe = SqlProbe(database)
         self.administration = SqlAdministration(writes, reads)
+        self.operators = SqlOperators(writes, reads)
         self._connect_notifier(database)
         queues = {"writes": writes, "sweeps": self._sweeps, "reads": reads}
         metrics.gauge(

@@ -173,6 +173,40 @@ def _change(
     log(transaction, event)
 
 
+class _Neighbour(NamedTuple):
+    email: Email
+
+
+_OF_RESELLER_AT = Query(
+    _Neighbour,
+    select(customers.c.email).where(
+        customers.c.address_key.in_(IDS), customers.c.reseller == bindparam("of")
+    ),
+    "of",
+)
+
+
+def hide_address(transaction: Transaction, email: str, reseller: ResellerNumber) -> None:
+    """Has a suppressed address that bounced for a reseller be known by its hash alone.
+
+    Nothing is sent there as before. It stays as it is where the reseller has another customer there.
+    """
+    key = address_key(email)
+    found = transaction.fetch(_BY_SCOPE, [address_scope(key)])
+    neighbours = transaction.fetch(_OF_RESELLER_AT, [address_hash(key)], of=reseller)
+    if (
+        not found
+        or found[0].reseller != reseller
+        or any(address_key(each.email) == key for each in neighbours)
+    ):
+        return
+    row = found[0]._replace(reason=_REQUESTED, reseller=None, email=None)
+    _forget(transaction, row.scope)
+    transaction.insert(_INSERT, [row])
+    count = Count(SUPPRESSED[SuppressionReason.REQUESTED])
+    transaction.insert(_COUNT, [CountRow(row.scope, FOR_EVER, count)])
+
+
 class SuppressionPage(NamedTuple):
     """Which to list."""
 

@@ -110,7 +110,7 @@ def delete_customers(
         if before.deleted_at:
             return before if request.allow_missing else None
         require_etag(before, about.etag)
-        row = _cancel_invitation(transaction, row, about)
+        row = cancel_invitation(transaction, row, about)
         after = deleted(customer(transaction, row), from_micros(about.now))
         row = _mark(transaction, row, micros(after.modified_at), is_deleted=True)
         _log(transaction, EventType.CUSTOMER_DELETED, row, about)
@@ -152,7 +152,7 @@ def undelete_customers(
     return outcomes
 
 
-def _cancel_invitation(transaction: Transaction, row: CustomerRow, about: About) -> CustomerRow:
+def cancel_invitation(transaction: Transaction, row: CustomerRow, about: About) -> CustomerRow:
     """Revokes a pending invitation; one that has lapsed expires. Raises MAIL_UNDER_WAY."""
     if row.invitation != PENDING or row.latest is None:
         return row
@@ -204,9 +204,9 @@ def _require_free_address(
     transaction: Transaction, row: CustomerRow, since: Micros, owner: str
 ) -> None:
     """Raises ADDRESS_TAKEN if another customer has been invited at the address since."""
-    if row.address_key is None:
+    if row.address_key is None or not row.email:
         return
-    mine = row.reseller, address_key(row.email or ""), tax_number(row.person)
+    mine = row.reseller, address_key(row.email), tax_number(row.person)
     for other in transaction.fetch(_INVITED_SINCE, [row.address_key], since=since):
         if (other.reseller, address_key(other.email), tax_number(other.person)) == mine:
             raise address_taken(owner, other.id)

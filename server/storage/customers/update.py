@@ -28,6 +28,7 @@ from server.storage.resellers import reseller_id, reseller_number
 from server.storage.schema.codes import CUSTOMER_TARGET, PENDING
 from server.storage.schema.tables import (
     CustomerId,
+    CustomerNumber,
     CustomerRow,
     DisplayName,
     customers,
@@ -43,6 +44,9 @@ _LOCK = Query(
     .with_for_update(),
 )
 _BY_NUMBER = Query(CustomerRow, select(*customers.c).where(customers.c.n.in_(IDS)))
+_LOCK_BY_NUMBER = Query(
+    CustomerRow, select(*customers.c).where(customers.c.n.in_(IDS)).with_for_update()
+)
 _CHANGED = ("name", "person", "external_id", "labels", "slot", "modified_at")
 _CHANGE = Statement(
     update(customers)
@@ -91,6 +95,11 @@ class Locked:
     def has_changed(self, row: CustomerRow) -> None:
         """Keeps the row as it is now for the requests that come after."""
         self._rows[row.id] = row
+
+
+def lock_by_number(transaction: Transaction, number: CustomerNumber) -> list[CustomerRow]:
+    """Returns the row of a customer, which nobody else changes from then on; empty: there is none."""
+    return transaction.fetch(_LOCK_BY_NUMBER, [number])
 
 
 def by_key(transaction: Transaction, target: Target) -> Customer | None:

@@ -18,7 +18,7 @@ from server.domain.mail import DeliveryError, DeliveryState, EmailDelivery
 from server.domain.webhooks import ContentType, Webhook, WebhookState
 from server.storage import resellers
 from server.storage.customer_rows import CustomerPart, InvitationPart, email_delivery
-from server.storage.invitation_options import read_options
+from server.storage.invitation_options import options_json, read_options
 from server.storage.schema.codes import (
     CUSTOMER_STATES,
     EVENT_TYPES,
@@ -35,8 +35,9 @@ _as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 # The state of a customer that is taken back.
 _NONE = 0
-# Where an invitation's problem stands.
-_PROBLEM = 8
+# Where an invitation's address, problem and options stand, and a customer's address and external ID.
+_INVITATION_EMAIL, _PROBLEM, _OPTIONS = 2, 8, 13
+_CUSTOMER_EMAIL, _EXTERNAL_ID = 4, 8
 
 
 def customer_json(row: CustomerPart | CustomerRow) -> EventJson:
@@ -92,6 +93,27 @@ def shows_invitation(data: EventJson, row: InvitationPart) -> bool:
         values[_PROBLEM] = ""
     shown: list[Any] = json.loads(invitation_json(row))
     return bool(values == shown[: len(values)])
+
+
+def blank(type_: EventType, data: EventJson) -> EventJson:
+    """Returns what an event shows of a customer, or its invitation, once it is erased."""
+    values: list[Any] = json.loads(data)
+    if type_.startswith("customer."):
+        values[2:5] = "", "{}", values[4] and ""
+        if len(values) > _EXTERNAL_ID:
+            values[_EXTERNAL_ID : _EXTERNAL_ID + 2] = None, None
+    else:
+        values[_INVITATION_EMAIL] = ""
+        if len(values) > _OPTIONS:
+            options = read_options(values[_OPTIONS])
+            values[_OPTIONS] = options_json(options.without_words())
+    return EventJson(_as_json(values))
+
+
+def email_shown(type_: EventType, data: EventJson) -> str:
+    """Returns the address that an event of a customer or its invitation shows, "" for none."""
+    place = _CUSTOMER_EMAIL if type_.startswith("customer.") else _INVITATION_EMAIL
+    return str(json.loads(data)[place] or "")
 
 
 def webhook_json(webhook: Webhook) -> EventJson:

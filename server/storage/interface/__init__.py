@@ -17,6 +17,12 @@ from server.storage.interface.health import DatabaseProbe
 from server.storage.interface.invitations import InvitationStorage
 from server.storage.interface.keys import IdempotencyKey
 from server.storage.interface.operations import OperationStorage, WaitStorage
+from server.storage.interface.operators import (
+    Found,
+    FoundInvitation,
+    OperatorStorage,
+    WaitingMail,
+)
 from server.storage.interface.paging import MAX_LIST_CHARACTERS, Cursor, Listed
 from server.storage.interface.retention import RetentionStorage
 from server.storage.interface.suppressions import SuppressionStorage
@@ -53,6 +59,8 @@ __all__ = [
     "DeliveryStorage",
     "EventPage",
     "EventStorage",
+    "Found",
+    "FoundInvitation",
     "IdempotencyKey",
     "InvitationStorage",
     "Listed",
@@ -60,10 +68,12 @@ __all__ = [
     "MailProblem",
     "MailStorage",
     "OperationStorage",
+    "OperatorStorage",
     "RetentionStorage",
     "Storage",
     "SuppressionStorage",
     "WaitStorage",
+    "WaitingMail",
     "WebhookAlert",
     "WebhookDelivery",
     "WebhookStorage",
@@ -106,6 +116,8 @@ class Storage(Protocol):
     def access(self) -> AccessStorage: ...
     @property
     def administration(self) -> Administration: ...
+    @property
+    def operators(self) -> OperatorStorage: ...
     @property
     def webhooks(self) -> WebhookStorage: ...
 

@@ -246,6 +246,10 @@ class Transaction:
         numbers = self._additions.setdefault(addition, {})
         numbers[row] = numbers.get(row, 0) + number
 
+    def overwrite_what_is_deleted(self) -> None:
+        """Has SQLite overwrite what this connection deletes or changes from now on."""
+        self._cursor.execute("PRAGMA secure_delete = ON")
+
     @contextmanager
     def undone(self) -> Iterator["Transaction"]:
         """Gives a transaction of its own in this one; whatever it does is undone in the end."""

@@ -1,0 +1,1 @@
+"""What those who run the service look up and set right, each with its audit record."""
