@@ -6,7 +6,7 @@ from pathlib import Path
 
 import uvloop
 
-from server.dev.mail_catcher import start_catcher
+from server.sandbox.mail_catcher import start_catcher
 
 
 async def catch(folder: Path, port: int) -> None:

@@ -19,9 +19,10 @@ import uvloop
 
 from server import version
 from server.admin import GROUPS, AdminContext, mail, printable, show_all
-from server.config import Settings, SettingsError
+from server.config import Settings, SettingsError, in_checkout
 from server.identity.key_ring import KeyRing
 from server.settings_sources import (
+    is_set,
     load_settings,
     read_settings,
     require_for_production,
@@ -63,15 +64,36 @@ _dev_option = click.option(
 
 
 @cli.command()
-def dev() -> None:
+@click.option(
+    "--var",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder that keeps all; default BILLING_VAR, else var in the checkout or this folder.",
+)
+@click.option(
+    "--ports",
+    type=click.Choice(["fixed", "auto"]),
+    default="fixed",
+    help="auto takes free ports in place of those that are not set; var/dev.json tells them.",
+)
+@click.option("--until-eof", is_flag=True, help="Stop also when standard input ends.")
+def dev(var: Path | None, ports: str, until_eof: bool) -> None:
     """Start everything on this machine: mail catcher, servers and Envoy.
 
     Applies migrations, makes a certificate, a reseller and a token on the first run, waits until all
     is healthy and prints calls to paste. Ctrl-C stops it.
+
+    \b
+    Example:
+      billing-server dev --var /tmp/billing --ports auto
     """
+    from server.dev import ports as run_ports
     from server.dev import stack
 
-    _run(stack.run(_settings()))
+    # The processes that are started read their settings there.
+    if var is not None or not (is_set("var") or in_checkout()):
+        os.environ[variable("var")] = str((var or Path("var")).absolute())
+    with run_ports.chosen(auto=ports == "auto"):
+        _run(stack.run(_settings(), until_eof=until_eof))
 
 
 @cli.command()

@@ -37,6 +37,11 @@ Limit = Annotated[int, Field(ge=0, le=10**9)]
 _CHECKOUT = Path(__file__).parent.parent
 
 
+def in_checkout() -> bool:
+    """Tells whether this code stands in a checkout, whose folder var is then the default."""
+    return (_CHECKOUT / "pyproject.toml").is_file()
+
+
 class SettingsError(Exception):
     """A setting that can't be used; the text names it and says what it should be."""
 
@@ -280,7 +285,7 @@ class Settings(BaseSettings):
         """Whatever folder a command is run from, it works on the same database."""
         if "var" in values:
             return values
-        if not (_CHECKOUT / "pyproject.toml").is_file():
+        if not in_checkout():
             raise PydanticCustomError(
                 "var",
                 "set BILLING_VAR to the folder where the service is to keep all, such as "

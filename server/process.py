@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import NamedTuple
 
 from files.sockets import LONGEST, fits, is_served
 from server import version
 from server.config import Settings, SettingsError
 from server.main import (
+    Served,
     build_server,
     build_sweeper,
     build_worker,
@@ -26,24 +28,47 @@ from server.stop_signal import stop_signal
 from server.storage.interface import Storage
 from server.telemetry.traces import TRACES
 from server.watching import watchable
+from server.worker.handlers.sweeps import Sweeper
+from server.worker.worker import Worker
 
 _log = logging.getLogger(__name__)
 
 
+class Parts(NamedTuple):
+    """What a process that serves is made of; `worker` and `sweeper` where it does such work too."""
+
+    served: Served
+    worker: Worker | None
+    sweeper: Sweeper | None
+
+
 async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
     """Serves at `listen` (host:port or unix:path) until a signal comes, then finishes gracefully."""
-    _trace(settings)
-    async with opened_storage(settings) as storage, _sweeping(storage, settings, with_worker):
+    async with opened_storage(settings) as storage:
         served = build_server(storage, settings)
-        server, streams = served.server, served.streams
-        _require_free(listen)
-        try:
-            server.add_insecure_port(listen)
-        except RuntimeError:
-            raise SettingsError(
-                f"can't listen at {listen}: is it taken? Stop what listens there or choose another"
-            ) from None
+        listen_at(served, listen)
         worker = build_worker(storage, settings) if with_worker else None
+        sweeper = build_sweeper(storage, settings) if with_worker else None
+        await serve_parts(storage, settings, listen, Parts(served, worker, sweeper))
+
+
+def listen_at(served: Served, listen: str) -> None:
+    """Gives a server the address that it will serve at; raises SettingsError."""
+    _require_free(listen)
+    try:
+        served.server.add_insecure_port(listen)
+    except RuntimeError:
+        raise SettingsError(
+            f"can't listen at {listen}: is it taken? Stop what listens there or choose another"
+        ) from None
+
+
+async def serve_parts(storage: Storage, settings: Settings, listen: str, parts: Parts) -> None:
+    """Serves until a signal comes, then finishes gracefully. The server listens there already."""
+    _trace(settings)
+    served, worker, sweeper = parts
+    server, streams = served.server, served.streams
+    async with _sweeping(sweeper):
         await server.start()
         _tune_garbage_collector()
         working = asyncio.create_task(worker.run()) if worker else None
@@ -79,7 +104,10 @@ async def receive_bounces(settings: Settings, listen: str) -> None:
 async def work(settings: Settings) -> None:
     """Sends e-mails until a signal comes, then finishes those under way."""
     _trace(settings)
-    async with opened_storage(settings) as storage, _sweeping(storage, settings):
+    async with (
+        opened_storage(settings) as storage,
+        _sweeping(build_sweeper(storage, settings)),
+    ):
         worker = build_worker(storage, settings)
         working = asyncio.create_task(worker.run())
         watched = _Watched(storage, working)
@@ -93,16 +121,13 @@ async def work(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def _sweeping(
-    storage: Storage, settings: Settings, wanted: bool = True
-) -> AsyncIterator[None]:
-    """Has invitations expire and old records cleared, if that is wanted of this process."""
-    sweeper = build_sweeper(storage, settings)
-    sweeping = asyncio.create_task(sweeper.run()) if wanted else None
+async def _sweeping(sweeper: Sweeper | None) -> AsyncIterator[None]:
+    """Has invitations expire and old records cleared, where this process does that."""
+    sweeping = asyncio.create_task(sweeper.run()) if sweeper else None
     try:
         yield
     finally:
-        if sweeping:
+        if sweeper and sweeping:
             sweeper.stop()
             await sweeping
 

@@ -51,6 +51,15 @@ def read_settings() -> Settings:
     return load_settings().settings
 
 
+def is_set(name: str) -> bool:
+    """Tells whether a setting is given, by the environment or the file that that names; raises
+    SettingsError for a file that can't be read."""
+    if variable(name) in os.environ:
+        return True
+    config = os.environ.get(variable("config"))
+    return bool(config) and name in _from_toml(Path(config or ""))
+
+
 def require_for_production(loaded: LoadedSettings) -> None:
     """Raises SettingsError that names what is not set and has a default for development alone."""
     missing = [

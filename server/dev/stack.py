@@ -4,50 +4,43 @@ Longer than others by the calls that it prints.
 """
 
 import asyncio
-import errno
 import json
-import logging
 import os
 import shlex
 import signal
-import socket
 import sys
-import time
-from contextlib import AsyncExitStack, ExitStack, suppress
+import threading
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import click
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from files.child_processes import ends_with_parent
 from files.locks import LockedError, locked
-from files.private import make_private_folder, open_private, replace_private
+from files.private import make_private_folder, replace_private
 from files.sockets import socket_folder
+from gateway.envoy import Gateway
 from server.config import Settings, SettingsError
-from server.database_commands import migrate_database
-from server.dev.identity import development_identity
-from server.dev.mail_catcher import start_catcher
+from server.dev.ports import wait_for_ports
+from server.dev.server_process import ServerProcess
 from server.gateway_runner import keep_gateway, start_gateway, watched_gateway
-from server.main import mail_settings, opened_storage, start_bounce_receiver
+from server.sandbox.development import account_key_file, identity_file, read_identity
 from server.stop_signal import stop_signal
 
-_log = logging.getLogger(__name__)
 _START_S = 30.0
+_LOOK_S = 0.02
 # For a run that has none of its own.
 _BOUNCE_DOMAIN = "bounces.example.com"
-_RESTART_S = 0.5
 # How long the processes of a run that was killed may hold their ports still.
 _LEFT_BEHIND_S = 10.0
 
 
-async def run(settings: Settings) -> None:
+async def run(settings: Settings, *, until_eof: bool = False) -> None:
     """Starts everything, prints how to call it, and runs until a signal comes.
 
-    Raises SettingsError, also where another run has the same folder.
+    With `until_eof` also until standard input ends. Raises SettingsError, also where another run has
+    the same folder.
     """
-    mail_settings(settings)
     with ExitStack() as held:
         try:
             make_private_folder(settings.var)
@@ -59,56 +52,47 @@ async def run(settings: Settings) -> None:
             ) from None
         except OSError as error:
             raise SettingsError(f"BILLING_VAR: can't use {settings.var}: {error}") from None
-        await _run(settings, was_killed)
+        await _run(settings, was_killed, until_eof)
 
 
-async def _run(settings: Settings, was_killed: bool) -> None:
+async def _run(settings: Settings, was_killed: bool, until_eof: bool) -> None:
     handover = settings.var / "dev.json"
     handover.unlink(missing_ok=True)
-    await _wait_for_ports(settings, _LEFT_BEHIND_S if was_killed else 0.0)
+    await wait_for_ports(settings, _LEFT_BEHIND_S if was_killed else 0.0)
     stop = stop_signal()
+    if until_eof:
+        _stop_at_eof(stop)
+    if not settings.bounce_domain:
+        settings = settings.model_copy(update={"bounce_domain": _BOUNCE_DOMAIN})
     async with AsyncExitStack() as parts:
         sockets = settings.var / "run"
         make_private_folder(sockets, with_contents=True)
         addresses = _addresses(settings, parts.enter_context(socket_folder(sockets)))
-        _say("applying migrations …")
-        migrate_database(settings)
-        who, key_file = await development_identity(settings)
-        mail = settings.var / "mail"
-        if not settings.smtp_url:
-            _say("starting the mail catcher …")
-            catcher = await start_catcher(mail, "127.0.0.1", settings.smtp_port)
-            parts.push_async_callback(catcher.stop)
-        if not settings.bounce_domain:
-            settings = settings.model_copy(update={"bounce_domain": _BOUNCE_DOMAIN})
-        storage = await parts.enter_async_context(opened_storage(settings))
-        receiver = await start_bounce_receiver(
-            storage, settings, f"127.0.0.1:{settings.bounce_port}"
-        )
-        parts.push_async_callback(receiver.stop)
         servers = [
-            _ServerProcess(settings, number, address) for number, address in enumerate(addresses)
+            ServerProcess(settings, number, address, _command(settings, address))
+            for number, address in enumerate(addresses)
         ]
-        _say(f"starting {len(servers)} server process(es) …")
+        _say(f"starting Envoy and {len(servers)} server process(es) …")
+        if settings.workers == 1:
+            # It reads its code while the schema is made.
+            parts.push_async_callback(servers[0].stop)
+            await servers[0].start()
+        # Envoy takes as long to start as the schema takes to be made.
+        starting = asyncio.create_task(start_gateway(settings, addresses))
+        parts.push_async_callback(_stop_gateway, starting, settings.shutdown_s)
+        await asyncio.to_thread(_migrate, settings)
+        if settings.workers > 1:
+            await parts.enter_async_context(_around_many(settings))
+            for server in servers:
+                parts.push_async_callback(server.stop)
+                await server.start()
         for server in servers:
-            parts.push_async_callback(server.stop)
-            await server.start()
+            server.go()
         await asyncio.gather(*(server.healthy() for server in servers))
-        _say("starting Envoy …")
-        gateway, authority = await start_gateway(settings, addresses)
-        parts.push_async_callback(gateway.stop, settings.shutdown_s)
+        gateway, authority = await starting
         await parts.enter_async_context(watched_gateway(settings, gateway))
-        ready = {
-            "token": who.token,
-            "resellerId": who.reseller_id,
-            "rest": f"http://127.0.0.1:{settings.http_port}",
-            "rest_tls": f"https://localhost:{settings.https_port}",
-            "grpc": f"127.0.0.1:{settings.grpc_port}",
-            "ca": str(authority),
-            "mail": str(mail),
-            "bounces": f"smtp://127.0.0.1:{settings.bounce_port}",
-            "serviceAccountKey": str(key_file),
-        }
+        await _reached(gateway)
+        ready = _handover(settings, authority)
         replace_private(handover, (json.dumps(ready, indent=2) + "\n").encode())
         parts.callback(handover.unlink, missing_ok=True)
         variables = settings.var / "dev.env"
@@ -124,125 +108,102 @@ async def _run(settings: Settings, was_killed: bool) -> None:
         _say("stopping …")
 
 
-class _ServerProcess:
-    """One `python -m server serve`, started again when it dies."""
+def _migrate(settings: Settings) -> None:
+    # Only here: what it needs takes half a second to read.
+    from server.database_commands import migrate_database
 
-    def __init__(self, settings: Settings, number: int, address: str) -> None:
-        self._settings = settings
-        self._address = address
-        # The gateway has the first.
-        self._metrics_port = settings.metrics_port + 1 + number
-        self._log = settings.var / "logs" / f"server-{number}.log"
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> None:
-        make_private_folder(self._log.parent)
-        with open_private(self._log, "ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "server", "serve", "--dev", "--listen", self._address),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                # A receiver that is being developed runs on this machine, too.
-                env={
-                    "BILLING_WEBHOOK_ALLOW_PRIVATE": "1",
-                    **os.environ,
-                    "BILLING_BOUNCE_DOMAIN": self._settings.bounce_domain,
-                    "BILLING_METRICS_PORT": str(self._metrics_port),
-                },
-                start_new_session=True,
-                # By the signal that does not wait for the gateway, which ends too.
-                preexec_fn=ends_with_parent(signal.SIGINT),
-            )
-
-    async def healthy(self) -> None:
-        """Returns once the process answers health checks; raises SettingsError if it never does."""
-        ended = asyncio.create_task(self._exit_code())
-        ready = asyncio.create_task(_serving(self._address))
-        await asyncio.wait({ended, ready}, timeout=_START_S, return_when=asyncio.FIRST_COMPLETED)
-        serving = ready.done() and not ready.cancelled() and ready.exception() is None
-        for task in (ended, ready):
-            task.cancel()
-        if not serving:
-            raise SettingsError(f"a server process did not start; see {self._log}")
-
-    async def keep_alive(self) -> None:
-        """Starts the process again each time it dies, until cancelled."""
-        while True:
-            code = await self._exit_code()
-            _say(f"a server process ended with code {code}; starting it again (log: {self._log})")
-            await asyncio.sleep(_RESTART_S)
-            await self.start()
-
-    async def _exit_code(self) -> int:
-        return await self._process.wait() if self._process else 0
-
-    async def stop(self) -> None:
-        """Lets calls and sends in flight finish."""
-        if not self._process or self._process.returncode is not None:
-            return
-        with suppress(ProcessLookupError):
-            # Unlike SIGTERM it does not wait for the gateway, which has stopped before.
-            self._process.send_signal(signal.SIGINT)
-        try:
-            await asyncio.wait_for(self._process.wait(), self._settings.shutdown_s + 5)
-        except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
+    migrate_database(settings)
 
 
-async def _serving(address: str) -> None:
-    async with grpc.aio.insecure_channel(address) as channel:
-        await channel.channel_ready()
-        stub: Any = health_pb2_grpc.HealthStub(channel)
-        answer = await stub.Check(health_pb2.HealthCheckRequest())
-        if answer.status != health_pb2.HealthCheckResponse.SERVING:
-            raise ConnectionError(address)
+@asynccontextmanager
+async def _around_many(settings: Settings) -> AsyncIterator[None]:
+    """Runs here what is there once: who may call, the mail catcher, what takes e-mails that come back.
+
+    With one server process, the sandbox, that has it all.
+    """
+    # Only here: the sandbox's parent has to start soon.
+    from server.main import opened_storage, start_bounce_receiver
+    from server.sandbox.identity import make_identity
+    from server.sandbox.mail_catcher import start_catcher
+
+    async with AsyncExitStack() as parts:
+        storage = await parts.enter_async_context(opened_storage(settings))
+        await make_identity(storage, settings.var)
+        if not settings.smtp_url:
+            catcher = await start_catcher(settings.var / "mail", "127.0.0.1", settings.smtp_port)
+            parts.push_async_callback(catcher.stop)
+        receiver = await start_bounce_receiver(
+            storage, settings, f"127.0.0.1:{settings.bounce_port}"
+        )
+        parts.push_async_callback(receiver.stop)
+        yield
+
+
+def _stop_at_eof(stop: "asyncio.Future[signal.Signals]") -> None:
+    """Has everything stopped once standard input ends, as it does with whoever holds its other end."""
+    loop = asyncio.get_running_loop()
+
+    def stop_now() -> None:
+        if not stop.done():
+            stop.set_result(signal.SIGINT)
+
+    def read() -> None:
+        with suppress(OSError):
+            while os.read(sys.stdin.fileno(), 1024):
+                pass
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(stop_now)
+
+    threading.Thread(target=read, daemon=True).start()
+
+
+async def _stop_gateway(starting: "asyncio.Task[tuple[Gateway, Path]]", within_s: float) -> None:
+    starting.cancel()  # unless it is done
+    with suppress(asyncio.CancelledError, SettingsError):
+        gateway, _ = await starting
+        await gateway.stop(within_s)
+
+
+async def _reached(gateway: Gateway) -> None:
+    """Returns once Envoy has found the servers healthy; raises SettingsError if it never does."""
+    try:
+        async with asyncio.timeout(_START_S):
+            # Envoy tells it only when asked.
+            while await gateway.servers_problem():  # noqa: ASYNC110
+                await asyncio.sleep(_LOOK_S)
+    except TimeoutError:
+        raise SettingsError("Envoy does not reach the servers; see the logs") from None
+
+
+def _command(settings: Settings, address: str) -> list[str]:
+    """Returns what a server process is started with: the sandbox, or one of many."""
+    if settings.workers == 1:
+        return ["-m", "server.sandbox", "--listen", address]
+    return ["-m", "server", "serve", "--dev", "--listen", address]
+
+
+def _handover(settings: Settings, authority: Path) -> dict[str, str]:
+    """Returns what programs are told that want to call."""
+    who = read_identity(settings.var)
+    if not who:
+        raise SettingsError(f"there is no {identity_file(settings.var)}, which was just made")
+    return {
+        "token": who.token,
+        "resellerId": who.reseller_id,
+        "rest": f"http://127.0.0.1:{settings.http_port}",
+        "rest_tls": f"https://localhost:{settings.https_port}",
+        "grpc": f"127.0.0.1:{settings.grpc_port}",
+        "ca": str(authority),
+        "mail": str(settings.var / "mail"),
+        "bounces": f"smtp://127.0.0.1:{settings.bounce_port}",
+        "serviceAccountKey": str(account_key_file(settings.var)),
+    }
 
 
 def _addresses(settings: Settings, sockets: Path) -> list[str]:
     """The first process listens on the fixed port, the others on sockets of their own."""
     others = [f"unix:{sockets}/server-{number}.sock" for number in range(1, settings.workers)]
     return [f"127.0.0.1:{settings.grpc_port}", *others]
-
-
-async def _wait_for_ports(settings: Settings, within_s: float) -> None:
-    """Returns when all ports are free; raises SettingsError where one is not within this time."""
-    give_up_at = time.monotonic() + within_s
-    while True:
-        try:
-            _require_free_ports(settings)
-        except SettingsError:
-            if time.monotonic() >= give_up_at:
-                raise
-            await asyncio.sleep(_RESTART_S)
-        else:
-            return
-
-
-def _require_free_ports(settings: Settings) -> None:
-    wanted = {
-        "BILLING_HTTP_PORT": settings.http_port,
-        "BILLING_HTTPS_PORT": settings.https_port,
-        "BILLING_GRPC_PORT": settings.grpc_port,
-        "BILLING_BOUNCE_PORT": settings.bounce_port,
-    }
-    if not settings.smtp_url:
-        wanted["BILLING_SMTP_PORT"] = settings.smtp_port
-    for variable, port in wanted.items():
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError as error:
-                why = "is taken" if error.errno == errno.EADDRINUSE else "can't be used"
-                raise SettingsError(
-                    f"port {port} {why}: stop what listens there, or set {variable} to another port"
-                ) from None
-    doubles = [port for port in wanted.values() if list(wanted.values()).count(port) > 1]
-    if doubles:
-        raise SettingsError(f"port {doubles[0]} is set for more than one of {', '.join(wanted)}")
 
 
 def _shell_variables(ready: dict[str, str], var: Path) -> str:

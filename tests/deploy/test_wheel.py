@@ -3,10 +3,11 @@
 import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.wheel import built_wheel
 
 ROOT = Path(__file__).parents[2]
 
@@ -14,13 +15,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the wheel's files, as an environment would hold them."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    subprocess.run([sys.executable, *command], check=True, capture_output=True, timeout=100)
-    (wheel,) = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as files:
-        files.extractall(folder / "site")
-    return folder / "site"
+    return built_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 def run(installed: Path, *command: str) -> str:

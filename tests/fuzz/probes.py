@@ -73,7 +73,7 @@ class Memory:
                 command = process.cmdline()
                 if "serve" in command:
                     found["server"].append(process)
-                elif any(part.endswith("envoy.yaml") for part in command):
+                elif any(part.endswith("envoy.json") for part in command):
                     found["Envoy"].append(process)
         return cls(found)
 

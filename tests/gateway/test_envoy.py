@@ -260,11 +260,11 @@ async def test_a_folder_whose_path_is_too_long_for_sockets(tmp_path: Path) -> No
 
 async def test_two_gateways_in_one_folder_are_refused(tmp_path: Path) -> None:
     async with running(tmp_path) as harness, httpx.AsyncClient(base_url=harness.rest) as rest:
-        config = (tmp_path / "envoy" / "envoy.yaml").read_bytes()
+        config = (tmp_path / "envoy" / "envoy.json").read_bytes()
         settings, _ = make_settings(tmp_path)
         with pytest.raises(GatewayError, match=f"in use by another gateway, process {os.getpid()}"):
             await Gateway(settings).start()
-        assert (tmp_path / "envoy" / "envoy.yaml").read_bytes() == config
+        assert (tmp_path / "envoy" / "envoy.json").read_bytes() == config
         assert (await rest.get("/operations/a")).status_code == 200
     async with running(tmp_path):
         pass

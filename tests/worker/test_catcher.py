@@ -14,7 +14,7 @@ import aiosmtplib
 import pytest
 import pytest_asyncio
 
-from server.dev.mail_catcher import Catcher, start_catcher
+from server.sandbox.mail_catcher import Catcher, start_catcher
 
 TEXT = b"Subject: hello\r\n\r\n.\r\none \xd1\x8f\r\n"
 

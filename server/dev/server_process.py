@@ -1,0 +1,130 @@
+"""One server process: started, watched, started again when it dies, and stopped."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import click
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from files.child_processes import ends_with_parent
+from files.private import make_private_folder, open_private
+from server.config import Settings, SettingsError
+
+_START_S = 30.0
+_RESTART_S = 0.5
+_ERROR = "error: "
+# By default it would look again after a second, then ever less often.
+_LOOK_OFTEN = (
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 50),
+    ("grpc.max_reconnect_backoff_ms", 50),
+)
+
+
+class ServerProcess:
+    """One server, started again when it dies. `command` is what Python is to run for it."""
+
+    def __init__(
+        self, settings: Settings, number: int, address: str, command: Sequence[str]
+    ) -> None:
+        self._settings = settings
+        self._address = address
+        self._command = command
+        self._may_serve = False
+        self._log_from = 0
+        # The gateway has the first.
+        self._metrics_port = settings.metrics_port + 1 + number
+        self._log = settings.var / "logs" / f"server-{number}.log"
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        make_private_folder(self._log.parent)
+        with open_private(self._log, "ab") as log:
+            self._log_from = log.tell()
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *self._command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                # A receiver that is being developed runs on this machine, too.
+                env={
+                    "BILLING_WEBHOOK_ALLOW_PRIVATE": "1",
+                    **os.environ,
+                    "BILLING_BOUNCE_DOMAIN": self._settings.bounce_domain,
+                    "BILLING_METRICS_PORT": str(self._metrics_port),
+                },
+                start_new_session=True,
+                # By the signal that does not wait for the gateway, which ends too.
+                preexec_fn=ends_with_parent(signal.SIGINT),
+            )
+
+        if self._may_serve:
+            self.go()
+
+    def go(self) -> None:
+        """Tells the process that the schema is current."""
+        self._may_serve = True
+        if self._process and self._process.stdin:
+            with suppress(OSError):
+                self._process.stdin.write(b"\n")
+
+    async def healthy(self) -> None:
+        """Returns once the process answers health checks; raises SettingsError if it never does."""
+        ended = asyncio.create_task(self._exit_code())
+        ready = asyncio.create_task(_serving(self._address))
+        await asyncio.wait({ended, ready}, timeout=_START_S, return_when=asyncio.FIRST_COMPLETED)
+        serving = ready.done() and not ready.cancelled() and ready.exception() is None
+        for task in (ended, ready):
+            task.cancel()
+        if not serving:
+            raise SettingsError(self._why())
+
+    def _why(self) -> str:
+        """Returns why the process did not start: its last words, if they are one error."""
+        with self._log.open("rb") as log:
+            log.seek(self._log_from)
+            lines = log.read().decode(errors="replace").splitlines()
+        errors = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
+        return "\n".join(errors) or f"a server process did not start; see {self._log}"
+
+    async def keep_alive(self) -> None:
+        """Starts the process again each time it dies, until cancelled."""
+        while True:
+            code = await self._exit_code()
+            click.echo(
+                f"a server process ended with code {code}; starting it again (log: {self._log})"
+            )
+            await asyncio.sleep(_RESTART_S)
+            await self.start()
+
+    async def _exit_code(self) -> int:
+        return await self._process.wait() if self._process else 0
+
+    async def stop(self) -> None:
+        """Lets calls and sends in flight finish."""
+        if not self._process or self._process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            # Unlike SIGTERM it does not wait for the gateway, which has stopped before.
+            self._process.send_signal(signal.SIGINT)
+        try:
+            await asyncio.wait_for(self._process.wait(), self._settings.shutdown_s + 5)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+
+async def _serving(address: str) -> None:
+    async with grpc.aio.insecure_channel(address, _LOOK_OFTEN) as channel:
+        await channel.channel_ready()
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        answer = await stub.Check(health_pb2.HealthCheckRequest())
+        if answer.status != health_pb2.HealthCheckResponse.SERVING:
+            raise ConnectionError(address)

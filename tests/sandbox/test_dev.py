@@ -1,0 +1,105 @@
+"""`billing-server dev` from the wheel alone, in a folder where there is nothing else."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from server.dev.ports import free_ports
+from tests.service import eventually
+
+DEV = [sys.executable, "-c", "import billing_service; billing_service.server()", "dev"]
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    return folder
+
+
+def environment(site: Path, **settings: str) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("BILLING_")}
+    return {**clean, "PYTHONPATH": str(site), **settings}
+
+
+@contextmanager
+def started(site: Path, folder: Path, *words: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Runs `billing-server dev` from the wheel's files, until the block ends at most."""
+    with (
+        (folder / "output.txt").open("ab") as out,
+        subprocess.Popen(
+            [*DEV, *words],
+            cwd=folder,
+            env=environment(site),
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=out,
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+
+
+def ready(process: "subprocess.Popen[bytes]", file: Path) -> dict[str, str]:
+    """Returns what dev.json says, once it is there."""
+
+    def read() -> dict[str, str] | None:
+        assert process.poll() is None, (file.parents[1] / "output.txt").read_text()
+        return json.loads(file.read_text()) if file.exists() else None
+
+    return eventually(read, 60)
+
+
+def test_two_run_side_by_side_in_any_folder(site: Path, elsewhere: Path) -> None:
+    other = ("--var", "other", "--until-eof")
+    with (
+        started(site, elsewhere, "--ports", "auto") as first,
+        started(site, elsewhere, "--ports", "auto", *other) as second,
+    ):
+        found = [
+            ready(first, elsewhere / "var/dev.json"),
+            ready(second, elsewhere / "other/dev.json"),
+        ]
+        places = [each[name] for each in found for name in ("rest", "rest_tls", "grpc", "bounces")]
+        assert len(set(places)) == len(places)
+        for each in found:
+            headers = {"authorization": f"Bearer {each['token']}"}
+            answer = httpx.get(f"{each['rest']}/v1/operations", headers=headers)
+            assert answer.status_code == 200, answer.text
+        assert {each.name for each in elsewhere.iterdir()} == {"var", "other", "output.txt"}
+        # Whoever started it has ended, in whatever way.
+        assert second.stdin
+        second.stdin.close()
+        assert second.wait(30) == 0
+        assert not (elsewhere / "other/dev.json").exists()
+
+
+def test_ports_that_are_held_are_given_to_nobody_else() -> None:
+    with free_ports(3) as ours, free_ports(3) as theirs:
+        assert len({*ours, *theirs}) == 6
+
+
+def test_what_is_wrong_with_a_setting_is_one_line(site: Path, elsewhere: Path) -> None:
+    done = subprocess.run(
+        [*DEV, "--ports", "auto"],
+        cwd=elsewhere,
+        env=environment(site, BILLING_SMTP_URL="nonsense"),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: BILLING_SMTP_URL: ")
