@@ -8,7 +8,16 @@ import click
 import grpc
 
 from client import errors
-from client.commands import accounts, customers, events, invitations, login, operations, webhooks
+from client.commands import (
+    accounts,
+    customer_import,
+    customers,
+    events,
+    invitations,
+    login,
+    operations,
+    webhooks,
+)
 from client.context import Context
 from client.errors import ClientError
 
@@ -75,6 +84,7 @@ def cli(
     context.obj = Context(profile, given, dev=dev)
 
 
+customers.customers.add_command(customer_import.import_customers)
 for command in (
     login.login,
     login.profile,

@@ -63,15 +63,15 @@ class Connection:
         With `key`, an idempotency key, a call that changes something is done once, however often it
         is made; "" makes one.
         """
-        metadata = (("idempotency-key", key or str(uuid.uuid4())),)
+        key = key or str(uuid.uuid4())
         renewed = False
         for tried in range(1, _TRIES + 1):
             try:
-                return method(request, metadata=self.metadata() + metadata, timeout=_WITHIN_S)
+                return self.attempt(method, request, key)
             except grpc.RpcError as error:
                 code = error.code()
                 if code is grpc.StatusCode.UNAUTHENTICATED and not renewed:
-                    renewed = self._credentials.forget()
+                    renewed = self.renew()
                     if renewed:
                         continue
                 wait_s = errors.retry_after_s(error)
@@ -80,6 +80,11 @@ class Connection:
                     raise errors.of_call(error, self.endpoint) from None
                 self._pause(wait_s or 0.25 * 2**tried)
         raise AssertionError("unreachable")
+
+    def attempt(self, method: Callable[..., R], request: Message, key: str = "") -> R:
+        """Makes a call once, with an idempotency key if it has one; a failure is raised as it is."""
+        metadata = self.metadata() + ((("idempotency-key", key),) if key else ())
+        return method(request, metadata=metadata, timeout=_WITHIN_S)
 
     def pages(
         self,

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shlex
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,9 +36,15 @@ class Credentials:
         self._now = now
         self._token = profile.token
         self._ends_at_s = float("inf") if profile.token else 0.0
+        # An import calls from several threads.
+        self._lock = threading.Lock()
 
     def token(self) -> str:
         """Returns a token; raises ClientError where there is none to be had."""
+        with self._lock:
+            return self._fresh()
+
+    def _fresh(self) -> str:
         if self._now() < self._ends_at_s - (_EARLY_S if self._profile.key_file else 0):
             return self._token
         if self._profile.key_file:

@@ -10,7 +10,7 @@ AWAY = 3
 NOT_LOGGED_IN = 4
 INTERRUPTED = 130
 
-_AWAY = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+AWAY_CODES = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 class ClientError(Exception):
@@ -30,34 +30,39 @@ def of_call(error: grpc.RpcError, endpoint: str) -> ClientError:
             "`billing login`",
             NOT_LOGGED_IN,
         )
-    details = _details(error)
-    reason = details.reason
-    if code in _AWAY and not reason:
+    found = details(error)
+    reason = found.reason
+    if code in AWAY_CODES and not reason:
         return ClientError(f"{_away(text, endpoint)}; the command can be repeated", AWAY)
-    wrong = "; ".join(details.violations)
+    wrong = "; ".join(f"{field}: {why}" for field, why in found.violations)
     told = text if not wrong or wrong in text else f"{text.rstrip('.')}: {wrong}"
-    request = f" (request {details.request_id})" if details.request_id and not wrong else ""
+    request = f" (request {found.request_id})" if found.request_id and not wrong else ""
     return ClientError(
         f"{told or code.name}{f' [{reason}]' if reason else ''}{request}",
-        AWAY if code in _AWAY else REFUSED,
+        AWAY if code in AWAY_CODES else REFUSED,
     )
 
 
 def retry_after_s(error: grpc.RpcError) -> float | None:
     """Returns how many seconds to wait before the call is repeated, where it says so."""
-    return _details(error).retry_s
+    return details(error).retry_s
 
 
-class _Details:
+class Details:
+    """What an error says to programs."""
+
     def __init__(self) -> None:
         self.reason = ""
+        self.metadata: dict[str, str] = {}
         self.request_id = ""
-        self.violations: list[str] = []
+        # Fields that are wrong, and why.
+        self.violations: list[tuple[str, str]] = []
         self.retry_s: float | None = None
 
 
-def _details(error: grpc.RpcError) -> _Details:
-    found = _Details()
+def details(error: grpc.RpcError) -> Details:
+    """Returns what an error says to programs."""
+    found = Details()
     try:
         status = rpc_status.from_call(error)  # type: ignore[arg-type]
     except ValueError:
@@ -68,11 +73,9 @@ def _details(error: grpc.RpcError) -> _Details:
         retry = error_details_pb2.RetryInfo()
         request = error_details_pb2.RequestInfo()
         if packed.Unpack(info):
-            found.reason = info.reason
+            found.reason, found.metadata = info.reason, dict(info.metadata)
         elif packed.Unpack(bad):
-            found.violations += [
-                f"{each.field}: {each.description}" for each in bad.field_violations
-            ]
+            found.violations += [(each.field, each.description) for each in bad.field_violations]
         elif packed.Unpack(retry):
             found.retry_s = retry.retry_delay.ToMilliseconds() / 1000
         elif packed.Unpack(request):

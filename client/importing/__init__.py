@@ -1,0 +1,1 @@
+"""`billing customers import`: a spreadsheet of customers, each invited exactly once."""

@@ -1,0 +1,172 @@
+"""Rows of a spreadsheet: CSV as Excel and others write it, and XLSX."""
+
+import csv
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
+from datetime import date, datetime, time
+from pathlib import Path
+from typing import NamedTuple
+
+import openpyxl
+from openpyxl.utils.exceptions import InvalidFileException
+
+from client.errors import ClientError
+from client.importing import encodings
+
+_DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
+_ZIP = b"PK\x03\x04"
+_OLD_EXCEL = b"\xd0\xcf\x11\xe0"
+# What is pasted from pages and other programs around a cell, and is not seen.
+_INVISIBLE = "\ufeff\u200b\u200e\u200f\u2060"
+
+
+class Row(NamedTuple):
+    """One row: the number of the line that it begins in, its cells, and what is wrong with all of it."""
+
+    line: int
+    cells: list[str]
+    problem: str = ""
+
+
+class Table(NamedTuple):
+    """A spreadsheet: what was found out of it, its header, and the rows, read once."""
+
+    told: str
+    header: Row
+    rows: Iterator[Row]
+
+
+def open_table(file: Path, encoding: str | None) -> Table:
+    """Opens a CSV or XLSX file; raises ClientError for what is none, or has no row."""
+    with file.open("rb") as content:
+        start = content.read(8)
+    if start.startswith(_OLD_EXCEL):
+        raise ClientError(f"{file} is of an old Excel: save it as .xlsx or CSV")
+    if start.startswith(_ZIP):
+        told, rows = _xlsx(file)
+        return _with_header(file, told, rows)
+    chosen = encodings.known(encoding) if encoding else encodings.found(file)
+    delimiter = _delimiter(file, chosen)
+    told = f"{encodings.named(chosen)}, fields separated by {_DELIMITERS[delimiter]}"
+    return _with_header(file, told, _csv(file, chosen, delimiter))
+
+
+def letter(column: int) -> str:
+    """Returns the letters by which spreadsheets name a column, counted from 0."""
+    letters = ""
+    column += 1
+    while column:
+        column, rest = divmod(column - 1, 26)
+        letters = chr(ord("A") + rest) + letters
+    return letters
+
+
+def _with_header(file: Path, told: str, rows: Iterator[Row]) -> Table:
+    header = next((row for row in rows if any(row.cells) or row.problem), None)
+    if header is None:
+        raise ClientError(f"{file} is empty")
+    return Table(told, header, (row for row in rows if any(row.cells) or row.problem))
+
+
+def _lines(file: Path, encoding: str) -> Iterator[str]:
+    number = 0
+    try:
+        with file.open(encoding=encoding, newline="") as text:
+            for number, line in enumerate(text, start=1):
+                if number == 1:
+                    line = line.removeprefix("\ufeff")
+                    # Excel's own note of the delimiter is no row; its line is counted.
+                    line = "\n" if _said_delimiter(line) else line
+                yield line
+    except UnicodeError:
+        raise ClientError(
+            f"{file}: line {number + 1} or one soon after it is not {encodings.named(encoding)}: say "
+            "the right --encoding"
+        ) from None
+
+
+def _said_delimiter(line: str) -> str:
+    said = line.rstrip("\r\n").strip('"')
+    return said[4:] if said[:4].lower() == "sep=" and said[4:] in _DELIMITERS else ""
+
+
+def _delimiter(file: Path, encoding: str) -> str:
+    """Returns the delimiter that divides the header into most columns."""
+    with file.open(encoding=encoding, newline="", errors="replace") as text:
+        first = text.readline(1 << 16)
+        if said := _said_delimiter(first.removeprefix("\ufeff")):
+            return said
+        while first and not first.strip():
+            first = text.readline(1 << 16)
+    # The quoted ones divide nothing.
+    bare = "".join(first.split('"')[::2])
+    return max(_DELIMITERS, key=bare.count)
+
+
+def _csv(file: Path, encoding: str, delimiter: str) -> Iterator[Row]:
+    reader = csv.reader(_lines(file, encoding), delimiter=delimiter, strict=True)
+    while True:
+        line = reader.line_num + 1
+        try:
+            yield Row(line, [_clean(cell) for cell in next(reader)])
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Row(line, [], f"its quotes can't be read: {error}")
+
+
+def _xlsx(file: Path) -> tuple[str, Iterator[Row]]:
+    with warnings.catch_warnings():
+        # On styles and extensions, which don't matter here.
+        warnings.simplefilter("ignore")
+        try:
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+        except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, SyntaxError):
+            raise ClientError(f"{file} is no XLSX file: save it as .xlsx or CSV") from None
+    sheet = next((each for each in book.worksheets if each.sheet_state == "visible"), None)
+    if sheet is None:
+        raise ClientError(f"{file} has no sheet that is shown")
+    # Other programs than Excel write sizes there that are wrong.
+    sheet.reset_dimensions()
+
+    def rows() -> Iterator[Row]:
+        try:
+            for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
+                yield Row(number, [_clean(_text(cell)) for cell in cells])
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            SyntaxError,
+            ValueError,
+            KeyError,
+            EOFError,
+        ):
+            raise ClientError(f"{file} is damaged: save it anew as .xlsx or CSV") from None
+        finally:
+            book.close()
+
+    return f"XLSX, sheet {sheet.title!r}", rows()
+
+
+def _text(cell: object) -> str:
+    if cell is None:
+        return ""
+    if isinstance(cell, bool):
+        return str(cell).upper()
+    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
+        return str(int(cell))
+    if isinstance(cell, datetime) and cell.time() == time():
+        return cell.date().isoformat()
+    if isinstance(cell, (date, datetime, time)):
+        return cell.isoformat()
+    return str(cell)
+
+
+def _clean(cell: str) -> str:
+    cell = cell.strip().strip(_INVISIBLE).strip()
+    # How Excel is kept from taking digits for a number: ="007".
+    if cell.startswith('="') and cell.endswith('"') and len(cell) > 2:
+        cell = cell[2:-1].strip()
+    return cell.replace("\r\n", "\n").replace("\r", "\n")

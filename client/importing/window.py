@@ -1,0 +1,173 @@
+"""Calls by the thousand: as many at once as the service lets us, and none before it asks for."""
+
+import contextlib
+import heapq
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+import grpc
+
+from client import errors
+from client.connection import Connection
+from client.errors import ClientError
+
+J = TypeVar("J")
+R = TypeVar("R")
+
+# Calls at once: at the beginning, and at most.
+_FIRST, _MOST = 8, 48
+# So long is a service asked that does not answer, with pauses that grow to the longest.
+_PATIENCE_S = 30.0
+_LONGEST_PAUSE_S = 5.0
+# What would be said to all others too.
+_FOR_ALL = (
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.UNIMPLEMENTED,
+)
+_FOR_ALL_REASONS = ("CUSTOMER_LIMIT_REACHED",)
+_FOR_ONE_ADDRESS = "MAIL_PER_ADDRESS_H"
+
+
+class Window(Generic[J, R]):
+    """Makes calls in threads, and hands what came of each to one function, in the caller's thread.
+
+    The window grows by one for as many answers as it has calls, and is halved when the service says
+    that it is too much. What the service asks to be repeated later is, after the time it names.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        call: Callable[[J], R],
+        done: Callable[[J, R | grpc.RpcError], None],
+        told: Callable[[str], None],
+    ) -> None:
+        """`told` gets what all wait for, and "" when they go on."""
+        self._connection = connection
+        self._call = call
+        self._done = done
+        self._told = told
+        self._size = float(_FIRST)
+        self._out = 0
+        self._threads = 0
+        self._jobs: queue.SimpleQueue[J | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[J, R | BaseException]] = queue.SimpleQueue()
+        # When no call is made before, and which are to be repeated when.
+        self._not_before_s = 0.0
+        self._later: list[tuple[float, int, J]] = []
+        self._count = 0
+        self._failing_since_s: float | None = None
+        self._failures = 0
+        self._renewed = False
+        self._said = ""
+
+    def run(self, jobs: Iterator[J]) -> None:
+        """Makes all calls; on Ctrl-C, or what stops all, the answers of those that are out are taken."""
+        try:
+            while self._feed(jobs):
+                self._take()
+        except (KeyboardInterrupt, ClientError):
+            self._drain()
+            raise
+        finally:
+            for _ in range(self._threads):
+                self._jobs.put(None)
+
+    def _drain(self) -> None:
+        while self._out:
+            job, answer = self._answers.get()
+            self._out -= 1
+            if not isinstance(answer, BaseException):
+                # What stopped all may be that results can't be written.
+                with contextlib.suppress(ClientError):
+                    self._done(job, answer)
+
+    def _feed(self, jobs: Iterator[J]) -> bool:
+        """Hands out jobs while there is room; tells whether there is anything left to wait for."""
+        now = time.monotonic()
+        while self._out < int(self._size) and now >= self._not_before_s:
+            if self._later and self._later[0][0] <= now:
+                job: J | None = heapq.heappop(self._later)[2]
+            else:
+                job = next(jobs, None)
+            if job is None:
+                break
+            if self._threads <= self._out:
+                self._threads += 1
+                threading.Thread(target=self._work, daemon=True).start()
+            self._out += 1
+            self._jobs.put(job)
+        return bool(self._out or self._later)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                self._answers.put((job, self._call(job)))
+            except BaseException as error:
+                self._answers.put((job, error))
+
+    def _take(self) -> None:
+        """Takes an answer, or waits until calls can be made again."""
+        left_s = self._next_s() - time.monotonic()
+        try:
+            job, answer = self._answers.get(timeout=max(left_s, 0.0) or None)
+        except queue.Empty:
+            return
+        self._out -= 1
+        if isinstance(answer, grpc.RpcError):
+            self._failed(job, answer)
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            self._failing_since_s, self._failures, self._renewed = None, 0, False
+            self._size = min(_MOST, self._size + 1 / self._size)
+            self._tell("")
+            self._done(job, answer)
+
+    def _next_s(self) -> float:
+        """Returns when more can be called than now."""
+        return max(self._not_before_s, self._later[0][0] if self._later else 0.0)
+
+    def _tell(self, what: str) -> None:
+        if what != self._said:
+            self._said = what
+            self._told(what)
+
+    def _repeat(self, job: J, at_s: float) -> None:
+        self._count += 1
+        heapq.heappush(self._later, (at_s, self._count, job))
+
+    def _failed(self, job: J, error: grpc.RpcError) -> None:
+        code, details = error.code(), errors.details(error)
+        now = time.monotonic()
+        if code is grpc.StatusCode.UNAUTHENTICATED and not self._renewed:
+            self._renewed = True
+            if self._connection.renew():
+                self._repeat(job, now)
+                return
+        if code in _FOR_ALL or details.reason in _FOR_ALL_REASONS:
+            raise errors.of_call(error, self._connection.endpoint)
+        wait_s = details.retry_s
+        if wait_s is None and code not in errors.AWAY_CODES:
+            self._done(job, error)
+            return
+        if code in errors.AWAY_CODES:
+            self._failing_since_s = self._failing_since_s or now
+            self._failures += 1
+            if now - self._failing_since_s > _PATIENCE_S:
+                raise errors.of_call(error, self._connection.endpoint)
+            wait_s = wait_s or min(_LONGEST_PAUSE_S, 0.1 * 2 ** min(self._failures, 6))
+        assert wait_s is not None  # noqa: S101
+        self._repeat(job, now + wait_s)
+        if details.metadata.get("limit") == _FOR_ONE_ADDRESS and self._out:
+            return
+        if now >= self._not_before_s:
+            # Once for all that were out at that time.
+            self._size = max(1.0, self._size / 2)
+        self._not_before_s = max(self._not_before_s, now + wait_s)
+        if wait_s >= 1:
+            self._tell(f"{errors.of_call(error, self._connection.endpoint)}; going on")
