@@ -97,8 +97,11 @@ class Reason(StrEnum):
     OVERLOADED = "OVERLOADED"
     # Wrote while the disk is full: try again once who runs the service has made room.
     STORAGE_FULL = "STORAGE_FULL"
-    # Called while the database can't be reached or does not answer: try again.
+    # Called while the database can't be reached or does not answer, and nothing was done: try again.
     STORAGE_UNAVAILABLE = "STORAGE_UNAVAILABLE"
+    # Wrote while the database broke off, so that it may have been done or not: repeat the call with its
+    # idempotency key, which tells; without a key, look whether it was done before repeating it.
+    OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     # Sent the call's message too late: send it with the call.
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     # Called a method that does not exist: look at the server's reflection.

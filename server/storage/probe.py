@@ -8,7 +8,11 @@ from typing import Any
 
 from server.storage.sql.connections import Database, FilesMovedError
 from server.storage.sql.driver_errors import ErrorClass, classify
+from server.storage.sql.postgres_line import Line
 
+# A database that has not answered by then is asked on a new connection.
+SILENT_S = 2.0
+_END_WITHIN_S = 1.0
 _READ_ONLY = "the database is read-only"
 _PROBLEMS = {
     ErrorClass.DISCONNECTED: "the database can't be reached",
@@ -27,6 +31,7 @@ class SqlProbe:
         self._database = database
         self._thread: Thread | None = None
         self._connection: Any = None
+        self._line: Line | None = None
 
     async def probe(self) -> str:
         loop = asyncio.get_running_loop()
@@ -40,9 +45,16 @@ class SqlProbe:
         # A database that never answers holds this thread, and nothing else, not even the end.
         self._thread = Thread(target=run, name="storage-probe", daemon=True)
         self._thread.start()
+        await asyncio.wait({answer}, timeout=SILENT_S)
+        if not answer.done() and self._line:
+            self._line.shut_down()
         return await answer
 
     async def close(self) -> None:
+        if self._thread:
+            if self._line:
+                self._line.shut_down()
+            await asyncio.to_thread(self._thread.join, _END_WITHIN_S)
         if not (self._thread and self._thread.is_alive()):
             self._drop()
 
@@ -50,6 +62,8 @@ class SqlProbe:
         try:
             if self._connection is None:
                 self._connection = self._database.connect(writes=True)
+                if not self._database.is_sqlite:
+                    self._line = self._database.servers.line(self._connection.driver_connection)
             cursor = self._connection.cursor()
             if not self._database.is_sqlite:
                 cursor.execute("SHOW transaction_read_only")
@@ -80,6 +94,9 @@ class SqlProbe:
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
+        line, self._line = self._line, None
+        if line:
+            line.close()
         if connection is not None:
             with suppress(Exception):
                 connection.close()

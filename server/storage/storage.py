@@ -43,15 +43,21 @@ _NO_LIMITS = Limits()
 
 
 async def open_storage(
-    database_url: str, *, idempotency_lifetime: timedelta, limits: Limits = _NO_LIMITS
+    database_url: str,
+    *,
+    idempotency_lifetime: timedelta,
+    limits: Limits = _NO_LIMITS,
+    pooled: bool = False,
+    listen_url: str = "",
 ) -> "SqlStorage":
     """Opens the storage at `sqlite:///path` or `postgresql://…`.
 
-    Keys older than `idempotency_lifetime` count as unknown.
+    Keys older than `idempotency_lifetime` count as unknown. `pooled` and `listen_url` are those of
+    `Database`.
     Raises SchemaError unless `migrate` has made the schema that this code works with,
     STORAGE_UNAVAILABLE if the database can't be reached, ValueError for a URL of another kind.
     """
-    database = Database(database_url)
+    database = Database(database_url, pooled=pooled, listen_url=listen_url)
     try:
         await asyncio.to_thread(database.require_schema)
     except Exception as error:
@@ -106,7 +112,7 @@ class SqlStorage:
         self.probe = SqlProbe(database)
         self.administration = SqlAdministration(writes, reads)
         self.operators = SqlOperators(writes, reads)
-        self._connect_notifier(database)
+        self._connect_notifier(database, resellers)
         queues = {"writes": writes, "sweeps": self._sweeps, "reads": reads}
         metrics.gauge(
             "billing_database_queued_requests",
@@ -115,12 +121,16 @@ class SqlStorage:
             lambda: {(name,): queue.queued for name, queue in queues.items()},
         )
 
-    def _connect_notifier(self, database: Database) -> None:
+    def _connect_notifier(self, database: Database, resellers: ResellerCache) -> None:
         if not database.is_sqlite:
             # Only here: on SQLite, a server starts without PostgreSQL's driver.
             from server.storage.notify.postgres import PostgresTransport
 
-            self._notifier.transport = PostgresTransport(database.conninfo, self._notifier.receive)
+            self._notifier.transport = PostgresTransport(
+                *(database.servers, database.listened),
+                self._notifier.receive,
+                lambda: self._notifier.look_again(list(resellers.ids)),
+            )
             return
         folder = Path(f"{database.url.database}-signals")
         try:

@@ -206,7 +206,7 @@ async def overlapping(database_url: str, limits: Limits = _NO_LIMITS) -> AsyncIt
     first, second = (SqlStorage(database, KEY_LIFETIME, limits) for database in databases)
     observer = None
     if not databases[0].is_sqlite:
-        observer = await psycopg.AsyncConnection.connect(databases[0].conninfo, autocommit=True)
+        observer = await databases[0].servers.connect_async()
     try:
         yield Overlap(first, second, databases, observer)
     finally:

@@ -91,7 +91,7 @@ async def test_it_is_read_by_indexes_alone(storage: SqlStorage, database_url: st
     """A table of a million ended operations is not looked through."""
     if not database_url.startswith("sqlite"):
         return  # PostgreSQL's plan depends on how many rows there are
-    text = module._BACKLOG._compile(storage._reads._database.engine.dialect, 0)
+    text = module._BACKLOG._compile(storage.probe._database.engine.dialect, 0)
     plan = [row[3] for row in query(database_url, f"EXPLAIN QUERY PLAN {_literal(*text)}")]
     indexes = ("INDEX operations_due", "INDEX operations_deferred", "INTEGER PRIMARY KEY")
     looked_at = [line for line in plan if re.match("(SCAN|SEARCH) operations", line)]

@@ -8,18 +8,28 @@ from typing import Any
 import pytest
 
 from server.domain.errors import BillingError, Reason
+from server.storage import migrate
 from server.storage.sql.batches import Batcher
 from server.storage.sql.connections import Database
 from server.storage.sql.statements import Transaction
 from server.storage.storage import SqlStorage
-from tests.storage.databases import on_postgresql
+from tests.chaos.postgres import postgres
+from tests.storage.databases import on_postgresql, query
 from tests.storage.network import Network, network
 from tests.storage.overlap import IN_TIME_S
-from tests.storage.records import ACTOR, LEASE, START, invited, key, new, opened, records
+from tests.storage.records import (
+    ACTOR,
+    LEASE,
+    START,
+    add_reseller,
+    invited,
+    key,
+    new,
+    opened,
+    records,
+)
 from tests.storage.stored_invitation import MINUTE, StoredInvitation, sent
 from tests.storage.test_customers import new_customer
-
-pytestmark = on_postgresql
 
 
 @pytest.fixture
@@ -48,6 +58,7 @@ def _writes(
     }
 
 
+@on_postgresql
 @pytest.mark.parametrize("name", ["invite", "create", "cancel", "resend", "revoke", "claim"])
 async def test_a_commit_whose_answer_is_lost_is_not_repeated(
     storage: SqlStorage, way: tuple[Network, str], name: str
@@ -58,13 +69,15 @@ async def test_a_commit_whose_answer_is_lost_is_not_repeated(
         lossy.lose_answer_to(b"COMMIT")
         with pytest.raises(BillingError) as refused:
             await _writes(stored)[name](own)
-        assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
+        assert refused.value.reason is Reason.OUTCOME_UNKNOWN
+        assert refused.value.retry_after_s
         assert lossy.sent.count(b"COMMIT") == 1
         # The next call is served on a new connection.
         await invited(own)
         assert lossy.sent.count(b"COMMIT") == 2
 
 
+@on_postgresql
 async def test_what_was_committed_without_an_answer_is_there(
     storage: SqlStorage, way: tuple[Network, str]
 ) -> None:
@@ -82,6 +95,7 @@ async def test_what_was_committed_without_an_answer_is_there(
         )
 
 
+@on_postgresql
 async def test_none_of_a_batch_is_repeated(
     way: tuple[Network, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,11 +118,12 @@ async def test_none_of_a_batch_is_repeated(
     calls = [batcher.submit(note, number) for number in range(3)]
     all_queued.set()
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
-    assert [getattr(each, "reason", each) for each in outcomes] == [Reason.STORAGE_UNAVAILABLE] * 3
+    assert [getattr(each, "reason", each) for each in outcomes] == [Reason.OUTCOME_UNKNOWN] * 3
     assert runs == [[0, 1, 2]]
     await batcher.close()
 
 
+@on_postgresql
 async def test_what_breaks_before_the_commit_is_done_on_a_new_connection(
     storage: SqlStorage, way: tuple[Network, str]
 ) -> None:
@@ -120,3 +135,22 @@ async def test_what_breaks_before_the_commit_is_done_on_a_new_connection(
         assert lossy.sent.count(b"COMMIT") == 1
     found = await storage.operations.list_operations(["reseller-1"], None, 100, None)
     assert records(found) == [given]
+
+
+async def test_a_commit_that_its_standby_has_not_got_is_in_doubt() -> None:
+    """PostgreSQL answers it as done, with a warning, once somebody has broken its wait off."""
+    syncing = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    with postgres() as server:
+        migrate(server.url)
+        add_reseller(server.url)
+        async with opened(server.url) as own:
+            await invited(own)
+            server.run("ALTER SYSTEM SET synchronous_standby_names = 'away'")
+            server.run("SELECT pg_reload_conf()")
+            call = asyncio.create_task(invited(own))
+            async with asyncio.timeout(IN_TIME_S):
+                while not call.done():
+                    await asyncio.to_thread(query, server.url, syncing)
+            with pytest.raises(BillingError) as refused:
+                await call
+            assert refused.value.reason is Reason.OUTCOME_UNKNOWN

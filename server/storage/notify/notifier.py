@@ -4,7 +4,7 @@ Signals are hints: one that is lost costs a second, the time after which those w
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Protocol
@@ -117,6 +117,13 @@ class Notifier:
             if word not in (_WORK, _ACCESS, _DELIVERIES) and not word.startswith(_LOG)
         )
         self._tell(News(ended, _WORK in words, _ACCESS in words, logged, _DELIVERIES in words))
+
+    def look_again(self, resellers: Iterable[int]) -> None:
+        """Has all who wait look for themselves: what others have told may be lost.
+
+        `resellers` are the numbers of all whose logs may have grown.
+        """
+        self._tell(News(tuple(self._operations), True, True, tuple(resellers), True))
 
     def _tell(self, news: News) -> None:
         for operation_id in news.ended:

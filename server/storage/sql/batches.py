@@ -14,14 +14,12 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from server.storage.sql.connections import Database
-from server.storage.sql.driver_errors import (
-    overloaded,
-    unavailable,
-)
+from server.storage.sql.driver_errors import overloaded, unavailable
 from server.storage.sql.reseller_cache import ResellerCache
 from server.storage.sql.transactions import (
     BatchConnection,
     BatchHandler,
+    Commits,
     News,
     Phase,
     Request,
@@ -66,8 +64,7 @@ class Batcher:
         on_commit: Callable[[News], None] | None = None,
         resellers: ResellerCache | None = None,
     ) -> None:
-        self._database = database
-        self._resellers = resellers or ResellerCache({}, {})
+        resellers = resellers or ResellerCache({}, {})
         self._writes = writes
         self._on_commit = on_commit
         self._loop = asyncio.get_running_loop()
@@ -77,9 +74,16 @@ class Batcher:
         # All requests of late, the oldest first, and until when each is to be answered.
         self._asked: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._looking = False
+        self._commits = Commits()
+        self._connections = [
+            BatchConnection(database, resellers, writes=writes, commits=self._commits)
+            for _ in range(threads)
+        ]
         self._threads = [
-            threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
-            for number in range(threads)
+            threading.Thread(
+                target=self._work, args=[connection], name=f"{name}-{number}", daemon=True
+            )
+            for number, connection in enumerate(self._connections)
         ]
         for thread in self._threads:
             thread.start()
@@ -92,8 +96,8 @@ class Batcher:
     def submit(self, handler: BatchHandler[A, R], argument: A) -> asyncio.Future[R]:
         """Asks for `argument` to be done together with others of its kind.
 
-        A request whose future is cancelled, or refused as too late, before its turn does nothing.
-        Raises OVERLOADED, STORAGE_UNAVAILABLE.
+        A request whose future is cancelled before its turn does nothing, nor does one that is refused
+        as too late. Raises OVERLOADED, STORAGE_UNAVAILABLE where it is not done, and OUTCOME_UNKNOWN.
         """
         if self._closed:
             raise unavailable()
@@ -105,21 +109,25 @@ class Batcher:
         self._asked.append((self._loop.time() + _ANSWER_WITHIN_S, future))
         if not self._looking:
             self._looking = True
-            self._loop.call_later(_LOOK_EVERY_S, self._refuse_overdue)
+            self._loop.call_later(_LOOK_EVERY_S, self._look)
         self._requests.put(Request(handler, argument, future))
         return future
 
-    def _refuse_overdue(self) -> None:
-        """Refuses those who have waited too long, and looks again as long as anybody waits."""
+    def _look(self) -> None:
+        """Refuses those who have waited too long, and ends waits for a database that says nothing.
+
+        Looks again as long as anybody waits.
+        """
         now = self._loop.time()
         asked = self._asked
         while asked and (asked[0][1].done() or asked[0][0] <= now):
             _, future = asked.popleft()
             if not future.done():
-                future.set_exception(unavailable())
-        self._looking = bool(asked)
-        if asked:
-            self._loop.call_later(_LOOK_EVERY_S, self._refuse_overdue)
+                self._commits.refuse(future)
+        at_work = [connection.watch(now) for connection in self._connections]
+        self._looking = bool(asked) or any(at_work)
+        if self._looking:
+            self._loop.call_later(_LOOK_EVERY_S, self._look)
 
     async def close(self) -> None:
         """Returns when all that was submitted is done; refuses what comes later."""
@@ -129,8 +137,7 @@ class Batcher:
         for thread in self._threads:
             await asyncio.to_thread(thread.join)
 
-    def _work(self) -> None:
-        connection = BatchConnection(self._database, self._resellers, writes=self._writes)
+    def _work(self, connection: BatchConnection) -> None:
         served = 0
         while True:
             if served > 1:
@@ -144,7 +151,7 @@ class Batcher:
             began = time.perf_counter()
             self._join(batch)
             outcomes, news = run_batch(connection, batch, self._join)
-            if connection.phase is Phase.BEGINNING:
+            if connection.phase is Phase.BEGINNING and batch:
                 # Whoever has queued meanwhile fails with the same error.
                 self._join(batch, MOST_QUEUED)
                 outcomes += [outcomes[-1]] * (len(batch) - len(outcomes))
@@ -180,6 +187,8 @@ class Batcher:
                 request.future.set_exception(outcome)
             else:
                 request.future.set_result(outcome)
+        if self._writes:
+            self._commits.told(batch)
         if self._on_commit:
             for each in news:
                 if any(each):

@@ -8,11 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, PoolProxiedConnection, create_engine, event, make_url
+from sqlalchemy import URL, PoolProxiedConnection, create_engine, event
 from sqlalchemy.pool import NullPool
 
 from files.private import close_to_others, open_private
 from server.storage.schema.tables import REVISION
+from server.storage.sql.database_urls import driver_url
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +25,8 @@ _LOOK_S = 0.005
 _BEGIN_SQLITE = "BEGIN IMMEDIATE"  # taking the lock at once: a reader that wants to write may fail
 # Those that change or read whole tables, and wait for others that do.
 _NO_TIMEOUT_S = 24 * 3600
+# The driver tries for 2 s at the least.
+_CONNECT_S = 2
 
 
 class SchemaError(Exception):
@@ -41,19 +44,29 @@ class Database:
     without its help, which costs more than half of a row's time otherwise.
     """
 
-    def __init__(self, database_url: str, *, no_timeout: bool = False, make: bool = False) -> None:
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        no_timeout: bool = False,
+        make: bool = False,
+        pooled: bool = False,
+        listen_url: str = "",
+    ) -> None:
         """With `no_timeout`, statements and waits for locks take as long as they must.
 
         A SQLite file that is not there is made with `make` alone: whoever names a wrong folder would
-        go on with an empty database.
+        go on with an empty database. `pooled`: the URL leads to a pooler that may give each
+        transaction another session, so none is counted on; signals are then heard at `listen_url`.
         """
-        url = _driver_url(database_url)
+        url = driver_url(database_url)
         self._limit_s = limit_s = _NO_TIMEOUT_S if no_timeout else TIMEOUT_S
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.url = url
         # SQLite's file and log as they were when they were opened; and whether they still are there.
         self._watched: list[tuple[str, tuple[int, int]]] = []
         self.has_moved = False
+        self._begin_postgres = "BEGIN"
         if self.is_sqlite:
             # One thread uses a connection at a time, but not always the one that opened it.
             arguments: dict[str, Any] = {
@@ -62,25 +75,18 @@ class Database:
                 "cached_statements": 256,
             }
         else:
-            arguments = {
-                "connect_timeout": TIMEOUT_S,
-                "tcp_user_timeout": TIMEOUT_S * 1000,
-                # A machine that is gone is noticed by who waits for its answer, too.
-                "keepalives_idle": TIMEOUT_S,
-                "keepalives_interval": 1,
-                "keepalives_count": TIMEOUT_S,
-                "application_name": "billing",
-                # A commit is on disk before it returns, whatever the database's own setting is. A
-                # process that stands still does not keep its locks.
-                "options": f"-c statement_timeout={limit_s * 1000} "
-                f"-c idle_in_transaction_session_timeout={limit_s * 1000} "
-                "-c synchronous_commit=on",
-            }
+            arguments = _postgres_arguments(limit_s)
+            if pooled:
+                del arguments["options"]
+                arguments["prepare_threshold"] = None
+                self._begin_postgres = f"BEGIN; {_settings(limit_s, 'SET LOCAL {}={}; ')}"
         self.engine = create_engine(
             url,
             poolclass=NullPool,
             connect_args=arguments,
             hide_parameters=True,
+            # What is left of a transaction ends with the connection; a broken one can't roll back.
+            pool_reset_on_return=None,
             paramstyle="qmark" if self.is_sqlite else "format",
         )
         if self.is_sqlite:
@@ -94,11 +100,27 @@ class Database:
                 "begin",
                 lambda connection: connection.exec_driver_sql(_BEGIN_SQLITE),
             )
+        else:
+            self._find_servers(arguments, pooled, listen_url)
+
+    def _find_servers(self, arguments: dict[str, Any], pooled: bool, listen_url: str) -> None:
+        # Only here: on SQLite, a server starts without PostgreSQL's driver.
+        from server.storage.sql.postgres_servers import PostgresServers
+
+        def servers(url: URL) -> PostgresServers:
+            (_, parameters) = self.engine.dialect.create_connect_args(url)
+            return PostgresServers({**parameters, **arguments})
+
+        self.servers = servers(self.url)
+        self.listened: PostgresServers | None = self.servers
+        if pooled:
+            self.listened = servers(driver_url(listen_url)) if listen_url else None
+        event.listen(self.engine, "do_connect", lambda *_: self.servers.connect())
 
     def begin(self, cursor: Any) -> None:
         """Begins a writing transaction; waits for that of another process. Raises the driver's error."""
         if not self.is_sqlite:
-            cursor.execute("BEGIN")
+            cursor.execute(self._begin_postgres)
             return
         give_up_at = time.monotonic() + self._limit_s
         while True:
@@ -110,11 +132,6 @@ class Database:
                 if not busy or time.monotonic() >= give_up_at:
                     raise
             time.sleep(_LOOK_S)
-
-    @property
-    def conninfo(self) -> str:
-        """The address in the form that PostgreSQL's own clients take."""
-        return self.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
     def connect(self, *, writes: bool = False) -> PoolProxiedConnection:
         """Returns a new connection of the driver, in autocommit mode. Raises the driver's error.
@@ -200,6 +217,34 @@ class Database:
             )
 
 
+def _postgres_arguments(limit_s: float) -> dict[str, Any]:
+    return {
+        "connect_timeout": _CONNECT_S,
+        "tcp_user_timeout": TIMEOUT_S * 1000,
+        # A machine that is gone is noticed by who waits for its answer, too.
+        "keepalives_idle": TIMEOUT_S,
+        "keepalives_interval": 1,
+        "keepalives_count": TIMEOUT_S,
+        "application_name": "billing",
+        "options": _settings(limit_s, "-c {}={} "),
+    }
+
+
+def _settings(limit_s: float, form: str) -> str:
+    """Returns what PostgreSQL must go by, whatever its own settings are, each in a form.
+
+    A commit is on disk, and on the standby if there is to be one, before it returns. A process that
+    stands still does not keep its locks.
+    """
+    limit_ms = round(limit_s * 1000)
+    wanted = {
+        "statement_timeout": limit_ms,
+        "idle_in_transaction_session_timeout": limit_ms,
+        "synchronous_commit": "on",
+    }
+    return "".join(form.format(name, value) for name, value in wanted.items())
+
+
 def _identity(file: str) -> tuple[int, int] | None:
     """Returns device and inode, None where there is no such file."""
     try:
@@ -213,18 +258,6 @@ def _log_is_there(database_file: Path) -> bool:
     """Tells whether the file has a log beside it; to be asked before the database is opened."""
     log = database_file.with_name(f"{database_file.name}-wal")
     return log.is_file() and log.stat().st_size > 0
-
-
-def _driver_url(database_url: str) -> URL:
-    url = make_url(database_url)
-    backend = url.get_backend_name()
-    if backend == "sqlite":
-        if not url.database or url.database == ":memory:":
-            raise ValueError("a SQLite database needs a file: sqlite:///path/to/file")
-        return url.set(drivername="sqlite")
-    if backend in ("postgresql", "postgres"):
-        return url.set(drivername="postgresql+psycopg")
-    raise ValueError("only sqlite:// and postgresql:// are known")
 
 
 def _close_files(database: Path, *, make: bool) -> None:

@@ -31,6 +31,14 @@ class OvertakenError(Exception):
     """Another transaction has committed what makes this one impossible as it is."""
 
 
+class RefusedError(Exception):
+    """A request of the batch has been refused meanwhile, so it must not be done."""
+
+
+class UnreplicatedError(Exception):
+    """A commit was answered with a warning: it may be on this server alone, and lost with it."""
+
+
 # https://www.postgresql.org/docs/current/errcodes-appendix.html, by prefix; the first match holds.
 _BY_SQLSTATE = (
     ("22", ErrorClass.UNFIT),  # data exception: a number out of range, NUL in a text
@@ -41,6 +49,10 @@ _BY_SQLSTATE = (
     ("53", ErrorClass.UNAVAILABLE),  # insufficient resources, too many connections
     ("08", ErrorClass.DISCONNECTED),
     ("57P01", ErrorClass.DISCONNECTED),  # shutdown, or an administrator cut the connection
+    ("57P02", ErrorClass.DISCONNECTED),  # another server process has crashed
+    ("57P05", ErrorClass.DISCONNECTED),  # idle for too long
+    ("25P03", ErrorClass.DISCONNECTED),  # idle for too long in a transaction: we stood still
+    ("25P04", ErrorClass.DISCONNECTED),  # in a transaction for too long
     ("57", ErrorClass.UNAVAILABLE),  # starting up, statement timeout
     ("55", ErrorClass.UNAVAILABLE),  # lock not available
     ("58", ErrorClass.UNAVAILABLE),  # input and output
@@ -68,9 +80,9 @@ _DRIVERS_OWN = (OverflowError, UnicodeEncodeError)
 
 def classify(error: Exception) -> ErrorClass:
     """Tells what a driver's error means; UNEXPECTED for any other exception."""
-    if isinstance(error, OvertakenError):
+    if isinstance(error, OvertakenError | RefusedError):
         return ErrorClass.CONFLICT
-    if isinstance(error, FilesMovedError):
+    if isinstance(error, FilesMovedError | UnreplicatedError):
         return ErrorClass.UNAVAILABLE
     if isinstance(error, DBAPIError) and isinstance(error.orig, Exception):
         error = error.orig
@@ -90,14 +102,16 @@ def _is_psycopg(error: Exception) -> bool:
 
 
 def _classify_psycopg(error: Exception) -> ErrorClass:
-    from psycopg import DataError, OperationalError
+    from psycopg import DataError, NotSupportedError, ProgrammingError
 
     state = getattr(error, "sqlstate", None)
     if isinstance(error, DataError):  # the driver itself may find it
         return ErrorClass.UNFIT
-    if state is None:  # the connection broke or could not be made
-        lost = isinstance(error, OperationalError)
-        return ErrorClass.DISCONNECTED if lost else ErrorClass.UNEXPECTED
+    if not state:
+        # Not the server's: the connection broke or could not be made, whichever class that has where
+        # it was noticed; or we used the driver wrongly.
+        ours = isinstance(error, ProgrammingError | NotSupportedError)
+        return ErrorClass.UNEXPECTED if ours else ErrorClass.DISCONNECTED
     for prefix, error_class in _BY_SQLSTATE:
         if state.startswith(prefix):
             return error_class
@@ -113,6 +127,9 @@ def to_billing_error(error: Exception) -> Exception:
     if isinstance(error, OvertakenError):
         return overloaded()
     if isinstance(error, FilesMovedError):
+        return unavailable()
+    if isinstance(error, UnreplicatedError):
+        _FAILURES.tell("database: a commit was answered before its standby had it")
         return unavailable()
     drivers = (sqlite3.Error, DBAPIError, *_DRIVERS_OWN)
     if not isinstance(error, drivers) and not _is_psycopg(error):
@@ -147,6 +164,16 @@ def unavailable() -> BillingError:
     return BillingError(
         Reason.STORAGE_UNAVAILABLE,
         "The service's database can't be reached; try again shortly.",
+        retry_after_s=RETRY_AFTER_S,
+    )
+
+
+def in_doubt() -> BillingError:
+    """Returns what is told of a commit that may have taken place, or may yet."""
+    return BillingError(
+        Reason.OUTCOME_UNKNOWN,
+        "The service's database broke off while this was being recorded, so it may have been done or "
+        "not: repeat the call with its idempotency key, or look before you repeat it without one.",
         retry_after_s=RETRY_AFTER_S,
     )
 

@@ -204,6 +204,7 @@ class Transaction:
     before_commit: what is done right before the commit.
     last_steps: what is done after that, with a lock that all writers of a reseller need.
     checks: what is done in the end, and may raise, where what it looks at may have changed since.
+    steps: how many statements have been begun, for who looks from outside whether it goes on.
     """
 
     __slots__ = (
@@ -222,6 +223,7 @@ class Transaction:
         "logged",
         "next_number",
         "resellers",
+        "steps",
     )
 
     def __init__(self, cursor: Any, dialect: Dialect, resellers: TransactionResellers) -> None:
@@ -240,6 +242,7 @@ class Transaction:
         self.last_steps: list[Callable[[], None]] = []
         self.checks: list[Callable[[], None]] = []
         self._additions: dict[Addition, dict[tuple[Any, ...], int]] = {}
+        self.steps = 0
 
     def add(self, addition: Addition, row: tuple[Any, ...], number: int) -> None:
         """Adds to the number of a row, named by its key, right before the commit."""
@@ -269,6 +272,7 @@ class Transaction:
         for addition, numbers in self._additions.items():
             # In one order, so that two transactions don't wait for each other.
             rows = sorted((*row, number) for row, number in numbers.items())
+            self.steps += 1
             self._cursor.executemany(addition.text(self._dialect), rows)
         for step in self.last_steps:
             step()
@@ -279,17 +283,20 @@ class Transaction:
 
     def fetch(self, query: Query[RowT], ids: Sequence[Any] = (), **values: Any) -> list[RowT]:
         """Returns all rows."""
+        self.steps += 1
         self._cursor.execute(*query.bind(self._dialect, ids, values))
         return list(map(query.make, self._cursor.fetchall()))
 
     def run(self, statement: Statement, ids: Sequence[Any] = (), **values: Any) -> None:
         """Runs a statement that returns nothing."""
+        self.steps += 1
         self._cursor.execute(*statement.bind(self._dialect, ids, values))
 
     def run_each(self, statement: Statement, rows: Sequence[tuple[Any, dict[str, Any]]]) -> None:
         """Runs a statement for each row, given as an ID and values, without waiting in between."""
         if not rows:
             return
+        self.steps += 1
         bound = [statement.bind(self._dialect, [id_], values) for id_, values in rows]
         self._cursor.executemany(bound[0][0], [parameters for _, parameters in bound])
 
@@ -297,6 +304,7 @@ class Transaction:
         """Inserts rows: on SQLite by statements of 1, 2, 4, … rows, the largest first."""
         if not rows:
             return
+        self.steps += 1
         if not self.is_sqlite:
             with self._cursor.copy(statement.copy_text(self._dialect)) as copy:
                 for row in statement.written(rows):

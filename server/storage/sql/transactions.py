@@ -1,7 +1,11 @@
-"""Running a batch of requests in one transaction, to the end, whatever the end is."""
+"""Running a batch of requests in one transaction, to the end, whatever the end is.
+
+Longer than others: what is refused, committed and in doubt is settled here, and nowhere else.
+"""
 
 import asyncio
 import logging
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import Enum
@@ -12,8 +16,17 @@ from sqlalchemy import PoolProxiedConnection
 
 from server.domain.errors import BillingError
 from server.storage.sql.connections import Database
-from server.storage.sql.driver_errors import ErrorClass, classify, to_billing_error
+from server.storage.sql.driver_errors import (
+    ErrorClass,
+    RefusedError,
+    UnreplicatedError,
+    classify,
+    in_doubt,
+    to_billing_error,
+    unavailable,
+)
 from server.storage.sql.log_marks import LogMarks
+from server.storage.sql.postgres_line import Line
 from server.storage.sql.reseller_cache import ResellerCache, TransactionResellers
 from server.storage.sql.statements import Transaction
 from server.telemetry.metrics import EVENTS
@@ -66,16 +79,70 @@ class Phase(Enum):
     COMMITTING = "whether it took place is known only if there is no error"
 
 
-class BatchConnection:
-    """A connection that is made when first needed, and anew after it failed."""
+# How long PostgreSQL may say nothing to one statement before the connection is given up. It ends a
+# statement itself after `connections.TIMEOUT_S`, if it can. A commit that is given up is in doubt, so
+# it has longer.
+SILENT_S = {Phase.BEGINNING: 2.0, Phase.WORKING: 4.0, Phase.COMMITTING: 6.0}
 
-    def __init__(self, database: Database, resellers: ResellerCache, *, writes: bool) -> None:
+
+class Commits:
+    """Settles, between the threads that commit and the loop that refuses, which of them was first.
+
+    What has been refused as not done is in no commit; what a commit has begun with is refused as in
+    doubt, until its outcome is told.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun: set[asyncio.Future[Any]] = set()
+
+    def begin(self, batch: Sequence[Request]) -> None:
+        """Is told before a commit. Raises RefusedError where one of the batch has been refused."""
+        with self._lock:
+            for request in batch:
+                if request.future.done() and not request.future.cancelled():
+                    raise RefusedError
+            self._begun.update([request.future for request in batch])
+
+    def refuse(self, future: asyncio.Future[Any]) -> None:
+        """Refuses one that has waited for too long, as what it then is."""
+        with self._lock:
+            future.set_exception(in_doubt() if future in self._begun else unavailable())
+
+    def told(self, batch: Sequence[Request]) -> None:
+        """Is told once all of a batch have been answered."""
+        with self._lock:
+            self._begun.difference_update([request.future for request in batch])
+
+
+class BatchConnection:
+    """A connection that is made when first needed, and anew after it failed.
+
+    `commits` knows what must not be refused as not done any more.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        resellers: ResellerCache,
+        *,
+        writes: bool,
+        commits: "Commits",
+    ) -> None:
         self._database = database
         self._resellers = resellers
         self._writes = writes
+        self._commits = commits
         self._connection: PoolProxiedConnection | None = None
+        self._line: Line | None = None
         self._marks = LogMarks(database) if writes and database.is_sqlite else None
         self.phase = Phase.BEGINNING
+        # What `watch` saw last, and since when it has been so.
+        self._at_work = False
+        self._transaction: Transaction | None = None
+        self._seen: tuple[object, ...] = ()
+        self._seen_since_s = 0.0
+        self._warned = False
 
     def settle(self) -> None:
         """Does what can wait until the batch has been answered."""
@@ -88,31 +155,66 @@ class BatchConnection:
             self._marks.closing(self._connection)
         self.close()
 
+    def watch(self, now_s: float) -> bool:
+        """Ends a wait that takes too long; returns whether a transaction is under way.
+
+        To be called now and then from another thread, with a clock that nobody sets.
+        """
+        if not self._at_work:
+            return False
+        transaction, phase = self._transaction, self.phase
+        seen = (transaction, phase, transaction.steps if transaction else 0)
+        if seen != self._seen:
+            self._seen, self._seen_since_s = seen, now_s
+        elif self._line and now_s - self._seen_since_s >= SILENT_S[phase]:
+            self._line.shut_down()
+        return True
+
     def transact(self, batch: list[Request], join: Join) -> tuple[list[Any], News]:
         """Runs the batch in one transaction; on an error nothing of it stays.
 
-        Those that came while the transaction waited to begin join the batch.
+        Those that came while the transaction waited to begin join the batch; those that have been
+        refused meanwhile leave it. Raises RefusedError where that leaves none, or came too late.
         """
+        self._at_work = True
+        try:
+            return self._transact(batch, join)
+        finally:
+            self._transaction = None
+            self._at_work = False
+
+    def leave_out_ended(self, batch: list[Request]) -> None:
+        """Takes those out of a batch that have been refused, or whose callers have gone."""
+        if any(request.future.done() for request in batch):
+            left = [request for request in batch if not request.future.done()]
+            kept = {id(request) for request in left}
+            self._commits.told([request for request in batch if id(request) not in kept])
+            batch[:] = left
+
+    def _transact(self, batch: list[Request], join: Join) -> tuple[list[Any], News]:
         self.phase = Phase.BEGINNING
-        if self._connection is None:
-            # A new one would open whatever is there by now.
-            self._database.require_files()
-            self._connection = self._database.connect(writes=self._writes)
-        connection = self._connection
+        connection = self._connection or self._connect()
         try:
             cursor = connection.cursor()
-            transaction = Transaction(
+            transaction = self._transaction = Transaction(
                 cursor, self._database.engine.dialect, TransactionResellers(self._resellers)
             )
             if self._writes:
                 self._database.begin(cursor)
             self.phase = Phase.WORKING
             join(batch)
+            self.leave_out_ended(batch)
+            if not batch:
+                raise RefusedError
             outcomes = _outcomes(transaction, batch)
             if self._writes:
                 transaction.finish()
+                self._commits.begin(batch)
+                self._warned = False
                 self.phase = Phase.COMMITTING
                 cursor.execute("COMMIT")
+                if self._warned:
+                    raise UnreplicatedError
             cursor.close()
             # After the commit: only what is in files that others find is acknowledged.
             self._database.require_files()
@@ -131,6 +233,21 @@ class BatchConnection:
         )
         return outcomes, news
 
+    def _connect(self) -> PoolProxiedConnection:
+        # A new one would open whatever is there by now.
+        self._database.require_files()
+        connection = self._connection = self._database.connect(writes=self._writes)
+        if not self._database.is_sqlite:
+            driver: Any = connection.driver_connection
+            self._line = self._database.servers.line(driver)
+            driver.add_notice_handler(self._noticed)
+        return connection
+
+    def _noticed(self, diagnostic: Any) -> None:
+        # A commit whose wait for its standby was broken off is done and answered all the same.
+        if self.phase is Phase.COMMITTING and diagnostic.severity_nonlocalized == "WARNING":
+            self._warned = True
+
     def _recover(self, connection: PoolProxiedConnection, error: Exception) -> None:
         """Rolls back; gives the connection up where that fails or it may be at fault."""
         try:
@@ -143,6 +260,9 @@ class BatchConnection:
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
+        line, self._line = self._line, None
+        if line:
+            line.close()
         if connection is not None:
             try:
                 connection.close()
@@ -206,7 +326,8 @@ def run_batch(
 
     Conflicts are tried again: then the rows that were in the way are seen. A connection that
     turns out to be dead is replaced, unless the commit was under way: whether that took place is
-    not known. What fails for any other reason is found by running the requests one by one.
+    not known. What fails for any other reason is found by running the requests one by one. Those
+    that have been refused or have gone meanwhile are taken out of the batch, and not done.
     """
     tries = {ErrorClass.CONFLICT: 3, ErrorClass.DISCONNECTED: 1}
     while True:
@@ -215,10 +336,16 @@ def run_batch(
             return outcomes, [news]
         except Exception as error:
             error_class, failure = classify(error), error
+        connection.leave_out_ended(batch)
+        if not batch:
+            return [], []
+        if isinstance(failure, RefusedError):
+            continue
+        if connection.phase is Phase.COMMITTING and _leaves_doubt(failure, error_class):
+            to_billing_error(failure)  # counted and logged
+            return [in_doubt()] * len(batch), []
         left = tries.get(error_class, 0)
-        if not left or (
-            error_class is ErrorClass.DISCONNECTED and connection.phase is Phase.COMMITTING
-        ):
+        if not left:
             break
         tries[error_class] = left - 1
     if len(batch) == 1 or error_class not in _ONE_BY_ONE:
@@ -226,7 +353,12 @@ def run_batch(
     outcomes = []
     told: list[News] = []
     for request in batch:
-        (outcome,), its_news = run_batch(connection, [request], lambda _: None)
-        outcomes.append(outcome)
+        outcome, its_news = run_batch(connection, [request], lambda _: None)
+        outcomes += outcome or [None]  # None where it has been refused meanwhile
         told += its_news
     return outcomes, told
+
+
+def _leaves_doubt(failure: Exception, error_class: ErrorClass) -> bool:
+    """Tells whether a commit that failed so may have taken place, or may yet."""
+    return error_class is ErrorClass.DISCONNECTED or isinstance(failure, UnreplicatedError)

@@ -1,0 +1,26 @@
+"""How a database is named."""
+
+import re
+
+from sqlalchemy import URL, make_url
+
+# As PostgreSQL's own clients have it: user@host1:5432,host2:5432/name.
+_SEVERAL = re.compile(r"(\w+://(?:[^/@]*@)?)([^/@?,]+,[^/@?]+)([^?]*)(\??)(.*)")
+
+
+def driver_url(database_url: str) -> URL:
+    """Returns the URL for SQLAlchemy, with the driver that is used; raises ValueError."""
+    several = _SEVERAL.fullmatch(database_url)
+    if several:
+        start, hosts, path, _, query = several.groups()
+        named = "&".join(f"host={host}" for host in hosts.split(","))
+        database_url = f"{start}{path}?{named}{'&' if query else ''}{query}"
+    url = make_url(database_url)
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise ValueError("a SQLite database needs a file: sqlite:///path/to/file")
+        return url.set(drivername="sqlite")
+    if backend in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+psycopg")
+    raise ValueError("only sqlite:// and postgresql:// are known")
