@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from gateway import known_tokens
+from gateway import known_tokens, shares
 from gateway.connection_manager import ConnectionManagers
 from gateway.crowds import network_filter
 from gateway.http_rules import DescriptorSet
@@ -31,6 +31,8 @@ _MOST_ANONYMOUS = 1_000
 _UNKNOWN_AT_ONCE, _UNKNOWN_IN_LINE = 32, 1_000
 # The same for callers who send very many calls.
 _BUSY_AT_ONCE, _BUSY_IN_LINE = 64, 1_000
+# And for strangers who do.
+_STRANGERS_AT_ONCE, _STRANGERS_IN_LINE = 32, 300
 # Requests of one connection that a thread begins before it looks at the others.
 _REQUESTS_PER_TURN = 1
 _MOST_STREAMS = 10_000
@@ -102,12 +104,18 @@ def bootstrap(
                 _cluster(CLUSTER, settings, _MOST_CALLS * len(settings.upstreams)),
                 # So that calls without credentials never stand in line before the others.
                 _cluster(ANONYMOUS_CLUSTER, settings, _MOST_ANONYMOUS),
-                _cluster(ANONYMOUS_STREAMS_CLUSTER, settings, _MOST_ANONYMOUS),
+                # A server gives one address half of its places at most; that leaves room here too.
+                _cluster(
+                    ANONYMOUS_STREAMS_CLUSTER, settings, _MOST_ANONYMOUS * len(settings.upstreams)
+                ),
                 # So that unknown tokens stand in line here, and known ones pass by.
                 _cluster(
                     known_tokens.CLUSTER, settings, _UNKNOWN_IN_LINE, streams=_UNKNOWN_AT_ONCE
                 ),
                 _cluster(known_tokens.BUSY_CLUSTER, settings, _BUSY_IN_LINE, streams=_BUSY_AT_ONCE),
+                _cluster(
+                    shares.BUSY_CLUSTER, settings, _STRANGERS_IN_LINE, streams=_STRANGERS_AT_ONCE
+                ),
                 _cluster(STREAMS_CLUSTER, settings, _MOST_STREAMS * len(settings.upstreams)),
             ],
         },

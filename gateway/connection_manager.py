@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway import cors, direct_answers, input_checks, known_tokens, routes, web_protocols
+from gateway import cors, direct_answers, input_checks, known_tokens, routes, shares, web_protocols
 from gateway.access_log import access_log, grpc_status_filter
 from gateway.header_filters import (
     http_filter,
@@ -103,7 +103,8 @@ class ConnectionManagers:
                 rest_headers(keeps_origin=bool(settings.cors_origins)),
                 grpc_status_filter(routes.GRPC_STATUS_OF_SUCCESS),
                 *_rate_limit(settings.requests_per_s),
-                *known_tokens.filters(root),
+                *known_tokens.filters(root, settings),
+                shares.line_filter(root, settings, routes.ANONYMOUS_CLUSTER),
                 http_filter(
                     *(routes.BUFFER, "buffer.v3.Buffer"),
                     {"max_request_bytes": routes.ANONYMOUS_BYTES},

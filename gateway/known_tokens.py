@@ -4,16 +4,16 @@ lately, so that forged ones hold up nobody; and those of callers who send very m
 from pathlib import Path
 from typing import Any
 
-from gateway import input_checks
+from gateway import input_checks, shares
+from gateway.settings import GatewaySettings
 
 _TYPES = "type.googleapis.com/envoy.extensions.filters.http"
 # The clusters for them: the same servers.
 CLUSTER = "unknown_tokens"
 BUSY_CLUSTER = "busy_callers"
-# Set by lua/known_tokens.lua, for the routes, to one of two values; and by the server where it refuses
+# Set by lua/known_tokens.lua, for the routes, to one of the clusters; and by the server where it refuses
 # a caller whom it knows.
-LINE_HEADER = "x-token-line"
-UNKNOWN, BUSY = "unknown", "busy"
+LINE_HEADER = shares.LINE_HEADER
 KNOWN_HEADER = "x-token-known"
 
 FILTER = "known_tokens"
@@ -40,9 +40,9 @@ RATE = {
 }
 
 
-def filters(root: Path) -> list[dict[str, Any]]:
+def filters(root: Path, settings: GatewaySettings) -> list[dict[str, Any]]:
     """Returns the filter that sets LINE_HEADER, and the one that limits calls with unknown tokens."""
-    limits = f"{_MOST_BYTES}, {_LIFETIME_S}, {ORDINARY_PER_S}"
+    limits = f"{_MOST_BYTES}, {_LIFETIME_S}, {ORDINARY_PER_S}, {shares.lua_shares(settings)}"
     script = "\n".join(
         (
             input_checks.package_path(root),

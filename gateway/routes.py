@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from gateway import cors, known_tokens, pages, web_protocols
+from gateway import cors, known_tokens, pages, shares, web_protocols
 from gateway.direct_answers import (
     FROM_BROWSERS,
     LOCAL_FILTERS,
@@ -229,11 +229,9 @@ def _by_credentials(
             known_tokens.FILTER: known_tokens.ON,
         }
         yield {
-            **_matching(route, known_tokens.LINE_HEADER, {"exact": known_tokens.UNKNOWN}),
+            **_matching(route, known_tokens.LINE_HEADER, _UNKNOWN_LINES),
             # A stream would keep its place in that line for as long as it is open.
-            "route": action
-            if method.streaming
-            else {**_STALLING, **action, "cluster": known_tokens.CLUSTER},
+            "route": action if method.streaming else {**_STALLING, **_by_line(action)},
             "response_headers_to_add": [
                 *route.get("response_headers_to_add", ()),
                 _UNKNOWN,
@@ -246,7 +244,7 @@ def _by_credentials(
         if not (method.streaming or method.waits):
             # Those would keep their places in it; the servers bound how many one caller has.
             yield {
-                **_matching(route, known_tokens.LINE_HEADER, {"exact": known_tokens.BUSY}),
+                **_matching(route, known_tokens.LINE_HEADER, {"exact": known_tokens.BUSY_CLUSTER}),
                 "route": {**action, **_WAITING, "cluster": known_tokens.BUSY_CLUSTER},
                 "typed_per_filter_config": known_filters,
             }
@@ -259,9 +257,15 @@ def _by_credentials(
         filters[BUFFER] = _buffer(ANONYMOUS_BYTES)
     yield {
         **route,
-        "route": {**_STALLING, **action, "cluster": ANONYMOUS_CLUSTER},
-        "typed_per_filter_config": filters,
+        "route": {**_STALLING, **_by_line(action)},
+        "typed_per_filter_config": {**filters, shares.FILTER: shares.ON},
     }
+
+
+def _by_line(action: dict[str, Any]) -> dict[str, Any]:
+    """Returns the action with the cluster that the line's header names."""
+    rest = {key: value for key, value in action.items() if key != "cluster"}
+    return {"cluster_header": shares.LINE_HEADER, **rest}
 
 
 def _matching(route: dict[str, Any], header: str, value: dict[str, Any]) -> dict[str, Any]:
@@ -336,11 +340,15 @@ def _standard(path: str) -> dict[str, Any]:
     """
     health = path.startswith(_HEALTH)
     filters = {**_NATIVE_FILTERS, BUFFER: _buffer(ANONYMOUS_BYTES)} if health else _NATIVE_FILTERS
+    cluster = {"cluster": ANONYMOUS_STREAMS_CLUSTER}
+    if path == _HEALTH:
+        cluster = {"cluster_header": shares.LINE_HEADER}
+        filters = {**filters, shares.FILTER: shares.ON}
     return {
         "name": path,
         "match": {"prefix": path, "grpc": {}},
         "route": {
-            "cluster": ANONYMOUS_CLUSTER if path == _HEALTH else ANONYMOUS_STREAMS_CLUSTER,
+            **cluster,
             "timeout": "0s",
             "idle_timeout": "0s" if health else f"{_REFLECTION_IDLE_S}s",
         },
@@ -464,6 +472,7 @@ _PAGE_HEADERS = [
     for key, value in pages.HEADERS.items()
 ]
 # Has the script in lua/ look at the answer.
-_UNKNOWN = set_header(known_tokens.LINE_HEADER, known_tokens.UNKNOWN)
+_UNKNOWN = set_header(known_tokens.LINE_HEADER, known_tokens.CLUSTER)
+_UNKNOWN_LINES = {"safe_regex": {"regex": f"{known_tokens.CLUSTER}|{shares.BUSY_CLUSTER}"}}
 # The official Go client asks again after as many seconds.
 _POLL_INTERVAL = set_header("x-operation-poll-interval", str(POLL_INTERVAL_S))

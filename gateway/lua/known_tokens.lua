@@ -4,8 +4,8 @@
 
 local M = {}
 
--- The request header that routes look at, "unknown" or "busy"; callers can't send it, and
--- a route sets it on answers. The response header by which the server says that a call that it refuses
+-- The request header that routes look at, the name of a cluster; callers can't send it, and a route
+-- sets it on answers. The response header by which the server says that a call that it refuses
 -- is one of a caller that it knows.
 local LINE, KNOWN = "x-token-line", "x-token-known"
 local METADATA = "known_tokens"
@@ -16,8 +16,9 @@ local USUAL = "^Bearer [^ =]+=?=?$"
 --
 -- A worker thread remembers tokens of `most_bytes` in all, for once or twice `lifetime_s`: what is
 -- older than the one is dropped as a whole. A token with which more than `ordinary` calls come in a
--- second is a busy caller's. `now` tells the time in seconds.
-function M.new(most_bytes, lifetime_s, ordinary, now)
+-- second is a busy caller's. `within` says whether a call with an unknown token is within the shares of
+-- its connection and address. `now` tells the time in seconds.
+function M.new(most_bytes, lifetime_s, ordinary, within, now)
   local fresh, old, bytes, since = {}, {}, 0, now()
   local calls, second = {}, since
 
@@ -38,12 +39,12 @@ function M.new(most_bytes, lifetime_s, ordinary, now)
       local count = (calls[token] or 0) + 1
       calls[token] = count
       if count > ordinary then
-        headers:replace(LINE, "busy")
+        headers:replace(LINE, "busy_callers")
         handle:clearRouteCache()
       end
       return
     end
-    headers:replace(LINE, "unknown")
+    headers:replace(LINE, within(handle) and "unknown_tokens" or "busy_strangers")
     handle:clearRouteCache()
     handle:streamInfo():dynamicMetadata():set(METADATA, "token", token)
   end
