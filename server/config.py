@@ -133,6 +133,14 @@ class Settings(BaseSettings):
         description="sqlite:///… or postgresql://…; default SQLite in var",
         json_schema_extra=_SECRET,
     )
+    database_pooled: bool = Field(
+        False, description="that URL leads to a pooler in transaction mode, such as PgBouncer"
+    )
+    database_direct_url: str = Field(
+        "",
+        description="the database past that pooler, to listen to other processes, `migrate` and `check`",
+        json_schema_extra=_SECRET,
+    )
     smtp_url: str = Field(
         "",
         description="smtp[s]://[user:password@]host[:port]; default the local catcher",
@@ -396,6 +404,16 @@ class Settings(BaseSettings):
     def database(self) -> str:
         """The database's URL."""
         return self.database_url or f"sqlite:///{self.var / 'billing.db'}"
+
+    @property
+    def unpooled_database(self) -> str:
+        """The database's URL, past the pooler if one is known."""
+        return self.database_direct_url or self.database
+
+    @property
+    def only_pooled(self) -> bool:
+        """Whether there is no way but through the pooler."""
+        return self.database_pooled and not self.database_direct_url
 
     @property
     def smtp(self) -> str:

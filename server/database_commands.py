@@ -39,16 +39,16 @@ def migrate_database(
     except OSError as error:
         raise SettingsError(f"BILLING_VAR: can't use {settings.var}: {error}") from None
     with database_errors():
-        migrate(settings.database, before, progress)
+        migrate(settings.unpooled_database, before, progress, pooled=settings.only_pooled)
 
 
 def database_clocks(settings: Settings) -> Clocks:
     """Returns what the database knows of time; raises SettingsError, also for another schema."""
     with database_errors():
-        return read_clocks(settings.database)
+        return read_clocks(settings.unpooled_database, pooled=settings.only_pooled)
 
 
 def check_database(settings: Settings) -> list[Finding]:
     """Returns a finding for each invariant; raises SettingsError."""
     with database_errors():
-        return check(settings.database)
+        return check(settings.unpooled_database, pooled=settings.only_pooled)

@@ -393,6 +393,8 @@ async def opened_storage(settings: Settings) -> AsyncIterator[Storage]:
             settings.database,
             idempotency_lifetime=settings.idempotency_lifetime,
             limits=settings.limits,
+            pooled=settings.database_pooled,
+            listen_url=settings.database_direct_url,
         )
     try:
         yield storage

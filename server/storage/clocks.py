@@ -18,9 +18,9 @@ class Clocks(NamedTuple):
     latest: datetime | None
 
 
-def read_clocks(database_url: str) -> Clocks:
+def read_clocks(database_url: str, *, pooled: bool = False) -> Clocks:
     """Reads them. Raises SchemaError for another schema, and what `to_billing_error` makes."""
-    database = Database(database_url)
+    database = Database(database_url, pooled=pooled)
     try:
         database.require_schema()
         connection = database.connect()

@@ -27,7 +27,7 @@ class Postgres:
         maker = get_server(folder / "data", cleanup_mode=None, start=False)
         maker.ensure_pgdata_inited()
         self._program = maker.bin_path / "postgres"
-        self._user = maker.system_user
+        self.user = maker.system_user
         self._folder = folder
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
@@ -88,7 +88,7 @@ class Postgres:
         with (self._folder / "log").open("ab") as log:
             return subprocess.Popen(
                 [self._program, "-D", self.data, "-h", "", "-k", self._folder, *options],
-                user=self._user,
+                user=self.user,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

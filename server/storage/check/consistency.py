@@ -43,13 +43,13 @@ class Finding:
             self.ids.append(str(id_))
 
 
-def check(database_url: str) -> list[Finding]:
+def check(database_url: str, *, pooled: bool = False) -> list[Finding]:
     """Returns a finding for each invariant, as of one moment.
 
     Reads all tables, changes nothing and holds no one up. Raises SchemaError for another schema,
     STORAGE_UNAVAILABLE if the database can't be reached, ValueError for a URL of another kind.
     """
-    database = Database(database_url, no_timeout=True)
+    database = Database(database_url, no_timeout=True, pooled=pooled)
     try:
         database.require_schema()
         with _snapshot(database) as cursor:

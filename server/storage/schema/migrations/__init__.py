@@ -18,6 +18,8 @@ def migrate(
     database_url: str,
     before: Callable[[str], None] | None = None,
     progress: Progress | None = None,
+    *,
+    pooled: bool = False,
 ) -> None:
     """Applies the migrations that the database lacks, in one transaction.
 
@@ -34,7 +36,7 @@ def migrate(
     from alembic.migration import MigrationContext
     from alembic.util import CommandError
 
-    database = Database(database_url, no_timeout=True, make=True)
+    database = Database(database_url, no_timeout=True, make=True, pooled=pooled)
     config = Config()
     config.set_main_option("script_location", "server.storage.schema:migrations")
     try:
