@@ -6,25 +6,33 @@ from contextlib import suppress
 from threading import Thread
 from typing import Any
 
-from server.storage.sql.connections import Database, FilesMovedError
+from server.storage.sql.connections import Database
+from server.storage.sql.database_files import FilesMovedError
 from server.storage.sql.driver_errors import ErrorClass, classify
 from server.storage.sql.postgres_line import Line
+from server.telemetry.metrics import DATABASE_ERRORS
 
 # A database that has not answered by then is asked on a new connection.
 SILENT_S = 2.0
 _END_WITHIN_S = 1.0
 _READ_ONLY = "the database is read-only"
+_NO_ROOM = "the database has no room: its disk is full"
+# SQLite: what a transaction of many calls may take. More than that must be free.
+LEAST_ROOM_BYTES = 4 << 20
+# PostgreSQL: some 200 KB of a table that nobody else sees, since what is smaller may find a gap.
+_TAKE_ROOM = "CREATE TEMPORARY TABLE room ON COMMIT DROP AS SELECT generate_series(1, 5000)"
 _PROBLEMS = {
     ErrorClass.DISCONNECTED: "the database can't be reached",
     ErrorClass.UNAVAILABLE: "the database can't be used",
-    ErrorClass.FULL: "the database has no room",
+    ErrorClass.FULL: _NO_ROOM,
 }
 
 
 class SqlProbe:
     """Implements `interface.DatabaseProbe`.
 
-    Writes nothing: it takes SQLite's lock for writing, and asks PostgreSQL whether it may write.
+    Writes nothing that stays: it takes SQLite's lock for writing, and asks PostgreSQL whether it may
+    write. Whether a full disk of PostgreSQL's has room again is seen by writing to it.
     """
 
     def __init__(self, database: Database) -> None:
@@ -65,21 +73,35 @@ class SqlProbe:
                 if not self._database.is_sqlite:
                     self._line = self._database.servers.line(self._connection.driver_connection)
             cursor = self._connection.cursor()
-            if not self._database.is_sqlite:
-                cursor.execute("SHOW transaction_read_only")
-                return _READ_ONLY if cursor.fetchone() == ("on",) else ""
-            problem = self._file_problem()
+            problem = self._file_problem() if self._database.is_sqlite else ""
             if not problem:
-                self._database.begin(cursor)
-                cursor.execute("ROLLBACK")
+                problem = self._write_problem(cursor)
         except FileNotFoundError:
-            return "the database's file is gone"
+            problem = "the database's file is gone"
         except Exception as error:
             self._drop()
             if _code(error) in ("25006", "SQLITE_READONLY"):
-                return _READ_ONLY
-            return f"{_PROBLEMS.get(classify(error), 'the database fails')} ({_named(error)})"
+                return _counted(ErrorClass.UNAVAILABLE, _READ_ONLY)
+            error_class = classify(error)
+            what = _PROBLEMS.get(error_class, "the database fails")
+            return _counted(error_class, f"{what} ({_named(error)})")
+        if problem:
+            _counted(ErrorClass.FULL if problem == _NO_ROOM else ErrorClass.UNAVAILABLE, problem)
         return problem
+
+    def _write_problem(self, cursor: Any) -> str:
+        """Returns why nothing can be written; raises the driver's error."""
+        if self._database.is_sqlite:
+            self._database.begin(cursor)
+            cursor.execute("ROLLBACK")
+            return ""
+        cursor.execute("SHOW transaction_read_only")
+        if cursor.fetchone() == ("on",):
+            return _READ_ONLY
+        if self._database.is_full:
+            cursor.execute(_TAKE_ROOM)
+            self._database.is_full = False
+        return ""
 
     def _file_problem(self) -> str:
         """Returns what is wrong with SQLite's file: those who have it open would not be told."""
@@ -89,8 +111,10 @@ class SqlProbe:
         except FilesMovedError:
             os.stat(file)  # noqa: PTH116 - beside what os alone has
             return "the database's file or log was replaced: start the process again"
-        writable = os.access(file, os.W_OK) and not os.statvfs(file).f_flag & os.ST_RDONLY
-        return "" if writable else _READ_ONLY
+        disk = os.statvfs(file)
+        if not os.access(file, os.W_OK) or disk.f_flag & os.ST_RDONLY:
+            return _READ_ONLY
+        return _NO_ROOM if disk.f_bavail * disk.f_frsize < LEAST_ROOM_BYTES else ""
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -105,6 +129,12 @@ class SqlProbe:
 def _answer(future: asyncio.Future[str], problem: str) -> None:
     if not future.done():
         future.set_result(problem)
+
+
+def _counted(error_class: ErrorClass, problem: str) -> str:
+    """Counts it: calls that are refused meanwhile meet no error of the database's."""
+    DATABASE_ERRORS.labels(error_class.name.lower()).inc()
+    return problem
 
 
 def _named(error: Exception) -> str:

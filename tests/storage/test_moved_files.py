@@ -9,6 +9,7 @@ from sqlalchemy import make_url
 
 from server.domain.errors import BillingError, Reason
 from server.storage import SchemaError, migrate
+from server.storage.backup import copy_database
 from server.storage.check import check
 from server.storage.sql import seen_position
 from server.storage.sql.seen_position import seen_file
@@ -56,7 +57,21 @@ def _move_back(file: Path) -> None:
     file.with_name("moved.db").rename(file)
 
 
-@pytest.mark.parametrize("harm", [_delete, _delete_all, _delete_log, _replace, _move])
+def _write_over(file: Path) -> None:
+    shutil.copyfile(_other(file), file)
+
+
+def _empty(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        *(_delete, _delete_all, _delete_log, _replace, _move),
+        *(_write_over, _empty),
+    ],
+)
 async def test_calls_are_refused_at_once(
     storage: SqlStorage, file: Path, harm: Callable[[Path], None]
 ) -> None:
@@ -78,6 +93,25 @@ async def test_a_probe_notices_for_those_who_only_read(storage: SqlStorage, file
     assert "replaced" in await storage.probe.probe()
     with pytest.raises(BillingError):
         await storage.operations.get_operation(known.id)
+
+
+async def test_an_older_copy_over_the_file_is_noticed(
+    storage: SqlStorage, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(seen_position, "_ADVANCE_EVERY_S", 0.0)
+    await invited(storage)
+    older = file.with_name("older.db")
+    copy_database(f"sqlite:///{file}", older)
+    known = await invited(storage)
+    # From now on the file has what the copy lacks, and the log has it no longer.
+    query(f"sqlite:///{file}", "PRAGMA wal_checkpoint(PASSIVE)")
+    await invited(storage)
+    shutil.copyfile(older, file)
+    with pytest.raises(BillingError):
+        await invited(storage)
+    with pytest.raises(BillingError):
+        await storage.operations.get_operation(known.id)
+    assert "replaced" in await storage.probe.probe()
 
 
 async def test_another_database_gets_nothing_that_was_not_meant_for_it(
@@ -127,7 +161,7 @@ class TestWhatWasSeen:
     async def test_a_process_that_was_killed_had_noted_it(
         self, storage: SqlStorage, file: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(seen_position, "_NOTE_EVERY_S", 0.0)
+        monkeypatch.setattr(seen_position, "_ADVANCE_EVERY_S", 0.0)
         await invited(storage)
         # What writes is done with a batch once it takes up the next one.
         await storage.retention.clear_counts((await invited(storage)).created_at, 1)

@@ -7,9 +7,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from server.domain.errors import BillingError, Reason
+from server.storage import probe
 from server.storage.sql.connections import Database
 from server.storage.storage import SqlStorage
 from tests.storage.databases import on_postgresql, on_sqlite, query
+from tests.storage.records import invited
 from tests.storage.test_faults import CUT
 
 
@@ -64,3 +67,47 @@ async def test_a_file_that_may_not_be_written_to_is_told(
 ) -> None:
     monkeypatch.setattr(os, "access", lambda _file, _mode: False)  # root may write all the same
     assert await storage.probe.probe() == "the database is read-only"
+
+
+@on_sqlite
+async def test_a_disk_without_room_is_told(
+    storage: SqlStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(probe, "LEAST_ROOM_BYTES", 1 << 62)
+        assert "its disk is full" in await storage.probe.probe()
+    assert await storage.probe.probe() == ""
+
+
+@on_postgresql
+async def test_a_full_disk_is_told_until_there_is_room(
+    storage: SqlStorage, database_url: str
+) -> None:
+    full = "BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = '53100'; END"
+    for returns in ("trigger", "event_trigger"):
+        query(
+            database_url,
+            f"CREATE FUNCTION full_{returns}() RETURNS {returns} AS '{_quoted(full)}' LANGUAGE plpgsql",
+        )
+    query(
+        database_url,
+        "CREATE TRIGGER full_disk BEFORE INSERT ON operations EXECUTE FUNCTION full_trigger()",
+    )
+    query(
+        database_url,
+        "CREATE EVENT TRIGGER full_disk ON ddl_command_start EXECUTE FUNCTION full_event_trigger()",
+    )
+    assert await storage.probe.probe() == ""
+    with pytest.raises(BillingError) as refused:
+        await invited(storage)
+    assert refused.value.reason is Reason.STORAGE_FULL
+    for _ in range(2):
+        assert "its disk is full" in await storage.probe.probe()
+    query(database_url, "DROP EVENT TRIGGER full_disk")
+    assert await storage.probe.probe() == ""
+    query(database_url, "DROP TRIGGER full_disk ON operations")
+    await invited(storage)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")

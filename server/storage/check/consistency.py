@@ -76,8 +76,8 @@ def _require_no_way_back(database: Database, cursor: Any) -> None:
     seen = seen_position(file)
     if position < seen:
         raise SchemaError(
-            f"the database {file} has gone back: it has {position} events and was seen with {seen}, so "
-            f"what came after is lost; find the right file, or if this is meant, remove {seen_file(file)}"
+            f"the database {file} has gone back behind what it was seen to have, so what came after is "
+            f"lost; find the right file, or if this is meant, remove {seen_file(file)}"
         )
     note_position(file, position)
 

@@ -292,7 +292,7 @@ class LogMarkRow(NamedTuple):
 
 
 class RetentionRow(NamedTuple):
-    """What has been cleared, and what began when, in four rows.
+    """What has been cleared, and what began when: a row each.
 
     operations: a time; operations that ended before it may have been cleared.
     numbers: the greatest number of a cleared operation; it is never given to another.

@@ -1,8 +1,6 @@
 """Connections to SQLite or PostgreSQL."""
 
 import contextlib
-import logging
-import os
 import sqlite3
 import time
 from pathlib import Path
@@ -13,9 +11,8 @@ from sqlalchemy.pool import NullPool
 
 from files.private import close_to_others, open_private
 from server.storage.schema.tables import REVISION
+from server.storage.sql.database_files import DatabaseFiles
 from server.storage.sql.database_urls import driver_url
-
-_log = logging.getLogger(__name__)
 
 # How long a statement, a lock or a connection may take before callers are told to come back.
 TIMEOUT_S = 3
@@ -31,10 +28,6 @@ _CONNECT_S = 2
 
 class SchemaError(Exception):
     """The database's schema is not the one that this code works with."""
-
-
-class FilesMovedError(Exception):
-    """SQLite's file, or its log, is no longer the one that this process has open."""
 
 
 class Database:
@@ -63,10 +56,10 @@ class Database:
         self._limit_s = limit_s = _NO_TIMEOUT_S if no_timeout else TIMEOUT_S
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.url = url
-        # SQLite's file and log as they were when they were opened; and whether they still are there.
-        self._watched: list[tuple[str, tuple[int, int]]] = []
-        self.has_moved = False
         self._begin_postgres = "BEGIN"
+        self._files: DatabaseFiles | None = None
+        # Whether something could not be written for want of room, and nothing as large has been since.
+        self.is_full = False
         if self.is_sqlite:
             # One thread uses a connection at a time, but not always the one that opened it.
             arguments: dict[str, Any] = {
@@ -149,28 +142,18 @@ class Database:
 
     def watch_files(self) -> None:
         """From now on `require_files` knows SQLite's files. A connection must have them open."""
-        if not self.is_sqlite:
-            return
-        file = str(self.url.database)
-        found = [(each, _identity(each)) for each in (file, f"{file}-wal")]
-        self._watched = [(each, identity) for each, identity in found if identity]
+        if self.is_sqlite:
+            self._files = DatabaseFiles(Path(str(self.url.database)))
 
     def require_files(self) -> None:
-        """Raises FilesMovedError once SQLite's file or its log was deleted or replaced.
+        """Raises FilesMovedError once SQLite's files are no longer those that were opened."""
+        if self._files:
+            self._files.require()
 
-        Whoever has them open is not told: commits go on, into files that nobody will find again.
-        """
-        for file, opened in self._watched:
-            if _identity(file) != opened:
-                if not self.has_moved:
-                    _log.error(
-                        "%s was deleted or replaced: stop all processes, put the right one there, "
-                        "and start them again; nothing is acknowledged until then",
-                        file,
-                    )
-                self.has_moved = True
-                raise FilesMovedError
-        self.has_moved = False
+    @property
+    def has_moved(self) -> bool:
+        """Whether `require_files` has found that last."""
+        return self._files is not None and self._files.have_moved
 
     def require_schema(self) -> None:
         """Raises SchemaError, in one line, unless the schema is the one this code works with."""
@@ -243,15 +226,6 @@ def _settings(limit_s: float, form: str) -> str:
         "synchronous_commit": "on",
     }
     return "".join(form.format(name, value) for name, value in wanted.items())
-
-
-def _identity(file: str) -> tuple[int, int] | None:
-    """Returns device and inode, None where there is no such file."""
-    try:
-        found = os.stat(file)  # noqa: PTH116 - half the time of Path's, for each transaction
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _log_is_there(database_file: Path) -> bool:

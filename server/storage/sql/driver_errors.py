@@ -7,7 +7,7 @@ from enum import Enum
 from sqlalchemy.exc import DBAPIError
 
 from server.domain.errors import BillingError, Reason
-from server.storage.sql.connections import FilesMovedError
+from server.storage.sql.database_files import FilesMovedError
 from server.telemetry.failure_log import FailureLog
 from server.telemetry.metrics import DATABASE_ERRORS
 

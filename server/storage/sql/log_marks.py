@@ -40,12 +40,16 @@ class LogMarks:
         self._rows = 0
         self._notes = PositionNotes(Path(str(database.url.database)))
 
+    def wrote_events(self, cursor: Any) -> None:
+        """Is told before the commit of a transaction that wrote events."""
+        self._notes.advance(cursor)
+
     def committed(self, connection: PoolProxiedConnection) -> None:
         """Is told of each commit; makes a checkpoint after the first one, and whenever it is time."""
         self._commits += 1
         rows = connection.driver_connection.total_changes - self._rows  # type: ignore[union-attr]
         due = _PAGES_OF_COMMIT * self._commits + rows >= _PAGES
-        self._notes.committed(connection.cursor())
+        self._notes.note(connection.cursor())
         if self._settled and not due:
             return
         self._settled = False
@@ -66,11 +70,12 @@ class LogMarks:
         """Leaves no mark behind: the last to close has SQLite bring the log into the file."""
         if not self._commits and not self._settled:
             return
-        self._notes.committed(connection.cursor(), last=True)
+        cursor = connection.cursor()
         try:
-            self._write(connection.cursor(), log_needed=None)
+            self._write(cursor, log_needed=None)
         except Exception as error:
             _log.debug("a mark stays: %s", type(error).__name__)
+        self._notes.note(cursor)
 
     def _write(self, cursor: Any, log_needed: int | None) -> None:
         """Sets this process's mark, or takes it away; and those of processes that have died."""
@@ -81,7 +86,9 @@ class LogMarks:
                 "DELETE FROM log_marks WHERE process = ? OR at_s < ?",
                 [self._process, now_s - _DEAD_AFTER_S],
             )
-            if log_needed is not None:
+            if log_needed is None:
+                self._notes.advance(cursor, last=True)
+            else:
                 cursor.execute(
                     "INSERT INTO log_marks VALUES (?, ?, ?)", [self._process, now_s, log_needed]
                 )

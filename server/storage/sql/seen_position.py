@@ -1,7 +1,8 @@
 """Telling a SQLite database that has gone back, such as an old copy or a new empty one.
 
-How far its logs of events have come stands in a file beside it, which no copy of the database brings
-along. A database behind that lacks what was acknowledged.
+While events are written the database's own version number, which SQLite keeps in the file's header, is
+set to the time, once a second. What it was set to stands in a file beside the database, which no copy of
+that brings along. A database behind that lacks what was acknowledged.
 """
 
 import contextlib
@@ -14,9 +15,13 @@ from files.private import replace_private
 
 _log = logging.getLogger(__name__)
 
-# Events of all resellers; their numbers are never given again.
-POSITION = "SELECT coalesce(sum(last), 0) FROM event_logs"
-_NOTE_EVERY_S = 1.0
+# Seconds since 1970, of 32 bits. Databases that earlier releases wrote have come as far as they have
+# events, which are fewer.
+POSITION = (
+    "SELECT CASE WHEN user_version != 0 THEN user_version & 4294967295 "
+    "ELSE (SELECT coalesce(sum(last), 0) FROM event_logs) END FROM pragma_user_version"
+)
+_ADVANCE_EVERY_S = 1.0
 
 
 def seen_file(database_file: Path) -> Path:
@@ -40,22 +45,34 @@ def note_position(database_file: Path, position: int) -> None:
 
 
 class PositionNotes:
-    """Notes how far the database has come, once a second at most. For one connection's thread."""
+    """Says in the database how far it has come, and notes it. For one connection's thread."""
 
     def __init__(self, database_file: Path) -> None:
         self._file = database_file
-        self._noted_at_s = float("-inf")
+        self._advanced_at_s = float("-inf")
+        self._is_noted = True
 
-    def committed(self, cursor: Any, *, last: bool = False) -> None:
-        """Is told of commits; `last`: none follows soon."""
+    def advance(self, cursor: Any, *, last: bool = False) -> None:
+        """Goes on, in a transaction that writes; once a second at most, but if it is the last one."""
         now_s = time.monotonic()
-        if not last and now_s - self._noted_at_s < _NOTE_EVERY_S:
+        if last or now_s - self._advanced_at_s >= _ADVANCE_EVERY_S:
+            cursor.execute("PRAGMA user_version")
+            ((position,),) = cursor.fetchall()
+            # It grows though the clock is set back. SQLite takes signed numbers.
+            position = max((position & 0xFFFFFFFF) + 1, int(time.time()))
+            cursor.execute(f"PRAGMA user_version = {(position ^ 1 << 31) - (1 << 31)}")
+            self._advanced_at_s = now_s
+            self._is_noted = False
+
+    def note(self, cursor: Any) -> None:
+        """Notes how far that was, after the commit."""
+        if self._is_noted:
             return
-        self._noted_at_s = now_s
         try:
             cursor.execute(POSITION)
             ((position,),) = cursor.fetchall()
         except Exception as error:
             _log.debug("no position: %s", type(error).__name__)
             return
+        self._is_noted = True
         note_position(self._file, position)

@@ -209,6 +209,8 @@ class BatchConnection:
             outcomes = _outcomes(transaction, batch)
             if self._writes:
                 transaction.finish()
+                if self._marks and transaction.events:
+                    self._marks.wrote_events(cursor)
                 self._commits.begin(batch)
                 self._warned = False
                 self.phase = Phase.COMMITTING
@@ -250,6 +252,8 @@ class BatchConnection:
 
     def _recover(self, connection: PoolProxiedConnection, error: Exception) -> None:
         """Rolls back; gives the connection up where that fails or it may be at fault."""
+        if classify(error) is ErrorClass.FULL:
+            self._database.is_full = True
         try:
             connection.rollback()
         except Exception:

@@ -1,6 +1,9 @@
 """Bringing the schema up to date. Migrations are append-only."""
 
+import secrets
 from collections.abc import Callable
+
+from sqlalchemy import Connection
 
 from server.storage.schema.tables import REVISION
 from server.storage.sql.connections import Database, SchemaError
@@ -49,7 +52,17 @@ def migrate(
             config.attributes["connection"] = connection
             config.attributes["progress"] = progress
             command.upgrade(config, "head")
+            if database.is_sqlite:
+                _name(connection)
     except CommandError as error:
         raise SchemaError(f"this release does not know the database's schema: {error}") from None
     except Exception as error:
         raise to_billing_error(error) from None
+
+
+def _name(connection: Connection) -> None:
+    """Gives a SQLite database a number of its own, by which processes tell it from any other."""
+    if not connection.exec_driver_sql("PRAGMA application_id").scalar():
+        connection.exec_driver_sql(
+            f"PRAGMA application_id = {1 + secrets.randbelow((1 << 31) - 1)}"
+        )
