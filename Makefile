@@ -111,6 +111,9 @@ strangers: $(VENV)/dev.stamp ## attack it as strangers and greedy callers do, AT
 bounces: $(VENV)/dev.stamp ## ten thousand invitations, of which three in a hundred come back; exits with 1 if a state is wrong
 	@BOUNCE_COUNT=10000 $(BIN)/python -m pytest -q tests/bounces/test_volume.py
 
+split: $(VENV)/dev.stamp ## share the resellers out over 4 databases and move one; exits with 1 if any answer differs from one database's
+	@$(BIN)/python -m tests.split
+
 mutants: $(VENV)/dev.stamp ## make single-line bugs and see that tests notice; AREAS="storage …", ONLY='*lock*'; exit 1 below 95 %
 	@$(BIN)/python -m tests.mutants $(AREAS) $(if $(ONLY),--only '$(ONLY)') $(if $(JOBS),--jobs $(JOBS))
 
@@ -147,4 +150,4 @@ bench-grpcio: $(VENV)/bench.stamp ## what an empty call costs on each version of
 bench-profile: $(VENV)/bench.stamp ## where the server spends its time; METHOD=get, empty, two, worker or send
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.profile $(or $(METHOD),invite)
 
-.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients fuzz chaos bounces mutants strangers docs deploy-check check dist bench bench-tools bench-grpcio bench-profile
+.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients fuzz chaos bounces split mutants strangers docs deploy-check check dist bench bench-tools bench-grpcio bench-profile
