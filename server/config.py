@@ -179,6 +179,17 @@ class Settings(BaseSettings):
         description="domain that e-mails come back to, each to an address of its own; "
         "`bounces` takes them",
     )
+    bounce_secret: str = Field(
+        "",
+        pattern=r"^(whsec_[A-Za-z0-9+/]{32,88}={0,2})?$",
+        description="whsec_… by which a relay signs its reports to POST /v1/bounces; default none",
+        json_schema_extra=_SECRET,
+    )
+    bounce_sns_topic: str = Field(
+        "",
+        pattern=r"^(arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_.-]{1,256})?$",
+        description="topic of Amazon SNS (arn:aws:sns:…) that SES reports to; default none",
+    )
     dkim_key: str = Field(
         "", description="file,… with the private keys that sign e-mails, RSA or Ed25519, PEM"
     )

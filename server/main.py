@@ -9,12 +9,13 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import grpc
-from billing.v1 import customer_service_pb2 as billing_customers
 from billing.v1 import (
+    bounce_service_pb2,
     event_service_pb2,
     event_stream_service_pb2,
     invitation_page_service_pb2,
@@ -22,6 +23,7 @@ from billing.v1 import (
     suppression_service_pb2,
     webhook_service_pb2,
 )
+from billing.v1 import customer_service_pb2 as billing_customers
 from google.longrunning import operations_proto_pb2
 from yandex.cloud.billing.v1 import billing_account_service_pb2
 from yandex.cloud.billing.v1 import customer_service_pb2 as yandex_customers
@@ -30,7 +32,10 @@ from yandex.cloud.iam.v1 import iam_token_service_pb2
 from yandex.cloud.operation import operation_service_pb2
 
 from files.private import close_to_others
+from server.bounces.amazon import Topic
+from server.bounces.fetch import fetch
 from server.bounces.receiver import BounceReceiver
+from server.bounces.relay_reports import RelayReports
 from server.config import Settings, SettingsError
 from server.database_commands import database_errors
 from server.domain.links import link_prefix
@@ -52,6 +57,7 @@ from server.rpc.pipeline.rate_limit import RateLimit
 from server.rpc.pipeline.router import Router
 from server.rpc.services.billing_accounts import BillingAccountService
 from server.rpc.services.billing_customers import BillingCustomerService
+from server.rpc.services.bounces import BounceService
 from server.rpc.services.endpoints import ApiEndpointService
 from server.rpc.services.event_streams import EventStreamService
 from server.rpc.services.events import EventService
@@ -193,6 +199,11 @@ def build_server(
             SuppressionService(suppressions, pages),
         ),
         (
+            bounce_service_pb2,
+            "BounceService",
+            BounceService(build_relay_reports(storage, settings, clock, monotonic)),
+        ),
+        (
             api_endpoint_service_pb2,
             "ApiEndpointService",
             ApiEndpointService(settings.endpoint, settings.local_endpoint),
@@ -285,6 +296,30 @@ def build_worker(
             Runner(alerts, clock, _ALERTS),
         ]
     )
+
+
+def build_relay_reports(
+    storage: Storage,
+    settings: Settings,
+    clock: Callable[[], datetime] = now,
+    monotonic: Callable[[], float] = time.monotonic,
+) -> RelayReports:
+    """Puts together what takes reports of relays by HTTP; raises SettingsError."""
+    fetch_url = partial(fetch, proxy=settings.webhook_proxy)
+    arn = settings.bounce_sns_topic
+    topic = Topic(arn, fetch_url, clock, monotonic) if arn else None
+    if (topic or settings.bounce_secret) and not settings.bounce_domain:
+        raise SettingsError("BILLING_BOUNCE_DOMAIN: set the domain that e-mails come back to")
+    try:
+        return RelayReports(
+            *(storage.bounces, settings.bounce_domain, clock),
+            topic=topic,
+            secret=settings.bounce_secret,
+        )
+    except ValueError:
+        raise SettingsError(
+            "BILLING_BOUNCE_SECRET: give whsec_ and base64 of 24 bytes or more"
+        ) from None
 
 
 async def start_bounce_receiver(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-from tests.service import Service, running
+from tests.service import RELAY_SECRET, Service, running
 
 # Long, and each of them needs much of the machine: they begin at once, and run one after the other.
 DRILLS = ("tests/chaos/", "tests/strangers/", "tests/fuzz/")
@@ -14,7 +14,8 @@ DRILLS = ("tests/chaos/", "tests/strangers/", "tests/fuzz/")
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """The whole service, shared by tests that only call it."""
-    with running(tmp_path_factory.mktemp("service") / "var") as started:
+    var = tmp_path_factory.mktemp("service") / "var"
+    with running(var, bounce_secret=RELAY_SECRET) as started:
         yield started
 
 

@@ -245,6 +245,14 @@ REQUESTS: dict[str, dict[str, Any]] = {
     },
     "billing.v1.ListSuppressionsRequest": {"parent": _PARENT, "pageSize": 10},
     "billing.v1.DeleteSuppressionRequest": {"name": _SUPPRESSION["name"]},
+    "billing.v1.ReportBounceRequest": {
+        "report": {
+            "sender": "b-04k0m9q3s7u1a5c9e3g7i1k5m9o3q7s1@bounces.example.com",
+            "action": "failed",
+            "status": "5.1.1",
+            "diagnostic": "550 5.1.1 No such user",
+        }
+    },
     "billing.v1.DeleteWebhookRequest": _WEBHOOK_NAME | {"etag": '"1"'},
     "billing.v1.RotateWebhookSecretRequest": _WEBHOOK_NAME | {"overlap": "3600s"},
     "billing.v1.TestWebhookRequest": _WEBHOOK_NAME,
@@ -352,6 +360,7 @@ RESPONSES: dict[str, dict[str, dict[str, Any]]] = {
         "One page": {"suppressions": [_SUPPRESSION], "nextPageToken": ""}
     },
     f"{_SUPPRESSIONS}.DeleteSuppression": {"Released": {}},
+    "billing.v1.BounceService.ReportBounce": {"Noted": {}},
     f"{_WEBHOOKS}.DeleteWebhook": {"Deleted": {}},
     f"{_WEBHOOKS}.RotateWebhookSecret": {
         "Rotated": _WEBHOOK | _WEBHOOK_WITH_SECRET | {"etag": '"2"'}

@@ -120,7 +120,12 @@ class Operations:
             required = any(map(constraints.is_required, left))
         else:
             field = message.fields_by_name[binding.body]
-            schema = self._schemas.field(field, in_request=True)
+            schema = (
+                # Passed on as it is, whatever its fields.
+                {"type": "object"}
+                if field.message_type and field.message_type.full_name == "google.api.HttpBody"
+                else self._schemas.field(field, in_request=True)
+            )
             example = example.get(json_name(field), {})
             required = constraints.is_required(field)
         return {

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, Envelope, Session, syntax
 
-from server.bounces.reports import read_report
+from server.bounces.reports import read_report, tell
 from server.domain.bounces import BounceToken, parse_bounce_local_part
 from server.domain.errors import BillingError
 from server.storage.interface import BounceStorage
@@ -121,12 +121,7 @@ class BounceReceiver:
             return _LATER
         if outcome.too_early:
             return _LATER
-        what = "came back" if report.came_back else "is late"
-        told = "recorded" if outcome.is_recorded else "changes nothing"
-        _log.info(
-            *("the e-mail of %s %s (%s): %s", outcome.invitation_id, what),
-            *(report.status or report.smtp_code or "no status", told),
-        )
+        tell(report, outcome)
         return _NOTED
 
     async def handle_exception(self, error: Exception) -> str:

@@ -102,6 +102,8 @@ class Reason(StrEnum):
     # Wrote while the database broke off, so that it may have been done or not: repeat the call with its
     # idempotency key, which tells; without a key, look whether it was done before repeating it.
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
+    # Reported what came of an e-mail when that could not be looked into yet: report it again.
+    REPORT_NOT_TAKEN = "REPORT_NOT_TAKEN"
     # Sent the call's message too late: send it with the call.
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     # Called a method that does not exist: look at the server's reflection.

@@ -100,7 +100,7 @@ class SqlStorage:
         self.operations = SqlOperations(writes, reads, inline, keys)
         self.waits = SqlWaits(self.operations, notifier)
         self.mail = SqlMail(writes, reads, notifier)
-        self.suppressions = SqlSuppressions(writes, reads)
+        self.suppressions = SqlSuppressions(writes, reads, keys)
         self.bounces = SqlBounces(writes, reads)
         self.events = SqlEvents(reads, notifier, resellers)
         self.deliveries = SqlDeliveries(self._sweeps, writes, reads, notifier)

@@ -24,15 +24,18 @@ from server.storage.count_rules import SUPPRESSED, address_scope
 from server.storage.customer_rows import INVITATION_PART, InvitationPart
 from server.storage.events.log import NewEvent, log
 from server.storage.events.rows import invitation_json
+from server.storage.interface.keys import IdempotencyKey
 from server.storage.interface.paging import Cursor, Listed
 from server.storage.invitations.addresses import address_hash
 from server.storage.invitations.read import find_links
+from server.storage.keys import KeyedRequest, KeyLifetime, Keys, answer_each
 from server.storage.resellers import reseller_id, reseller_number
 from server.storage.schema.codes import (
     DELIVERY_STATE_CODES,
     PENDING,
     SUPPRESSION_REASON_CODES,
     SUPPRESSION_REASONS,
+    SUPPRESSION_TARGET,
     DeliveryStateCode,
 )
 from server.storage.schema.columns import Count
@@ -257,16 +260,27 @@ class Release(NamedTuple):
     suppression_id: str
     now: Micros
     actor: Actor
+    use: KeyedRequest | None
 
 
-def release_suppressions(transaction: Transaction, batch: Sequence[Release]) -> list[None]:
+def release_suppressions(
+    transaction: Transaction, batch: Sequence[Release]
+) -> list[bool | Exception]:
     """Releases what bounced for resellers; see SuppressionStorage.release_suppression."""
-    for wanted in batch:
+    keys = Keys(transaction, [wanted.use for wanted in batch])
+
+    def release(wanted: Release) -> bool:
         reseller = reseller_number(transaction, wanted.reseller_id)
         for row in transaction.fetch(_BY_ID, [wanted.suppression_id]):
             if row.reseller is not None and row.reseller == reseller and row.email:
                 _release(transaction, row.scope, row.email, wanted.now, wanted.actor)
-    return [None] * len(batch)
+                keys.changed(wanted.use, SUPPRESSION_TARGET, row.n)
+                return True
+        return False
+
+    outcomes = answer_each(batch, keys, lambda *_: True, release)
+    keys.write()
+    return outcomes
 
 
 class OwnersWish(NamedTuple):
@@ -346,9 +360,10 @@ def release_address(transaction: Transaction, wanted: OperatorsRelease) -> bool:
 class SqlSuppressions:
     """Implements `interface.SuppressionStorage`."""
 
-    def __init__(self, writes: Batcher, reads: Batcher) -> None:
+    def __init__(self, writes: Batcher, reads: Batcher, keys: KeyLifetime) -> None:
         self._writes = writes
         self._reads = reads
+        self._keys = keys
 
     async def list_suppressions(
         self, reseller_id: str, limit: int, after: Cursor | None
@@ -358,10 +373,16 @@ class SqlSuppressions:
         )
 
     async def release_suppression(
-        self, reseller_id: str, suppression_id: str, now: datetime, actor: Actor
-    ) -> None:
-        release = Release(reseller_id, suppression_id, micros(now), actor)
-        await self._writes.submit(release_suppressions, release)
+        self,
+        reseller_id: str,
+        suppression_id: str,
+        now: datetime,
+        actor: Actor,
+        key: IdempotencyKey | None,
+    ) -> bool:
+        use = self._keys.keyed(key, now)
+        release = Release(reseller_id, suppression_id, micros(now), actor, use)
+        return await self._writes.submit(release_suppressions, release)
 
     async def suppression_by_link(self, token_hash: bytes) -> SuppressionReason | None:
         return await self._reads.submit(find_suppressed, token_hash)

@@ -6,7 +6,7 @@ from datetime import datetime
 from server.domain.access import INVITEE, Actor, Permission, Subject
 from server.domain.invitations import link_token_hash
 from server.domain.suppressions import Suppression, SuppressionReason
-from server.storage.interface import Cursor, Listed, SuppressionStorage
+from server.storage.interface import Cursor, IdempotencyKey, Listed, SuppressionStorage
 
 
 class Suppressions:
@@ -40,10 +40,15 @@ class Suppressions:
         return await self._suppressions.release_by_link(link, self._clock(), actor)
 
     async def release(
-        self, caller: Subject, reseller_id: str, suppression_id: str, request_id: str
-    ) -> None:
-        """Has an address that bounced for the reseller get e-mails again."""
+        self,
+        caller: Subject,
+        reseller_id: str,
+        suppression_id: str,
+        request_id: str,
+        key: IdempotencyKey | None,
+    ) -> bool:
+        """Has an address that bounced for the reseller get e-mails again; False where there is none."""
         caller.require(Permission.WRITE, reseller_id)
-        await self._suppressions.release_suppression(
-            reseller_id, suppression_id, self._clock(), caller.actor(request_id)
+        return await self._suppressions.release_suppression(
+            reseller_id, suppression_id, self._clock(), caller.actor(request_id), key
         )

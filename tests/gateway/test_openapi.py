@@ -79,6 +79,7 @@ def test_it_has_every_path_of_the_contract() -> None:
         "SuppressionService.DeleteSuppression": (
             "delete /v1/resellers/{resellersId}/suppressions/{suppressionsId}"
         ),
+        "BounceService.ReportBounce": "post /v1/bounces",
         "WebhookService.CreateWebhook": f"post {WEBHOOKS}",
         "WebhookService.GetWebhook": f"get {WEBHOOK}",
         "WebhookService.ListWebhooks": f"get {WEBHOOKS}",
@@ -145,6 +146,7 @@ def test_only_discovery_and_what_asks_for_another_proof_are_open() -> None:
     assert open_to_all == {
         "ApiEndpointService.List",
         "ApiEndpointService.Get",
+        "BounceService.ReportBounce",
         "IamTokenService.Create",
         *BY_LINK,
     }

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
+from billing.v1 import bounce_service_pb2 as bounces
 from billing.v1 import customer_pb2 as google_customer
 from billing.v1 import customer_service_pb2 as google_customers
 from billing.v1 import event_pb2, invitation_pb2, webhook_pb2
@@ -130,6 +131,7 @@ _GOOGLE_CUSTOMERS = "billing.v1.CustomerService"
 _EVENTS = "billing.v1.EventService"
 _EVENT_STREAMS = "billing.v1.EventStreamService"
 _INVITATIONS = "billing.v1.InvitationService"
+_BOUNCES = "billing.v1.BounceService"
 _PAGES = "billing.v1.InvitationPageService"
 _SUPPRESSIONS = "billing.v1.SuppressionService"
 _WEBHOOKS = "billing.v1.WebhookService"
@@ -337,6 +339,7 @@ TABLE: dict[str, Method] = {
         ),
         empty_pb2.Empty,
         names_reseller=True,
+        code=NOT_FOUND,
     ),
     f"{_WEBHOOKS}/CreateWebhook": Method(
         Right.WRITE,
@@ -420,6 +423,13 @@ TABLE: dict[str, Method] = {
         ),
         httpbody_pb2.HttpBody,
     ),
+    # Relays prove themselves by what they sign; here none may report.
+    f"{_BOUNCES}/ReportBounce": Method(
+        Right.NOTHING,
+        lambda _: bounces.ReportBounceRequest(report=httpbody_pb2.HttpBody(data=b"{}")),
+        empty_pb2.Empty,
+        code=NOT_FOUND,
+    ),
     f"{_OPERATIONS}/Get": Method(
         Right.READ,
         lambda made: operations.GetOperationRequest(operation_id=made.operation_id),
@@ -490,7 +500,7 @@ CALLERS = [*(role.value for role in Role), STRANGER, FOREIGNER, ANONYMOUS]
 def expected(method: Method, caller: str) -> grpc.StatusCode:
     """Returns what the caller is answered about RESELLER's things."""
     if method.right is Right.NOTHING:
-        return OK
+        return method.code
     if caller == ANONYMOUS:
         return UNAUTHENTICATED
     if method.right is Right.IDENTITY:
@@ -616,7 +626,7 @@ async def test_every_method_that_is_served_has_a_row(table: Table) -> None:
     }
     modules = (
         *(accounts, customers, google_customers, events, event_streams),
-        *(invitations, pages, suppressions, webhooks),
+        *(bounces, invitations, pages, suppressions, webhooks),
         *(operations, operations_proto_pb2, endpoints, iam),
     )
     methods = {

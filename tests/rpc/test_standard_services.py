@@ -15,6 +15,7 @@ from tests.rpc.conftest import Api
 
 VERSIONS = ("v1", "v1alpha")
 SERVICES = {
+    "billing.v1.BounceService",
     "billing.v1.CustomerService",
     "billing.v1.EventService",
     "billing.v1.EventStreamService",

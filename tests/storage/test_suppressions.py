@@ -26,6 +26,7 @@ from tests.storage.records import (
     SECOND_RESELLER,
     START,
     claimed,
+    key,
     new,
     records,
 )
@@ -78,9 +79,13 @@ async def test_what_bounced_for_good_gets_no_more_from_anybody(storage: SqlStora
     assert (listed.email, listed.reseller_id, listed.error) == (ADDRESS, RESELLER, NO_MAILBOX)
     assert await storage.suppressions.list_suppressions(SECOND_RESELLER, 10, None) == []
     # Released by whom it did not bounce for: nothing changes.
-    await storage.suppressions.release_suppression(SECOND_RESELLER, listed.id, START, ACTOR)
+    release = storage.suppressions.release_suppression
+    assert not await release(SECOND_RESELLER, listed.id, START, ACTOR, None)
     await refused(invites(storage, tin="2"))
-    await storage.suppressions.release_suppression(RESELLER, listed.id, START + DAY, ACTOR)
+    for _ in range(2):  # repeated with its key
+        assert await release(RESELLER, listed.id, START + DAY, ACTOR, key("release"))
+    assert not await release(RESELLER, listed.id, START + DAY, ACTOR, key("another"))
+    assert not await release(RESELLER, "sup00000000000000000", START, ACTOR, None)
     assert await storage.suppressions.list_suppressions(RESELLER, 10, None) == []
     await invites(storage, tin="3")
     await stored.resend(START + DAY)
@@ -151,7 +156,7 @@ async def test_what_the_owner_wants_outweighs_what_bounced(storage: SqlStorage) 
     link = link_token_hash(stored.token)
     await storage.suppressions.suppress_by_link(link, START + DAY, OWNER)
     assert await storage.suppressions.list_suppressions(RESELLER, 10, None) == []
-    await storage.suppressions.release_suppression(RESELLER, listed.id, START + DAY, ACTOR)
+    await storage.suppressions.release_suppression(RESELLER, listed.id, START + DAY, ACTOR, None)
     refusal = await refused(invites(storage, tin="1"))
     assert refusal.metadata == {"suppression": "REQUESTED"}
 

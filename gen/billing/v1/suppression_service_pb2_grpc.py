@@ -66,7 +66,8 @@ class SuppressionServiceServicer(object):
     def DeleteSuppression(self, request, context):
         """Releases an address that bounced for the reseller: it can be invited and sent to again.
 
-        What is released, or never bounced for the reseller, stays as it is: repeating it is safe.
+        NOT_FOUND for what is released already, or never bounced for the reseller; a repeat with the same
+        Idempotency-Key is answered as the first call was.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,7 +42,8 @@ class SuppressionServiceStub:
     DeleteSuppression: _grpc.UnaryUnaryMultiCallable[_suppression_service_pb2.DeleteSuppressionRequest, _empty_pb2.Empty]
     """Releases an address that bounced for the reseller: it can be invited and sent to again.
 
-    What is released, or never bounced for the reseller, stays as it is: repeating it is safe.
+    NOT_FOUND for what is released already, or never bounced for the reseller; a repeat with the same
+    Idempotency-Key is answered as the first call was.
     """
 
 @_typing.type_check_only
@@ -58,7 +59,8 @@ class SuppressionServiceAsyncStub(SuppressionServiceStub):
     DeleteSuppression: _aio.UnaryUnaryMultiCallable[_suppression_service_pb2.DeleteSuppressionRequest, _empty_pb2.Empty]  # type: ignore[assignment]
     """Releases an address that bounced for the reseller: it can be invited and sent to again.
 
-    What is released, or never bounced for the reseller, stays as it is: repeating it is safe.
+    NOT_FOUND for what is released already, or never bounced for the reseller; a repeat with the same
+    Idempotency-Key is answered as the first call was.
     """
 
 class SuppressionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -83,7 +85,8 @@ class SuppressionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_empty_pb2.Empty, _abc.Awaitable[_empty_pb2.Empty]]:
         """Releases an address that bounced for the reseller: it can be invited and sent to again.
 
-        What is released, or never bounced for the reseller, stays as it is: repeating it is safe.
+        NOT_FOUND for what is released already, or never bounced for the reseller; a repeat with the same
+        Idempotency-Key is answered as the first call was.
         """
 
 def add_SuppressionServiceServicer_to_server(servicer: SuppressionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -11,6 +11,8 @@ from server.storage.interface import IdempotencyKey
 # What grpc itself hands to a handler.
 ServicerContext = grpc.aio.ServicerContext[Any, Any]
 
+_WEBHOOK_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
+
 
 class CallContext:
     """What the pipeline has found out about a call.
@@ -69,6 +71,11 @@ class CallContext:
     def last_event_id(self) -> str:
         """The ID that a browser got last from the stream that it opens again."""
         return self._header("last-event-id")
+
+    @property
+    def webhook_headers(self) -> dict[str, str]:
+        """What proves who signed the body of a call, by Standard Webhooks; "" for what is not there."""
+        return {name: self._header(name) for name in _WEBHOOK_HEADERS}
 
     @property
     def time_left_s(self) -> float | None:

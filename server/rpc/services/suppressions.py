@@ -5,6 +5,7 @@ from functools import partial
 from billing.v1 import suppression_pb2, suppression_service_pb2
 from google.protobuf import empty_pb2
 
+from server.domain.errors import BillingError, Reason, Resource
 from server.domain.suppressions import Suppression
 from server.rpc.messages import resource_names as names
 from server.rpc.messages.invitations import delivery_error
@@ -39,7 +40,15 @@ class SuppressionService:
         self, request: suppression_service_pb2.DeleteSuppressionRequest, call: CallContext
     ) -> empty_pb2.Empty:
         place = names.parse_name(request.name, names.SUPPRESSIONS)
-        await self._suppressions.release(call.caller, *place, call.request_id)
+        if not await self._suppressions.release(
+            call.caller, *place, call.request_id, call.idempotency_key
+        ):
+            raise BillingError(
+                Reason.NOT_FOUND,
+                "No such address bounced for this reseller, or it is released already; see "
+                "ListSuppressions.",
+                resource=Resource("billing.v1.Suppression", request.name[:100]),
+            )
         return empty_pb2.Empty()
 
 

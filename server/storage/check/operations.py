@@ -14,6 +14,7 @@ from server.storage.schema.codes import (
     NO_INVITATION,
     OPERATION_KIND_CODES,
     OPERATION_TARGET,
+    SUPPRESSION_TARGET,
     WEBHOOK_TARGET,
 )
 from server.storage.schema.tables import customers, idempotency_keys, operations, resellers
@@ -117,7 +118,9 @@ _KEYS = Check(
         "an idempotency key stands for something": and_(
             missing(_operations),
             missing(customers),
-            idempotency_keys.c.target_kind.not_in([WEBHOOK_TARGET, EVENT_TARGET, CUSTOMER_TARGET]),
+            idempotency_keys.c.target_kind.not_in(
+                [WEBHOOK_TARGET, EVENT_TARGET, CUSTOMER_TARGET, SUPPRESSION_TARGET]
+            ),
         ),
         "an idempotency key stands for one thing": ~missing(_same),
         "an operation is kept for the keys that did not make it": and_(

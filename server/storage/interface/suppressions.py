@@ -5,6 +5,7 @@ from typing import Protocol
 
 from server.domain.access import Actor
 from server.domain.suppressions import Suppression, SuppressionReason
+from server.storage.interface.keys import IdempotencyKey
 from server.storage.interface.paging import Cursor, Listed
 
 
@@ -18,9 +19,17 @@ class SuppressionStorage(Protocol):
         ...
 
     async def release_suppression(
-        self, reseller_id: str, suppression_id: str, now: datetime, actor: Actor
-    ) -> None:
-        """Has the address get e-mails again, if it bounced for the reseller; else changes nothing."""
+        self,
+        reseller_id: str,
+        suppression_id: str,
+        now: datetime,
+        actor: Actor,
+        key: IdempotencyKey | None,
+    ) -> bool:
+        """Has the address get e-mails again that bounced for the reseller. False: none such did.
+
+        Raises IDEMPOTENCY_KEY_REUSED.
+        """
         ...
 
     async def suppression_by_link(self, token_hash: bytes) -> SuppressionReason | None:

@@ -84,6 +84,7 @@ WEBHOOK_TARGET = TargetCode(Code(3))
 # An event of the reseller that the request is about, by its number in the log.
 EVENT_TARGET = TargetCode(Code(4))
 CUSTOMER_TARGET = TargetCode(Code(5))
+SUPPRESSION_TARGET = TargetCode(Code(6))
 
 EVENT_TYPE_CODES = {
     type_: EventTypeCode(Code(code))
