@@ -23,24 +23,29 @@ class ClientError(Exception):
 
 def of_call(error: grpc.RpcError, endpoint: str) -> ClientError:
     """Returns what a failed call says, with the fields that are wrong."""
+    code = error.code()
+    told = said(error, endpoint)
+    if code is grpc.StatusCode.UNAUTHENTICATED:
+        return ClientError(f"{told}: log in again with `billing login`", NOT_LOGGED_IN)
+    if code in AWAY_CODES:
+        again = "" if details(error).reason else "; the command can be repeated"
+        return ClientError(f"{told}{again}", AWAY)
+    return ClientError(told)
+
+
+def said(error: grpc.RpcError, endpoint: str) -> str:
+    """Returns what a failed call says, without what to do next."""
     code, text = error.code(), error.details() or ""
     if code is grpc.StatusCode.UNAUTHENTICATED:
-        return ClientError(
-            f"{endpoint} does not take your credentials ({text.rstrip('.')}): log in again with "
-            "`billing login`",
-            NOT_LOGGED_IN,
-        )
+        return f"{endpoint} does not take your credentials ({text.rstrip('.')})"
     found = details(error)
-    reason = found.reason
-    if code in AWAY_CODES and not reason:
-        return ClientError(f"{_away(text, endpoint)}; the command can be repeated", AWAY)
+    if code in AWAY_CODES and not found.reason:
+        return _away(text, endpoint)
     wrong = "; ".join(f"{field}: {why}" for field, why in found.violations)
     told = text if not wrong or wrong in text else f"{text.rstrip('.')}: {wrong}"
+    reason = f" [{found.reason}]" if found.reason else ""
     request = f" (request {found.request_id})" if found.request_id and not wrong else ""
-    return ClientError(
-        f"{told or code.name}{f' [{reason}]' if reason else ''}{request}",
-        AWAY if code in AWAY_CODES else REFUSED,
-    )
+    return f"{told or code.name}{reason}{request}"
 
 
 def retry_after_s(error: grpc.RpcError) -> float | None:

@@ -8,11 +8,9 @@ import click
 from rich.console import Console
 
 from client.context import Context, with_context
-from client.errors import REFUSED, ClientError
-from client.importing import results
+from client.errors import INTERRUPTED, REFUSED, ClientError
 from client.importing.columns import parse_given
 from client.importing.run import Import, alone
-from client.importing.spool import Count
 
 
 @click.command("import")
@@ -52,50 +50,41 @@ def import_customers(
       billing customers import customers.xlsx --dry-run
       billing customers import customers.csv --columns "Наименование=name,ИНН=person.tin" --wait
     """
-    console = Console(stderr=True, highlight=False)
+    run = Import(context.connection, file, Console(stderr=True, highlight=False))
     try:
         with alone(file):
-            run = Import(context.connection, file, console)
             run.read(parse_given(columns), encoding)
-            before = run.count()
-            wrong = run.check()
-            run.tell_wrong()
-            if dry_run or (wrong and not skip_invalid):
-                return _end(run.count(), before, dry_run=dry_run)
-            try:
-                run.send()
-                if wait:
-                    run.wait()
-            except BaseException:
-                with suppress(ClientError):
-                    run.finish()
-                raise
-            run.finish()
-            return _end(run.count(), before, file=run.result_file)
+            if dry_run:
+                run.check()
+            else:
+                _invite(run, skip_invalid=skip_invalid, wait=wait)
+    except KeyboardInterrupt:
+        raise ClientError(
+            f"stopped: {run.summary()}; run the same command again, it goes on", INTERRUPTED
+        ) from None
     except sqlite3.Error as error:
         raise ClientError(
             f"a temporary file can't be written ({error}): make room, or name another folder in TMPDIR"
         ) from None
+    click.echo(run.summary() + ("" if dry_run else f"; see {run.result_file}"))
+    return 0 if run.is_done(but_to_send=dry_run) else REFUSED
 
 
-def _end(after: Count, before: Count, *, dry_run: bool = False, file: Path | None = None) -> int:
-    """Says what was done; returns the exit code."""
-    state = after.states.get
-    earlier = sum(before.states.get(each, 0) for each in results.DONE)
-    now = sum(state(each, 0) for each in results.DONE) - earlier
-    told = {
-        "would be invited" if dry_run else "to be invited": 0 if file else after.todo,
-        "invited": now if file else 0,
-        "done before": earlier,
-        "with e-mails that could not be sent": state(results.FAILED, 0),
-        "refused": state(results.REFUSED, 0),
-        "wrong": after.wrong,
-    }
-    said = ", ".join(f"{count:,} {what}" for what, count in told.items() if count) or "no rows"
-    click.echo(said + (f"; see {file}" if file else ""))
-    if after.wrong and not file and not dry_run:
-        raise ClientError(
-            "nothing was sent: mend the rows that are wrong, or leave them out with --skip-invalid"
-        )
-    failed = after.wrong + state(results.FAILED, 0) + state(results.REFUSED, 0)
-    return REFUSED if failed else 0
+def _invite(run: Import, *, skip_invalid: bool, wait: bool) -> None:
+    # Before anything is sent it shows whether that file can be written.
+    run.write()
+    try:
+        if run.check() and not skip_invalid:
+            raise ClientError(
+                f"nothing was sent ({run.summary()}): mend the rows that are wrong, or leave them out "
+                "with --skip-invalid"
+            )
+        run.send()
+        if wait:
+            run.wait()
+    except BaseException:
+        # It is whole anyway; this puts the rows in order.
+        with suppress(ClientError):
+            run.write()
+        raise
+    run.write()

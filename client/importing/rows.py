@@ -1,5 +1,6 @@
 """A row as a call, and the key that makes it happen once."""
 
+import contextlib
 import re
 import unicodedata
 import uuid
@@ -58,8 +59,10 @@ def problems(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 def place(customer: customer_pb2.Customer) -> str:
     """Returns address and tax number, the same for the same ones however they are spelled."""
-    address = unicodedata.normalize("NFC", customer.email).casefold()
-    return f"{address}\n{customer.person.tin}"
+    name, at, domain = unicodedata.normalize("NFC", customer.email).casefold().rpartition("@")
+    with contextlib.suppress(UnicodeError):
+        domain = domain.encode("idna").decode()
+    return f"{name}{at}{domain}\n{customer.person.tin}"
 
 
 def key(request: customer_service_pb2.InviteCustomerRequest) -> uuid.UUID:

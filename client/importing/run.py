@@ -6,25 +6,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
-from billing.v1 import customer_service_pb2, customer_service_pb2_grpc
-from google.longrunning import operations_pb2, operations_pb2_grpc
-from google.protobuf.duration_pb2 import Duration
-from google.rpc import code_pb2
 from rich.console import Console
 
 from client import errors
 from client.connection import Connection
 from client.errors import ClientError
 from client.importing import results, rows
+from client.importing.calls import Calls, result
 from client.importing.columns import EMAIL, EXTERNAL_ID, Columns
 from client.importing.progress import Steps
 from client.importing.results import Result, Results
-from client.importing.spool import Count, Spool, Todo
+from client.importing.spool import Spool, Todo
 from client.importing.tables import open_table
 from client.importing.window import Window
 
-_THERE = ("INVITATION_OPEN", "EXTERNAL_ID_TAKEN")
-_WAIT_S = 10
+# After so many rows it is looked whether the file has changed, which may be growing without end.
+_LOOK_ROWS = 1000
 
 
 class Import:
@@ -36,9 +33,10 @@ class Import:
         self._console = console
         self._spool = Spool()
         self._results = Results(file.with_name(f"{file.name}.results.csv"))
-        self._customers = customer_service_pb2_grpc.CustomerServiceStub(connection.channel)
-        self._operations = operations_pb2_grpc.OperationsStub(connection.channel)
+        self._calls = Calls(connection)
         self._columns = Columns(["name", "email"], {})
+        self._done_before = 0
+        self._sends = False
 
     def read(self, given: Mapping[str, str], encoding: str | None) -> None:
         """Reads the file and what an earlier run did; notes what is wrong with rows."""
@@ -52,10 +50,18 @@ class Import:
         if unused := self._columns.unused():
             self._say(f"not used: {unused} (see --columns)")
         with Steps(self._console, "reading", None) as steps:
-            for row in table.rows:
+            for count, row in enumerate(table.rows):
+                if count % _LOOK_ROWS == 0:
+                    self._require(before)
                 self._read_row(row.line, row.cells, row.problem)
                 steps.step()
-        if _version(self._file) != before:
+        self._require(before)
+        states = self._spool.count().states
+        self._done_before = sum(states.get(each, 0) for each in results.DONE)
+
+    def _require(self, version: tuple[int, ...]) -> None:
+        """Raises ClientError if the file has changed since."""
+        if _version(self._file) != version:
             raise ClientError(
                 f"{self._file} changed while it was read: nothing was sent; save it and run the same "
                 "command again"
@@ -86,17 +92,7 @@ class Import:
             self._spool.add_wrong(line, title, why)
 
     def check(self) -> int:
-        """Has the service check all rows; returns how many are wrong."""
-
-        def call(todo: Todo) -> None:
-            try:
-                self._validate(todo)
-            except grpc.RpcError as error:
-                # What limits e-mails is obeyed when they are sent.
-                if errors.details(error).reason != "MAIL_LIMIT_REACHED" and not self._there(
-                    error, todo
-                ):
-                    raise
+        """Has the service check all rows, and says what is wrong; returns how many are."""
 
         def done(todo: Todo, answer: grpc.RpcError | None) -> None:
             if isinstance(answer, grpc.RpcError):
@@ -105,14 +101,13 @@ class Import:
             steps.step()
 
         with Steps(self._console, "checking", self._spool.count().todo) as steps:
-            Window(self._connection, call, done, steps.tell).run(self._spool.todo())
+            Window(self._connection, self._calls.check, done, steps.tell, changes=False).run(
+                self._spool.todo()
+            )
+        for line, title, why in self._spool.wrong():
+            where = f"line {line}, {title}" if title else f"line {line}"
+            self._say(f"{self._file}: {where}: {why}")
         return self._spool.count().wrong
-
-    def _validate(self, todo: Todo) -> None:
-        request = customer_service_pb2.InviteCustomerRequest()
-        request.CopyFrom(todo.request)
-        request.validate_only = True
-        self._connection.attempt(self._customers.InviteCustomer, request)
 
     def _wrong(self, error: grpc.RpcError) -> Iterator[tuple[str, str]]:
         details = errors.details(error)
@@ -121,139 +116,73 @@ class Import:
         if not details.violations:
             yield "", str(errors.of_call(error, self._connection.endpoint))
 
-    def tell_wrong(self) -> None:
-        """Says what is wrong with which rows."""
-        for line, title, why in self._spool.wrong():
-            where = f"line {line}, {title}" if title else f"line {line}"
-            self._say(f"{self._file}: {where}: {why}")
-
     def send(self) -> None:
-        """Invites who is to be invited, and writes what became of it."""
-        self._results.replace(self._spool.results())
+        """Invites who is to be invited, and adds what becomes of each to the result file."""
+        self._sends = True
 
         def done(todo: Todo, answer: Result | grpc.RpcError) -> None:
             if isinstance(answer, grpc.RpcError):
                 why = str(errors.of_call(answer, self._connection.endpoint))
-                answer = _result(todo, state=results.REFUSED, error=why)
+                answer = result(todo, state=results.REFUSED, error=why)
             self._spool.note(answer)
             self._results.add(answer)
             steps.step()
 
         with Steps(self._console, "inviting", self._spool.count().todo) as steps:
-            Window(self._connection, self._invite, done, steps.tell).run(self._spool.todo())
-
-    def _invite(self, todo: Todo) -> Result:
-        try:
-            operation = self._connection.attempt(
-                self._customers.InviteCustomer, todo.request, todo.key
+            Window(self._connection, self._calls.invite, done, steps.tell, changes=True).run(
+                self._spool.todo()
             )
-        except grpc.RpcError as error:
-            there = self._there(error, todo)
-            if errors.details(error).reason == "IDEMPOTENCY_KEY_REUSED":
-                there = self._there_with_other_content(todo)
-            if there is None:
-                raise
-            return there
-        return _outcome(_result(todo), operation)
-
-    def _there(self, error: grpc.RpcError, todo: Todo) -> Result | None:
-        """Returns what is there already, if the service refused a row for that; None: it did not."""
-        details = errors.details(error)
-        if details.reason not in _THERE:
-            return None
-        request = customer_service_pb2.GetCustomerRequest(
-            name=self._connection.name("customers", details.metadata.get("customerId", ""))
-        )
-        found = self._connection.attempt(self._customers.GetCustomer, request)
-        if not rows.is_same(todo.request.customer, found):
-            return None
-        operation = details.metadata.get("operationId", "")
-        return _result(
-            todo,
-            state=results.EXISTS,
-            customer=found.name,
-            operation=f"operations/{operation}" if operation else "",
-        )
-
-    def _there_with_other_content(self, todo: Todo) -> Result:
-        """Returns what is there of a row that was sent before and has been changed in the file."""
-        why = (
-            "it was invited within two days, when the file said something else of it, and that has "
-            "ended since: change the customer with `billing customers update`, or invite again later"
-        )
-        try:
-            self._validate(todo)
-        except grpc.RpcError as error:
-            if there := self._there(error, todo):
-                return there
-        return _result(todo, state=results.REFUSED, error=why)
 
     def wait(self) -> None:
         """Waits until the e-mails are out, or given up."""
 
-        def call(row: Result) -> operations_pb2.Operation:
-            request = operations_pb2.WaitOperationRequest(
-                name=row.operation, timeout=Duration(seconds=_WAIT_S)
-            )
-            return self._connection.attempt(self._operations.WaitOperation, request)
-
-        def done(row: Result, answer: operations_pb2.Operation | grpc.RpcError) -> None:
+        def done(_: Result, answer: Result | grpc.RpcError) -> None:
             if isinstance(answer, grpc.RpcError):
-                # It is over, and so long ago that it is no longer kept.
-                self._spool.note(row._replace(state=results.SENT))
-            elif answer.done:
-                self._spool.note(_outcome(row, answer))
-            else:
-                return
-            steps.step()
+                raise errors.of_call(answer, self._connection.endpoint)
+            if answer.state != results.INVITED:
+                self._spool.note(answer)
+                steps.step()
 
         left = self._spool.count().states.get(results.INVITED, 0)
         with Steps(self._console, "waiting for e-mails", left) as steps:
             while self._spool.count().states.get(results.INVITED, 0):
-                Window(self._connection, call, done, steps.tell).run(self._spool.under_way())
+                Window(self._connection, self._calls.wait, done, steps.tell, changes=False).run(
+                    self._spool.under_way()
+                )
+                self.write()
 
-    def count(self) -> Count:
-        """Returns how the rows stand."""
-        return self._spool.count()
+    def summary(self) -> str:
+        """Returns how many rows stand how."""
+        count = self._spool.count()
+        done = sum(count.states.get(each, 0) for each in results.DONE)
+        failed = count.states.get(results.FAILED, 0)
+        refused = count.states.get(results.REFUSED, 0)
+        told = {
+            "invited": done - self._done_before,
+            "done before": self._done_before,
+            "with e-mails that could not be sent": failed if self._sends else 0,
+            "refused": refused,
+            "wrong": count.wrong,
+            "to be invited": count.todo - (failed + refused if self._sends else 0),
+        }
+        return ", ".join(f"{n:,} {what}" for what, n in told.items() if n) or "no rows"
+
+    def is_done(self, *, but_to_send: bool) -> bool:
+        """Tells whether all rows are done; with `but_to_send` whether they could be."""
+        count = self._spool.count()
+        return not count.wrong and (but_to_send or not count.todo)
 
     @property
     def result_file(self) -> Path:
         """The file that says what became of each row."""
         return self._results.file
 
-    def finish(self) -> None:
-        """Writes the result file in the order of the rows."""
+    def write(self) -> None:
+        """Writes the result file anew, in the order of the rows."""
         self._results.replace(self._spool.results())
-        self._results.close()
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _result(
-    todo: Todo, *, state: str = "", customer: str = "", operation: str = "", error: str = ""
-) -> Result:
-    external_id = " ".join(todo.request.customer.external_id.split())
-    return Result(todo.line, external_id, customer, operation, state, error, todo.row_key)
-
-
-def _outcome(row: Result, operation: operations_pb2.Operation) -> Result:
-    """Returns what an operation says of a row."""
-    metadata = customer_service_pb2.InviteCustomerMetadata()
-    operation.metadata.Unpack(metadata)
-    state, error = results.INVITED, ""
-    if operation.HasField("error"):
-        cancelled = operation.error.code == code_pb2.CANCELLED
-        state = results.CANCELLED if cancelled else results.FAILED
-        error = " ".join(operation.error.message.split())
-    elif operation.done:
-        state = results.SENT
-    return row._replace(
-        operation=operation.name,
-        customer=metadata.customer or row.customer,
-        state=state,
-        error=error,
-    )
 
 
 def _version(file: Path) -> tuple[int, ...]:

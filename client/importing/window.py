@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
 import grpc
@@ -45,24 +46,32 @@ class Window(Generic[J, R]):
         call: Callable[[J], R],
         done: Callable[[J, R | grpc.RpcError], None],
         told: Callable[[str], None],
+        *,
+        changes: bool,
     ) -> None:
-        """`told` gets what all wait for, and "" when they go on."""
+        """`told` gets what all wait for, and "" when they go on.
+
+        `changes`: the calls change something, so that the answers of those that are out matter.
+        """
         self._connection = connection
         self._call = call
         self._done = done
         self._told = told
+        self._changes = changes
         self._size = float(_FIRST)
         self._out = 0
         self._threads = 0
         self._jobs: queue.SimpleQueue[J | None] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[tuple[J, R | BaseException]] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[tuple[J, float, R | BaseException]] = queue.SimpleQueue()
         # When no call is made before, and which are to be repeated when.
         self._not_before_s = 0.0
         self._later: list[tuple[float, int, J]] = []
         self._count = 0
+        # Since when nothing but failures comes, and how many.
         self._failing_since_s: float | None = None
         self._failures = 0
-        self._renewed = False
+        # When the latest token was asked for; no answer has shown yet that it is taken.
+        self._renewed_s: float | None = None
         self._said = ""
 
     def run(self, jobs: Iterator[J]) -> None:
@@ -78,8 +87,12 @@ class Window(Generic[J, R]):
                 self._jobs.put(None)
 
     def _drain(self) -> None:
+        if not self._changes:
+            return
+        if self._out:
+            self._tell("stopping: waiting for the answers to what was sent")
         while self._out:
-            job, answer = self._answers.get()
+            job, _, answer = self._answers.get()
             self._out -= 1
             if not isinstance(answer, BaseException):
                 # What stopped all may be that results can't be written.
@@ -105,28 +118,35 @@ class Window(Generic[J, R]):
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
+            began_s = time.monotonic()
             try:
-                self._answers.put((job, self._call(job)))
+                self._answers.put((job, began_s, self._call(job)))
             except BaseException as error:
-                self._answers.put((job, error))
+                self._answers.put((job, began_s, error))
 
     def _take(self) -> None:
         """Takes an answer, or waits until calls can be made again."""
         left_s = self._next_s() - time.monotonic()
+        wait_s = None if self._out and left_s <= 0 else max(left_s, 0.0)
         try:
-            job, answer = self._answers.get(timeout=max(left_s, 0.0) or None)
+            job, began_s, answer = self._answers.get(timeout=wait_s)
         except queue.Empty:
             return
         self._out -= 1
         if isinstance(answer, grpc.RpcError):
-            self._failed(job, answer)
+            if self._is_final(job, began_s, answer):
+                self._answered()
+                self._done(job, answer)
         elif isinstance(answer, BaseException):
             raise answer
         else:
-            self._failing_since_s, self._failures, self._renewed = None, 0, False
-            self._size = min(_MOST, self._size + 1 / self._size)
-            self._tell("")
+            self._answered()
             self._done(job, answer)
+
+    def _answered(self) -> None:
+        self._failing_since_s, self._failures, self._renewed_s = None, 0, None
+        self._size = min(_MOST, self._size + 1 / self._size)
+        self._tell("")
 
     def _next_s(self) -> float:
         """Returns when more can be called than now."""
@@ -137,37 +157,48 @@ class Window(Generic[J, R]):
             self._said = what
             self._told(what)
 
-    def _repeat(self, job: J, at_s: float) -> None:
-        self._count += 1
-        heapq.heappush(self._later, (at_s, self._count, job))
-
-    def _failed(self, job: J, error: grpc.RpcError) -> None:
+    def _is_final(self, job: J, began_s: float, error: grpc.RpcError) -> bool:
+        """Tells whether the failure is the job's own; else the job is repeated, or all are stopped."""
         code, details = error.code(), errors.details(error)
         now = time.monotonic()
-        if code is grpc.StatusCode.UNAUTHENTICATED and not self._renewed:
-            self._renewed = True
-            if self._connection.renew():
-                self._repeat(job, now)
-                return
+        if code is grpc.StatusCode.UNAUTHENTICATED and self._has_new_token(began_s, now):
+            self._repeat(job, now)
+            return False
         if code in _FOR_ALL or details.reason in _FOR_ALL_REASONS:
             raise errors.of_call(error, self._connection.endpoint)
         wait_s = details.retry_s
-        if wait_s is None and code not in errors.AWAY_CODES:
-            self._done(job, error)
-            return
         if code in errors.AWAY_CODES:
             self._failing_since_s = self._failing_since_s or now
             self._failures += 1
             if now - self._failing_since_s > _PATIENCE_S:
                 raise errors.of_call(error, self._connection.endpoint)
             wait_s = wait_s or min(_LONGEST_PAUSE_S, 0.1 * 2 ** min(self._failures, 6))
-        assert wait_s is not None  # noqa: S101
+        if wait_s is None:
+            return True
         self._repeat(job, now + wait_s)
         if details.metadata.get("limit") == _FOR_ONE_ADDRESS and self._out:
-            return
+            return False
         if now >= self._not_before_s:
             # Once for all that were out at that time.
             self._size = max(1.0, self._size / 2)
         self._not_before_s = max(self._not_before_s, now + wait_s)
         if wait_s >= 1:
-            self._tell(f"{errors.of_call(error, self._connection.endpoint)}; going on")
+            until = (
+                f" until {datetime.now(UTC).astimezone() + timedelta(seconds=wait_s):%H:%M}"
+                if wait_s > 60
+                else ""
+            )
+            self._tell(f"waiting{until}: {errors.said(error, self._connection.endpoint)}")
+        return False
+
+    def _has_new_token(self, began_s: float, now: float) -> bool:
+        """Tells whether a call whose token was refused can be repeated with another one."""
+        if self._renewed_s is None:
+            self._renewed_s = now
+            return self._connection.renew()
+        # What was out meanwhile had the old one.
+        return began_s < self._renewed_s
+
+    def _repeat(self, job: J, at_s: float) -> None:
+        self._count += 1
+        heapq.heappush(self._later, (at_s, self._count, job))
