@@ -87,6 +87,8 @@ class Reason(StrEnum):
     SERVER_STOPPING = "SERVER_STOPPING"
     # Added more webhooks than one reseller may have: delete one, then create it again.
     WEBHOOK_LIMIT_REACHED = "WEBHOOK_LIMIT_REACHED"
+    # Made more links than one invitation may have: send it again, which ends those so far.
+    LINK_LIMIT_REACHED = "LINK_LIMIT_REACHED"
     # Asked a webhook for what its state does not allow: look at its state and `disableReason`.
     WEBHOOK_STATE = "WEBHOOK_STATE"
     # Changed something that has been changed since it was read: read it again.

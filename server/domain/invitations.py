@@ -73,6 +73,9 @@ CUSTOMER_STATES: Mapping[InvitationState, CustomerState] = {
 }
 
 # Only an e-mail that arrived can be answered.
+# Links that an invitation may have from one sending to the next. Each try of an e-mail has one, some
+# 250 in five days; the rest are those that a reseller makes.
+MOST_LINKS = 300
 ANSWERED = frozenset({_S.ACCEPTED, _S.DECLINED})
 
 # Earlier ones have one digit in front, or none.
@@ -267,6 +270,16 @@ def link_shown_once() -> BillingError:
         Reason.LINK_SHOWN_ONCE,
         "The call with this Idempotency-Key has made a link, which is shown in its own answer alone. "
         "If that was lost, make another with a new key; both hold.",
+    )
+
+
+def link_limit_reached() -> BillingError:
+    """Returns the refusal of a link beyond MOST_LINKS."""
+    return BillingError(
+        Reason.LINK_LIMIT_REACHED,
+        f"The limit of {MOST_LINKS} links of one invitation is reached; hand out one of those, or send "
+        "the invitation again, which ends them.",
+        metadata={"limit": "LINKS_PER_INVITATION", "most": str(MOST_LINKS)},
     )
 
 

@@ -179,7 +179,7 @@ class Invitations:
     ) -> tuple[str, Invitation] | None:
         """Returns a fresh secret for a link to the invitation, which nothing tells again, and that.
 
-        Raises INVITATION_STATE, LINK_SHOWN_ONCE.
+        Raises INVITATION_STATE, LINK_LIMIT_REACHED, LINK_SHOWN_ONCE.
         """
         found = await self._find(caller, Permission.WRITE, reseller_id, invitation_id)
         if found is None:

@@ -320,6 +320,24 @@ async def test_a_link_is_shown_once(api: Api) -> None:
     assert (await accept(api, token)).state == invitation_pb2.Invitation.ACCEPTED
 
 
+async def test_an_invitation_has_so_many_links_until_it_is_sent_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.storage.invitations.actions.MOST_LINKS", 2)
+    name = await by_link(api)
+    first, _ = [await token_of(api, name) for _ in range(2)]
+    code, reason, _ = await refusal(create_link(api, name))
+    assert (code, reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "LINK_LIMIT_REACHED")
+    await resend(api, name)
+    # Or resends would make as many as one likes.
+    code, reason, _ = await refusal(resend(api, name))
+    assert reason == "RESENT_TOO_SOON"
+    token = await token_of(api, name)
+    code, _, _ = await refusal(accept(api, first))
+    assert code == grpc.StatusCode.NOT_FOUND
+    assert (await accept(api, token)).state == invitation_pb2.Invitation.ACCEPTED
+
+
 async def test_only_editors_make_links(api: Api) -> None:
     name = await by_link(api)
     for who in ("reader", "foreigner", "nobody"):

@@ -135,7 +135,8 @@ class InvitationServiceServicer(object):
 
         The link is shown in this answer alone, since only a hash of its secret is kept; so a repeat with
         the same idempotency key is refused with ALREADY_EXISTS. Links that were made before, and those in
-        e-mails, hold beside it until the invitation is sent again or ends.
+        e-mails, hold beside it until the invitation is sent again or ends. There may be 300 of them, then
+        it is RESOURCE_EXHAUSTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -69,7 +69,8 @@ class InvitationServiceStub:
 
     The link is shown in this answer alone, since only a hash of its secret is kept; so a repeat with
     the same idempotency key is refused with ALREADY_EXISTS. Links that were made before, and those in
-    e-mails, hold beside it until the invitation is sent again or ends.
+    e-mails, hold beside it until the invitation is sent again or ends. There may be 300 of them, then
+    it is RESOURCE_EXHAUSTED.
     """
     RevokeInvitation: _grpc.UnaryUnaryMultiCallable[_invitation_service_pb2.RevokeInvitationRequest, _invitation_pb2.Invitation]
     """Takes a pending invitation back; its customer becomes inactive.
@@ -128,7 +129,8 @@ class InvitationServiceAsyncStub(InvitationServiceStub):
 
     The link is shown in this answer alone, since only a hash of its secret is kept; so a repeat with
     the same idempotency key is refused with ALREADY_EXISTS. Links that were made before, and those in
-    e-mails, hold beside it until the invitation is sent again or ends.
+    e-mails, hold beside it until the invitation is sent again or ends. There may be 300 of them, then
+    it is RESOURCE_EXHAUSTED.
     """
     RevokeInvitation: _aio.UnaryUnaryMultiCallable[_invitation_service_pb2.RevokeInvitationRequest, _invitation_pb2.Invitation]  # type: ignore[assignment]
     """Takes a pending invitation back; its customer becomes inactive.
@@ -214,7 +216,8 @@ class InvitationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         The link is shown in this answer alone, since only a hash of its secret is kept; so a repeat with
         the same idempotency key is refused with ALREADY_EXISTS. Links that were made before, and those in
-        e-mails, hold beside it until the invitation is sent again or ends.
+        e-mails, hold beside it until the invitation is sent again or ends. There may be 300 of them, then
+        it is RESOURCE_EXHAUSTED.
         """
 
     @_abc_1.abstractmethod

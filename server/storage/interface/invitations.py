@@ -170,7 +170,7 @@ class InvitationStorage(Protocol):
         """Keeps the secret of one link more, by its hash; returns the invitation that it leads to.
 
         It holds beside the others until the invitation is sent again or ends. None: no such
-        invitation. Raises INVITATION_STATE, IDEMPOTENCY_KEY_REUSED; LINK_SHOWN_ONCE where a call with
-        the key has made a link.
+        invitation. Raises INVITATION_STATE, LINK_LIMIT_REACHED, IDEMPOTENCY_KEY_REUSED;
+        LINK_SHOWN_ONCE where a call with the key has made a link.
         """
         ...

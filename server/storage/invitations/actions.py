@@ -18,11 +18,13 @@ from server.domain.customers import CustomerState
 from server.domain.events import EventType
 from server.domain.invitations import (
     CUSTOMER_STATES,
+    MOST_LINKS,
     Invitation,
     InvitationAction,
     InvitationState,
     as_of,
     held_by_reseller,
+    link_limit_reached,
     link_shown_once,
     mail_under_way,
     resent_too_soon,
@@ -37,7 +39,7 @@ from server.storage.events.log import NewEvent, log
 from server.storage.events.rows import invitation_json
 from server.storage.invitations.addresses import ended_slot
 from server.storage.invitations.correct import Correction, correct
-from server.storage.invitations.links import INSERT_LINKS, link_hash, link_number
+from server.storage.invitations.links import INSERT_LINKS, count_links, link_hash, link_number
 from server.storage.invitations.read import find_invitations, find_links
 from server.storage.keys import KeyedRequest, Keys, Target, answer_each
 from server.storage.operations.read import by_number, find_by_number
@@ -310,9 +312,11 @@ class _Batch:
         return invitation(self._transaction, after)
 
     def _create_link(self, row: InvitationPart, wanted: NewLink) -> Invitation:
-        """Makes a link that holds beside the others. Raises INVITATION_STATE."""
+        """Makes a link that holds beside the others. Raises INVITATION_STATE, LINK_LIMIT_REACHED."""
         found = invitation(self._transaction, row)
         state_after(InvitationAction.CREATE_LINK, as_of(found, wanted.now).state)
+        if count_links(self._transaction, row.n, row.latest) >= MOST_LINKS:
+            raise link_limit_reached()
         at, hashed = micros(wanted.now), wanted.token_hash
         link = LinkRow(link_number(hashed), link_hash(hashed), row.n, row.latest, at)
         self._transaction.insert(INSERT_LINKS, [link])
@@ -331,7 +335,7 @@ class _Batch:
         now = operation.created_at
         before = invitation(transaction, row)
         state_after(InvitationAction.RESEND, as_of(before, now).state)
-        if before.resent_at and sends:
+        if before.resent_at:
             _require_pause(before.resent_at, wanted)
         at, until = micros(now), micros(wanted.expires_at)
         latest = find_by_number(transaction, row.latest)

@@ -1,12 +1,44 @@
 """Links to invitations: what the database keeps of their secrets."""
 
-from server.storage.schema.tables import LinkHash, LinkNumber, LinkRow, link_tokens
-from server.storage.sql.statements import Insert
+from typing import NamedTuple
+
+from sqlalchemy import bindparam, func, select
+
+from server.storage.schema.tables import (
+    CustomerNumber,
+    LinkHash,
+    LinkNumber,
+    LinkRow,
+    OperationNumber,
+    link_tokens,
+)
+from server.storage.sql.statements import IDS, Insert, Query, Transaction
 
 INSERT_LINKS = Insert(link_tokens, LinkRow)
 
 _TIME_DIGITS = 4
 _DIGITS = {digit: value for value, digit in enumerate(b"0123456789abcdefghijklmnopqrstuv")}
+
+
+class _Count(NamedTuple):
+    links: int
+
+
+_COUNT = Query(
+    _Count,
+    select(func.count().label("links"))
+    .select_from(link_tokens)
+    .where(link_tokens.c.customer.in_(IDS), link_tokens.c.operation == bindparam("operation")),
+    "operation",
+)
+
+
+def count_links(
+    transaction: Transaction, customer: CustomerNumber, operation: OperationNumber
+) -> int:
+    """Returns how many links an operation has sent, or was the latest for."""
+    (found,) = transaction.fetch(_COUNT, [customer], operation=operation)
+    return found.links
 
 
 def link_number(token_hash: bytes) -> LinkNumber:
