@@ -161,20 +161,33 @@ def create_customer(
 
 
 @customers.command("list")
+@click.option("--filter", "filter_", default="", help="Such as 'labels.tier = gold'.")
+@click.option("--order-by", default="", help="create_time: the oldest first.")
 @click.option("--show-deleted", is_flag=True, help="Those that can be undeleted too.")
 @limit_option
 @output_option
 @with_context
-def list_customers(context: Context, show_deleted: bool, limit: int | None, output: Output) -> None:
+def list_customers(
+    context: Context,
+    filter_: str,
+    order_by: str,
+    show_deleted: bool,
+    limit: int | None,
+    output: Output,
+) -> None:
     """List customers, newest first.
 
     \b
     Example:
       billing customers list --output csv > customers.csv
+      billing customers list --filter 'state = ACTIVE AND labels.tier = gold'
     """
     connection = context.connection
     request = customer_service_pb2.ListCustomersRequest(
-        parent=connection.reseller, show_deleted=show_deleted
+        parent=connection.reseller,
+        filter=filter_,
+        order_by=order_by,
+        show_deleted=show_deleted,
     )
     output.many(
         connection.pages(_stub(context).ListCustomers, request, "customers", limit), COLUMNS

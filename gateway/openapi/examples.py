@@ -213,7 +213,10 @@ REQUESTS: dict[str, dict[str, Any]] = {
         for verb in ("Delete", "Undelete", "Suspend", "Activate")
     },
     "billing.v1.GetCustomerRequest": {"name": f"{_PARENT}/customers/{CUSTOMER}"},
-    "billing.v1.ListCustomersRequest": {"parent": _PARENT},
+    "billing.v1.ListCustomersRequest": {
+        "parent": _PARENT,
+        "filter": "state = ACTIVE AND labels.tier = gold",
+    },
     "billing.v1.GetInvitationRequest": {"name": _INVITATION["name"]},
     "billing.v1.ListInvitationsRequest": {"parent": _PARENT, "filter": "state = PENDING"},
     "billing.v1.ResendInvitationRequest": {"name": _INVITATION["name"]},

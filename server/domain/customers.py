@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from server.domain import ids
 from server.domain.access import Actor
+from server.domain.addresses import address_key
 from server.domain.errors import BillingError, Reason
+from server.domain.filters import Filter, Value
 from server.domain.operations import Operation, OperationKind
 
 NO_LABELS: Mapping[str, str] = {}
@@ -58,6 +60,47 @@ class Customer(NamedTuple):
     def purge_at(self) -> datetime | None:
         """When a deleted one is removed for good, or somewhat later."""
         return self.deleted_at and self.deleted_at + PURGE_AFTER
+
+    def value_of(self, field: str) -> Value | None:
+        """Returns what a filter compares; addresses as `address_key` has them.
+
+        Texts that were not given are empty, but for the address and for labels.
+        """
+        container, _, key = field.partition(".")
+        match container:
+            case "state":
+                return self.state
+            case "displayName":
+                return self.name
+            case "email":
+                return self.email and address_key(self.email)
+            case "externalId":
+                return self.external_id or ""
+            case "billingAccountId":
+                return self.billing_account_id
+            case "labels":
+                return self.labels.get(key) if key else bool(self.labels) or None
+            case "person":
+                return self.person.get(key, "")
+            case "createTime":
+                return self.created_at
+            case "updateTime":
+                return self.modified_at
+            case "deleteTime":
+                return self.deleted_at
+        raise LookupError(f"customers have no field {field}")
+
+
+class CustomerList(NamedTuple):
+    """Which customers of a reseller to list, and in which order.
+
+    filter_: a condition on what `Customer.value_of` returns.
+    """
+
+    reseller_id: str
+    filter_: Filter | None = None
+    show_deleted: bool = False
+    oldest_first: bool = False
 
 
 class NewCustomer(NamedTuple):

@@ -36,6 +36,13 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
+class Present:
+    """`labels:tier`: true where the record has the field."""
+
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
 class Not:
     """True where the condition is not."""
 
@@ -56,7 +63,7 @@ class Or:
     conditions: tuple["Filter", ...]
 
 
-Filter = Comparison | Not | And | Or
+Filter = Comparison | Present | Not | And | Or
 
 # On values, or on columns of SQL: those give a condition in place of a bool.
 COMPARE: Mapping[Comparator, Callable[[Any, Any], Any]] = {
@@ -79,6 +86,8 @@ def matches(condition: Filter, value_of: Callable[[str], Value | None]) -> bool:
         case Comparison(field, comparator, value):
             actual = value_of(field)
             return actual is not None and bool(COMPARE[comparator](actual, value))
+        case Present(field):
+            return value_of(field) is not None
         case Not(negated):
             return not matches(negated, value_of)
         case And(conditions):

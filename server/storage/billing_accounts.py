@@ -1,14 +1,15 @@
 """Billing accounts: those of resellers and customers, read from their rows."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 
 from server.domain import ids
 from server.domain.access import ResellerState
 from server.domain.billing_accounts import BillingAccount
 from server.domain.customers import CustomerState
+from server.storage.customer_rows import IS_LIVING
 from server.storage.interface.paging import Cursor, Listed
 from server.storage.resellers import reseller_id, reseller_number, reseller_state
 from server.storage.schema.codes import (
@@ -28,7 +29,7 @@ from server.storage.schema.tables import (
     resellers,
 )
 from server.storage.sql.batches import Batcher
-from server.storage.sql.paging import newest_first
+from server.storage.sql.paging import Run, merged
 from server.storage.sql.statements import IDS, Query, Transaction, columns
 from server.storage.sql.times import Micros, from_micros
 
@@ -75,25 +76,29 @@ _BY_OWN_ID = Query(
 )
 
 
-def _page(*, past_first: bool) -> Query[_Customer]:
+def _page(*, is_sqlite: bool, past_first: bool) -> Query[_Customer]:
     """Makes what reads one reseller's customers in the order of an index."""
 
-    def part(state: int) -> Select[Any]:
-        rows = select(
-            *columns(customers, _Customer)[:-1],
-            func.substr(customers.c.name, 1, _LONGEST_NAME).label("name"),
-        ).where(
-            customers.c.reseller == bindparam("reseller"),
-            customers.c.invitation == state,
-            customers.c.deleted_at.is_(None),
+    rows = select(
+        *columns(customers, _Customer)[:-1],
+        func.substr(customers.c.name, 1, _LONGEST_NAME).label("name"),
+    )
+    runs = [
+        Run(
+            {customers.c.reseller: bindparam("reseller"), customers.c.invitation: state},
+            [IS_LIVING],
         )
-        return rows.where(customers.c.n < bindparam("after")) if past_first else rows
+        for state in (NO_INVITATION, *INVITATION_STATE_CODES.values())
+    ]
+    page = merged(rows, customers.c.n, runs, is_sqlite=is_sqlite, past_first=past_first)
+    return Query(_Customer, page, "reseller", "limit", "after")
 
-    parts = [part(state) for state in (NO_INVITATION, *INVITATION_STATE_CODES.values())]
-    return Query(_Customer, newest_first(parts), "reseller", "limit", "after")
 
-
-_PAGES = {past_first: _page(past_first=past_first) for past_first in (False, True)}
+_PAGES = {
+    (is_sqlite, past_first): _page(is_sqlite=is_sqlite, past_first=past_first)
+    for is_sqlite in (False, True)
+    for past_first in (False, True)
+}
 
 
 def get_accounts(transaction: Transaction, wanted: Sequence[str]) -> list[BillingAccount | None]:
@@ -145,7 +150,10 @@ def _customers_page(
         number = reseller_number(transaction, id_)
         if number is not None:
             rows += transaction.fetch(
-                _PAGES[after is not None], reseller=number, limit=limit, after=after
+                _PAGES[transaction.is_sqlite, after is not None],
+                reseller=number,
+                limit=limit,
+                after=after,
             )
             rows = sorted(rows, key=lambda row: row.n, reverse=True)[:limit]
     return [Listed(_customers(transaction, row), Cursor(row.n)) for row in rows]

@@ -99,6 +99,7 @@ class InvitationPart(NamedTuple):
 
 
 CUSTOMER_PART = columns(customers, CustomerPart)
+IS_LIVING = customers.c.deleted_at.is_(None)
 INVITATION_PART = columns(customers, InvitationPart)
 LOCK_INVITATIONS = Query(
     InvitationPart,

@@ -1,6 +1,6 @@
 """Inviting, creating, reading, activating and suspending customers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from server.domain.access import Permission, Subject
@@ -9,6 +9,7 @@ from server.domain.customers import (
     NO_LABELS,
     TARGETS,
     Customer,
+    CustomerList,
     NewCustomer,
     create_reseller_served,
     finished_operation,
@@ -21,7 +22,7 @@ from server.storage.interface import (
     CustomerStorage,
     IdempotencyKey,
     InvitationStorage,
-    Listed,
+    Part,
 )
 
 
@@ -245,16 +246,8 @@ class Customers:
         return customer if customer and customer.reseller_id == reseller_id else None
 
     async def page(
-        self,
-        caller: Subject,
-        reseller_id: str,
-        limit: int,
-        after: Cursor | None,
-        *,
-        show_deleted: bool = False,
-    ) -> Sequence[Listed[Customer]]:
-        """Returns at most `limit` customers of the reseller, newest first, past the cursor."""
-        caller.require(Permission.READ, reseller_id)
-        return await self._customers.list_customers(
-            reseller_id, limit, after, show_deleted=show_deleted
-        )
+        self, caller: Subject, wanted: CustomerList, limit: int, after: Cursor | None
+    ) -> Part[Customer]:
+        """Returns at most `limit` customers past the cursor; see CustomerStorage.list_customers."""
+        caller.require(Permission.READ, wanted.reseller_id)
+        return await self._customers.list_customers(wanted, limit, after)

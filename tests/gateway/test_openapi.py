@@ -116,7 +116,9 @@ def test_the_query_holds_what_neither_path_nor_body_does() -> None:
         "CustomerService.List": ["resellerId", "pageSize", "pageToken"],
         "CustomerService.CreateCustomer": ["validateOnly"],
         "CustomerService.DeleteCustomer": ["etag", "validateOnly", "allowMissing"],
-        "CustomerService.ListCustomers": ["pageSize", "pageToken", "showDeleted"],
+        "CustomerService.ListCustomers": [
+            *("pageSize", "pageToken", "showDeleted", "filter", "orderBy")
+        ],
         "CustomerService.UpdateCustomer": ["updateMask", "validateOnly"],
         "EventService.ListEvents": ["after", "filter", "pageSize", "pageToken"],
         "EventStreamService.WatchEvents": ["after", "filter"],

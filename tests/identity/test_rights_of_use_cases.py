@@ -10,6 +10,7 @@ import pytest
 
 from server.domain.access import Role, Subject
 from server.domain.customer_changes import CustomerChanges
+from server.domain.customers import CustomerList
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import NewInvitation
 from server.domain.operations import OperationKind
@@ -83,7 +84,7 @@ OWN: dict[str, Any] = {
 }
 READS: dict[str, UseCase] = {
     "get a customer": lambda to, who: to.customers.get(who, RESELLER, to.made.customer.id),
-    "list customers": lambda to, who: to.customers.page(who, RESELLER, 10, None),
+    "list customers": lambda to, who: to.customers.page(who, CustomerList(RESELLER), 10, None),
     "get an account": lambda to, who: to.accounts.get(who, to.made.customer.billing_account_id),
     "get a reseller's account": lambda to, who: to.accounts.get(who, RESELLER),
     "get an invitation": lambda to, who: to.invitations.get(who, RESELLER, to.made.invitation.id),

@@ -7,16 +7,15 @@ from typing import NoReturn
 import pytest
 
 from server.domain.errors import BillingError, Reason
-from server.domain.filters import And, Comparator, Comparison, Filter, Not, Or
-from server.rpc.messages.filters import (
-    MOST_CHARACTERS,
-    MOST_TOKENS,
-    ListFilter,
+from server.domain.filters import And, Comparator, Comparison, Filter, Not, Or, Present
+from server.rpc.messages.filter_fields import (
     bool_field,
     enum_field,
+    map_field,
     text_field,
     time_field,
 )
+from server.rpc.messages.filters import MOST_CHARACTERS, MOST_TOKENS, ListFilter
 from server.rpc.messages.invitations import parse_invitation_filter
 from server.rpc.messages.operations import parse_done_filter
 
@@ -37,6 +36,7 @@ EMAIL = text_field("email", lower)
 LIST = ListFilter(
     *(STATE, EMAIL, text_field("type"), text_field("actor.subject")),
     *(time_field("createTime"), bool_field("done")),
+    *(text_field("title", is_plain=True), map_field("labels")),
 )
 
 
@@ -92,6 +92,20 @@ OPEN = equal("state", State.OPEN)
         ("done", equal("done", True)),
         ("done = TRUE", equal("done", True)),
         ("done:true", equal("done", True)),
+        ("type:a", A),
+        ("type:*", Present("type")),
+        ("createTime:*", Present("createTime")),
+        ('type:"*"', is_type("*")),
+        ("title:*", Comparison("title", Comparator.UNEQUAL, "")),
+        ("NOT title:*", Not(Comparison("title", Comparator.UNEQUAL, ""))),
+        ("labels:*", Present("labels")),
+        ("labels:tier", Present("labels.tier")),
+        ('-labels:"tier"', Not(Present("labels.tier"))),
+        ("labels.tier:*", Present("labels.tier")),
+        ("labels.tier = gold", equal("labels.tier", "gold")),
+        ("labels.cost_center-1 = gold", equal("labels.cost_center-1", "gold")),
+        ('labels."región"=gold', equal("labels.región", "gold")),
+        ("labels.región:gold", equal("labels.región", "gold")),
         ("done != true", equal("done", False)),
         ("NOT done", equal("done", False)),
         ("-done=false", equal("done", True)),
@@ -135,7 +149,7 @@ def description(error: BillingError) -> str:
     return violation.description
 
 
-FIELDS = "state or email or type or actor.subject or createTime or done"
+FIELDS = "state or email or type or actor.subject or createTime or done or title or labels"
 
 
 @pytest.mark.parametrize(
@@ -146,8 +160,19 @@ FIELDS = "state or email or type or actor.subject or createTime or done"
         ("type = a b", f"At character 10: no field b; use {FIELDS}."),
         ("x" * 60, f"At character 1: no field {'x' * 49}…; use {FIELDS}."),
         ("type = a ANDx = b", f"At character 10: no field ANDx; use {FIELDS}."),
-        ("state > OPEN", "At character 7: state does not know >; use = or !=."),
-        ("type:a", "At character 5: type does not know :; use = or !=."),
+        ("state > OPEN", "At character 7: state does not know >; use = or != or :."),
+        ("type < a", "At character 6: type does not know <; use = or != or :."),
+        (
+            "labels",
+            "At character 1: labels holds values by key: write labels.key = … or labels:key.",
+        ),
+        (
+            "labels = a",
+            "At character 1: labels holds values by key: write labels.key = … or labels:key.",
+        ),
+        ("labels.a < b", "At character 10: labels.a does not know <; use = or != or :."),
+        ("labels.a", "At character 1: labels.a must be compared, as in labels.a = …."),
+        ("type.a = b", f"At character 1: no field type.a; use {FIELDS}."),
         ("state = open", "At character 9: state must be one of OPEN, SHUT."),
         ('state = "OPEN "', "At character 9: state must be one of OPEN, SHUT."),
         ('email = ""', "At character 9: email must not be empty."),

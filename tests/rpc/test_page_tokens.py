@@ -35,6 +35,7 @@ class Wanted(NamedTuple):
     token: str = ""
     filter: str = ""
     size: int = 2
+    order: str = ""
 
 
 List = Callable[[Api, Wanted, str], Awaitable[Page]]
@@ -54,6 +55,8 @@ async def google_style_customers(api: Api, wanted: Wanted, who: str) -> Page:
     answer = await api.google_customers.ListCustomers(
         google_customers.ListCustomersRequest(
             parent=f"resellers/{wanted.reseller_id}",
+            filter=wanted.filter,
+            order_by=wanted.order,
             page_size=wanted.size,
             page_token=wanted.token,
         ),
@@ -96,6 +99,7 @@ LISTS: dict[str, List] = {
 KINDS = {"published_customers": "customers", "google_style_customers": "customers"}
 OF_RESELLERS = [name for name in LISTS if name != "operations"]
 FILTERS = {
+    "google_style_customers": ("state = ACCEPTANCE_REQUIRED", "email:*", "state = ACTIVE"),
     "invitations": ("state = PENDING", 'email = "a1@example.com"', "state = ACCEPTED"),
     "operations": ("done = false", "done = true"),
 }
@@ -173,6 +177,17 @@ async def test_a_token_is_not_good_for_another_filter(invited: Api, name: str) -
         assert (await LISTS[name](invited, Wanted(token=token, filter=filter_), READER)).found
         for other in {"", *FILTERS[name]} - {filter_}:
             await check_refused(LISTS[name](invited, Wanted(token=token, filter=other), READER))
+
+
+@pytest.mark.parametrize("name", ["google_style_customers"])
+async def test_a_token_is_not_good_for_another_order(invited: Api, name: str) -> None:
+    newest, oldest = "create_time desc", "create_time"
+    token = (await LISTS[name](invited, Wanted(order=newest), READER)).token
+    for same in (newest, "", "createTime  desc"):
+        assert (await LISTS[name](invited, Wanted(token=token, order=same), READER)).found
+    await check_refused(LISTS[name](invited, Wanted(token=token, order=oldest), READER))
+    token = (await LISTS[name](invited, Wanted(order=oldest), READER)).token
+    await check_refused(LISTS[name](invited, Wanted(token=token), READER))
 
 
 @pytest.mark.parametrize("name", LISTS)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import uuid
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from server.domain.access import Actor
 from server.domain.customers import (
     TARGETS,
     Customer,
+    CustomerList,
     CustomerState,
     NewCustomer,
     create_reseller_served,
@@ -18,7 +20,7 @@ from server.domain.customers import (
 )
 from server.domain.errors import BillingError, Reason
 from server.domain.operations import Operation, OperationKind
-from server.storage.interface import MAX_LIST_CHARACTERS, IdempotencyKey
+from server.storage.interface import MAX_LIST_CHARACTERS, Cursor, IdempotencyKey, Listed
 from server.storage.sql.connections import Database
 from server.storage.storage import SqlStorage
 from tests.storage.databases import Databases, query
@@ -50,6 +52,12 @@ async def state(storage: SqlStorage, customer: Customer) -> CustomerState:
     return found.state
 
 
+async def listed(
+    storage: SqlStorage, limit: int, after: Cursor | None = None
+) -> Sequence[Listed[Customer]]:
+    return (await storage.customers.list_customers(CustomerList(RESELLER), limit, after)).rows
+
+
 async def operations(storage: SqlStorage) -> list[Operation]:
     return records(await storage.operations.list_operations([RESELLER], None, 1000, None))
 
@@ -59,7 +67,7 @@ async def test_what_is_created_is_read_back(storage: SqlStorage) -> None:
     assert await storage.customers.create_customer(made, None) == made.operation
     assert await storage.customers.get_customer(made.customer.id) == made.customer
     assert await storage.operations.get_operation(made.operation.id) == made.operation
-    assert records(await storage.customers.list_customers(RESELLER, 10, None)) == [made.customer]
+    assert records(await listed(storage, 10)) == [made.customer]
 
 
 async def test_one_key_creates_one_customer(storage: SqlStorage, other_process: SqlStorage) -> None:
@@ -72,7 +80,7 @@ async def test_one_key_creates_one_customer(storage: SqlStorage, other_process: 
         )
     )
     assert len({operation.id for operation in made}) == 1
-    assert len(await storage.customers.list_customers(RESELLER, 10, None)) == 1
+    assert len(await listed(storage, 10)) == 1
     assert len(await operations(storage)) == 1
 
 
@@ -212,7 +220,7 @@ async def test_a_customer_that_was_taken_back_can_not_be_changed(
         is None
     )
     assert await storage.customers.get_customer(gone.customer.id) is None
-    assert records(await storage.customers.list_customers(RESELLER, 10, None)) == [kept.customer]
+    assert records(await listed(storage, 10)) == [kept.customer]
 
 
 async def test_pages_hold_each_customer_once_while_others_are_added(storage: SqlStorage) -> None:
@@ -224,7 +232,7 @@ async def test_pages_hold_each_customer_once_while_others_are_added(storage: Sql
     newest_first = [made.customer for made in reversed(first_ones)]
     seen: list[Customer] = []
     after = None
-    while page := await storage.customers.list_customers(RESELLER, 5, after):
+    while page := await listed(storage, 5, after):
         seen += records(page)
         after = page[-1].cursor
         await storage.customers.create_customer(
@@ -260,15 +268,15 @@ async def test_a_list_reads_no_more_text_than_an_answer_could_carry(storage: Sql
         await storage.customers.create_customer(
             made._replace(customer=made.customer._replace(name="x" * size)), None
         )
-    rows = await storage.customers.list_customers(RESELLER, 100, None)
+    rows = await listed(storage, 100)
     seen = len(rows)
     while rows:
         texts = [len(row.record.name) for row in rows]
         assert sum(texts[:-1]) < MAX_LIST_CHARACTERS
-        rows = await storage.customers.list_customers(RESELLER, 100, rows[-1].cursor)
+        rows = await listed(storage, 100, rows[-1].cursor)
         seen += len(rows)
     assert seen == 5
     huge = new_customer(at=START + timedelta(seconds=1))
     huge = huge._replace(customer=huge.customer._replace(name="y" * (MAX_LIST_CHARACTERS + 1)))
     await storage.customers.create_customer(huge, None)
-    assert records(await storage.customers.list_customers(RESELLER, 100, None)) == [huge.customer]
+    assert records(await listed(storage, 100)) == [huge.customer]

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy import PoolProxiedConnection
 
+from server.domain.customers import CustomerList
 from server.domain.errors import BillingError, Reason
 from server.storage import SchemaError, migrate, open_storage
 from server.storage.sql import batches
@@ -370,5 +371,5 @@ async def test_a_value_that_no_row_can_hold_is_the_callers_doing(
 
 async def test_a_number_out_of_range_is_the_callers_doing(storage: SqlStorage) -> None:
     with pytest.raises(BillingError) as refused:
-        await storage.customers.list_customers(RESELLER, 1 << 70, None)
+        await storage.customers.list_customers(CustomerList(RESELLER), 1 << 70, None)
     assert refused.value.reason is Reason.REQUEST_MALFORMED

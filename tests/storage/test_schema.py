@@ -5,6 +5,7 @@ import sqlite3
 import subprocess
 import sys
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from sqlalchemy import Engine, PoolProxiedConnection, inspect
 import server.storage.schema.migrations
 from server.domain.access import VerifiedToken
 from server.domain.addresses import address_key
+from server.domain.customers import CustomerList, CustomerState
 from server.domain.errors import BillingError
+from server.domain.filters import Comparator, Comparison, Present
 from server.domain.invitations import (
     InvitationAction,
     InvitationState,
@@ -203,8 +206,14 @@ async def _call_everything(storage: SqlStorage) -> None:
     for done in (None, True, False):
         await storage.operations.list_operations([RESELLER, "other"], done, 10, None)
         await storage.operations.list_operations([RESELLER], done, 10, cursor)
-    await storage.customers.list_customers(RESELLER, 10, None)
-    await storage.customers.list_customers(RESELLER, 10, cursor)
+    for order, deleted, after in product((False, True), (False, True), (None, cursor)):
+        for filter_ in (
+            *(Comparison("state", Comparator.EQUAL, state) for state in CustomerState),
+            *(Comparison(name, Comparator.EQUAL, "a") for name in ("externalId", "email")),
+            *(None, Present("labels")),
+        ):
+            wanted = CustomerList(RESELLER, filter_, show_deleted=deleted, oldest_first=order)
+            await storage.customers.list_customers(wanted, 10, after)
     await storage.customers.get_customer(first.customer_id)
     for after in (None, cursor):
         await storage.billing_accounts.list_billing_accounts([RESELLER], 10, after)

@@ -422,6 +422,8 @@ class ListCustomersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     SHOW_DELETED_FIELD_NUMBER: _builtins.int
+    FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`resellers/{reseller}`."""
     page_size: _builtins.int
@@ -430,6 +432,19 @@ class ListCustomersRequest(_message.Message):
     """`next_page_token` of the page before; empty for the first page."""
     show_deleted: _builtins.bool
     """Lists deleted customers too."""
+    filter: _builtins.str
+    """Which customers: `state = ACTIVE`, `labels.tier = gold AND NOT labels:blocked`,
+    `externalId = "A-17"`, `createTime > "2026-03-01T00:00:00Z"`; empty for all. Fields are `state`,
+    `displayName`, `email`, `externalId`, `labels`, `billingAccountId`, `person.name`,
+    `person.longname`, `person.email`, `person.tin`, `createTime`, `updateTime` and `deleteTime`.
+
+    States, external IDs and addresses are found by an index. All else is tried on a thousand
+    customers for each page, which can so hold few or none while `next_page_token` leads on.
+    """
+    order_by: _builtins.str
+    """`create_time` for the oldest first, `create_time desc` or empty for the newest: in the order in
+    which customers were recorded.
+    """
     def __init__(
         self,
         *,
@@ -437,10 +452,12 @@ class ListCustomersRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         show_deleted: _builtins.bool = ...,
+        filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "show_deleted", b"show_deleted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "show_deleted", b"show_deleted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -458,7 +475,7 @@ class ListCustomersResponse(_message.Message):
     """Asks for the next page; empty on the last one."""
     @_builtins.property
     def customers(self) -> _containers.RepeatedCompositeFieldContainer[_customer_pb2.Customer]:
-        """The customers, newest first."""
+        """The customers, newest first unless asked for otherwise."""
 
     def __init__(
         self,

@@ -114,7 +114,7 @@ class CustomerServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListCustomers(self, request, context):
-        """Lists the customers of a reseller, newest first.
+        """Lists the customers of a reseller: all, or those that a filter asks for.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

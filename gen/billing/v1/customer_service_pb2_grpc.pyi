@@ -47,7 +47,7 @@ class CustomerServiceStub:
     GetCustomer: _grpc.UnaryUnaryMultiCallable[_customer_service_pb2.GetCustomerRequest, _customer_pb2.Customer]
     """Returns a customer."""
     ListCustomers: _grpc.UnaryUnaryMultiCallable[_customer_service_pb2.ListCustomersRequest, _customer_service_pb2.ListCustomersResponse]
-    """Lists the customers of a reseller, newest first."""
+    """Lists the customers of a reseller: all, or those that a filter asks for."""
     UpdateCustomer: _grpc.UnaryUnaryMultiCallable[_customer_service_pb2.UpdateCustomerRequest, _customer_pb2.Customer]
     """Changes a customer: its name, its legal information, its external ID or its labels.
 
@@ -89,7 +89,7 @@ class CustomerServiceAsyncStub(CustomerServiceStub):
     GetCustomer: _aio.UnaryUnaryMultiCallable[_customer_service_pb2.GetCustomerRequest, _customer_pb2.Customer]  # type: ignore[assignment]
     """Returns a customer."""
     ListCustomers: _aio.UnaryUnaryMultiCallable[_customer_service_pb2.ListCustomersRequest, _customer_service_pb2.ListCustomersResponse]  # type: ignore[assignment]
-    """Lists the customers of a reseller, newest first."""
+    """Lists the customers of a reseller: all, or those that a filter asks for."""
     UpdateCustomer: _aio.UnaryUnaryMultiCallable[_customer_service_pb2.UpdateCustomerRequest, _customer_pb2.Customer]  # type: ignore[assignment]
     """Changes a customer: its name, its legal information, its external ID or its labels.
 
@@ -152,7 +152,7 @@ class CustomerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _customer_service_pb2.ListCustomersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_customer_service_pb2.ListCustomersResponse, _abc.Awaitable[_customer_service_pb2.ListCustomersResponse]]:
-        """Lists the customers of a reseller, newest first."""
+        """Lists the customers of a reseller: all, or those that a filter asks for."""
 
     @_abc_1.abstractmethod
     def UpdateCustomer(

@@ -95,11 +95,6 @@ def person_fields(
     return {name: value for name in PERSON_FIELDS if (value := getattr(person, name))}
 
 
-def list_scope(reseller_id: str, *, show_deleted: bool = False) -> tuple[str, ...]:
-    """Returns the scope of page tokens; a token of one service is good for the other."""
-    return ("customers", reseller_id, *(["deleted"] if show_deleted else ()))
-
-
 def customer_not_found(name: str, type_: str) -> BillingError:
     """Returns the refusal of a customer's ID or name; `type_` is the full name of the message."""
     return BillingError(

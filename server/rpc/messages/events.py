@@ -14,13 +14,13 @@ from server.domain.events import Event, EventType
 from server.domain.filters import Filter
 from server.domain.invitations import Invitation
 from server.domain.webhooks import Webhook
-from server.rpc.messages import customers, filters, invitations, webhooks
+from server.rpc.messages import customers, filter_fields, filters, invitations, webhooks
 from server.rpc.messages import resource_names as names
 from server.rpc.messages.timestamps import set_timestamp, timestamp
 
-_TYPE = filters.enum_field("type", {type_.value: type_ for type_ in EventType})
-_CREATE_TIME = filters.time_field("createTime")
-_SUBJECT = filters.text_field("actor.subject")
+_TYPE = filter_fields.enum_field("type", {type_.value: type_ for type_ in EventType})
+_CREATE_TIME = filter_fields.time_field("createTime")
+_SUBJECT = filter_fields.text_field("actor.subject")
 
 
 def parse_event_filter(text: str, reseller_id: str) -> Filter | None:
@@ -35,7 +35,7 @@ def parse_event_filter(text: str, reseller_id: str) -> Filter | None:
             raise ValueError(f"must be {begins}{{customer}}")
         return id_
 
-    customer = filters.text_field("customer", read_customer)
+    customer = filter_fields.text_field("customer", read_customer)
     return filters.ListFilter(_TYPE, customer, _CREATE_TIME, _SUBJECT).parse(text)
 
 

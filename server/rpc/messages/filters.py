@@ -3,22 +3,24 @@
     state = PENDING AND email = "someone@example.com"
     (type = "invitation.sent" OR type = "invitation.resent") AND createTime > 2026-03-01T00:00:00Z
     NOT done
+    labels.tier = gold AND -labels:blocked AND externalId:*
 
 As the guide has it, OR binds closer than AND, terms side by side are joined by AND, and keywords are
-in capitals. Of the guide's grammar, functions, wildcards and terms without a field are left out.
+in capitals. `field:*` asks whether there is one, `field:value` is the same as `field = value`. Of the
+guide's grammar, functions, wildcards in values and terms without a field are left out.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar, cast
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput, UnexpectedToken
 
 from server.domain.errors import BillingError, invalid_field
-from server.domain.filters import And, Comparator, Comparison, Filter, Not, Or, Value
+from server.domain.filters import And, Comparator, Comparison, Filter, Not, Or, Present, Value
+from server.rpc.messages.filter_fields import HAS, Field
 
 # What is longer, or has more words, operators and parentheses, is not parsed: that would take longer
 # than a few milliseconds. 300 are a field's comparison with 75 values.
@@ -32,7 +34,7 @@ _GRAMMAR = r"""
     ?operand: comparison | "(" all ")"
     comparison: FIELD (COMPARATOR (QUOTED | WORD))?
 
-    FIELD: /[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*/
+    FIELD: /[A-Za-z_][A-Za-z0-9_]*(\.([\w-]+|"([^"\\]|\\.)*"|'([^'\\]|\\.)*'))*/
     COMPARATOR: /[<>!]=|[<>=:]/
     QUOTED: /"([^"\\]|\\.)*"|'([^'\\]|\\.)*'/s
     WORD: /[^\s"'()=]+/
@@ -41,11 +43,6 @@ _GRAMMAR = r"""
 """
 _PARSER = Lark(_GRAMMAR, parser="lalr", start="all", maybe_placeholders=False)
 
-# By RFC 3339; what else the standard library's reader takes is not a time.
-_TIME = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
-    r"([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
-)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _UNDERSCORE = re.compile("_([a-z])")
 _KEYWORDS = ("AND", "OR", "NOT")
@@ -61,47 +58,7 @@ _EXPECTED = {
 _LONGEST_SHOWN = 50
 
 ValueT = TypeVar("ValueT", bound=Value)
-_EQUALITY = ("=", "!=")
-
-
-@dataclass(frozen=True, slots=True)
-class Field(Generic[ValueT]):
-    """A field that a list can be filtered by. `name` is its path in JSON.
-
-    `read` makes a value of what the caller wrote; its ValueError says what that must be.
-    """
-
-    name: str
-    read: Callable[[str], ValueT]
-    operators: tuple[str, ...] = _EQUALITY
-    # May stand without operator and value: `done`.
-    is_bool: bool = False
-
-
-def text_field(name: str, read: Callable[[str], str] = str) -> Field[str]:
-    """Returns a field that is a text, compared as `read` returns it."""
-    return Field(name, read)
-
-
-def time_field(name: str) -> Field[datetime]:
-    """Returns a field that is a point in time, written by RFC 3339."""
-    return Field(name, _read_time, (*_EQUALITY, "<", "<=", ">", ">="))
-
-
-def enum_field(name: str, values: Mapping[str, ValueT]) -> Field[ValueT]:
-    """Returns a field that has one of these values."""
-
-    def read(written: str) -> ValueT:
-        if written not in values:
-            raise ValueError(f"must be one of {', '.join(values)}")
-        return values[written]
-
-    return Field(name, read)
-
-
-def bool_field(name: str) -> Field[bool]:
-    """Returns a field that is true or false."""
-    return Field(name, _read_bool, (*_EQUALITY, ":"), is_bool=True)
+_ANY = "*"
 
 
 class Equalities:
@@ -158,10 +115,22 @@ class ListFilter:
         kind: type[And] | type[Or] = And if tree.data == "all" else Or
         return kind(tuple(part for each in conditions for part in _parts(each, kind)))
 
+    def _field(self, written: str) -> Field[Any] | None:
+        """Returns the field, also of a path that goes on with a map's key."""
+        first, dot, key = written.partition(".")
+        container = self._fields.get(_in_json(first))
+        if container is None or not container.is_map:
+            return self._fields.get(_in_json(written))
+        return (
+            container
+            if not dot
+            else replace(container, name=f"{container.name}.{_bare(key)}", is_map=False)
+        )
+
     def _comparison(
         self, name: Token, sign: Token | None = None, written: Token | None = None
     ) -> Filter:
-        field = self._fields.get(_in_json(name))
+        field = self._field(name)
         if field is None and name.upper() in _KEYWORDS:
             raise _wrong(
                 name,
@@ -172,6 +141,8 @@ class ListFilter:
         if field is None:
             shown = name if len(name) <= _LONGEST_SHOWN else name[: _LONGEST_SHOWN - 1] + "…"
             raise _wrong(name, f"no field {shown}; use {' or '.join(self._fields)}")
+        if field.is_map:
+            return _key_of(field, name, sign, written)
         if sign is None or written is None:
             if not field.is_bool:
                 raise _wrong(name, f"{field.name} must be compared, as in {field.name} = …")
@@ -180,11 +151,15 @@ class ListFilter:
             raise _wrong(
                 sign, f"{field.name} does not know {sign}; use {' or '.join(field.operators)}"
             )
+        if sign == HAS and written == _ANY:
+            if field.is_plain:
+                return Comparison(field.name, Comparator.UNEQUAL, "")
+            return Present(field.name)
         try:
             value = field.read(_unquoted(written))
         except ValueError as error:
             raise _wrong(written, f"{field.name} {error}") from None
-        comparator = Comparator.EQUAL if sign == ":" else Comparator(sign)
+        comparator = Comparator.EQUAL if sign == HAS else Comparator(sign)
         if field.is_bool and comparator is Comparator.UNEQUAL:
             return Comparison(field.name, Comparator.EQUAL, not value)
         return Comparison(field.name, comparator, value)
@@ -193,6 +168,16 @@ class ListFilter:
 def invalid_filter(description: str) -> BillingError:
     """Returns the refusal of a filter."""
     return invalid_field("filter", description)
+
+
+def _key_of(field: Field[Any], name: Token, sign: Token | None, written: Token | None) -> Present:
+    """Returns whether a map has a key, or any."""
+    if sign is None or written is None or sign != HAS:
+        shown = field.name
+        raise _wrong(name, f"{shown} holds values by key: write {shown}.key = … or {shown}:key")
+    if written == _ANY:
+        return Present(field.name)
+    return Present(f"{field.name}.{_unquoted(written)}")
 
 
 def _parts(condition: Filter, kind: type[And] | type[Or]) -> tuple[Filter, ...]:
@@ -225,23 +210,13 @@ def _parse(written: str) -> Tree[Token]:
         raise _unexpected(written, error, parser.accepts()) from None
 
 
-def _read_time(written: str) -> datetime:
-    try:
-        if _TIME.fullmatch(written):
-            return datetime.fromisoformat(written.upper()).astimezone(UTC)
-    except (ValueError, OverflowError):  # no such day, or before the first year
-        pass
-    raise ValueError("must be a time such as 2026-03-01T09:30:00Z")
-
-
-def _read_bool(written: str) -> bool:
-    if written.lower() not in ("true", "false"):
-        raise ValueError("must be true or false")
-    return written.lower() == "true"
-
-
 def _unquoted(written: Token) -> str:
-    return _ESCAPED.sub(r"\1", written[1:-1]) if written.type == "QUOTED" else str(written)
+    return _bare(written) if written.type == "QUOTED" else str(written)
+
+
+def _bare(key: str) -> str:
+    """Returns what stands in quotes, or what has none as it is."""
+    return _ESCAPED.sub(r"\1", key[1:-1]) if key[0] in "\"'" else key
 
 
 def _in_json(path: str) -> str:

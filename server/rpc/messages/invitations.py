@@ -6,22 +6,16 @@ from server.domain.errors import BillingError, Reason, Resource, invalid_field
 from server.domain.invitations import Invitation, InvitationState
 from server.domain.mail import DeliveryError, DeliveryState, EmailDelivery
 from server.rpc.formats.addresses import address_or_none
-from server.rpc.messages import filters
+from server.rpc.messages import filter_fields, filters
 from server.rpc.messages import resource_names as names
 from server.rpc.messages.invitation_options import set_options
 from server.rpc.messages.timestamps import timestamp
 
-
-def _read_address(text: str) -> str:
-    address = address_or_none(text)
-    if address is None:
-        raise ValueError("must be an e-mail address")
-    return address
-
-
-_STATE = filters.enum_field("state", {state.name: state for state in InvitationState})
-_EMAIL = filters.text_field("email", _read_address)
-_DELIVERY = filters.enum_field("delivery.state", {state.name: state for state in DeliveryState})
+_STATE = filter_fields.enum_field("state", {state.name: state for state in InvitationState})
+_EMAIL = filter_fields.text_field("email", filter_fields.read_address)
+_DELIVERY = filter_fields.enum_field(
+    "delivery.state", {state.name: state for state in DeliveryState}
+)
 _FILTER = filters.ListFilter(_STATE, _EMAIL, _DELIVERY)
 
 

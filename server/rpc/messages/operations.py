@@ -22,7 +22,7 @@ from server.domain.errors import BillingError, Reason, Resource, invalid_field
 from server.domain.invitations import Invitation, NewInvitation
 from server.domain.mail import deferred
 from server.domain.operations import DESCRIPTIONS, Operation, OperationKind
-from server.rpc.messages import customers, filters, invitations
+from server.rpc.messages import customers, filter_fields, filters, invitations
 from server.rpc.messages import resource_names as names
 from server.rpc.messages.timestamps import set_timestamp
 from server.rpc.pipeline.call_ids import note_operation
@@ -39,7 +39,7 @@ _ACTIONS: Mapping[OperationKind, billing_customers.CustomerMetadata.Action.Value
     OperationKind.ACTIVATE: _ACTION.ACTIVATE,
     OperationKind.SUSPEND: _ACTION.SUSPEND,
 }
-_DONE = filters.bool_field("done")
+_DONE = filter_fields.bool_field("done")
 _FILTER = filters.ListFilter(_DONE)
 
 

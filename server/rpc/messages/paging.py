@@ -17,7 +17,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from server.domain.errors import BillingError, invalid_field
-from server.storage.interface import Cursor, Listed
+from server.storage.interface import Cursor, Listed, Part
 
 DEFAULT_SIZE = 100
 LARGEST_SIZE = 1000
@@ -74,6 +74,24 @@ class Pages:
         after = self.cursor(request.page_token, *scope)
         rows = await rows_after(size + 1, after)
         return await self.page(rows, size, scope, message_of)
+
+    async def read_part(
+        self,
+        request: _ListRequest,
+        scope: Sequence[str],
+        rows_after: Callable[[int, Cursor | None], Awaitable[Part[RowT]]],
+        message_of: Callable[[RowT], MessageT],
+    ) -> tuple[list[MessageT], str]:
+        """Does the same for a list that is read in bounded steps.
+
+        Where such a step ends before the page is full, its token leads on from there.
+        """
+        size = page_size(request.page_size)
+        part = await rows_after(size + 1, self.cursor(request.page_token, *scope))
+        messages, token = await self.page(part.rows, size, scope, message_of)
+        if not token and part.read_to is not None:
+            token = self.token(part.read_to, scope)
+        return messages, token
 
     def cursor(self, token: str, *scope: str) -> Cursor | None:
         """Returns where a token's page begins, None for the first page.
@@ -153,6 +171,6 @@ def _shorten(message: Message) -> None:
 def _bad_token() -> BillingError:
     return invalid_field(
         "page_token",
-        "Must be the next page token of the same list, or empty for the first page; begin anew if it "
-        "is old.",
+        "Must be the next page token of the same list, asked for with the same parent, filter and "
+        "order, or empty for the first page; begin anew if it is old.",
     )

@@ -11,11 +11,11 @@ from server.domain.invitations import NewInvitation
 from server.domain.operations import OperationKind
 from server.rpc.messages import resource_names as names
 from server.rpc.messages.customer_changes import require_no_email, update_arguments
+from server.rpc.messages.customer_lists import list_scope, wanted_customers
 from server.rpc.messages.customers import (
     as_checked,
     billing_invite_arguments,
     customer_not_found,
-    list_scope,
     person_fields,
     to_billing,
 )
@@ -140,16 +140,11 @@ class BillingCustomerService:
     async def ListCustomers(
         self, request: customers.ListCustomersRequest, call: CallContext
     ) -> customers.ListCustomersResponse:
-        reseller_id = names.parse_parent(request.parent)
-        page, token = await self._pages.read(
+        wanted = wanted_customers(request)
+        page, token = await self._pages.read_part(
             request,
-            list_scope(reseller_id, show_deleted=request.show_deleted),
-            partial(
-                self._customers.page,
-                call.caller,
-                reseller_id,
-                show_deleted=request.show_deleted,
-            ),
+            list_scope(wanted, request.filter),
+            partial(self._customers.page, call.caller, wanted),
             to_billing,
         )
         return customers.ListCustomersResponse(customers=page, next_page_token=token)

@@ -5,13 +5,13 @@ from functools import partial
 from yandex.cloud.billing.v1 import customer_service_pb2 as customers
 from yandex.cloud.operation import operation_pb2
 
-from server.domain.customers import NewCustomer
+from server.domain.customers import CustomerList, NewCustomer
 from server.domain.invitations import NewInvitation
 from server.domain.operations import Operation, OperationKind
 from server.rpc.messages import operations
+from server.rpc.messages.customer_lists import list_scope
 from server.rpc.messages.customers import (
     customer_not_found,
-    list_scope,
     person_fields,
     to_yandex,
     yandex_invite_arguments,
@@ -31,10 +31,11 @@ class YandexCustomerService:
     async def List(
         self, request: customers.ListCustomersRequest, call: CallContext
     ) -> customers.ListCustomersResponse:
-        page, token = await self._pages.read(
+        wanted = CustomerList(request.reseller_id)
+        page, token = await self._pages.read_part(
             request,
-            list_scope(request.reseller_id),
-            partial(self._customers.page, call.caller, request.reseller_id),
+            list_scope(wanted),
+            partial(self._customers.page, call.caller, wanted),
             to_yandex,
         )
         return customers.ListCustomersResponse(customers=page, next_page_token=token)

@@ -6,21 +6,17 @@ from typing import TypeVar
 
 from server.domain.access import Actor
 from server.domain.customer_changes import CustomerChanges
-from server.domain.customers import Customer, NewCustomer
+from server.domain.customers import Customer, CustomerList, NewCustomer
 from server.domain.limits import Limits
 from server.domain.operations import Operation
 from server.storage.customers.create import Creation, create_customers
 from server.storage.customers.deletion import Deletion, delete_customers, undelete_customers
-from server.storage.customers.read import (
-    CustomerPage,
-    get_customers,
-    get_many_customers,
-    list_customers,
-)
+from server.storage.customers.lists import CustomerPage, list_customers
+from server.storage.customers.read import get_customers, get_many_customers
 from server.storage.customers.states import StateChange, change_customer_states
 from server.storage.customers.update import About, Update, update_customers
 from server.storage.interface.keys import IdempotencyKey
-from server.storage.interface.paging import Cursor, Listed
+from server.storage.interface.paging import Cursor, Part
 from server.storage.keys import KeyLifetime
 from server.storage.sql.batches import Batcher
 from server.storage.sql.inline_reads import InlineReads
@@ -133,7 +129,6 @@ class SqlCustomers:
         return await self._reads.submit(get_many_customers, customer_ids)
 
     async def list_customers(
-        self, reseller_id: str, limit: int, after: Cursor | None, *, show_deleted: bool = False
-    ) -> list[Listed[Customer]]:
-        page = CustomerPage(reseller_id, limit, after, show_deleted)
-        return await self._reads.submit(list_customers, page)
+        self, wanted: CustomerList, limit: int, after: Cursor | None
+    ) -> Part[Customer]:
+        return await self._reads.submit(list_customers, CustomerPage(wanted, limit, after))

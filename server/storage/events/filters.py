@@ -5,10 +5,10 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, not_, or_
+from sqlalchemy import ColumnElement, and_, func, not_, or_, true
 
 from server.domain.events import EventType
-from server.domain.filters import COMPARE, And, Comparator, Comparison, Filter, Not, Or
+from server.domain.filters import COMPARE, And, Comparator, Comparison, Filter, Not, Or, Present
 from server.storage.schema.codes import EVENT_TYPE_CODES
 from server.storage.schema.tables import events
 from server.storage.sql.times import micros
@@ -19,6 +19,8 @@ def condition(filter_: Filter) -> ColumnElement[bool]:
     match filter_:
         case Comparison():
             return _comparison(filter_)
+        case Present(field):
+            return events.c.customer.is_not(None) if field == "customer" else true()
         case Not(negated):
             return not_(condition(negated))
         case And(conditions):

@@ -23,7 +23,7 @@ from server.storage.interface.operators import (
     OperatorStorage,
     WaitingMail,
 )
-from server.storage.interface.paging import MAX_LIST_CHARACTERS, Cursor, Listed
+from server.storage.interface.paging import MAX_LIST_CHARACTERS, Cursor, Listed, Part
 from server.storage.interface.retention import RetentionStorage
 from server.storage.interface.suppressions import SuppressionStorage
 from server.storage.interface.webhooks import (
@@ -69,6 +69,7 @@ __all__ = [
     "MailStorage",
     "OperationStorage",
     "OperatorStorage",
+    "Part",
     "RetentionStorage",
     "Storage",
     "SuppressionStorage",

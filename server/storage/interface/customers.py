@@ -6,10 +6,10 @@ from typing import Protocol
 
 from server.domain.access import Actor
 from server.domain.customer_changes import CustomerChanges
-from server.domain.customers import Customer, NewCustomer
+from server.domain.customers import Customer, CustomerList, NewCustomer
 from server.domain.operations import Operation
 from server.storage.interface.keys import IdempotencyKey
-from server.storage.interface.paging import Cursor, Listed
+from server.storage.interface.paging import Cursor, Part
 
 
 class CustomerStorage(Protocol):
@@ -107,13 +107,11 @@ class CustomerStorage(Protocol):
         ...
 
     async def list_customers(
-        self, reseller_id: str, limit: int, after: Cursor | None, *, show_deleted: bool = False
-    ) -> list[Listed[Customer]]:
-        """Returns at most `limit` customers of the reseller, newest first, past the cursor.
-
-        Those that are deleted only with `show_deleted`.
+        self, wanted: CustomerList, limit: int, after: Cursor | None
+    ) -> Part[Customer]:
+        """Returns at most `limit` customers past the cursor, in the order in which they were recorded.
 
         Fewer where their texts are more than MAX_LIST_CHARACTERS characters: then up to where these are
-        full, and one at least.
+        full, and one at least. With a filter that no index serves a thousand are looked at, no more.
         """
         ...

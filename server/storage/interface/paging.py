@@ -1,5 +1,6 @@
-"""Pages of lists, newest first."""
+"""Pages of lists."""
 
+from collections.abc import Sequence
 from typing import Generic, NamedTuple, NewType, TypeVar
 
 RecordT = TypeVar("RecordT")
@@ -17,3 +18,13 @@ class Listed(NamedTuple, Generic[RecordT]):
 
     record: RecordT
     cursor: Cursor
+
+
+class Part(NamedTuple, Generic[RecordT]):
+    """A part of a list that was read in bounded steps, which can end before the page is full.
+
+    read_to: how far it was read; None: to the end of the list.
+    """
+
+    rows: Sequence[Listed[RecordT]]
+    read_to: Cursor | None

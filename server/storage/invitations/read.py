@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     FromClause,
-    Select,
     and_,
     bindparam,
     exists,
     select,
+    text,
     true,
 )
 
@@ -22,7 +22,7 @@ from server.domain import ids
 from server.domain.addresses import address_key
 from server.domain.invitations import Invitation, InvitationState, InvitationView
 from server.domain.mail import DeliveryState, EmailDelivery, deferred
-from server.storage.customer_rows import INVITATION_PART, InvitationPart, invitation
+from server.storage.customer_rows import INVITATION_PART, IS_LIVING, InvitationPart, invitation
 from server.storage.interface.paging import Cursor, Listed
 from server.storage.invitations.addresses import address_hash
 from server.storage.invitations.expire import IS_PENDING
@@ -53,7 +53,7 @@ from server.storage.schema.tables import (
     operations,
     resellers,
 )
-from server.storage.sql.paging import listed, newest_first
+from server.storage.sql.paging import Run, first, listed, merged
 from server.storage.sql.statements import IDS, Query, Transaction, columns
 from server.storage.sql.times import Micros
 
@@ -264,7 +264,9 @@ def _read(
     if page.address is not None:
         values["address_key"] = address_hash(page.address)
     statements = _pages(
-        page.state, page.delivery, page.address is not None, past_first=after is not None
+        *(page.state, page.delivery, page.address is not None),
+        is_sqlite=transaction.is_sqlite,
+        past_first=after is not None,
     )
     rows = [row for statement in statements for row in transaction.fetch(statement, **values)]
     if len(statements) > 1:
@@ -309,26 +311,47 @@ def _has(delivery: DeliveryState | None, source: FromClause) -> ColumnElement[bo
 
 
 def _by_state(
-    state: InvitationState | None, delivery: DeliveryState | None, *, past_first: bool
+    state: InvitationState | None,
+    delivery: DeliveryState | None,
+    *,
+    is_sqlite: bool,
+    past_first: bool,
 ) -> list[Query[InvitationPart]]:
     """Makes what reads a reseller's invitations in a state; None: in any."""
 
-    def part(source: FromClause, *conditions: ColumnElement[bool]) -> Select[Any]:
-        names = InvitationPart._fields
-        rows = select(*(source.c[name] for name in names)).where(
-            source.c.reseller == bindparam("reseller"), *conditions, _has(delivery, source)
-        )
-        return rows.where(source.c.n < bindparam("after")) if past_first else rows
+    def runs(each: InvitationState, *conditions: ColumnElement[bool]) -> list[Run]:
+        """Returns those of customers that are there, and of deleted ones: each has its index."""
+        equal = {
+            customers.c.reseller: bindparam("reseller"),
+            customers.c.invitation: text(str(INVITATION_STATE_CODES[each])),
+        }
+        conditions = (*conditions, _has(delivery, customers))
+        if delivery in DELIVERY_STATE_CODES:  # which has one for both
+            return [Run(equal, conditions)]
+        if each is _PENDING:  # which a deletion ends
+            return [Run(equal, (*conditions, IS_LIVING))]
+        return [Run(equal, (*conditions, condition)) for condition in (IS_LIVING, ~IS_LIVING)]
 
     if state is None:
-        parts = [[part(customers, _recorded(each)) for each in InvitationState]]
-    elif state is _PENDING:
-        parts = [[part(customers, IS_PENDING, ~_IS_LAPSED)]]
-    elif state is _EXPIRED:
-        parts = [[part(customers, _recorded(_EXPIRED))], [part(_LAPSED)]]
+        wanted = [run for each in InvitationState for run in runs(each)]
     else:
-        parts = [[part(customers, _recorded(state))]]
-    return [Query(InvitationPart, newest_first(each), *_NAMED) for each in parts]
+        wanted = runs(state, *([~_IS_LAPSED] if state is _PENDING else ()))
+    pages = [
+        merged(
+            select(*INVITATION_PART),
+            *(customers.c.n, wanted),
+            is_sqlite=is_sqlite,
+            past_first=past_first,
+        )
+    ]
+    if state is _EXPIRED:
+        lapsed = select(_LAPSED).where(
+            _LAPSED.c.reseller == bindparam("reseller"), _has(delivery, _LAPSED)
+        )
+        if past_first:
+            lapsed = lapsed.where(_LAPSED.c.n < bindparam("after"))
+        pages.append(first(lapsed, _LAPSED.c.n))
+    return [Query(InvitationPart, page, *_NAMED) for page in pages]
 
 
 def _on_their_way(delivery: DeliveryState, *, past_first: bool) -> list[Query[InvitationPart]]:
@@ -397,6 +420,7 @@ def _pages(
     delivery: DeliveryState | None,
     by_address: bool,
     *,
+    is_sqlite: bool,
     past_first: bool,
 ) -> list[Query[InvitationPart]]:
     if delivery in _UNSENT_STATES:
@@ -405,5 +429,6 @@ def _pages(
         if not by_address and delivery:
             return _on_their_way(delivery, past_first=past_first)
         state = _PENDING
-    make = _by_address if by_address else _by_state
-    return make(state, delivery, past_first=past_first)
+    if by_address:
+        return _by_address(state, delivery, past_first=past_first)
+    return _by_state(state, delivery, is_sqlite=is_sqlite, past_first=past_first)

@@ -1,9 +1,9 @@
 """Reading operations: by ID, and lists of resellers', newest first."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Select, bindparam, false, select, true
+from sqlalchemy import bindparam, false, select, true
 
 from server.domain import ids
 from server.domain.operations import Operation
@@ -19,7 +19,7 @@ from server.storage.operations.rows import (
     operation,
 )
 from server.storage.schema.tables import customers, operations
-from server.storage.sql.paging import listed, newest_first
+from server.storage.sql.paging import Run, listed, merged
 from server.storage.sql.statements import IDS, Query, Transaction
 
 # Whose ID ends like that of the customer that it made: nearly all.
@@ -81,24 +81,26 @@ class OperationPage(NamedTuple):
     after: Cursor | None
 
 
-def _page(done: bool | None, *, past_first: bool) -> Query[OperationPart]:
+def _page(done: bool | None, *, is_sqlite: bool, past_first: bool) -> Query[OperationPart]:
     """Makes what reads one reseller's operations in the order of an index."""
 
-    def part(state: ColumnElement[bool]) -> Select[Any]:
-        rows = select(*OPERATION_PART).select_from(WITH_CUSTOMERS)
-        rows = rows.where(
-            operations.c.reseller == bindparam("reseller"), ~operations.c.deleted, state
+    rows = select(*OPERATION_PART).select_from(WITH_CUSTOMERS)
+    runs = [
+        Run(
+            {operations.c.reseller: bindparam("reseller"), operations.c.done: state},
+            [~operations.c.deleted],
         )
-        return rows.where(operations.c.n < bindparam("after")) if past_first else rows
-
-    states = {True: operations.c.done == true(), False: operations.c.done == false()}
-    parts = [part(state) for name, state in states.items() if done in (None, name)]
-    return Query(OperationPart, newest_first(parts), "reseller", "limit", "after")
+        for name, state in ((True, true()), (False, false()))
+        if done in (None, name)
+    ]
+    page = merged(rows, operations.c.n, runs, is_sqlite=is_sqlite, past_first=past_first)
+    return Query(OperationPart, page, "reseller", "limit", "after")
 
 
 _PAGES = {
-    (done, past_first): _page(done, past_first=past_first)
+    (done, is_sqlite, past_first): _page(done, is_sqlite=is_sqlite, past_first=past_first)
     for done in (None, True, False)
+    for is_sqlite in (False, True)
     for past_first in (False, True)
 }
 
@@ -112,7 +114,7 @@ def list_operations(
 
 def _list_page(transaction: Transaction, page: OperationPage) -> list[Listed[Operation]]:
     known = (resellers.reseller_number(transaction, id_) for id_ in page.reseller_ids)
-    statement = _PAGES[page.done, page.after is not None]
+    statement = _PAGES[page.done, transaction.is_sqlite, page.after is not None]
     # One reseller at a time: only then does the index give the order.
     rows = [
         row

@@ -29,6 +29,7 @@ CUSTOMER_STATE_CODES = {
         CustomerState.INACTIVE: 4,
     }.items()
 }
+SUSPENDED = CUSTOMER_STATE_CODES[CustomerState.SUSPENDED]
 CUSTOMER_STATES = {code: state for state, code in CUSTOMER_STATE_CODES.items()}
 
 # A customer that was not invited.

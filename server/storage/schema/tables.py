@@ -14,6 +14,7 @@ from sqlalchemy import MetaData, Sequence, false, text, true
 
 from server.storage.schema.codes import (
     PENDING,
+    SUSPENDED,
     CustomerStateCode,
     DeliveryStateCode,
     EventTypeCode,
@@ -26,7 +27,7 @@ from server.storage.schema.columns import Count, index, table
 from server.storage.sql.times import Micros
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0024"
+REVISION = "0025"
 
 metadata = MetaData()
 
@@ -312,8 +313,16 @@ index("resellers_id", resellers.c.id, unique=True)
 customers = table("customers", metadata, CustomerRow, "n", {"has_links": true()})
 _c = customers.c
 index("customers_id", _c.id, unique=True)
-# Lists by state; lists of all states are merged from those of each.
-index("customers_by_state", _c.reseller, _c.invitation, _c.n)
+# Lists by state; lists of all states are merged from those of each. Those that are deleted stand
+# apart, so that however many there are, lists of the others don't pass them by.
+_is_living, _is_deleted = _c.deleted_at.is_(None), _c.deleted_at.is_not(None)
+index("customers_by_state", _c.reseller, _c.invitation, _c.n, where=_is_living)
+index("customers_deleted_by_state", _c.reseller, _c.invitation, _c.n, where=_is_deleted)
+index(
+    "customers_suspended",
+    *(_c.reseller, _c.n),
+    where=(_c.state == text(str(SUSPENDED))) & _is_living,
+)
 # Lists by address, and the one open invitation.
 index(
     "customers_by_address",
@@ -331,10 +340,15 @@ index(
 index(
     "customers_external_id",
     *(_c.reseller, _c.external_id),
-    where=_c.external_id.is_not(None) & _c.deleted_at.is_(None),
+    where=_c.external_id.is_not(None) & _is_living,
     unique=True,
 )
-index("customers_deleted", _c.deleted_at, where=_c.deleted_at.is_not(None))
+index(
+    "customers_deleted_external_id",
+    *(_c.reseller, _c.external_id),
+    where=_c.external_id.is_not(None) & _is_deleted,
+)
+index("customers_deleted", _c.deleted_at, where=_is_deleted)
 index("customers_invitation_id", _c.invitation_id, where=_c.invitation_id.is_not(None), unique=True)
 index(
     "customers_billing_account_id",

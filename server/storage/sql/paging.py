@@ -1,9 +1,19 @@
-"""Pages of rows by number, newest first."""
+"""Pages of rows by number."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from sqlalchemy import ColumnElement, CompoundSelect, Select, bindparam, literal_column, union_all
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    bindparam,
+    literal_column,
+    select,
+    tuple_,
+    union_all,
+)
 
 from server.storage.interface.paging import Cursor, Listed
 
@@ -18,15 +28,77 @@ class _Numbered(Protocol):
 RowT = TypeVar("RowT", bound=_Numbered)
 
 
-def newest_first(parts: Sequence[Select[Any]]) -> Select[Any] | CompoundSelect[Any]:
-    """Returns the first `limit` rows of several lists in the order of an index, merged by number.
+class Run(NamedTuple):
+    """Rows that stand side by side in an index: equal in its first columns, then by number."""
 
-    The first column is the number. The databases read the lists side by side, and no more of each than is asked for.
+    equal: Mapping[Column[Any], Any]
+    conditions: Sequence[ColumnElement[bool]] = ()
+
+
+def first(
+    rows: Select[Any], number: ColumnElement[int], *, oldest_first: bool = False
+) -> Select[Any]:
+    """Returns the first `limit` rows in the order of their numbers, the newest before the oldest."""
+    return rows.order_by(_ordered(number, oldest_first)).limit(bindparam("limit"))
+
+
+def past(number: Column[int], *, oldest_first: bool = False) -> ColumnElement[bool]:
+    """Returns the condition that a row stands past the one with the number `after`."""
+    after = bindparam("after", type_=number.type)
+    return number > after if oldest_first else number < after
+
+
+def merged(
+    rows: Select[Any],
+    number: Column[int],
+    runs: Sequence[Run],
+    *,
+    is_sqlite: bool,
+    past_first: bool,
+    oldest_first: bool = False,
+) -> Select[Any] | CompoundSelect[Any]:
+    """Does the same for several runs of rows; past the number `after`, but for the first page.
+
+    `number` is the first column of `rows`. No more is read of a run than is asked for, however many
+    rows there are: SQLite reads runs side by side. PostgreSQL would read and sort them whole, or read
+    all rows by number and leave out what is not asked for; so it looks for the numbers alone first,
+    by conditions and an order that nothing but the index of the runs has.
     """
-    newest: ColumnElement[int] = literal_column("1").desc()  # the first column
-    if len(parts) == 1:
-        return parts[0].order_by(parts[0].selected_columns.n.desc()).limit(bindparam("limit"))
-    return union_all(*parts).order_by(newest).limit(bindparam("limit"))
+    after = bindparam("after", type_=number.type)
+    if is_sqlite:
+        parts = []
+        for run in runs:
+            part = rows.where(*(column == value for column, value in run.equal.items()))
+            if past_first:
+                part = part.where(past(number, oldest_first=oldest_first))
+            parts.append(part.where(*run.conditions))
+        if len(parts) == 1:
+            return first(parts[0], number, oldest_first=oldest_first)
+        return _united(parts, oldest_first)
+    found = []
+    for run in runs:
+        columns, values = zip(*run.equal.items(), strict=True)
+        key = tuple_(*columns)
+        part = select(number).where(key >= tuple_(*values), key <= tuple_(*values))
+        if past_first:
+            whole, place = tuple_(*columns, number), tuple_(*values, after)
+            part = part.where(whole > place if oldest_first else whole < place)
+        order = (_ordered(column, oldest_first) for column in (*columns, number))
+        found.append(part.where(*run.conditions).order_by(*order).limit(bindparam("limit")))
+    page = found[0] if len(found) == 1 else _united(found, oldest_first)
+    numbers = page.subquery("numbers")
+    return rows.where(number.in_(select(numbers.c[number.name]))).order_by(
+        _ordered(number, oldest_first)
+    )
+
+
+def _united(parts: Sequence[Select[Any]], oldest_first: bool) -> CompoundSelect[Any]:
+    number: ColumnElement[int] = literal_column("1")  # the first column
+    return union_all(*parts).order_by(_ordered(number, oldest_first)).limit(bindparam("limit"))
+
+
+def _ordered(column: ColumnElement[Any], oldest_first: bool) -> ColumnElement[Any]:
+    return column.asc() if oldest_first else column.desc()
 
 
 def listed(rows: Iterable[RowT], record: Callable[[RowT], RecordT]) -> list[Listed[RecordT]]:

@@ -12,7 +12,7 @@ from server.storage import resellers
 from server.storage.interface.paging import Cursor, Listed
 from server.storage.interface.webhooks import Attempt
 from server.storage.schema.webhook_tables import AttemptRow, WebhookRow, attempts, webhooks
-from server.storage.sql.paging import listed, newest_first
+from server.storage.sql.paging import first, listed
 from server.storage.sql.statements import IDS, Query, Transaction, columns
 from server.storage.sql.times import from_micros, from_micros_or_none
 from server.storage.sql.transactions import one_by_one
@@ -39,23 +39,21 @@ class Page(NamedTuple):
 
 _PAGE = Query(
     WebhookRow,
-    newest_first(
-        [
-            select(*columns(webhooks, WebhookRow)).where(
-                webhooks.c.reseller.in_(IDS), webhooks.c.n < bindparam("after")
-            )
-        ]
+    first(
+        select(*columns(webhooks, WebhookRow)).where(
+            webhooks.c.reseller.in_(IDS), webhooks.c.n < bindparam("after")
+        ),
+        webhooks.c.n,
     ),
     *("after", "limit"),
 )
 _ATTEMPTS = Query(
     AttemptRow,
-    newest_first(
-        [
-            select(*columns(attempts, AttemptRow)).where(
-                attempts.c.webhook.in_(IDS), attempts.c.n < bindparam("after")
-            )
-        ]
+    first(
+        select(*columns(attempts, AttemptRow)).where(
+            attempts.c.webhook.in_(IDS), attempts.c.n < bindparam("after")
+        ),
+        attempts.c.n,
     ),
     *("after", "limit"),
 )

@@ -1,0 +1,270 @@
+"""Lists of a reseller's customers, in the order of their numbers.
+
+What a filter asks for is looked up by an index where there is one: the external ID, the address, the
+state. The rest of it is tried on what is found there, row by row, and on so many rows at most.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import product
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    bindparam,
+    func,
+    select,
+    text,
+    union_all,
+)
+
+from server.domain.customers import Customer, CustomerList, CustomerState
+from server.domain.filters import COMPARE, And, Comparator, Comparison, Filter, Not, Or, matches
+from server.domain.invitations import CUSTOMER_STATES
+from server.storage import resellers
+from server.storage.customer_rows import CUSTOMER_PART, IS_LIVING, CustomerPart, customer
+from server.storage.interface.paging import MAX_LIST_CHARACTERS, Cursor, Listed, Part
+from server.storage.invitations.addresses import address_hash
+from server.storage.schema.codes import (
+    INVITATION_STATE_CODES,
+    NO_INVITATION,
+    SUSPENDED,
+    CustomerStateCode,
+    InvitationStateCode,
+)
+from server.storage.schema.tables import (
+    AccountId,
+    CustomerId,
+    CustomerNumber,
+    DisplayName,
+    Email,
+    ExternalId,
+    LabelsJson,
+    PersonJson,
+    ResellerNumber,
+    customers,
+)
+from server.storage.sql.paging import Run, first, merged, past
+from server.storage.sql.statements import Query, Transaction
+from server.storage.sql.times import Micros
+
+# Customers that a page with a filter looks at.
+_LOOKED_AT = 1001
+
+# As text, for the index of these alone.
+_IS_SUSPENDED = customers.c.state == text(str(SUSPENDED))
+_IN_USE = frozenset({CustomerState.ACTIVE, CustomerState.SUSPENDED})
+# The states of customers by those of their invitations.
+_STATES: dict[InvitationStateCode, frozenset[CustomerState]] = {
+    NO_INVITATION: _IN_USE,
+    **{
+        INVITATION_STATE_CODES[invitation]: (
+            _IN_USE if state is CustomerState.ACTIVE else frozenset({state})
+        )
+        for invitation, state in CUSTOMER_STATES.items()
+    },
+}
+
+
+class CustomerPage(NamedTuple):
+    """A page to read: at most `limit` customers, past a cursor."""
+
+    wanted: CustomerList
+    limit: int
+    after: Cursor | None
+
+
+class _PageRow(NamedTuple):
+    """A customer, and how many rows were found with it; the fields of CustomerPart come first."""
+
+    n: CustomerNumber
+    id: CustomerId
+    reseller: ResellerNumber
+    state: CustomerStateCode
+    name: DisplayName
+    person: PersonJson
+    created_at: Micros
+    modified_at: Micros
+    email: Email | None
+    billing_account_id: AccountId | None
+    external_id: ExternalId | None
+    labels: LabelsJson | None
+    deleted_at: Micros | None
+    found: int
+
+
+class _Source(NamedTuple):
+    """Where to look: by a column's value, or in all that have one of these states."""
+
+    states: frozenset[CustomerState]
+    by: str | None = None
+    oldest_first: bool = False
+
+
+def list_customers(transaction: Transaction, pages: Sequence[CustomerPage]) -> list[Part[Customer]]:
+    """Returns a page for each; see CustomerStorage.list_customers."""
+    return [_list_page(transaction, page) for page in pages]
+
+
+def _list_page(transaction: Transaction, page: CustomerPage) -> Part[Customer]:
+    reseller = resellers.reseller_number(transaction, page.wanted.reseller_id)
+    states = _states(page.wanted)
+    if reseller is None or not states:
+        return Part([], None)
+    condition = page.wanted.filter_
+    found: list[Listed[Customer]] = []
+    after = page.after
+    for limit in _steps(page):
+        rows = _read(transaction, page.wanted, states, reseller, limit, after)
+        for row in rows:
+            record = customer(transaction, CustomerPart._make(row[:-1]))
+            if condition is None or matches(condition, record.value_of):
+                found.append(Listed(record, Cursor(row.n)))
+        is_end = not rows or len(rows) == rows[0].found < limit
+        after = None if is_end else Cursor(rows[-1].n)
+        if is_end or len(found) >= page.limit or len(rows) < rows[0].found:
+            break
+    if len(found) > page.limit:
+        return Part(found[: page.limit], found[page.limit - 1].cursor)
+    return Part(found, after)
+
+
+def _steps(page: CustomerPage) -> Iterator[int]:
+    """Gives how many rows to read at once: first as many as may be enough, then all the others."""
+    yield page.limit
+    if page.limit < _LOOKED_AT:
+        yield _LOOKED_AT - page.limit
+
+
+def _read(
+    transaction: Transaction,
+    wanted: CustomerList,
+    states: frozenset[CustomerState],
+    reseller: ResellerNumber,
+    limit: int,
+    after: Cursor | None,
+) -> list[_PageRow]:
+    external_id = _equal("externalId", wanted.filter_)
+    email = _equal("email", wanted.filter_)
+    by = "external_id" if external_id else "address_key" if email else None
+    statement = _page(
+        _Source(states, by, wanted.oldest_first),
+        is_sqlite=transaction.is_sqlite,
+        past_first=after is not None,
+    )
+    return transaction.fetch(
+        statement,
+        reseller=reseller,
+        external_id=external_id,
+        address_key=address_hash(email) if email else None,
+        limit=limit,
+        after=after,
+    )
+
+
+_LENGTH = func.length(customers.c.name) + func.length(customers.c.person)
+_ROWS = select(*CUSTOMER_PART, _LENGTH.label("text"))
+
+
+@cache
+def _page(source: _Source, *, is_sqlite: bool, past_first: bool) -> Query[_PageRow]:
+    """Makes what reads a page: its rows, how much text stands before each, those that fit."""
+    rows: Select[Any] | CompoundSelect[Any]
+    if source.by:
+        rows = _with_value(source, source.by, past_first=past_first)
+    else:
+        rows = merged(
+            *(_ROWS, customers.c.n, list(_runs(source))),
+            is_sqlite=is_sqlite,
+            past_first=past_first,
+            oldest_first=source.oldest_first,
+        )
+    page = rows.subquery("page")
+    order = page.c.n.asc() if source.oldest_first else page.c.n.desc()
+    before = func.sum(page.c.text).over(order_by=order) - page.c.text
+    measured = select(page, func.count().over().label("found"), before.label("before")).subquery(
+        "measured"
+    )
+    fit = (
+        select(*(measured.c[name] for name in _PageRow._fields))
+        .where(measured.c.before < MAX_LIST_CHARACTERS)
+        .order_by(measured.c.n.asc() if source.oldest_first else measured.c.n.desc())
+    )
+    return Query(_PageRow, fit, "reseller", "external_id", "address_key", "limit", "after")
+
+
+def _runs(source: _Source) -> Iterator[Run]:
+    """Gives what is read side by side."""
+    reseller: dict[Column[Any], Any] = {customers.c.reseller: bindparam("reseller")}
+    living = source.states - {CustomerState.DELETED}
+    if source.states == {CustomerState.SUSPENDED}:
+        yield Run(reseller, [_IS_SUSPENDED, IS_LIVING])
+    else:
+        for kind, (code, states) in product(_kinds(source), _STATES.items()):
+            if kind is not IS_LIVING or states & living:
+                yield Run(reseller | {customers.c.invitation: code}, [kind])
+
+
+def _with_value(source: _Source, by: str, *, past_first: bool) -> Select[Any]:
+    """Returns the rows that have a value in a column. These are few, and sorted.
+
+    Their numbers are found apart: asked for in the order of numbers, the databases might look for them
+    in that order, through all rows that there are.
+    """
+    column = customers.c[by]
+    numbers = union_all(
+        *(
+            select(customers.c.n).where(
+                customers.c.reseller == bindparam("reseller"),
+                column == bindparam(by, type_=column.type),
+                kind,
+            )
+            for kind in _kinds(source)
+        )
+    )
+    rows = _ROWS.where(customers.c.n.in_(numbers))
+    if past_first:
+        rows = rows.where(past(customers.c.n, oldest_first=source.oldest_first))
+    return first(rows, customers.c.n, oldest_first=source.oldest_first)
+
+
+def _kinds(source: _Source) -> list[ColumnElement[bool]]:
+    """Returns which rows are looked at: of customers that are there, and of deleted ones."""
+    kinds: list[ColumnElement[bool]] = (
+        [IS_LIVING] if source.states - {CustomerState.DELETED} else []
+    )
+    return [*kinds, ~IS_LIVING] if CustomerState.DELETED in source.states else kinds
+
+
+def _states(wanted: CustomerList) -> frozenset[CustomerState]:
+    """Returns the states that what is asked for can have."""
+    states = _possible_states(wanted.filter_)
+    return states if wanted.show_deleted else states - {CustomerState.DELETED}
+
+
+def _possible_states(condition: Filter | None) -> frozenset[CustomerState]:
+    """Returns the states that customers can have that meet the filter; more, where that is unclear."""
+    every = frozenset(CustomerState)
+    match condition:
+        case Comparison("state", comparator, value):
+            return frozenset(state for state in every if COMPARE[comparator](state, value))
+        case Not(Comparison("state") as negated):
+            return every - _possible_states(negated)
+        case And(conditions):
+            return every.intersection(*map(_possible_states, conditions))
+        case Or(conditions):
+            return frozenset().union(*map(_possible_states, conditions))
+    return every
+
+
+def _equal(field: str, condition: Filter | None) -> str | None:
+    """Returns what the field is equal to in all that meets the filter, if it says so."""
+    match condition:
+        case Comparison(name, Comparator.EQUAL, str(value)) if name == field:
+            return value
+        case And(conditions):
+            return next(filter(None, (_equal(field, each) for each in conditions)), None)
+    return None

@@ -1,0 +1,262 @@
+"""Lists of customers by filter and order, on SQLite and PostgreSQL."""
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+from billing.v1 import customer_service_pb2
+
+from server.domain.customers import (
+    Customer,
+    CustomerList,
+    CustomerState,
+    create_reseller_served,
+    finished_operation,
+)
+from server.domain.filters import Filter, matches
+from server.domain.invitation_options import DeliveryMethod, InvitationOptions
+from server.domain.invitations import invite
+from server.domain.operations import OperationKind
+from server.rpc.messages.customer_lists import wanted_customers
+from server.storage.customers.lists import CustomerPage, list_customers
+from server.storage.interface import Cursor, Part
+from server.storage.sql.statements import Query, Transaction
+from server.storage.storage import SqlStorage
+from tests.storage.databases import on_postgresql, on_sqlite, query
+from tests.storage.records import ACTOR, DAY, RESELLER, SECOND_RESELLER, START, records
+
+NOON = "2030-01-01T12:00:05Z"
+FILTERS = (
+    *(f"state = {state.name}" for state in CustomerState),
+    "state != ACTIVE",
+    "NOT state = SUSPENDED",
+    "state = ACTIVE OR state = INACTIVE",
+    "NOT (state = ACTIVE OR labels:tier)",
+    "state = ACTIVE AND labels.tier = gold",
+    "labels:tier",
+    "labels.tier:*",
+    "labels:*",
+    "labels.tier:gold",
+    "labels.tier != gold",
+    "-labels:tier",
+    'externalId = "ext-3"',
+    'external_id = "ext-4" AND state = DELETED',
+    'externalId = ""',
+    "externalId:*",
+    "NOT externalId:*",
+    "email = USER3@example.com",
+    "email = user5@example.com OR email = user3@example.com",
+    "email:*",
+    'displayName = "Name 7"',
+    "person.tin = 5",
+    f"createTime > {NOON}",
+    f"createTime <= {NOON} AND state = SUSPENDED",
+    f"updateTime > {NOON}",
+    "deleteTime:*",
+    'externalId = "ext-3" AND labels.tier = silver',
+)
+
+
+def condition(text: str) -> Filter | None:
+    """Returns the filter as callers write it."""
+    request = customer_service_pb2.ListCustomersRequest(parent=f"resellers/{RESELLER}", filter=text)
+    return wanted_customers(request).filter_
+
+
+async def walk(storage: SqlStorage, wanted: CustomerList, limit: int) -> list[Customer]:
+    """Returns the whole list, read in pages."""
+    found: list[Customer] = []
+    after: Cursor | None = None
+    while True:
+        part = await storage.customers.list_customers(wanted, limit, after)
+        assert len(part.rows) <= limit
+        found += records(part.rows)
+        if part.read_to is None:
+            return found
+        after = part.read_to
+
+
+async def make(storage: SqlStorage, number: int, reseller_id: str = RESELLER) -> Customer:
+    """Makes one of every kind in turn: invited, active, suspended, inactive, deleted."""
+    now = START + timedelta(seconds=number)
+    external_id = f"ext-{number}" if number % 3 == 0 or number % 5 == 4 else None
+    labels = ({}, {"tier": "gold"}, {"tier": "silver", "région": ""}, {"x-1": "y"})[number % 4]
+    common: dict[str, Any] = {
+        "reseller_id": reseller_id,
+        "name": f"Name {number}",
+        "actor": ACTOR,
+        "now": now,
+    }
+    if number % 5 in (0, 3):
+        invited = invite(
+            **common,
+            email=f"user{number}@example.com",
+            person={"tin": str(number)},
+            lifetime=DAY,
+            options=InvitationOptions(method=DeliveryMethod.LINK),
+            external_id=external_id,
+            labels=labels,
+        )
+        await storage.invitations.create_invitation(invited, None)
+        customer = invited.customer
+        if number % 5 == 3:
+            await storage.invitations.revoke_invitation(invited.invitation.id, now, ACTOR, None)
+    else:
+        created = create_reseller_served(
+            **common, person={"tin": str(number)}, external_id=external_id, labels=labels
+        )
+        await storage.customers.create_customer(created, None)
+        customer = created.customer
+        if number % 5 == 2:
+            suspension = finished_operation(OperationKind.SUSPEND, customer, "s", now + DAY)
+            await storage.customers.change_customer_state(suspension, ACTOR, None)
+        if number % 5 == 4:
+            await storage.customers.delete_customer(reseller_id, customer.id, "", now, ACTOR, None)
+    found = await storage.customers.get_customer(customer.id)
+    assert found
+    return found
+
+
+@pytest.fixture
+async def made(storage: SqlStorage) -> Sequence[Customer]:
+    """Thirty customers, oldest first, with another reseller's between them."""
+    several = []
+    for number in range(30):
+        several.append(await make(storage, number))
+        if number % 10 == 0:
+            await make(storage, number, SECOND_RESELLER)
+    return several
+
+
+async def test_each_filter_finds_what_meets_it_in_either_order(
+    storage: SqlStorage, made: Sequence[Customer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert {each.state for each in made} == set(CustomerState)
+    # Pages that end before they are full are walked through as well.
+    monkeypatch.setattr("server.storage.customers.lists._LOOKED_AT", 7)
+    found_any = set()
+    for text, deleted, oldest_first in product(FILTERS, (False, True), (False, True)):
+        filter_ = condition(text)
+        assert filter_
+        expected = [
+            each
+            for each in (made if oldest_first else reversed(made))
+            if (deleted or not each.deleted_at) and matches(filter_, each.value_of)
+        ]
+        wanted = CustomerList(RESELLER, filter_, show_deleted=deleted, oldest_first=oldest_first)
+        assert await walk(storage, wanted, 4) == expected, text
+        found_any |= {text} if expected else set()
+    assert found_any == set(FILTERS) - {'externalId = "ext-3" AND labels.tier = silver'}
+
+
+async def test_a_page_without_a_filter_is_full(
+    storage: SqlStorage, made: Sequence[Customer]
+) -> None:
+    for oldest_first in (False, True):
+        wanted = CustomerList(RESELLER, show_deleted=True, oldest_first=oldest_first)
+        assert await walk(storage, wanted, 7) == list(made if oldest_first else made[::-1])
+        part = await storage.customers.list_customers(wanted, 7, None)
+        assert len(part.rows) == 7
+
+
+def many(database_url: str, number: int) -> None:
+    """Adds active customers, of which the newer half is deleted."""
+    series = (
+        f"generate_series(1, {number}) AS g(i)"
+        if database_url.startswith("postgresql")
+        else f"(WITH RECURSIVE g(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < {number}) "
+        "SELECT i FROM g) AS g"
+    )
+    query(
+        database_url,
+        "INSERT INTO customers (n, id, reseller, name, person, created_at, modified_at, invitation, "
+        "state, has_links, deleted_at, external_id) SELECT 1000000 + i, 'bcu' || i, 1, 'N', '{}', i, i, "
+        f"0, 2, TRUE, CASE WHEN i > {number} / 2 THEN 5 END, 'x-' || i FROM {series}",
+    )
+
+
+# Of many customers, of which the newer half is deleted.
+MANY = {
+    "all": CustomerList(RESELLER),
+    "the oldest": CustomerList(RESELLER, oldest_first=True),
+    "deleted ones too": CustomerList(RESELLER, show_deleted=True),
+    "a state": CustomerList(RESELLER, condition("state = SUSPENDED")),
+    "an external ID": CustomerList(RESELLER, condition('externalId = "x-7"')),
+    "one of a deleted": CustomerList(
+        RESELLER, condition('externalId = "x-1999"'), show_deleted=True
+    ),
+    "an address": CustomerList(RESELLER, condition("email = user3@example.com")),
+    "a label that none has": CustomerList(RESELLER, condition("labels:none"), show_deleted=True),
+}
+
+
+@on_sqlite
+async def test_sqlite_takes_as_many_steps_for_many_customers_as_for_few(
+    storage: SqlStorage, database_url: str, made: Sequence[Customer]
+) -> None:
+    taken: list[dict[str, int]] = []
+    for number in (2_000, 40_000):
+        query(database_url, "DELETE FROM customers WHERE n > 1000000")
+        many(database_url, number)
+        taken.append({name: await steps(storage, wanted) for name, wanted in MANY.items()})
+    few, lots = taken
+    assert {name for name in MANY if lots[name] > 1.2 * few[name] + 20} == set()
+
+
+async def steps(storage: SqlStorage, wanted: CustomerList) -> int:
+    """Returns how many instructions SQLite's machine takes for a page, in tens."""
+    taken = 0
+
+    def count() -> int:
+        nonlocal taken
+        taken += 1
+        return 0
+
+    def counted(transaction: Transaction, pages: Sequence[CustomerPage]) -> list[Part[Customer]]:
+        transaction._cursor.connection.set_progress_handler(count, 10)
+        try:
+            return list_customers(transaction, pages)
+        finally:
+            transaction._cursor.connection.set_progress_handler(None, 0)
+
+    await storage._reads.submit(counted, CustomerPage(wanted, 101, None))
+    return taken
+
+
+@on_postgresql
+async def test_postgresql_reads_no_more_rows_than_a_page_looks_at(
+    storage: SqlStorage,
+    database_url: str,
+    made: Sequence[Customer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    many(database_url, 40_000)
+    query(database_url, "ANALYZE customers")
+    plans: list[Mapping[str, Any]] = []
+    fetch = Transaction.fetch
+
+    def explained(
+        self: Transaction, statement: Query[Any], ids: Sequence[Any] = (), **values: Any
+    ) -> list[Any]:
+        text, parameters = statement.bind(self._dialect, ids, values)
+        self._cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", parameters)
+        plans.append(self._cursor.fetchone()[0][0]["Plan"])
+        return fetch(self, statement, ids, **values)
+
+    monkeypatch.setattr(Transaction, "fetch", explained)
+    read: dict[str, int] = {}
+    for name, wanted in MANY.items():
+        plans.clear()
+        await storage.customers.list_customers(wanted, 101, None)
+        read[name] = sum(map(rows_read, plans))
+    assert {name for name, rows in read.items() if rows > 4_500} == set(), read
+
+
+def rows_read(plan: Mapping[str, Any]) -> int:
+    """Returns how many rows of tables and indexes a plan has read."""
+    own = 0
+    if "Relation Name" in plan or "Index Name" in plan:
+        own = (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
+    return int(own) + sum(map(rows_read, plan.get("Plans", ())))
