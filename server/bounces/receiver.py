@@ -13,7 +13,8 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, Envelope, Session, syntax
 
-from server.bounces.reports import read_report, tell
+from server.bounces.reader import ReaderLostError, ReportReader
+from server.bounces.reports import tell
 from server.domain.bounces import BounceToken, parse_bounce_local_part
 from server.domain.errors import BillingError
 from server.storage.interface import BounceStorage
@@ -26,8 +27,6 @@ MOST_OF_ONE_ADDRESS = 20
 _LONGEST_S, _SILENT_S = 300.0, 60.0
 # Our e-mails, which reports quote, have a few KiB.
 MOST_BYTES = 256 << 10
-# Reports that are read at a time, each in a thread.
-_READERS = 2
 
 _NOTED = "250 2.0.0 Noted"
 _NOBODY = "550 5.1.1 There is no such mailbox here"
@@ -46,7 +45,7 @@ class BounceReceiver:
         self._server: asyncio.Server | None = None
         self._sessions: set[_Session] = set()
         self._by_address: Counter[str] = Counter()
-        self._reading = asyncio.Semaphore(_READERS)
+        self._reader = ReportReader()
 
     async def listen(self, host: str, port: int) -> None:
         """Raises OSError where it can't listen; port 0 takes a free one."""
@@ -64,6 +63,7 @@ class BounceReceiver:
             for session in list(self._sessions):
                 session.drop()
             await self._server.wait_closed()
+        await self._reader.stop()
 
     def opened(self, session: "_Session", address: str) -> bool:
         """Counts a connection; tells whether there is room for it."""
@@ -110,10 +110,12 @@ class BounceReceiver:
         token = self._token(envelope.rcpt_tos[0])
         assert isinstance(content, bytes)  # noqa: S101 - decode_data is off
         assert token  # noqa: S101 - RCPT was taken
-        async with self._reading:
-            report = await asyncio.to_thread(read_report, content, envelope.mail_from or "")
+        try:
+            report = await self._reader.read(content, envelope.mail_from or "")
+        except ReaderLostError:
+            return _LATER
         if report is None:
-            _log.info("a reply to an e-mail is no report of its delivery")
+            _log.info("what came to an e-mail's sender is no report that can be read")
             return _NOTED
         try:
             outcome = await self._storage.record_bounce(token, report, self._now())

@@ -1,0 +1,66 @@
+"""Has reports read in a process of their own: what a stranger writes can take Python's parsers minutes,
+in which no thread of the same process would do anything else."""
+
+import asyncio
+import contextlib
+import json
+import sys
+
+from server.domain.bounces import BounceReport
+
+_COMMAND = (sys.executable, "-m", "server.bounces.reader_process")
+
+
+class ReaderLostError(Exception):
+    """The process that reads ended by itself."""
+
+
+class ReportReader:
+    """Reads one report after the other; its process starts with the first."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def read(self, content: bytes, reverse_path: str) -> BounceReport | None:
+        """Returns what `read_report` does; None also where that would take too long.
+
+        Raises ReaderLostError; the next one is read by a new process.
+        """
+        asked = json.dumps([content.decode("latin-1"), reverse_path]).encode() + b"\n"
+        async with self._turn:
+            process = self._process
+            if process is None or process.returncode is not None:
+                process = self._process = await asyncio.create_subprocess_exec(
+                    *_COMMAND, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+                )
+            answer = await self._ask(process, asked)
+        found = json.loads(answer)
+        return BounceReport(*found) if found else None
+
+    async def _ask(self, process: asyncio.subprocess.Process, asked: bytes) -> bytes:
+        if process.stdin is None or process.stdout is None:
+            raise RuntimeError("started without pipes")
+        answer = b""
+        try:
+            with contextlib.suppress(OSError):
+                process.stdin.write(asked)
+                await process.stdin.drain()
+                answer = await process.stdout.readline()
+        finally:
+            # Who goes away meanwhile leaves an answer that the next one would take for its own.
+            if not answer:
+                await self._end(process)
+        if not answer:
+            raise ReaderLostError
+        return answer
+
+    async def stop(self) -> None:
+        """Ends the process."""
+        if self._process:
+            await self._end(self._process)
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

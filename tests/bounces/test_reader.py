@@ -1,0 +1,57 @@
+"""What strangers write to an e-mail's sender is read for a bounded time, whatever it is."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from server.bounces.reader import ReaderLostError, ReportReader
+from server.bounces.receiver import MOST_BYTES
+from tests.bounces.samples import SAMPLES
+
+# By the standard library's parser, or flufl's patterns, each takes from ten seconds to many minutes.
+_COSTLY = {
+    "a parameter with one quote": b'Content-Type: multipart/report; a="' + b";" * 250_000,
+    "groups of fields": b"Content-Type: message/delivery-status\r\n\r\n" + b"\r\n" * 100_000,
+    "short lines": b"From: mailer-daemon\r\n\r\n" + b"a\r\n" * 80_000,
+    "nested messages": b"Content-Type: message/rfc822\r\n\r\n" * 8000,
+}
+
+
+@pytest_asyncio.fixture
+async def reader() -> AsyncIterator[ReportReader]:
+    reader = ReportReader()
+    yield reader
+    await reader.stop()
+
+
+async def test_what_takes_too_long_is_no_report(reader: ReportReader) -> None:
+    sample = next(each for each in SAMPLES.values() if each.report)
+    for content in _COSTLY.values():
+        assert len(content) <= MOST_BYTES
+        assert await reader.read(content, "") is None
+        # By the same process.
+        assert await reader.read(sample.content, sample.reverse_path) == sample.report
+
+
+async def test_a_reader_that_dies_is_followed_by_another(reader: ReportReader) -> None:
+    sample = next(each for each in SAMPLES.values() if each.report)
+    assert await reader.read(sample.content, sample.reverse_path) == sample.report
+    (child,) = psutil.Process().children()
+    reading = asyncio.create_task(reader.read(_COSTLY["short lines"], ""))
+    await asyncio.sleep(0)
+    child.kill()
+    with pytest.raises(ReaderLostError):
+        await reading
+    assert await reader.read(sample.content, sample.reverse_path) == sample.report
+
+
+async def test_whoever_goes_away_leaves_no_answer_to_the_next(reader: ReportReader) -> None:
+    sample = next(each for each in SAMPLES.values() if each.report)
+    reading = asyncio.create_task(reader.read(_COSTLY["short lines"], ""))
+    await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    assert await reader.read(sample.content, sample.reverse_path) == sample.report
