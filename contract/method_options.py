@@ -6,6 +6,7 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 _PUBLISHED = published_methods_pb2.DESCRIPTOR.GetOptions().Extensions[methods_pb2.published_methods]
 _OPEN_TO_ALL = frozenset(_PUBLISHED.open_to_all)
 _ONLY_READS = frozenset(_PUBLISHED.only_reads)
+_MANAGES_ACCESS = frozenset(_PUBLISHED.manages_access)
 
 
 def is_open_to_all(full_name: str, options: MethodOptions) -> bool:
@@ -16,3 +17,8 @@ def is_open_to_all(full_name: str, options: MethodOptions) -> bool:
 def only_reads(full_name: str, options: MethodOptions) -> bool:
     """Tells whether a method changes nothing, so that it may be repeated whenever it fails."""
     return full_name in _ONLY_READS or options.Extensions[methods_pb2.only_reads]
+
+
+def manages_access(full_name: str, options: MethodOptions) -> bool:
+    """Tells whether a method gives or takes roles."""
+    return full_name in _MANAGES_ACCESS or options.Extensions[methods_pb2.manages_access]

@@ -176,7 +176,7 @@ def build_server(
             billing_account_service_pb2,
             "BillingAccountService",
             BillingAccountService(
-                BillingAccounts(storage.billing_accounts),
+                BillingAccounts(storage.billing_accounts, storage.access, clock),
                 *(pages, settings.country, settings.currency),
             ),
         ),

@@ -74,6 +74,10 @@ _BILLING_ACCOUNT = {
     "active": True,
     "balance": "0",
 }
+_ACCESS_BINDING = {
+    "roleId": "billing.accounts.viewer",
+    "subject": {"id": SUBJECT, "type": "serviceAccount"},
+}
 _GOOGLE_METADATA = {
     "@type": "type.googleapis.com/billing.v1.InviteCustomerMetadata",
     "customer": _INVITATION["customer"],
@@ -192,6 +196,11 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "yandex.cloud.operation.CancelOperationRequest": {"operationId": OPERATION},
     "yandex.cloud.endpoint.GetApiEndpointRequest": {"apiEndpointId": "billing"},
     "yandex.cloud.endpoint.ListApiEndpointsRequest": {},
+    "yandex.cloud.access.ListAccessBindingsRequest": {"resourceId": RESELLER},
+    "yandex.cloud.access.UpdateAccessBindingsRequest": {
+        "resourceId": RESELLER,
+        "accessBindingDeltas": [{"action": "ADD", "accessBinding": _ACCESS_BINDING}],
+    },
     "yandex.cloud.iam.v1.CreateIamTokenRequest": {
         "jwt": "eyJhbGciOiJQUzI1NiJ9.eyJpc3MiOiJhIn0.c2ln"
     },
@@ -374,6 +383,19 @@ RESPONSES: dict[str, dict[str, dict[str, Any]]] = {
     "yandex.cloud.billing.v1.BillingAccountService.Get": {"Active": _BILLING_ACCOUNT},
     "yandex.cloud.billing.v1.BillingAccountService.List": {
         "One page": {"billingAccounts": [_BILLING_ACCOUNT], "nextPageToken": ""}
+    },
+    "yandex.cloud.billing.v1.BillingAccountService.ListAccessBindings": {
+        "One page": {"accessBindings": [_ACCESS_BINDING], "nextPageToken": ""}
+    },
+    "yandex.cloud.billing.v1.BillingAccountService.UpdateAccessBindings": {
+        "Done": _published(
+            "Update access bindings",
+            metadata={
+                "@type": "type.googleapis.com/yandex.cloud.access.UpdateAccessBindingsMetadata",
+                "resourceId": RESELLER,
+            },
+            response={"@type": "type.googleapis.com/google.protobuf.Empty"},
+        )
     },
     "yandex.cloud.operation.OperationService.Get": {
         "Running": _published("Invite customer"),

@@ -45,9 +45,10 @@ def roles() -> None:
 
     \b
     Role                        may
-    billing.accounts.owner      all: invite, create, activate, suspend, cancel and so on
-    billing.accounts.admin      the same
-    billing.accounts.editor     the same
+    billing.accounts.owner      all: invite, create, activate, suspend, cancel and so on, and give
+                                roles by the API
+    billing.accounts.admin      the same, but not the role of owners
+    billing.accounts.editor     all but give roles
     billing.accounts.viewer     read: customers and invitations with names and addresses,
                                 operations
     billing.accounts.accountant the same

@@ -26,6 +26,7 @@ class Permission(StrEnum):
 
     READ = "read"
     WRITE = "write"
+    MANAGE_ACCESS = "manage_access"
 
 
 class ResellerState(StrEnum):
@@ -36,10 +37,14 @@ class ResellerState(StrEnum):
     REMOVED = "removed"
 
 
-_WRITERS = frozenset({Role.OWNER, Role.ADMIN, Role.EDITOR})
+_EDITORS = frozenset({Permission.READ, Permission.WRITE})
+_READERS = frozenset({Permission.READ})
 PERMITTED: Mapping[Role, frozenset[Permission]] = {
-    role: frozenset(Permission) if role in _WRITERS else frozenset({Permission.READ})
-    for role in Role
+    Role.OWNER: frozenset(Permission),
+    Role.ADMIN: frozenset(Permission),
+    Role.EDITOR: _EDITORS,
+    Role.VIEWER: _READERS,
+    Role.ACCOUNTANT: _READERS,
 }
 _PERMITTING: Mapping[Permission, frozenset[Role]] = {
     permission: frozenset(role for role in Role if permission in PERMITTED[role])
@@ -66,9 +71,17 @@ SERVICE = "service"
 RESERVED_SUBJECTS = frozenset({INVITEE, SERVICE})
 
 
+_OPERATOR = "operator:"
+
+
 def operator(name: str) -> Actor:
     """Returns who works at the command line; no account has a colon in its ID."""
-    return Actor(f"operator:{name}")
+    return Actor(_OPERATOR + name)
+
+
+def is_operator(subject_id: str) -> bool:
+    """Tells whether events would take a subject for somebody at the command line."""
+    return subject_id.startswith(_OPERATOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +115,7 @@ class Subject:
             raise permission_missing(permission)
         state = self.held.get(reseller_id)
         if state:
-            raise _reseller_held(reseller_id, state)
+            raise reseller_held(reseller_id, state)
 
     def require_any(self, permission: Permission) -> None:
         """Raises what `require` does unless this is permitted for an active reseller."""
@@ -142,7 +155,8 @@ _HELD: Mapping[ResellerState, tuple[Reason, str]] = {
 }
 
 
-def _reseller_held(reseller_id: str, state: ResellerState) -> BillingError:
+def reseller_held(reseller_id: str, state: ResellerState) -> BillingError:
+    """Returns the refusal of calls for a reseller that is not active."""
     reason, message = _HELD[state]
     return BillingError(reason, message, metadata={"resellerId": reseller_id})
 

@@ -34,6 +34,8 @@ class Reason(StrEnum):
     RESELLER_SUSPENDED = "RESELLER_SUSPENDED"
     # Called for a removed reseller: ask who runs the service.
     RESELLER_REMOVED = "RESELLER_REMOVED"
+    # Took the role of a reseller's last owner: give another subject that role first.
+    LAST_OWNER = "LAST_OWNER"
     # Named something that does not exist, or no longer: check its ID, name or link.
     NOT_FOUND = "NOT_FOUND"
     # Invited an address and tax number that have an open invitation already: wait until that one

@@ -16,6 +16,7 @@ class OperationKind(StrEnum):
     CREATE_RESELLER_SERVED = "create_reseller_served"
     ACTIVATE = "activate"
     SUSPEND = "suspend"
+    UPDATE_ACCESS = "update_access"
 
 
 DESCRIPTIONS = {
@@ -24,6 +25,7 @@ DESCRIPTIONS = {
     OperationKind.CREATE_RESELLER_SERVED: "Create reseller-served customer",
     OperationKind.ACTIVATE: "Activate customer",
     OperationKind.SUSPEND: "Suspend customer",
+    OperationKind.UPDATE_ACCESS: "Update access bindings",
 }
 
 
@@ -51,8 +53,10 @@ class Deferral(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """One operation on one customer. It succeeded if `done` and `failure` is None.
+    """One operation. It succeeded if `done` and `failure` is None.
 
+    It is on one customer; UPDATE_ACCESS is on the reseller's own billing account instead, and its
+    `customer_id` is "".
     `deferral` is of the last attempt that failed, if any has.
     """
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Integer, Table, bindparam, func, literal_column, select
 
+from server.storage.schema.access_tables import role_bindings
 from server.storage.schema.tables import CLEARED_NUMBERS, customers, operations, retention
 from server.storage.schema.webhook_tables import attempts, deliveries, webhooks
 from server.storage.sql.statements import Query, Transaction
@@ -34,12 +35,12 @@ _DRAWN = Query(
 
 _LAST = {
     table: Query(_Number, select(func.coalesce(func.max(table.c.n), 0)))
-    for table in (webhooks, deliveries, attempts)
+    for table in (webhooks, deliveries, attempts, role_bindings)
 }
 
 
 def row_numbers(transaction: Transaction, table: Table, count: int) -> list[int]:
-    """Returns numbers for rows of webhooks, deliveries or attempts, in growing order.
+    """Returns numbers for rows of webhooks, deliveries, attempts or roles, in growing order.
 
     On SQLite the caller must insert the rows before it asks again; numbers of rows that are gone may
     come again there.

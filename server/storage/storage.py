@@ -107,7 +107,7 @@ class SqlStorage:
         self.alerts = SqlAlerts(writes, reads, notifier)
         self.retention = SqlRetention(self._sweeps, keys)
         self.webhooks = SqlWebhooks(writes, self._sweeps, reads, inline, keys)
-        self.access = SqlAccess(writes, reads, notifier)
+        self.access = SqlAccess(writes, reads, notifier, keys)
         self.backlog = SqlBacklog(reads)
         self.probe = SqlProbe(database)
         self.administration = SqlAdministration(writes, reads)

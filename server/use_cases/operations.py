@@ -26,8 +26,8 @@ _AT_ONCE = 100
 class OperationWithSubject(NamedTuple):
     """An operation, and what it was about, as that is now.
 
-    `subject` is the invitation of a resend, and the customer of any other that has succeeded; None
-    for the rest, and for what is there no longer.
+    `subject` is the invitation of a resend, and the customer of any other that is on one and has
+    succeeded; None for the rest, and for what is there no longer.
     """
 
     operation: Operation
@@ -76,7 +76,7 @@ class Operations:
             found = await self._invitations.get_customer_invitations([operation.customer_id])
             invitation = found.get(operation.customer_id)
             subject = invitation and as_of(invitation, self._clock())
-        elif operation.done and not operation.failure:
+        elif operation.customer_id and operation.done and not operation.failure:
             subject = await self._customers.get_customer(operation.customer_id)
         return OperationWithSubject(operation, subject)
 
@@ -109,7 +109,10 @@ class Operations:
         others = {
             (each.kind, each.customer_id)
             for each in operations
-            if each.kind is not OperationKind.RESEND and each.done and not each.failure
+            if each.customer_id
+            and each.kind is not OperationKind.RESEND
+            and each.done
+            and not each.failure
         }
         now = self._clock()
         invitations = await self._invitations.get_customer_invitations(list(resends))

@@ -3,11 +3,11 @@ import pytest
 from server.domain.access import PERMITTED, Permission, ResellerState, Role, Subject
 from server.domain.errors import BillingError, Reason
 
-READ, WRITE = Permission.READ, Permission.WRITE
+READ, WRITE, MANAGE_ACCESS = Permission.READ, Permission.WRITE, Permission.MANAGE_ACCESS
 
 TABLE = {
-    Role.OWNER: {READ, WRITE},
-    Role.ADMIN: {READ, WRITE},
+    Role.OWNER: {READ, WRITE, MANAGE_ACCESS},
+    Role.ADMIN: {READ, WRITE, MANAGE_ACCESS},
     Role.EDITOR: {READ, WRITE},
     Role.VIEWER: {READ},
     Role.ACCOUNTANT: {READ},

@@ -97,6 +97,7 @@ def identifiers(known: Known) -> st.SearchStrategy[dict[str, str]]:
             "invitationsId": st.sampled_from(known.invitation_ids),
             "operationId": st.sampled_from(known.operation_ids),
             "operationsId": st.sampled_from(known.operation_ids),
+            "resourceId": st.just(known.reseller_id),
             "resellersId": st.just(known.reseller_id),
             # Of none that is there: only what came back makes one.
             "suppressionsId": st.just("sup00000000000000000"),

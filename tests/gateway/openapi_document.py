@@ -21,6 +21,7 @@ from google.protobuf import empty_pb2
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import error_details_pb2, status_pb2
+from yandex.cloud.access import access_pb2
 from yandex.cloud.billing.v1 import (
     billing_account_pb2,
     billing_account_service_pb2,
@@ -43,6 +44,7 @@ HIGHEST_CHARACTERS = "\U000f0000-\U0010ffff"
 DOCUMENT_TO_GENERATE_FROM = json.loads(_TEXT.replace(HIGHEST_CHARACTERS, ""))
 
 _MODULES = (
+    access_pb2,
     api_endpoint_pb2,
     api_endpoint_service_pb2,
     billing_account_pb2,

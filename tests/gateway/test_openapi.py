@@ -38,6 +38,12 @@ def test_it_has_every_path_of_the_contract() -> None:
     assert {id_: f"{verb} {path}" for id_, (verb, path, _) in OPERATIONS.items()} == {
         "BillingAccountService.Get": "get /billing/v1/billingAccounts/{id}",
         "BillingAccountService.List": "get /billing/v1/billingAccounts",
+        "BillingAccountService.ListAccessBindings": (
+            "get /billing/v1/billingAccounts/{resourceId}:listAccessBindings"
+        ),
+        "BillingAccountService.UpdateAccessBindings": (
+            "patch /billing/v1/billingAccounts/{resourceId}:updateAccessBindings"
+        ),
         "CustomerService.List": "get /billing/v1/customers",
         "CustomerService.Invite": "post /billing/v1/customers:invite",
         "CustomerService.CreateResellerServed": (
@@ -113,6 +119,7 @@ def test_the_query_holds_what_neither_path_nor_body_does() -> None:
     }
     assert {id_: names for id_, names in queries.items() if names} == {
         "BillingAccountService.List": ["pageSize", "pageToken"],
+        "BillingAccountService.ListAccessBindings": ["pageSize", "pageToken"],
         "CustomerService.List": ["resellerId", "pageSize", "pageToken"],
         "CustomerService.CreateCustomer": ["validateOnly"],
         "CustomerService.DeleteCustomer": ["etag", "validateOnly", "allowMissing"],

@@ -25,6 +25,7 @@ from google.longrunning import operations_pb2, operations_proto_pb2
 from google.protobuf import empty_pb2
 from google.protobuf.message import Message
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from yandex.cloud.access import access_pb2
 from yandex.cloud.billing.v1 import billing_account_pb2
 from yandex.cloud.billing.v1 import billing_account_service_pb2 as accounts
 from yandex.cloud.billing.v1 import customer_service_pb2 as customers
@@ -52,6 +53,7 @@ UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 
 ANOTHER = "reseller-2"
 WRITERS = {Role.OWNER, Role.ADMIN, Role.EDITOR}
+MANAGERS = {Role.OWNER, Role.ADMIN}
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -59,6 +61,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 class Right(Enum):
     """What a method asks of its caller."""
 
+    MANAGE_ACCESS = "a role that may give roles"
     WRITE = "a role that may change"
     READ = "any role"
     IDENTITY = "a valid token"
@@ -145,6 +148,11 @@ def customer_name(made: Made) -> str:
     return f"resellers/{made.reseller_id}/customers/{made.customer_id}"
 
 
+def account_of(made: Made) -> str:
+    """Returns the reseller's own billing account, or one that is not there."""
+    return NOWHERE if made.customer_id == NOWHERE else made.reseller_id
+
+
 TABLE: dict[str, Method] = {
     f"{_CUSTOMERS}/Invite": Method(
         Right.WRITE,
@@ -192,6 +200,29 @@ TABLE: dict[str, Method] = {
         Right.READ,
         lambda _: accounts.ListBillingAccountsRequest(),
         accounts.ListBillingAccountsResponse,
+    ),
+    f"{_ACCOUNTS}/ListAccessBindings": Method(
+        Right.READ,
+        lambda made: access_pb2.ListAccessBindingsRequest(resource_id=account_of(made)),
+        access_pb2.ListAccessBindingsResponse,
+        names_thing=True,
+    ),
+    f"{_ACCOUNTS}/UpdateAccessBindings": Method(
+        Right.MANAGE_ACCESS,
+        lambda made: access_pb2.UpdateAccessBindingsRequest(
+            resource_id=account_of(made),
+            access_binding_deltas=[
+                access_pb2.AccessBindingDelta(
+                    action=access_pb2.ADD,
+                    access_binding=access_pb2.AccessBinding(
+                        role_id=Role.VIEWER,
+                        subject=access_pb2.Subject(id="somebody", type="userAccount"),
+                    ),
+                )
+            ],
+        ),
+        operation_pb2.Operation,
+        names_thing=True,
     ),
     f"{_GOOGLE_CUSTOMERS}/InviteCustomer": Method(
         Right.WRITE,
@@ -509,7 +540,8 @@ def expected(method: Method, caller: str) -> grpc.StatusCode:
         return OK  # it is about the caller's own
     if caller in (STRANGER, FOREIGNER):
         return DENIED
-    return method.code if method.right is Right.READ or Role(caller) in WRITERS else DENIED
+    permitted = {Right.READ: set(Role), Right.WRITE: WRITERS, Right.MANAGE_ACCESS: MANAGERS}
+    return method.code if Role(caller) in permitted[method.right] else DENIED
 
 
 @dataclass

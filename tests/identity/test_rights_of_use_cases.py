@@ -14,6 +14,7 @@ from server.domain.customers import CustomerList
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import NewInvitation
 from server.domain.operations import OperationKind
+from server.domain.role_changes import AccessBinding, HeldRole, RoleDelta
 from server.domain.webhook_settings import WebhookChanges
 from server.domain.webhooks import Webhook
 from server.storage import migrate
@@ -28,6 +29,7 @@ EDITOR = Subject("editor", {RESELLER: frozenset({Role.EDITOR})})
 VIEWER = Subject("viewer", {RESELLER: frozenset({Role.VIEWER})})
 FOREIGNER = Subject("foreigner", {SECOND_RESELLER: frozenset({Role.OWNER})})
 NOBODY = Subject("nobody", {})
+VIEWER_ROLE = AccessBinding(HeldRole("somebody", Role.VIEWER), is_account=False)
 HOOK = WebhookChanges(url="https://example.com/")
 
 
@@ -51,13 +53,14 @@ async def use_cases(tmp_path: Path) -> AsyncIterator[UseCases]:
     async with opened(url) as storage:
         for reseller_id in (RESELLER, SECOND_RESELLER):
             await storage.administration.add_reseller(reseller_id, "A reseller", START)
+            await storage.administration.grant_role("viewer", reseller_id, Role.VIEWER, START)
         made = new()
         await storage.invitations.create_invitation(made, None)
         webhooks = Webhooks(storage.webhooks, lambda: START, private_allowed=False)
         hooked = await webhooks.create(EDITOR, RESELLER, HOOK, "", None)
         assert hooked
         yield UseCases(
-            BillingAccounts(storage.billing_accounts),
+            BillingAccounts(storage.billing_accounts, storage.access, lambda: START),
             Customers(storage.customers, storage.invitations, lambda: START, DAY),
             Invitations(storage.invitations, storage.customers, lambda: START, DAY, DAY),
             Operations(
@@ -87,6 +90,7 @@ READS: dict[str, UseCase] = {
     "list customers": lambda to, who: to.customers.page(who, CustomerList(RESELLER), 10, None),
     "get an account": lambda to, who: to.accounts.get(who, to.made.customer.billing_account_id),
     "get a reseller's account": lambda to, who: to.accounts.get(who, RESELLER),
+    "list access bindings": lambda to, who: to.accounts.bindings(who, RESELLER, 10, None),
     "get an invitation": lambda to, who: to.invitations.get(who, RESELLER, to.made.invitation.id),
     "list invitations": lambda to, who: to.invitations.page(who, RESELLER, None, None, 10, None),
     "get an operation": lambda to, who: to.operations.get(who, to.made.operation.id),
@@ -121,6 +125,9 @@ WRITES: dict[str, UseCase] = {
     ),
     "revoke": lambda to, who: to.invitations.revoke(who, RESELLER, to.made.invitation.id, "", None),
     "cancel": lambda to, who: to.operations.cancel(who, to.made.operation.id, "", None),
+    "give a role": lambda to, who: to.accounts.update_bindings(
+        who, RESELLER, [RoleDelta(True, VIEWER_ROLE, "")], "", None
+    ),
     "delete": lambda to, who: to.operations.delete(who, to.made.operation.id, None),
     "create a webhook": lambda to, who: to.webhooks.create(who, RESELLER, HOOK, "", None),
     "check a new webhook": lambda to, who: to.webhooks.check_new(who, RESELLER, HOOK),
@@ -168,6 +175,10 @@ async def test_who_may_nothing_does_not_learn_what_there_is(use_cases: UseCases,
 @pytest.mark.parametrize("name", WRITES)
 async def test_a_viewer_is_refused_what_writes(use_cases: UseCases, name: str) -> None:
     await check_refused(WRITES[name](use_cases, VIEWER))
+
+
+async def test_an_editor_gives_no_roles(use_cases: UseCases) -> None:
+    await check_refused(WRITES["give a role"](use_cases, EDITOR))
 
 
 @pytest.mark.parametrize("name", READS)

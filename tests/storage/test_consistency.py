@@ -16,6 +16,7 @@ from server.domain.bounces import BounceReport, parse_bounce_local_part
 from server.domain.customers import create_reseller_served, finished_operation
 from server.domain.invitations import InvitationAction, link_token_hash, resend
 from server.domain.operations import CANCELLED, Operation, OperationKind
+from server.domain.role_changes import AccessBinding, HeldRole, RoleDelta, access_update
 from server.storage import SchemaError
 from server.storage.check import Finding, check, consistency
 from server.storage.check.invariants import CHECKS, ROW_CHECKS
@@ -290,6 +291,16 @@ BREAKS = {
         """UPDATE resellers SET return_origins = '["ftp://a.example"]'""",
     ],
     "a role is for a reseller that is known": ["DELETE FROM resellers"],
+    "the last event of a role tells whether it is held, and since when": [
+        "DELETE FROM role_bindings",
+        "UPDATE role_bindings SET created_at = created_at + 1",
+        "UPDATE role_bindings SET role = 'billing.accounts.owner'",
+        "UPDATE events SET type = 20 WHERE type = 19",
+    ],
+    "an operation on access has no customer, and every other one has": [
+        "UPDATE operations SET customer = 1 WHERE kind = 6",
+        "UPDATE operations SET kind = 6 WHERE customer <> 0",
+    ],
     "a key is a service account's": ["DELETE FROM service_accounts"],
     "the audit tells of each service account": ["DELETE FROM audit_records"],
     "the audit tells of each key": ["DELETE FROM audit_records"],
@@ -324,6 +335,13 @@ async def _grant_access(storage: SqlStorage) -> None:
     for reseller_id in (RESELLER, SECOND_RESELLER, "removed", "suspended"):
         await storage.administration.add_reseller(reseller_id, "Reseller", START)
         await storage.administration.grant_role("account-1", reseller_id, Role.EDITOR, START)
+    await storage.administration.grant_role("owner", RESELLER, Role.OWNER, START)
+    viewer = AccessBinding(HeldRole("viewer", Role.VIEWER), is_account=False)
+    for give in (True, False, True):
+        operation = access_update(RESELLER, "owner", START)
+        await storage.access.update_bindings(
+            operation, [RoleDelta(give, viewer, "")], Actor("owner"), key(operation.id)
+        )
     held = new(reseller_id="suspended")
     await storage.invitations.create_invitation(held, key("suspended"))
     await storage.administration.suspend_reseller("suspended", START)

@@ -28,7 +28,7 @@ from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x62illing/v1/event.proto\x12\nbilling.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf1\x03\n\x05\x45vent\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x12\n\x04type\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12,\n\x05\x61\x63tor\x18\x04 \x01(\x0b\x32\x17.billing.v1.Event.ActorB\x04\xe2\x41\x01\x03\x12\x37\n\x08\x63ustomer\x18\x05 \x01(\tB%\xe2\x41\x01\x03\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x12;\n\ninvitation\x18\x06 \x01(\tB\'\xe2\x41\x01\x03\xfa\x41 \n\x1e\x62illing.example.com/Invitation\x12\x17\n\toperation\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12(\n\x04\x64\x61ta\x18\x08 \x01(\x0b\x32\x14.google.protobuf.AnyB\x04\xe2\x41\x01\x03\x1aN\n\x05\x41\x63tor\x12\x15\n\x07subject\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06key_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03:R\xea\x41O\n\x19\x62illing.example.com/Event\x12#resellers/{reseller}/events/{event}*\x06\x65vents2\x05\x65vent\"\xa8\x01\n\x0bRoleBinding\x12\x37\n\x08reseller\x18\x01 \x01(\tB%\xe2\x41\x01\x03\xfa\x41\x1e\n\x1c\x62illing.example.com/Reseller\x12\x15\n\x07subject\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04role\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x42S\n\x16\x63om.example.billing.v1B\nEventProtoP\x01Z+billing.example.com/go/billing/v1;billingpbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x62illing/v1/event.proto\x12\nbilling.v1\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf1\x03\n\x05\x45vent\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xe2\x41\x01\x08\x12\x12\n\x04type\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12,\n\x05\x61\x63tor\x18\x04 \x01(\x0b\x32\x17.billing.v1.Event.ActorB\x04\xe2\x41\x01\x03\x12\x37\n\x08\x63ustomer\x18\x05 \x01(\tB%\xe2\x41\x01\x03\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x12;\n\ninvitation\x18\x06 \x01(\tB\'\xe2\x41\x01\x03\xfa\x41 \n\x1e\x62illing.example.com/Invitation\x12\x17\n\toperation\x18\x07 \x01(\tB\x04\xe2\x41\x01\x03\x12(\n\x04\x64\x61ta\x18\x08 \x01(\x0b\x32\x14.google.protobuf.AnyB\x04\xe2\x41\x01\x03\x1aN\n\x05\x41\x63tor\x12\x15\n\x07subject\x18\x01 \x01(\tB\x04\xe2\x41\x01\x03\x12\x14\n\x06key_id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x18\n\nrequest_id\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03:R\xea\x41O\n\x19\x62illing.example.com/Event\x12#resellers/{reseller}/events/{event}*\x06\x65vents2\x05\x65vent\"\xa8\x01\n\x0bRoleBinding\x12\x37\n\x08reseller\x18\x01 \x01(\tB%\xe2\x41\x01\x03\xfa\x41\x1e\n\x1c\x62illing.example.com/Reseller\x12\x15\n\x07subject\x18\x02 \x01(\tB\x04\xe2\x41\x01\x03\x12\x12\n\x04role\x18\x03 \x01(\tB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\"\x86\x01\n\x14UpdateAccessMetadata\x12\x37\n\x08reseller\x18\x01 \x01(\tB%\xe2\x41\x01\x03\xfa\x41\x1e\n\x1c\x62illing.example.com/Reseller\x12\x35\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x42S\n\x16\x63om.example.billing.v1B\nEventProtoP\x01Z+billing.example.com/go/billing/v1;billingpbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -68,10 +68,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROLEBINDING'].fields_by_name['role']._serialized_options = b'\342A\001\003'
   _globals['_ROLEBINDING'].fields_by_name['create_time']._loaded_options = None
   _globals['_ROLEBINDING'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
+  _globals['_UPDATEACCESSMETADATA'].fields_by_name['reseller']._loaded_options = None
+  _globals['_UPDATEACCESSMETADATA'].fields_by_name['reseller']._serialized_options = b'\342A\001\003\372A\036\n\034billing.example.com/Reseller'
+  _globals['_UPDATEACCESSMETADATA'].fields_by_name['create_time']._loaded_options = None
+  _globals['_UPDATEACCESSMETADATA'].fields_by_name['create_time']._serialized_options = b'\342A\001\003'
   _globals['_EVENT']._serialized_start=159
   _globals['_EVENT']._serialized_end=656
   _globals['_EVENT_ACTOR']._serialized_start=494
   _globals['_EVENT_ACTOR']._serialized_end=572
   _globals['_ROLEBINDING']._serialized_start=659
   _globals['_ROLEBINDING']._serialized_end=827
+  _globals['_UPDATEACCESSMETADATA']._serialized_start=830
+  _globals['_UPDATEACCESSMETADATA']._serialized_end=964
 # @@protoc_insertion_point(module_scope)

@@ -149,3 +149,33 @@ class RoleBinding(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RoleBinding: _TypeAlias = RoleBinding  # noqa: Y015
+
+@_typing.final
+class UpdateAccessMetadata(_message.Message):
+    """What an operation is about that gives and takes roles, and that is over. Its response is a
+    `google.protobuf.Empty`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESELLER_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    reseller: _builtins.str
+    """The reseller: `resellers/{reseller}`."""
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When the roles were changed."""
+
+    def __init__(
+        self,
+        *,
+        reseller: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "reseller", b"reseller"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateAccessMetadata: _TypeAlias = UpdateAccessMetadata  # noqa: Y015

@@ -9,10 +9,11 @@ from typing import Any
 
 from billing.v1 import customer_pb2 as billing_customer
 from billing.v1 import customer_service_pb2 as billing_customers
-from billing.v1 import invitation_pb2, invitation_service_pb2
+from billing.v1 import event_pb2, invitation_pb2, invitation_service_pb2
 from google.longrunning import operations_pb2
-from google.protobuf import any_pb2
+from google.protobuf import any_pb2, empty_pb2
 from google.protobuf.message import Message
+from yandex.cloud.access import access_pb2
 from yandex.cloud.billing.v1 import customer_pb2, customer_service_pb2
 from yandex.cloud.operation import operation_pb2
 
@@ -56,6 +57,12 @@ def to_yandex(operation: Operation) -> operation_pb2.Operation:
     set_timestamp(message.modified_at, operation.modified_at)
     # Messages are filled where they stand: one made apart and handed over would be copied.
     metadata = message.metadata
+    if operation.kind is OperationKind.UPDATE_ACCESS:
+        metadata.Pack(
+            access_pb2.UpdateAccessBindingsMetadata(resource_id=operation.billing_account_id)
+        )
+        message.response.Pack(empty_pb2.Empty())
+        return message
     metadata.type_url = _METADATA
     metadata.value = customer_service_pb2.CustomerMetadata(
         reseller_id=operation.reseller_id, customer_id=operation.customer_id
@@ -89,7 +96,11 @@ def _set_metadata(
 ) -> None:
     customer = names.name(operation.reseller_id, names.CUSTOMERS, operation.customer_id)
     metadata: Any
-    if operation.kind is OperationKind.RESEND:
+    if operation.kind is OperationKind.UPDATE_ACCESS:
+        metadata = event_pb2.UpdateAccessMetadata(
+            reseller=names.reseller_name(operation.reseller_id)
+        )
+    elif operation.kind is OperationKind.RESEND:
         metadata = invitation_service_pb2.ResendInvitationMetadata(customer=customer)
         if isinstance(subject, Invitation):
             metadata.invitation = _invitation_name(subject.reseller_id, subject.id)
@@ -114,6 +125,8 @@ def _invitation_name(reseller_id: str, invitation_id: str) -> str:
 
 def _response(operation: Operation, subject: Customer | Invitation | None) -> Message:
     """Returns what an operation that succeeded has led to: as it is now, or its name, if it is gone."""
+    if operation.kind is OperationKind.UPDATE_ACCESS:
+        return empty_pb2.Empty()
     if isinstance(subject, Invitation):
         return invitations.to_billing(subject)
     if subject:

@@ -46,8 +46,11 @@ def note_operation(operation: Operation) -> None:
     if found is None:
         return
     found["operation"] = operation.id
-    found["customer"] = customer = operation.customer_id
     found["reseller"] = operation.reseller_id
+    customer = operation.customer_id
+    if not customer:
+        return
+    found["customer"] = customer
     if operation.id[3:] == customer[3:]:
         # What is made together has IDs that end alike.
         found.setdefault("invitation", ids.INVITATION + customer[3:])

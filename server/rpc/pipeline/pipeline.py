@@ -12,7 +12,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from contract.method_options import is_open_to_all, only_reads
+from contract.method_options import is_open_to_all, manages_access, only_reads
 from server.domain.access import Permission, Subject
 from server.domain.errors import BillingError, Reason
 from server.rpc.grpc_core import CALL_IS_OVER
@@ -107,7 +107,7 @@ class Pipeline:
             max_bytes = min(max_bytes, MAX_FORM_BYTES)
         counted, seconds = calls_of(name), time.perf_counter
         read_ids, is_list = reader_of(method), method.name.startswith("List")
-        right = right_check(method, Permission.READ if read_only else Permission.WRITE)
+        right = right_check(method, _permission(method, read_only=read_only))
 
         async def answer(sent: Sent, _: object, context: ServicerContext) -> Message | None:
             began = seconds()
@@ -200,6 +200,13 @@ class Pipeline:
             return await self._authenticator.authenticate(sent)
         finally:
             checks.release(address)
+
+
+def _permission(method: MethodDescriptor, *, read_only: bool) -> Permission:
+    """Returns what a method's callers need for what it names."""
+    if manages_access(method.full_name, method.GetOptions()):
+        return Permission.MANAGE_ACCESS
+    return Permission.READ if read_only else Permission.WRITE
 
 
 def _in_turns(run: Method, lists: RoundRobin) -> Method:

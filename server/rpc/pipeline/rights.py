@@ -21,7 +21,7 @@ _NAMES = ("parent", "name")
 # What is to be changed, by methods that change a resource itself, has its name in it.
 _UPDATE_MASK = "update_mask"
 # Fields that hold the ID of a thing; which reseller it belongs to, only the database knows.
-_OTHERS = ("customer_id", "operation_id", "id")
+_OTHERS = ("customer_id", "operation_id", "resource_id", "id")
 # What lists have.
 _PAGE_SIZE = "page_size"
 _PREFIX = "resellers/"

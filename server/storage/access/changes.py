@@ -1,21 +1,18 @@
-"""Changes of resellers, accounts, keys and roles, each with its audit record.
+"""Changes of resellers, accounts and keys, each with its audit record.
 
 Longer than others: a list of small changes of one shape.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from sqlalchemy import Table, and_, bindparam, delete, func, select, update
+from sqlalchemy import Table, bindparam, delete, func, select, update
 
-from server.domain import ids
-from server.domain.access import RESERVED_SUBJECTS, AccountKey, AuditRecord, Role, operator
+from server.domain.access import AccountKey, AuditRecord
 from server.domain.errors import BillingError, Reason
-from server.domain.events import EventType
-from server.os_user import os_user
+from server.storage.access.audit import record_change
+from server.storage.access.bindings import require_free, take_roles_for, take_roles_of
 from server.storage.access.identity import KEYS
-from server.storage.events.log import NewEvent, log
-from server.storage.events.rows import role_json
 from server.storage.reseller_details import (
     details_json,
     origins_json,
@@ -24,17 +21,13 @@ from server.storage.reseller_details import (
 )
 from server.storage.schema.access_tables import (
     AccountKeyRow,
-    AuditRow,
-    RoleBindingRow,
     ServiceAccountRow,
     access_tokens,
     account_keys,
-    audit_records,
     role_bindings,
     service_accounts,
 )
 from server.storage.schema.tables import (
-    AuditId,
     DetailsJson,
     DisplayName,
     KeyId,
@@ -65,11 +58,8 @@ class _Account(NamedTuple):
     name: DisplayName
 
 
-class _Held(NamedTuple):
-    subject_id: SubjectId
-    reseller: ResellerNumber
+class _Role(NamedTuple):
     role: str
-    created_at: Micros
 
 
 class _Number(NamedTuple):
@@ -121,28 +111,17 @@ _RENAME_ACCOUNT = Statement(
     update(service_accounts).where(service_accounts.c.id.in_(IDS)).values(name=bindparam("name")),
     "name",
 )
-_ROLE = and_(
-    role_bindings.c.subject_id.in_(IDS),
-    role_bindings.c.reseller_id == bindparam("reseller_id"),
-    role_bindings.c.role == bindparam("role"),
+_ROLES_OF_SUBJECT = Query(
+    _Role, select(role_bindings.c.role).where(role_bindings.c.subject_id.in_(IDS))
 )
-_HELD_ROLES = select(
-    role_bindings.c.subject_id, resellers.c.n, role_bindings.c.role, role_bindings.c.created_at
-).join_from(role_bindings, resellers, resellers.c.id == role_bindings.c.reseller_id)
-_HELD = Query(_Held, _HELD_ROLES.where(_ROLE), "reseller_id", "role")
-_ROLES_OF_SUBJECT = Query(_Held, _HELD_ROLES.where(role_bindings.c.subject_id.in_(IDS)))
-_ROLES_FOR_RESELLER = Query(_Held, _HELD_ROLES.where(role_bindings.c.reseller_id.in_(IDS)))
-_TAKE_ROLE = Statement(delete(role_bindings).where(_ROLE), "reseller_id", "role")
 
 
 def _deletion(table: Table, column: str) -> Statement:
     return Statement(delete(table).where(table.c[column].in_(IDS)))
 
 
-_DELETE_RESELLER_ROLES = _deletion(role_bindings, "reseller_id")
 _DELETE_ACCOUNT_ROW = _deletion(service_accounts, "id")
 _DELETE_ACCOUNT = [
-    _deletion(role_bindings, "subject_id"),
     _deletion(access_tokens, "subject_id"),
     _deletion(account_keys, "service_account_id"),
     _DELETE_ACCOUNT_ROW,
@@ -151,8 +130,6 @@ _DELETE_KEY = _deletion(account_keys, "id")
 _INSERT_RESELLERS = Insert(resellers, ResellerRow)
 _INSERT_ACCOUNTS = Insert(service_accounts, ServiceAccountRow)
 _INSERT_KEYS = Insert(account_keys, AccountKeyRow)
-_INSERT_ROLES = Insert(role_bindings, RoleBindingRow)
-_INSERT_AUDIT = Insert(audit_records, AuditRow)
 
 
 class NamedRecord(NamedTuple):
@@ -179,16 +156,6 @@ class OriginChange(NamedTuple):
     reseller_id: str
     origin: str
     add: bool
-    now: Micros
-    by: str
-
-
-class RoleChange(NamedTuple):
-    """A role to give or to take."""
-
-    subject_id: str
-    reseller_id: str
-    role: Role
     now: Micros
     by: str
 
@@ -220,12 +187,11 @@ def put_reseller(transaction: Transaction, reseller: NamedRecord) -> None:
         if found.name == name and found.removed_at is None:
             return
         if found.removed_at is not None:
-            _log_revoked(transaction, transaction.fetch(_ROLES_FOR_RESELLER, [id_]), now, by)
-            transaction.run(_DELETE_RESELLER_ROLES, [id_])
+            take_roles_for(transaction, id_, now, by)
         transaction.run(_RENAME_RESELLER, [id_], name=name, now=now)
         if found.removed_at is not None and found.suspended_at is None:
             _release(transaction, found.n, now)
-    _record(transaction, now, by, "resellers.add", id_, name)
+    record_change(transaction, now, by, "resellers.add", id_, name)
 
 
 @one_by_one
@@ -237,7 +203,7 @@ def remove_reseller(transaction: Transaction, reseller: NamedRecord) -> bool:
         return False
     transaction.run(_REMOVE_RESELLER, [id_], now=now)
     _hold(transaction, found.n)
-    _record(transaction, now, by, "resellers.remove", id_, "")
+    record_change(transaction, now, by, "resellers.remove", id_, "")
     return True
 
 
@@ -257,7 +223,7 @@ def set_contact(transaction: Transaction, reseller: NamedRecord) -> None:
     id_, contact, now, by = reseller
     _require_reseller(transaction, id_)
     transaction.run(_SET_CONTACT, [id_], contact=contact or None, now=now)
-    _record(transaction, now, by, "resellers.contact", id_, "set" if contact else "removed")
+    record_change(transaction, now, by, "resellers.contact", id_, "set" if contact else "removed")
 
 
 @one_by_one
@@ -268,7 +234,7 @@ def set_details(transaction: Transaction, change: DetailsChange) -> None:
     details = read_details(found.contact_details)._replace(**wanted)
     transaction.run(_SET_DETAILS, [id_], details=details_json(details), now=now)
     told = ", ".join(f"{name} {'set' if value else 'removed'}" for name, value in wanted.items())
-    _record(transaction, now, by, "resellers.contact-details", id_, told)
+    record_change(transaction, now, by, "resellers.contact-details", id_, told)
 
 
 @one_by_one
@@ -281,7 +247,7 @@ def change_origins(transaction: Transaction, change: OriginChange) -> bool:
         return False
     transaction.run(_SET_ORIGINS, [id_], origins=origins_json(list(after)), now=now)
     action = f"resellers.{'add' if add else 'remove'}-return-origin"
-    _record(transaction, now, by, action, id_, origin)
+    record_change(transaction, now, by, action, id_, origin)
     return True
 
 
@@ -294,7 +260,7 @@ def suspend_reseller(transaction: Transaction, reseller: NamedRecord) -> bool:
         return False
     transaction.run(_SUSPEND_RESELLER, [id_], at=now)
     _hold(transaction, found.n)
-    _record(transaction, now, by, "resellers.suspend", id_, "")
+    record_change(transaction, now, by, "resellers.suspend", id_, "")
     return True
 
 
@@ -307,7 +273,7 @@ def resume_reseller(transaction: Transaction, reseller: NamedRecord) -> bool:
         return False
     transaction.run(_SUSPEND_RESELLER, [id_], at=None)
     _release(transaction, found.n, now)
-    _record(transaction, now, by, "resellers.resume", id_, "")
+    record_change(transaction, now, by, "resellers.resume", id_, "")
     return True
 
 
@@ -315,7 +281,7 @@ def resume_reseller(transaction: Transaction, reseller: NamedRecord) -> bool:
 def put_account(transaction: Transaction, account: NamedRecord) -> None:
     """Adds or renames; refuses one whose ID is an outside subject's with FIELDS_INVALID."""
     id_, name, now, by = account
-    _require_free(id_)
+    require_free(id_)
     found = transaction.fetch(_ACCOUNTS, [id_])
     if found == [(name,)]:
         return
@@ -332,7 +298,7 @@ def put_account(transaction: Transaction, account: NamedRecord) -> None:
                 f"{id_} has roles already, granted to the outside issuer's subject of that name, "
                 "which would become the account's: choose another ID, or revoke them first.",
             )
-    _record(transaction, now, by, "service-accounts.add", id_, name)
+    record_change(transaction, now, by, "service-accounts.add", id_, name)
 
 
 @one_by_one
@@ -341,10 +307,10 @@ def remove_account(transaction: Transaction, account: NamedRecord) -> bool:
     id_, _, now, by = account
     if not transaction.fetch(_ACCOUNTS, [id_]):
         return False
-    _log_revoked(transaction, transaction.fetch(_ROLES_OF_SUBJECT, [id_]), now, by)
+    take_roles_of(transaction, id_, now, by)
     for statement in _DELETE_ACCOUNT:
         transaction.run(statement, [id_])
-    _record(transaction, now, by, "service-accounts.remove", id_, "")
+    record_change(transaction, now, by, "service-accounts.remove", id_, "")
     return True
 
 
@@ -359,7 +325,7 @@ def add_key(transaction: Transaction, change: KeyChange) -> None:
     row = AccountKeyRow(KeyId(key.id), account_id, key.algorithm, key.public_key, now)
     transaction.insert(_INSERT_KEYS, [row])
     details = f"service account {key.service_account_id}"
-    _record(transaction, now, by, "keys.add", key.id, details)
+    record_change(transaction, now, by, "keys.add", key.id, details)
 
 
 @one_by_one
@@ -370,53 +336,16 @@ def remove_key(transaction: Transaction, key: NamedRecord) -> bool:
     if not found:
         return False
     transaction.run(_DELETE_KEY, [id_])
-    _record(
+    record_change(
         transaction, now, by, "keys.remove", id_, f"service account {found[0].service_account_id}"
     )
     return True
 
 
 @one_by_one
-def grant_role(transaction: Transaction, binding: RoleChange) -> bool:
-    """Gives a role, tells if it is new; refuses an unknown reseller with NOT_FOUND."""
-    subject_id, reseller_id, role, now, by = binding
-    _require_free(subject_id)
-    reseller = _require_reseller(transaction, reseller_id)
-    if transaction.fetch(_HELD, [subject_id], reseller_id=reseller_id, role=role.value):
-        return False
-    if not transaction.fetch(_ACCOUNTS, [subject_id]):
-        # It is an outside subject: until the commit nobody makes an account with its ID, which would
-        # get the role.
-        account = ServiceAccountRow(SubjectId(subject_id), DisplayName(""), now)
-        transaction.insert(_INSERT_ACCOUNTS, [account])
-        transaction.run(_DELETE_ACCOUNT_ROW, [subject_id])
-    row = RoleBindingRow(SubjectId(subject_id), ResellerId(reseller_id), role.value, now)
-    transaction.insert(_INSERT_ROLES, [row])
-    data = role_json(subject_id, role, now)
-    granted = NewEvent(reseller.n, EventType.ACCESS_GRANTED, now, operator(by), data)
-    log(transaction, granted)
-    _record(transaction, now, by, "roles.grant", subject_id, f"{role} for {reseller_id}")
-    return True
-
-
-@one_by_one
-def revoke_role(transaction: Transaction, binding: RoleChange) -> bool:
-    """Takes a role, tells if it was held."""
-    subject_id, reseller_id, role, now, by = binding
-    values = {"reseller_id": reseller_id, "role": role.value}
-    held = transaction.fetch(_HELD, [subject_id], **values)
-    if not held:
-        return False
-    _log_revoked(transaction, held, now, by)
-    transaction.run(_TAKE_ROLE, [subject_id], **values)
-    _record(transaction, now, by, "roles.revoke", subject_id, f"{role} for {reseller_id}")
-    return True
-
-
-@one_by_one
 def record(transaction: Transaction, entry: AuditRecord) -> None:
     """Records a change that was made elsewhere."""
-    _record(
+    record_change(
         transaction,
         micros(entry.at),
         entry.actor,
@@ -438,29 +367,6 @@ def _require_reseller(transaction: Transaction, reseller_id: str) -> _Reseller:
     if found is None or found.removed_at is not None:
         raise _unknown("reseller", reseller_id)
     return found
-
-
-def _log_revoked(transaction: Transaction, roles: Iterable[_Held], now: Micros, by: str) -> None:
-    for subject_id, reseller, role, created_at in sorted(roles):
-        data = role_json(subject_id, role, created_at)
-        log(transaction, NewEvent(reseller, EventType.ACCESS_REVOKED, now, operator(by), data))
-
-
-def _require_free(subject_id: str) -> None:
-    """Refuses what events call those who are no account."""
-    if subject_id in RESERVED_SUBJECTS:
-        raise BillingError(
-            Reason.FIELDS_INVALID,
-            f"{subject_id} is what events call something else: choose another ID.",
-        )
-
-
-def _record(
-    transaction: Transaction, now: Micros, by: str, action: str, target: str, details: str
-) -> None:
-    row = AuditRow(AuditId(ids.new_id(ids.AUDIT)), now, by, action, target, details, os_user())
-    transaction.insert(_INSERT_AUDIT, [row])
-    transaction.changes_access = True
 
 
 def _unknown(what: str, id_: str) -> BillingError:

@@ -48,12 +48,7 @@ _ROLES = Query(
     select(*role_bindings.c)
     .join_from(role_bindings, resellers, resellers.c.id == role_bindings.c.reseller_id)
     .where(resellers.c.removed_at.is_(None))
-    .order_by(
-        role_bindings.c.created_at,
-        role_bindings.c.subject_id,
-        role_bindings.c.reseller_id,
-        role_bindings.c.role,
-    ),
+    .order_by(role_bindings.c.n),
 )
 _AUDIT = Query(
     AuditRow,

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from server.domain.access import (
     AccountKey,
+    Actor,
     AuditRecord,
     Reseller,
     Role,
@@ -13,10 +14,17 @@ from server.domain.access import (
     Subject,
     VerifiedToken,
 )
-from server.storage.access import changes, identity, queries, tokens
-from server.storage.access.changes import KeyChange, NamedRecord, RoleChange
+from server.domain.operations import Operation
+from server.domain.role_changes import AccessBinding, RoleDelta
+from server.storage.access import bindings, changes, identity, queries, tokens
+from server.storage.access.binding_lists import BindingPage, list_bindings
+from server.storage.access.bindings import BindingUpdate, RoleChange, update_bindings
+from server.storage.access.changes import KeyChange, NamedRecord
 from server.storage.access.tokens import AccessToken
 from server.storage.interface.access import SYSTEM
+from server.storage.interface.keys import IdempotencyKey
+from server.storage.interface.paging import Cursor, Listed
+from server.storage.keys import KeyLifetime
 from server.storage.notify.notifier import Notifier
 from server.storage.sql.batches import Batcher
 from server.storage.sql.times import micros
@@ -27,10 +35,13 @@ from server.storage.work.mail_hold import HoldChange, change_hold
 class SqlAccess:
     """Implements `interface.AccessStorage`."""
 
-    def __init__(self, writes: Batcher, reads: Batcher, notifier: Notifier) -> None:
+    def __init__(
+        self, writes: Batcher, reads: Batcher, notifier: Notifier, keys: KeyLifetime
+    ) -> None:
         self._writes = writes
         self._reads = reads
         self._notifier = notifier
+        self._keys = keys
 
     async def get_subject(self, token_hash: bytes, now: datetime) -> Subject | None:
         return await self._reads.submit(
@@ -49,6 +60,22 @@ class SqlAccess:
     async def end_access_token(self, token_hash: bytes, now: datetime) -> str | None:
         ended = tokens.EndedToken(token_hash, micros(now))
         return await self._writes.submit(tokens.end_token, ended)
+
+    async def list_bindings(
+        self, reseller_id: str, limit: int, after: Cursor | None
+    ) -> list[Listed[AccessBinding]]:
+        return await self._reads.submit(list_bindings, BindingPage(reseller_id, limit, after))
+
+    async def update_bindings(
+        self,
+        operation: Operation,
+        deltas: Sequence[RoleDelta],
+        actor: Actor,
+        key: IdempotencyKey | None,
+    ) -> Operation:
+        use = self._keys.keyed(key, operation.created_at)
+        update = BindingUpdate(operation, deltas, actor, use)
+        return await self._writes.submit(update_bindings, update)
 
     def on_access_change(self, changed: Callable[[], None]) -> None:
         self._notifier.on_access_change.append(changed)
@@ -138,13 +165,13 @@ class SqlAdministration:
         self, subject_id: str, reseller_id: str, role: Role, now: datetime, by: str = SYSTEM
     ) -> bool:
         binding = RoleChange(subject_id, reseller_id, role, micros(now), by)
-        return await self._writes.submit(changes.grant_role, binding)
+        return await self._writes.submit(bindings.grant_role, binding)
 
     async def revoke_role(
         self, subject_id: str, reseller_id: str, role: Role, now: datetime, by: str = SYSTEM
     ) -> bool:
         binding = RoleChange(subject_id, reseller_id, role, micros(now), by)
-        return await self._writes.submit(changes.revoke_role, binding)
+        return await self._writes.submit(bindings.revoke_role, binding)
 
     async def list_roles(
         self, subject_id: str | None = None, reseller_id: str | None = None

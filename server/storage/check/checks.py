@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from sqlalchemy import ColumnElement, FromClause, and_, func, not_, or_, select
 
 from server.storage.schema.tables import CLEARED_OPERATIONS, retention
+from server.storage.schema.tables import LOGGED_SINCE as EVENTS_SINCE
 from server.storage.sql.statements import Query
 
 Condition = ColumnElement[bool]
@@ -45,6 +46,11 @@ class RowCheck:
 CLEARED_BEFORE = func.coalesce(
     select(retention.c.value).where(retention.c.name == CLEARED_OPERATIONS).scalar_subquery(),
     0,
+)
+
+# What changed before this may have no event, or none any more.
+LOGGED_SINCE = func.coalesce(
+    select(retention.c.value).where(retention.c.name == EVENTS_SINCE).scalar_subquery(), 0
 )
 
 

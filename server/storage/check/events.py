@@ -7,7 +7,7 @@ from sqlalchemy import and_, exists, func, not_, or_, select
 
 from server.domain.events import EventType
 from server.domain.operations import OperationKind
-from server.storage.check.checks import Check, Condition, RowCheck, missing
+from server.storage.check.checks import LOGGED_SINCE, Check, Condition, RowCheck, missing
 from server.storage.customer_rows import CustomerPart, InvitationPart
 from server.storage.events.rows import customer_json, shows_invitation
 from server.storage.schema.codes import (
@@ -20,7 +20,6 @@ from server.storage.schema.codes import (
     InvitationStateCode,
 )
 from server.storage.schema.tables import (
-    LOGGED_SINCE,
     AccountId,
     AddressKey,
     CustomerId,
@@ -42,17 +41,11 @@ from server.storage.schema.tables import (
     events,
     operations,
     resellers,
-    retention,
 )
 from server.storage.sql.statements import Query
 from server.storage.sql.times import Micros
 
 _e, _c, _o = events.c, customers.c, operations.c
-
-# What changed before this may have no event, or none any more.
-_logged_since = func.coalesce(
-    select(retention.c.value).where(retention.c.name == LOGGED_SINCE).scalar_subquery(), 0
-)
 
 _EVENTS = Check(
     events.outerjoin(event_logs, event_logs.c.reseller == _e.reseller).outerjoin(
@@ -121,14 +114,18 @@ def _is_of(types: tuple[EventType, ...]) -> Condition:
 _event_of_end = exists().where(
     _e.customer == _o.customer,
     or_(_e.operation_id == _o.id, and_(_o.n == _o.customer, _e.operation_id == "")),
-    or_(*(_tells_of_end(kind) for kind in OperationKind)),
+    or_(
+        *(_tells_of_end(kind) for kind in OperationKind if kind is not OperationKind.UPDATE_ACCESS)
+    ),
 )
 _ENDED = Check(
     operations,
     _o.n,
     {
         "an operation that ended has its event": and_(
-            _o.done, _o.modified_at >= _logged_since, not_(_event_of_end)
+            # One on access has an event for each role that was not yet as wanted.
+            *(_o.done, _o.kind != OPERATION_KIND_CODES[OperationKind.UPDATE_ACCESS]),
+            *(_o.modified_at >= LOGGED_SINCE, not_(_event_of_end)),
         )
     },
 )
@@ -197,7 +194,7 @@ _LAST_EVENTS = RowCheck(
     Query(
         _Told,
         select(
-            *(_c[name] for name in _Told._fields[:-3]), _e.type, _e.data, _logged_since
+            *(_c[name] for name in _Told._fields[:-3]), _e.type, _e.data, LOGGED_SINCE
         ).select_from(
             customers.outerjoin(_last, _last.c.customer == _c.n).outerjoin(
                 events, and_(_e.reseller == _c.reseller, _e.number == _last.c.number)

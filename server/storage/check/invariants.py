@@ -3,7 +3,7 @@
 An invariant is written as what breaks it. What retention has cleared is not missed.
 """
 
-from server.storage.check import access, customers, events, invitations, operations, webhooks
+from server.storage.check import access, customers, events, invitations, operations, roles, webhooks
 from server.storage.check.checks import Check, RowCheck
 
 CHECKS: tuple[Check, ...] = (
@@ -18,4 +18,5 @@ ROW_CHECKS: tuple[RowCheck, ...] = (
     *invitations.ROW_CHECKS,
     *access.ROW_CHECKS,
     *events.ROW_CHECKS,
+    *roles.ROW_CHECKS,
 )

@@ -17,15 +17,22 @@ from server.storage.schema.codes import (
     SUPPRESSION_TARGET,
     WEBHOOK_TARGET,
 )
-from server.storage.schema.tables import customers, idempotency_keys, operations, resellers
+from server.storage.schema.tables import (
+    NO_CUSTOMER,
+    customers,
+    idempotency_keys,
+    operations,
+    resellers,
+)
 
 _INVITE = OPERATION_KIND_CODES[OperationKind.INVITE]
 _sends = operations.c.kind.in_([_INVITE, OPERATION_KIND_CODES[OperationKind.RESEND]])
 _makes = operations.c.kind.in_(
     [_INVITE, OPERATION_KIND_CODES[OperationKind.CREATE_RESELLER_SERVED]]
 )
+_is_on_access = operations.c.kind == OPERATION_KIND_CODES[OperationKind.UPDATE_ACCESS]
 _has_failed = operations.c.failure.is_not(None)
-_is_gone = missing(customers)
+_is_gone = and_(missing(customers), ~_is_on_access)
 # What an invitation is not, whose first e-mail could not be sent.
 _ARRIVED = [
     INVITATION_STATE_CODES[state]
@@ -73,7 +80,10 @@ _OPERATIONS = Check(
         "an operation keeps the IDs of its customer once that is gone, and not before": or_(
             only_one(_is_gone, operations.c.customer_id.is_not(None)),
             only_one(_is_gone, operations.c.billing_account_id.is_not(None)),
-            and_(_is_gone, operations.c.id.is_(None)),
+            and_(missing(customers), operations.c.id.is_(None)),
+        ),
+        "an operation on access has no customer, and every other one has": only_one(
+            _is_on_access, operations.c.customer == NO_CUSTOMER
         ),
         "an operation makes the customer that has its number, and no other": only_one(
             _makes, operations.c.customer == operations.c.n
@@ -82,10 +92,10 @@ _OPERATIONS = Check(
             operations.c.id.is_(None), ~_makes
         ),
         "an operation and its customer have the same reseller": and_(
-            ~_is_gone, differ((operations.c.reseller, customers.c.reseller))
+            ~missing(customers), differ((operations.c.reseller, customers.c.reseller))
         ),
         "of an invitation's operations only the latest is not done": and_(
-            ~operations.c.done, ~_is_gone, differ((operations.c.n, customers.c.latest))
+            ~operations.c.done, ~missing(customers), differ((operations.c.n, customers.c.latest))
         ),
         "an operation has an idempotency key and its fingerprint, or neither": only_one(
             operations.c.key.is_(None), operations.c.fingerprint.is_(None)

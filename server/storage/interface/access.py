@@ -10,6 +10,7 @@ from typing import Protocol
 
 from server.domain.access import (
     AccountKey,
+    Actor,
     AuditRecord,
     Reseller,
     Role,
@@ -18,13 +19,17 @@ from server.domain.access import (
     Subject,
     VerifiedToken,
 )
+from server.domain.operations import Operation
+from server.domain.role_changes import AccessBinding, RoleDelta
+from server.storage.interface.keys import IdempotencyKey
+from server.storage.interface.paging import Cursor, Listed
 
 # Who asks for changes that no person asked for.
 SYSTEM = "system"
 
 
 class AccessStorage(Protocol):
-    """Tells who is calling."""
+    """Tells who is calling and who may do what, and changes that for callers."""
 
     async def get_subject(self, token_hash: bytes, now: datetime) -> Subject | None:
         """Returns who holds the access token with this SHA-256, with all its roles, or None."""
@@ -48,6 +53,27 @@ class AccessStorage(Protocol):
 
     async def end_access_token(self, token_hash: bytes, now: datetime) -> str | None:
         """Makes an access token useless; returns whose it is, or None if there is no such token."""
+        ...
+
+    async def list_bindings(
+        self, reseller_id: str, limit: int, after: Cursor | None
+    ) -> list[Listed[AccessBinding]]:
+        """Returns at most `limit` roles for the reseller, newest first, past the cursor."""
+        ...
+
+    async def update_bindings(
+        self,
+        operation: Operation,
+        deltas: Sequence[RoleDelta],
+        actor: Actor,
+        key: IdempotencyKey | None,
+    ) -> Operation:
+        """Gives and takes roles for the operation's reseller, all or none, and records it and key.
+
+        Returns the operation: the new one or, for a key seen before, the one that it stands for.
+        Raises what `role_changes.decide` does for the actor's rights at that moment,
+        RESELLER_SUSPENDED, RESELLER_REMOVED, IDEMPOTENCY_KEY_REUSED.
+        """
         ...
 
     def on_access_change(self, changed: Callable[[], None]) -> None:

@@ -13,6 +13,7 @@ from server.storage import resellers
 from server.storage.schema.codes import OPERATION_KIND_CODES, OPERATION_KINDS, OperationKindCode
 from server.storage.schema.columns import Count
 from server.storage.schema.tables import (
+    NO_CUSTOMER,
     AccountId,
     ActorJson,
     CustomerId,
@@ -148,12 +149,15 @@ def making_operation(transaction: Transaction, row: MakingOperation) -> Operatio
 
 def operation(transaction: Transaction, row: OperationPart) -> Operation:
     """Returns the record."""
+    reseller_id = resellers.reseller_id(transaction, row.reseller)
     customer_id = row.customer_id or row.their_customer_id or CustomerId("")
-    account_id = row.billing_account_id or row.their_billing_account_id
+    account_id: str | None = row.billing_account_id or row.their_billing_account_id
+    if row.customer == NO_CUSTOMER:
+        account_id = reseller_id
     return Operation(
         row.their_id,
         OPERATION_KINDS[row.kind],
-        resellers.reseller_id(transaction, row.reseller),
+        reseller_id,
         customer_id,
         account_id or ids.BILLING_ACCOUNT + customer_id[3:],
         row.created_by,

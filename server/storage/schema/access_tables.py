@@ -10,6 +10,7 @@ from server.storage.schema.tables import (
     DisplayName,
     KeyId,
     ResellerId,
+    RoleNumber,
     SubjectId,
     TokenHash,
     metadata,
@@ -53,8 +54,9 @@ class RevokedTokenRow(NamedTuple):
 
 
 class RoleBindingRow(NamedTuple):
-    """`subject_id` is a service account's, or a subject's of an outside issuer."""
+    """`subject_id` is a service account's, or a subject's of an outside issuer. `n` grows with time."""
 
+    n: RoleNumber
     subject_id: SubjectId
     reseller_id: ResellerId
     role: str
@@ -62,7 +64,7 @@ class RoleBindingRow(NamedTuple):
 
 
 class AuditRow(NamedTuple):
-    """Who changed what of the tables of access, from the command line or by a program's start."""
+    """Who changed what of the tables of access, also of the roles that callers give and take."""
 
     id: AuditId
     at: Micros
@@ -84,9 +86,13 @@ revoked_tokens = table("revoked_tokens", metadata, RevokedTokenRow, "token_hash"
 index("ix_revoked_tokens_expires_at", revoked_tokens.c.expires_at)
 
 
-role_bindings = table(
-    "role_bindings", metadata, RoleBindingRow, ("subject_id", "reseller_id", "role")
+role_bindings = table("role_bindings", metadata, RoleBindingRow, "n")
+index(
+    "role_bindings_held",
+    *(role_bindings.c.subject_id, role_bindings.c.reseller_id, role_bindings.c.role),
+    unique=True,
 )
+index("role_bindings_by_reseller", role_bindings.c.reseller_id, role_bindings.c.n)
 role_bindings.c.reseller_id.append_foreign_key(ForeignKey(resellers.c.id))
 
 

@@ -74,6 +74,7 @@ OPERATION_KIND_CODES = {
         OperationKind.CREATE_RESELLER_SERVED: 3,
         OperationKind.ACTIVATE: 4,
         OperationKind.SUSPEND: 5,
+        OperationKind.UPDATE_ACCESS: 6,
     }.items()
 }
 OPERATION_KINDS = {code: kind for kind, code in OPERATION_KIND_CODES.items()}

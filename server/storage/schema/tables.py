@@ -27,12 +27,12 @@ from server.storage.schema.columns import Count, index, table
 from server.storage.sql.times import Micros
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0025"
+REVISION = "0026"
 
 metadata = MetaData()
 
-# Where PostgreSQL draws the numbers of customers, operations, webhooks, deliveries and attempts from; SQLite has one writer, which
-# takes the next one after the greatest.
+# Where PostgreSQL draws the numbers of customers, operations, webhooks, deliveries, attempts and roles
+# from; SQLite has one writer, which takes the next one after the greatest.
 numbers = Sequence("numbers", metadata=metadata)
 
 ResellerNumber = NewType("ResellerNumber", int)
@@ -47,6 +47,7 @@ WebhookNumber = NewType("WebhookNumber", int)
 DeliveryNumber = NewType("DeliveryNumber", int)
 AttemptNumber = NewType("AttemptNumber", int)
 SuppressionNumber = NewType("SuppressionNumber", int)
+RoleNumber = NewType("RoleNumber", int)
 
 ResellerId = NewType("ResellerId", str)
 CustomerId = NewType("CustomerId", str)
@@ -151,11 +152,14 @@ class CustomerRow(NamedTuple):
     deleted_at: Micros | None = None
 
 
+NO_CUSTOMER = CustomerNumber(0)
+
+
 class OperationRow(NamedTuple):
     """The record that callers see and the unit of work behind it.
 
     id: NULL means that the ID ends like that of the customer with the same number, which it made.
-    customer: the customer's number. `customer_id` and `billing_account_id` keep the customer's IDs
+    customer: the customer's number, NO_CUSTOMER where it is on none. `customer_id` and `billing_account_id` keep the customer's IDs
         once it is taken back; they are NULL while it is there.
     deleted: kept for the idempotency keys that stand for it.
     due_at: when a worker may next take it up: at once for a new one, later after a failed try, and

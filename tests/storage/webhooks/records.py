@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import bindparam, delete
+
 from server.domain.access import Actor
 from server.domain.events import EventType
 from server.domain.webhooks import ContentType, Webhook, WebhookState
@@ -12,20 +14,24 @@ from server.storage.events.log import NewEvent, log
 from server.storage.events.rows import role_json, webhook_json
 from server.storage.numbers import row_numbers
 from server.storage.resellers import require_reseller
+from server.storage.schema.access_tables import RoleBindingRow, role_bindings
 from server.storage.schema.codes import CONTENT_TYPE_CODES
 from server.storage.schema.columns import Count
 from server.storage.schema.tables import (
     CustomerNumber,
     Email,
     EventNumber,
+    ResellerId,
+    RoleNumber,
     SigningSecret,
+    SubjectId,
     TypesJson,
     WebhookId,
     WebhookNumber,
 )
 from server.storage.schema.webhook_tables import WebhookRow, webhooks
-from server.storage.sql.statements import Insert, Transaction
-from server.storage.sql.times import micros
+from server.storage.sql.statements import IDS, Insert, Statement, Transaction
+from server.storage.sql.times import Micros, micros
 from server.storage.storage import SqlStorage
 from server.storage.webhooks.delivery_rows import add_test_delivery
 from tests.storage.databases import query
@@ -33,6 +39,14 @@ from tests.storage.records import RESELLER, START
 
 SECRET = "whsec_" + "c2VjcmV0" * 4
 _INSERT = Insert(webhooks, WebhookRow)
+_INSERT_ROLE = Insert(role_bindings, RoleBindingRow)
+_TAKE_ROLE = Statement(
+    delete(role_bindings).where(
+        role_bindings.c.subject_id.in_(IDS),
+        role_bindings.c.reseller_id == bindparam("reseller_id"),
+    ),
+    "reseller_id",
+)
 
 
 async def transact(storage: SqlStorage, step: Any) -> Any:
@@ -90,6 +104,8 @@ async def add_webhook(
 
         happened = EventType.ACCESS_GRANTED if verified else EventType.WEBHOOK_TEST
         data = role_json("subject", "billing.accounts.viewer", at)
+        if verified:
+            hold_role(transaction, reseller_id, "subject", at)
         if not verified:
             state, type_ = WebhookState.ENABLED, ContentType.CLOUDEVENTS
             webhook_shown = Webhook(
@@ -102,6 +118,17 @@ async def add_webhook(
 
     number: WebhookNumber = await transact(storage, add)
     return number
+
+
+def hold_role(transaction: Transaction, reseller_id: str, subject_id: str, at: Micros) -> None:
+    """Has a subject hold the role that an event tells of."""
+    transaction.run(_TAKE_ROLE, [subject_id], reseller_id=reseller_id)
+    (number,) = row_numbers(transaction, role_bindings, 1)
+    row = RoleBindingRow(
+        *(RoleNumber(number), SubjectId(subject_id), ResellerId(reseller_id)),
+        *("billing.accounts.viewer", at),
+    )
+    transaction.insert(_INSERT_ROLE, [row])
 
 
 async def happen(
@@ -119,6 +146,8 @@ async def happen(
         for customer in customers:
             data = role_json(f"subject-{customer}", "billing.accounts.viewer", at)
             number = CustomerNumber(customer) if customer else None
+            if type_ is EventType.ACCESS_GRANTED and not customer:
+                hold_role(transaction, reseller_id, f"subject-{customer}", at)
             log(transaction, NewEvent(reseller, type_, at, Actor("operator"), data, number))
 
     await transact(storage, write)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n billing/options/v1/methods.proto\x12\x12\x62illing.options.v1\x1a google/protobuf/descriptor.proto\";\n\x10PublishedMethods\x12\x13\n\x0bopen_to_all\x18\x01 \x03(\t\x12\x12\n\nonly_reads\x18\x02 \x03(\t:5\n\x0bopen_to_all\x12\x1e.google.protobuf.MethodOptions\x18\xa2\x96\x03 \x01(\x08:4\n\nonly_reads\x12\x1e.google.protobuf.MethodOptions\x18\xa3\x96\x03 \x01(\x08:_\n\x11published_methods\x12\x1c.google.protobuf.FileOptions\x18\xa4\x96\x03 \x01(\x0b\x32$.billing.options.v1.PublishedMethodsB5Z3billing.example.com/go/billing/options/v1;optionspbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n billing/options/v1/methods.proto\x12\x12\x62illing.options.v1\x1a google/protobuf/descriptor.proto\"S\n\x10PublishedMethods\x12\x13\n\x0bopen_to_all\x18\x01 \x03(\t\x12\x12\n\nonly_reads\x18\x02 \x03(\t\x12\x16\n\x0emanages_access\x18\x03 \x03(\t:5\n\x0bopen_to_all\x12\x1e.google.protobuf.MethodOptions\x18\xa2\x96\x03 \x01(\x08:4\n\nonly_reads\x12\x1e.google.protobuf.MethodOptions\x18\xa3\x96\x03 \x01(\x08:8\n\x0emanages_access\x12\x1e.google.protobuf.MethodOptions\x18\xa6\x96\x03 \x01(\x08:_\n\x11published_methods\x12\x1c.google.protobuf.FileOptions\x18\xa4\x96\x03 \x01(\x0b\x32$.billing.options.v1.PublishedMethodsB5Z3billing.example.com/go/billing/options/v1;optionspbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,5 +34,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z3billing.example.com/go/billing/options/v1;optionspb'
   _globals['_PUBLISHEDMETHODS']._serialized_start=90
-  _globals['_PUBLISHEDMETHODS']._serialized_end=149
+  _globals['_PUBLISHEDMETHODS']._serialized_end=173
 # @@protoc_insertion_point(module_scope)

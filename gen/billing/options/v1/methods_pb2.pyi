@@ -28,6 +28,7 @@ class PublishedMethods(_message.Message):
 
     OPEN_TO_ALL_FIELD_NUMBER: _builtins.int
     ONLY_READS_FIELD_NUMBER: _builtins.int
+    MANAGES_ACCESS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def open_to_all(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """See the option of that name."""
@@ -36,15 +37,20 @@ class PublishedMethods(_message.Message):
     def only_reads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """See the option of that name."""
 
+    @_builtins.property
+    def manages_access(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """See the option of that name."""
+
     def __init__(
         self,
         *,
         open_to_all: _abc.Iterable[_builtins.str] | None = ...,
         only_reads: _abc.Iterable[_builtins.str] | None = ...,
+        manages_access: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["only_reads", b"only_reads", "open_to_all", b"open_to_all"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["manages_access", b"manages_access", "only_reads", b"only_reads", "open_to_all", b"open_to_all"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -52,10 +58,13 @@ Global___PublishedMethods: _TypeAlias = PublishedMethods  # noqa: Y015
 
 OPEN_TO_ALL_FIELD_NUMBER: _builtins.int
 ONLY_READS_FIELD_NUMBER: _builtins.int
+MANAGES_ACCESS_FIELD_NUMBER: _builtins.int
 PUBLISHED_METHODS_FIELD_NUMBER: _builtins.int
 open_to_all: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.bool]
 """Called without credentials: by those who have none yet, or hold another proof."""
 only_reads: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.bool]
 """Changes nothing, so it takes no idempotency key and may be repeated whenever it fails."""
+manages_access: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, _builtins.bool]
+"""Gives or takes roles: takes more than a role that may change other things."""
 published_methods: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FileOptions, Global___PublishedMethods]
 """Stands in published_methods.proto alone."""

@@ -23,11 +23,14 @@ _sym_db = _symbol_database.Default()
 
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from yandex.cloud.access import access_pb2 as yandex_dot_cloud_dot_access_dot_access__pb2
+from yandex.cloud.api import operation_pb2 as yandex_dot_cloud_dot_api_dot_operation__pb2
 from yandex.cloud.billing.v1 import billing_account_pb2 as yandex_dot_cloud_dot_billing_dot_v1_dot_billing__account__pb2
+from yandex.cloud.operation import operation_pb2 as yandex_dot_cloud_dot_operation_dot_operation__pb2
 from yandex.cloud import validation_pb2 as yandex_dot_cloud_dot_validation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5yandex/cloud/billing/v1/billing_account_service.proto\x12\x17yandex.cloud.billing.v1\x1a\x1cgoogle/api/annotations.proto\x1a-yandex/cloud/billing/v1/billing_account.proto\x1a\x1dyandex/cloud/validation.proto\"4\n\x18GetBillingAccountRequest\x12\x18\n\x02id\x18\x01 \x01(\tB\x0c\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=50\"`\n\x1aListBillingAccountsRequest\x12\x1d\n\tpage_size\x18\x02 \x01(\x03\x42\n\xfa\xc7\x31\x06\x30-1000\x12\x1d\n\npage_token\x18\x03 \x01(\tB\t\x8a\xc8\x31\x05<=100J\x04\x08\x01\x10\x02\"y\n\x1bListBillingAccountsResponse\x12\x41\n\x10\x62illing_accounts\x18\x01 \x03(\x0b\x32\'.yandex.cloud.billing.v1.BillingAccount\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xbe\x02\n\x15\x42illingAccountService\x12\x8b\x01\n\x03Get\x12\x31.yandex.cloud.billing.v1.GetBillingAccountRequest\x1a\'.yandex.cloud.billing.v1.BillingAccount\"(\x82\xd3\xe4\x93\x02\"\x12 /billing/v1/billingAccounts/{id}\x12\x96\x01\n\x04List\x12\x33.yandex.cloud.billing.v1.ListBillingAccountsRequest\x1a\x34.yandex.cloud.billing.v1.ListBillingAccountsResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/billing/v1/billingAccountsBd\n\x1byandex.cloud.api.billing.v1P\x01ZCgithub.com/yandex-cloud/go-genproto/yandex/cloud/billing/v1;billingb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5yandex/cloud/billing/v1/billing_account_service.proto\x12\x17yandex.cloud.billing.v1\x1a\x1cgoogle/api/annotations.proto\x1a yandex/cloud/access/access.proto\x1a yandex/cloud/api/operation.proto\x1a-yandex/cloud/billing/v1/billing_account.proto\x1a&yandex/cloud/operation/operation.proto\x1a\x1dyandex/cloud/validation.proto\"4\n\x18GetBillingAccountRequest\x12\x18\n\x02id\x18\x01 \x01(\tB\x0c\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=50\"`\n\x1aListBillingAccountsRequest\x12\x1d\n\tpage_size\x18\x02 \x01(\x03\x42\n\xfa\xc7\x31\x06\x30-1000\x12\x1d\n\npage_token\x18\x03 \x01(\tB\t\x8a\xc8\x31\x05<=100J\x04\x08\x01\x10\x02\"y\n\x1bListBillingAccountsResponse\x12\x41\n\x10\x62illing_accounts\x18\x01 \x03(\x0b\x32\'.yandex.cloud.billing.v1.BillingAccount\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x83\x06\n\x15\x42illingAccountService\x12\x8b\x01\n\x03Get\x12\x31.yandex.cloud.billing.v1.GetBillingAccountRequest\x1a\'.yandex.cloud.billing.v1.BillingAccount\"(\x82\xd3\xe4\x93\x02\"\x12 /billing/v1/billingAccounts/{id}\x12\x96\x01\n\x04List\x12\x33.yandex.cloud.billing.v1.ListBillingAccountsRequest\x1a\x34.yandex.cloud.billing.v1.ListBillingAccountsResponse\"#\x82\xd3\xe4\x93\x02\x1d\x12\x1b/billing/v1/billingAccounts\x12\xbb\x01\n\x12ListAccessBindings\x12..yandex.cloud.access.ListAccessBindingsRequest\x1a/.yandex.cloud.access.ListAccessBindingsResponse\"D\x82\xd3\xe4\x93\x02>\x12</billing/v1/billingAccounts/{resource_id}:listAccessBindings\x12\x84\x02\n\x14UpdateAccessBindings\x12\x30.yandex.cloud.access.UpdateAccessBindingsRequest\x1a!.yandex.cloud.operation.Operation\"\x96\x01\xb2\xd2*I\n0yandex.cloud.access.UpdateAccessBindingsMetadata\x12\x15google.protobuf.Empty\x82\xd3\xe4\x93\x02\x43\x32>/billing/v1/billingAccounts/{resource_id}:updateAccessBindings:\x01*Bd\n\x1byandex.cloud.api.billing.v1P\x01ZCgithub.com/yandex-cloud/go-genproto/yandex/cloud/billing/v1;billingb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,12 +48,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BILLINGACCOUNTSERVICE'].methods_by_name['Get']._serialized_options = b'\202\323\344\223\002\"\022 /billing/v1/billingAccounts/{id}'
   _globals['_BILLINGACCOUNTSERVICE'].methods_by_name['List']._loaded_options = None
   _globals['_BILLINGACCOUNTSERVICE'].methods_by_name['List']._serialized_options = b'\202\323\344\223\002\035\022\033/billing/v1/billingAccounts'
-  _globals['_GETBILLINGACCOUNTREQUEST']._serialized_start=190
-  _globals['_GETBILLINGACCOUNTREQUEST']._serialized_end=242
-  _globals['_LISTBILLINGACCOUNTSREQUEST']._serialized_start=244
-  _globals['_LISTBILLINGACCOUNTSREQUEST']._serialized_end=340
-  _globals['_LISTBILLINGACCOUNTSRESPONSE']._serialized_start=342
-  _globals['_LISTBILLINGACCOUNTSRESPONSE']._serialized_end=463
-  _globals['_BILLINGACCOUNTSERVICE']._serialized_start=466
-  _globals['_BILLINGACCOUNTSERVICE']._serialized_end=784
+  _globals['_BILLINGACCOUNTSERVICE'].methods_by_name['ListAccessBindings']._loaded_options = None
+  _globals['_BILLINGACCOUNTSERVICE'].methods_by_name['ListAccessBindings']._serialized_options = b'\202\323\344\223\002>\022</billing/v1/billingAccounts/{resource_id}:listAccessBindings'
+  _globals['_BILLINGACCOUNTSERVICE'].methods_by_name['UpdateAccessBindings']._loaded_options = None
+  _globals['_BILLINGACCOUNTSERVICE'].methods_by_name['UpdateAccessBindings']._serialized_options = b'\262\322*I\n0yandex.cloud.access.UpdateAccessBindingsMetadata\022\025google.protobuf.Empty\202\323\344\223\002C2>/billing/v1/billingAccounts/{resource_id}:updateAccessBindings:\001*'
+  _globals['_GETBILLINGACCOUNTREQUEST']._serialized_start=298
+  _globals['_GETBILLINGACCOUNTREQUEST']._serialized_end=350
+  _globals['_LISTBILLINGACCOUNTSREQUEST']._serialized_start=352
+  _globals['_LISTBILLINGACCOUNTSREQUEST']._serialized_end=448
+  _globals['_LISTBILLINGACCOUNTSRESPONSE']._serialized_start=450
+  _globals['_LISTBILLINGACCOUNTSRESPONSE']._serialized_end=571
+  _globals['_BILLINGACCOUNTSERVICE']._serialized_start=574
+  _globals['_BILLINGACCOUNTSERVICE']._serialized_end=1345
 # @@protoc_insertion_point(module_scope)

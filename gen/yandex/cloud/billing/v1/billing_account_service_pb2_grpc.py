@@ -3,8 +3,10 @@
 import grpc
 import warnings
 
+from yandex.cloud.access import access_pb2 as yandex_dot_cloud_dot_access_dot_access__pb2
 from yandex.cloud.billing.v1 import billing_account_pb2 as yandex_dot_cloud_dot_billing_dot_v1_dot_billing__account__pb2
 from yandex.cloud.billing.v1 import billing_account_service_pb2 as yandex_dot_cloud_dot_billing_dot_v1_dot_billing__account__service__pb2
+from yandex.cloud.operation import operation_pb2 as yandex_dot_cloud_dot_operation_dot_operation__pb2
 
 GRPC_GENERATED_VERSION = '1.78.2'
 GRPC_VERSION = grpc.__version__
@@ -46,6 +48,16 @@ class BillingAccountServiceStub(object):
                 request_serializer=yandex_dot_cloud_dot_billing_dot_v1_dot_billing__account__service__pb2.ListBillingAccountsRequest.SerializeToString,
                 response_deserializer=yandex_dot_cloud_dot_billing_dot_v1_dot_billing__account__service__pb2.ListBillingAccountsResponse.FromString,
                 _registered_method=True)
+        self.ListAccessBindings = channel.unary_unary(
+                '/yandex.cloud.billing.v1.BillingAccountService/ListAccessBindings',
+                request_serializer=yandex_dot_cloud_dot_access_dot_access__pb2.ListAccessBindingsRequest.SerializeToString,
+                response_deserializer=yandex_dot_cloud_dot_access_dot_access__pb2.ListAccessBindingsResponse.FromString,
+                _registered_method=True)
+        self.UpdateAccessBindings = channel.unary_unary(
+                '/yandex.cloud.billing.v1.BillingAccountService/UpdateAccessBindings',
+                request_serializer=yandex_dot_cloud_dot_access_dot_access__pb2.UpdateAccessBindingsRequest.SerializeToString,
+                response_deserializer=yandex_dot_cloud_dot_operation_dot_operation__pb2.Operation.FromString,
+                _registered_method=True)
 
 
 class BillingAccountServiceServicer(object):
@@ -67,6 +79,27 @@ class BillingAccountServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAccessBindings(self, request, context):
+        """Lists who has which role for a billing account, newest first.
+
+        Roles are given for a reseller's own account and hold for its customers' accounts too, which have
+        none of their own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateAccessBindings(self, request, context):
+        """Gives roles for a reseller's own billing account, and takes them: all of them, or none if one is
+        refused.
+
+        Owners give all roles, admins all but that of owners. A role that is held already, or that is taken
+        and not held, stays as it is. The last owner's role can't be taken.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BillingAccountServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +112,16 @@ def add_BillingAccountServiceServicer_to_server(servicer, server):
                     servicer.List,
                     request_deserializer=yandex_dot_cloud_dot_billing_dot_v1_dot_billing__account__service__pb2.ListBillingAccountsRequest.FromString,
                     response_serializer=yandex_dot_cloud_dot_billing_dot_v1_dot_billing__account__service__pb2.ListBillingAccountsResponse.SerializeToString,
+            ),
+            'ListAccessBindings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAccessBindings,
+                    request_deserializer=yandex_dot_cloud_dot_access_dot_access__pb2.ListAccessBindingsRequest.FromString,
+                    response_serializer=yandex_dot_cloud_dot_access_dot_access__pb2.ListAccessBindingsResponse.SerializeToString,
+            ),
+            'UpdateAccessBindings': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateAccessBindings,
+                    request_deserializer=yandex_dot_cloud_dot_access_dot_access__pb2.UpdateAccessBindingsRequest.FromString,
+                    response_serializer=yandex_dot_cloud_dot_operation_dot_operation__pb2.Operation.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +179,60 @@ class BillingAccountService(object):
             '/yandex.cloud.billing.v1.BillingAccountService/List',
             yandex_dot_cloud_dot_billing_dot_v1_dot_billing__account__service__pb2.ListBillingAccountsRequest.SerializeToString,
             yandex_dot_cloud_dot_billing_dot_v1_dot_billing__account__service__pb2.ListBillingAccountsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAccessBindings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/yandex.cloud.billing.v1.BillingAccountService/ListAccessBindings',
+            yandex_dot_cloud_dot_access_dot_access__pb2.ListAccessBindingsRequest.SerializeToString,
+            yandex_dot_cloud_dot_access_dot_access__pb2.ListAccessBindingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateAccessBindings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/yandex.cloud.billing.v1.BillingAccountService/UpdateAccessBindings',
+            yandex_dot_cloud_dot_access_dot_access__pb2.UpdateAccessBindingsRequest.SerializeToString,
+            yandex_dot_cloud_dot_operation_dot_operation__pb2.Operation.FromString,
             options,
             channel_credentials,
             insecure,

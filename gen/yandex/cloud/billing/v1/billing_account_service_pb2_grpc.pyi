@@ -5,8 +5,10 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from yandex.cloud.access import access_pb2 as _access_pb2
 from yandex.cloud.billing.v1 import billing_account_pb2 as _billing_account_pb2
 from yandex.cloud.billing.v1 import billing_account_service_pb2 as _billing_account_service_pb2
+from yandex.cloud.operation import operation_pb2 as _operation_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -40,6 +42,19 @@ class BillingAccountServiceStub:
     """Lists the billing accounts that the caller may read: the resellers' own, then their customers',
     each newest first.
     """
+    ListAccessBindings: _grpc.UnaryUnaryMultiCallable[_access_pb2.ListAccessBindingsRequest, _access_pb2.ListAccessBindingsResponse]
+    """Lists who has which role for a billing account, newest first.
+
+    Roles are given for a reseller's own account and hold for its customers' accounts too, which have
+    none of their own.
+    """
+    UpdateAccessBindings: _grpc.UnaryUnaryMultiCallable[_access_pb2.UpdateAccessBindingsRequest, _operation_pb2.Operation]
+    """Gives roles for a reseller's own billing account, and takes them: all of them, or none if one is
+    refused.
+
+    Owners give all roles, admins all but that of owners. A role that is held already, or that is taken
+    and not held, stays as it is. The last owner's role can't be taken.
+    """
 
 @_typing.type_check_only
 class BillingAccountServiceAsyncStub(BillingAccountServiceStub):
@@ -51,6 +66,19 @@ class BillingAccountServiceAsyncStub(BillingAccountServiceStub):
     List: _aio.UnaryUnaryMultiCallable[_billing_account_service_pb2.ListBillingAccountsRequest, _billing_account_service_pb2.ListBillingAccountsResponse]  # type: ignore[assignment]
     """Lists the billing accounts that the caller may read: the resellers' own, then their customers',
     each newest first.
+    """
+    ListAccessBindings: _aio.UnaryUnaryMultiCallable[_access_pb2.ListAccessBindingsRequest, _access_pb2.ListAccessBindingsResponse]  # type: ignore[assignment]
+    """Lists who has which role for a billing account, newest first.
+
+    Roles are given for a reseller's own account and hold for its customers' accounts too, which have
+    none of their own.
+    """
+    UpdateAccessBindings: _aio.UnaryUnaryMultiCallable[_access_pb2.UpdateAccessBindingsRequest, _operation_pb2.Operation]  # type: ignore[assignment]
+    """Gives roles for a reseller's own billing account, and takes them: all of them, or none if one is
+    refused.
+
+    Owners give all roles, admins all but that of owners. A role that is held already, or that is taken
+    and not held, stays as it is. The last owner's role can't be taken.
     """
 
 class BillingAccountServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -72,6 +100,31 @@ class BillingAccountServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_billing_account_service_pb2.ListBillingAccountsResponse, _abc.Awaitable[_billing_account_service_pb2.ListBillingAccountsResponse]]:
         """Lists the billing accounts that the caller may read: the resellers' own, then their customers',
         each newest first.
+        """
+
+    @_abc_1.abstractmethod
+    def ListAccessBindings(
+        self,
+        request: _access_pb2.ListAccessBindingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_pb2.ListAccessBindingsResponse, _abc.Awaitable[_access_pb2.ListAccessBindingsResponse]]:
+        """Lists who has which role for a billing account, newest first.
+
+        Roles are given for a reseller's own account and hold for its customers' accounts too, which have
+        none of their own.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateAccessBindings(
+        self,
+        request: _access_pb2.UpdateAccessBindingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operation_pb2.Operation, _abc.Awaitable[_operation_pb2.Operation]]:
+        """Gives roles for a reseller's own billing account, and takes them: all of them, or none if one is
+        refused.
+
+        Owners give all roles, admins all but that of owners. A role that is held already, or that is taken
+        and not held, stays as it is. The last owner's role can't be taken.
         """
 
 def add_BillingAccountServiceServicer_to_server(servicer: BillingAccountServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,82 @@
+"""Roles: the log agrees with who has which."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from sqlalchemy import SmallInteger, Text, cast, literal_column, null, select, text, union_all
+
+from server.domain.events import EventType
+from server.storage.check.checks import LOGGED_SINCE, RowCheck
+from server.storage.schema.access_tables import role_bindings
+from server.storage.schema.codes import EVENT_TYPE_CODES, EventTypeCode
+from server.storage.schema.tables import (
+    EventJson,
+    EventNumber,
+    ResellerNumber,
+    SubjectId,
+    events,
+    resellers,
+)
+from server.storage.sql.statements import Query
+from server.storage.sql.times import Micros
+
+_Key = tuple[ResellerNumber, str, str]
+
+
+class _Row(NamedTuple):
+    """An event of access, or after all of its reseller's a role that is held, which has no `data`."""
+
+    reseller: ResellerNumber
+    number: EventNumber
+    type: EventTypeCode | None
+    data: EventJson | None
+    subject_id: SubjectId | None
+    role: str | None
+    created_at: Micros
+    logged_since: Micros
+
+
+_TOLD = "the last event of a role tells whether it is held, and since when"
+_GRANTED = EVENT_TYPE_CODES[EventType.ACCESS_GRANTED]
+_REVOKED = EVENT_TYPE_CODES[EventType.ACCESS_REVOKED]
+
+
+def _find_unlike_told(rows: Iterable[_Row]) -> Iterator[tuple[str, str]]:
+    told: dict[_Key, int | None] = {}
+    held: dict[_Key, int] = {}
+    for row in rows:
+        if row.data is not None:
+            subject_id, role, created_at = json.loads(row.data)
+            told[row.reseller, subject_id, role] = created_at if row.type == _GRANTED else None
+            continue
+        key = row.reseller, row.subject_id or "", row.role or ""
+        held[key] = row.created_at
+        if row.created_at < row.logged_since:
+            told.setdefault(key, row.created_at)
+    for key in told.keys() | held.keys():
+        if told.get(key) != held.get(key):
+            yield _TOLD, key[1]
+
+
+_e = events.c
+_ROLES = RowCheck(
+    Query(
+        _Row,
+        union_all(
+            select(
+                *(_e.reseller, _e.number, _e.type, _e.data),
+                *(cast(null(), Text), cast(null(), Text), _e.created_at, LOGGED_SINCE),
+            ).where(_e.type.in_([_GRANTED, _REVOKED]), _e.customer.is_(None)),
+            select(
+                *(resellers.c.n, literal_column(str(1 << 62)), cast(null(), SmallInteger)),
+                *(cast(null(), Text), role_bindings.c.subject_id, role_bindings.c.role),
+                *(role_bindings.c.created_at, LOGGED_SINCE),
+            ).join_from(role_bindings, resellers, resellers.c.id == role_bindings.c.reseller_id),
+        ).order_by(text("1, 2")),
+    ),
+    (_TOLD,),
+    _find_unlike_told,
+)
+
+ROW_CHECKS = (_ROLES,)
