@@ -20,12 +20,15 @@ $(VENV)/bin/python:
 $(BIN)/billing-server: | $(VENV)/bin/python
 	@printf '#!/bin/sh\nexec "%s" -m server "$$@"\n' '$(CURDIR)/$(BIN)/python' >$@ && chmod +x $@
 
-$(VENV)/run.stamp: requirements/run.txt | $(VENV)/bin/python $(BIN)/billing-server
+$(BIN)/billing: | $(VENV)/bin/python
+	@printf '#!/bin/sh\nexec "%s" -m client "$$@"\n' '$(CURDIR)/$(BIN)/python' >$@ && chmod +x $@
+
+$(VENV)/run.stamp: requirements/run.txt | $(VENV)/bin/python $(BIN)/billing-server $(BIN)/billing
 	@echo "installing what the service runs on …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
 	@touch $@
 
-$(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python $(BIN)/billing-server
+$(VENV)/dev.stamp: requirements/dev.txt | $(VENV)/bin/python $(BIN)/billing-server $(BIN)/billing
 	@echo "installing what the service is built and tested with …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $(VENV)/run.stamp $@
@@ -110,6 +113,9 @@ strangers: $(VENV)/dev.stamp ## attack it as strangers and greedy callers do, AT
 
 bounces: $(VENV)/dev.stamp ## ten thousand invitations, of which three in a hundred come back; exits with 1 if a state is wrong
 	@BOUNCE_COUNT=10000 $(BIN)/python -m pytest -q tests/bounces/test_volume.py
+
+imports: $(VENV)/dev.stamp ## an import of 2000 customers that is killed 50 times at random; exits with 1 if one is invited twice or not at all
+	@IMPORT_KILLS=50 IMPORT_ROWS=2000 $(BIN)/python -m pytest -q tests/client/test_import.py -k killed
 
 split: $(VENV)/dev.stamp ## share the resellers out over 4 databases and move one; exits with 1 if any answer differs from one database's
 	@$(BIN)/python -m tests.split

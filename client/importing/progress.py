@@ -11,6 +11,7 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TaskID,
+    TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -41,7 +42,8 @@ class Steps:
             narrow = console.width < _NARROW
             columns: list[str | ProgressColumn] = [TextColumn("{task.description}")]
             if total:
-                columns += [BarColumn(bar_width=10 if narrow else None), MofNCompleteColumn()]
+                count = TaskProgressColumn() if narrow else MofNCompleteColumn()
+                columns += [BarColumn(bar_width=8 if narrow else None), count]
                 columns += [_Rate(), TimeRemainingColumn(compact=narrow)]
             else:
                 columns += [TextColumn("{task.completed:,.0f} rows"), _Rate()]
@@ -73,7 +75,7 @@ class Steps:
     def tell(self, what: str) -> None:
         """Says what all waits for; "" when it goes on."""
         if what:
-            self._console.print(what, markup=False)
+            say(self._console, what)
 
     def _line(self) -> None:
         now = time.monotonic()
@@ -83,7 +85,12 @@ class Steps:
         if self._total:
             left_s = (self._total - self._done) / rate
             told += f" of {self._total:,}, {rate:,.0f}/s, about {_spelled(left_s)} left"
-        self._console.print(told, markup=False, soft_wrap=True)
+        say(self._console, told)
+
+
+def say(console: Console, text: str) -> None:
+    """Prints a text, as one line where there is no terminal: a log's lines are not wrapped."""
+    console.print(text, markup=False, soft_wrap=not console.is_terminal)
 
 
 def _spelled(seconds: float) -> str:

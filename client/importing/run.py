@@ -14,7 +14,7 @@ from client.errors import ClientError
 from client.importing import results, rows
 from client.importing.calls import Calls, result
 from client.importing.columns import EMAIL, EXTERNAL_ID, Columns
-from client.importing.progress import Steps
+from client.importing.progress import Steps, say
 from client.importing.results import Result, Results
 from client.importing.spool import Spool, Todo
 from client.importing.tables import open_table
@@ -46,9 +46,9 @@ class Import:
         if table.header.problem:
             raise ClientError(f"{self._file}: line {table.header.line}: {table.header.problem}")
         self._columns = Columns(table.header.cells, given)
-        self._say(f"{self._file}: {table.told}")
+        say(self._console, f"{self._file}: {table.told}")
         if unused := self._columns.unused():
-            self._say(f"not used: {unused} (see --columns)")
+            say(self._console, f"not used: {unused} (see --columns)")
         with Steps(self._console, "reading", None) as steps:
             for count, row in enumerate(table.rows):
                 if count % _LOOK_ROWS == 0:
@@ -106,7 +106,7 @@ class Import:
             )
         for line, title, why in self._spool.wrong():
             where = f"line {line}, {title}" if title else f"line {line}"
-            self._say(f"{self._file}: {where}: {why}")
+            say(self._console, f"{self._file}: {where}: {why}")
         return self._spool.count().wrong
 
     def _wrong(self, error: grpc.RpcError) -> Iterator[tuple[str, str]]:
@@ -144,7 +144,7 @@ class Import:
                 steps.step()
 
         left = self._spool.count().states.get(results.INVITED, 0)
-        with Steps(self._console, "waiting for e-mails", left) as steps:
+        with Steps(self._console, "e-mails", left) as steps:
             while self._spool.count().states.get(results.INVITED, 0):
                 Window(self._connection, self._calls.wait, done, steps.tell, changes=False).run(
                     self._spool.under_way()
@@ -180,9 +180,6 @@ class Import:
     def write(self) -> None:
         """Writes the result file anew, in the order of the rows."""
         self._results.replace(self._spool.results())
-
-    def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _version(file: Path) -> tuple[int, ...]:
