@@ -1,6 +1,8 @@
 """A SQLite file that is deleted or replaced under a running process: nothing is acknowledged."""
 
+import asyncio
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,6 +95,21 @@ async def test_a_probe_notices_for_those_who_only_read(storage: SqlStorage, file
     assert "replaced" in await storage.probe.probe()
     with pytest.raises(BillingError):
         await storage.operations.get_operation(known.id)
+
+
+async def test_another_process_that_ends_leaves_the_log(storage: SqlStorage, file: Path) -> None:
+    """Whoever closes the last connection deletes the log, so all must know of one another."""
+    known = await invited(storage)
+    reads = (
+        f"import sqlite3; c = sqlite3.connect({str(file)!r}); print(*c.execute({{!r}}), c.close())"
+    )
+    for statement in ("PRAGMA wal_checkpoint(PASSIVE)", "SELECT count(*) FROM operations"):
+        # The file's time has changed by the second look, which reads it.
+        other = await asyncio.create_subprocess_exec(sys.executable, "-c", reads.format(statement))
+        assert await other.wait() == 0
+        assert await storage.operations.get_operation(known.id)
+    await invited(storage)
+    assert await storage.probe.probe() == ""
 
 
 async def test_an_older_copy_over_the_file_is_noticed(

@@ -145,6 +145,11 @@ class Database:
         if self.is_sqlite:
             self._files = DatabaseFiles(Path(str(self.url.database)))
 
+    def leave_files(self) -> None:
+        """To be called when all of this process's connections are closed."""
+        if self._files:
+            self._files.close()
+
     def require_files(self) -> None:
         """Raises FilesMovedError once SQLite's files are no longer those that were opened."""
         if self._files:

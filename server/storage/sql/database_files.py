@@ -38,15 +38,24 @@ class _Header(NamedTuple):
 
 
 class DatabaseFiles:
-    """Knows a database's file and its log as they were when they were opened."""
+    """Knows a database's file and its log as they were when they were opened.
+
+    The file is opened once, and closed after all of the process's connections are: whoever closes it
+    before, in whatever thread, takes SQLite's own locks on it away (POSIX, fcntl), so that another
+    process takes itself for the only one, and deletes the log when it ends.
+    """
 
     def __init__(self, file: Path) -> None:
         """Both must be open already."""
         self._file = str(file)
+        try:
+            self._descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self._descriptor = -1
         found = [(each, _found(each)) for each in (self._file, f"{file}-wal")]
         self._opened = [(each, stat.st_dev, stat.st_ino) for each, stat in found if stat]
         self._written_at_ns = -1
-        self._header = _read_header(self._file)
+        self._header = self._read_header()
         self.have_moved = False
 
     def require(self) -> None:
@@ -68,7 +77,7 @@ class DatabaseFiles:
     def _is_same(self) -> bool:
         known = self._header
         for _ in range(_LOOKS):
-            header = _read_header(self._file)
+            header = self._read_header()
             if known is None or (
                 header
                 and header.is_in_use
@@ -79,6 +88,26 @@ class DatabaseFiles:
                 self._header = header
                 return True
         return False
+
+    def close(self) -> None:
+        """To be called when all connections are closed."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _read_header(self) -> _Header | None:
+        """Returns None where there is none, as in a database of which all is still in the log."""
+        try:
+            raw = os.pread(self._descriptor, _HEADER_BYTES, 0)
+        except OSError:
+            return None
+        if len(raw) < _HEADER_BYTES:
+            return None
+        in_use = raw.startswith(_MAGIC) and raw[18:20] == _WAL_MODE
+        identity, position, changes = (
+            int.from_bytes(raw[place : place + 4], "big") for place in (68, 60, 24)
+        )
+        return _Header(in_use, identity, position, changes)
 
     def _tell(self, file: str) -> None:
         if not self.have_moved:
@@ -95,19 +124,3 @@ def _found(file: str) -> os.stat_result | None:
         return os.stat(file)  # noqa: PTH116 - half the time of Path's, for each transaction
     except OSError:
         return None
-
-
-def _read_header(file: str) -> _Header | None:
-    """Returns None where there is none, as in a database of which all is still in the log."""
-    try:
-        with open(file, "rb", buffering=0) as opened:  # noqa: PTH123 - as above
-            raw = opened.read(_HEADER_BYTES)
-    except OSError:
-        return None
-    if len(raw) < _HEADER_BYTES:
-        return None
-    in_use = raw.startswith(_MAGIC) and raw[18:20] == _WAL_MODE
-    identity, position, changes = (
-        int.from_bytes(raw[place : place + 4], "big") for place in (68, 60, 24)
-    )
-    return _Header(in_use, identity, position, changes)
