@@ -86,6 +86,7 @@ class InvitationPart(NamedTuple):
     delivery: DeliveryStateCode | None
     sent: DeliveryJson | None
     options: OptionsJson | None
+    deleted_at: Micros | None
 
     @property
     def their_id(self) -> str:
@@ -119,7 +120,7 @@ def customer(transaction: Transaction, row: CustomerPart | CustomerRow) -> Custo
         row.name,
         json.loads(row.person),
         row.email,
-        CUSTOMER_STATES[row.state] if row.deleted_at is None else CustomerState.DELETED,
+        _customer_state(row),
         from_micros(row.created_at),
         from_micros(row.modified_at),
         row.external_id,
@@ -141,10 +142,14 @@ def invitation(transaction: Transaction, row: InvitationPart) -> Invitation:
         from_micros(row.expires_at),
         from_micros_or_none(row.ended_at),
         from_micros_or_none(row.resent_at),
-        CUSTOMER_STATES[row.state],
+        _customer_state(row),
         email_delivery(row.delivery, row.sent),
         read_options(row.options),
     )
+
+
+def _customer_state(row: CustomerPart | CustomerRow | InvitationPart) -> CustomerState:
+    return CUSTOMER_STATES[row.state] if row.deleted_at is None else CustomerState.DELETED
 
 
 def email_delivery(
