@@ -12,7 +12,7 @@ import pytest
 from billing.v1 import event_service_pb2
 
 from server.config import Settings
-from server.domain.access import Actor
+from server.domain.access import Actor, Role
 from server.domain.events import EventType, event_id
 from server.rpc.streams import stream
 from server.storage.events.log import NewEvent, log
@@ -158,3 +158,17 @@ async def told(api: Api, gateway: GatewayHarness, accept: str) -> None:
     assert len(positions) < EVENTS
     assert error["details"][0]["metadata"]["position"] == positions[-1]
     assert await next_event(api, positions[-1]) == event_id(RESELLER, len(positions))
+
+
+async def test_a_reader_that_is_stuck_is_broken_off_with_its_right(
+    api: Api, tmp_path: Path
+) -> None:
+    """Not after the ten seconds that others have: it may hold nothing that it may not read."""
+    none = cast("Upstream", object())
+    async with running(tmp_path / "gateway", upstream=none, upstreams=[api.address]) as gateway:
+        reader = await Reader.open(gateway, "*/*")
+        await until_slow(api)
+        await api.storage.administration.revoke_role("reader", RESELLER, Role.VIEWER, api.clock())
+        async with asyncio.timeout(5):
+            await until(lambda: not api.streams._streams)
+        assert len(await reader.all()) < EVENTS  # what was under way

@@ -7,6 +7,7 @@ import pytest
 from billing.v1 import event_pb2, event_service_pb2
 from google.rpc import error_details_pb2
 
+from server.config import Settings
 from server.domain.events import event_id
 from server.storage.events import read
 from tests.events import Happening, forget_events, happen, series
@@ -143,8 +144,8 @@ async def test_what_is_wrong_is_named(written: Api, field: str, value: str) -> N
     assert [each.field for each in wrong.field_violations] == [field]
 
 
-async def test_what_is_kept_no_longer_is_told(written: Api) -> None:
-    url = written.storage.events._reads._database.url.render_as_string(False)  # type: ignore[attr-defined]
+async def test_what_is_kept_no_longer_is_told(written: Api, settings: Settings) -> None:
+    url = settings.database
     query(url, "DELETE FROM events WHERE number <= 3 AND reseller = 1")
     query(url, "UPDATE event_logs SET cleared = 3 WHERE reseller = 1")
     page = await list_events(written)

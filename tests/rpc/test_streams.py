@@ -142,11 +142,10 @@ async def test_a_long_log_is_read_to_its_end_and_followed(
     ],
 )
 async def test_what_is_wrong_is_told_before_anything_is_sent(
-    api: Api, fields: dict[str, str], reason: str
+    api: Api, settings: Settings, fields: dict[str, str], reason: str
 ) -> None:
     await happen(api.storage, *series(RESELLER, 4))
-    url = api.storage.events._reads._database.url.render_as_string(False)  # type: ignore[attr-defined]
-    query(url, "UPDATE event_logs SET cleared = 3 WHERE reseller = 1")
+    query(settings.database, "UPDATE event_logs SET cleared = 3 WHERE reseller = 1")
     _, found, _ = await refusal(watch(api, **fields).read())
     assert found == reason
 

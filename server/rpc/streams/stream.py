@@ -48,7 +48,9 @@ class Stream:
         self._task: asyncio.Task[None] | None = None
         self._writing_since: float | None = None
         self._error: BillingError | None = None
-        self._ended_at: float | None = None
+        # When it is broken off, whether or not its reader has taken the last message.
+        self._breaks_off_at: float | None = None
+        self._ends_at_once = False
         self._is_stuck = False
         self._is_last_round = False
 
@@ -66,15 +68,17 @@ class Stream:
         self._is_last_round = True
         self._awake.set()
 
-    def end(self, error: BillingError) -> None:
+    def end(self, error: BillingError, *, at_once: bool = True) -> None:
         """Ends it with an error, whatever it is doing.
 
         Where a last message tells of the error, one that is being written goes first: while the core
-        has a message, it takes no other.
+        has a message, it takes no other. A reader that has not taken both by the next look at its
+        speed is broken off or, if not `at_once`, one that takes nothing for SLOWEST_S.
         """
         if self._error is None and self._task:
             self._error = error
-            self._ended_at = self._loop.time()
+            self._ends_at_once = at_once
+            self._breaks_off_at = self._loop.time() + (0.0 if at_once else SLOWEST_S)
             if self._writing_since is None or not self._encoding.tells_errors:
                 self._task.cancel()
 
@@ -82,7 +86,8 @@ class Stream:
         """Sends the last message, of an error; raises that where its reader takes nothing any more."""
         if self._is_stuck:
             raise error from None
-        self._ended_at = self._loop.time()
+        if not self._ends_at_once:
+            self._breaks_off_at = self._loop.time() + SLOWEST_S
         try:
             await self._write(message)
         except asyncio.CancelledError:
@@ -93,12 +98,12 @@ class Stream:
     def look_at_speed(self) -> None:
         """Ends it where its reader is too slow; breaks it off where that can't be told."""
         now = self._loop.time()
-        if self._ended_at is not None and self._task:
-            if now - self._ended_at > SLOWEST_S and not self._is_stuck:
+        if self._breaks_off_at is not None and self._task:
+            if now > self._breaks_off_at and not self._is_stuck:
                 self._is_stuck = True
                 self._task.cancel()
         elif self._writing_since is not None and now - self._writing_since > SLOWEST_S:
-            self.end(_too_slow())
+            self.end(_too_slow(), at_once=False)
 
     async def run(
         self,

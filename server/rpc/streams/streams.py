@@ -26,7 +26,7 @@ _FAILURES = FailureLog(logging.getLogger(__name__))
 # Streams that read the log by themselves at the same time.
 _READERS = 2
 # With the four seconds that proofs of identity are remembered at most, a right that is taken away ends
-# a stream within five.
+# a stream within five: it is seen at one look, and who takes nothing is broken off at the next.
 _LOOK_EVERY_S = 0.5
 _CHECKS_AT_ONCE = 64
 _LAST_READ_S = 1.0
