@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROTOS = $(shell find proto -name '*.proto' | LC_ALL=C sort)
+# Compiled apart: what is made for production has none of it.
+SANDBOX_PROTOS = $(shell find server/sandbox/proto -name '*.proto' | LC_ALL=C sort)
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -58,8 +60,11 @@ gen: $(VENV)/dev.stamp ## make gen/ and envoy.yaml anew from proto/
 	export PATH="$(CURDIR)/$(BIN):$$PATH"; \
 	protoc="python -m grpc_tools.protoc -Iproto -Ibuild/include"; \
 	$$protoc --python_out=build/gen --mypy_out=quiet:build/gen --grpc_python_out=build/gen --mypy_grpc_out=quiet:build/gen $(PROTOS); \
-	$$protoc --descriptor_set_out=build/gen/descriptors.pb --include_imports --include_source_info \
-	  $(PROTOS) google/longrunning/operations.proto google/rpc/error_details.proto
+	googles="google/longrunning/operations.proto google/rpc/error_details.proto"; \
+	$$protoc --descriptor_set_out=build/gen/descriptors.pb --include_imports --include_source_info $(PROTOS) $$googles; \
+	protoc="$$protoc -Iserver/sandbox/proto"; \
+	$$protoc --python_out=build/gen --mypy_out=quiet:build/gen --grpc_python_out=build/gen --mypy_grpc_out=quiet:build/gen $(SANDBOX_PROTOS); \
+	$$protoc --descriptor_set_out=build/gen/sandbox.pb --include_imports $(PROTOS) $(SANDBOX_PROTOS) $$googles
 	@rm -rf gen && mv build/gen gen
 	@$(BIN)/python -m gateway generate
 

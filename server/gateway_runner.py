@@ -32,10 +32,13 @@ async def serve_gateway(settings: Settings) -> None:
     await gateway.stop(settings.shutdown_s)
 
 
-async def start_gateway(settings: Settings, upstreams: list[str]) -> tuple[Gateway, Path]:
+async def start_gateway(
+    settings: Settings, upstreams: list[str], descriptors: Path = GatewaySettings.descriptors
+) -> tuple[Gateway, Path]:
     """Starts Envoy in front of `upstreams`; returns it and what clients verify its certificate by.
 
-    Without a certificate in the settings one for localhost is made. Raises SettingsError.
+    `descriptors` are the compiled protos, seen from the folder of gen/. Without a certificate in the
+    settings one for localhost is made. Raises SettingsError.
     """
     certificate, key, authority = _certificate(settings)
     gateway = Gateway(
@@ -55,6 +58,7 @@ async def start_gateway(settings: Settings, upstreams: list[str]) -> tuple[Gatew
             max_connections=settings.max_connections,
             access_log=_access_log(settings),
             memory_mib=settings.gateway_memory_mib,
+            descriptors=descriptors,
         )
     )
     try:

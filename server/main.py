@@ -6,12 +6,12 @@ Longer than others: each part is named here once, and nowhere else.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import grpc
 from billing.v1 import (
@@ -105,6 +105,10 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+# The module with its descriptors, its name there, and what answers its calls.
+Service = tuple[Any, str, object]
+
+
 class Served(NamedTuple):
     """A gRPC server, what tells of its health, and its streams, which never end by themselves.
 
@@ -127,9 +131,18 @@ def build_server(
     settings: Settings,
     clock: Callable[[], datetime] = now,
     monotonic: Callable[[], float] = time.monotonic,
+    *,
+    credentials_clock: Callable[[], datetime] | None = None,
+    around: Callable[[object], object] = lambda servicer: servicer,
+    more: Sequence[Service] = (),
 ) -> Served:
-    """Puts the gRPC server together; the caller adds ports and starts it. Raises SettingsError."""
-    tokens = build_tokens(settings, clock)
+    """Puts the gRPC server together; the caller adds ports and starts it. Raises SettingsError.
+
+    `credentials_clock` is the time that tokens hold by, `clock` unless given. `around` may put
+    something around each servicer, and `more` are services beside those of the contract.
+    """
+    credentials_clock = credentials_clock or clock
+    tokens = build_tokens(settings, credentials_clock)
     grpc_core.filter_logs()
     server = grpc.aio.server(
         options=grpc_core.options(settings.max_body_bytes, settings.max_metadata_bytes)
@@ -141,7 +154,7 @@ def build_server(
         settings.max_body_bytes,
         settings.max_streams,
     )
-    authenticator = Authenticator(storage.access, tokens, clock, monotonic)
+    authenticator = Authenticator(storage.access, tokens, credentials_clock, monotonic)
     addresses = CallerAddresses(settings.proxies)
     availability = Availability()
     pipeline = Pipeline(authenticator, limits, addresses, availability)
@@ -165,7 +178,7 @@ def build_server(
     wrong_links = RateLimit(settings.unknown_links_per_min / 60, within_s=60)
     links = Links(invitations, suppressions, wrong_links)
     webhooks = Webhooks(storage.webhooks, clock, private_allowed=settings.webhook_allow_private)
-    services = [
+    services: list[Service] = [
         (
             invitation_page_service_pb2,
             "InvitationPageService",
@@ -212,7 +225,10 @@ def build_server(
             iam_token_service_pb2,
             "IamTokenService",
             IamTokenService(
-                IamTokens(storage.access, tokens, Assertions(settings.iam_audiences), clock)
+                IamTokens(
+                    *(storage.access, tokens, Assertions(settings.iam_audiences)),
+                    credentials_clock,
+                )
             ),
         ),
         (operation_service_pb2, "OperationService", YandexOperationService(operations)),
@@ -224,10 +240,10 @@ def build_server(
     ]
     router = Router()
     names = []
-    for module, name, servicer in services:
+    for module, name, servicer in (*services, *more):
         service = module.DESCRIPTOR.services_by_name[name]
         names.append(service.full_name)
-        router.add(service.full_name, pipeline.handlers(service, servicer))
+        router.add(service.full_name, pipeline.handlers(service, around(servicer)))
     healthy = Health()
     add_standard_services(router, healthy, names, limits, addresses)
     server.add_generic_rpc_handlers((router,))
@@ -255,20 +271,32 @@ def build_tokens(settings: Settings, clock: Callable[[], datetime] = now) -> Tok
 
 
 def build_sweeper(
-    storage: Storage, settings: Settings, clock: Callable[[], datetime] = now
+    storage: Storage,
+    settings: Settings,
+    clock: Callable[[], datetime] = now,
+    credentials_clock: Callable[[], datetime] | None = None,
 ) -> Sweeper:
-    """Puts the sweeper together."""
+    """Puts the sweeper together; for `credentials_clock` see `build_server`."""
     every = timedelta(seconds=settings.sweep_interval_s)
     events = timedelta(days=settings.event_retention_d)
     return Sweeper(
-        storage.retention, clock, SweeperSettings(every, settings.operation_retention, events)
+        storage.retention,
+        clock,
+        SweeperSettings(every, settings.operation_retention, events),
+        credentials_now=credentials_clock,
     )
 
 
 def build_worker(
-    storage: Storage, settings: Settings, clock: Callable[[], datetime] = now
+    storage: Storage,
+    settings: Settings,
+    clock: Callable[[], datetime] = now,
+    credentials_clock: Callable[[], datetime] | None = None,
 ) -> Worker:
-    """Puts the worker together: a runner for each kind of work. Raises SettingsError."""
+    """Puts the worker together: a runner for each kind of work. Raises SettingsError.
+
+    For `credentials_clock` see `build_server`; signatures bear its time.
+    """
     server, messages = mail_settings(settings, clock)
     connections = settings.mail_connections + settings.mail_slow_connections
     signer = dkim_signer(settings)
@@ -292,7 +320,7 @@ def build_worker(
     return Worker(
         [
             Runner(mail, clock, _mail_runner_settings(settings)),
-            build_deliveries(storage, settings, clock),
+            build_deliveries(storage, settings, clock, credentials_clock),
             Runner(alerts, clock, _ALERTS),
         ]
     )
@@ -340,12 +368,15 @@ async def start_bounce_receiver(
 
 
 def build_deliveries(
-    storage: Storage, settings: Settings, clock: Callable[[], datetime] = now
+    storage: Storage,
+    settings: Settings,
+    clock: Callable[[], datetime] = now,
+    signing_clock: Callable[[], datetime] | None = None,
 ) -> Runner[WebhookDelivery]:
-    """Puts together what delivers to webhooks."""
+    """Puts together what delivers to webhooks; signatures bear the time of `signing_clock`."""
     sender = Sender(private_allowed=settings.webhook_allow_private, proxy=settings.webhook_proxy)
     bodies = CloudEvents(settings.public_address, event_json)
-    handler = WebhookDeliveries(storage.deliveries, sender, bodies, clock)
+    handler = WebhookDeliveries(storage.deliveries, sender, bodies, clock, signing_clock)
     return Runner(handler, clock, _DELIVERIES)
 
 

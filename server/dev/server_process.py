@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -31,8 +31,15 @@ class ServerProcess:
     """One server, started again when it dies. `command` is what Python is to run for it."""
 
     def __init__(
-        self, settings: Settings, number: int, address: str, command: Sequence[str]
+        self,
+        settings: Settings,
+        number: int,
+        address: str,
+        command: Sequence[str],
+        defaults: Mapping[str, str],
     ) -> None:
+        """`defaults` are settings of its own, where none are given."""
+        self._defaults = defaults
         self._settings = settings
         self._address = address
         self._command = command
@@ -53,9 +60,8 @@ class ServerProcess:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                # A receiver that is being developed runs on this machine, too.
                 env={
-                    "BILLING_WEBHOOK_ALLOW_PRIVATE": "1",
+                    **self._defaults,
                     **os.environ,
                     "BILLING_BOUNCE_DOMAIN": self._settings.bounce_domain,
                     "BILLING_METRICS_PORT": str(self._metrics_port),

@@ -20,11 +20,18 @@ from files.locks import LockedError, locked
 from files.private import make_private_folder, replace_private
 from files.sockets import socket_folder
 from gateway.envoy import Gateway
+from gateway.settings import GatewaySettings
 from server.config import Settings, SettingsError
 from server.dev.ports import wait_for_ports
 from server.dev.server_process import ServerProcess
 from server.gateway_runner import keep_gateway, start_gateway, watched_gateway
-from server.sandbox.development import account_key_file, identity_file, read_identity
+from server.sandbox.development import (
+    SANDBOX_PROTOS,
+    account_key_file,
+    identity_file,
+    read_identity,
+)
+from server.settings_sources import is_set
 from server.stop_signal import stop_signal
 
 _START_S = 30.0
@@ -69,7 +76,9 @@ async def _run(settings: Settings, was_killed: bool, until_eof: bool) -> None:
         make_private_folder(sockets, with_contents=True)
         addresses = _addresses(settings, parts.enter_context(socket_folder(sockets)))
         servers = [
-            ServerProcess(settings, number, address, _command(settings, address))
+            ServerProcess(
+                settings, number, address, _command(settings, address), _defaults(settings)
+            )
             for number, address in enumerate(addresses)
         ]
         _say(f"starting Envoy and {len(servers)} server process(es) …")
@@ -78,7 +87,8 @@ async def _run(settings: Settings, was_killed: bool, until_eof: bool) -> None:
             parts.push_async_callback(servers[0].stop)
             await servers[0].start()
         # Envoy takes as long to start as the schema takes to be made.
-        starting = asyncio.create_task(start_gateway(settings, addresses))
+        protos = SANDBOX_PROTOS if settings.workers == 1 else GatewaySettings.descriptors
+        starting = asyncio.create_task(start_gateway(settings, addresses, protos))
         parts.push_async_callback(_stop_gateway, starting, settings.shutdown_s)
         await asyncio.to_thread(_migrate, settings)
         if settings.workers > 1:
@@ -180,6 +190,16 @@ def _command(settings: Settings, address: str) -> list[str]:
     if settings.workers == 1:
         return ["-m", "server.sandbox", "--listen", address]
     return ["-m", "server", "serve", "--dev", "--listen", address]
+
+
+def _defaults(settings: Settings) -> dict[str, str]:
+    """Returns settings that stand in for the usual ones in development."""
+    # A receiver that is being developed runs on this machine, too.
+    defaults = {"BILLING_WEBHOOK_ALLOW_PRIVATE": "1"}
+    if settings.workers == 1 and not is_set("mail_per_address_h"):
+        # Any number of tests invite one address that has a fate.
+        defaults["BILLING_MAIL_PER_ADDRESS_H"] = "0"
+    return defaults
 
 
 def _handover(settings: Settings, authority: Path) -> dict[str, str]:

@@ -4,6 +4,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+# The compiled protos of the contract and of the sandbox's own service.
+SANDBOX_PROTOS = Path("gen", "sandbox.pb")
+
 
 @dataclass(frozen=True)
 class Development:

@@ -17,7 +17,7 @@ _WRITERS = 8
 
 
 class Catcher:
-    """A running mail catcher; made by `start_catcher`. `port` is where it listens."""
+    """A mail catcher; `start_catcher` makes one that runs. `port` is where it listens."""
 
     def __init__(self, folder: Path) -> None:
         make_private_folder(folder, with_contents=True)
@@ -91,10 +91,15 @@ async def start_catcher(folder: Path, host: str, port: int) -> Catcher:
     Each e-mail becomes one `.eml` file in `folder`, with the envelope's addresses in front; names
     sort by arrival. Raises ValueError for a host that is not loopback, OSError where it can't listen.
     """
+    catcher = Catcher(folder)
+    await listening(catcher, host, port)
+    return catcher
+
+
+async def listening(catcher: Catcher, host: str, port: int) -> None:
+    """Has a catcher listen; raises what `start_catcher` does."""
     if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
         raise ValueError("the mail catcher listens on loopback only")
     # It logs the addresses in every e-mail.
     logging.getLogger("mail.log").setLevel(logging.CRITICAL)
-    catcher = Catcher(folder)
     await catcher.listen(host, port)
-    return catcher

@@ -1,16 +1,31 @@
 """The life of the sandbox's one process: all of the service but Envoy."""
 
+from contextlib import AsyncExitStack
+from functools import partial
+
+from billing.sandbox.v1 import sandbox_service_pb2
+
 from server.config import Settings
+from server.domain.links import link_prefix
 from server.main import (
     build_server,
     build_sweeper,
     build_worker,
+    mail_settings,
+    now,
     opened_storage,
     start_bounce_receiver,
 )
 from server.process import Parts, listen_at, serve_parts
+from server.sandbox.clock import SandboxClock
+from server.sandbox.emails import Emails
+from server.sandbox.fates import Fates
+from server.sandbox.faults import Faulty
 from server.sandbox.identity import make_identity
-from server.sandbox.mail_catcher import start_catcher
+from server.sandbox.mail_catcher import listening
+from server.sandbox.mailbox import Mailbox
+from server.sandbox.service import SandboxService
+from server.sandbox.winding import Winding
 
 
 async def serve(settings: Settings, listen: str) -> None:
@@ -18,19 +33,33 @@ async def serve(settings: Settings, listen: str) -> None:
 
     The schema must be current. Raises SettingsError.
     """
-    async with opened_storage(settings) as storage:
+    clock = SandboxClock(settings.var / "sandbox-clock")
+    mail_settings(settings)
+    async with AsyncExitStack() as parts:
+        storage = await parts.enter_async_context(opened_storage(settings))
         await make_identity(storage, settings.var)
+        emails = Emails(storage.operations, link_prefix(settings.invitation_link))
+        fates = Fates(clock, storage.waits, settings.http_port, settings.bounce_port)
+        parts.push_async_callback(fates.stop)
         if not settings.smtp_url:
-            catcher = await start_catcher(settings.var / "mail", "127.0.0.1", settings.smtp_port)
+            mailbox = Mailbox(settings.var / "mail", emails, fates)
+            parts.push_async_callback(mailbox.stop)
+            await listening(mailbox, "127.0.0.1", settings.smtp_port)
         receiver = await start_bounce_receiver(
-            storage, settings, f"127.0.0.1:{settings.bounce_port}"
+            storage, settings, f"127.0.0.1:{settings.bounce_port}", clock
         )
-        served = build_server(storage, settings)
+        parts.push_async_callback(receiver.stop)
+        sweeper = build_sweeper(storage, settings, clock, credentials_clock=now)
+        worker = build_worker(storage, settings, clock, credentials_clock=now)
+        winding = Winding(clock, storage, sweeper, worker, fates)
+        service = SandboxService(storage, clock, winding, emails)
+        served = build_server(
+            storage,
+            settings,
+            clock,
+            credentials_clock=now,
+            around=partial(Faulty, calls_per_s=settings.rate_limit),
+            more=[(sandbox_service_pb2, "SandboxService", service)],
+        )
         listen_at(served, listen)
-        parts = Parts(served, build_worker(storage, settings), build_sweeper(storage, settings))
-        try:
-            await serve_parts(storage, settings, listen, parts)
-        finally:
-            await receiver.stop()
-            if not settings.smtp_url:
-                await catcher.stop()
+        await serve_parts(storage, settings, listen, Parts(served, worker, sweeper))

@@ -14,6 +14,7 @@ from server.storage.access.storage import SqlAccess, SqlAdministration
 from server.storage.backlog import SqlBacklog
 from server.storage.billing_accounts import SqlBillingAccounts
 from server.storage.customers.storage import SqlCustomers
+from server.storage.emptying import SqlEmptying
 from server.storage.events.storage import SqlEvents
 from server.storage.invitations.bounces import SqlBounces
 from server.storage.invitations.storage import SqlInvitations
@@ -88,7 +89,6 @@ class SqlStorage:
         self._writes = writes = batcher(
             "storage-writes", writes=True, threads=1 if database.is_sqlite else 2
         )
-        self._database = database
         self._sweeps = writes if database.is_sqlite else batcher("storage-sweeps", writes=True)
         self._reads = reads = batcher("storage-reads", writes=False)
         self._inline = inline = InlineReads(database, reads, resellers)
@@ -110,6 +110,7 @@ class SqlStorage:
         self.webhooks = SqlWebhooks(writes, self._sweeps, reads, inline, keys)
         self.access = SqlAccess(writes, reads, notifier, keys)
         self.backlog = SqlBacklog(reads)
+        self.emptying = SqlEmptying(writes)
         self.probe = SqlProbe(database)
         self.administration = SqlAdministration(writes, reads)
         self.operators = SqlOperators(writes, reads)
@@ -147,7 +148,6 @@ class SqlStorage:
         await self._writes.close()
         self._inline.close()
         await self._reads.close()
-        self._database.leave_files()
         transport, self._notifier.transport = self._notifier.transport, None
         if transport:
             await transport.close()

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Generic
@@ -51,6 +51,9 @@ class Runner(Generic[ClaimedT]):
         self._failures = FailureLog(_log)
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
+        # Who waits to be told how much the next claim found; and that somebody does.
+        self._asked: list[asyncio.Future[int]] = []
+        self._is_asked = asyncio.Event()
 
     @property
     def name(self) -> str:
@@ -76,6 +79,23 @@ class Runner(Generic[ClaimedT]):
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         finally:
             self._stopped.set()
+            for asked in self._asked:
+                asked.cancel()
+
+    async def settle(self) -> None:
+        """Returns once nothing is due by the clock as it is now, and nothing is under way.
+
+        For a clock that was set; `run` must be under way. Raises what claiming raises.
+        """
+        while True:
+            if self._claimed:
+                await asyncio.wait(list(self._claimed))
+            asked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            self._asked.append(asked)
+            self._is_asked.set()
+            self._attempt_ended.set()
+            if not await asked and not self._claimed:
+                return
 
     async def stop(self, within: timedelta) -> None:
         """Claims no more, and lets what is under way finish; gives back what then remains.
@@ -111,14 +131,18 @@ class Runner(Generic[ClaimedT]):
                     await self._attempt_ended.wait()
             await asyncio.sleep(0)  # those who finish at the same moment are claimed for together
             return
-        settings = self._settings
-        self._claims += 1
-        claimed = await self._handler.claim(
-            free,
-            settings.lease,
-            2 * max(settings.retry.longest, settings.lease),
-            retries_first=self._claims % _RETRIES_TURN == 0,
-        )
+        asked, self._asked = self._asked, []
+        self._is_asked.clear()
+        try:
+            if asked:
+                await self._handler.wait_for_work(
+                    timedelta()
+                )  # what it knows to be due is out of date
+            claimed = await self._claim(free)
+        except Exception as error:
+            _tell(asked, error)
+            raise
+        _tell(asked, len(claimed))
         now_s = asyncio.get_running_loop().time()
         for work in claimed:
             task = asyncio.create_task(self._do(work))
@@ -127,6 +151,16 @@ class Runner(Generic[ClaimedT]):
             task.add_done_callback(self._claimed.pop)
         if len(claimed) < free:
             await self._wait_for_work(claimed=bool(claimed))
+
+    async def _claim(self, most: int) -> Sequence[ClaimedT]:
+        settings = self._settings
+        self._claims += 1
+        return await self._handler.claim(
+            most,
+            settings.lease,
+            2 * max(settings.retry.longest, settings.lease),
+            retries_first=self._claims % _RETRIES_TURN == 0,
+        )
 
     def _free_slots(self) -> tuple[int, float | None]:
         """Returns how many more attempts may begin, and the seconds until time alone allows more."""
@@ -160,13 +194,14 @@ class Runner(Generic[ClaimedT]):
             await self._unless_stopping(asyncio.sleep(pause_s))
 
     async def _unless_stopping(self, awaitable: Coroutine[Any, Any, Any]) -> None:
-        """Awaits, but not past `stop`."""
+        """Awaits, but not past `stop`, nor while `settle` asks."""
         task = asyncio.create_task(awaitable)
-        stopping = asyncio.create_task(self._stopping.wait())
+        others = {asyncio.create_task(each.wait()) for each in (self._stopping, self._is_asked)}
         try:
-            await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({task, *others}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            stopping.cancel()
+            for other in others:
+                other.cancel()
             if not task.done():
                 task.cancel()
                 await asyncio.wait({task})
@@ -221,3 +256,14 @@ class Runner(Generic[ClaimedT]):
                 self._failures.tell_error("recording outcomes failed", error, f"first {work_id}")
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def _tell(asked: Sequence["asyncio.Future[int]"], found: int | Exception) -> None:
+    """Tells those who have not gone what a claim found."""
+    for each in asked:
+        if each.done():
+            continue
+        if isinstance(found, Exception):
+            each.set_exception(found)
+        else:
+            each.set_result(found)

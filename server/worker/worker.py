@@ -25,6 +25,12 @@ class Worker:
         """Works until `stop` is called."""
         await asyncio.gather(*(runner.run() for runner in self._runners))
 
+    async def settle(self) -> None:
+        """Returns once nothing is due, nor under way, by the clock as it is now; see `Runner.settle`."""
+        # One after the other: an e-mail makes events, which are delivered, whose failures are told.
+        for runner in self._runners:
+            await runner.settle()
+
     async def stop(self, within: timedelta) -> None:
         """Stops all of them at once; see `Runner.stop`. Ends `run`, which must have been started."""
         await asyncio.gather(*(runner.stop(within) for runner in self._runners))

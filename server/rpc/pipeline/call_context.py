@@ -50,32 +50,32 @@ class CallContext:
     @property
     def authority(self) -> str:
         """The host and port that a call by way of the gateway was sent to."""
-        return self._header("x-forwarded-host")
+        return self.header("x-forwarded-host")
 
     @property
     def authorization(self) -> str:
         """The header that proved the subject."""
-        return self._header("authorization")
+        return self.header("authorization")
 
     @property
     def languages(self) -> str:
         """The Accept-Language of a browser."""
-        return self._header("accept-language")
+        return self.header("accept-language")
 
     @property
     def accepts_server_sent_events(self) -> bool:
         """Whether the caller of a stream by way of the gateway asks for those."""
-        return self._header("accept") == "text/event-stream"
+        return self.header("accept") == "text/event-stream"
 
     @property
     def last_event_id(self) -> str:
         """The ID that a browser got last from the stream that it opens again."""
-        return self._header("last-event-id")
+        return self.header("last-event-id")
 
     @property
     def webhook_headers(self) -> dict[str, str]:
         """What proves who signed the body of a call, by Standard Webhooks; "" for what is not there."""
-        return {name: self._header(name) for name in _WEBHOOK_HEADERS}
+        return {name: self.header(name) for name in _WEBHOOK_HEADERS}
 
     @property
     def time_left_s(self) -> float | None:
@@ -90,6 +90,7 @@ class CallContext:
         """Sends a message of a streaming method; returns once the connection has taken it."""
         await self._context.write(message)
 
-    def _header(self, name: str) -> str:
+    def header(self, name: str) -> str:
+        """The header of this name, in lower case; "" where there is none."""
         value: str = self._headers.get(name, "")
         return value

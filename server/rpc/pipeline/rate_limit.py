@@ -37,12 +37,17 @@ class RateLimit:
         if left < 1:
             self._buckets[caller] = (left, now)
             self.refused += 1
-            raise BillingError(
-                Reason.RATE_EXCEEDED,
-                f"More than {self._rate:g} calls a second; slow down and try again.",
-                metadata={"callsPerSecond": f"{self._rate:g}"},
-                retry_after_s=(1 - left) / self._rate,
-            )
+            raise rate_exceeded(self._rate, retry_after_s=(1 - left) / self._rate)
         self._buckets[caller] = (left - 1, now)
         if len(self._buckets) > _MOST_CALLERS:
             self._buckets.popitem(last=False)
+
+
+def rate_exceeded(calls_per_s: float, retry_after_s: float) -> BillingError:
+    """Returns the refusal of a call that is one too many."""
+    return BillingError(
+        Reason.RATE_EXCEEDED,
+        f"More than {calls_per_s:g} calls a second; slow down and try again.",
+        metadata={"callsPerSecond": f"{calls_per_s:g}"},
+        retry_after_s=retry_after_s,
+    )

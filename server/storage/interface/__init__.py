@@ -12,6 +12,7 @@ from server.storage.interface.backlog import Backlog, BacklogStorage, MailProble
 from server.storage.interface.billing_accounts import BillingAccountStorage
 from server.storage.interface.bounces import BounceStorage
 from server.storage.interface.customers import CustomerStorage
+from server.storage.interface.emptying import EmptyingStorage
 from server.storage.interface.events import EventPage, EventStorage, LogBounds
 from server.storage.interface.health import DatabaseProbe
 from server.storage.interface.invitations import InvitationStorage
@@ -57,6 +58,7 @@ __all__ = [
     "Delivery",
     "DeliveryAttempt",
     "DeliveryStorage",
+    "EmptyingStorage",
     "EventPage",
     "EventStorage",
     "Found",
@@ -121,6 +123,8 @@ class Storage(Protocol):
     def operators(self) -> OperatorStorage: ...
     @property
     def webhooks(self) -> WebhookStorage: ...
+    @property
+    def emptying(self) -> EmptyingStorage: ...
 
     async def close(self) -> None:
         """Lets what is under way finish and gives the connections back."""

@@ -179,6 +179,10 @@ class DeliveryAttempt(NamedTuple):
 class DeliveryStorage(Protocol):
     """Gives deliveries to workers. All but `claim` return False where another has overtaken."""
 
+    def look_again(self) -> None:
+        """Has the next wait look at all webhooks: they have changed, or the clock was set."""
+        ...
+
     async def claim_webhook_deliveries(
         self,
         limit: int,

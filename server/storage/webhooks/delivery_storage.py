@@ -49,7 +49,11 @@ class SqlDeliveries:
         self._subscribed: frozenset[ResellerNumber] | None = None
         self._looked_at = 0.0
         notifier.on_log.append(self._note)
-        notifier.on_deliveries.append(self._look_again)
+        notifier.on_deliveries.append(self.look_again)
+
+    def look_again(self) -> None:
+        self._subscribed = None
+        self._changed.set()
 
     async def claim_webhook_deliveries(
         self,
@@ -159,11 +163,6 @@ class SqlDeliveries:
             if self._subscribed is None or number in self._subscribed:
                 self._grown[number] = None
                 self._changed.set()
-
-    def _look_again(self) -> None:
-        """Notes that webhooks have changed."""
-        self._subscribed = None
-        self._changed.set()
 
 
 def _outcome(delivery: WebhookDelivery, attempt: DeliveryAttempt | None, now: datetime) -> Outcome:

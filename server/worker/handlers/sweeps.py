@@ -53,8 +53,13 @@ class Sweeper:
         settings: SweeperSettings | None = None,
         jitter: Callable[[], float] = random.random,
         timer: Callable[[], float] = time.monotonic,
+        credentials_now: Callable[[], datetime] | None = None,
     ) -> None:
-        """`jitter` returns numbers from 0 to 1, which spread the sweeps; `timer` counts seconds."""
+        """`jitter` returns numbers from 0 to 1, which spread the sweeps; `timer` counts seconds.
+
+        `credentials_now` is the time that tokens end by, `now` unless given.
+        """
+        self._credentials_now = credentials_now or now
         self._storage = storage
         self._now = now
         self._settings = settings or SweeperSettings()
@@ -83,12 +88,13 @@ class Sweeper:
     async def sweep(self) -> None:
         """Does all that there is to do now, unless it is stopped meanwhile."""
         storage, now = self._storage, self._now()
+        until = self._credentials_now()
         kept = self._settings.event_retention
         steps: list[tuple[str, Step]] = [
             ("invitations have expired", lambda most: storage.expire_invitations(now, most)),
             ("invitations end soon", lambda most: storage.tell_expiring(now, most)),
             ("deleted customers are removed", lambda most: storage.purge_customers(now, most)),
-            ("revocations are cleared", lambda most: storage.clear_revoked_tokens(now, most)),
+            ("revocations are cleared", lambda most: storage.clear_revoked_tokens(until, most)),
             ("counts of e-mails are cleared", lambda most: storage.clear_counts(now, most)),
             ("old keys are cleared", lambda most: storage.clear_idempotency_keys(now, most)),
             ("events are cleared", lambda most: storage.clear_events(now - kept, most)),

@@ -51,11 +51,14 @@ class WebhookDeliveries:
         sender: Sender,
         bodies: CloudEvents,
         now: Callable[[], datetime],
+        signing_now: Callable[[], datetime] | None = None,
     ) -> None:
+        """`signing_now` is the time that signatures bear, `now` unless given."""
         self._storage = storage
         self._sender = sender
         self._bodies = bodies
         self._now = now
+        self._signing_now = signing_now or now
         self._failures = FailureLog(_log)
 
     def id_of(self, work: WebhookDelivery) -> str:
@@ -75,7 +78,7 @@ class WebhookDeliveries:
     async def attempt(self, work: WebhookDelivery) -> Record:
         at = self._now()
         body = self._bodies.body(work.event)
-        headers = signed_headers(work.secrets, work.event.id, at, body)
+        headers = signed_headers(work.secrets, work.event.id, self._signing_now(), body)
         headers["content-type"] = work.content_type.value
         outcome = await self._sender.post(work.url, headers, body.encode())
         tried = _tried(at, outcome)

@@ -22,7 +22,7 @@ from tests.storage.webhooks.test_webhooks import (
 async def claimed(storage: SqlStorage) -> WebhookDelivery:
     """Claims the one delivery that is due."""
     # Another process may have made it due, whose word has not come yet.
-    storage.deliveries._look_again()
+    storage.deliveries.look_again()
     await storage.deliveries._look(LATER)
     (delivery,) = await storage.deliveries.claim_webhook_deliveries(10, LATER, LEASE)
     return delivery

@@ -25,7 +25,7 @@ async def claim(
     storage: SqlStorage, now: datetime = START, limit: int = 50
 ) -> list[WebhookDelivery]:
     """Claims as a runner does: told that logs have grown, or having looked."""
-    storage.deliveries._look_again()
+    storage.deliveries.look_again()
     await storage.deliveries._look(now)
     return await storage.deliveries.claim_webhook_deliveries(limit, now, LEASE)
 

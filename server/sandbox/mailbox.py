@@ -1,0 +1,44 @@
+"""The sandbox's mail server: keeps e-mails as the catcher does, and lets addresses have their fates."""
+
+from pathlib import Path
+
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from server.sandbox.emails import Emails
+from server.sandbox.fates import Fates
+from server.sandbox.mail_catcher import Catcher
+
+
+class Mailbox(Catcher):
+    """A running mail server."""
+
+    def __init__(self, folder: Path, emails: Emails, fates: Fates) -> None:
+        super().__init__(folder)
+        self._emails = emails
+        self._fates = fates
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
+        self,
+        _server: SMTP,
+        _session: Session,
+        envelope: Envelope,
+        address: str,
+        _options: list[str],
+    ) -> str:
+        """Takes a recipient, or not, as its fate is."""
+        refusal = self._fates.refusal(address)
+        if refusal:
+            return refusal
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        """Keeps the e-mail, and begins its fate."""
+        answer = await super().handle_DATA(server, session, envelope)
+        content = envelope.original_content
+        assert isinstance(content, bytes)  # noqa: S101 - decode_data is off
+        for address in envelope.rcpt_tos:
+            email = await self._emails.note(address, content)
+            if email:
+                self._fates.taken(email, envelope.mail_from or "")
+        return answer

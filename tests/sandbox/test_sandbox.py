@@ -1,0 +1,220 @@
+"""What the sandbox has beside the service: a clock to wind, addresses with a fate, faults."""
+
+import base64
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from billing.sandbox.v1 import sandbox_service_pb2, sandbox_service_pb2_grpc
+
+from tests.service import Service, eventually, running
+
+
+class Reseller:
+    """A reseller of its own, by REST."""
+
+    def __init__(self, service: Service) -> None:
+        made = httpx.post(f"{service.rest}/sandbox/v1/resellers", json={}).raise_for_status().json()
+        self.id = made["resellerId"]
+        self.token = made["token"]
+        self.rest = httpx.Client(
+            base_url=service.rest, headers={"authorization": f"Bearer {self.token}"}, timeout=60
+        )
+
+    def invite(self, email: str, **headers: str) -> httpx.Response:
+        body = {"resellerId": self.id, "name": "Horns", "invitationEmail": email, "person": {}}
+        return self.rest.post("/billing/v1/customers:invite", json=body, headers=headers)
+
+    def invited(self, email: str) -> dict[str, Any]:
+        """Invites, and returns the operation once it has ended."""
+        begun = self.invite(email).raise_for_status().json()
+        return eventually(lambda: self.ended(begun["id"]))
+
+    def ended(self, operation_id: str) -> dict[str, Any] | None:
+        found: dict[str, Any] = self.get(f"/operations/{operation_id}")
+        return found if found["done"] else None
+
+    def get(self, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.rest.get(path).raise_for_status().json()
+        return found
+
+    def events(self) -> list[str]:
+        found = self.get(f"/v1/resellers/{self.id}/events").get("events", [])
+        return [each["type"] for each in found]
+
+    def emails(self, to: str = "") -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get(f"/sandbox/v1/emails?to={to}").get("emails", [])
+        return found
+
+    def advance(self, by: timedelta) -> datetime:
+        answer = self.rest.post(
+            "/sandbox/v1/clock:advance", json={"duration": f"{by.total_seconds():.0f}s"}
+        )
+        return datetime.fromisoformat(answer.raise_for_status().json()["time"])
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with running(
+        tmp_path_factory.mktemp("sandbox") / "var",
+        request_timeout_s=60,
+        mail_first_retry_s=10,
+        mail_longest_retry_s=10,
+    ) as started:
+        yield started
+
+
+def _reseller(sandbox: Service) -> Iterator[Reseller]:
+    made = Reseller(sandbox)
+    with made.rest:
+        yield made
+
+
+reseller = pytest.fixture(_reseller, name="reseller")
+another = pytest.fixture(_reseller, name="another")
+
+
+@pytest.mark.parametrize(
+    ("fate", "event"),
+    [
+        ("accept", "invitation.accepted"),
+        ("Accept.42", "invitation.accepted"),
+        ("decline", "invitation.declined"),
+        ("bounce", "invitation.bounced"),
+    ],
+)
+def test_what_becomes_of_an_invitation_is_in_its_address(
+    reseller: Reseller, fate: str, event: str
+) -> None:
+    ended = reseller.invited(f"{fate}@sandbox.example")
+    assert "response" in ended
+    eventually(lambda: any(event in each for each in reseller.events()))
+    assert any("invitation.sent" in each for each in reseller.events())
+
+
+def test_a_refused_recipient_ends_the_operation(reseller: Reseller) -> None:
+    ended = reseller.invited("refuse@sandbox.example")
+    (info,) = (each for each in ended["error"]["details"] if "reason" in each)
+    assert info["reason"] == "RECIPIENT_REFUSED"
+    assert reseller.emails() == []
+
+
+def test_others_are_left_alone(reseller: Reseller) -> None:
+    for address in ("ignore@sandbox.example", "accept@example.com", "acceptance@sandbox.example"):
+        assert "response" in reseller.invited(address)
+    reseller.advance(timedelta(minutes=1))
+    assert not any("accepted" in each for each in reseller.events())
+
+
+def test_a_delay_and_an_answer_go_by_the_clock(reseller: Reseller) -> None:
+    begun = reseller.invite("delay+3600s@sandbox.example").raise_for_status().json()
+    eventually(
+        lambda: "451" in self_description(reseller, begun["id"]) or None,
+    )
+    reseller.invited("accept+86400s@sandbox.example")
+    reseller.advance(timedelta(hours=2))
+    assert "response" in (reseller.ended(begun["id"]) or {})
+    assert not any("accepted" in each for each in reseller.events())
+    reseller.advance(timedelta(days=1))
+    assert any("accepted" in each for each in reseller.events())
+
+
+def self_description(reseller: Reseller, operation_id: str) -> str:
+    found: str = reseller.get(f"/operations/{operation_id}")["description"]
+    return found
+
+
+def test_a_month_goes_by_with_all_that_follows(reseller: Reseller) -> None:
+    reseller.invited("ignore@sandbox.example")
+    before = datetime.now(UTC)
+    at = reseller.advance(timedelta(days=31))
+    assert at >= before + timedelta(days=31)
+    now = datetime.fromisoformat(reseller.get("/sandbox/v1/clock")["time"])
+    assert at <= now <= at + timedelta(minutes=5)
+    told = [each for each in reseller.events() if "expir" in each]
+    assert told == ["invitation.expiring", "invitation.expired"]
+
+
+@pytest.mark.parametrize("duration", ["0s", "-1s", "31622401s"])
+def test_the_clock_goes_on_and_not_too_far(reseller: Reseller, duration: str | None) -> None:
+    answer = reseller.rest.post("/sandbox/v1/clock:advance", json={"duration": duration})
+    assert answer.status_code == 400
+    assert "366 days" in answer.text
+
+
+def test_resellers_see_their_own_e_mails(reseller: Reseller, another: Reseller) -> None:
+    for each in (reseller, another):
+        each.invited("same@example.com")
+        (email,) = each.emails("same@example.com")
+        assert "Sandbox reseller" in email["subject"]
+        assert email["link"] in email["text"]
+        assert b"same@example.com" in base64.b64decode(email["content"])
+    assert reseller.emails("same@example.com") != another.emails("same@example.com")
+
+
+def test_a_reset_empties_ones_own_reseller(
+    sandbox: Service, reseller: Reseller, another: Reseller
+) -> None:
+    for each in (reseller, another):
+        each.invited("same@example.com")
+    bounced = f"bounce.{uuid.uuid4()}@sandbox.example"
+    reseller.invited(bounced)
+    eventually(lambda: "invitation.bounced" in reseller.events())
+    assert reseller.rest.post("/sandbox/v1:reset", json={}).status_code == 200
+    assert reseller.events() == []
+    assert reseller.emails() == []
+    assert reseller.get("/v1/operations")["operations"] == []
+    stranger = reseller.rest.post("/sandbox/v1:reset", json={"resellerId": another.id})
+    assert stranger.status_code == 403
+    assert len(another.emails()) == 1
+    for address in ("same@example.com", bounced):
+        assert "response" in reseller.invited(address)
+    assert [each for each in reseller.events() if "invited" in each] == ["customer.invited"] * 2
+    assert "0 of" in sandbox.command("check")
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "reason"),
+    [
+        ("unavailable", 503, "STORAGE_UNAVAILABLE"),
+        ("deadline", 504, "DEADLINE_EXCEEDED"),
+        ("rate", 429, "RATE_EXCEEDED"),
+        ("internal", 500, "INTERNAL"),
+        ("nonsense", 400, "FIELDS_INVALID"),
+    ],
+)
+def test_a_call_fails_as_its_header_asks(
+    reseller: Reseller, fault: str, status: int, reason: str
+) -> None:
+    answer = reseller.rest.get("/v1/operations", headers={"x-sandbox-fault": fault})
+    assert (answer.status_code, reason in answer.text) == (status, True)
+    assert reseller.rest.get("/v1/operations").status_code == 200
+
+
+def test_work_may_be_done_although_the_call_fails(reseller: Reseller) -> None:
+    key = str(uuid.uuid4())
+    failed = reseller.invite(
+        "ignore@sandbox.example",
+        **{"x-sandbox-fault": "done-unavailable", "idempotency-key": key},
+    )
+    assert failed.status_code == 503
+    assert "retry-after" in failed.headers
+    again = reseller.invite("ignore@sandbox.example", **{"idempotency-key": key})
+    assert again.status_code == 200
+    assert [each for each in reseller.events() if "customer.invited" in each] != []
+    assert len(reseller.get("/v1/operations")["operations"]) == 1
+
+
+def test_the_same_by_grpc(sandbox: Service, reseller: Reseller) -> None:
+    metadata = (("authorization", f"Bearer {reseller.token}"),)
+    with grpc.insecure_channel(sandbox.rest.removeprefix("http://")) as channel:
+        stub: Any = sandbox_service_pb2_grpc.SandboxServiceStub(channel)
+        clock = stub.GetClock(sandbox_service_pb2.GetClockRequest(), metadata=metadata)
+        assert clock.time.seconds > 0
+        with pytest.raises(grpc.RpcError) as refused:
+            stub.GetClock(sandbox_service_pb2.GetClockRequest())
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
