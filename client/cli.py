@@ -2,7 +2,9 @@
 
 import os
 import sys
+import traceback
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import click
 import grpc
@@ -121,9 +123,16 @@ def main(name: str = "billing") -> None:
         sys.exit(0)
     except OSError as error:
         _end(f"{error.filename or 'output'}: {error.strerror}", errors.REFUSED)
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno}"
+        _end(
+            f"a defect of this program: {type(error).__name__}: {error} ({where}); please report it",
+            errors.REFUSED,
+        )
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _end(message: str, code: int) -> None:
-    click.echo(f"billing: {message}", err=True)
+    click.echo(f"billing: {' '.join(message.split())}", err=True)
     sys.exit(code)

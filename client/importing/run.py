@@ -191,6 +191,10 @@ def _version(file: Path) -> tuple[int, ...]:
 @contextmanager
 def alone(file: Path) -> Iterator[None]:
     """Lets one import of a file run at a time; raises ClientError where another runs."""
+    if file.exists() and not file.is_file() and not file.is_dir():
+        raise ClientError(
+            f"{file} is no file: save what it holds to one, it is read more than once"
+        )
     with file.open("rb") as content:
         try:
             fcntl.flock(content, fcntl.LOCK_EX | fcntl.LOCK_NB)

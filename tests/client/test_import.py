@@ -41,9 +41,8 @@ def test_csv_is_read_as_spreadsheets_write_it(
     done = dev("customers", "import", str(file))
     assert done.code == 0, done.err
     assert told in done.err
-    assert [(each["external_id"], each["state"]) for each in results(file)] == [
-        (row[3], "INVITED") for row in content
-    ]
+    assert [each["external_id"] for each in results(file)] == [row[3] for row in content]
+    assert {each["state"] for each in results(file)} <= {"INVITED", "SENT"}
     made = dev("customers", "get", results(file)[0]["customer"], "-o", "json").json
     assert made["displayName"] == content[0][0].replace("\n", " ")
     assert (made["person"]["tin"], made["labels"]) == (content[0][2], {"tier": "gold"})
@@ -105,7 +104,7 @@ def test_nothing_is_sent_while_a_row_is_wrong(dev: Run, tmp_path: Path) -> None:
     assert "2 invited" in skipped.out and "6 wrong" in skipped.out
     assert invited(dev, content) == sorted(row[1] for row in (content[0], content[6]))
     states = {each["row"]: each["state"] for each in results(file)}
-    assert states["2"] == states["14"] == "INVITED"
+    assert {states["2"], states["14"]} <= {"INVITED", "SENT"}
     assert [states[line] for line in ("4", "6", "8", "10", "12", "16")] == ["INVALID"] * 6
     # Mended, the rest follows.
     good = rows(6)

@@ -15,17 +15,43 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from tests.client.conftest import Run
 from tests.client.spreadsheets import invited, results, rows, write_csv
-from tests.service import ROOT, Service, eventually, running
+from tests.service import ROOT, Service, eventually, free_ports, running
+
+
+class _Mail:
+    """Takes e-mails but for some addresses."""
+
+    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
+        self,
+        _server: SMTP,
+        _session: Session,
+        envelope: Envelope,
+        address: str,
+        _options: list[str],
+    ) -> str:
+        if address.startswith("nobody"):
+            return "550 5.1.1 No such mailbox"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service that lets a caller make 40 calls a second."""
-    with running(tmp_path_factory.mktemp("service") / "var", rate_limit=40) as started:
-        yield started
+    """A service that lets a caller make 40 calls a second, with a mail server that refuses some."""
+    [port] = free_ports(1)
+    mail = Controller(_Mail(), "127.0.0.1", port)
+    mail.start()
+    var = tmp_path_factory.mktemp("service") / "var"
+    try:
+        with running(var, rate_limit=40, smtp_url=f"smtp://127.0.0.1:{port}") as started:
+            yield started
+    finally:
+        mail.stop()
 
 
 @pytest.fixture
@@ -68,6 +94,26 @@ def test_what_limits_calls_is_obeyed(dev: Run, file: Path) -> None:
     write_csv(file, content)
     done = dev("customers", "import", str(file))
     assert (done.code, done.out.split(";")[0]) == (0, "60 invited")
+    assert invited(dev, content) == sorted(row[1] for row in content)
+
+
+def test_an_address_that_is_refused_and_corrected(dev: Run, file: Path) -> None:
+    content = rows(3)
+    right = content[1][1]
+    content[1][1] = f"nobody-{right}"
+    write_csv(file, content)
+    done = dev("customers", "import", str(file), "--wait")
+    assert (done.code, done.out.split(";")[0]) == (
+        1,
+        "2 invited, 1 with e-mails that could not be sent",
+    )
+    failed = results(file)[1]
+    assert (failed["state"], failed["error"] != "") == ("FAILED", True)
+    content[1][1] = right
+    write_csv(file, content)
+    mended = dev("customers", "import", str(file), "--wait")
+    assert (mended.code, mended.out.split(";")[0]) == (0, "1 invited, 2 done before"), mended.err
+    assert results(file)[1]["operation"] != failed["operation"]
     assert invited(dev, content) == sorted(row[1] for row in content)
 
 
@@ -244,6 +290,13 @@ def test_files_that_are_none(
     done = dev("customers", "import", str(file), *words)
     assert done.code in (1, 2)
     assert says in done.err.splitlines()[-1], done.err
+
+
+def test_a_pipe_is_no_file(dev: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = dev("customers", "import", str(tmp_path / "pipe"))
+    assert (done.code, len(done.err.splitlines())) == (1, 1)
+    assert "is no file" in done.err
 
 
 def test_a_file_that_is_not_there(dev: Run, file: Path, tmp_path: Path) -> None:

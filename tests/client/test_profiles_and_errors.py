@@ -109,3 +109,11 @@ def test_refusals_name_the_fields(dev: Run) -> None:
     assert done.code == 1
     assert "email" in done.err
     assert len(done.err.splitlines()) == 1
+
+
+def test_a_defect_is_one_line(dev: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("client.output.Output.many", None)
+    done = dev("customers", "list")
+    assert done.code == 1
+    assert done.err.startswith("billing: a defect of this program: TypeError: ")
+    assert len(done.err.splitlines()) == 1
