@@ -89,6 +89,7 @@ class SqlStorage:
         self._writes = writes = batcher(
             "storage-writes", writes=True, threads=1 if database.is_sqlite else 2
         )
+        self._database = database
         self._sweeps = writes if database.is_sqlite else batcher("storage-sweeps", writes=True)
         self._reads = reads = batcher("storage-reads", writes=False)
         self._inline = inline = InlineReads(database, reads, resellers)
@@ -148,6 +149,7 @@ class SqlStorage:
         await self._writes.close()
         self._inline.close()
         await self._reads.close()
+        self._database.leave_files()
         transport, self._notifier.transport = self._notifier.transport, None
         if transport:
             await transport.close()
