@@ -71,7 +71,8 @@ class Memory:
         for process in psutil.Process(pid).children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
                 command = process.cmdline()
-                if "serve" in command:
+                # Of several, or the one that has all in it.
+                if "serve" in command or "server.sandbox" in command:
                     found["server"].append(process)
                 elif any(part.endswith("envoy.json") for part in command):
                     found["Envoy"].append(process)
