@@ -23,8 +23,11 @@ _BASICS = (
     "cancel",
 )
 CALLS = {
-    "yandexcloud": (*_BASICS, "billing accounts", "retry", "retry interceptor", "key file"),
-    "nodejs_sdk": (*_BASICS, "billing accounts", "retry"),
+    "yandexcloud": (
+        *(*_BASICS, "billing accounts", "access bindings"),
+        *("retry", "retry interceptor", "key file"),
+    ),
+    "nodejs_sdk": (*_BASICS, "billing accounts", "access bindings", "retry"),
     "google_api_core": (
         "invite",
         "failed operation",

@@ -69,6 +69,39 @@ def test_invite_answers_with_the_seeds_operation(service: Service) -> None:
     assert body["name"] in mail.get_body(("plain",)).get_content()  # type: ignore[union-attr]
 
 
+def test_roles_are_given_and_listed(service: Service) -> None:
+    account = f"{service.rest}/billing/v1/billingAccounts/{service.resellerId}"
+    binding = {
+        "roleId": "billing.accounts.viewer",
+        "subject": {"id": f"auth0|{uuid.uuid4()}", "type": "userAccount"},
+    }
+    for action in ("ADD", "REMOVE"):
+        answer = httpx.patch(
+            f"{account}:updateAccessBindings",
+            json={"accessBindingDeltas": [{"action": action, "accessBinding": binding}]},
+            headers=service.headers,
+        )
+        ended = answer.json()
+        assert (ended["done"], ended["metadata"], ended["response"]) == (
+            True,
+            {
+                "@type": "type.googleapis.com/yandex.cloud.access.UpdateAccessBindingsMetadata",
+                "resourceId": service.resellerId,
+            },
+            {"@type": "type.googleapis.com/google.protobuf.Empty"},
+        )
+        listed = httpx.get(f"{account}:listAccessBindings", headers=service.headers).json()
+        assert listed["nextPageToken"] == ""
+        assert (listed["accessBindings"][0] == binding) == (action == "ADD")
+    shown = httpx.get(f"{service.rest}/v1/operations/{ended['id']}", headers=service.headers)
+    assert shown.json()["metadata"] == {
+        "@type": "type.googleapis.com/billing.v1.UpdateAccessMetadata",
+        "reseller": f"resellers/{service.resellerId}",
+        "createTime": ended["createdAt"],
+    }
+    assert shown.json()["response"] == {"@type": "type.googleapis.com/google.protobuf.Empty"}
+
+
 def test_snake_case_is_accepted(service: Service) -> None:
     body = service.invitation()
     snake = {

@@ -10,7 +10,12 @@ from typing import Any
 import grpc
 import jwt
 from cryptography.hazmat.primitives import serialization
-from yandex.cloud.billing.v1 import customer_service_pb2, customer_service_pb2_grpc
+from yandex.cloud.access import access_pb2
+from yandex.cloud.billing.v1 import (
+    billing_account_service_pb2_grpc,
+    customer_service_pb2,
+    customer_service_pb2_grpc,
+)
 from yandex.cloud.iam.v1 import iam_token_service_pb2, iam_token_service_pb2_grpc
 
 from server.config import Settings
@@ -94,6 +99,19 @@ class Served:
         """Revokes a token as the caller with another one."""
         return await self.iam.Revoke(
             iam_token_service_pb2.RevokeIamTokenRequest(iam_token=token), metadata=bearer(caller)
+        )
+
+    async def give_role(self, token: str, account_id: str, action: Any) -> None:
+        """Gives a service account a viewer's role, or takes it, as the caller with a token."""
+        subject = access_pb2.Subject(id=account_id, type="serviceAccount")
+        binding = access_pb2.AccessBinding(role_id=Role.VIEWER, subject=subject)
+        delta = access_pb2.AccessBindingDelta(action=action, access_binding=binding)
+        stub: Any = billing_account_service_pb2_grpc.BillingAccountServiceStub(self.channel)
+        await stub.UpdateAccessBindings(
+            access_pb2.UpdateAccessBindingsRequest(
+                resource_id=RESELLER, access_binding_deltas=[delta]
+            ),
+            metadata=bearer(token),
         )
 
     async def call(self, token: str) -> Any:

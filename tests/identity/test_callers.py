@@ -14,6 +14,7 @@ import grpc
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from yandex.cloud.access import access_pb2
 
 from server.domain.access import AuditRecord, Role, Subject, VerifiedToken, hash_token
 from server.domain.errors import BillingError, Reason
@@ -292,6 +293,15 @@ async def test_another_process_sees_changes_by_signal(served: Served) -> None:
         await second.call(other)
         await served.storage.administration.revoke_role(account_id, RESELLER, Role.OWNER, now)
         await refused(other, PERMISSION_DENIED)
+        # So does what callers give and take.
+        owner = await served.account()
+        giving = await served.token(owner)
+        for action, outcome in (
+            (access_pb2.ADD, grpc.StatusCode.OK),
+            (access_pb2.REMOVE, PERMISSION_DENIED),
+        ):
+            await served.give_role(giving, account_id, action)
+            await refused(other, outcome)
         await served.storage.administration.remove_service_account(account_id, now)
         await refused(other, UNAUTHENTICATED)
 

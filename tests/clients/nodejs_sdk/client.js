@@ -133,6 +133,35 @@ async function main() {
     assert.deepEqual([shown.name, shown.active, shown.balance], ['Геркулес', true, '0']);
   });
 
+  await call('access bindings', async () => {
+    const accounts = session.client(billingAccountService.BillingAccountServiceClient, endpoint);
+    const binding = {
+      roleId: 'billing.accounts.viewer',
+      subject: { id: 'auth0|node', type: 'userAccount' },
+    };
+    const resourceId = dev.resellerId;
+    for (const [action, isThere] of [[1, true], [2, false]]) {
+      const begun = await accounts.updateAccessBindings({
+        resourceId,
+        accessBindingDeltas: [{ action, accessBinding: binding }],
+      });
+      const ended = await waitForOperation(begun, session, 60_000, endpoint);
+      assert.equal(ended.response.typeUrl, 'type.googleapis.com/google.protobuf.Empty');
+      assert.equal(
+        ended.metadata.typeUrl,
+        'type.googleapis.com/yandex.cloud.access.UpdateAccessBindingsMetadata',
+      );
+      const { accessBindings } = await accounts.listAccessBindings({
+        resourceId,
+        pageSize: 100,
+        pageToken: '',
+      });
+      const found = accessBindings.map(({ roleId, subject }) => [roleId, subject.id, subject.type]);
+      const wanted = [binding.roleId, binding.subject.id, binding.subject.type];
+      assert.equal(found.some((each) => String(each) === String(wanted)), isThere);
+    }
+  });
+
   await call('failed operation', async () => {
     assert.equal(await failureOf(await customers.invite(request('refused'))), 9);
   });

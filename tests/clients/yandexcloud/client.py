@@ -5,8 +5,19 @@ import uuid
 import warnings
 from pathlib import Path
 
+import grpc
 import yandexcloud
+from google.protobuf.empty_pb2 import Empty
 from report import DEV, address, call
+from yandex.cloud.access.access_pb2 import (
+    AccessBinding,
+    AccessBindingAction,
+    AccessBindingDelta,
+    ListAccessBindingsRequest,
+    Subject,
+    UpdateAccessBindingsMetadata,
+    UpdateAccessBindingsRequest,
+)
 from yandex.cloud.billing.v1.billing_account_service_pb2 import (
     GetBillingAccountRequest,
     ListBillingAccountsRequest,
@@ -129,6 +140,40 @@ with call("billing accounts"):
     assert account == shown[1]
     assert (account.name, account.active, account.balance) == ("Геркулес", True, "0")
     assert (account.country_code, account.currency) == ("RU", "RUB")
+
+with call("access bindings"):
+    binding = AccessBinding(
+        role_id="billing.accounts.viewer", subject=Subject(id="auth0|sdk", type="userAccount")
+    )
+    for action, is_there in ((AccessBindingAction.ADD, True), (AccessBindingAction.REMOVE, False)):
+        delta = AccessBindingDelta(action=action, access_binding=binding)
+        ended = sdk.wait_operation_and_get_result(
+            accounts.UpdateAccessBindings(
+                UpdateAccessBindingsRequest(
+                    resource_id=DEV["resellerId"], access_binding_deltas=[delta]
+                )
+            ),
+            response_type=Empty,
+            meta_type=UpdateAccessBindingsMetadata,
+            timeout=60,
+        )
+        assert ended.meta.resource_id == DEV["resellerId"]
+        there = accounts.ListAccessBindings(
+            ListAccessBindingsRequest(resource_id=DEV["resellerId"])
+        )
+        assert (binding in there.access_bindings) == is_there
+    (owner,) = [each for each in there.access_bindings if each.role_id == "billing.accounts.owner"]
+    delta = AccessBindingDelta(action=AccessBindingAction.REMOVE, access_binding=owner)
+    code = None
+    try:
+        accounts.UpdateAccessBindings(
+            UpdateAccessBindingsRequest(
+                resource_id=DEV["resellerId"], access_binding_deltas=[delta]
+            )
+        )
+    except grpc.RpcError as error:
+        code = error.code()
+    assert code is grpc.StatusCode.FAILED_PRECONDITION
 
 with call("failed operation"):
     assert "Error code: 9" in failure_of(customers.Invite(request("refused")))
