@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from gateway import known_tokens, shares
+from gateway import known_tokens, shares, tracing
 from gateway.connection_manager import ConnectionManagers
 from gateway.crowds import network_filter
 from gateway.http_rules import DescriptorSet
@@ -117,6 +117,7 @@ def bootstrap(
                     shares.BUSY_CLUSTER, settings, _STRANGERS_IN_LINE, streams=_STRANGERS_AT_ONCE
                 ),
                 _cluster(STREAMS_CLUSTER, settings, _MOST_STREAMS * len(settings.upstreams)),
+                *tracing.clusters(settings.traces_url),
             ],
         },
     }

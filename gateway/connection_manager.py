@@ -18,6 +18,7 @@ from gateway.header_filters import (
 from gateway.http_rules import DescriptorSet
 from gateway.replies import local_reply_config
 from gateway.settings import GatewaySettings
+from gateway.tracing import tracing
 
 _TYPES = "type.googleapis.com/envoy.extensions"
 _VALID_REQUEST_ID = (
@@ -94,6 +95,7 @@ class ConnectionManagers:
                 }
             },
             "access_log": [access_log(log_file)],
+            **tracing(settings.traces_url),
             "local_reply_config": local_reply_config(descriptors.page_folders),
             "http_filters": [
                 *cors.response_filter(settings.cors_origins),

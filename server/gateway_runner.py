@@ -57,6 +57,7 @@ async def start_gateway(
             cors_origins=settings.origins,
             max_connections=settings.max_connections,
             access_log=_access_log(settings),
+            traces_url=settings.traces_url,
             memory_mib=settings.gateway_memory_mib,
             descriptors=descriptors,
         )

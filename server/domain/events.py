@@ -60,7 +60,8 @@ class Event(NamedTuple):
     `number` is its place in the reseller's log: 1, 2, 3 and on. `data` is the thing right after the
     change. Where an e-mail can't be sent, or was cancelled, and the customer is taken back with its
     invitation, `data` is the invitation as it was last, with `customer_state` None; `problem` is the
-    operation's error then, None for all else.
+    operation's error then, None for all else. `traceparent` is the W3C trace context of the call that
+    brought it about, where traces are made.
     """
 
     reseller_id: str
@@ -72,6 +73,7 @@ class Event(NamedTuple):
     operation_id: str | None
     data: Customer | Invitation | Webhook | RoleBinding
     problem: DeliveryError | None = None
+    traceparent: str | None = None
 
     @property
     def id(self) -> str:

@@ -10,7 +10,11 @@ TRACEPARENT: contextvars.ContextVar[str | None] = contextvars.ContextVar(
 
 def origin(request_id: str | None) -> str | None:
     """Returns what is kept of the call that the task answers: its ID and, in a trace, its place there."""
-    traceparent = TRACEPARENT.get()
+    return joined(request_id, TRACEPARENT.get())
+
+
+def joined(request_id: str | None, traceparent: str | None) -> str | None:
+    """Returns what is kept of a call, given by its ID and its place in a trace."""
     return f"{request_id or ''} {traceparent}" if traceparent else request_id
 
 

@@ -10,9 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from server.telemetry.failure_log import FailureLog
-from server.telemetry.origins import TRACEPARENT
+from server.telemetry.origins import TRACEPARENT, joined
 
 _HEADER = "traceparent"
+# Calls whose place in a trace is remembered for the events that they bring about.
+_MOST_CALLS = 10_000
 
 
 class Traces:
@@ -23,6 +25,8 @@ class Traces:
         self._tracer: Any = None
         self._context: Any = None
         self._error: Any = None
+        # By request ID, the oldest first.
+        self._calls: dict[str, str | None] = {}
 
     def configure(self, url: str, version: str) -> None:
         """Has spans sent to a collector, given as `http://host:4318`."""
@@ -50,6 +54,19 @@ class Traces:
         span = self._tracer.start_span(name, parent)
         TRACEPARENT.set(self._name(span))
         return span
+
+    def begin_call(self, name: str, traceparent: str | None, request_id: str) -> Any:
+        """Begins a call's span, and remembers it by the request's ID for `origin`."""
+        span = self.begin(name, traceparent)
+        self._calls.pop(request_id, None)
+        self._calls[request_id] = TRACEPARENT.get()
+        if len(self._calls) > _MOST_CALLS:
+            del self._calls[next(iter(self._calls))]
+        return span
+
+    def origin(self, request_id: str) -> str:
+        """Returns what is kept of a call of late with what it brought about, in any thread."""
+        return joined(request_id, self._calls.get(request_id)) or request_id
 
     def end(self, span: Any, problem: str = "") -> None:
         """Ends a span; `problem` is a code or the name of an error's type."""

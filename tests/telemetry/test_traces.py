@@ -15,6 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.service import ROOT, eventually, running
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+CALL = "yandex.cloud.billing.v1.CustomerService.Invite"
 PARENT = "00f067aa0ba902b7"
 
 
@@ -28,11 +29,22 @@ class Collector:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                if self.headers.get("content-encoding") is None:
+                body = self._body()
+                if self.path == "/v1/traces":
                     outer.take(body)
                 self.send_response(200)
                 self.end_headers()
+
+            def _body(self) -> bytes:
+                length = self.headers["content-length"]
+                if length is not None:
+                    return self.rfile.read(int(length))
+                body = b""
+                while size := int(self.rfile.readline(), 16):  # chunked, as Envoy sends it
+                    body += self.rfile.read(size)
+                    self.rfile.readline()
+                self.rfile.readline()
+                return body
 
             def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
                 pass
@@ -59,24 +71,37 @@ def collector() -> Iterator[Collector]:
     started.server.server_close()
 
 
-def test_a_call_its_transaction_and_its_e_mail_are_one_trace(
+def test_a_call_and_all_that_it_leads_to_are_one_trace(
     collector: Collector, tmp_path: Path
 ) -> None:
     url = f"http://127.0.0.1:{collector.server.server_port}"
-    with running(tmp_path / "var", traces_url=url) as service:
+    with running(tmp_path / "var", traces_url=url, webhook_allow_private=1) as service:
+        webhooks = f"{service.rest}/v1/resellers/{service.resellerId}/webhooks"
+        added = httpx.post(webhooks, json={"url": f"{url}/hook"}, headers=service.headers)
+        assert added.status_code == 200, added.text
         answer = httpx.post(
             f"{service.rest}/billing/v1/customers:invite",
             json=service.invitation(name="Рога и копыта"),
             headers={**service.headers, "traceparent": f"00-{TRACE}-{PARENT}-01"},
         )
         service.finished(answer.json()["id"])
+        needed = {
+            *("POST /billing/v1/customers:invite", CALL),
+            *("transaction create_invitations", "send e-mail", "deliver event"),
+        }
         found = eventually(
-            lambda: spans if len(spans := collector.of(TRACE)) >= 3 else None, within_s=30
+            lambda: spans if needed <= (spans := collector.of(TRACE)).keys() else None, within_s=60
         )
-        call = found["yandex.cloud.billing.v1.CustomerService.Invite"]
-        assert call.parent_span_id.hex() == PARENT
-        for name in ("transaction create_invitations", "send e-mail"):
+        gateway = found["POST /billing/v1/customers:invite"]
+        assert gateway.parent_span_id.hex() == PARENT
+        call = found[CALL]
+        assert call.parent_span_id == gateway.span_id
+        for name in needed - {gateway.name, CALL}:
             assert found[name].parent_span_id == call.span_id
+        log = (service.var / "logs" / "server-0.log").read_text()
+        delivered = [line for line in log.splitlines() if "event delivered" in line]
+        for id_ in (answer.json()["id"], added.json()["name"].rpartition("/")[2]):
+            assert any(id_ in line for line in delivered)
         told = b"".join(collector.bodies)
         for personal in ("Рога", "example.com", service.token[-20:]):
             assert personal.encode() not in told

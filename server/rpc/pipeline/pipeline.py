@@ -117,7 +117,9 @@ class Pipeline:
             request_id = request_id_of({} if "x-request-id" in repeated else headers)
             subject = request = None
             error: BillingError = _INTERNAL
-            span = TRACES.begin(name, headers.get("traceparent")) if TRACES.on else None
+            span = None
+            if TRACES.on:
+                span = TRACES.begin_call(name, headers.get("traceparent"), request_id)
             ids = begin_ids(request_id, is_list=is_list) if CALL_LOG.tells_failure else None
             try:
                 if availability.refusal:

@@ -28,6 +28,7 @@ from server.storage.schema.tables import (
 )
 from server.storage.sql.statements import Insert, Query, Transaction
 from server.storage.sql.times import Micros
+from server.telemetry.traces import TRACES
 
 
 class _Last(NamedTuple):
@@ -104,7 +105,7 @@ def _row(event: NewEvent, number: int) -> EventRow:
         event.at,
         SubjectId(subject),
         None if key_id is None else KeyId(key_id),
-        None if request_id is None else RequestId(request_id),
+        None if request_id is None else RequestId(TRACES.origin(request_id)),
         event.customer,
         None if event.operation_id is None else OperationId(event.operation_id),
         event.data,

@@ -30,6 +30,7 @@ from server.storage.schema.columns import Code
 from server.storage.schema.tables import CustomerRow, EventJson, EventRow
 from server.storage.sql.statements import Transaction
 from server.storage.sql.times import Micros, from_micros, from_micros_or_none, micros
+from server.telemetry.origins import parts
 
 _as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -152,16 +153,18 @@ def event(transaction: Transaction, row: EventRow) -> Event:
             data = data._replace(delivery=EmailDelivery(DeliveryState.QUEUED))
     if operation_id == "":
         operation_id = ids.OPERATION + (customer_id or "")[3:]
+    request_id, traceparent = parts(row.request_id)
     return Event(
         reseller_id,
         row.number,
         type_,
         from_micros(row.created_at),
-        Actor(row.subject, row.key_id, row.request_id),
+        Actor(row.subject, row.key_id, request_id),
         customer_id,
         operation_id,
         data,
         _problem(values) if subject == "invitation" else None,
+        traceparent,
     )
 
 

@@ -6,8 +6,11 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 
 from server.storage.interface import DeliveryAttempt, DeliveryStorage, WebhookDelivery
+from server.telemetry.budget import Budget
 from server.telemetry.failure_log import FailureLog
+from server.telemetry.logs import tell
 from server.telemetry.metrics import DELIVERIES, DELIVERY_TIMES
+from server.telemetry.traces import TRACES
 from server.worker.webhooks.cloud_events import CloudEvents
 from server.worker.webhooks.sender import Outcome, Sender
 from server.worker.webhooks.signing import signed_headers
@@ -60,6 +63,8 @@ class WebhookDeliveries:
         self._now = now
         self._signing_now = signing_now or now
         self._failures = FailureLog(_log)
+        # Where a receiver is away all that wait fail again and again, which the failures' lines tell.
+        self._put_off = Budget()
 
     def id_of(self, work: WebhookDelivery) -> str:
         return f"{work.event.id} for {work.webhook_id}"
@@ -77,22 +82,31 @@ class WebhookDeliveries:
 
     async def attempt(self, work: WebhookDelivery) -> Record:
         at = self._now()
+        ids = {"webhook": work.webhook_id, "event": work.event.id}
+        with TRACES.span("deliver event", work.event.traceparent, **ids):
+            outcome = await self._posted(work)
+            DELIVERIES.labels("delivered" if outcome.succeeded else "failed").inc()
+            DELIVERY_TIMES.observe(outcome.took.total_seconds())
+            if not outcome.succeeded and outcome.status != HTTPStatus.GONE:
+                raise DeliveryFailedError(at, outcome)
+        tried = _tried(at, outcome)
+        if not outcome.succeeded:
+            _tell(work, logging.WARNING, "event not delivered, and its webhook disabled: HTTP 410")
+            return lambda: self._storage.fail_webhook_delivery(work, tried, disable=True)
+        _tell(work, logging.INFO, "event delivered")
+        pause = self._pause(outcome)
+        return lambda: self._storage.finish_webhook_delivery(work, tried, pause)
+
+    async def _posted(self, work: WebhookDelivery) -> Outcome:
         body = self._bodies.body(work.event)
         headers = signed_headers(work.secrets, work.event.id, self._signing_now(), body)
         headers["content-type"] = work.content_type.value
-        outcome = await self._sender.post(work.url, headers, body.encode())
-        tried = _tried(at, outcome)
-        DELIVERIES.labels("delivered" if outcome.succeeded else "failed").inc()
-        DELIVERY_TIMES.observe(outcome.took.total_seconds())
-        if outcome.succeeded:
-            pause = self._pause(outcome)
-            return lambda: self._storage.finish_webhook_delivery(work, tried, pause)
-        if outcome.status == HTTPStatus.GONE:
-            return lambda: self._storage.fail_webhook_delivery(work, tried, disable=True)
-        raise DeliveryFailedError(at, outcome)
+        return await self._sender.post(work.url, headers, body.encode())
 
     def put_off(self, work: WebhookDelivery, error: Exception, next_try_at: datetime) -> Record:
         failed = self._failed(work, error)
+        if self._put_off.take():
+            _tell(work, logging.INFO, f"event not delivered yet: {failed}")
         tried = _tried(failed.at, failed.outcome)
         pause = self._pause(failed.outcome)
         if pause is None and failed.outcome.status in _OVERLOADED:
@@ -103,6 +117,7 @@ class WebhookDeliveries:
 
     def give_up(self, work: WebhookDelivery, error: Exception) -> Record:
         failed = self._failed(work, error)
+        _tell(work, logging.WARNING, f"event given up: {failed}")
         tried = _tried(failed.at, failed.outcome)
         return lambda: self._storage.fail_webhook_delivery(work, tried)
 
@@ -132,6 +147,20 @@ class WebhookDeliveries:
             self._failures.tell_error(what, error, f"first {self.id_of(work)}")
             problem = "the service failed; its operator's log says how"
         return DeliveryFailedError(self._now(), Outcome(None, problem, timedelta()))
+
+
+def _tell(work: WebhookDelivery, level: int, text: str) -> None:
+    """Logs what became of a try."""
+    event = work.event
+    tell(
+        *(_log, level, f"{text}, attempt {work.tries + 1}"),
+        request=event.actor.request_id,
+        operation=event.operation_id,
+        customer=event.customer_id,
+        reseller=event.reseller_id,
+        webhook=work.webhook_id,
+        event=event.id,
+    )
 
 
 def _tried(at: datetime, outcome: Outcome) -> DeliveryAttempt:
