@@ -13,7 +13,15 @@ from billing.v1 import (
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from client.commands.operations import finish
-from client.context import Context, F, key_option, limit_option, output_option, with_context
+from client.context import (
+    Context,
+    F,
+    filter_option,
+    key_option,
+    limit_option,
+    output_option,
+    with_context,
+)
 from client.output import Output
 
 COLUMNS = {
@@ -161,7 +169,7 @@ def create_customer(
 
 
 @customers.command("list")
-@click.option("--filter", "filter_", default="", help="Such as 'labels.tier = gold'.")
+@filter_option("'state = ACTIVE' or 'labels.tier = gold'")
 @click.option("--order-by", default="", help="create_time: the oldest first.")
 @click.option("--show-deleted", is_flag=True, help="Those that can be undeleted too.")
 @limit_option
@@ -169,7 +177,7 @@ def create_customer(
 @with_context
 def list_customers(
     context: Context,
-    filter_: str,
+    criteria: str,
     order_by: str,
     show_deleted: bool,
     limit: int | None,
@@ -178,14 +186,14 @@ def list_customers(
     """List customers, newest first.
 
     \b
-    Example:
+    Examples:
       billing customers list --output csv > customers.csv
       billing customers list --filter 'state = ACTIVE AND labels.tier = gold'
     """
     connection = context.connection
     request = customer_service_pb2.ListCustomersRequest(
         parent=connection.reseller,
-        filter=filter_,
+        filter=criteria,
         order_by=order_by,
         show_deleted=show_deleted,
     )

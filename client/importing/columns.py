@@ -26,6 +26,7 @@ _FIELDS = {
     "displayname": NAME,
     "customername": NAME,
     "email": EMAIL,
+    "emailaddress": EMAIL,
     "invitationemail": EMAIL,
     "externalid": EXTERNAL_ID,
     "language": "language_code",
@@ -33,7 +34,7 @@ _FIELDS = {
     "inviter": "inviter_display_name",
     "inviterdisplayname": "inviter_display_name",
     "note": NOTE,
-    **{f"person.{_plain(name)}": f"person.{name}" for name in _PERSON},
+    **{f"person{dot}{_plain(name)}": f"person.{name}" for name in _PERSON for dot in (".", "")},
     # Short, where nothing else is meant by it.
     **{_plain(name): f"person.{name}" for name in _PERSON if name not in ("name", "email")},
 }

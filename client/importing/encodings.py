@@ -35,11 +35,10 @@ def found(file: Path) -> str:
         for mark, encoding in _MARKS:
             if start.startswith(mark):
                 return encoding
-        # Without a mark: every other byte of ASCII letters is zero.
-        if start[1::2].count(0) > len(start) // 4:
-            return "utf-16-le"
-        if start[::2].count(0) > len(start) // 4:
-            return "utf-16-be"
+        # Without a mark: delimiters, digits and addresses have a zero beside each letter.
+        first, second = start[::2].count(0), start[1::2].count(0)
+        if max(first, second) > len(start) // 20:
+            return "utf-16-le" if second > first else "utf-16-be"
         content.seek(0)
         sample = _not_utf8(iter(lambda: content.read(_CHUNK), b""))
     if sample is None:

@@ -65,6 +65,18 @@ def test_customers_are_created_changed_suspended_and_deleted(dev: Run) -> None:
     assert (refused.code, len(refused.err.splitlines())) == (1, 1)
 
 
+def test_customers_are_found_and_sorted(dev: Run) -> None:
+    mark = uuid.uuid4().hex
+    for name in ("B", "A"):
+        words = ("customers", "create", "--name", f"{name} {mark}", "--label", f"run={mark[:20]}")
+        assert dev(*words).code == 0
+    words = ("customers", "list", "--filter", f"labels.run = {mark[:20]}", "-o", "json")
+    listed = dev(*words, "--order-by", "create_time").json
+    assert [each["displayName"] for each in listed] == [f"B {mark}", f"A {mark}"]
+    refused = dev("customers", "list", "--filter", "colour = red")
+    assert (refused.code, len(refused.err.splitlines())) == (1, 1)
+
+
 def test_a_link_is_handed_over_by_the_reseller(dev: Run) -> None:
     invitation = invite(dev, "--no-email")["metadata"]["invitation"]
     link = dev("invitations", "link", invitation, "-o", "json").json
