@@ -105,8 +105,7 @@ class Settings(BaseSettings):
     )
     trusted_proxies: str = Field(
         "",
-        description="CIDR,… of proxies in front of Envoy, for servers of Envoys on other machines, whose "
-        "X-Forwarded-For counts",
+        description="CIDR,… of proxies in front of Envoy, for servers of Envoys on other machines, whose X-Forwarded-For counts",
     )
     cors_origins: str = Field(
         "",
@@ -176,8 +175,12 @@ class Settings(BaseSettings):
     bounce_domain: str = Field(
         "",
         pattern=r"^([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*)?$",
-        description="domain that e-mails come back to, each to an address of its own; "
-        "`bounces` takes them",
+        description="domain that e-mails come back to, each to an address of its own; `bounces` takes them",
+    )
+    reminders_d: str = Field(
+        "",
+        pattern=r"^(([1-9]|[12][0-9]|30)(,([1-9]|[12][0-9]|30)){0,4})?$",
+        description="days before an invitation's end, such as 7,1, at which its invitee is reminded; default never",
     )
     bounce_secret: str = Field(
         "",

@@ -82,6 +82,7 @@ from server.use_cases.suppressions import Suppressions
 from server.use_cases.webhooks import Webhooks
 from server.worker.handlers.alert_mail import AlertMail
 from server.worker.handlers.invitation_mail import InvitationMail
+from server.worker.handlers.reminder_mail import ReminderMail
 from server.worker.handlers.sweeps import Sweeper, SweeperSettings
 from server.worker.handlers.webhook_deliveries import WebhookDeliveries
 from server.worker.mail.addresses import MessageSettingError, parse_sender
@@ -279,10 +280,11 @@ def build_sweeper(
     """Puts the sweeper together; for `credentials_clock` see `build_server`."""
     every = timedelta(seconds=settings.sweep_interval_s)
     events = timedelta(days=settings.event_retention_d)
+    reminders = tuple(int(day) for day in settings.reminders_d.split(",") if day)
     return Sweeper(
         storage.retention,
         clock,
-        SweeperSettings(every, settings.operation_retention, events),
+        SweeperSettings(every, settings.operation_retention, events, reminders),
         credentials_now=credentials_clock,
     )
 
@@ -317,11 +319,13 @@ def build_worker(
         settings.zone,
     )
     alerts = AlertMail(storage.alerts, mailer(_ALERTS.parallel), alert_messages, clock)
+    reminders = ReminderMail(storage.reminders, mailer(_REMINDERS.parallel), messages, clock)
     return Worker(
         [
             Runner(mail, clock, _mail_runner_settings(settings)),
             build_deliveries(storage, settings, clock, credentials_clock),
             Runner(alerts, clock, _ALERTS),
+            Runner(reminders, clock, _REMINDERS),
         ]
     )
 
@@ -388,6 +392,10 @@ _DELIVERIES = RunnerSettings(
     lease=timedelta(seconds=30),
     attempt_within=timedelta(seconds=20),
     retry=RetrySchedule(),
+)
+# A reminder that can't be sent for a day is late anyway.
+_REMINDERS = RunnerSettings(
+    parallel=4, extra_slots=0, retry=RetryPolicy(give_up_after=timedelta(days=1))
 )
 # An alert that can't be sent for a day is late anyway.
 _ALERTS = RunnerSettings(

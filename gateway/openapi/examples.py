@@ -54,6 +54,7 @@ _INVITATION = {
     "timeToLive": "2592000s",
     "deliveryMethod": "EMAIL",
     "returnUri": "https://shop.example/welcome",
+    "reminderDays": [7, 1],
 }
 _SUPPRESSION = {
     "name": f"{_PARENT}/suppressions/sup5d8f2h6k0m4q9s3u7",

@@ -17,10 +17,7 @@ from server.domain.webhooks import Webhook
 
 
 class EventType(StrEnum):
-    """What can happen. Names are never changed and never used again.
-
-    Some are reserved: nothing brings them about yet, but filters and webhooks may name them already.
-    """
+    """What can happen. Names are never changed and never used again."""
 
     CUSTOMER_INVITED = "customer.invited"
     CUSTOMER_CREATED = "customer.created"

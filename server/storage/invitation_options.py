@@ -30,6 +30,8 @@ def read_options(text: OptionsJson | None) -> InvitationOptions:
     values = json.loads(text)
     if "lifetime" in values:
         values["lifetime"] *= _MICROSECOND
+    if "reminders" in values:
+        values["reminders"] = tuple(values["reminders"])
     if "method" in values:
         values["method"] = DeliveryMethod(values["method"])
     return InvitationOptions(**values)

@@ -13,6 +13,7 @@ from server.storage.customers.deletion import Purge, purge_customers
 from server.storage.events.clear import clear_old_events
 from server.storage.invitations.expire import Expiry, expire_invitations
 from server.storage.invitations.expiring import tell_expiring
+from server.storage.invitations.reminders import Reminding, remind_invitees
 from server.storage.keys import KeyLifetime
 from server.storage.schema.access_tables import revoked_tokens
 from server.storage.schema.tables import (
@@ -209,6 +210,9 @@ class SqlRetention:
 
     async def tell_expiring(self, now: datetime, limit: int) -> int:
         return await self._sweeps.submit(tell_expiring, Expiry(micros(now), limit))
+
+    async def remind_invitees(self, now: datetime, days: tuple[int, ...], limit: int) -> int:
+        return await self._sweeps.submit(remind_invitees, Reminding(micros(now), days, limit))
 
     async def purge_customers(self, now: datetime, limit: int) -> int:
         return await self._sweeps.submit(purge_customers, Purge(micros(now), limit))

@@ -34,6 +34,7 @@ from server.storage.suppressions import SqlSuppressions
 from server.storage.webhooks.alerts import SqlAlerts
 from server.storage.webhooks.delivery_storage import SqlDeliveries
 from server.storage.webhooks.storage import SqlWebhooks
+from server.storage.work.reminders import SqlReminders
 from server.storage.work.storage import SqlMail
 from server.telemetry import metrics
 
@@ -102,6 +103,7 @@ class SqlStorage:
         self.operations = SqlOperations(writes, reads, inline, keys)
         self.waits = SqlWaits(self.operations, notifier)
         self.mail = SqlMail(writes, reads, notifier)
+        self.reminders = SqlReminders(writes, reads, notifier)
         self.suppressions = SqlSuppressions(writes, reads, keys)
         self.bounces = SqlBounces(writes, reads)
         self.events = SqlEvents(reads, notifier, resellers)

@@ -250,6 +250,9 @@ BREAKS = {
             "UPDATE customers SET address_key = 1, slot = 1 WHERE ended_at IS NULL"
         )
     ],
+    "a reminder is of an invitation": [
+        "INSERT INTO reminders (n, days, requested_at) VALUES (999, 1, 1)",
+    ],
     "a link leads to an invitation": [
         "UPDATE link_tokens SET customer = 999",
         "UPDATE customers SET invitation = 0",

@@ -191,6 +191,22 @@ def test_one_sent_again_is_in_the_thread_of_the_first() -> None:
     assert first["In-Reply-To"] is None
 
 
+def test_a_reminder_says_so_and_leaves_the_links_before_alone() -> None:
+    both = MessageBuilder(
+        "Billing <billing@example.com>", LINK, lambda: NOW, languages=("en", "ru")
+    )
+    id_ = "bop0123456789abcdefg.1797951840000000.7"
+    message = read(both.invitation(DELIVERY._replace(operation_id=id_, is_reminder=True)))
+    assert message["Subject"] == "Reminder: Acme Cloud invites Romashka LLC"
+    assert message["Message-ID"] == f"<{id_}@example.com>"
+    assert message["In-Reply-To"] == "<bop0123456789abcdefg@example.com>"
+    for text in (part(message, "plain"), part(message, "html")):
+        assert "ou have not answered this invitation yet" in text
+        assert "ы ещё не ответили на это приглашение" in text or "&#" in text
+        assert "hold no longer" not in text
+    assert "eminder" not in str(invitation())
+
+
 def test_each_language_says_it_all() -> None:
     messages = MessageBuilder(
         "a@b.test", LINK, lambda: NOW, Brand("Acme", "#123456", "help@acme.test"), ("ru", "en")

@@ -38,6 +38,7 @@ class InviteCustomerRequest(_message.Message):
     TIME_TO_LIVE_FIELD_NUMBER: _builtins.int
     DELIVERY_METHOD_FIELD_NUMBER: _builtins.int
     RETURN_URI_FIELD_NUMBER: _builtins.int
+    REMINDER_DAYS_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """The reseller that the customer will belong to: `resellers/{reseller}`."""
@@ -71,6 +72,12 @@ class InviteCustomerRequest(_message.Message):
         7776000s (90 days). Unset: as long as the service is set to.
         """
 
+    @_builtins.property
+    def reminder_days(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """How many days before the invitation's end its invitee is reminded by an e-mail, each time: at most
+        five numbers from 1 to 30, each once. `[0]`: never. Unset: as the service is set to.
+        """
+
     def __init__(
         self,
         *,
@@ -82,11 +89,12 @@ class InviteCustomerRequest(_message.Message):
         time_to_live: _duration_pb2.Duration | None = ...,
         delivery_method: _invitation_pb2.Invitation.DeliveryMethod.ValueType = ...,
         return_uri: _builtins.str = ...,
+        reminder_days: _abc.Iterable[_builtins.int] | None = ...,
         validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "delivery_method", b"delivery_method", "inviter_display_name", b"inviter_display_name", "language_code", b"language_code", "note", b"note", "parent", b"parent", "return_uri", b"return_uri", "time_to_live", b"time_to_live", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "delivery_method", b"delivery_method", "inviter_display_name", b"inviter_display_name", "language_code", b"language_code", "note", b"note", "parent", b"parent", "reminder_days", b"reminder_days", "return_uri", b"return_uri", "time_to_live", b"time_to_live", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

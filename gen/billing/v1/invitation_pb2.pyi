@@ -4,10 +4,12 @@ isort:skip_file
 """
 
 from billing.v1 import customer_pb2 as _customer_pb2
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -214,6 +216,7 @@ class Invitation(_message.Message):
     TIME_TO_LIVE_FIELD_NUMBER: _builtins.int
     DELIVERY_METHOD_FIELD_NUMBER: _builtins.int
     RETURN_URI_FIELD_NUMBER: _builtins.int
+    REMINDER_DAYS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the resource: `resellers/{reseller}/invitations/{invitation}`."""
     reseller: _builtins.str
@@ -264,6 +267,12 @@ class Invitation(_message.Message):
     def time_to_live(self) -> _duration_pb2.Duration:
         """How long it can be accepted each time that it is sent; unset: as long as the service is set to."""
 
+    @_builtins.property
+    def reminder_days(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """How many days before its end its invitee is reminded, `[0]` for never; unset: as the service is set
+        to.
+        """
+
     def __init__(
         self,
         *,
@@ -284,10 +293,11 @@ class Invitation(_message.Message):
         time_to_live: _duration_pb2.Duration | None = ...,
         delivery_method: Global___Invitation.DeliveryMethod.ValueType = ...,
         return_uri: _builtins.str = ...,
+        reminder_days: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delivery", b"delivery", "end_time", b"end_time", "expire_time", b"expire_time", "resend_time", b"resend_time", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer", b"customer", "customer_state", b"customer_state", "delivery", b"delivery", "delivery_method", b"delivery_method", "email", b"email", "end_time", b"end_time", "expire_time", b"expire_time", "inviter_display_name", b"inviter_display_name", "language_code", b"language_code", "name", b"name", "note", b"note", "reseller", b"reseller", "resend_time", b"resend_time", "return_uri", b"return_uri", "state", b"state", "time_to_live", b"time_to_live"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "customer", b"customer", "customer_state", b"customer_state", "delivery", b"delivery", "delivery_method", b"delivery_method", "email", b"email", "end_time", b"end_time", "expire_time", b"expire_time", "inviter_display_name", b"inviter_display_name", "language_code", b"language_code", "name", b"name", "note", b"note", "reminder_days", b"reminder_days", "reseller", b"reseller", "resend_time", b"resend_time", "return_uri", b"return_uri", "state", b"state", "time_to_live", b"time_to_live"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

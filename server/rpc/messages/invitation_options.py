@@ -1,5 +1,6 @@
 """An invitation's options from and to messages."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from billing.v1 import invitation_pb2
@@ -8,6 +9,7 @@ from billing.v1.customer_service_pb2 import InviteCustomerRequest
 from server.domain.errors import FieldViolation, invalid_fields
 from server.domain.invitation_options import (
     LONGEST_LIFETIME,
+    LONGEST_REMINDER_D,
     NO_OPTIONS,
     SHORTEST_LIFETIME,
     DeliveryMethod,
@@ -40,6 +42,12 @@ def read_options(request: InviteCustomerRequest) -> InvitationOptions:
             origin_of(request.return_uri)
         except ValueError as error:
             wrong.append(FieldViolation("return_uri", f"It {error}."))
+    reminders = None
+    if request.reminder_days:
+        try:
+            reminders = _reminders(request.reminder_days)
+        except ValueError as error:
+            wrong.append(FieldViolation("reminder_days", str(error)))
     if wrong:
         raise invalid_fields(*wrong)
     options = InvitationOptions(
@@ -49,8 +57,20 @@ def read_options(request: InviteCustomerRequest) -> InvitationOptions:
         lifetime,
         request.return_uri,
         method=method or DeliveryMethod.EMAIL,
+        reminders=reminders,
     )
     return NO_OPTIONS if options == NO_OPTIONS else options
+
+
+def _reminders(days: Sequence[int]) -> tuple[int, ...]:
+    """Returns when to remind, the earliest first. Raises ValueError."""
+    if list(days) == [0]:
+        return ()
+    if len(set(days)) < len(days) or not all(1 <= day <= LONGEST_REMINDER_D for day in days):
+        raise ValueError(
+            f"Must be days from 1 to {LONGEST_REMINDER_D}, each once, or 0 alone for no reminders."
+        )
+    return tuple(sorted(days, reverse=True))
 
 
 def set_options(message: invitation_pb2.Invitation, options: InvitationOptions) -> None:
@@ -64,4 +84,6 @@ def set_options(message: invitation_pb2.Invitation, options: InvitationOptions) 
     if options.lifetime:
         message.time_to_live.FromTimedelta(options.lifetime)
     message.return_uri = options.return_uri
+    if options.reminders is not None:
+        message.reminder_days.extend(options.reminders or (0,))
     message.delivery_method = invitation_pb2.Invitation.DeliveryMethod.Value(options.method.name)

@@ -49,6 +49,7 @@ from server.storage.schema.tables import (
     customers,
     link_tokens,
     operations,
+    reminders,
     resellers,
 )
 from server.storage.sql.statements import Query, columns
@@ -271,5 +272,11 @@ _OPTIONS = RowCheck(
     _find_wrong_options,
 )
 
-CHECKS = (_INVITATIONS, _SEVERAL, _LINKS)
+_REMINDERS = Check(
+    reminders.outerjoin(customers, and_(_c.n == reminders.c.n, _is_invited)),
+    reminders.c.n,
+    {"a reminder is of an invitation": missing(customers)},
+)
+
+CHECKS = (_INVITATIONS, _SEVERAL, _LINKS, _REMINDERS)
 ROW_CHECKS = (_ADDRESSES, _HASHES, _OPTIONS)

@@ -46,6 +46,7 @@ from server.storage.schema.tables import (
     customers,
     link_tokens,
     operations,
+    reminders,
 )
 from server.storage.sql.statements import IDS, Query, Statement, Transaction, columns
 from server.storage.sql.times import Micros, from_micros, micros
@@ -240,6 +241,7 @@ _THEIR_OPERATIONS = Query(
     .with_for_update(of=operations),
 )
 _PURGE = Statement(delete(customers).where(customers.c.n.in_(IDS)))
+_PURGE_REMINDERS = Statement(delete(reminders).where(reminders.c.n.in_(IDS)))
 _PURGE_LINKS = Statement(delete(link_tokens).where(link_tokens.c.customer.in_(IDS)))
 
 
@@ -266,5 +268,6 @@ def _purge(transaction: Transaction, wanted: Purge) -> int:
     keep_ids(transaction, [(OperationNumber(row.n), operation(transaction, row)) for row in found])
     transaction.run(_PURGE, numbers)
     transaction.run(_PURGE_LINKS, numbers)
+    transaction.run(_PURGE_REMINDERS, numbers)
     take_customers_back(transaction, [reseller_id(transaction, row.reseller) for row in rows])
     return len(rows)

@@ -16,6 +16,7 @@ from server.domain.addresses import address_key
 from server.domain.customers import CustomerState
 from server.domain.errors import BillingError, Reason
 from server.domain.events import EventType
+from server.domain.invitations import mail_under_way
 from server.storage.access.changes import record
 from server.storage.customer_rows import CustomerPart
 from server.storage.customers.deletion import cancel_invitation
@@ -45,12 +46,14 @@ from server.storage.schema.tables import (
     EventNumber,
     Fingerprint,
     PersonJson,
+    ReminderRow,
     ResellerNumber,
     customers,
     events,
     idempotency_keys,
     link_tokens,
     operations,
+    reminders,
 )
 from server.storage.sql.statements import IDS, Query, Statement, Transaction, columns
 from server.storage.sql.times import Micros, micros
@@ -104,6 +107,8 @@ _BLANK = Statement(
     update(customers).where(_c.n.in_(IDS)).values({name: bindparam(name) for name in _CHANGED}),
     *_CHANGED,
 )
+_REMINDER = Query(ReminderRow, select(*reminders.c).where(reminders.c.n.in_(IDS)).with_for_update())
+_FORGET_REMINDER = Statement(delete(reminders).where(reminders.c.n.in_(IDS)))
 _DROP_LINKS = Statement(delete(link_tokens).where(link_tokens.c.customer.in_(IDS)))
 _ITS_OPERATIONS = Query(
     _Number,
@@ -162,12 +167,14 @@ def erase_customer(transaction: Transaction, wanted: Erasure) -> bool:
     if transaction.is_sqlite:
         transaction.overwrite_what_is_deleted()
     at, actor = micros(wanted.now), operator(wanted.by)
+    _require_no_reminder(transaction, wanted, at)
     rows = lock_by_number(transaction, wanted.number)
     told = transaction.fetch(_EVENTS, [wanted.number])
     if _is_erased(rows, told):
         return False
     about = About("", wanted.customer_id, "", at, actor, None)
     row = _end_invitation(transaction, rows[0], about) if rows else None
+    transaction.run(_FORGET_REMINDER, [wanted.number])
     emails = {email for each in told if (email := email_shown(EVENT_TYPES[each.type], each.data))}
     if row and row.email:
         emails.add(row.email)
@@ -191,6 +198,13 @@ def erase_customer(transaction: Transaction, wanted: Erasure) -> bool:
     )
     record(transaction, [entry])
     return True
+
+
+def _require_no_reminder(transaction: Transaction, wanted: Erasure, at: Micros) -> None:
+    """Raises MAIL_UNDER_WAY while one is being sent."""
+    for row in transaction.fetch(_REMINDER, [wanted.number]):
+        if row.claimed and row.due_at is not None and row.due_at > at:
+            raise mail_under_way("")
 
 
 def _is_erased(rows: list[CustomerRow], told: list[_Event]) -> bool:

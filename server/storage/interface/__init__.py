@@ -25,6 +25,7 @@ from server.storage.interface.operators import (
     WaitingMail,
 )
 from server.storage.interface.paging import MAX_LIST_CHARACTERS, Cursor, Listed, Part
+from server.storage.interface.reminders import ReminderStorage
 from server.storage.interface.retention import RetentionStorage
 from server.storage.interface.suppressions import SuppressionStorage
 from server.storage.interface.webhooks import (
@@ -72,6 +73,7 @@ __all__ = [
     "OperationStorage",
     "OperatorStorage",
     "Part",
+    "ReminderStorage",
     "RetentionStorage",
     "Storage",
     "SuppressionStorage",
@@ -103,6 +105,8 @@ class Storage(Protocol):
     def waits(self) -> WaitStorage: ...
     @property
     def mail(self) -> MailStorage: ...
+    @property
+    def reminders(self) -> ReminderStorage: ...
     @property
     def suppressions(self) -> SuppressionStorage: ...
     @property

@@ -18,6 +18,14 @@ class RetentionStorage(Protocol):
         """
         ...
 
+    async def remind_invitees(self, now: datetime, days: tuple[int, ...], limit: int) -> int:
+        """Makes reminders for about `limit` invitations, so many days before their end; returns how many.
+
+        An invitation that says by itself when goes before `days`. Who was sent an e-mail in the last
+        twelve hours is not reminded. What has passed before the first look is not made up for.
+        """
+        ...
+
     async def purge_customers(self, now: datetime, limit: int) -> int:
         """Removes at most `limit` customers that were deleted 30 days ago; returns how many."""
         ...

@@ -46,6 +46,7 @@ class Delivery(NamedTuple):
     reseller_details: ContactDetails = NO_DETAILS
     options: InvitationOptions = NO_OPTIONS
     bounce_local_part: str = ""
+    is_reminder: bool = False
 
     @property
     def tries(self) -> int:

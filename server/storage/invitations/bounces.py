@@ -117,7 +117,7 @@ def record_bounces(transaction: Transaction, batch: Sequence[Bounce]) -> list[Bo
             if operation and not operation.done:
                 outcome = outcome._replace(too_early=True)
             elif operation is None or operation.failure is None:
-                rows[row.n] = _record(transaction, row, bounce)
+                rows[row.n] = record_returned(transaction, row, bounce.report, bounce.now)
                 outcome = outcome._replace(is_recorded=True)
         outcomes.append(outcome)
     return outcomes
@@ -146,20 +146,22 @@ def _is_about(row: InvitationPart, link: _NumberedLink, bounce: Bounce) -> bool:
     )
 
 
-def _record(transaction: Transaction, row: InvitationPart, bounce: Bounce) -> InvitationPart:
-    report = bounce.report
+def record_returned(
+    transaction: Transaction, row: InvitationPart, report: BounceReport, now: datetime
+) -> InvitationPart:
+    """Records that the latest e-mail of a locked, pending invitation came back; returns its row."""
     attempts, sent_at, _ = json.loads(row.sent) if row.sent else (1, None, None)
     error = explained(report.smtp_code, report.status, "the e-mail came back")
     sent = sent_json(attempts, from_micros_or_none(sent_at), error)
     transaction.run(_RECORD, [row.n], delivery=_BOUNCED, sent=sent)
     after = row._replace(delivery=_BOUNCED, sent=sent)
     event = NewEvent(
-        *(row.reseller, EventType.INVITATION_BOUNCED, micros(bounce.now), _SERVICE),
+        *(row.reseller, EventType.INVITATION_BOUNCED, micros(now), _SERVICE),
         *(invitation_json(after), row.n),
     )
     log(transaction, event)
     if report.about_recipient:
-        at = micros(bounce.now)
+        at = micros(now)
         suppress(
             *(transaction, row.email, SuppressionReason.BOUNCED, at, _SERVICE),
             reseller=row.reseller,

@@ -27,7 +27,7 @@ from server.storage.schema.columns import Count, index, table
 from server.storage.sql.times import Micros
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0026"
+REVISION = "0027"
 
 metadata = MetaData()
 
@@ -252,6 +252,23 @@ class SuppressionRow(NamedTuple):
     error: ErrorJson | None
 
 
+class ReminderRow(NamedTuple):
+    """An e-mail that reminds of a pending invitation; deleted once it has gone out.
+
+    n: the customer's number, so that there is one at a time.
+    days: how many days before the invitation's end; requested_at: when that was.
+    due_at and on: as of all due work (`work.due`).
+    """
+
+    n: CustomerNumber
+    days: Count
+    requested_at: Micros
+    due_at: Micros | None
+    claimed: bool = False
+    attempts: Count = Count(0)
+    deferral: DeferralJson | None = None
+
+
 class EventRow(NamedTuple):
     """Something that happened (`events.log`); never changed afterwards.
 
@@ -303,6 +320,7 @@ class RetentionRow(NamedTuple):
     numbers: the greatest number of a cleared operation; it is never given to another.
     events: a time; what happened before it may have no event.
     expiring: a time; of invitations that end up to then it is told that they end soon.
+    reminded: a time, up to which it has been looked whom to remind.
     mail_held: since when e-mails are held; there is none while they are not.
     webhooks: on SQLite the number of the latest webhook, which may be deleted; as above.
     """
@@ -404,6 +422,13 @@ index(
     where=suppressions.c.reseller.is_not(None),
 )
 
+reminders = table(
+    "reminders", metadata, ReminderRow, "n", {"claimed": false(), "attempts": text("0")}
+)
+_r = reminders.c
+index("reminders_due", _r.due_at, where=_r.due_at.is_not(None) & _r.deferral.is_(None))
+index("reminders_deferred", _r.due_at, where=_r.due_at.is_not(None) & _r.deferral.is_not(None))
+
 events = table("events", metadata, EventRow, ("reseller", "number"))
 events.dialect_options["sqlite"]["with_rowid"] = False
 index(
@@ -420,4 +445,5 @@ CLEARED_OPERATIONS, CLEARED_NUMBERS, LOGGED_SINCE = "operations", "numbers", "ev
 LATEST_WEBHOOK = "webhooks"
 MAIL_HELD = "mail_held"
 EXPIRING_TOLD = "expiring"
+REMINDED = "reminded"
 retention = table("retention", metadata, RetentionRow, "name")

@@ -29,6 +29,7 @@ class SweeperSettings:
     retention: how long finished operations, and links to invitations that have ended, are kept;
         None: for ever.
     event_retention: how long events are.
+    reminders: how many days before an invitation's end its invitee is reminded, where it says nothing.
     batch_within: what a batch, which shares the database's time with calls, should take.
     rest: how many times as long as the batch took it rests before the next one.
     """
@@ -36,6 +37,7 @@ class SweeperSettings:
     every: timedelta = timedelta(seconds=30)
     retention: timedelta | None = timedelta(days=30)
     event_retention: timedelta = timedelta(days=400)
+    reminders: tuple[int, ...] = ()
     batch_within: timedelta = timedelta(milliseconds=10)
     rest: float = 4.0
 
@@ -93,6 +95,10 @@ class Sweeper:
         steps: list[tuple[str, Step]] = [
             ("invitations have expired", lambda most: storage.expire_invitations(now, most)),
             ("invitations end soon", lambda most: storage.tell_expiring(now, most)),
+            (
+                "invitees are reminded",
+                lambda most: storage.remind_invitees(now, self._settings.reminders, most),
+            ),
             ("deleted customers are removed", lambda most: storage.purge_customers(now, most)),
             ("revocations are cleared", lambda most: storage.clear_revoked_tokens(until, most)),
             ("counts of e-mails are cleared", lambda most: storage.clear_counts(now, most)),

@@ -83,6 +83,7 @@ class _Shape(NamedTuple):
     has_details: bool
     has_inviter: bool
     has_note: bool
+    is_reminder: bool
 
 
 class _RenderedTemplate(NamedTuple):
@@ -183,14 +184,17 @@ class MessageBuilder:
         """
         recipient = parse_recipient(delivery.email)
         until = delivery.expires_at.astimezone(UTC).replace(second=0, microsecond=0)
-        is_resent = delivery.first_operation_id != delivery.operation_id
+        # A reminder leaves all links as they are.
+        is_resent = (
+            delivery.first_operation_id != delivery.operation_id and not delivery.is_reminder
+        )
         contact = delivery.reseller_contact or ""
         if not ASCII_ADDRESS.fullmatch(contact):
             contact = ""
         language, inviter, note, *_ = delivery.options
         details = [shown(each, _LONGEST_DETAIL) for each in delivery.reseller_details if each]
         has = bool(contact), bool(details), bool(inviter), bool(note)
-        shape = _Shape(language, until, is_resent, *has)
+        shape = _Shape(language, until, is_resent, *has, delivery.is_reminder)
         rendered = self._rendered(shape)
         names = {_RESELLER: delivery.reseller_name, _CUSTOMER: delivery.customer_name}
         in_body = {each: shown(name, _LONGEST_IN_BODY) for each, name in names.items()}
@@ -246,7 +250,7 @@ class MessageBuilder:
         """Renders the templates, with stand-ins for what differs from e-mail to e-mail."""
         languages = self._in(shape.language)
         names = {"reseller": _RESELLER, "customer": _CUSTOMER}
-        subject = languages.subject.render(names)
+        subject = languages.subject.render({**names, "is_reminder": shape.is_reminder})
         facts = {
             **names,
             "kind": "invitation",
@@ -256,6 +260,7 @@ class MessageBuilder:
                 each: time_in_words(shape.until, self._zone, each) for each in languages.codes
             },
             "is_resent": shape.is_resent,
+            "is_reminder": shape.is_reminder,
             "stop": _STOP if self._stop else "",
             "contact": _CONTACT if shape.has_contact else "",
             "details": _DETAILS if shape.has_details else "",

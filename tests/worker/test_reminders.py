@@ -1,0 +1,58 @@
+"""Reminders from the sweep to a real SMTP server."""
+
+from datetime import timedelta
+
+from server.domain.events import EventType
+from server.storage.interface import Delivery, Storage
+from server.worker.handlers.reminder_mail import ReminderMail
+from server.worker.handlers.sweeps import Sweeper, SweeperSettings
+from server.worker.mail.messages import MessageBuilder
+from server.worker.mail.smtp import SmtpMailer
+from server.worker.mail.smtp_server import SmtpServer
+from server.worker.runner import Runner
+from tests.clock import Clock
+from tests.worker.harness import RESELLER_ID, SETTINGS, at_work, invited, make_worker
+from tests.worker.mail_server import MailServer
+
+
+def reminding(storage: Storage, server: MailServer, clock: Clock) -> Runner[Delivery]:
+    messages = MessageBuilder("Billing <billing@example.com>", "http://localhost/i/", clock)
+    mailer = SmtpMailer(SmtpServer.from_url(server.url), 1)
+    return Runner(ReminderMail(storage.reminders, mailer, messages, clock), clock, SETTINGS)
+
+
+async def test_an_invitee_is_reminded(
+    storage: Storage, mail_server: MailServer, clock: Clock
+) -> None:
+    sweeper = Sweeper(storage.retention, clock, SweeperSettings(reminders=(7, 1)))
+    await sweeper.sweep()
+    operation = await invited(storage, "bender@example.com")
+    async with at_work(make_worker(storage, mail_server.url, clock)):
+        await storage.waits.wait_operation(operation.id, timedelta(seconds=20))
+    clock.advance(timedelta(days=23, hours=1))
+    await sweeper.sweep()
+    async with at_work(reminding(storage, mail_server, clock)):
+        await mail_server.until(2)
+    # What is under way ends before the worker does.
+    mails = [received.message for received in mail_server.received]
+    assert [str(mail["Subject"]).startswith("Reminder: ") for mail in mails] == [False, True]
+    assert mails[1]["In-Reply-To"] == mails[0]["Message-ID"]
+    page = await storage.events.list_events(RESELLER_ID, 0, None, 10)
+    assert page.events[-1].type is EventType.INVITATION_REMINDED
+
+
+async def test_a_reminder_that_is_refused_for_good_is_recorded(
+    storage: Storage, mail_server: MailServer, clock: Clock
+) -> None:
+    sweeper = Sweeper(storage.retention, clock, SweeperSettings(reminders=(7,)))
+    await sweeper.sweep()
+    operation = await invited(storage, "bender@example.com")
+    async with at_work(make_worker(storage, mail_server.url, clock)):
+        await storage.waits.wait_operation(operation.id, timedelta(seconds=20))
+    clock.advance(timedelta(days=23, hours=1))
+    await sweeper.sweep()
+    mail_server.replies["RCPT"] = ["550 5.1.1 No such user"]
+    async with at_work(reminding(storage, mail_server, clock)):
+        await mail_server.until(2, "RCPT")
+    page = await storage.events.list_events(RESELLER_ID, 0, None, 10)
+    assert page.events[-1].type is EventType.INVITATION_BOUNCED
