@@ -69,16 +69,9 @@ def of_text(field: FieldDescriptor, *, in_request: bool) -> dict[str, Any]:
     return keywords
 
 
-def of_parts(field: FieldDescriptor) -> dict[str, Any]:
-    """Returns the keywords for the texts that a message must have where it stands in this field."""
-    needed = [
-        field.message_type.fields_by_name[name].json_name
-        for name in field.GetOptions().Extensions[required_fields_pb2.required_fields]
-    ]
-    if not needed:
-        return {}
-    given = {"type": "string", "minLength": 1}
-    return {"type": "object", "properties": dict.fromkeys(needed, given), "required": needed}
+def required_parts(field: FieldDescriptor) -> frozenset[str]:
+    """Returns the names of the texts that a message must have where it stands in this field."""
+    return frozenset(field.GetOptions().Extensions[required_fields_pb2.required_fields])
 
 
 def of_number(field: FieldDescriptor) -> dict[str, Any]:

@@ -18,7 +18,8 @@ PARAMETERS: dict[str, Any] = {
         "name": "Idempotency-Key",
         "in": "header",
         "description": "Makes it safe to try again: the same key with the same request does nothing twice.",
-        "schema": {"type": "string", "format": "uuid", "pattern": _UUID},
+        # No `format`: generated clients would hand a UUID to HTTP libraries, which take texts alone.
+        "schema": {"type": "string", "pattern": _UUID},
     },
     "LastEventId": {
         "name": "Last-Event-ID",

@@ -152,9 +152,25 @@ class Schemas:
         if field.full_name in self._packed:
             options = [self._any_of(message) for message in self._packed[field.full_name]]
             return options[0] if len(options) == 1 else {"anyOf": options}
-        whole = self.reference(field.message_type)
-        needed = constraints.of_parts(field) if in_request else {}
-        return {"allOf": [whole, needed]} if needed else whole
+        if in_request and (needed := constraints.required_parts(field)):
+            return self._with(field, needed)
+        return self.reference(field.message_type)
+
+    def _with(self, field: FieldDescriptor, needed: frozenset[str]) -> Schema:
+        """Returns the schema of a message that has these texts where it stands in a field.
+
+        It has a component of its own: generators don't merge what two schemas say of a property.
+        """
+        message = field.message_type
+        if field.full_name not in self.components:
+            schema = self.message(message, message.fields)
+            for part in (message.fields_by_name[name] for name in needed):
+                given = schema["properties"][json_name(part)]
+                schema["properties"][json_name(part)] = given | {"type": "string", "minLength": 1}
+            names = [json_name(part) for part in message.fields if part.name in needed]
+            schema["required"] = [*schema.get("required", []), *names]
+            self.components[field.full_name] = schema
+        return {"$ref": f"#/components/schemas/{field.full_name}"}
 
     def _any_of(self, message: Descriptor) -> Schema:
         """Returns the schema of an Any that holds this message."""
@@ -200,7 +216,10 @@ def _choice(oneof: OneofDescriptor, fields: Sequence[FieldDescriptor]) -> list[S
     """Returns what says that at most one of a oneof's fields is set, or exactly one."""
     names = [json_name(field) for field in oneof.fields if field in fields]
     if oneof.full_name in overrides.EXACTLY_ONE:
-        return [{"oneOf": [{"required": [name]} for name in names]}]
+        if len(names) < len(fields):
+            raise ValueError(f"{oneof.full_name}: the message has other fields; say it another way")
+        # By number: generators make alternatives without properties of `oneOf` with `required`.
+        return [{"minProperties": 1, "maxProperties": 1}]
     if len(names) < 2:
         return []
     pairs = [

@@ -43,6 +43,20 @@ CALLS = {
         *("stream by grpc-web", "stream by connect binary"),
         *("stream by web: grpc-web", "stream by web: connect binary"),
     ),
+    "gapic": (
+        "generate",
+        *(
+            f"{way}: {name}"
+            for way in ("gRPC", "REST")
+            for name in (
+                *("invite and wait", "failed operation", "list", "update"),
+                "delete and take back",
+            )
+        ),
+    ),
+    "openapi_python_client": (
+        *("generate", "invite and wait", "repeat with a key", "list", "update"),
+    ),
 }
 _OUTPUTS = {
     "yandexcloud": r"customer \w{20} of reseller \w{20}\n",

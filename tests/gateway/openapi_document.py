@@ -101,5 +101,8 @@ def errors(schema: dict[str, Any], value: Any) -> list[str]:
 
 
 def new_message(full_name: str) -> Message:
-    """Returns an empty message of a compiled type."""
+    """Returns an empty message of a compiled type, or of the type of a field."""
+    if full_name not in _TYPES:
+        parent, _, name = full_name.rpartition(".")
+        return GetMessageClass(_TYPES[parent].fields_by_name[name].message_type)()
     return GetMessageClass(_TYPES[full_name])()
