@@ -13,6 +13,7 @@ from billing.v1 import customer_service_pb2 as _customers  # noqa: F401
 from billing.v1 import event_pb2 as _events  # noqa: F401
 from billing.v1 import invitation_service_pb2 as _invitations  # noqa: F401
 from billing.v1 import webhook_pb2 as _webhooks  # noqa: F401
+from google.protobuf import empty_pb2 as _empty  # noqa: F401
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from rich.console import Console

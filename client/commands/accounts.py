@@ -4,6 +4,7 @@ import click
 from yandex.cloud.billing.v1 import billing_account_service_pb2 as messages
 from yandex.cloud.billing.v1 import billing_account_service_pb2_grpc as services
 
+from client.commands.access_bindings import access_bindings
 from client.context import Context, limit_option, output_option, with_context
 from client.output import Output
 
@@ -19,7 +20,10 @@ COLUMNS = {
 
 @click.group()
 def accounts() -> None:
-    """See billing accounts."""
+    """See billing accounts, and who has which role for them."""
+
+
+accounts.add_command(access_bindings)
 
 
 @accounts.command("list")

@@ -193,3 +193,24 @@ def test_each_command_explains_itself(run: Run, words: tuple[str, ...]) -> None:
         command = command.commands[word]
     is_group = isinstance(command, click.Group) or words[0] == "profile"
     assert is_group or f"billing {' '.join(words)}" in done.out.split("Example", 1)[1]
+
+
+def test_roles_are_given_and_taken(dev: Run) -> None:
+    words = ("accounts", "access-bindings")
+    subject = f"userAccount:{uuid.uuid4().hex}"
+    row = f"billing.accounts.viewer,{subject.replace(':', ',')}"
+    for action in ("add", "remove"):
+        done = dev(*words, action, "--role", "viewer", "--subject", subject, "-o", "json").json
+        assert done["done"]
+        assert done["metadata"]["@type"].endswith("UpdateAccessBindingsMetadata")
+        listed = dev(*words, "list", "-o", "csv").out.splitlines()
+        assert listed[0] == "roleId,subject.type,subject.id"
+        assert (row in listed) == (action == "add")
+    # Lists of operations have them too.
+    assert dev("operations", "list", "--limit", "1", "-o", "json").json[0]["done"]
+    wrong = dev(*words, "add", "--role", "viewer", "--subject", "somebody")
+    assert wrong.code == 2
+    assert "serviceAccount:ID" in wrong.err
+    boss = dev(*words, "add", "--role", "boss", "--subject", subject)
+    assert boss.code != 0
+    assert "role_id" in boss.err
