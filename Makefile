@@ -80,6 +80,8 @@ lock: $(VENV)/bin/python ## pin what pyproject.toml asks for, with hashes
 	  --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/$$part.txt; done
 	@$(BIN)/uv pip compile --quiet --group deploy \
 	  --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/deploy.txt
+	@$(BIN)/uv pip compile --quiet --group failover \
+	  --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/failover.txt
 	@for file in tests/clients/*/requirements.in; do $(BIN)/uv pip compile --quiet $$file \
 	  --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o $${file%.in}.txt; done
 	@for file in tests/clients/*/package.json; do (cd "$${file%/*}" && npm install --silent --package-lock-only); done
@@ -112,6 +114,9 @@ fuzz: $(VENV)/dev.stamp ## N=100000 inputs that nobody should send, SEED=… the
 
 chaos: $(VENV)/dev.stamp ## kill its processes 200 times under load; exits with 1 if anything was lost
 	@$(BIN)/python -m tests.chaos $(if $(KILLS),--kills $(KILLS))
+
+failover: $(VENV)/dev.stamp ## have its database fail over under load, each fault alone, then RANDOM_FAULTS=N; THROUGH=haproxy or pgbouncer, POSTGRESQL=18, FAULTS="'leader frozen' …"
+	@$(BIN)/python -m tests.failover $(if $(RANDOM_FAULTS),--random $(RANDOM_FAULTS)) $(if $(SEED),--seed $(SEED)) $(if $(THROUGH),--through $(THROUGH)) $(if $(POSTGRESQL),--postgresql $(POSTGRESQL)) $(FAULTS)
 
 strangers: $(VENV)/dev.stamp ## attack it as strangers and greedy callers do, ATTACKS="idle …" only these; exits with 1 if the others noticed
 	@$(BIN)/python -m tests.strangers $(ATTACKS)
@@ -161,4 +166,4 @@ bench-grpcio: $(VENV)/bench.stamp ## what an empty call costs on each version of
 bench-profile: $(VENV)/bench.stamp ## where the server spends its time; METHOD=get, empty, two, worker or send
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.profile $(or $(METHOD),invite)
 
-.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients fuzz chaos bounces split mutants strangers docs deploy-check check dist bench bench-tools bench-grpcio bench-profile
+.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients fuzz chaos failover bounces split mutants strangers docs deploy-check check dist bench bench-tools bench-grpcio bench-profile

@@ -6,7 +6,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,11 +44,11 @@ class Parts(NamedTuple):
 
 async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
     """Serves at `listen` (host:port or unix:path) until a signal comes, then finishes gracefully."""
-    async with opened_storage(settings) as storage:
-        served = build_server(storage, settings)
+    async with _storage(settings) as (storage, clock):
+        served = build_server(storage, settings, clock)
         listen_at(served, listen)
-        worker = build_worker(storage, settings) if with_worker else None
-        sweeper = build_sweeper(storage, settings) if with_worker else None
+        worker = build_worker(storage, settings, clock) if with_worker else None
+        sweeper = build_sweeper(storage, settings, clock) if with_worker else None
         await serve_parts(storage, settings, listen, Parts(served, worker, sweeper))
 
 
@@ -93,8 +93,8 @@ async def serve_parts(storage: Storage, settings: Settings, listen: str, parts: 
 
 async def receive_bounces(settings: Settings, listen: str) -> None:
     """Takes e-mails that come back, at host:port, until a signal comes."""
-    async with opened_storage(settings) as storage:
-        receiver = await start_bounce_receiver(storage, settings, listen)
+    async with _storage(settings) as (storage, clock):
+        receiver = await start_bounce_receiver(storage, settings, listen, clock)
         async with _Watched(storage, None).by(settings, "bounces"):
             _log.info("taking what comes back to %s at %s", settings.bounce_domain, listen)
             await stop_signal()
@@ -105,10 +105,10 @@ async def work(settings: Settings) -> None:
     """Sends e-mails until a signal comes, then finishes those under way."""
     _trace(settings)
     async with (
-        opened_storage(settings) as storage,
-        _sweeping(build_sweeper(storage, settings)),
+        _storage(settings) as (storage, clock),
+        _sweeping(build_sweeper(storage, settings, clock)),
     ):
-        worker = build_worker(storage, settings)
+        worker = build_worker(storage, settings, clock)
         working = asyncio.create_task(worker.run())
         watched = _Watched(storage, working)
         async with watched.by(settings, "worker"):
@@ -118,6 +118,15 @@ async def work(settings: Settings) -> None:
             watched.stops()
             await worker.stop(timedelta(seconds=settings.shutdown_s))
             await working
+
+
+@asynccontextmanager
+async def _storage(settings: Settings) -> AsyncIterator[tuple[Storage, Callable[[], datetime]]]:
+    """Opens the storage; gives it, and the clock that all processes on it go by."""
+    async with opened_storage(settings) as storage:
+        clock = storage.clock
+        await storage.probe.probe()
+        yield storage, lambda: clock.agreed(now())
 
 
 @asynccontextmanager

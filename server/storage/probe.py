@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import time
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from threading import Thread
 from typing import Any
 
@@ -15,6 +17,8 @@ from server.telemetry.metrics import DATABASE_ERRORS
 # A database that has not answered by then is asked on a new connection.
 SILENT_S = 2.0
 _END_WITHIN_S = 1.0
+# Machines whose clocks are kept by NTP; each then goes by its own.
+_SAME_TIME = timedelta(seconds=1)
 _READ_ONLY = "the database is read-only"
 _NO_ROOM = "the database has no room: its disk is full"
 # SQLite: what a transaction of many calls may take. More than that must be free.
@@ -29,7 +33,7 @@ _PROBLEMS = {
 
 
 class SqlProbe:
-    """Implements `interface.DatabaseProbe`.
+    """Implements `interface.DatabaseProbe` and `DatabaseClock`.
 
     Writes nothing that stays: it takes SQLite's lock for writing, and asks PostgreSQL whether it may
     write. Whether a full disk of PostgreSQL's has room again is seen by writing to it.
@@ -40,6 +44,8 @@ class SqlProbe:
         self._thread: Thread | None = None
         self._connection: Any = None
         self._line: Line | None = None
+        # What time the database had, and how long this machine had been running then.
+        self._clock: tuple[datetime, float] | None = None
 
     async def probe(self) -> str:
         loop = asyncio.get_running_loop()
@@ -95,13 +101,23 @@ class SqlProbe:
             self._database.begin(cursor)
             cursor.execute("ROLLBACK")
             return ""
-        cursor.execute("SHOW transaction_read_only")
-        if cursor.fetchone() == ("on",):
+        asked_s = _running_s()
+        cursor.execute("SELECT current_setting('transaction_read_only'), clock_timestamp()")
+        read_only, at = cursor.fetchone()
+        self._clock = (at.astimezone(UTC), (asked_s + _running_s()) / 2)
+        if read_only == "on":
             return _READ_ONLY
         if self._database.is_full:
             cursor.execute(_TAKE_ROOM)
             self._database.is_full = False
         return ""
+
+    def agreed(self, local: datetime) -> datetime:
+        if self._clock is None:
+            return local
+        at, running_s = self._clock
+        database = at + timedelta(seconds=_running_s() - running_s)
+        return local if abs(database - local) < _SAME_TIME else database
 
     def _file_problem(self) -> str:
         """Returns what is wrong with SQLite's file: those who have it open would not be told."""
@@ -124,6 +140,11 @@ class SqlProbe:
         if connection is not None:
             with suppress(Exception):
                 connection.close()
+
+
+def _running_s() -> float:
+    """Returns a clock that nobody sets, and that goes on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _answer(future: asyncio.Future[str], problem: str) -> None:

@@ -114,7 +114,7 @@ class SqlStorage:
         self.access = SqlAccess(writes, reads, notifier, keys)
         self.backlog = SqlBacklog(reads)
         self.emptying = SqlEmptying(writes)
-        self.probe = SqlProbe(database)
+        self.probe = self.clock = SqlProbe(database)
         self.administration = SqlAdministration(writes, reads)
         self.operators = SqlOperators(writes, reads)
         self._connect_notifier(database, resellers)

@@ -13,7 +13,7 @@ import grpc
 import httpx
 from google.longrunning import operations_pb2, operations_pb2_grpc
 from google.protobuf import json_format
-from google.rpc import status_pb2
+from google.rpc import error_details_pb2, status_pb2
 from yandex.cloud.billing.v1 import customer_service_pb2, customer_service_pb2_grpc
 
 from tests.service import Service
@@ -27,13 +27,14 @@ _INVITE = "/billing/v1/customers:invite"
 class Answer:
     """What a call came to: an operation, or `refusal`, the status it was refused with.
 
-    `retry_info` tells whether a refusal said when to come back. A call that broke without a status
-    has its error's name as refusal.
+    `retry_info` tells whether a refusal said when to come back, `reason` is that of its ErrorInfo. A
+    call that broke without a status has its error's name as refusal.
     """
 
     operation: dict[str, Any] | None = None
     refusal: str = ""
     retry_info: bool = False
+    reason: str = ""
 
 
 @dataclass
@@ -44,6 +45,8 @@ class AcknowledgedCalls:
     """Operation IDs by the address invited."""
     answers: Counter[str] = field(default_factory=Counter)
     refusals: list[tuple[float, str, Answer]] = field(default_factory=list)
+    refused_once: dict[str, str] = field(default_factory=dict)
+    """The reasons of calls without a key that were refused, by the address invited."""
     contradictions: list[str] = field(default_factory=list)
     """Repeats of a key that were answered with another operation."""
     slowest_s: float = 0.0
@@ -93,6 +96,8 @@ class Callers:
         self.calls.note(kind, answer, time.monotonic() - started)
         if answer.operation:
             self.calls.acknowledge(body["invitationEmail"], answer)
+        elif key is None:
+            self.calls.refused_once[body["invitationEmail"]] = answer.reason
         return answer
 
     def start(self, kind: str, send: Invite, *, keyed: bool) -> None:
@@ -150,7 +155,9 @@ def refused(error: grpc.aio.AioRpcError) -> Answer:
     details = found.get("grpc-status-details-bin", b"")
     status = status_pb2.Status.FromString(details if isinstance(details, bytes) else b"")
     retry = any(detail.type_url.endswith("RetryInfo") for detail in status.details)
-    return Answer(refusal=error.code().name, retry_info=retry)
+    info = error_details_pb2.ErrorInfo()
+    any(detail.Unpack(info) for detail in status.details if detail.Is(info.DESCRIPTOR))
+    return Answer(refusal=error.code().name, retry_info=retry, reason=info.reason)
 
 
 def by_rest(client: httpx.AsyncClient, service: Service) -> Invite:
@@ -164,8 +171,10 @@ def by_rest(client: httpx.AsyncClient, service: Service) -> Invite:
             return Answer(refusal=type(error).__name__)
         if answer.status_code == 200:
             return Answer(answer.json())
-        retry = any("RetryInfo" in detail["@type"] for detail in answer.json().get("details", ()))
-        return Answer(refusal=str(answer.status_code), retry_info=retry)
+        details = answer.json().get("details", ())
+        retry = any("RetryInfo" in detail["@type"] for detail in details)
+        reason = "".join(detail.get("reason", "") for detail in details)
+        return Answer(refusal=str(answer.status_code), retry_info=retry, reason=reason)
 
     return send
 

@@ -73,11 +73,11 @@ async def test_each_e_mail_gets_what_is_right(tmp_path: Path) -> None:
                 for kind in ("good", "refused", "later", "slow", "dropped")
             }
             async with asyncio.timeout(_SOON_S):
-                while unfinished(running) != hanging:  # noqa: ASYNC110
+                while unfinished(running.database_url) != hanging:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             mail.recovered.set()
             async with asyncio.timeout(_SOON_S):
-                while unfinished(running):  # noqa: ASYNC110
+                while unfinished(running.database_url):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
             for kind, ids in {**others, "hanging": hanging}.items():
                 for id_ in ids:

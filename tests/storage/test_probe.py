@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -11,7 +12,7 @@ from server.domain.errors import BillingError, Reason
 from server.storage import probe
 from server.storage.sql.connections import Database
 from server.storage.storage import SqlStorage
-from tests.storage.databases import on_postgresql, on_sqlite, query
+from tests.storage.databases import Databases, on_postgresql, on_sqlite, query
 from tests.storage.records import invited
 from tests.storage.test_faults import CUT
 
@@ -111,3 +112,21 @@ async def test_a_full_disk_is_told_until_there_is_room(
 
 def _quoted(text: str) -> str:
     return text.replace("'", "''")
+
+
+async def test_all_go_by_the_clock_of_the_database(
+    storage: SqlStorage, databases: Databases
+) -> None:
+    """Only where this machine's is off; on SQLite there is no other."""
+    off = timedelta(minutes=1)
+    for local in (datetime.now(UTC), datetime.now(UTC) + off):
+        assert storage.clock.agreed(local) == local
+    assert await storage.probe.probe() == ""
+    local = datetime.now(UTC)
+    assert storage.clock.agreed(local) == local
+    for wrong in (local + off, local - off):
+        found = storage.clock.agreed(wrong)
+        if databases.kind == "sqlite":
+            assert found == wrong
+        else:
+            assert abs(found - datetime.now(UTC)) < off / 2

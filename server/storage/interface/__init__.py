@@ -14,7 +14,7 @@ from server.storage.interface.bounces import BounceStorage
 from server.storage.interface.customers import CustomerStorage
 from server.storage.interface.emptying import EmptyingStorage
 from server.storage.interface.events import EventPage, EventStorage, LogBounds
-from server.storage.interface.health import DatabaseProbe
+from server.storage.interface.health import DatabaseClock, DatabaseProbe
 from server.storage.interface.invitations import InvitationStorage
 from server.storage.interface.keys import IdempotencyKey
 from server.storage.interface.operations import OperationStorage, WaitStorage
@@ -55,6 +55,7 @@ __all__ = [
     "BounceStorage",
     "Cursor",
     "CustomerStorage",
+    "DatabaseClock",
     "DatabaseProbe",
     "Delivery",
     "DeliveryAttempt",
@@ -95,6 +96,8 @@ class Storage(Protocol):
     def backlog(self) -> BacklogStorage: ...
     @property
     def probe(self) -> DatabaseProbe: ...
+    @property
+    def clock(self) -> DatabaseClock: ...
     @property
     def billing_accounts(self) -> BillingAccountStorage: ...
     @property

@@ -1,5 +1,6 @@
 """Whether the database can be used."""
 
+from datetime import datetime
 from typing import Protocol
 
 
@@ -16,4 +17,16 @@ class DatabaseProbe(Protocol):
 
     async def close(self) -> None:
         """Gives the connection back."""
+        ...
+
+
+class DatabaseClock(Protocol):
+    """Knows what time the database has, once `DatabaseProbe` has asked."""
+
+    def agreed(self, local: datetime) -> datetime:
+        """Returns the time that all processes go by, where this machine's clock says `local`.
+
+        That is the database's where the two differ by a second and more: leases, and when work is due,
+        are told by one process and read by another. `local` until that is known, and on SQLite.
+        """
         ...

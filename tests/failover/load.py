@@ -1,0 +1,119 @@
+"""Callers in a process of their own: `python -m tests.failover.load SERVICE_FILE REPORT_FILE`.
+
+They call until their standard input ends, and then say what they were told.
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from subprocess import PIPE, Popen
+from typing import Any
+
+import httpx
+
+from tests.chaos.load import DEADLINE_S, AcknowledgedCalls, Callers, callers
+from tests.service import ROOT, Service
+
+_READ_EVERY_S = 0.05
+
+
+@dataclass
+class Told:
+    """What callers were told."""
+
+    acknowledged: dict[str, str] = field(default_factory=dict)
+    """Operation IDs by the address invited."""
+    refused_once: dict[str, str] = field(default_factory=dict)
+    """The reasons of calls without a key that were refused, by the address invited."""
+    contradictions: list[str] = field(default_factory=list)
+    backwards: list[str] = field(default_factory=list)
+    """Operations that were read as acknowledged or done, and later as unknown or not done."""
+    answers: dict[str, int] = field(default_factory=dict)
+    without_retry_info: int = 0
+    slowest_s: float = 0.0
+
+
+class Load:
+    """The process; `told` is there once it has ended."""
+
+    def __init__(self) -> None:
+        self.told = Told()
+
+
+@contextmanager
+def load(service: Service, folder: Path) -> Iterator[Load]:
+    """Has callers at work until the block ends; then all have their last answer."""
+    given, report = folder / "service.json", folder / "told.json"
+    known = {
+        each.name: getattr(service, each.name)
+        for each in fields(service)
+        if each.name not in ("process", "environment")
+    }
+    given.write_text(json.dumps(known, default=str))
+    words = [sys.executable, "-m", "tests.failover.load", str(given), str(report)]
+    process = Popen(words, cwd=ROOT, stdin=PIPE)
+    made = Load()
+    try:
+        yield made
+    finally:
+        assert process.stdin
+        process.stdin.close()
+        assert process.wait(120) == 0
+    made.told = Told(**json.loads(report.read_text()))
+
+
+async def _call(known: dict[str, Any]) -> Told:
+    """Calls a service of which this is known, until standard input ends."""
+    paths = {name: Path(known.pop(name)) for name in ("var", "output")}
+    service = Service(process=None, environment={}, **paths, **known)  # type: ignore[arg-type]
+    told = Told()
+    async with (
+        callers(service) as at_work,
+        httpx.AsyncClient(base_url=service.rest, timeout=DEADLINE_S) as client,
+    ):
+        reading = asyncio.create_task(_read(client, service, at_work, told))
+        await asyncio.to_thread(sys.stdin.read)
+        reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await reading
+    _note(told, at_work.calls)
+    return told
+
+
+def _note(told: Told, calls: AcknowledgedCalls) -> None:
+    told.acknowledged = calls.acknowledged
+    told.refused_once = calls.refused_once
+    told.contradictions = calls.contradictions
+    told.answers = dict(calls.answers)
+    told.slowest_s = calls.slowest_s
+    statuses = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "503", "429")
+    told.without_retry_info = sum(
+        answer.refusal in statuses and not answer.retry_info for _, _, answer in calls.refusals
+    )
+
+
+async def _read(client: httpx.AsyncClient, service: Service, at_work: Callers, told: Told) -> None:
+    """Reads what was acknowledged last, and what was seen done: neither may be taken back."""
+    done = ""
+    while True:
+        await asyncio.sleep(_READ_EVERY_S)
+        acknowledged = list(at_work.calls.acknowledged.values())
+        for id_ in filter(None, (done, acknowledged[-1] if acknowledged else "")):
+            with suppress(httpx.TransportError):
+                answer = await client.get(f"/operations/{id_}", headers=service.headers)
+                body: dict[str, Any] = answer.json()
+                if answer.status_code == 404 or (
+                    answer.status_code == 200 and id_ == done and not body["done"]
+                ):
+                    told.backwards.append(id_)
+                if answer.status_code == 200 and body["done"]:
+                    done = id_
+
+
+if __name__ == "__main__":
+    _told = asyncio.run(_call(json.loads(Path(sys.argv[1]).read_text())))
+    Path(sys.argv[2]).write_text(json.dumps(asdict(_told)))

@@ -1,0 +1,72 @@
+"""When the database could be written to, by who knows nothing of our service."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+
+import psycopg
+
+from tests.failover.cluster import Cluster, Node
+
+_EVERY_S = 0.05
+
+
+class Witness:
+    """Commits a row at every machine again and again; remembers when that went well, and where."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._commits: list[tuple[float, str]] = []
+        self._ends = threading.Event()
+        for node in cluster.nodes:
+            threading.Thread(target=self._watch, args=[node], daemon=True).start()
+
+    def end(self) -> None:
+        self._ends.set()
+
+    def away_s(self, since: float, until: float) -> float:
+        """Returns the longest time without a commit between two times of the system's clock."""
+        return longest_gap([at for at, _ in self._commits], since, until)
+
+    def new_leader_after_s(self, since: float, old: str) -> float | None:
+        """Returns how long after a time another machine took writes; None where none did."""
+        return next((at - since for at, name in self._commits if at > since and name != old), None)
+
+    def _watch(self, node: Node) -> None:
+        connection: psycopg.Connection | None = None
+        while not self._ends.is_set():
+            try:
+                if connection is None:
+                    connection = psycopg.connect(
+                        f"host={node.host.address} port={node.port} user=postgres dbname=postgres "
+                        "target_session_attrs=read-write connect_timeout=2 tcp_user_timeout=3000 "
+                        "keepalives_idle=2 keepalives_interval=1 keepalives_count=2",
+                        autocommit=True,
+                    )
+                connection.execute("CREATE TABLE IF NOT EXISTS witness (n int)")
+                connection.execute("INSERT INTO witness VALUES (1)")
+                self._commits.append((time.time(), node.name))
+            except psycopg.Error:
+                if connection:
+                    connection.close()
+                connection = None
+            time.sleep(_EVERY_S)
+        if connection:
+            connection.close()
+
+
+@contextmanager
+def witness(cluster: Cluster) -> Iterator[Witness]:
+    """Has one watch until the block ends."""
+    made = Witness(cluster)
+    try:
+        yield made
+    finally:
+        made.end()
+
+
+def longest_gap(times: list[float], since: float, until: float) -> float:
+    """Returns the longest time in a span in which nothing happened."""
+    within = [since, *sorted(at for at in times if since < at < until), until]
+    return max(later - earlier for earlier, later in pairwise(within))
