@@ -8,7 +8,7 @@ import charset_normalizer
 
 from client.errors import USAGE, ClientError
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16
 # So many bytes of lines with letters beyond ASCII tell which encoding it is.
 _SAMPLE = 1 << 16
 _MARKS = (

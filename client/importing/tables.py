@@ -1,19 +1,12 @@
 """Rows of a spreadsheet: CSV as Excel and others write it, and XLSX."""
 
 import csv
-import warnings
-import zipfile
-import zlib
 from collections.abc import Iterator
-from datetime import date, datetime, time
 from pathlib import Path
 from typing import NamedTuple
 
-import openpyxl
-from openpyxl.utils.exceptions import InvalidFileException
-
 from client.errors import ClientError
-from client.importing import encodings
+from client.importing import encodings, xlsx
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _ZIP = b"PK\x03\x04"
@@ -45,8 +38,9 @@ def open_table(file: Path, encoding: str | None) -> Table:
     if start.startswith(_OLD_EXCEL):
         raise ClientError(f"{file} is of an old Excel: save it as .xlsx or CSV")
     if start.startswith(_ZIP):
-        told, rows = _xlsx(file)
-        return _with_header(file, told, rows)
+        sheet, rows = xlsx.read(file)
+        cleaned = (Row(number, [_clean(cell) for cell in cells]) for number, cells in rows)
+        return _with_header(file, f"XLSX, sheet {sheet!r}", cleaned)
     chosen = encodings.known(encoding) if encoding else encodings.found(file)
     delimiter = _delimiter(file, chosen)
     told = f"{encodings.named(chosen)}, fields separated by {_DELIMITERS[delimiter]}"
@@ -115,53 +109,6 @@ def _csv(file: Path, encoding: str, delimiter: str) -> Iterator[Row]:
             return
         except csv.Error as error:
             yield Row(line, [], f"its quotes can't be read: {error}")
-
-
-def _xlsx(file: Path) -> tuple[str, Iterator[Row]]:
-    with warnings.catch_warnings():
-        # On styles and extensions, which don't matter here.
-        warnings.simplefilter("ignore")
-        try:
-            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-        except (InvalidFileException, zipfile.BadZipFile, KeyError, ValueError, SyntaxError):
-            raise ClientError(f"{file} is no XLSX file: save it as .xlsx or CSV") from None
-    sheet = next((each for each in book.worksheets if each.sheet_state == "visible"), None)
-    if sheet is None:
-        raise ClientError(f"{file} has no sheet that is shown")
-    # Other programs than Excel write sizes there that are wrong.
-    sheet.reset_dimensions()
-
-    def rows() -> Iterator[Row]:
-        try:
-            for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
-                yield Row(number, [_clean(_text(cell)) for cell in cells])
-        except (
-            zipfile.BadZipFile,
-            zlib.error,
-            SyntaxError,
-            ValueError,
-            KeyError,
-            EOFError,
-        ):
-            raise ClientError(f"{file} is damaged: save it anew as .xlsx or CSV") from None
-        finally:
-            book.close()
-
-    return f"XLSX, sheet {sheet.title!r}", rows()
-
-
-def _text(cell: object) -> str:
-    if cell is None:
-        return ""
-    if isinstance(cell, bool):
-        return str(cell).upper()
-    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 1e15:
-        return str(int(cell))
-    if isinstance(cell, datetime) and cell.time() == time():
-        return cell.date().isoformat()
-    if isinstance(cell, (date, datetime, time)):
-        return cell.isoformat()
-    return str(cell)
 
 
 def _clean(cell: str) -> str:
