@@ -96,7 +96,7 @@ format: $(VENV)/dev.stamp ## lay the code out
 	@$(BIN)/ruff check --fix-only --quiet . ; $(BIN)/ruff format .
 
 types: $(VENV)/dev.stamp ## strict types
-	@$(BIN)/mypy client contract files server gateway tests bench
+	@$(BIN)/mypy client contract files server gateway testing tests bench
 
 browser: ## install the Chromium that tests look at /docs with, where it is missing
 	@command -v chromium >/dev/null || { \

@@ -46,7 +46,11 @@ class SandboxService:
         await administration.add_service_account(subject_id, name, now(), _BY)
         await administration.grant_role(subject_id, reseller_id, Role.OWNER, now(), _BY)
         await administration.add_access_token(hash_token(token), subject_id, now(), None)
-        return messages.CreateResellerResponse(reseller_id=reseller_id, token=token)
+        # Of its making, too, its log tells nothing.
+        await self._storage.emptying.empty_reseller(reseller_id)
+        return messages.CreateResellerResponse(
+            reseller_id=reseller_id, token=token, service_account_id=subject_id
+        )
 
     async def ListEmails(  # noqa: N802
         self, request: messages.ListEmailsRequest, call: CallContext

@@ -121,9 +121,12 @@ def test_clients_snippets_are_files_that_are_run(snippet: Snippet) -> None:
         *CLIENTS.glob("*/snippet.*"),
         *CLIENTS.glob("*/receiver.*"),
         CLIENTS / "curl/add_webhook.sh",
+        *(ROOT / "examples").glob("*/*invitation*"),
         *(ROOT / "tests/storage/postgresql").glob("*.sh"),
     ]
     (file,) = [file for file in files if file.read_text() == snippet.text]
+    if file.parent.parent.name == "examples":
+        return  # run in tests/sandbox
     assert file.suffix == f".{snippet.language}"
 
 
@@ -147,7 +150,11 @@ def test_every_block_of_code_says_what_it_is() -> None:
     for page in PAGES:
         fences = re.findall(r"^ *(```.*)$", page.read_text(), re.MULTILINE)
         known = {
-            f"```{each}" for each in ("bash", "python", "py", "js", "sh", "ini", "json", "text")
+            f"```{each}"
+            for each in (
+                *("bash", "python", "py", "js", "sh", "ini", "json", "text"),
+                *("go", "java", "php"),  # not run here, as the page says
+            )
         }
         assert set(fences[0::2]) <= known, page
         assert set(fences[1::2]) <= {"```"}, page

@@ -31,7 +31,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from yandex.cloud import validation_pb2 as yandex_dot_cloud_dot_validation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(billing/sandbox/v1/sandbox_service.proto\x12\x12\x62illing.sandbox.v1\x1a billing/options/v1/methods.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dyandex/cloud/validation.proto\"<\n\x15\x43reateResellerRequest\x12#\n\x0c\x64isplay_name\x18\x01 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=256\"<\n\x16\x43reateResellerResponse\x12\x13\n\x0breseller_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\".\n\x11ListEmailsRequest\x12\x19\n\x02to\x18\x01 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=320\"?\n\x12ListEmailsResponse\x12)\n\x06\x65mails\x18\x01 \x03(\x0b\x32\x19.billing.sandbox.v1.Email\"Q\n\x05\x45mail\x12\n\n\x02to\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0c\n\x04link\x18\x04 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x05 \x01(\x0c\"\x11\n\x0fGetClockRequest\"H\n\x13\x41\x64vanceClockRequest\x12\x31\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x02\"1\n\x05\x43lock\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"1\n\x0cResetRequest\x12!\n\x0breseller_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x01\x8a\xc8\x31\x04<=50\"\x0f\n\rResetResponse2\x86\x05\n\x0eSandboxService\x12\x8d\x01\n\x0e\x43reateReseller\x12).billing.sandbox.v1.CreateResellerRequest\x1a*.billing.sandbox.v1.CreateResellerResponse\"$\x90\xb2\x19\x01\x82\xd3\xe4\x93\x02\x1a\"\x15/sandbox/v1/resellers:\x01*\x12{\n\nListEmails\x12%.billing.sandbox.v1.ListEmailsRequest\x1a&.billing.sandbox.v1.ListEmailsResponse\"\x1e\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02\x14\x12\x12/sandbox/v1/emails\x12i\n\x08GetClock\x12#.billing.sandbox.v1.GetClockRequest\x1a\x19.billing.sandbox.v1.Clock\"\x1d\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/sandbox/v1/clock\x12x\n\x0c\x41\x64vanceClock\x12\'.billing.sandbox.v1.AdvanceClockRequest\x1a\x19.billing.sandbox.v1.Clock\"$\x82\xd3\xe4\x93\x02\x1e\"\x19/sandbox/v1/clock:advance:\x01*\x12j\n\x05Reset\x12 .billing.sandbox.v1.ResetRequest\x1a!.billing.sandbox.v1.ResetResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/sandbox/v1:reset:\x01*\x1a\x16\xca\x41\x13\x62illing.example.comBl\n\x1e\x63om.example.billing.sandbox.v1B\x13SandboxServiceProtoP\x01Z3billing.example.com/go/billing/sandbox/v1;sandboxpbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(billing/sandbox/v1/sandbox_service.proto\x12\x12\x62illing.sandbox.v1\x1a billing/options/v1/methods.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x17google/api/client.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dyandex/cloud/validation.proto\"<\n\x15\x43reateResellerRequest\x12#\n\x0c\x64isplay_name\x18\x01 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=256\"X\n\x16\x43reateResellerResponse\x12\x13\n\x0breseller_id\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\t\x12\x1a\n\x12service_account_id\x18\x03 \x01(\t\".\n\x11ListEmailsRequest\x12\x19\n\x02to\x18\x01 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=320\"?\n\x12ListEmailsResponse\x12)\n\x06\x65mails\x18\x01 \x03(\x0b\x32\x19.billing.sandbox.v1.Email\"Q\n\x05\x45mail\x12\n\n\x02to\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x0c\n\x04link\x18\x04 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x05 \x01(\x0c\"\x11\n\x0fGetClockRequest\"H\n\x13\x41\x64vanceClockRequest\x12\x31\n\x08\x64uration\x18\x01 \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x02\"1\n\x05\x43lock\x12(\n\x04time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"1\n\x0cResetRequest\x12!\n\x0breseller_id\x18\x01 \x01(\tB\x0c\xe2\x41\x01\x01\x8a\xc8\x31\x04<=50\"\x0f\n\rResetResponse2\x86\x05\n\x0eSandboxService\x12\x8d\x01\n\x0e\x43reateReseller\x12).billing.sandbox.v1.CreateResellerRequest\x1a*.billing.sandbox.v1.CreateResellerResponse\"$\x90\xb2\x19\x01\x82\xd3\xe4\x93\x02\x1a\"\x15/sandbox/v1/resellers:\x01*\x12{\n\nListEmails\x12%.billing.sandbox.v1.ListEmailsRequest\x1a&.billing.sandbox.v1.ListEmailsResponse\"\x1e\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02\x14\x12\x12/sandbox/v1/emails\x12i\n\x08GetClock\x12#.billing.sandbox.v1.GetClockRequest\x1a\x19.billing.sandbox.v1.Clock\"\x1d\x98\xb2\x19\x01\x82\xd3\xe4\x93\x02\x13\x12\x11/sandbox/v1/clock\x12x\n\x0c\x41\x64vanceClock\x12\'.billing.sandbox.v1.AdvanceClockRequest\x1a\x19.billing.sandbox.v1.Clock\"$\x82\xd3\xe4\x93\x02\x1e\"\x19/sandbox/v1/clock:advance:\x01*\x12j\n\x05Reset\x12 .billing.sandbox.v1.ResetRequest\x1a!.billing.sandbox.v1.ResetResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\"\x11/sandbox/v1:reset:\x01*\x1a\x16\xca\x41\x13\x62illing.example.comBl\n\x1e\x63om.example.billing.sandbox.v1B\x13SandboxServiceProtoP\x01Z3billing.example.com/go/billing/sandbox/v1;sandboxpbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -62,23 +62,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CREATERESELLERREQUEST']._serialized_start=282
   _globals['_CREATERESELLERREQUEST']._serialized_end=342
   _globals['_CREATERESELLERRESPONSE']._serialized_start=344
-  _globals['_CREATERESELLERRESPONSE']._serialized_end=404
-  _globals['_LISTEMAILSREQUEST']._serialized_start=406
-  _globals['_LISTEMAILSREQUEST']._serialized_end=452
-  _globals['_LISTEMAILSRESPONSE']._serialized_start=454
-  _globals['_LISTEMAILSRESPONSE']._serialized_end=517
-  _globals['_EMAIL']._serialized_start=519
-  _globals['_EMAIL']._serialized_end=600
-  _globals['_GETCLOCKREQUEST']._serialized_start=602
-  _globals['_GETCLOCKREQUEST']._serialized_end=619
-  _globals['_ADVANCECLOCKREQUEST']._serialized_start=621
-  _globals['_ADVANCECLOCKREQUEST']._serialized_end=693
-  _globals['_CLOCK']._serialized_start=695
-  _globals['_CLOCK']._serialized_end=744
-  _globals['_RESETREQUEST']._serialized_start=746
-  _globals['_RESETREQUEST']._serialized_end=795
-  _globals['_RESETRESPONSE']._serialized_start=797
-  _globals['_RESETRESPONSE']._serialized_end=812
-  _globals['_SANDBOXSERVICE']._serialized_start=815
-  _globals['_SANDBOXSERVICE']._serialized_end=1461
+  _globals['_CREATERESELLERRESPONSE']._serialized_end=432
+  _globals['_LISTEMAILSREQUEST']._serialized_start=434
+  _globals['_LISTEMAILSREQUEST']._serialized_end=480
+  _globals['_LISTEMAILSRESPONSE']._serialized_start=482
+  _globals['_LISTEMAILSRESPONSE']._serialized_end=545
+  _globals['_EMAIL']._serialized_start=547
+  _globals['_EMAIL']._serialized_end=628
+  _globals['_GETCLOCKREQUEST']._serialized_start=630
+  _globals['_GETCLOCKREQUEST']._serialized_end=647
+  _globals['_ADVANCECLOCKREQUEST']._serialized_start=649
+  _globals['_ADVANCECLOCKREQUEST']._serialized_end=721
+  _globals['_CLOCK']._serialized_start=723
+  _globals['_CLOCK']._serialized_end=772
+  _globals['_RESETREQUEST']._serialized_start=774
+  _globals['_RESETREQUEST']._serialized_end=823
+  _globals['_RESETRESPONSE']._serialized_start=825
+  _globals['_RESETRESPONSE']._serialized_end=840
+  _globals['_SANDBOXSERVICE']._serialized_start=843
+  _globals['_SANDBOXSERVICE']._serialized_end=1489
 # @@protoc_insertion_point(module_scope)

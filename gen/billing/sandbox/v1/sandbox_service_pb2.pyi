@@ -50,19 +50,23 @@ class CreateResellerResponse(_message.Message):
 
     RESELLER_ID_FIELD_NUMBER: _builtins.int
     TOKEN_FIELD_NUMBER: _builtins.int
+    SERVICE_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     reseller_id: _builtins.str
     """The reseller's ID."""
     token: _builtins.str
     """To be sent as `Authorization: Bearer <token>`."""
+    service_account_id: _builtins.str
+    """The service account that the token is of; the service's log calls it `caller`."""
     def __init__(
         self,
         *,
         reseller_id: _builtins.str = ...,
         token: _builtins.str = ...,
+        service_account_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reseller_id", b"reseller_id", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reseller_id", b"reseller_id", "service_account_id", b"service_account_id", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
