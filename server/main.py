@@ -311,13 +311,14 @@ def build_worker(
     if settings.mail_domain_connections or settings.mail_domain_rate:
         limited = DomainLimits(limited, settings.mail_domain_connections, settings.mail_domain_rate)
     mail = InvitationMail(storage.mail, limited, messages, clock)
-    alert_messages = AlertMessages(
-        settings.mail_from,
-        clock,
-        settings.brand,
-        settings.mail_languages.split(","),
-        settings.zone,
-    )
+    languages = settings.mail_languages.split(",")
+    try:
+        alert_messages = AlertMessages(
+            *(settings.mail_from, clock, settings.brand, languages, settings.zone),
+            _templates(settings),
+        )
+    except MessageSettingError as error:
+        raise SettingsError(f"BILLING_MAIL_TEMPLATES: {error}") from None
     alerts = AlertMail(storage.alerts, mailer(_ALERTS.parallel), alert_messages, clock)
     reminders = ReminderMail(storage.reminders, mailer(_REMINDERS.parallel), messages, clock)
     return Worker(
@@ -441,6 +442,10 @@ def mail_settings(
             "BILLING_MAIL_FROM, BILLING_INVITATION_URL, BILLING_BRAND_SUPPORT or "
             f"BILLING_MAIL_TEMPLATES: {error}"
         ) from None
+
+
+def _templates(settings: Settings) -> Path | None:
+    return Path(settings.mail_templates).expanduser() if settings.mail_templates else None
 
 
 def dkim_signer(settings: Settings) -> Signer | None:

@@ -243,6 +243,27 @@ class TestInternationalAddresses:
             assert len(server.received) == 1
 
 
+async def test_what_is_larger_than_the_server_takes_is_not_sent() -> None:
+    heard: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 here\r\n")
+        heard.append(await reader.readline())
+        writer.write(b"250-here\r\n250 SIZE %d\r\n" % (len(MAIL.content) - 1))
+        heard.append(await reader.readline())
+        writer.close()
+
+    listening = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with listening:
+        port = listening.sockets[0].getsockname()[1]
+        async with mailing(f"smtp://127.0.0.1:{port}") as mailer:
+            with pytest.raises(MailDelayedError, match="takes at most") as found:
+                await mailer.send(MAIL)
+    assert found.value.operators
+    assert not found.value.may_have_arrived
+    assert heard[1] in (b"QUIT\r\n", b"")
+
+
 @pytest.mark.parametrize(
     ("offered", "mail_options", "rcpt_options"),
     [

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, tzinfo
 from email.headerregistry import Address
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from server.domain.brands import Brand
@@ -11,7 +12,7 @@ from server.languages import LanguageCode, time_in_words
 from server.storage.interface import AlertKind, WebhookAlert
 from server.worker.mail.addresses import parse_recipient, parse_sender, parse_support
 from server.worker.mail.mailer import Mail
-from server.worker.mail.messages import template_environment
+from server.worker.mail.messages import template_environment, template_errors
 from server.worker.mail.mime import EOL, constant_headers, date, encoded_subject, in_ascii, part
 
 _LONGEST_DESCRIPTION = 200
@@ -20,7 +21,8 @@ _LONGEST_DESCRIPTION = 200
 class AlertMessages:
     """Makes e-mails to those who look after a webhook, in the form of all others.
 
-    Arguments as of `MessageBuilder`, which refuses those that can't be used.
+    Arguments as of `MessageBuilder`, which refuses those that can't be used, but for templates.
+    Raises MessageSettingError for these.
     """
 
     def __init__(
@@ -30,6 +32,7 @@ class AlertMessages:
         brand: Brand | None = None,
         languages: Sequence[str] = ("en",),
         zone: tzinfo = UTC,
+        templates: Path | None = None,
     ) -> None:
         brand = brand or Brand()
         name, self._sender = parse_sender(sender)
@@ -40,10 +43,26 @@ class AlertMessages:
         self._headers = constant_headers(Address(name, addr_spec=self._sender), languages)
         support = brand.support and parse_support(brand.support)
         self._reply_to = f"Reply-To: {support}\r\n" if support else ""
-        environment = template_environment(brand, languages)
-        self._subject = environment.get_template(f"{languages[0]}/alert.subject")
-        self._text = environment.get_template("message.txt")
-        self._html = environment.get_template("message.html")
+        environment = template_environment(brand, languages, templates)
+        with template_errors():
+            self._subject = environment.get_template(f"{languages[0]}/alert.subject")
+            self._text = environment.get_template("message.txt")
+            self._html = environment.get_template("message.html")
+            if templates is not None:
+                self._check()
+
+    def _check(self) -> None:
+        """Renders each template in every form that it can take. Raises TemplateError."""
+        at = self._now()
+        for kind in AlertKind:
+            for description, error in (("", ""), ("Orders", "HTTP 410")):
+                self.alert(
+                    WebhookAlert(
+                        *(0, 1, at, at, kind, "reseller", "whk", "https://example.com/"),
+                        *(description, None, "", error, at),
+                    ),
+                    "someone@example.com",
+                )
 
     def alert(self, alert: WebhookAlert, recipient: str) -> Mail:
         """Returns the e-mail; its Message-ID is the same for each attempt.

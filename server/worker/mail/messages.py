@@ -4,7 +4,8 @@ Longer than others: what differs between e-mails is filled in here, once.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, tzinfo
 from email.headerregistry import Address
 from functools import lru_cache
@@ -149,7 +150,7 @@ class MessageBuilder:
                 codes, headers, environment.get_template(f"{codes[0]}/invitation.subject")
             )
 
-        try:
+        with template_errors():
             self._all_languages = in_languages(codes)
             self._languages = {code.value: in_languages([code]) for code in LanguageCode}
             self._text = environment.get_template("message.txt")
@@ -159,8 +160,6 @@ class MessageBuilder:
             self._rendered = lru_cache(_MOST_RENDERED)(self._render)
             if templates is not None:
                 self._check()
-        except TemplateError as error:
-            raise MessageSettingError(f"{_place(error)}: {error}") from None
 
     def _check(self) -> None:
         """Renders each template with all that can be in it, and with nothing of it.
@@ -313,6 +312,15 @@ def template_environment(
     )
     environment.globals.update(brand=brand, languages=languages)
     return environment
+
+
+@contextmanager
+def template_errors() -> Iterator[None]:
+    """Raises MessageSettingError, which says where it is wrong, for a template that can't be used."""
+    try:
+        yield
+    except TemplateError as error:
+        raise MessageSettingError(f"{_place(error)}: {error}") from None
 
 
 def _place(error: TemplateError) -> str:

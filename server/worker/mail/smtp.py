@@ -74,6 +74,9 @@ class SmtpMailer:
             if mail.needs_smtputf8 and not smtp.supports_extension("SMTPUTF8"):
                 sound = True
                 raise no_smtputf8(stage)
+            if too_large := _too_large(smtp, mail):
+                sound = True
+                raise too_large
             of_mail, of_recipient = _options(smtp, mail)
             await _command(smtp, b"MAIL", f"FROM:<{mail.sender}>".encode(), *of_mail)
             stage = "RCPT"
@@ -165,6 +168,15 @@ class SmtpMailer:
             task = asyncio.create_task(_quit(smtp))
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+
+def _too_large(smtp: SMTP, mail: Mail) -> MailDelayedError | None:
+    """Returns the refusal of an e-mail that is larger than what the server says it takes."""
+    most = smtp.esmtp_extensions.get("size", "").strip()
+    if not (most.isdecimal() and 0 < int(most) < len(mail.content)):
+        return None
+    problem = f"the mail server takes at most {int(most):,} bytes, and the e-mail has more"
+    return MailDelayedError("MAIL", problem=problem, detail=problem, operators=True)
 
 
 def _options(smtp: SMTP, mail: Mail) -> tuple[list[bytes], list[bytes]]:

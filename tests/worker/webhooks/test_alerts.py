@@ -4,6 +4,7 @@ import asyncio
 import logging
 from datetime import timedelta
 from html import unescape
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from server.storage.interface import DeliveryAttempt, Storage
 from server.storage.sql.times import micros
 from server.storage.storage import SqlStorage
+from server.worker.mail.addresses import MessageSettingError
+from server.worker.mail.alert_messages import AlertMessages
 from tests.clock import Clock
 from tests.storage.databases import query
 from tests.storage.webhooks.records import add_webhook, rows
@@ -22,6 +25,21 @@ from tests.worker.webhooks.receivers import receiving
 
 DAY = timedelta(days=1)
 SECRET_URL = "https://example.com/hook/SECRET-PATH?token=SECRET-QUERY"
+
+
+def test_templates_of_the_operators_own(tmp_path: Path) -> None:
+    def built() -> AlertMessages:
+        return AlertMessages("Billing <billing@example.com>", lambda: START, templates=tmp_path)
+
+    folder = tmp_path / "en"
+    folder.mkdir()
+    template = folder / "alert.txt"
+    template.write_text("{{ name }} fails: {{ error }}\n")
+    assert built()
+    for wrong, problem in (("{{ nothing }}", "'nothing' is undefined"), ("{% if %}", "line 1")):
+        template.write_text(wrong)
+        with pytest.raises(MessageSettingError, match=problem):
+            built()
 
 
 @pytest.fixture
