@@ -240,6 +240,19 @@ async def test_an_account_that_is_being_removed_gets_no_role(
     assert await held(storage) == [("owner", Role.OWNER)]
 
 
+async def test_an_account_with_the_id_of_who_is_being_given_a_role_is_refused(
+    storage: SqlStorage, overlap: Overlap
+) -> None:
+    """It would take the role of the outside issuer's subject."""
+    outcome = await overlap.run(
+        update(overlap.first, give("someone")),
+        overlap.second.administration.add_service_account("someone", "An account", START),
+    )
+    assert outcome.waited
+    assert "has roles already" in outcome.second.message
+    assert await storage.administration.list_service_accounts() == []
+
+
 @on_postgresql
 async def test_batches_lock_resellers_in_one_order(
     storage: SqlStorage, overlap: Overlap, database_url: str

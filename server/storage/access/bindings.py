@@ -176,7 +176,9 @@ def update_bindings(
     subjects = sorted({each.held.subject_id for request in batch for each in request.deltas})
     accounts: set[str] = {row.id for row in transaction.fetch(_LOCK_ACCOUNTS, subjects)}
     roles = _roles_for(transaction, reseller_ids)
-    kept: set[str] = set()
+    given = {each.held.subject_id for request in batch for each in request.deltas if each.give}
+    outside = sorted(given - accounts)
+    _keep_from_accounts(transaction, outside, micros(batch[0].operation.created_at))
 
     def update(request: BindingUpdate) -> Operation:
         operation, deltas, actor, use = request
@@ -186,9 +188,6 @@ def update_bindings(
         if state is not ResellerState.ACTIVE:
             raise reseller_held(reseller_id, state)
         changes = decide(roles[reseller_id], deltas, actor.subject, accounts)
-        outside = {held.subject_id for held in changes.granted} - accounts - kept
-        _keep_from_accounts(transaction, sorted(outside), now)
-        kept.update(outside)
         for held in changes.revoked:
             values = {"reseller_id": reseller_id, "role": held.role.value}
             taken = transaction.fetch(_TAKE, [held.subject_id], **values)
