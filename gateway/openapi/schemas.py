@@ -146,7 +146,9 @@ class Schemas:
             limits = {"minimum": low, "maximum": high} if in_request else {}
             return {"type": "integer", "format": name} | limits | constraints.of_number(field)
         if field.type == _F.TYPE_ENUM:
-            return {"type": "string", "enum": [value.name for value in field.enum_type.values]}
+            any_ = not (in_request and constraints.is_required(field))
+            values = [each.name for each in field.enum_type.values if any_ or each.number]
+            return {"type": "string", "enum": values}
         if field.type in _OTHERS:
             return dict(_OTHERS[field.type])
         if field.full_name in self._packed:

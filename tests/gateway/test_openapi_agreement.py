@@ -135,6 +135,8 @@ def _check_generated(case: schemathesis.Case[Any]) -> None:
     )
     # The one that is a field of the request; else the body fills all of it.
     resource = method.GetOptions().Extensions[annotations_pb2.http].body.strip("*")
+    if resource and method.input_type.fields_by_name[resource].message_type.name == "HttpBody":
+        return  # which no schema describes
     if isinstance(case.body, dict):
         asked |= {resource: dict(case.body)} if resource else case.body
     text = json.dumps(asked, ensure_ascii=False)
