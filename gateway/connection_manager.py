@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import cors, direct_answers, input_checks, known_tokens, routes, shares, web_protocols
-from gateway.access_log import access_log, grpc_status_filter
+from gateway.access_log import access_log, grpc_status_filter, ids_filter
 from gateway.header_filters import (
     http_filter,
     remove,
@@ -125,6 +125,7 @@ class ConnectionManagers:
                 ),
                 http_filter(direct_answers.TRANSCODER, _TRANSCODER, transcoder),
                 web_protocols.details_filter(),
+                ids_filter(routes.IDS_FILTER),
                 grpc_status_filter(routes.GRPC_STATUS_OF_ERRORS),
                 http_filter(
                     *("envoy.filters.http.router", "router.v3.Router"),

@@ -80,12 +80,13 @@ BUFFER = "envoy.filters.http.buffer"
 COMPRESSOR = "envoy.filters.http.compressor"
 GRPC_STATUS_OF_SUCCESS = "grpc_status_of_success"
 GRPC_STATUS_OF_ERRORS = "grpc_status_of_errors"
+IDS_FILTER = "ids_of_calls"
 
 
 _NATIVE_FILTERS = dict.fromkeys(
     (
         *(BUFFER, COMPRESSOR, LUA, REST_HEADERS, TRANSCODER),
-        *(GRPC_STATUS_OF_SUCCESS, GRPC_STATUS_OF_ERRORS),
+        *(GRPC_STATUS_OF_SUCCESS, GRPC_STATUS_OF_ERRORS, IDS_FILTER),
     ),
     OFF,
 )
@@ -312,7 +313,7 @@ def _web(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict[
             route = {
                 **native,
                 "match": {"path": method.path, "headers": headers},
-                "typed_per_filter_config": {**_NATIVE_FILTERS, **on},
+                "typed_per_filter_config": {**_web_filters(method), **on},
             }
             yield from _by_credentials(method, route, settings.max_body_bytes + _FRAME_BYTES)
         for rule in method.connect_rules:
@@ -354,6 +355,12 @@ def _standard(path: str) -> dict[str, Any]:
         },
         "typed_per_filter_config": filters,
     }
+
+
+def _web_filters(method: Method) -> dict[str, Any]:
+    """Returns what is off: no more than of native calls, but that what comes behind answers is hidden."""
+    kept = () if method.streaming else (IDS_FILTER,)
+    return {name: off for name, off in _NATIVE_FILTERS.items() if name not in kept}
 
 
 def _pages(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict[str, Any]]:
@@ -463,6 +470,8 @@ def _binding(
         # Each message of a stream must go at once. Of secrets the length could tell, beside what
         # the caller sent.
         route["typed_per_filter_config"] = {COMPRESSOR: OFF}
+    if method.streaming:
+        route["typed_per_filter_config"][IDS_FILTER] = OFF
     return route
 
 

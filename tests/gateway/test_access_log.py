@@ -84,6 +84,43 @@ async def test_rest_answers_have_the_code_of_their_body(tmp_path: Path, h2: bool
     assert PERSON not in (tmp_path / "logs" / "access.log").read_text()
 
 
+IDS = (("x-call-caller", "aje1"), ("x-call-operation", "bop1"))
+
+
+async def _well(_request: Any, context: Context) -> None:
+    context.set_trailing_metadata(IDS)
+
+
+async def _ill(_request: Any, context: Context) -> None:
+    context.set_trailing_metadata(IDS)
+    await context.abort(grpc.StatusCode.NOT_FOUND, "no")
+
+
+async def test_caller_and_operation_are_told_of_each_call(tmp_path: Path) -> None:
+    web = {"content-type": "application/grpc-web+proto"}
+    async with (
+        running(tmp_path) as harness,
+        grpc.aio.insecure_channel(harness.grpc) as channel,
+    ):
+        for kind, answer in (("well", _well), ("ill", _ill)):
+            harness.upstream.answers[GET] = answer
+            for h2 in (False, True):
+                async with httpx.AsyncClient(
+                    base_url=harness.rest, http1=not h2, http2=h2
+                ) as client:
+                    answered = await _ask(client, f"rest-{kind}-{h2}", "GET", "/operations/1")
+                    assert not any(name.startswith("x-call-") for name in answered.headers)
+                    options = {"headers": web, "content": b"\0" * 5}
+                    answered = await _ask(client, f"web-{kind}-{h2}", "POST", GET, **options)
+                    assert b"x-call-" not in answered.content
+            call = _unary(channel, GET)(b"", metadata=[("x-request-id", f"native-{kind}")])
+            await call.code()
+    lines = _lines(tmp_path)
+    assert len(lines) == 10
+    for line in lines:
+        assert (line["caller"], line["operation"]) == ("aje1", "bop1"), line
+
+
 def _unary(channel: grpc.aio.Channel, method: str) -> Any:
     return channel.unary_unary(method)
 

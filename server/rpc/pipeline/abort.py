@@ -22,13 +22,14 @@ async def abort(
     *,
     json_names: bool = False,
     caller_known: bool = False,
+    ids: tuple[tuple[str, str], ...] = (),
 ) -> Message:
     """Ends the call with the error's status; never returns.
 
     `json_names` has fields named as in JSON, for a caller who wrote them so. `caller_known` is for the
-    gateway, which has calls of those who are not stand in line.
+    gateway, which has calls of those who are not stand in line; `ids` is more metadata.
     """
-    trailing: tuple[tuple[str, str | bytes], ...] = (("x-request-id", request_id),)
+    trailing: tuple[tuple[str, str | bytes], ...] = (("x-request-id", request_id), *ids)
     if error.retry_after_s is not None:
         trailing += (("retry-after", str(max(1, round(error.retry_after_s)))),)
     if caller_known:

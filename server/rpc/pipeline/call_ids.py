@@ -70,6 +70,13 @@ def _shown(subject_id: str) -> str:
     return f"subject-{hashlib.sha256(subject_id.encode()).hexdigest()[:12]}"
 
 
+def for_gateway(found: CallIds, subject: Subject | None) -> tuple[tuple[str, str], ...]:
+    """Returns what the gateway's access log tells of a call, as metadata behind its answer."""
+    caller = (("x-call-caller", caller_id(subject)),) if subject else ()
+    operation = found.get("operation")
+    return (*caller, ("x-call-operation", operation)) if operation else caller
+
+
 def reader_of(method: MethodDescriptor) -> Callable[[CallIds, Any, Subject | None], None]:
     """Returns what adds those that a request of the method names."""
     named = [

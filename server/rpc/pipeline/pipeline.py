@@ -21,7 +21,7 @@ from server.rpc.pipeline.authentication import Authenticator
 from server.rpc.pipeline.availability import Availability
 from server.rpc.pipeline.call_context import CallContext, ServicerContext
 from server.rpc.pipeline.call_ids import begin as begin_ids
-from server.rpc.pipeline.call_ids import caller_id, reader_of
+from server.rpc.pipeline.call_ids import caller_id, for_gateway, reader_of
 from server.rpc.pipeline.caller_address import CallerAddresses
 from server.rpc.pipeline.concurrency import RoundRobin
 from server.rpc.pipeline.errors import CODES
@@ -45,6 +45,8 @@ _FAULTS = FailureLog(logging.getLogger(__name__))
 MAX_FORM_BYTES = 64 << 10
 # The gateway sets it on every REST call, and lets no caller send it.
 _REST_HEADER = "x-envoy-original-path"
+# And this one on every call.
+_GATEWAYS_HEADER = "x-forwarded-for"
 
 # A servicer's method: request and call in, answer out; None where it has sent a stream of them.
 Method = Callable[[Any, CallContext], Awaitable[Message | None]]
@@ -120,7 +122,7 @@ class Pipeline:
             span = None
             if TRACES.on:
                 span = TRACES.begin_call(name, headers.get("traceparent"), request_id)
-            ids = begin_ids(request_id, is_list=is_list) if CALL_LOG.tells_failure else None
+            ids = begin_ids(request_id, is_list=is_list)
             try:
                 if availability.refusal:
                     raise availability.refusal
@@ -144,9 +146,12 @@ class Pipeline:
                         right(subject, request)
                     validate(request)
                     key = None if read_only else idempotency_key(headers, subject, name, request)
-                    context.set_trailing_metadata((("x-request-id", request_id),))
                     call = CallContext(subject, request_id, key, address, headers, context)
                     answered = await run(request, call)
+                    behind: tuple[tuple[str, str], ...] = (("x-request-id", request_id),)
+                    if _GATEWAYS_HEADER in headers:
+                        behind += for_gateway(ids, subject)
+                    context.set_trailing_metadata(behind)
                     code = _OK
                     return answered
                 finally:
@@ -154,12 +159,15 @@ class Pipeline:
             except BillingError as refusal:
                 error = refusal
                 code = CODES[error.reason]
+                if request is not None:
+                    read_ids(ids, request, subject)
                 return await abort(
                     context,
                     error,
                     request_id,
                     json_names=_REST_HEADER in headers,
                     caller_known=subject is not None,
+                    ids=for_gateway(ids, subject) if _GATEWAYS_HEADER in headers else (),
                 )
             except (asyncio.CancelledError, grpc.aio.AbortError):
                 raise
@@ -174,7 +182,7 @@ class Pipeline:
                 counted.ended(code, took_s)
                 if span:
                     TRACES.end(span, CODE_NAMES[code] if code else "")
-                if ids and (code or CALL_LOG.tells_success):
+                if CALL_LOG.tells_failure if code else CALL_LOG.tells_success:
                     if subject:
                         ids["caller"] = caller_id(subject)
                     if request is not None:
