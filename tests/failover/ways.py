@@ -25,7 +25,8 @@ listen leader
     bind 127.0.0.1:{port}
     option httpchk GET /primary
     http-check expect status 200
-    default-server inter 1s timeout check 1s fall 2 rise 1 on-marked-down shutdown-sessions
+    timeout check 1s
+    default-server inter 1s fall 2 rise 1 on-marked-down shutdown-sessions
 {servers}
 """
 

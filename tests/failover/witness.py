@@ -11,6 +11,8 @@ import psycopg
 from tests.failover.cluster import Cluster, Node
 
 _EVERY_S = 0.05
+# Of a page and more, so that a disk without room takes none.
+_ROW = "INSERT INTO witness SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 400)"
 
 
 class Witness:
@@ -44,8 +46,8 @@ class Witness:
                         "keepalives_idle=2 keepalives_interval=1 keepalives_count=2",
                         autocommit=True,
                     )
-                connection.execute("CREATE TABLE IF NOT EXISTS witness (n int)")
-                connection.execute("INSERT INTO witness VALUES (1)")
+                connection.execute("CREATE TABLE IF NOT EXISTS witness (row text)")
+                connection.execute(_ROW)
                 self._commits.append((time.time(), node.name))
             except psycopg.Error:
                 if connection:
