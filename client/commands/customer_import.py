@@ -55,7 +55,7 @@ def import_customers(
         with alone(file):
             run.read(parse_given(columns), encoding)
             if dry_run:
-                run.check()
+                run.check(note_there=True)
             else:
                 _invite(run, skip_invalid=skip_invalid, wait=wait)
     except KeyboardInterrupt:

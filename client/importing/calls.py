@@ -24,15 +24,18 @@ class Calls:
         self._customers = customer_service_pb2_grpc.CustomerServiceStub(connection.channel)
         self._operations = operations_pb2_grpc.OperationsStub(connection.channel)
 
-    def check(self, todo: Todo) -> None:
-        """Has the service check a row."""
+    def check(self, todo: Todo) -> Result | None:
+        """Has the service check a row; returns who is there already, if it says so."""
         try:
             self._validate(todo)
         except grpc.RpcError as error:
             # What limits e-mails is obeyed when they are sent.
             limited = errors.details(error).reason == "MAIL_LIMIT_REACHED"
-            if not limited and not self._there(error, todo):
+            there = self._there(error, todo)
+            if there is None and not limited:
                 raise
+            return there
+        return None
 
     def _validate(self, todo: Todo) -> None:
         request = customer_service_pb2.InviteCustomerRequest()

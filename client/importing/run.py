@@ -35,7 +35,9 @@ class Import:
         self._results = Results(file.with_name(f"{file.name}.results.csv"))
         self._calls = Calls(connection)
         self._columns = Columns(["name", "email"], {})
+        # How many rows earlier runs have done, and in how many of them the customer was there.
         self._done_before = 0
+        self._there_before = 0
         self._sends = False
 
     def read(self, given: Mapping[str, str], encoding: str | None) -> None:
@@ -58,6 +60,7 @@ class Import:
         self._require(before)
         states = self._spool.count().states
         self._done_before = sum(states.get(each, 0) for each in results.DONE)
+        self._there_before = states.get(results.EXISTS, 0)
 
     def _require(self, version: tuple[int, ...]) -> None:
         """Raises ClientError if the file has changed since."""
@@ -91,13 +94,19 @@ class Import:
             why = f"Line {twin} has the same {or_id}address and tax number."
             self._spool.add_wrong(line, title, why)
 
-    def check(self) -> int:
-        """Has the service check all rows, and says what is wrong; returns how many are."""
+    def check(self, *, note_there: bool = False) -> int:
+        """Has the service check all rows, and says what is wrong; returns how many are.
 
-        def done(todo: Todo, answer: grpc.RpcError | None) -> None:
+        `note_there` counts those whose customer is there as done. An import itself asks by their keys
+        first, which tells more of them.
+        """
+
+        def done(todo: Todo, answer: Result | grpc.RpcError | None) -> None:
             if isinstance(answer, grpc.RpcError):
                 for title, why in self._wrong(answer):
                     self._spool.add_wrong(todo.line, title, why)
+            elif answer and note_there:
+                self._spool.note(answer)
             steps.step()
 
         with Steps(self._console, "checking", self._spool.count().todo) as steps:
@@ -155,10 +164,12 @@ class Import:
         """Returns how many rows stand how."""
         count = self._spool.count()
         done = sum(count.states.get(each, 0) for each in results.DONE)
+        there = count.states.get(results.EXISTS, 0) - self._there_before
         failed = count.states.get(results.FAILED, 0)
         refused = count.states.get(results.REFUSED, 0)
         told = {
-            "invited": done - self._done_before,
+            "invited": done - there - self._done_before,
+            "there already": there,
             "done before": self._done_before,
             "with e-mails that could not be sent": failed if self._sends else 0,
             "refused": refused,
