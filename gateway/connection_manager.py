@@ -105,6 +105,7 @@ class ConnectionManagers:
                 rest_headers(keeps_origin=bool(settings.cors_origins)),
                 grpc_status_filter(routes.GRPC_STATUS_OF_SUCCESS),
                 *_rate_limit(settings.requests_per_s),
+                direct_answers.file_rate_filter(),
                 *known_tokens.filters(root, settings),
                 shares.line_filter(root, settings, routes.ANONYMOUS_CLUSTER),
                 http_filter(

@@ -11,6 +11,33 @@ TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
 OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
 LOCAL_FILTERS = dict.fromkeys((LUA, TRANSCODER), OFF)
 
+# Envoy copies a file for each request, and holds the copy for as long as its reader likes; the largest
+# is of 1.7 MB. So many requests for one file are answered at once and in a second, over all connections.
+FILE_RATE = "rate_of_files"
+_FILES_AT_ONCE, _FILES_PER_S = 30, 20
+_ALWAYS = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
+_RATE_TYPE = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
+_LIMITED = {
+    "@type": _RATE_TYPE,
+    "stat_prefix": FILE_RATE,
+    "token_bucket": {
+        "max_tokens": _FILES_AT_ONCE,
+        "tokens_per_fill": _FILES_PER_S,
+        "fill_interval": "1s",
+    },
+    "filter_enabled": _ALWAYS,
+    "filter_enforced": _ALWAYS,
+}
+
+
+def file_rate_filter() -> dict[str, Any]:
+    """Returns the filter that limits requests for files, by the routes of these alone."""
+    return {
+        "name": FILE_RATE,
+        "typed_config": {"@type": _RATE_TYPE, "stat_prefix": FILE_RATE},
+    }
+
+
 FROM_BROWSERS = {"name": "accept", "string_match": {"contains": "text/html"}}
 
 
@@ -47,7 +74,7 @@ def file_answers(file: StaticFile) -> Iterable[dict[str, Any]]:
             set_header(name, value)
             for name, value in {"content-type": file.content_type, **file.headers}.items()
         ],
-        "typed_per_filter_config": LOCAL_FILTERS,
+        "typed_per_filter_config": {**LOCAL_FILTERS, FILE_RATE: _LIMITED},
     }
     yield direct_answer(f"* {file.path}", match, 405, headers=[set_header("allow", "GET, HEAD")])
 

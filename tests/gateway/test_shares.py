@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -107,3 +108,14 @@ async def test_an_address_has_a_share_whatever_its_connections(
         async with counted(own, BUSY_CLUSTER) as lines:
             await get_from(own, "127.0.0.3", 1)
         assert lines == [0]
+
+
+async def test_one_file_is_not_sent_without_end(harness: GatewayHarness) -> None:
+    """Envoy holds a copy of it for each request whose answer nobody reads."""
+    async with httpx.AsyncClient(base_url=harness.rest) as client:
+        answers = await asyncio.gather(*(client.get("/docs/start.js") for _ in range(200)))
+        found = Counter(answer.status_code for answer in answers)
+        assert set(found) == {200, 429}
+        assert found[200] >= 30
+        # Another file is another matter.
+        assert (await client.get("/docs")).status_code == 200
