@@ -250,7 +250,7 @@ def _print_calls(ready: dict[str, str]) -> None:
 Ready.
   REST and gRPC   {ready["rest"]}   (TLS: {ready["rest_tls"]}, CA: {ready["ca"]})
   gRPC, direct    {ready["grpc"]}
-  Documentation   {ready["rest"]}/docs
+  Documentation   {ready["rest"]}/docs#token={ready["token"]}&reseller={ready["resellerId"]}
   E-mails         {ready["mail"]}   (what comes back: {ready["bounces"]})
   Token           {ready["token"]}
   For SDKs        {ready["serviceAccountKey"]}   (a service account's key file)

@@ -3,12 +3,15 @@
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 import pytest_asyncio
 from playwright.async_api import Locator, Page, expect
 
+import gateway.docs
 from gateway.docs import static_files
+from gateway.openapi.examples import RESELLER
 from tests.browser import browser
 from tests.gateway.openapi_document import DOCUMENT
 from tests.service import Service
@@ -90,6 +93,35 @@ async def test_a_person_authorizes_and_invites(docs: Docs) -> None:
     begun = await answer.json()
     await expect(block.locator(".live-responses-table")).to_contain_text(begun["id"])
     assert docs.service.finished(begun["id"])["response"]["id"] == begun["metadata"]["customerId"]
+
+
+async def test_a_link_brings_a_token_that_lasts_as_long_as_the_tab(docs: Docs) -> None:
+    service, page = docs.service, docs.page
+    await page.emulate_media(color_scheme="dark")
+    await page.goto(f"{service.rest}/docs#token={service.token}&reseller={service.resellerId}")
+    locked = page.locator(".auth-wrapper .authorize.locked")
+    await expect(locked).to_have_count(1)
+    assert page.url == f"{service.rest}/docs"
+    await expect(page.locator("html.dark-mode")).to_have_count(1)
+    await page.reload()
+    await expect(locked).to_have_count(1)
+    await page.goto("about:blank")  # else the link to an operation is followed on the page as it is
+    block = await docs.open("get", "/v1/resellers/{resellersId}/customers")
+    await expect(block.locator("input").first).to_have_value(service.resellerId)
+    await page.goto("about:blank")
+    block = await docs.open("get", "/v1/operations")
+    async with page.expect_response(lambda answer: "/v1/operations" in answer.url) as answer:
+        await block.get_by_role("button", name="Execute").click()
+    assert (await answer.value).status == 200
+    # Logged out, nothing is left of it.
+    await locked.click()
+    await page.locator(".dialog-ux").get_by_role("button", name="Remove authorization").click()
+    assert await page.evaluate("sessionStorage.length") == 0
+
+
+def test_the_example_that_the_page_replaces_is_that_of_the_document() -> None:
+    script = (Path(gateway.docs.__file__).parent / "start.js").read_text()
+    assert f'EXAMPLE_RESELLER = "{RESELLER}"' in script
 
 
 async def test_patterns_are_ecma_regular_expressions(docs: Docs) -> None:
