@@ -18,6 +18,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from client.importing.results import Result, Results
 from tests.client.conftest import Run
 from tests.client.spreadsheets import invited, results, rows, write_csv
 from tests.service import ROOT, Service, eventually, free_ports, running
@@ -145,7 +146,7 @@ def test_a_folder_that_can_not_be_written(dev: Run, file: Path) -> None:
 
 
 def test_ctrl_c(dev: Run, service: Service, file: Path) -> None:
-    content = rows(80)
+    content = rows(120)
     write_csv(file, content)
     process = start(service, file)
     result_file = Path(f"{file}.results.csv")
@@ -225,16 +226,17 @@ def test_a_service_that_goes_away(
     write_csv(file, content)
     monkeypatch.setattr("client.importing.window._PATIENCE_S", 0.5)
     wire = Wire(int(service.rest_tls.rpartition(":")[2]))
-    result_file = Path(f"{file}.results.csv")
+    add = Results.add
+    added: list[Result] = []
 
-    def cut() -> None:
-        eventually(lambda: result_file.exists() and result_file.read_bytes().count(b"\n") > 3)
-        wire.cut()
+    def add_and_cut(self: Results, result: Result) -> None:
+        add(self, result)
+        added.append(result)
+        if len(added) == 4:
+            wire.cut()
 
-    cutting = threading.Thread(target=cut)
-    cutting.start()
+    monkeypatch.setattr(Results, "add", add_and_cut)
     done = dev("--endpoint", f"localhost:{wire.port}", "customers", "import", str(file))
-    cutting.join()
     assert done.code == 3
     assert "does not answer" in done.err.splitlines()[-1]
     assert 0 < len(results(file)) < len(content)
