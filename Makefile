@@ -118,6 +118,9 @@ chaos: $(VENV)/dev.stamp ## kill its processes 200 times under load; exits with 
 failover: $(VENV)/dev.stamp ## have its database fail over under load, each fault alone, then RANDOM_FAULTS=N; THROUGH=haproxy or pgbouncer, POSTGRESQL=18, FAULTS="'leader frozen' …"
 	@$(BIN)/python -m tests.failover $(if $(RANDOM_FAULTS),--random $(RANDOM_FAULTS)) $(if $(SEED),--seed $(SEED)) $(if $(THROUGH),--through $(THROUGH)) $(if $(POSTGRESQL),--postgresql $(POSTGRESQL)) $(FAULTS)
 
+upgrade-drill: $(VENV)/dev.stamp ## upgrade under load from the release before, or FROM=commit, on both databases; exits with 1 if a call failed
+	@$(BIN)/python -m tests.upgrade $(if $(FROM),--from $(FROM)) $(if $(LOAD_S),--load-s $(LOAD_S))
+
 strangers: $(VENV)/dev.stamp ## attack it as strangers and greedy callers do, ATTACKS="idle …" only these; exits with 1 if the others noticed
 	@$(BIN)/python -m tests.strangers $(ATTACKS)
 
