@@ -6,6 +6,7 @@ from typing import Any
 WRONG_PROOF = {
     "billing.v1.InvitationService.AcceptInvitation": 404,
     "billing.v1.InvitationService.DeclineInvitation": 404,
+    "billing.v1.BounceService.ReportBounce": 401,
     "yandex.cloud.iam.v1.IamTokenService.Create": 401,
 }
 

@@ -59,13 +59,13 @@ class RelayReports:
     async def take(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Records what a report tells; returns once that is durable.
 
-        `headers` are those of Standard Webhooks, in lower case. Raises NOT_FOUND where none are taken,
-        REQUEST_TOO_LARGE, CREDENTIALS_INVALID, REQUEST_MALFORMED, and REPORT_NOT_TAKEN where it should
+        `headers` are those of Standard Webhooks, in lower case. Raises CREDENTIALS_INVALID, also
+        where none are taken, REQUEST_TOO_LARGE, REQUEST_MALFORMED, and REPORT_NOT_TAKEN where it should
         come again.
         """
         if not (self._domain and (self._topic or self._signature)):
             raise BillingError(
-                Reason.NOT_FOUND,
+                Reason.CREDENTIALS_INVALID,
                 "Reports of relays are not taken here; see BILLING_BOUNCE_SNS_TOPIC and "
                 "BILLING_BOUNCE_SECRET.",
             )

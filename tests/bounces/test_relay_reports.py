@@ -309,6 +309,6 @@ async def test_of_many_reports_at_once_the_certificate_is_fetched_once(
 
 async def test_without_a_topic_and_a_secret_none_are_taken(storage: Storage, clock: Clock) -> None:
     off = RelayReports(storage.bounces, DOMAIN, clock)
-    assert await refusal(off, b"{}", {}) is Reason.NOT_FOUND
+    assert await refusal(off, b"{}", {}) is Reason.CREDENTIALS_INVALID
     with_secret = RelayReports(storage.bounces, DOMAIN, clock, secret=SECRET)
     assert await refusal(with_secret, signed(bounce("x")), {}) is Reason.CREDENTIALS_INVALID

@@ -459,7 +459,7 @@ TABLE: dict[str, Method] = {
         Right.NOTHING,
         lambda _: bounces.ReportBounceRequest(report=httpbody_pb2.HttpBody(data=b"{}")),
         empty_pb2.Empty,
-        code=NOT_FOUND,
+        code=UNAUTHENTICATED,
     ),
     f"{_OPERATIONS}/Get": Method(
         Right.READ,
