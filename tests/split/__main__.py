@@ -1,4 +1,4 @@
-"""`make split`: 200 resellers, of which the first makes a sixth of all calls, on 4 databases and on one.
+"""`make split`: 200 resellers, of which the first makes a fifth of all calls, on 4 databases and on one.
 
 Prints how the calls share out, and what moving the greatest reseller takes; exit code 1 if any call was
 answered otherwise than by one database, or `server check` finds a fault.
