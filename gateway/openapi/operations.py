@@ -157,7 +157,7 @@ class Operations:
             }
         failures = responses.statuses(
             secured=not is_open_to_all(method.full_name, method.GetOptions()),
-            wrong_proof=overrides.WRONG_PROOF.get(method.full_name),
+            wrong_proof=overrides.WRONG_PROOF.get(method.full_name, ()),
             in_path=bool(binding.variables),
             body=bool(binding.body),
             changes=not only_reads(method.full_name, method.GetOptions()),

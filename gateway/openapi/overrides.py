@@ -2,12 +2,12 @@
 
 from typing import Any
 
-# The HTTP status for a wrong proof, by method: of those whose request holds the proof.
+# The HTTP statuses for a wrong proof, by method: of those whose request holds the proof.
 WRONG_PROOF = {
-    "billing.v1.InvitationService.AcceptInvitation": 404,
-    "billing.v1.InvitationService.DeclineInvitation": 404,
-    "billing.v1.BounceService.ReportBounce": 401,
-    "yandex.cloud.iam.v1.IamTokenService.Create": 401,
+    "billing.v1.BounceService.ReportBounce": (401, 404),
+    "billing.v1.InvitationService.AcceptInvitation": (404,),
+    "billing.v1.InvitationService.DeclineInvitation": (404,),
+    "yandex.cloud.iam.v1.IamTokenService.Create": (401,),
 }
 
 # Details that errors carry.
@@ -28,7 +28,7 @@ EVENT_DATA = (
 )
 
 # What google.longrunning tells of operations that the published API has begun.
-PUBLISHED_METADATA = ("billing.v1.CustomerMetadata",)
+PUBLISHED_METADATA = ("billing.v1.CustomerMetadata", "billing.v1.UpdateAccessMetadata")
 
 # What each of a stream's objects is, beside errors.
 STREAMED = {"billing.v1.EventStreamService.WatchEvents": "billing.v1.WatchEventsResponse"}

@@ -143,7 +143,7 @@ _ALWAYS = (400, 408, 429, 431, 500, 503, 504)
 
 
 def statuses(
-    *, secured: bool, wrong_proof: int | None, in_path: bool, body: bool, changes: bool
+    *, secured: bool, wrong_proof: Iterable[int], in_path: bool, body: bool, changes: bool
 ) -> list[int]:
     """Returns the HTTP statuses that an operation can fail with.
 
@@ -151,7 +151,7 @@ def statuses(
     """
     found = set(_ALWAYS)
     found |= {401, 403} if secured else set()
-    found |= {wrong_proof} if wrong_proof else set()
+    found |= set(wrong_proof)
     found |= {404} if in_path else set()
     found |= {409} if changes else set()
     found |= {413, 415} if body else set()
