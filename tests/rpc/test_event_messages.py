@@ -56,6 +56,7 @@ def test_an_invitation_s_event_names_all_that_it_is_about() -> None:
             "note": "Hello",
             "deliveryMethod": "EMAIL",
             "returnUri": "",
+            "reminderDays": [],
         },
     }
 
