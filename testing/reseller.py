@@ -154,6 +154,8 @@ class Billing:
 
     def log(self) -> list[str]:
         """Returns the lines of the service's log about the reseller and its calls."""
+        # Lines are written some 50 ms after their calls.
+        time.sleep(0.5)
         try:
             lines = self.server_log.read_text(errors="replace").splitlines()
         except OSError:

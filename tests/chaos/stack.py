@@ -78,7 +78,7 @@ class Stack:
 
     def servers(self) -> list[int]:
         """Returns the server processes that are there now, oldest first."""
-        return sorted(self._children(b"serve"))
+        return sorted(self._children(b"--listen"))
 
     def gateways(self) -> list[int]:
         """Returns Envoy's process, if it is there now."""

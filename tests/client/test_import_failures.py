@@ -146,7 +146,7 @@ def test_a_folder_that_can_not_be_written(dev: Run, file: Path) -> None:
 
 
 def test_ctrl_c(dev: Run, service: Service, file: Path) -> None:
-    content = rows(120)
+    content = rows(600)
     write_csv(file, content)
     process = start(service, file)
     result_file = Path(f"{file}.results.csv")

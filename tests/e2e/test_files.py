@@ -57,21 +57,20 @@ def test_a_second_run_in_the_same_folder_is_refused(service: Service) -> None:
 
 def test_another_server_on_the_same_database_is_welcome(service: Service, tmp_path: Path) -> None:
     address = f"unix:{tmp_path}/another.sock"
+    env = {**service.environment, "BILLING_BOUNCE_DOMAIN": "bounces.example.com"}
     command = [sys.executable, "-m", "server", "serve", "--dev", "--listen", address]
     log = tmp_path / "log"
     with log.open("wb") as out:
-        another = subprocess.Popen(command, cwd=ROOT, env=service.environment, stderr=out)
+        another = subprocess.Popen(command, cwd=ROOT, env=env, stderr=out)
     try:
         eventually(lambda: b"serving at" in log.read_bytes())
-        assert "another process does" in refusal(
-            service.environment, "serve", "--dev", "--listen", address
-        )
+        assert "another process does" in refusal(env, "serve", "--dev", "--listen", address)
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(f"{tmp_path}/another.sock")
     finally:
         another.send_signal(signal.SIGINT)
-        assert another.wait(30) == 0
-    long = refusal(service.environment, "serve", "--dev", "--listen", f"unix:/tmp/{'x' * 110}")
+        assert another.wait(30) == 0, log.read_text()
+    long = refusal(env, "serve", "--dev", "--listen", f"unix:/tmp/{'x' * 110}")
     assert "bytes at most" in long
 
 

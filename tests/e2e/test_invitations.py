@@ -124,6 +124,7 @@ def test_from_invitation_to_active_customer(service: Service) -> None:
         "customerState": "ACCEPTANCE_REQUIRED",
         "deliveryMethod": "EMAIL",
         **dict.fromkeys(("inviterDisplayName", "languageCode", "note", "returnUri"), ""),
+        "reminderDays": [],
     }
     assert re.fullmatch(rf"{parent(service)}/invitations/inv[0-9a-v]{{17}}", found["name"])
     assert made.customer()["state"] == "ACCEPTANCE_REQUIRED"

@@ -17,7 +17,7 @@ from tests.failover.network import Host, Network
 from tests.failover.parts import patroni, program
 from tests.service import eventually, free_ports
 
-_PATIENCE_S = 90.0
+PATIENCE_S = 90.0
 _DISK = "500M"
 # docs/operators/failover.md has these, with reasons.
 _DCS: dict[str, Any] = {
@@ -150,10 +150,17 @@ class Node:
 
     def kill_database(self) -> None:
         """Ends its PostgreSQL alone; Patroni sees it."""
-        server = int((self.data / "postmaster.pid").read_text().split()[0])
+        server = self.postmaster()
         for process in [*psutil.Process(server).children(), psutil.Process(server)]:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+
+    def postmaster(self) -> int:
+        """Returns the process ID of its PostgreSQL, 0 while there is none."""
+        try:
+            return int((self.data / "postmaster.pid").read_text().split()[0])
+        except (FileNotFoundError, IndexError):
+            return 0
 
     def role(self) -> str:
         """Returns what its Patroni says that it is: primary, sync_standby, replica or nothing."""
@@ -184,7 +191,7 @@ class Cluster:
 
     def leader_other_than(self, old: Node) -> Node:
         """Returns who leads in place of another; waits for it."""
-        eventually(lambda: self.leader() is not old, _PATIENCE_S)
+        eventually(lambda: self.leader() is not old, PATIENCE_S)
         return self.leader()
 
     def synchronous(self) -> Node:
@@ -194,7 +201,7 @@ class Cluster:
     def whole(self) -> None:
         """Returns once all are there again: a leader, a synchronous standby and another."""
         wanted = ["primary", "replica", "sync_standby"]
-        eventually(lambda: sorted(node.role() for node in self.nodes) == wanted, _PATIENCE_S)
+        eventually(lambda: sorted(node.role() for node in self.nodes) == wanted, PATIENCE_S)
 
     def _with_role(self, role: str) -> Node:
         found: list[Node] = []
@@ -203,7 +210,7 @@ class Cluster:
             found[:] = [node for node in self.nodes if node.role() == role]
             return len(found) == 1
 
-        eventually(look, _PATIENCE_S)
+        eventually(look, PATIENCE_S)
         return found[0]
 
 

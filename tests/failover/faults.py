@@ -8,7 +8,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from tests.chaos.stack import Stack
-from tests.failover.cluster import Cluster
+from tests.failover.cluster import PATIENCE_S, Cluster
+from tests.service import eventually
 
 
 class Fault(NamedTuple):
@@ -30,9 +31,11 @@ def _switch_over(cluster: Cluster, _: Stack, _hold_s: float) -> None:
 
 
 def _kill_database(cluster: Cluster, _: Stack, _hold_s: float) -> None:
-    leader = cluster.leader()
-    leader.kill_database()
-    cluster.leader_other_than(leader)
+    killed = cluster.leader()
+    before = killed.postmaster()
+    killed.kill_database()
+    # Another one leads, or this one started again in time.
+    eventually(lambda: cluster.leader().postmaster() not in (0, before), PATIENCE_S)
 
 
 def _kill_leader(cluster: Cluster, _: Stack, _hold_s: float) -> None:

@@ -3,7 +3,7 @@
 A reseller belongs to one of 1,024 slots, a slot to a database. What a call carries tells the slot: the
 reseller's ID or, where it has none, the ID of an operation, customer or invitation, whose first two
 random digits are the slot's, as those of all IDs would be once they are split. In front of the secret
-of a link the worker would write the same two digits. Accounts, keys, tokens and roles stay in one
+of a link the worker would write the same two digits. Accounts, keys and tokens stay in one
 database, and `resellers` in every one, with the same numbers.
 """
 

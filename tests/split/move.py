@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
+from server.storage.schema.access_tables import role_bindings
 from server.storage.schema.codes import CUSTOMER_TARGET, INVITATION_TARGET, OPERATION_TARGET
 from server.storage.schema.codes import WEBHOOK_TARGET as OF_WEBHOOK
 from server.storage.schema.tables import (
@@ -46,7 +47,7 @@ def _numbers(table: Table) -> Select[Any]:
 _CUSTOMERS, _OPERATIONS, _WEBHOOKS = map(_numbers, (customers, operations, webhooks))
 _target, _kind = idempotency_keys.c.target, idempotency_keys.c.target_kind
 # What is a reseller's, those that others are found by last. What is not here:
-# - accounts, their keys, tokens, roles and audit, which have a database of their own;
+# - accounts, their keys, tokens and audit, which have a database of their own;
 # - counts of e-mails to one address and addresses whose owner wants none: they are no reseller's,
 #   so each database has those of the e-mails that it sends;
 # - keys of `:test` of webhooks, whose rows don't say whose they are: repeated after the move, it
@@ -63,6 +64,7 @@ _OF_RESELLER: dict[Table, ColumnElement[bool]] = {
     events: events.c.reseller == _RESELLER,
     event_logs: event_logs.c.reseller == _RESELLER,
     suppressions: suppressions.c.reseller == _RESELLER,
+    role_bindings: role_bindings.c.reseller_id == bindparam("id"),
     counts: counts.c.scope.endswith(bindparam("name")),
     webhooks: webhooks.c.reseller == _RESELLER,
     operations: operations.c.reseller == _RESELLER,
@@ -77,7 +79,11 @@ def move_reseller(reseller_id: str, source_url: str, target_url: str) -> dict[st
     """
     with _connected(source_url) as source, _connected(target_url) as target:
         of_id = select(resellers.c.n).where(resellers.c.id == reseller_id)
-        values = {"reseller": source.execute(of_id).scalar_one(), "name": f"/{reseller_id}"}
+        values = {
+            "reseller": source.execute(of_id).scalar_one(),
+            "name": f"/{reseller_id}",
+            "id": reseller_id,
+        }
         moved = {}
         for table, is_theirs in _OF_RESELLER.items():
             rows = source.execute(select(table).where(is_theirs), values).mappings().all()

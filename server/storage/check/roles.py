@@ -4,7 +4,17 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from sqlalchemy import SmallInteger, Text, cast, literal_column, null, select, text, union_all
+from sqlalchemy import (
+    SmallInteger,
+    Text,
+    case,
+    cast,
+    literal_column,
+    null,
+    select,
+    text,
+    union_all,
+)
 
 from server.domain.events import EventType
 from server.storage.check.checks import LOGGED_SINCE, RowCheck
@@ -15,6 +25,7 @@ from server.storage.schema.tables import (
     EventNumber,
     ResellerNumber,
     SubjectId,
+    event_logs,
     events,
     resellers,
 )
@@ -60,6 +71,11 @@ def _find_unlike_told(rows: Iterable[_Row]) -> Iterator[tuple[str, str]]:
 
 
 _e = events.c
+# That of a role may be among the events that are no longer kept.
+_CLEARED = select(event_logs.c.reseller).where(
+    event_logs.c.reseller == resellers.c.n, event_logs.c.cleared > 0
+)
+_KEPT_SINCE = case((_CLEARED.exists(), literal_column(str(1 << 62))), else_=LOGGED_SINCE)
 _ROLES = RowCheck(
     Query(
         _Row,
@@ -71,7 +87,7 @@ _ROLES = RowCheck(
             select(
                 *(resellers.c.n, literal_column(str(1 << 62)), cast(null(), SmallInteger)),
                 *(cast(null(), Text), role_bindings.c.subject_id, role_bindings.c.role),
-                *(role_bindings.c.created_at, LOGGED_SINCE),
+                *(role_bindings.c.created_at, _KEPT_SINCE),
             ).join_from(role_bindings, resellers, resellers.c.id == role_bindings.c.reseller_id),
         ).order_by(text("1, 2")),
     ),

@@ -38,7 +38,8 @@ def learn(file):
     known.Add(file)
 
 
-learn(described.FindFileContainingSymbol("billing.v1.CustomerService"))
+for symbol in ("billing.v1.CustomerService", "billing.v1.UpdateAccessMetadata"):
+    learn(described.FindFileContainingSymbol(symbol))
 Request, Customer, Metadata = (
     GetMessageClass(known.FindMessageTypeByName(name))
     for name in (
@@ -47,6 +48,8 @@ Request, Customer, Metadata = (
         "billing.v1.InviteCustomerMetadata",
     )
 )
+# Its client over REST reads the metadata of all operations that it lists, giving roles among them.
+known.FindMessageTypeByName("billing.v1.UpdateAccessMetadata")
 invite = channel.unary_unary(
     "/billing.v1.CustomerService/InviteCustomer",
     request_serializer=Request.SerializeToString,
