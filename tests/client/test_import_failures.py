@@ -64,6 +64,13 @@ def start(
     service: Service, file: Path, before: Callable[[], None] | None = None
 ) -> "subprocess.Popen[str]":
     """Starts an import in a process of its own, in which `before` is called first."""
+
+    def prepare() -> None:
+        # What runs in the background ignores Ctrl-C, and so would its children.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if before:
+            before()
+
     return subprocess.Popen(
         [sys.executable, "-m", "client", "--dev", "customers", "import", str(file)],
         cwd=ROOT,
@@ -71,7 +78,7 @@ def start(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=before,
+        preexec_fn=prepare,
     )
 
 
