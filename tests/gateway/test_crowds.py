@@ -156,6 +156,8 @@ async def test_requests_without_end_are_ended_before_they_take_the_memory(tmp_pa
     ):
         well = 0
         while well < 30:
-            status = (await client.get("/operations/a")).status_code
-            well = well + 1 if status == 200 else 0
+            try:
+                well = well + 1 if (await client.get("/operations/a")).status_code == 200 else 0
+            except httpx.TransportError:  # its connection is of the crowd's address too
+                well = 0
             await asyncio.sleep(0.1)
