@@ -28,6 +28,7 @@ class MailStatus(NamedTuple):
             "new": backlog.mails,
             "retried": backlog.retried_mails,
             "oldestAt": _time(backlog.oldest_mail_at),
+            "heldSince": _time(backlog.mail_held_since),
             "servers": [self.server],
             "lastError": last.problem if last else None,
             "lastErrorAt": _time(last.latest_at) if last else None,
@@ -45,6 +46,11 @@ class MailStatus(NamedTuple):
         if backlog.oldest_mail_at:
             age = _in_words(self.at - backlog.oldest_mail_at)
             lines.append(f"since:      {_time(backlog.oldest_mail_at)}, {age}")
+        if backlog.mail_held_since:
+            lines.append(
+                f"held:       since {_time(backlog.mail_held_since)}; "
+                "`billing-server mail resume` has them go out"
+            )
         lines.append(f"for:        {self.server}")
         if last:
             lines.append(f"last error: {last.problem}, at {_time(last.latest_at)}")

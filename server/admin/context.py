@@ -15,7 +15,7 @@ from server.domain.errors import BillingError
 from server.domain.texts import is_visible, unfit
 from server.identity.key_ring import KeyRing, KeyRingError
 from server.os_user import user_name
-from server.storage.interface import Administration, OperatorStorage, Storage
+from server.storage.interface import Administration, Backlog, OperatorStorage, Storage
 
 R = TypeVar("R")
 
@@ -50,6 +50,10 @@ class AdminContext:
     def look(self, work: Callable[[OperatorStorage], Awaitable[R]]) -> R:
         """Runs `work` on customers and e-mails; raises AdminError likewise."""
         return self._on_storage(lambda storage: work(storage.operators))
+
+    def backlog(self) -> Backlog:
+        """Returns what waits to be sent; raises AdminError likewise."""
+        return self._on_storage(lambda storage: storage.backlog.read_backlog())
 
     def _on_storage(self, work: Callable[[Storage], Awaitable[R]]) -> R:
         async def on_storage() -> R:

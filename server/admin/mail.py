@@ -73,6 +73,7 @@ def queue(context: AdminContext, limit: int, by: str, as_json: bool) -> None:
     now = context.clock()
     found = context.look(lambda storage: storage.list_waiting_mail(limit, now, by))
     show_all([_shown(each, now) for each in found], as_json=as_json)
+    _tell_of_hold(context)
 
 
 def _shown(mail: WaitingMail, now: datetime) -> dict[str, str]:
@@ -126,3 +127,12 @@ def retry(context: AdminContext, ids: tuple[str, ...], all_: bool, by: str) -> N
         raise AdminError("name operations or invitations, or give --all; see `mail queue`")
     count = context.look(lambda storage: storage.retry_mail(ids, context.clock(), by))
     click.echo(f"{count} e-mail{'' if count == 1 else 's'} tried now")
+    _tell_of_hold(context)
+
+
+def _tell_of_hold(context: AdminContext) -> None:
+    since = context.backlog().mail_held_since
+    if since:
+        click.echo(
+            f"all e-mails are held since {_time(since)}; `mail resume` has them go out", err=True
+        )

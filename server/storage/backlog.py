@@ -9,7 +9,14 @@ from sqlalchemy import ColumnElement, and_, func, select
 from server.storage.interface.backlog import Backlog, MailProblem
 from server.storage.operations.rows import deferral
 from server.storage.resellers import IS_HELD
-from server.storage.schema.tables import DeferralJson, events, operations, resellers
+from server.storage.schema.tables import (
+    MAIL_HELD,
+    DeferralJson,
+    events,
+    operations,
+    resellers,
+    retention,
+)
 from server.storage.schema.webhook_tables import deliveries, webhooks
 from server.storage.sql.batches import Batcher
 from server.storage.sql.statements import Query, Transaction
@@ -31,6 +38,7 @@ class _Row(NamedTuple):
     deliveries: int
     oldest_event_at: Micros | None
     failing_webhooks: int
+    mail_held_since: Micros | None
 
 
 def _count(table: Any, condition: ColumnElement[bool]) -> Any:
@@ -65,6 +73,7 @@ _BACKLOG = Query(
         _count(deliveries, _d.due_at.is_not(None)),
         _oldest_event.scalar_subquery(),
         _count(webhooks, and_(_w.enabled, _w.failing_since.is_not(None))),
+        select(retention.c.value).where(retention.c.name == MAIL_HELD).scalar_subquery(),
     ),
 )
 
@@ -101,6 +110,7 @@ def read_backlog(transaction: Transaction, batch: Sequence[None]) -> list[Backlo
         deliveries=row.deliveries,
         oldest_event_at=from_micros_or_none(row.oldest_event_at),
         failing_webhooks=row.failing_webhooks,
+        mail_held_since=from_micros_or_none(row.mail_held_since),
     )
     return [found] * len(batch)
 

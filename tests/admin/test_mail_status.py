@@ -54,3 +54,20 @@ def test_an_outage_is_told(var: Path, command: Command, monkeypatch: pytest.Monk
     assert (found["waiting"], found["retried"], found["lastError"]) == (3, 2, AWAY)
     assert found["servers"] == ["mail.example.com:465"]
     assert found["oldestAt"] == f"{BEGAN:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def test_a_hold_is_told_by_all_that_show_what_waits(var: Path, command: Command) -> None:
+    asyncio.run(an_outage())
+    command("mail", "hold")
+    told = re.search(
+        r"^held:       since (\S+Z); `billing-server mail resume`",
+        command("mail", "status").stdout,
+        re.MULTILINE,
+    )
+    assert told
+    assert json.loads(command("mail", "status", "--json").stdout)["heldSince"] == told[1]
+    for words in (["queue"], ["retry", "--all"]):
+        assert f"all e-mails are held since {told[1]}" in command("mail", *words).stderr
+    command("mail", "resume")
+    assert "held" not in command("mail", "status").stdout
+    assert command("mail", "queue").stderr == ""

@@ -103,7 +103,8 @@ async def test_it_is_read_by_indexes_alone(storage: SqlStorage, database_url: st
 def _literal(text: str, places: list[object] | int) -> str:
     assert isinstance(places, list)
     for place in places:
-        text = text.replace("?", str(int(place)), 1)  # type: ignore[call-overload]
+        literal = repr(place) if isinstance(place, str) else str(int(place))  # type: ignore[call-overload]
+        text = text.replace("?", literal, 1)
     return text
 
 

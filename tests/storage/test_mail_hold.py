@@ -16,6 +16,7 @@ async def test_what_is_held_waits_and_goes_out_afterwards(
     (under_way,) = await storage.mail.claim_deliveries(10, START, LEASE)
     assert await operator.hold_mail(START + MINUTE, "ann")
     assert not await operator.hold_mail(START + MINUTE, "ann")
+    assert (await storage.backlog.read_backlog()).mail_held_since == START + MINUTE
     # What is on its way ends; nothing else begins, in no process.
     assert await storage.mail.finish_delivery(under_way, START)
     waiting = await invited(storage)
@@ -29,6 +30,7 @@ async def test_what_is_held_waits_and_goes_out_afterwards(
     assert not woken.done()
     assert await operator.resume_mail(START + DAY, "ann")
     assert not await operator.resume_mail(START + DAY, "ann")
+    assert (await storage.backlog.read_backlog()).mail_held_since is None
     async with asyncio.timeout(10):
         await woken
     (delivery,) = await other_process.mail.claim_deliveries(10, START + DAY, LEASE)

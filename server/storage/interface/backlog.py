@@ -14,6 +14,7 @@ class Backlog(NamedTuple):
     deliveries: events under way to webhooks, up to 10,000.
     oldest_event_at: when the oldest event happened that a webhook that is enabled has not got yet.
     failing_webhooks: enabled webhooks whose latest deliveries have all failed, up to 10,000.
+    mail_held_since: since when an operator holds all e-mails; None: they go out.
     """
 
     mails: int = 0
@@ -22,6 +23,7 @@ class Backlog(NamedTuple):
     deliveries: int = 0
     oldest_event_at: datetime | None = None
     failing_webhooks: int = 0
+    mail_held_since: datetime | None = None
 
 
 class MailProblem(NamedTuple):
