@@ -24,11 +24,11 @@ import psutil
 import uvloop
 from aiohttp import web
 
+from server.composition.worker import build_deliveries
 from server.config import Settings
 from server.domain.access import Actor
 from server.domain.events import EventType
 from server.domain.webhooks import ContentType
-from server.main import build_deliveries
 from server.storage import migrate, open_storage
 from server.storage.events.log import NewEvent, log
 from server.storage.events.rows import role_json

@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import uvloop
 
 from server import version
 from server.admin import GROUPS, AdminContext, mail, printable, show_all
+from server.clock import now
 from server.config import Settings, SettingsError, in_checkout
 from server.identity.key_ring import KeyRing
 from server.settings_sources import (
@@ -49,7 +49,7 @@ def cli(context: click.Context) -> None:
       python -m server keys add SERVICE_ACCOUNT_ID --output key.json
       python -m server roles grant SERVICE_ACCOUNT_ID billing.accounts.editor RESELLER_ID
     """
-    context.obj = AdminContext(_storage, _ring, _now)
+    context.obj = AdminContext(_storage, _ring, now)
 
 
 for group in GROUPS:
@@ -208,7 +208,7 @@ def mail_status(as_json: bool) -> None:
     """
     from server import mail_status
 
-    status = asyncio.run(mail_status.mail_status(read_settings(), _now()))
+    status = asyncio.run(mail_status.mail_status(read_settings(), now()))
     if as_json:
         click.echo(json.dumps(status.as_json()))
         return
@@ -231,7 +231,7 @@ def backup(file: Path) -> None:
     from server import backup_command
 
     click.echo(
-        printable(backup_command.backup(_settings(), file, _now(), _Copying("copying pages")))
+        printable(backup_command.backup(_settings(), file, now(), _Copying("copying pages")))
     )
 
 
@@ -289,7 +289,7 @@ def new_dkim_keys(folder: Path | None) -> None:
     """
     from server import dkim_command
 
-    click.echo(dkim_command.new_keys(_settings(), _now(), folder))
+    click.echo(dkim_command.new_keys(_settings(), now(), folder))
 
 
 @cli.command()
@@ -345,18 +345,14 @@ def doctor(context: click.Context, for_development: bool) -> None:
 
 @asynccontextmanager
 async def _storage() -> AsyncIterator[Storage]:
-    from server import main
+    from server.composition.storage import opened_storage
 
-    async with main.opened_storage(read_settings()) as storage:
+    async with opened_storage(read_settings()) as storage:
         yield storage
 
 
 def _ring() -> KeyRing:
-    return KeyRing(read_settings().iam_keys, _now, make=False)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+    return KeyRing(read_settings().iam_keys, now, make=False)
 
 
 def _settings(*, for_production: bool = False) -> Settings:

@@ -2,8 +2,9 @@
 
 from datetime import timedelta
 
+from server.clock import now
+from server.composition.mail import mail_settings
 from server.config import Settings
-from server.main import mail_settings, now
 from server.storage.interface import Delivery
 
 _ID = "0" * 17

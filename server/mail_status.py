@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from server.composition.mail import mail_settings
+from server.composition.storage import opened_storage
 from server.config import Settings
-from server.main import mail_settings, opened_storage
 from server.storage.interface import Backlog, MailProblem
 
 _MOST_PROBLEMS = 10

@@ -12,16 +12,12 @@ from typing import NamedTuple
 
 from files.sockets import LONGEST, fits, is_served
 from server import version
+from server.clock import now
+from server.composition.bounces import start_bounce_receiver
+from server.composition.grpc_server import Served, build_server
+from server.composition.storage import opened_storage
+from server.composition.worker import build_sweeper, build_worker
 from server.config import Settings, SettingsError
-from server.main import (
-    Served,
-    build_server,
-    build_sweeper,
-    build_worker,
-    now,
-    opened_storage,
-    start_bounce_receiver,
-)
 from server.monitoring.health import DatabaseHealth, pages
 from server.monitoring.scrapes import BacklogMetrics, Scrapes
 from server.stop_signal import stop_signal

@@ -132,7 +132,8 @@ async def _around_many(settings: Settings) -> AsyncIterator[None]:
     With one server process, the sandbox, that has it all.
     """
     # Only here: the sandbox's parent has to start soon.
-    from server.main import opened_storage, start_bounce_receiver
+    from server.composition.bounces import start_bounce_receiver
+    from server.composition.storage import opened_storage
     from server.sandbox.identity import make_identity
     from server.sandbox.mail_catcher import start_catcher
 

@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
+from server.clock import now
 from server.config import Settings, SettingsError
 from server.database_commands import database_clocks
 from server.doctor.certificates import examine_certificate
@@ -63,7 +63,7 @@ async def examine(*, for_development: bool) -> AsyncIterator[Finding]:
 
 def _database(settings: Settings) -> Iterator[Finding]:
     """Yields how database, schema and clock stand."""
-    now = datetime.now(UTC)
+    at = now()
     try:
         clocks = database_clocks(settings)
     except SettingsError as error:
@@ -73,12 +73,12 @@ def _database(settings: Settings) -> Iterator[Finding]:
             "if it is away, start it and look at BILLING_DATABASE_URL; if its schema is another, "
             "make a backup and run `billing-server migrate`",
         )
-        yield from examine_clock(now, None, None)
+        yield from examine_clock(at, None, None)
         return
     kind = "SQLite" if settings.database.startswith("sqlite") else "PostgreSQL"
     yield ok("database", f"{kind} answers")
     yield ok("schema", "it is this release's")
-    yield from examine_clock(now, *clocks)
+    yield from examine_clock(at, *clocks)
 
 
 async def _mail(settings: Settings) -> AsyncIterator[Finding]:
@@ -121,7 +121,7 @@ def _certificate(settings: Settings) -> Iterator[Finding]:
         yield from examine_certificate(
             Path(settings.tls_certificate).expanduser(),
             Path(settings.tls_key).expanduser(),
-            datetime.now(UTC),
+            now(),
         )
     elif settings.tls_certificate or settings.tls_key:
         yield problem(

@@ -6,10 +6,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from files.private import make_private_folder, replace_private
+from server.clock import now
 from server.domain import ids
 from server.domain.access import Role, hash_token
 from server.identity.account_keys import new_account_key
-from server.main import now
 from server.sandbox.development import (
     Development,
     account_key_file,

@@ -5,17 +5,14 @@ from functools import partial
 
 from billing.sandbox.v1 import sandbox_service_pb2
 
+from server.clock import now
+from server.composition.bounces import start_bounce_receiver
+from server.composition.grpc_server import build_server
+from server.composition.mail import mail_settings
+from server.composition.storage import opened_storage
+from server.composition.worker import build_sweeper, build_worker
 from server.config import Settings
 from server.domain.links import link_prefix
-from server.main import (
-    build_server,
-    build_sweeper,
-    build_worker,
-    mail_settings,
-    now,
-    opened_storage,
-    start_bounce_receiver,
-)
 from server.process import Parts, listen_at, serve_parts
 from server.sandbox.clock import SandboxClock
 from server.sandbox.emails import Emails

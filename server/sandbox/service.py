@@ -5,10 +5,10 @@ from datetime import timedelta
 
 from billing.sandbox.v1 import sandbox_service_pb2 as messages
 
+from server.clock import now
 from server.domain import ids
 from server.domain.access import Permission, Role, hash_token
 from server.domain.errors import BillingError, FieldViolation, Reason
-from server.main import now
 from server.rpc.messages.timestamps import timestamp
 from server.rpc.pipeline.call_context import CallContext
 from server.sandbox.clock import SandboxClock

@@ -1,7 +1,7 @@
 """What the runner asks of each kind of background work: a handler, one a kind.
 
 A new kind is a table with due work (`server/storage/work`), a handler beside those in `handlers/`,
-and one more `Runner` in `build_worker` (`server/main.py`).
+and one more `Runner` in `build_worker` (`server/composition/worker.py`).
 """
 
 from collections.abc import Awaitable, Callable, Sequence

@@ -33,7 +33,7 @@ def test_without_a_setting_it_is_the_checkouts(tmp_path: Path) -> None:
 
 def test_code_outside_of_a_checkout_asks_for_the_folder(tmp_path: Path) -> None:
     code = (
-        f"from pathlib import Path; from server import config, settings_sources; config._CHECKOUT = Path({str(tmp_path)!r})\n"
+        f"from pathlib import Path; from server import config, settings_sources; config.serving._CHECKOUT = Path({str(tmp_path)!r})\n"
         "try: settings_sources.read_settings()\n"
         "except config.SettingsError as error: print(error)"
     )

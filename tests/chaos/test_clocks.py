@@ -23,7 +23,7 @@ from tests.service import ROOT, eventually
 # waits go by the kernel's monotonic clock, which nobody sets.
 _SKEWED_SERVER = """
 import datetime, pathlib, sys
-import server.__main__, server.main
+import server.__main__, server.clock
 
 file = pathlib.Path(sys.argv.pop(1))
 
@@ -32,7 +32,7 @@ class SkewedDatetime(datetime.datetime):
     def now(cls, tz=None):
         return super().now(tz) + datetime.timedelta(seconds=float(file.read_text()))
 
-server.main.datetime = SkewedDatetime
+server.clock.datetime = SkewedDatetime
 server.__main__.main()
 """
 _DAY_S = 86_400

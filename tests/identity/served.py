@@ -18,11 +18,11 @@ from yandex.cloud.billing.v1 import (
 )
 from yandex.cloud.iam.v1 import iam_token_service_pb2, iam_token_service_pb2_grpc
 
+from server.composition.grpc_server import build_server
 from server.config import Settings
 from server.domain import ids
 from server.domain.access import Role
 from server.identity.account_keys import new_account_key
-from server.main import build_server
 from server.storage import migrate, open_storage
 from server.storage.interface import Storage
 from tests.clock import Clock

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from server.composition.grpc_server import build_tokens
 from server.config import Settings
 from server.identity.key_ring import KeyRing, KeyRingError
 from server.identity.tokens import Tokens
-from server.main import build_tokens
 from tests.clock import Clock
 
 _START = """

@@ -18,9 +18,9 @@ from google.longrunning import operations_pb2_grpc
 from yandex.cloud.billing.v1 import billing_account_service_pb2_grpc, customer_service_pb2_grpc
 from yandex.cloud.operation import operation_service_pb2_grpc
 
+from server.composition.grpc_server import build_server
 from server.config import Settings
 from server.domain.access import Role, hash_token
-from server.main import build_server
 from server.rpc.streams.streams import Streams
 from server.storage import migrate, open_storage
 from server.storage.interface import Storage

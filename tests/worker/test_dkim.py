@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from server.composition.mail import dkim_signer
 from server.config import Settings, SettingsError
 from server.dkim_command import new_keys
-from server.main import dkim_signer
 from server.worker.mail.dkim import DkimKey, Signer, SigningMailer
 from server.worker.mail.mailer import Mail
 from tests.worker.mail_server import MailServer

@@ -1,0 +1,38 @@
+"""Settings of how much callers may have at once, and for how long."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+from server.config.fields import Count
+
+
+class CallSettings(BaseSettings):
+    """How much callers may have at once, and for how long."""
+
+    rate_limit: float = Field(2000.0, ge=0, description="calls a second for one caller; 0 for none")
+    max_concurrent_calls: Count = Field(
+        1000,
+        description="calls in work at once in one process, and as many waits; one caller: half",
+    )
+    max_anonymous_calls: Count = Field(
+        200, description="the same for calls without credentials; one address has half of them"
+    )
+    max_streams: Count = Field(
+        2500, description="streams of events open at once in one process; one caller: half"
+    )
+    max_connections: Count = Field(
+        10_000,
+        description="of callers to the gateway, 4 in 5 for one address; from 2 in 5 on idle ones end sooner",
+    )
+    gateway_memory_mib: int = Field(
+        256,
+        ge=96,
+        description="Envoy's heap, 64 of its own; past a tenth of the rest the largest requests end",
+    )
+    max_body_bytes: int = Field(1 << 20, ge=1024, description="largest request")
+    max_metadata_bytes: int = Field(32 << 10, ge=4096, description="largest headers of a request")
+    request_timeout_s: float = Field(15.0, gt=0, description="a REST call's deadline")
+    drain_s: float = Field(
+        2.0, ge=0, description="how long SIGTERM leaves the gateway to notice before calls end"
+    )
+    shutdown_s: float = Field(20.0, gt=0, description="time for calls and sends to finish on stop")
