@@ -40,6 +40,10 @@ FETCH_PAUSE_S = 10.0
 _NO_MAILBOX = ("NoEmail", "Suppressed", "OnAccountSuppressionList")
 
 
+# Kinds of complaints that are none of a reader's.
+_NO_READERS = ("not-spam", "auth-failure", "virus")
+
+
 class ForgedError(Exception):
     """A notification that is not Amazon's, or not of the topic."""
 
@@ -160,6 +164,9 @@ def read_ses(message: Mapping[str, Any]) -> tuple[str, BounceReport] | None:
     sender = str(_object(message.get("mail")).get("source", ""))
     if kind == "DeliveryDelay":
         return sender, BounceReport(came_back=False)
+    if kind == "Complaint":
+        told = _object(message.get("complaint")).get("complaintFeedbackType")
+        return None if told in _NO_READERS else (sender, BounceReport(False, is_unwanted=True))
     if kind != "Bounce":
         return None
     bounce = _object(message.get("bounce"))

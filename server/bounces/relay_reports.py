@@ -27,7 +27,7 @@ from server.storage.interface import BounceStorage
 _log = logging.getLogger(__name__)
 
 MOST_BYTES = 16 << 10
-_ACTIONS = {"failed": True, "delayed": False}
+_FAILED, _DELAYED, _UNWANTED = "failed", "delayed", "unwanted"
 
 
 class _Signature(Protocol):
@@ -90,13 +90,16 @@ class RelayReports:
             self._signature.verify(body, dict(headers))
         except (WebhookVerificationError, ValueError):
             raise _forged() from None
-        came_back = _ACTIONS.get(str(fields.get("action")))
-        if came_back is None:
-            raise BillingError(Reason.REQUEST_MALFORMED, "`action` is `failed` or `delayed`.")
-        report = report_of(
-            came_back, str(fields.get("status", "")), str(fields.get("diagnostic", ""))
-        )
-        return str(fields.get("sender", "")), report
+        sender, action = str(fields.get("sender", "")), fields.get("action")
+        if action == _UNWANTED:
+            return sender, BounceReport(came_back=False, is_unwanted=True)
+        if action not in (_FAILED, _DELAYED):
+            raise BillingError(
+                Reason.REQUEST_MALFORMED,
+                f"`action` is `{_FAILED}`, `{_DELAYED}` or `{_UNWANTED}`.",
+            )
+        status, diagnostic = str(fields.get("status", "")), str(fields.get("diagnostic", ""))
+        return sender, report_of(action == _FAILED, status, diagnostic)
 
     async def _amazons(self, fields: Mapping[str, Any]) -> tuple[str, BounceReport] | None:
         if self._topic is None:

@@ -54,6 +54,8 @@ def read_report(content: bytes, reverse_path: str) -> BounceReport | None:
 def tell(report: BounceReport, outcome: BounceOutcome) -> None:
     """Logs what a report of one of our e-mails changed."""
     what = "came back" if report.came_back else "is late"
+    if report.is_unwanted:
+        what = "is unwanted"
     told = "recorded" if outcome.is_recorded else "changes nothing"
     _log.info(
         *("the e-mail of %s %s (%s): %s", outcome.invitation_id, what),

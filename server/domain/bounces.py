@@ -28,15 +28,17 @@ class BounceToken(NamedTuple):
 class BounceReport(NamedTuple):
     """What a mail server, or a relay, tells of an e-mail.
 
-    came_back: it did not arrive, and will not; otherwise it is late.
+    came_back: it did not arrive, and will not; otherwise it is late, or is_unwanted.
     about_recipient: no e-mail would: there is no such mailbox, or it is full or disabled.
     smtp_code, status (enhanced, RFC 3463): of the diagnostic, where there is one.
+    is_unwanted: it arrived, and its reader has said that it is spam.
     """
 
     came_back: bool
     about_recipient: bool = False
     smtp_code: int | None = None
     status: str | None = None
+    is_unwanted: bool = False
 
 
 class BounceOutcome(NamedTuple):

@@ -107,16 +107,16 @@ def suppress(
     actor: Actor,
     reseller: ResellerNumber | None = None,
     error: DeliveryError | None = None,
-) -> None:
+) -> bool:
     """Has nothing more sent to an address; what its owner asked for outweighs what bounced.
 
-    For what bounced, the reseller that it did so for is named.
+    For what bounced, the reseller that it did so for is named. False: that was so already.
     """
     scope = address_scope(address_key(email))
     known = transaction.fetch(_BY_SCOPE, [scope])
     code = SUPPRESSION_REASON_CODES[reason]
     if known and (known[0].reason == code or code == _BOUNCED):
-        return
+        return False
     if known:
         _forget(transaction, scope)
     ((last,),) = transaction.fetch(_LAST)
@@ -134,6 +134,7 @@ def suppress(
     transaction.insert(_INSERT, [row])
     transaction.insert(_COUNT, [CountRow(scope, FOR_EVER, Count(SUPPRESSED[reason]))])
     _mark(transaction, email, at, actor, sent_too=not is_bounced)
+    return True
 
 
 def _mark(
@@ -328,7 +329,7 @@ def _owners(transaction: Transaction, hashes: Sequence[bytes]) -> dict[bytes, st
     numbers = list({link.customer for link in links.values()})
     rows = {row.n: row for row in (transaction.fetch(_OWNERS, numbers) if numbers else [])}
     return {
-        hash_: rows[link.customer].email
+        hash_: link.email or rows[link.customer].email
         for hash_, link in links.items()
         if link.customer in rows and rows[link.customer].email
     }

@@ -95,6 +95,16 @@ def bounce(sender: str, kind: str = "Permanent", subtype: str = "General") -> di
     }
 
 
+def complaint(sender: str, kind: str | None = "abuse") -> dict[str, Any]:
+    """Returns what SES tells of an e-mail that its reader called spam."""
+    told = {"complainedRecipients": [{"emailAddress": "someone@example.com"}]}
+    return {
+        "notificationType": "Complaint",
+        "complaint": told | ({"complaintFeedbackType": kind} if kind else {}),
+        "mail": {"source": sender},
+    }
+
+
 def signed(
     message: object,
     key: rsa.RSAPrivateKey = KEY,
@@ -155,7 +165,9 @@ async def test_what_is_not_lasting_changes_nothing(
     late["bounce"]["bouncedRecipients"] = [{"emailAddress": "someone@example.com"}]
     for message in (
         late,
-        {"notificationType": "Complaint", "mail": {"source": sender}},
+        complaint(sender, "not-spam"),
+        complaint(sender, "virus"),
+        complaint("b-0@bounces.example.com"),
         {"eventType": "DeliveryDelay", "mail": {"source": sender}},
         {"eventType": "Bounce", "mail": "?", "bounce": [1]},
         {"anything": "else"},
@@ -164,6 +176,27 @@ async def test_what_is_not_lasting_changes_nothing(
     ):
         await reports.take(signed(message), {})
     assert await state(storage, delivery) is DeliveryState.SENT
+
+
+@pytest.mark.parametrize("kind", ["abuse", "fraud", "other", None])
+async def test_what_its_reader_calls_spam_is_the_last_e_mail(
+    reports: RelayReports, storage: Storage, delivery: Delivery, clock: Clock, kind: str | None
+) -> None:
+    told = complaint(sender_of(delivery, clock), kind)
+    for _ in range(2):
+        await reports.take(signed(told), {})
+    assert await state(storage, delivery) is DeliveryState.SUPPRESSED
+    with pytest.raises(BillingError) as found:
+        await invited(storage, delivery.email)
+    assert found.value.metadata == {"suppression": "REQUESTED"}
+
+
+async def test_a_plain_report_tells_of_spam_too(
+    reports: RelayReports, storage: Storage, delivery: Delivery, clock: Clock
+) -> None:
+    body = json.dumps({"sender": sender_of(delivery, clock), "action": "unwanted"}).encode()
+    await reports.take(body, plain(body))
+    assert await state(storage, delivery) is DeliveryState.SUPPRESSED
 
 
 async def test_what_amazon_did_not_sign_for_the_topic_is_refused(

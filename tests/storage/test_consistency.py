@@ -253,6 +253,9 @@ BREAKS = {
     "a reminder is of an invitation": [
         "INSERT INTO reminders (n, days, requested_at) VALUES (999, 1, 1)",
     ],
+    "a link to the latest e-mail was sent to the invitation's address": [
+        "UPDATE link_tokens SET email = 'a@example.com'",
+    ],
     "a link leads to an invitation": [
         "UPDATE link_tokens SET customer = 999",
         "UPDATE customers SET invitation = 0",

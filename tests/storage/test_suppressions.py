@@ -1,5 +1,6 @@
 """Addresses that nothing is sent to, on SQLite and PostgreSQL."""
 
+import asyncio
 from collections.abc import Iterator
 
 import pytest
@@ -36,6 +37,7 @@ from tests.storage.test_corrections import corrected
 
 OWNER = Actor(INVITEE)
 ADDRESS = "someone@example.com"
+UNWANTED = BounceReport(came_back=False, is_unwanted=True)
 
 
 @pytest.fixture(autouse=True)
@@ -148,6 +150,69 @@ async def test_the_owner_wants_no_more_e_mails(storage: SqlStorage) -> None:
     assert not await storage.suppressions.suppress_by_link(unknown, START, OWNER)
     assert not await storage.suppressions.release_by_link(unknown, START, OWNER)
     assert await storage.suppressions.suppression_by_link(unknown) is None
+
+
+async def test_who_had_the_address_before_decides_about_that_one_alone(
+    storage: SqlStorage,
+) -> None:
+    wrong, right = "wrong@example.com", "right@example.com"
+    stored = await recorded(storage, new(wrong))
+    first = await stored.deliver()
+    await corrected(stored, right)
+    again = await claimed(storage, START + DAY)
+    await storage.mail.finish_delivery(again, START + DAY)
+    theirs, ours = link_token_hash(first.link_token), link_token_hash(again.link_token)
+    view = await storage.invitations.look_up_invitation(theirs)
+    assert view
+    assert (view.replaced, view.invitation.email) == (True, wrong)
+    assert await storage.suppressions.suppress_by_link(theirs, START + DAY, OWNER)
+    assert await storage.suppressions.suppression_by_link(theirs) is SuppressionReason.REQUESTED
+    assert await storage.suppressions.suppression_by_link(ours) is None
+    assert await state(stored) is DeliveryState.SENT
+    refusal = await refused(invites(storage, wrong))
+    assert refusal.metadata == {"suppression": "REQUESTED"}
+    # Nor can they take back what its owner wants now.
+    assert await storage.suppressions.suppress_by_link(ours, START + DAY, OWNER)
+    assert await storage.suppressions.release_by_link(theirs, START + DAY, OWNER)
+    assert await storage.suppressions.suppression_by_link(ours) is SuppressionReason.REQUESTED
+    assert await state(stored) is DeliveryState.SUPPRESSED
+    # A second correction leaves whose the first links were.
+    await storage.suppressions.release_by_link(ours, START + DAY, OWNER)
+    await corrected(stored, "third@example.com", START + 2 * DAY)
+    for link, email in ((theirs, wrong), (ours, right)):
+        view = await storage.invitations.look_up_invitation(link)
+        assert view
+        assert view.invitation.email == email
+
+
+async def test_what_its_reader_calls_spam_is_the_last(storage: SqlStorage) -> None:
+    stored = await recorded(storage, new(ADDRESS))
+    token = token_of(await stored.deliver())
+    elsewhere = await recorded(storage, new(ADDRESS, tin="1", reseller_id=SECOND_RESELLER))
+    reports = [UNWANTED, CAME_BACK, UNWANTED]
+    outcomes = await asyncio.gather(
+        *(storage.bounces.record_bounce(token, each, START + MINUTE) for each in reports)
+    )
+    assert [outcome.is_recorded for outcome in outcomes] == [True, False, False]
+    assert await state(stored) is await state(elsewhere) is DeliveryState.SUPPRESSED
+    event = (await logged(storage))[-1]
+    assert (event.type, event.actor) == (EventType.INVITATION_UPDATED, OWNER)
+    refusal = await refused(invites(storage, tin="2"))
+    assert refusal.metadata == {"suppression": "REQUESTED"}
+    # It is the owner's wish: no reseller releases it, and they do by the link.
+    assert await storage.suppressions.list_suppressions(RESELLER, 10, None) == []
+    link = link_token_hash(stored.token)
+    assert await storage.suppressions.release_by_link(link, START + DAY, OWNER)
+    await stored.resend(START + DAY)
+
+
+async def test_spam_of_who_had_the_address_before(storage: SqlStorage) -> None:
+    stored = await recorded(storage, new("wrong@example.com"))
+    token = token_of(await stored.deliver())
+    await corrected(stored, ADDRESS)
+    assert (await storage.bounces.record_bounce(token, UNWANTED, START + DAY)).is_recorded
+    assert (await refused(invites(storage, "wrong@example.com"))).metadata["suppression"]
+    await invites(storage, ADDRESS)
 
 
 async def test_what_the_owner_wants_outweighs_what_bounced(storage: SqlStorage) -> None:

@@ -54,8 +54,8 @@ class BounceServiceServicer(object):
         webhooks are (Standard Webhooks).
 
         The plain one is `{"sender": "b-…@bounces.example.com", "action": "failed", "status": "5.1.1",
-        "diagnostic": "550 5.1.1 No such user"}`: the envelope's sender, `failed` or `delayed`, and what the
-        recipient's mail server said. Repeating a report changes nothing.
+        "diagnostic": "550 5.1.1 No such user"}`: the envelope's sender, `failed`, `delayed` or
+        `unwanted` (its reader called it spam), and what the recipient's mail server said. Repeating a report changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

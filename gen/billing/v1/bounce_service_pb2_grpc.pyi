@@ -41,8 +41,8 @@ class BounceServiceStub:
     webhooks are (Standard Webhooks).
 
     The plain one is `{"sender": "b-…@bounces.example.com", "action": "failed", "status": "5.1.1",
-    "diagnostic": "550 5.1.1 No such user"}`: the envelope's sender, `failed` or `delayed`, and what the
-    recipient's mail server said. Repeating a report changes nothing.
+    "diagnostic": "550 5.1.1 No such user"}`: the envelope's sender, `failed`, `delayed` or
+    `unwanted` (its reader called it spam), and what the recipient's mail server said. Repeating a report changes nothing.
     """
 
 @_typing.type_check_only
@@ -57,8 +57,8 @@ class BounceServiceAsyncStub(BounceServiceStub):
     webhooks are (Standard Webhooks).
 
     The plain one is `{"sender": "b-…@bounces.example.com", "action": "failed", "status": "5.1.1",
-    "diagnostic": "550 5.1.1 No such user"}`: the envelope's sender, `failed` or `delayed`, and what the
-    recipient's mail server said. Repeating a report changes nothing.
+    "diagnostic": "550 5.1.1 No such user"}`: the envelope's sender, `failed`, `delayed` or
+    `unwanted` (its reader called it spam), and what the recipient's mail server said. Repeating a report changes nothing.
     """
 
 class BounceServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -76,8 +76,8 @@ class BounceServiceServicer(metaclass=_abc_1.ABCMeta):
         webhooks are (Standard Webhooks).
 
         The plain one is `{"sender": "b-…@bounces.example.com", "action": "failed", "status": "5.1.1",
-        "diagnostic": "550 5.1.1 No such user"}`: the envelope's sender, `failed` or `delayed`, and what the
-        recipient's mail server said. Repeating a report changes nothing.
+        "diagnostic": "550 5.1.1 No such user"}`: the envelope's sender, `failed`, `delayed` or
+        `unwanted` (its reader called it spam), and what the recipient's mail server said. Repeating a report changes nothing.
         """
 
 def add_BounceServiceServicer_to_server(servicer: BounceServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

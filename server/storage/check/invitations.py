@@ -145,6 +145,9 @@ _LINKS = Check(
     ),
     link_tokens.c.customer,
     {
+        "a link to the latest e-mail was sent to the invitation's address": and_(
+            link_tokens.c.email.is_not(None), link_tokens.c.operation == _c.latest
+        ),
         "a link leads to an invitation": missing(customers),
         "a link was sent by an operation of its invitation": or_(
             and_(missing(operations), link_tokens.c.created_at >= CLEARED_BEFORE),

@@ -19,6 +19,7 @@ class BounceStorage(Protocol):
         """Records that the latest e-mail of a pending invitation came back, with its event.
 
         A report of an e-mail that is late, of one that was replaced, of one that is known to have
-        come back, and a token that proves nothing change nothing.
+        come back, and a token that proves nothing change nothing. Where the reader says that it is
+        unwanted, nothing more is sent to them, as in SuppressionStorage.suppress_by_link.
         """
         ...

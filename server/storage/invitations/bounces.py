@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, update
 
-from server.domain.access import SERVICE, Actor
+from server.domain.access import INVITEE, SERVICE, Actor
 from server.domain.bounces import BounceOutcome, BounceReport, BounceToken, proves
 from server.domain.events import EventType
 from server.domain.invitations import InvitationState, state_at
@@ -19,6 +19,7 @@ from server.storage.events.rows import invitation_json
 from server.storage.schema.codes import DELIVERY_STATE_CODES, INVITATION_STATES
 from server.storage.schema.tables import (
     CustomerNumber,
+    Email,
     FailureJson,
     LinkHash,
     LinkNumber,
@@ -28,11 +29,11 @@ from server.storage.schema.tables import (
     operations,
 )
 from server.storage.sql.batches import Batcher
-from server.storage.sql.statements import IDS, Query, Statement, Transaction
+from server.storage.sql.statements import IDS, Query, Statement, Transaction, columns
 from server.storage.sql.times import from_micros, from_micros_or_none, micros
 from server.storage.suppressions import suppress
 
-_SERVICE = Actor(SERVICE)
+_SERVICE, _READER = Actor(SERVICE), Actor(INVITEE)
 _BOUNCED = DELIVERY_STATE_CODES[DeliveryState.BOUNCED]
 
 
@@ -41,6 +42,7 @@ class _NumberedLink(NamedTuple):
     hash: LinkHash
     customer: CustomerNumber
     operation: OperationNumber
+    email: Email | None
 
 
 class _Operation(NamedTuple):
@@ -51,9 +53,7 @@ class _Operation(NamedTuple):
 
 _LINKS = Query(
     _NumberedLink,
-    select(
-        link_tokens.c.n, link_tokens.c.hash, link_tokens.c.customer, link_tokens.c.operation
-    ).where(link_tokens.c.n.in_(IDS)),
+    select(*columns(link_tokens, _NumberedLink)).where(link_tokens.c.n.in_(IDS)),
 )
 
 
@@ -98,7 +98,7 @@ def record_bounces(transaction: Transaction, batch: Sequence[Bounce]) -> list[Bo
     """Records what came back; see BounceStorage.record_bounce."""
     links = _links(transaction, [each.token for each in batch])
     numbers = list({link.customer for link in links.values()})
-    if numbers and any(each.report.about_recipient for each in batch):
+    if numbers and any(each.report.about_recipient or each.report.is_unwanted for each in batch):
         # Those at the same addresses change too, and are locked in one order with the others.
         numbers += [row.n for row in transaction.fetch(_AT_THEIR_ADDRESSES, numbers)]
     rows = {row.n: row for row in (transaction.fetch(LOCK_INVITATIONS, numbers) if numbers else [])}
@@ -112,6 +112,12 @@ def record_bounces(transaction: Transaction, batch: Sequence[Bounce]) -> list[Bo
             outcomes.append(BounceOutcome())
             continue
         outcome = BounceOutcome(row.their_id)
+        if bounce.report.is_unwanted:
+            is_new = _record_unwanted(transaction, link.email or row.email, bounce.now)
+            # What is open at the address shows that now, rows of this batch among it.
+            rows |= {each.n: each for each in transaction.fetch(LOCK_INVITATIONS, list(rows))}
+            outcomes.append(outcome._replace(is_recorded=is_new))
+            continue
         operation = done.get(row.latest)
         if _is_about(row, link, bounce):
             if operation and not operation.done:
@@ -121,6 +127,13 @@ def record_bounces(transaction: Transaction, batch: Sequence[Bounce]) -> list[Bo
                 outcome = outcome._replace(is_recorded=True)
         outcomes.append(outcome)
     return outcomes
+
+
+def _record_unwanted(transaction: Transaction, email: str, now: datetime) -> bool:
+    """Has nothing more sent to who called an e-mail spam, which is the owner's wish. False: known."""
+    return bool(email) and suppress(
+        *(transaction, email, SuppressionReason.REQUESTED, micros(now), _READER)
+    )
 
 
 def _links(

@@ -72,6 +72,13 @@ _SEND_NOW = Statement(
     update(operations).where(operations.c.n.in_(IDS)).values(due_at=bindparam("at"), deferral=None),
     "at",
 )
+# Who had the first address goes on deciding about that one, by the links that were sent there.
+_KEEP_ADDRESS = Statement(
+    update(link_tokens)
+    .where(link_tokens.c.customer.in_(IDS), link_tokens.c.email.is_(None))
+    .values(email=bindparam("was")),
+    "was",
+)
 _DROP_LINKS = Statement(delete(link_tokens).where(link_tokens.c.customer.in_(IDS)))
 _CORRECT = Statement(
     update(customers)
@@ -126,6 +133,7 @@ def correct(
         transaction.run(_DROP_LINKS, [row.n])
         transaction.run(_SEND_NOW, [row.latest], at=due_at)
     else:
+        transaction.run(_KEEP_ADDRESS, [row.n], was=row.email)
         (number,) = numbers.draw_numbers(transaction, 1)
         made = operation_row(
             *(wanted.operation, number, row.reseller, row.n, (None, None)),

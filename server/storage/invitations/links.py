@@ -14,7 +14,7 @@ from server.storage.schema.tables import (
 )
 from server.storage.sql.statements import IDS, Insert, Query, Transaction
 
-INSERT_LINKS = Insert(link_tokens, LinkRow)
+INSERT_LINKS = Insert(link_tokens, LinkRow, "n", "hash", "customer", "operation", "created_at")
 
 _TIME_DIGITS = 4
 _DIGITS = {digit: value for value, digit in enumerate(b"0123456789abcdefghijklmnopqrstuv")}

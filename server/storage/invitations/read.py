@@ -43,6 +43,7 @@ from server.storage.schema.tables import (
     DeferralJson,
     DetailsJson,
     DisplayName,
+    Email,
     InvitationId,
     LinkHash,
     OperationNumber,
@@ -59,11 +60,12 @@ from server.storage.sql.times import Micros
 
 
 class Link(NamedTuple):
-    """A link, and whose it is."""
+    """A link, and whose it is; `email` is as in its row."""
 
     hash: LinkHash
     customer: CustomerNumber
     operation: OperationNumber
+    email: Email | None
 
 
 class _Names(NamedTuple):
@@ -135,6 +137,7 @@ def look_up_invitations(
         view = None
         if row and link and name:
             found = invitation(transaction, row)
+            found = found._replace(email=link.email or found.email)
             uri = found.options.return_uri
             view = InvitationView(
                 found,

@@ -27,7 +27,7 @@ from server.storage.schema.columns import Count, index, table
 from server.storage.sql.times import Micros
 
 # The latest migration: what a server started from this code works with.
-REVISION = "0027"
+REVISION = "0028"
 
 metadata = MetaData()
 
@@ -201,7 +201,8 @@ class OperationRow(NamedTuple):
 class LinkRow(NamedTuple):
     """A link in an e-mail, or made for the reseller; it holds while `operation` is the customer's latest.
 
-    `n` is a part of the hash (`invitations.links`), so that the table itself is the index.
+    `n` is a part of the hash (`invitations.links`), so that the table itself is the index. `email` is
+    whom it was sent to, where the customer has got another address since.
     """
 
     n: LinkNumber
@@ -209,6 +210,7 @@ class LinkRow(NamedTuple):
     customer: CustomerNumber
     operation: OperationNumber
     created_at: Micros
+    email: Email | None = None
 
 
 class IdempotencyKeyRow(NamedTuple):
