@@ -11,13 +11,20 @@ from server.storage.interface.webhooks import AlertKind, WebhookAlert
 from server.storage.interface.work import MAX_DUE_AHEAD
 from server.storage.notify.notifier import Notifier
 from server.storage.schema.columns import Count
-from server.storage.schema.tables import Email, ResellerNumber, WebhookId, WebhookNumber
-from server.storage.schema.webhook_tables import attempts, webhooks
+from server.storage.schema.tables import (
+    DeliveryNumber,
+    Email,
+    ResellerNumber,
+    TypesJson,
+    WebhookId,
+    WebhookNumber,
+)
+from server.storage.schema.webhook_tables import attempts, deliveries, webhooks
 from server.storage.sql.batches import Batcher
 from server.storage.sql.statements import IDS, Query, Statement, Transaction, columns
 from server.storage.sql.times import Micros, from_micros, micros
 from server.storage.sql.transactions import one_by_one
-from server.storage.webhooks.delivery_rows import DISABLED
+from server.storage.webhooks.delivery_rows import DISABLED, count_backlog
 from server.storage.webhooks.disabling import FAILED_FOR_LONG, disable
 from server.storage.webhooks.health import DISABLE_AFTER, DISABLING, WARNING
 from server.storage.work.due import Claim, DueWork
@@ -27,7 +34,7 @@ _HOUR = 3_600_000_000
 # Tries are a day apart at most; where the last one is older, nothing was tried.
 _STALE_AFTER = 26 * _HOUR
 
-_w, _a = webhooks.c, attempts.c
+_w, _a, _d = webhooks.c, attempts.c, deliveries.c
 
 
 class _Failing(NamedTuple):
@@ -37,10 +44,12 @@ class _Failing(NamedTuple):
     id: WebhookId
     reseller: ResellerNumber
     url: str
+    types: TypesJson
     description: str
     alert_email: Email | None
     disable_reason: str
     updated_at: Micros
+    verified_at: Micros | None
     failing_since: Micros | None
     alert: str | None
     due_at: Micros | None
@@ -69,6 +78,12 @@ _NEXT = Statement(
     ),
     *("alert", "due_at"),
 )
+# What was last sent to it was given up, and nothing has come since that it wants.
+_CALL_OFF = Statement(
+    update(webhooks)
+    .where(_w.n.in_(IDS))
+    .values(failing_since=None, no_new_until=None, alert=None, due_at=None, deferral=None)
+)
 _DEFER = Statement(update(webhooks).where(_w.n.in_(IDS)).values(deferral="put off"))
 
 
@@ -82,6 +97,13 @@ _LAST_TRY = Query(
     _Tried,
     select(_a.at, _a.status, _a.error).where(_a.webhook.in_(IDS)).order_by(_a.n.desc()).limit(1),
 )
+
+
+class _Sent(NamedTuple):
+    n: DeliveryNumber
+
+
+_DUE = Query(_Sent, select(_d.n).where(_d.webhook.in_(IDS), _d.due_at.is_not(None)).limit(1))
 
 
 class _End(NamedTuple):
@@ -98,7 +120,10 @@ def claim_alerts(transaction: Transaction, wanted: Claim) -> list[WebhookAlert]:
     told = []
     for row in _ALERTS.find(transaction, wanted):
         tried = transaction.fetch(_LAST_TRY, [row.n])
-        if row.alert == DISABLING and (not tried or tried[0].at < wanted.now - _STALE_AFTER):
+        is_awaiting = row.alert != DISABLED and _is_awaiting(transaction, row)
+        if row.alert != DISABLED and row.verified_at is not None and not is_awaiting:
+            transaction.run(_CALL_OFF, [row.n])
+        elif row.alert == DISABLING and is_awaiting and _is_stale(tried, wanted.now):
             _ALERTS.put_off(transaction, row.n, Micros(wanted.now + _HOUR))
         elif row.alert == DISABLING:
             disable(transaction, row.n, FAILED_FOR_LONG, wanted.now)
@@ -109,6 +134,17 @@ def claim_alerts(transaction: Transaction, wanted: Claim) -> list[WebhookAlert]:
             told.append((row, tried))
     _ALERTS.lease(transaction, [row.n for row, _ in told], wanted.lease_until)
     return [_alert(transaction, row, tried, wanted.lease_until) for row, tried in told]
+
+
+def _is_awaiting(transaction: Transaction, row: _Failing) -> bool:
+    """Tells whether there is something to send to a webhook: until it has answered one, a test."""
+    if row.verified_at is None:
+        return bool(transaction.fetch(_DUE, [row.n]))
+    return count_backlog(transaction, row.n, row.types) > 0
+
+
+def _is_stale(tried: Sequence[_Tried], now: Micros) -> bool:
+    return not tried or tried[0].at < now - _STALE_AFTER
 
 
 @one_by_one

@@ -149,6 +149,43 @@ async def test_nobody_is_disabled_while_nothing_was_tried(
     assert mail_server.received == []
 
 
+async def test_who_has_got_all_that_it_wants_is_neither_warned_nor_disabled(
+    sql: SqlStorage, database: str, clock: Clock, mail_server: MailServer
+) -> None:
+    """Its last event was given up; what has come since it does not want."""
+    await failing(sql, clock)
+    query(database, "DELETE FROM deliveries")
+    query(database, "UPDATE webhooks SET types = '[\"invitation.declined\"]'")
+    await happen_to(sql, 5, reseller_id=RESELLER_ID, now=clock())
+    clock.advance(4 * DAY)
+    async with alerting(sql, clock, mail_server):
+        await until_rows(database, "failing_since IS NULL AND alert IS NULL AND enabled")
+    assert mail_server.received == []
+
+
+async def test_who_has_never_answered_its_test_is_disabled(
+    sql: SqlStorage, database: str, clock: Clock, mail_server: MailServer
+) -> None:
+    """Its test was given up after three days; as long as there is one, it is to be tried."""
+    await add_webhook(
+        *(sql, "whk1", SECRET_URL),
+        reseller_id=RESELLER_ID,
+        verified=False,
+        alert_email="it@example.com",
+        now=START,
+    )
+    await fail_once(sql, clock)
+    clock.advance(4 * DAY)
+    async with alerting(sql, clock, mail_server):
+        await until_rows(database, "alert = 'disabling'")
+        clock.advance(DAY)
+        await until_rows(database, f"due_at > {micros(clock())}")
+        query(database, "DELETE FROM deliveries")
+        clock.advance(timedelta(hours=1))
+        await until_rows(database, "NOT enabled AND alert IS NULL")
+    assert len(mail_server.received) == 2
+
+
 async def test_an_alert_that_the_mail_server_does_not_take_is_tried_again(
     sql: SqlStorage, database: str, clock: Clock, mail_server: MailServer
 ) -> None:
