@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
 from server.telemetry.failure_log import FailureLog
 from server.telemetry.redacted_logging import log_failure
@@ -21,6 +21,8 @@ _LONGEST_PAUSE_S = 5.0
 _LONGEST_FALSE_ALARM_S = 1.0
 # Of so many claims one prefers what is tried again, the others what is new.
 _RETRIES_TURN = 4
+
+T = TypeVar("T")
 
 
 class Runner(Generic[ClaimedT]):
@@ -178,14 +180,15 @@ class Runner(Generic[ClaimedT]):
     async def _wait_for_work(self, *, claimed: bool) -> None:
         """Waits for work; pauses where there is said to be some again and again but none is found.
 
-        So it is for a moment while another worker claims it, and for long if a record is broken.
+        So it is for a moment while another worker claims it, and for long if a record is broken. Word of
+        something new is no false alarm, though there may be nothing to do about it.
         """
         loop = asyncio.get_running_loop()
         started_at = loop.time()
         longest = self._settings.longest_wait
-        await self._unless_stopping(self._handler.wait_for_work(longest))
+        is_new = await self._unless_stopping(self._handler.wait_for_work(longest))
         at_once_s = min(_FIRST_PAUSE_S, longest.total_seconds() / 2)
-        if claimed or loop.time() - started_at > at_once_s:
+        if claimed or is_new or loop.time() - started_at > at_once_s:
             self._false_alarms = 0
             return
         self._false_alarms += 1
@@ -193,8 +196,8 @@ class Runner(Generic[ClaimedT]):
             pause_s = min(_FIRST_PAUSE_S * self._false_alarms, _LONGEST_FALSE_ALARM_S)
             await self._unless_stopping(asyncio.sleep(pause_s))
 
-    async def _unless_stopping(self, awaitable: Coroutine[Any, Any, Any]) -> None:
-        """Awaits, but not past `stop`, nor while `settle` asks."""
+    async def _unless_stopping(self, awaitable: Coroutine[Any, Any, T]) -> T | None:
+        """Awaits, but not past `stop`, nor while `settle` asks: returns None then."""
         task = asyncio.create_task(awaitable)
         others = {asyncio.create_task(each.wait()) for each in (self._stopping, self._is_asked)}
         try:
@@ -205,8 +208,7 @@ class Runner(Generic[ClaimedT]):
             if not task.done():
                 task.cancel()
                 await asyncio.wait({task})
-        if not task.cancelled():
-            task.result()
+        return None if task.cancelled() else task.result()
 
     async def _do(self, work: ClaimedT) -> None:
         """Takes one piece of work from claim to recorded outcome."""

@@ -57,8 +57,12 @@ class Handler(Protocol[ClaimedT]):
         """
         ...
 
-    async def wait_for_work(self, longest: timedelta) -> None:
-        """Returns when work may be due, or after the longest time."""
+    async def wait_for_work(self, longest: timedelta) -> bool:
+        """Returns when work may be due, or after the longest time.
+
+        True where there is word of something new, which comes once for each: nobody need fear that it
+        comes again and again for work that can't be claimed.
+        """
         ...
 
     async def attempt(self, work: ClaimedT) -> Record:

@@ -60,8 +60,9 @@ class Errands:
             claimed.append(Errand(number, self.attempts[number], self.due[number], Clock().at))
         return claimed
 
-    async def wait_for_work(self, longest: timedelta) -> None:
+    async def wait_for_work(self, longest: timedelta) -> bool:
         await asyncio.sleep(0.01)
+        return False
 
     async def attempt(self, work: Errand) -> Record:
         if work.number in self.hanging:

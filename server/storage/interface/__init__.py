@@ -28,13 +28,11 @@ from server.storage.interface.paging import MAX_LIST_CHARACTERS, Cursor, Listed,
 from server.storage.interface.reminders import ReminderStorage
 from server.storage.interface.retention import RetentionStorage
 from server.storage.interface.suppressions import SuppressionStorage
+from server.storage.interface.webhook_alerts import AlertKind, AlertStorage, WebhookAlert
 from server.storage.interface.webhooks import (
-    AlertKind,
-    AlertStorage,
     Attempt,
     DeliveryAttempt,
     DeliveryStorage,
-    WebhookAlert,
     WebhookDelivery,
     WebhookStorage,
     WebhookWithSecret,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, select, update
 
 from server.storage import resellers
-from server.storage.interface.webhooks import AlertKind, WebhookAlert
+from server.storage.interface.webhook_alerts import AlertKind, WebhookAlert
 from server.storage.interface.work import MAX_DUE_AHEAD
 from server.storage.notify.notifier import Notifier
 from server.storage.schema.columns import Count

@@ -91,10 +91,11 @@ class DeliveryClaim(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """What was claimed, and resellers whose webhooks can have more at once."""
+    """What was claimed, and resellers whose webhooks can have more; see `FannedOut`."""
 
     deliveries: list[WebhookDelivery]
     unfinished: frozenset[ResellerNumber]
+    passed_over: frozenset[ResellerNumber]
 
 
 class _Reseller(NamedTuple):
@@ -124,12 +125,13 @@ def _claim(transaction: Transaction, wanted: DeliveryClaim) -> Claimed:
     due = _in_turn(transaction, found, claim.now)
     DELIVERIES.lease(transaction, [row.n for row in due], claim.lease_until)
     claimed = [row._replace(attempts=Count(row.attempts + 1)) for row in due]
-    made, unfinished = fan_out(
+    made, unfinished, passed_over = fan_out(
         transaction, grown, claim.now, claim.lease_until, claim.limit - len(claimed)
     )
     if made:
         claimed += transaction.fetch(_BY_NUMBER, [row.n for row in made])
-    return Claimed(_deliveries(transaction, claimed, claim), frozenset(unfinished))
+    taken = _deliveries(transaction, claimed, claim)
+    return Claimed(taken, frozenset(unfinished), frozenset(passed_over))
 
 
 def _in_turn(transaction: Transaction, found: Sequence[_Due], now: Micros) -> list[_Due]:

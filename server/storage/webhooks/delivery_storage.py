@@ -22,6 +22,9 @@ from server.storage.work.due import Claim
 
 # So many resellers are looked at in one claim; the others come next.
 _MOST_IN_CLAIM = 64
+# When a claim looks again at a webhook that another transaction has locked, which takes it no longer
+# than its commit.
+_PASSED_OVER_AGAIN_S = 0.01
 
 
 class SqlDeliveries:
@@ -48,6 +51,8 @@ class SqlDeliveries:
         # Those that have a webhook; None: not known.
         self._subscribed: frozenset[ResellerNumber] | None = None
         self._looked_at = 0.0
+        # Those of which others held a webhook as it was to be claimed for.
+        self._passed_over: set[ResellerNumber] = set()
         notifier.on_log.append(self._note)
         notifier.on_deliveries.append(self.look_again)
 
@@ -76,6 +81,9 @@ class SqlDeliveries:
             self._grown.update(dict.fromkeys(grown))
             raise
         self._grown.update(dict.fromkeys(claimed.unfinished))
+        if claimed.passed_over and not self._passed_over:
+            asyncio.get_running_loop().call_later(_PASSED_OVER_AGAIN_S, self._take_up_passed_over)
+        self._passed_over |= claimed.passed_over
         return claimed.deliveries
 
     async def finish_webhook_delivery(
@@ -107,28 +115,34 @@ class SqlDeliveries:
         )
 
     async def fail_webhook_delivery(
-        self, delivery: WebhookDelivery, attempt: DeliveryAttempt, *, disable: bool = False
+        self,
+        delivery: WebhookDelivery,
+        attempt: DeliveryAttempt,
+        paused_until: datetime | None = None,
+        *,
+        disable: bool = False,
     ) -> bool:
+        paused = None if paused_until is None else micros(paused_until)
         outcome = _outcome(delivery, attempt, attempt.at)
-        return await self._finish(outcome._replace(disable=disable))
+        return await self._finish(outcome._replace(paused_until=paused, disable=disable))
 
-    async def wait_for_webhook_deliveries(self, now: datetime, longest: timedelta) -> None:
+    async def wait_for_webhook_deliveries(self, now: datetime, longest: timedelta) -> bool:
         loop = asyncio.get_running_loop()
         started_at = loop.time()
         while True:
             self._changed.clear()
             if self._grown:
-                return
+                return True
             passed = timedelta(seconds=loop.time() - started_at)
             due_at = await self._look(now + passed)
             if self._grown:
-                return
+                return True
             passed = timedelta(seconds=loop.time() - started_at)
             left = longest - passed
             if due_at is not None:
                 left = min(left, due_at - (now + passed))
             if left <= timedelta():
-                return
+                return False
             await wait(self._changed, min(left, LOOK_EVERY).total_seconds())
 
     async def _look(self, now: datetime) -> datetime | None:
@@ -155,6 +169,11 @@ class SqlDeliveries:
             self._grown[finished.lagging] = None
         self._changed.set()
         return finished.held
+
+    def _take_up_passed_over(self) -> None:
+        self._grown.update(dict.fromkeys(self._passed_over))
+        self._passed_over.clear()
+        self._changed.set()
 
     def _note(self, resellers: tuple[int, ...]) -> None:
         """Notes that logs have grown."""

@@ -85,12 +85,12 @@ _LOCK_BEHIND = Query(
     .with_for_update(of=webhooks, skip_locked=True),
     "now",
 )
-# Once more, since what was read before the lock may have changed.
+# Once more, since what was read before the lock may have changed; also those that others hold.
 _BEHIND = Query(
     _Behind,
-    _webhooks(_w.n, _w.reseller, _w.types, _w.position, _w.failing_since).where(
-        _w.n.in_(IDS), _IS_BEHIND
-    ),
+    _webhooks(_w.n, _w.reseller, _w.types, _w.position, _w.failing_since)
+    .where(_w.reseller.in_(IDS), _IS_BEHIND)
+    .order_by(_w.n),
     "now",
 )
 RESELLERS_BEHIND = Query(_Reseller, _webhooks(_w.reseller).where(_IS_BEHIND).distinct(), "now")
@@ -131,10 +131,14 @@ _MOVE = Statement(
 
 
 class FannedOut(NamedTuple):
-    """Deliveries that were made, all claimed; and resellers whose webhooks can have more at once."""
+    """Deliveries that were made, all claimed; and resellers whose webhooks can have more.
+
+    unfinished: at once. passed_over: once others let go of them.
+    """
 
     made: Sequence[DeliveryRow]
-    unfinished: Collection[ResellerNumber]
+    unfinished: Collection[ResellerNumber] = ()
+    passed_over: Collection[ResellerNumber] = ()
 
 
 def fan_out(
@@ -146,15 +150,17 @@ def fan_out(
 ) -> FannedOut:
     """Makes at most `limit` deliveries for webhooks of these resellers, each its share."""
     wanted = list(resellers_)
-    locked = transaction.fetch(_LOCK_BEHIND, wanted, now=now) if wanted else []
-    if not locked:
-        return FannedOut([], ())
-    numbers = [each.n for each in locked]
-    behind = transaction.fetch(_BEHIND, numbers, now=now)
+    if not wanted:
+        return FannedOut([])
+    numbers = [each.n for each in transaction.fetch(_LOCK_BEHIND, wanted, now=now)]
+    found = transaction.fetch(_BEHIND, wanted, now=now)
+    behind = [each for each in found if each.n in numbers]
+    passed_over = {each.reseller for each in found if each.n not in numbers}
+    if not behind:
+        return FannedOut([], passed_over=passed_over)
     opened: dict[WebhookNumber, list[_Open]] = {each.n: [] for each in behind}
-    for each in transaction.fetch(_OPEN, numbers):
-        if each.webhook in opened:
-            opened[each.webhook].append(each)
+    for each in transaction.fetch(_OPEN, list(opened)):
+        opened[each.webhook].append(each)
     pages: dict[tuple[ResellerNumber, EventNumber], list[_Logged]] = {}
     rows: list[DeliveryRow] = []
     moves: list[tuple[WebhookNumber, dict[str, EventNumber]]] = []
@@ -188,7 +194,7 @@ def fan_out(
         if len(chosen) < free and (len(page) == _PAGE or position < page[-1].number):
             unfinished.add(webhook.reseller)
     transaction.run_each(_MOVE, moves)
-    return FannedOut(_inserted(transaction, rows), unfinished)
+    return FannedOut(_inserted(transaction, rows), unfinished, passed_over)
 
 
 def _free(webhook: _Behind, opened: Sequence[_Open]) -> int:

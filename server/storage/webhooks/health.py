@@ -103,11 +103,14 @@ def write_health(transaction: Transaction, changed: list[Health]) -> None:
 
 
 def after_success(health: Health, at: Micros, paused_until: Micros | None) -> Health:
-    """Returns how a webhook fares that has taken a delivery."""
+    """Returns how a webhook fares that has taken a delivery.
+
+    A pause that it has asked for meanwhile lasts: what is taken then was under way before.
+    """
     well = health._replace(
         last_success_at=Micros(max(at, health.last_success_at or 0)),
         failing_since=None,
-        paused_until=paused_until,
+        paused_until=_later(paused_until, health.paused_until),
         no_new_until=None,
     )
     return well if health.alert == DISABLED else well._replace(alert=None, due_at=None)
@@ -119,12 +122,16 @@ def after_failure(health: Health, at: Micros, paused_until: Micros | None) -> He
     pause = min(max(at - since, 0), _LONGEST_PAUSE)
     failing = health._replace(
         failing_since=since,
-        paused_until=max(filter(None, (paused_until, health.paused_until)), default=None),
+        paused_until=_later(paused_until, health.paused_until),
         no_new_until=Micros(at + pause),
     )
     if health.alert is None and health.is_active:
         failing = failing._replace(alert=WARNING, due_at=Micros(since + WARN_AFTER))
     return failing
+
+
+def _later(one: Micros | None, other: Micros | None) -> Micros | None:
+    return max(filter(None, (one, other)), default=None)
 
 
 def with_nothing_to_send(health: Health) -> Health:

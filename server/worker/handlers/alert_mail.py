@@ -45,8 +45,9 @@ class AlertMail:
             retries_first=retries_first,
         )
 
-    async def wait_for_work(self, longest: timedelta) -> None:
+    async def wait_for_work(self, longest: timedelta) -> bool:
         await self._storage.wait_for_webhook_alerts(self._now(), longest)
+        return False
 
     async def attempt(self, work: WebhookAlert) -> Record:
         if work.kind is AlertKind.DISABLED and work.attempt == 1:

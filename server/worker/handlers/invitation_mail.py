@@ -60,8 +60,9 @@ class InvitationMail:
             limit, self._now(), lease, max_due_ahead, retries_first=retries_first
         )
 
-    async def wait_for_work(self, longest: timedelta) -> None:
+    async def wait_for_work(self, longest: timedelta) -> bool:
         await self._storage.wait_for_work(self._now(), longest)
+        return False
 
     async def attempt(self, work: Delivery) -> Record:
         if work.cancel_requested:

@@ -44,8 +44,9 @@ class ReminderMail:
             limit, self._now(), lease, max_due_ahead, retries_first=retries_first
         )
 
-    async def wait_for_work(self, longest: timedelta) -> None:
+    async def wait_for_work(self, longest: timedelta) -> bool:
         await self._storage.wait_for_reminders(self._now(), longest)
+        return False
 
     async def attempt(self, work: Delivery) -> Record:
         try:

@@ -77,8 +77,8 @@ class WebhookDeliveries:
             retries_first=retries_first,
         )
 
-    async def wait_for_work(self, longest: timedelta) -> None:
-        await self._storage.wait_for_webhook_deliveries(self._now(), longest)
+    async def wait_for_work(self, longest: timedelta) -> bool:
+        return await self._storage.wait_for_webhook_deliveries(self._now(), longest)
 
     async def attempt(self, work: WebhookDelivery) -> Record:
         at = self._now()
@@ -108,10 +108,7 @@ class WebhookDeliveries:
         if self._put_off.take():
             _tell(work, logging.INFO, f"event not delivered yet: {failed}")
         tried = _tried(failed.at, failed.outcome)
-        pause = self._pause(failed.outcome)
-        if pause is None and failed.outcome.status in _OVERLOADED:
-            pause_s = min(_FIRST_PAUSE_S * 4.0 ** min(work.tries, 8), _LONGEST_PAUSE_S)
-            pause = self._now() + timedelta(seconds=pause_s)
+        pause = self._pause(failed.outcome, work.tries)
         due_at = next_try_at if pause is None else max(next_try_at, pause)
         return lambda: self._storage.retry_webhook_delivery(work, tried, due_at, pause)
 
@@ -119,7 +116,8 @@ class WebhookDeliveries:
         failed = self._failed(work, error)
         _tell(work, logging.WARNING, f"event given up: {failed}")
         tried = _tried(failed.at, failed.outcome)
-        return lambda: self._storage.fail_webhook_delivery(work, tried)
+        pause = self._pause(failed.outcome, work.tries)
+        return lambda: self._storage.fail_webhook_delivery(work, tried, pause)
 
     async def give_back(self, work: WebhookDelivery) -> bool:
         return await self._storage.retry_webhook_delivery(work, None, self._now())
@@ -127,9 +125,14 @@ class WebhookDeliveries:
     async def close(self) -> None:
         await self._sender.close()
 
-    def _pause(self, outcome: Outcome) -> datetime | None:
-        """Returns until when the receiver asks to be left alone."""
-        return None if not outcome.retry_after else self._now() + outcome.retry_after
+    def _pause(self, outcome: Outcome, tries: int = 0) -> datetime | None:
+        """Returns until when the receiver asks to be left alone, or is overloaded."""
+        if outcome.retry_after:
+            return self._now() + outcome.retry_after
+        if outcome.status not in _OVERLOADED:
+            return None
+        pause_s = min(_FIRST_PAUSE_S * 4.0 ** min(tries, 8), _LONGEST_PAUSE_S)
+        return self._now() + timedelta(seconds=pause_s)
 
     def _failed(self, work: WebhookDelivery, error: Exception) -> DeliveryFailedError:
         """Returns what is to be recorded of a try that failed."""

@@ -11,7 +11,7 @@ from server.storage.check import check
 from server.storage.interface import DeliveryAttempt, WebhookDelivery
 from server.storage.sql.times import micros
 from server.storage.storage import SqlStorage
-from server.storage.webhooks import delivery_rows
+from server.storage.webhooks import delivery_rows, delivery_storage
 from server.storage.webhooks.fan_out import MOST_AT_ONCE, MOST_PUT_OFF
 from tests.storage.databases import on_postgresql, query
 from tests.storage.overlap import Overlap
@@ -452,3 +452,39 @@ async def test_an_event_that_is_cleared_makes_way_for_the_next(
     assert await claim(storage, START + LEASE) == []
     assert events(await claim(storage, START + LEASE)) == [3]
     assert len(rows(database_url, "deliveries", "n")) == 1
+
+
+async def test_what_another_holds_is_taken_up_once_it_lets_go(
+    overlap: Overlap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only when all is looked at again: who holds it read the log before the event was there."""
+    monkeypatch.setattr(delivery_storage, "LOOK_EVERY", timedelta(hours=1))
+    first, second = overlap.first.deliveries, overlap.second.deliveries
+    await add_webhook(overlap.first)
+    await happen(overlap.first, 7)
+    (delivery,) = await claim(overlap.first)
+    await second._look(START)
+
+    async def claim_what_happens() -> list[WebhookDelivery]:
+        await happen(overlap.second, 8)
+        return await second.claim_webhook_deliveries(9, START, LEASE)
+
+    outcome = await overlap.run(
+        first.finish_webhook_delivery(delivery, tried()), claim_what_happens()
+    )
+    claimed = list(outcome.second)
+    async with asyncio.timeout(10):
+        while not claimed:
+            await second.wait_for_webhook_deliveries(START, timedelta(hours=1))
+            claimed = await second.claim_webhook_deliveries(9, START, LEASE)
+    assert events(claimed) == [3]
+
+
+async def test_a_pause_outlasts_what_was_under_way(storage: SqlStorage, database_url: str) -> None:
+    await add_webhook(storage)
+    await happen(storage, 7, 8)
+    refused, taken = await claim(storage)
+    deliveries, until = storage.deliveries, START + DAY
+    assert await deliveries.retry_webhook_delivery(refused, tried(status=429), until, until)
+    await succeed(storage, [taken])
+    assert rows(database_url, "webhooks", "paused_until") == [(micros(until),)]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -15,6 +16,7 @@ from server.storage.interface import Storage
 from server.storage.sql.times import micros
 from server.storage.storage import SqlStorage
 from server.storage.webhooks import delivery_storage
+from server.worker import runner
 from server.worker.retry_policy import RetrySchedule
 from tests.clock import Clock
 from tests.storage.databases import query
@@ -22,7 +24,7 @@ from tests.storage.webhooks.records import SECRET, add_webhook, rows
 from tests.storage.webhooks.records import happen as happen_to
 from tests.worker.harness import RESELLER_ID, START
 from tests.worker.mail_server import PATIENCE_S
-from tests.worker.webhooks.delivering import ADDRESS, Receiver, delivering
+from tests.worker.webhooks.delivering import ADDRESS, SETTINGS, Receiver, delivering
 from tests.worker.webhooks.receivers import receiving
 
 SECOND = timedelta(seconds=1)
@@ -94,6 +96,28 @@ async def test_deliveries_begin_at_once(
             await receiver.until(number)
 
 
+async def test_what_a_webhook_does_not_want_delays_nothing(
+    sql: SqlStorage, database: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Word of it is no false alarm, after some of which a runner pauses."""
+    monkeypatch.setattr(runner, "_FIRST_PAUSE_S", 3600.0)
+    monkeypatch.setattr(runner, "_LONGEST_FALSE_ALARM_S", 3600.0)
+    receiver = Receiver()
+    patient = replace(SETTINGS, longest_wait=timedelta(hours=2))
+    async with receiving(receiver.take) as url, delivering(sql, clock, patient):
+        await hook(sql, url)
+        wanted = EventType.ACCESS_REVOKED
+        query(database, f"UPDATE webhooks SET types = '[\"{wanted}\"]'")
+        for number in range(2, 5):
+            await happen(sql, number)
+            async with asyncio.timeout(PATIENCE_S):
+                while rows(database, "webhooks", "position") != [(number,)]:  # noqa: ASYNC110 - nothing tells of it
+                    await asyncio.sleep(0.005)
+        await happen_to(sql, 7, reseller_id=RESELLER_ID, type_=wanted, now=START)
+        await receiver.until(1)
+    assert receiver.numbers == [5]
+
+
 async def test_all_that_fails_is_tried_again_by_the_schedule(
     sql: SqlStorage, database: str, clock: Clock
 ) -> None:
@@ -134,6 +158,22 @@ async def test_retry_after_is_obeyed_on_any_answer(
         clock.advance(SECOND)
         await recorded(database, 2 if status == 200 else 3)
     assert receiver.numbers[1:] == ([3] if status == 200 else receiver.numbers[1:])
+
+
+@pytest.mark.parametrize("status", [429, 500])
+async def test_retry_after_is_obeyed_after_the_last_try_too(
+    sql: SqlStorage, database: str, clock: Clock, status: int
+) -> None:
+    receiver = Receiver(answers=[status] * 2, headers={"Retry-After": "3600"})
+    twice = replace(SETTINGS, retry=RetrySchedule([timedelta()]))
+    async with receiving(receiver.take) as url, delivering(sql, clock, twice):
+        await hook(sql, url)
+        await happen(sql, 7)
+        await recorded(database, 1)
+        clock.advance(timedelta(hours=1))
+        await recorded(database, 2)
+        until = micros(clock() + timedelta(hours=1))
+        assert rows(database, "webhooks", "paused_until") == [(until,)]
 
 
 @pytest.mark.parametrize("status", [429, 502, 504])
