@@ -180,18 +180,33 @@ def _before_migration(version: str) -> None:
 
 
 @mail.command("preview")
+@click.option(
+    "--kind",
+    type=click.Choice(["invitation", "resent", "reminder", "warning", "disabled"]),
+    default="invitation",
+    show_default=True,
+    help="Which e-mail; warning and disabled are those about webhooks that fail.",
+)
 @click.option("--reseller", default="Horns and Hooves", help="Who invites.")
 @click.option("--customer", default="Romashka LLC", help="Who is invited.")
-def preview_mail(reseller: str, customer: str) -> None:
-    """Print an invitation's e-mail as it would be sent, with a link that leads nowhere.
+@click.option(
+    "--language",
+    default="",
+    metavar="CODE",
+    help="Of an invitation that asks for one; default all of BILLING_MAIL_LANGUAGES.",
+)
+@click.option("--full", is_flag=True, help="With all that can be in it: contact, inviter, note.")
+def preview_mail(kind: str, reseller: str, customer: str, language: str, full: bool) -> None:
+    """Print an e-mail as it would be sent, with a link that leads nowhere.
 
     \b
     Example:
-      python -m server mail preview --customer "شركة الفوترة" > preview.eml
+      python -m server mail preview --kind reminder --customer "شركة الفوترة" > preview.eml
     """
-    from server import mail_preview
+    from server.mail_preview import Previewed, PreviewKind, preview
 
-    sys.stdout.buffer.write(mail_preview.preview(read_settings(), reseller, customer))
+    wanted = Previewed(PreviewKind(kind), reseller, customer, language, full)
+    sys.stdout.buffer.write(preview(read_settings(), wanted))
 
 
 @mail.command("status")

@@ -12,15 +12,17 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from server.config import Settings
+from server.__main__ import cli
+from server.config import Settings, SettingsError
 from server.domain.brands import Brand
 from server.domain.contacts import ContactDetails
 from server.domain.invitation_options import InvitationOptions
 from server.domain.texts import is_visible
-from server.mail_preview import preview
+from server.mail_preview import Previewed, preview
 from server.storage.interface import Delivery
 from server.worker.mail.addresses import MessageSettingError
 from server.worker.mail.mailer import Mail, MailRefusedError
@@ -641,6 +643,31 @@ def test_templates_of_the_operators_own(tmp_path: Path) -> None:
         MessageBuilder("a@example.com", LINK, lambda: NOW, templates=tmp_path / "none")
 
 
-def test_a_preview_is_an_e_mail() -> None:
-    message = Parser(policy=default).parsestr(preview(Settings(), "Acme", "Romashka").decode())
-    assert message["Subject"] == "Acme invites Romashka"
+def previewed(*options: str, **settings: str) -> EmailMessage:
+    """Returns what the command prints."""
+    env = {f"BILLING_{name.upper()}": text for name, text in settings.items()}
+    done = CliRunner().invoke(cli, ["mail", "preview", *options], env=env)
+    assert done.exit_code == 0, done.output
+    return read(Mail("", "", done.stdout_bytes))
+
+
+def test_each_kind_of_e_mail_can_be_previewed() -> None:
+    subject = previewed("--reseller", "Acme", "--customer", "Romashka")["Subject"]
+    assert subject.startswith("Acme invites Romashka")
+    for kind, said in (
+        ("invitation", "Horns and Hooves invites Romashka LLC"),
+        ("resent", "The links in earlier e-mails hold no longer."),
+        ("reminder", "Reminder: you are invited"),
+        ("warning", "Unless it takes one until then, it is disabled on"),
+        ("disabled", "A webhook is disabled"),
+    ):
+        message = previewed("--kind", kind)
+        assert said in " ".join(Page(part(message, "html")).text.split())
+        assert ("Reminder" in message["Subject"]) == (kind == "reminder")
+    full, bare = (
+        part(previewed("--language", "ru", *options), "plain") for options in (["--full"], [])
+    )
+    for text in ("> as we agreed", "sales@example.com", "Pushkin street"):
+        assert (text in full, text in bare) == (True, False)
+    with pytest.raises(SettingsError, match="--language: must be one of en, ru"):
+        preview(Settings(), Previewed(language="xx"))
