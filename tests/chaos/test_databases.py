@@ -2,22 +2,29 @@
 
 import asyncio
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from google.protobuf import json_format
+from yandex.cloud.billing.v1 import customer_service_pb2_grpc
+from yandex.cloud.billing.v1.customer_service_pb2 import InviteCustomerRequest
 
 from tests.chaos import faults
 from tests.chaos.audit import audit
-from tests.chaos.load import DEADLINE_S, Callers, callers
+from tests.chaos.load import DEADLINE_S, Answer, Callers, callers, refused
 from tests.chaos.postgres import Postgres, postgres
 from tests.chaos.stack import Stack, stack
 
 _TOLD = {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "503", "429"}
 # Until service is back: processes that pause before they try again, and Envoy's look at their health.
 _BACK_S = 20.0
+# Less than a database is given.
+_IN_A_HURRY_S = 2.0
 
 
 async def _until_acknowledged(at_work: Callers, more: int) -> None:
@@ -79,6 +86,29 @@ async def test_faults_of_postgresql_are_survived(
 ) -> None:
     assert database
     await survive(running, lambda: fault(database), 6 if fault is faults.frozen else 3)
+
+
+@pytest.mark.parametrize("exposed_service", ["sqlite"], indirect=True)
+async def test_callers_in_a_hurry_are_told_before_they_give_up(running: Stack) -> None:
+    """With a key, too: the gateway has no time to try again."""
+    service, stub = running.service, customer_service_pb2_grpc.CustomerServiceStub
+    async with grpc.aio.insecure_channel(service.rest.removeprefix("http://")) as channel:
+        invite: Any = stub(channel).Invite  # type: ignore[no-untyped-call,unused-ignore]
+
+        async def told() -> Answer:
+            request = InviteCustomerRequest()
+            json_format.ParseDict(service.invitation(), request)
+            metadata = (*service.metadata, ("idempotency-key", str(uuid.uuid4())))
+            with pytest.raises(grpc.aio.AioRpcError) as refusal:
+                await invite(request, metadata=metadata, timeout=_IN_A_HURRY_S)
+            return refused(refusal.value)
+
+        with faults.locked_file(running):
+            found = await asyncio.gather(*(told() for _ in range(5)))
+    # A machine that is busy may be late for some.
+    assert ("UNAVAILABLE", True, "STORAGE_UNAVAILABLE") in {
+        (each.refusal, each.retry_info, each.reason) for each in found
+    }
 
 
 async def test_a_full_disk_is_survived(tmp_path: Path) -> None:

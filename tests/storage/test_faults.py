@@ -16,6 +16,7 @@ from sqlalchemy import PoolProxiedConnection
 from server.domain.customers import CustomerList
 from server.domain.errors import BillingError, Reason
 from server.storage import SchemaError, migrate, open_storage
+from server.storage.interface.deadlines import end_within
 from server.storage.sql import batches
 from server.storage.sql import connections as database
 from server.storage.sql.batches import Batcher
@@ -345,6 +346,41 @@ async def test_a_database_that_says_nothing_holds_nobody_up(
     answers.set()
     assert await batcher.submit(note, 3) == 3
     assert done == [3]
+    await batcher.close()
+
+
+async def test_a_caller_in_a_hurry_is_refused_before_its_deadline(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits behind it, in the same line, is not."""
+    monkeypatch.setattr(batches, "_ANSWER_WITHIN_S", 10 * IN_TIME_S)
+    began, answers = threading.Event(), threading.Event()
+    done: list[int] = []
+
+    def hang(_: Transaction, batch: Sequence[int]) -> list[int]:
+        began.set()
+        answers.wait(IN_TIME_S)
+        return list(batch)
+
+    def note(_: Transaction, batch: Sequence[int]) -> list[int]:
+        done.extend(batch)
+        return list(batch)
+
+    async def hurry() -> int:
+        end_within(0.4)
+        return await batcher.submit(note, 1)
+
+    batcher = Batcher(Database(database_url), "test", writes=True)
+    first = batcher.submit(hang, 0)
+    await asyncio.to_thread(began.wait, IN_TIME_S)
+    hurried = asyncio.create_task(hurry())
+    patient = batcher.submit(note, 2)
+    with pytest.raises(BillingError) as refused:
+        await hurried
+    assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
+    answers.set()
+    assert [await first, await patient] == [0, 2]
+    assert done == [2]
     await batcher.close()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -10,7 +11,9 @@ from server.domain.access import Subject, hash_token
 from server.domain.errors import BillingError, Reason
 from server.identity.claims import TokenError
 from server.identity.tokens import Tokens
+from server.rpc.pipeline.availability import in_time
 from server.storage.interface import AccessStorage
+from server.storage.interface.deadlines import end_within
 from server.telemetry.failure_log import FailureLog
 from server.telemetry.metrics import TOKENS_CHECKED
 
@@ -121,9 +124,10 @@ class Authenticator:
             check = asyncio.create_task(self._look_up(authorization, token))
             self._checks[authorization] = check
             check.add_done_callback(lambda done: self._looked_up(authorization, done))
-        return await asyncio.shield(check)
+        return await in_time(asyncio.shield(check))
 
     async def _look_up(self, authorization: str, token: str) -> Subject:
+        end_within(math.inf)  # whoever comes to wait for it has a deadline of their own
         now = self._clock()
         begun_at = self._monotonic()
         cached_for_s = _CACHED_FOR_S

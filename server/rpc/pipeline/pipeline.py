@@ -18,7 +18,7 @@ from server.domain.errors import BillingError, Reason
 from server.rpc.grpc_core import CALL_IS_OVER
 from server.rpc.pipeline.abort import abort
 from server.rpc.pipeline.authentication import Authenticator
-from server.rpc.pipeline.availability import Availability
+from server.rpc.pipeline.availability import Availability, in_time
 from server.rpc.pipeline.call_context import CallContext, ServicerContext
 from server.rpc.pipeline.call_ids import begin as begin_ids
 from server.rpc.pipeline.call_ids import caller_id, for_gateway, reader_of
@@ -33,6 +33,7 @@ from server.rpc.pipeline.request_id import request_id_of
 from server.rpc.pipeline.rights import right_check
 from server.rpc.pipeline.router import Answer, Handlers, Sent, StreamingMethod, UnaryMethod
 from server.rpc.pipeline.validation import validate
+from server.storage.interface.deadlines import end_within
 from server.telemetry.call_log import CALL_LOG
 from server.telemetry.failure_log import FailureLog
 from server.telemetry.metrics import CODE_NAMES, calls_of
@@ -50,6 +51,11 @@ _GATEWAYS_HEADER = "x-forwarded-for"
 
 # A servicer's method: request and call in, answer out; None where it has sent a stream of them.
 Method = Callable[[Any, CallContext], Awaitable[Message | None]]
+
+# The gateway tries twice again what was refused. It does not say how much of the caller's time it has
+# used up, so that both are to fit, of 3.75 s each; what was refused at once has used none.
+_TRIES_AGAIN_S = 8.0
+_AT_ONCE_S = 0.05
 
 # Codes of gRPC; a call that ends otherwise was broken off by its caller.
 _OK, _CANCELLED = 0, 1
@@ -95,7 +101,7 @@ class Pipeline:
         read_only = only_reads(name, method.GetOptions())
         limits, addresses, availability = self._limits, self._addresses, self._availability
         if method.name.startswith("List") and not open_to_all:
-            run = _in_turns(run, limits.lists)
+            run = _in_turns(run, limits.lists, availability)
         concurrency = limits.calls
         if open_to_all:
             concurrency = limits.anonymous_calls
@@ -108,6 +114,7 @@ class Pipeline:
         if any(field.message_type is HttpBody.DESCRIPTOR for field in method.input_type.fields):
             max_bytes = min(max_bytes, MAX_FORM_BYTES)
         counted, seconds = calls_of(name), time.perf_counter
+        streams = method.server_streaming
         read_ids, is_list = reader_of(method), method.name.startswith("List")
         right = right_check(method, _permission(method, read_only=read_only))
 
@@ -123,6 +130,10 @@ class Pipeline:
             if TRACES.on:
                 span = TRACES.begin_call(name, headers.get("traceparent"), request_id)
             ids = begin_ids(request_id, is_list=is_list)
+            # A stream has as long as it lasts.
+            left_s = None if streams else context.time_remaining()
+            if left_s is not None:
+                end_within(left_s)
             try:
                 if availability.refusal:
                     raise availability.refusal
@@ -161,6 +172,9 @@ class Pipeline:
                 code = CODES[error.reason]
                 if request is not None:
                     read_ids(ids, request, subject)
+                if left_s is not None and _is_last(left_s, seconds() - began):
+                    # An answer that has begun is none that the gateway tries again.
+                    await context.send_initial_metadata(())
                 return await abort(
                     context,
                     error,
@@ -212,6 +226,11 @@ class Pipeline:
             checks.release(address)
 
 
+def _is_last(left_s: float, took_s: float) -> bool:
+    """Tells whether there may be no time to try again for a caller who had so much, and waited so long."""
+    return took_s > _AT_ONCE_S and left_s - took_s < _TRIES_AGAIN_S
+
+
 def _permission(method: MethodDescriptor, *, read_only: bool) -> Permission:
     """Returns what a method's callers need for what it names."""
     if manages_access(method.full_name, method.GetOptions()):
@@ -219,13 +238,15 @@ def _permission(method: MethodDescriptor, *, read_only: bool) -> Permission:
     return Permission.READ if read_only else Permission.WRITE
 
 
-def _in_turns(run: Method, lists: RoundRobin) -> Method:
+def _in_turns(run: Method, lists: RoundRobin, availability: Availability) -> Method:
     """Has a list wait for its caller's turn: lists take long, and few run at once."""
 
     async def run_in_turn(request: Any, call: CallContext) -> Message | None:
         caller = call.caller.id
-        await lists.acquire(caller)
+        await in_time(lists.acquire(caller))
         try:
+            if availability.refusal:
+                raise availability.refusal
             return await run(request, call)
         finally:
             lists.release()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+from server.storage.interface.deadlines import time_to_answer_s
 from server.storage.sql.connections import Database
 from server.storage.sql.driver_errors import overloaded, unavailable
 from server.storage.sql.reseller_cache import ResellerCache
@@ -40,7 +41,7 @@ MOST_QUEUED = 4096
 _LINGER_S, _LINGER_MOST_S = 0.001, 0.006
 _LINGER_EACH_S = 0.00015
 # Whoever has no answer by then is refused, even where the database says nothing at all: soon enough
-# for a gateway that tries three times within a caller's fifteen seconds.
+# for a gateway that tries three times within a caller's fifteen seconds. Sooner if a deadline is.
 _ANSWER_WITHIN_S = 3.5
 _LOOK_EVERY_S = 0.25
 
@@ -106,12 +107,25 @@ class Batcher:
         future: asyncio.Future[R] = self._loop.create_future()
         if TRACES.on:
             _trace(future, handler.__name__)
-        self._asked.append((self._loop.time() + _ANSWER_WITHIN_S, future))
+        now_s = self._loop.time()
+        within_s = time_to_answer_s(now_s)
+        if within_s < _ANSWER_WITHIN_S + _LOOK_EVERY_S:
+            self._refuse_at(now_s + within_s, future)
+        self._asked.append((now_s + _ANSWER_WITHIN_S, future))
         if not self._looking:
             self._looking = True
             self._loop.call_later(_LOOK_EVERY_S, self._look)
         self._requests.put(Request(handler, argument, future))
         return future
+
+    def _refuse_at(self, at_s: float, future: asyncio.Future[Any]) -> None:
+        """Refuses one that has no answer by then."""
+        refusal = self._loop.call_at(at_s, self._refuse, future)
+        future.add_done_callback(lambda _: refusal.cancel())
+
+    def _refuse(self, future: asyncio.Future[Any]) -> None:
+        if not future.done():
+            self._commits.refuse(future)
 
     def _look(self) -> None:
         """Refuses those who have waited too long, and ends waits for a database that says nothing.
@@ -122,8 +136,7 @@ class Batcher:
         asked = self._asked
         while asked and (asked[0][1].done() or asked[0][0] <= now):
             _, future = asked.popleft()
-            if not future.done():
-                self._commits.refuse(future)
+            self._refuse(future)
         at_work = [connection.watch(now) for connection in self._connections]
         self._looking = bool(asked) or any(at_work)
         if self._looking:

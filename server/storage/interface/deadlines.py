@@ -1,0 +1,26 @@
+"""How long the caller whom a task answers can be let wait."""
+
+import contextvars
+import math
+import time
+
+# Whoever gives up sees no answer: it is to come this long before, or when half of the time that is
+# left to a caller in a greater hurry has passed.
+_BEFORE_S = 0.25
+
+# By the monotonic clock.
+_ENDS_AT_S: contextvars.ContextVar[float] = contextvars.ContextVar("ends_at_s", default=math.inf)
+
+
+def end_within(seconds: float) -> None:
+    """Says how long the caller of this task will wait from now on.
+
+    Tasks that are begun from here on go by it too; one that works for many callers says inf.
+    """
+    _ENDS_AT_S.set(time.monotonic() + seconds)
+
+
+def time_to_answer_s(now_s: float) -> float:
+    """Returns how long an answer may take from a time of the monotonic clock; inf for any time."""
+    left_s = _ENDS_AT_S.get() - now_s
+    return max(left_s - _BEFORE_S, left_s / 2)
