@@ -89,7 +89,7 @@ class InvitationPart(NamedTuple):
     deleted_at: Micros | None
 
     @property
-    def their_id(self) -> str:
+    def public_id(self) -> str:
         """The invitation's ID."""
         return self.invitation_id or ids.INVITATION + self.id[3:]
 
@@ -132,7 +132,7 @@ def customer(transaction: Transaction, row: CustomerPart | CustomerRow) -> Custo
 def invitation(transaction: Transaction, row: InvitationPart) -> Invitation:
     """Returns the invitation in a row that has one."""
     return Invitation(
-        row.their_id,
+        row.public_id,
         resellers.reseller_id(transaction, row.reseller),
         row.id,
         row.made_by,

@@ -134,7 +134,7 @@ _ENDED = Check(
 _OF_CUSTOMERS = [code for type_, code in EVENT_TYPE_CODES.items() if type_.startswith("customer.")]
 
 
-class _Told(NamedTuple):
+class _WithLastEvent(NamedTuple):
     """A customer with its invitation, if any, and the last event of it."""
 
     n: CustomerNumber
@@ -180,7 +180,7 @@ class _Told(NamedTuple):
 _SHOWN = "a customer's last event shows it as it is"
 
 
-def _find_untold(rows: Iterable[_Told]) -> Iterator[tuple[str, str]]:
+def _find_outdated(rows: Iterable[_WithLastEvent]) -> Iterator[tuple[str, str]]:
     return ((_SHOWN, row.id) for row in rows if not row.is_shown())
 
 
@@ -192,9 +192,9 @@ _last = (
 )
 _LAST_EVENTS = RowCheck(
     Query(
-        _Told,
+        _WithLastEvent,
         select(
-            *(_c[name] for name in _Told._fields[:-3]), _e.type, _e.data, LOGGED_SINCE
+            *(_c[name] for name in _WithLastEvent._fields[:-3]), _e.type, _e.data, LOGGED_SINCE
         ).select_from(
             customers.outerjoin(_last, _last.c.customer == _c.n).outerjoin(
                 events, and_(_e.reseller == _c.reseller, _e.number == _last.c.number)
@@ -202,7 +202,7 @@ _LAST_EVENTS = RowCheck(
         ),
     ),
     (_SHOWN,),
-    _find_untold,
+    _find_outdated,
 )
 
 CHECKS = (_EVENTS, _LOGS, _ENDED)

@@ -111,7 +111,7 @@ def record_bounces(transaction: Transaction, batch: Sequence[Bounce]) -> list[Bo
         if link is None or row is None:
             outcomes.append(BounceOutcome())
             continue
-        outcome = BounceOutcome(row.their_id)
+        outcome = BounceOutcome(row.public_id)
         if bounce.report.is_unwanted:
             is_new = _record_unwanted(transaction, link.email or row.email, bounce.now)
             # What is open at the address shows that now, rows of this batch among it.

@@ -173,22 +173,22 @@ class _Creations:
         if invitation.options.return_uri:
             require_listed(self._transaction, reseller, invitation.options.return_uri)
         tin = customer.person.get("tin", "")
-        first_ones = self._open.get(address)
+        at_address = self._open.get(address)
         lapsed = None
-        if first_ones:
-            same = [row for row in first_ones if (row.slot or 0) % DISPLACED == slot]
-            lapsed = self._first_one(same, reseller, key, tin, now)
+        if at_address:
+            same = [row for row in at_address if (row.slot or 0) % DISPLACED == slot]
+            lapsed = self._find_lapsed(same, reseller, key, tin, now)
         self._external_ids.require_free(customer)
         due_at = None
         if operation.done:  # no e-mail is sent
             self._counts.customer(customer.reseller_id)
         else:
             due_at = self._counts.invite(customer.reseller_id, key, now)
-        if first_ones:
+        if at_address:
             if lapsed:
                 self._lapsed[lapsed.n] = now
-                first_ones.remove(lapsed)
-            slot = self._free_slot(first_ones, slot)
+                at_address.remove(lapsed)
+            slot = self._free_slot(at_address, slot)
         number = CustomerNumber(next(self._numbers))
         row = CustomerRow(
             n=number,
@@ -224,25 +224,25 @@ class _Creations:
         log(self._transaction, invited)
         return operation
 
-    def _first_one(
+    def _find_lapsed(
         self,
-        first_ones: list[_Open | CustomerRow],
+        at_address: list[_Open | CustomerRow],
         reseller: ResellerNumber,
         address: str,
         tin: str,
         now: Micros,
     ) -> _Open | CustomerRow | None:
-        """Raises INVITATION_OPEN if there is such an open one; returns one that has lapsed."""
-        for first in first_ones:
-            if _is_for(first, reseller, address, tin):
-                if (first.expires_at or 0) > now:
-                    raise _already_open(first)
-                return first
+        """Returns the one for these that has lapsed; raises INVITATION_OPEN if it is open still."""
+        for row in at_address:
+            if _is_for(row, reseller, address, tin):
+                if (row.expires_at or 0) > now:
+                    raise _already_open(row)
+                return row
         return None
 
-    def _free_slot(self, first_ones: list[_Open | CustomerRow], slot: Slot) -> Slot:
+    def _free_slot(self, at_address: list[_Open | CustomerRow], slot: Slot) -> Slot:
         """Returns the first slot that nothing else at the address has."""
-        taken = {row.slot: row for row in first_ones}
+        taken = {row.slot: row for row in at_address}
         while slot in taken:
             holder = taken[slot]
             if isinstance(holder, _Open) and not self._transaction.fetch(_KEEP_OPEN, [holder.n]):

@@ -157,10 +157,10 @@ def find_invitations(transaction: Transaction, wanted: Sequence[str]) -> dict[st
     """Returns rows by the invitations' IDs."""
     likely = [ids.CUSTOMER + id_[3:] for id_ in set(wanted) if id_.startswith(ids.INVITATION)]
     rows = transaction.fetch(_BY_CUSTOMER_ID, likely) if likely else []
-    found = {row.their_id: row for row in rows}
+    found = {row.public_id: row for row in rows}
     others = [id_ for id_ in set(wanted) if id_ not in found]
     if others:
-        found |= {row.their_id: row for row in transaction.fetch(_BY_ID, others)}
+        found |= {row.public_id: row for row in transaction.fetch(_BY_ID, others)}
     return found
 
 

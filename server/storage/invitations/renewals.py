@@ -20,7 +20,9 @@ from server.storage.sql.statements import IDS, Query, Transaction
 from server.storage.sql.times import from_micros, micros
 
 
-class _Told(NamedTuple):
+class _LastEvent(NamedTuple):
+    """The kind of the last event of a customer."""
+
     customer: CustomerNumber
     type: EventTypeCode
 
@@ -32,7 +34,7 @@ _last = (
     .subquery()
 )
 _LAST_EVENTS = Query(
-    _Told,
+    _LastEvent,
     select(events.c.customer, events.c.type).join(
         _last, (events.c.customer == _last.c.customer) & (events.c.number == _last.c.number)
     ),

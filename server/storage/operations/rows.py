@@ -81,7 +81,7 @@ class OperationPart(NamedTuple):
     cancelled_by: ActorJson | None
 
     @property
-    def their_id(self) -> str:
+    def public_id(self) -> str:
         """The operation's ID."""
         return self.id or ids.OPERATION + (self.their_customer_id or "")[3:]
 
@@ -155,7 +155,7 @@ def operation(transaction: Transaction, row: OperationPart) -> Operation:
     if row.customer == NO_CUSTOMER:
         account_id = reseller_id
     return Operation(
-        row.their_id,
+        row.public_id,
         OPERATION_KINDS[row.kind],
         reseller_id,
         customer_id,

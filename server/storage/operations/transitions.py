@@ -146,10 +146,10 @@ def lock_by_id(transaction: Transaction, wanted: Sequence[str]) -> dict[str, Ope
     unique = list(dict.fromkeys(wanted))
     likely = customer_ids(unique)
     rows = transaction.fetch(_LOCK_BY_CUSTOMER_ID, likely) if likely else []
-    found = {row.their_id: row for row in rows}
+    found = {row.public_id: row for row in rows}
     others = [id_ for id_ in unique if id_ not in found]
     if others:
-        found |= {row.their_id: row for row in transaction.fetch(_LOCK_BY_ID, others)}
+        found |= {row.public_id: row for row in transaction.fetch(_LOCK_BY_ID, others)}
     return found
 
 

@@ -80,7 +80,7 @@ def search(transaction: Transaction, wanted: Search) -> Found:
     )
     numbers = [row.n for row in rows]
     names = {each.n: each for each in (transaction.fetch(_NAMES, numbers) if numbers else [])}
-    unsent = get_unsent(transaction, [row.their_id for row in rows]) if rows else []
+    unsent = get_unsent(transaction, [row.public_id for row in rows]) if rows else []
     found = []
     for row, delivery in zip(rows, unsent, strict=True):
         one = invitation(transaction, row)

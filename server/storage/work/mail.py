@@ -245,7 +245,7 @@ def finish_mail(transaction: Transaction, batch: Sequence[Outcome]) -> list[bool
     put_off: list[tuple[Outcome, CustomerNumber]] = []
     for outcome in batch:
         row = rows.get(outcome.number)
-        if row is None or not holds(row, outcome.attempt) or row.their_id != outcome.operation_id:
+        if row is None or not holds(row, outcome.attempt) or row.public_id != outcome.operation_id:
             answers.append(False)
             continue
         answers.append(True)
