@@ -1,6 +1,6 @@
 """`python -m client`, in a checkout."""
 
-from client.cli import main
+from client.start import start
 
 if __name__ == "__main__":
-    main()
+    start("billing")

@@ -1,5 +1,6 @@
 """`billing --help`: the options before the command, and all commands."""
 
+import io
 import os
 import sys
 import traceback
@@ -20,7 +21,7 @@ from client.commands import (
     operations,
     webhooks,
 )
-from client.context import Context
+from client.context import Context, endpoint_option
 from client.errors import ClientError
 
 
@@ -37,9 +38,7 @@ def _version() -> str:
 )
 @click.option("--profile", envvar="BILLING_CLI_PROFILE", default="", help="Which log-in to use.")
 @click.option("--reseller", envvar="BILLING_CLI_RESELLER", default="", help="The reseller's ID.")
-@click.option(
-    "--endpoint", envvar="BILLING_CLI_ENDPOINT", default="", help="host:port of the service."
-)
+@endpoint_option("BILLING_CLI_ENDPOINT")
 @click.option(
     "--ca", envvar="BILLING_CLI_CA", default="", help="Certificates to verify it by, PEM."
 )
@@ -104,14 +103,19 @@ def main(name: str = "billing") -> None:
     """Runs a command; whatever goes wrong is one line."""
     # grpcio's own notes on connections that fail; what they mean is told below.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    _print_whatever_it_is()
     try:
         code = cli.main(prog_name=name, standalone_mode=False)
         sys.stdout.flush()
     except ClientError as error:
         _end(str(error), error.exit_code)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(error.exit_code)
+    except click.UsageError as error:
+        _end(_usage(error, name), errors.USAGE)
+    except click.ClickException as error:
+        _end(error.format_message(), error.exit_code)
     except grpc.RpcError as error:
         told = errors.of_call(error, "the service")
         _end(str(told), told.exit_code)
@@ -123,6 +127,12 @@ def main(name: str = "billing") -> None:
         sys.exit(0)
     except OSError as error:
         _end(f"{error.filename or 'output'}: {error.strerror}", errors.REFUSED)
+    except UnicodeEncodeError:
+        _end(
+            "what was given is not in the encoding of your terminal, or of LANG and LC_ALL: have them "
+            "name a locale of UTF-8, such as C.UTF-8",
+            errors.USAGE,
+        )
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno}"
@@ -131,6 +141,25 @@ def main(name: str = "billing") -> None:
             errors.REFUSED,
         )
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _print_whatever_it_is() -> None:
+    """Has letters that a terminal's encoding lacks spelled out; prints nothing where nobody listens."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - until the program ends
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _usage(error: click.UsageError, name: str) -> str:
+    """Returns what is wrong with the words of a command, and where to read how they are."""
+    command = error.ctx.command_path if error.ctx else name
+    told = f"{error.format_message().rstrip('.')}; see `{command} --help`"
+    if isinstance(error, click.NoSuchOption):
+        before = {option for each in cli.params for option in each.opts}
+        if error.option_name in before:
+            return f"{error.option_name} stands before the command: `{name} {error.option_name} …`"
+    return told
 
 
 def _end(message: str, code: int) -> None:

@@ -75,7 +75,7 @@ class Connection:
                     if renewed:
                         continue
                 wait_s = errors.retry_after_s(error)
-                away = code is grpc.StatusCode.UNAVAILABLE
+                away = code is grpc.StatusCode.UNAVAILABLE and not errors.is_untrusted(error)
                 if tried == _TRIES or not (away or wait_s) or (wait_s or 0) > _LONGEST_PAUSE_S:
                     raise errors.of_call(error, self.endpoint) from None
                 self._pause(wait_s or 0.25 * 2**tried)

@@ -32,6 +32,24 @@ class Context:
         return Connection(self.profile)
 
 
+def _host_and_port(_context: click.Context, _option: click.Parameter, given: str) -> str:
+    """Returns host:port of what may be given as a URL."""
+    if given.startswith("http://"):
+        raise click.BadParameter("the service is called by TLS: say host:port")
+    return given.removeprefix("https://").rstrip("/")
+
+
+def endpoint_option(envvar: str | None = None) -> Callable[[F], F]:
+    """Adds `--endpoint`, with the variable that stands for it."""
+    return click.option(
+        "--endpoint",
+        envvar=envvar,
+        default="",
+        callback=_host_and_port,
+        help="host:port of the service.",
+    )
+
+
 with_context = click.make_pass_decorator(Context)
 
 

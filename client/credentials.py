@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import grpc
-import jwt
 from yandex.cloud.iam.v1 import iam_token_service_pb2, iam_token_service_pb2_grpc
 
 from client import errors
@@ -77,6 +76,9 @@ class Credentials:
         return (token, ends_at_s) if self._now() < ends_at_s - _EARLY_S else None
 
     def _for_key(self) -> tuple[str, float]:
+        # When needed: each command begins a fifth sooner.
+        import jwt
+
         key = read_key_file(Path(self._profile.key_file))
         now = int(self._now())
         try:
@@ -118,7 +120,8 @@ class Credentials:
                 check=False,
             )
         except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-            raise ClientError(f"`{command}` gave no token: {error}", NOT_LOGGED_IN) from None
+            why = error.strerror if isinstance(error, OSError) else error
+            raise ClientError(f"`{command}` gave no token: {why}", NOT_LOGGED_IN) from None
         token = done.stdout.strip()
         if done.returncode or not token or len(token.split()) != 1:
             last = (done.stderr.strip().splitlines() or ["it printed no token"])[-1]

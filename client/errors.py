@@ -1,5 +1,7 @@
 """What goes wrong, in one line that says what to do next, and the exit code that tells it to scripts."""
 
+import os
+
 import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
@@ -26,10 +28,12 @@ def of_call(error: grpc.RpcError, endpoint: str) -> ClientError:
     code = error.code()
     told = said(error, endpoint)
     if code is grpc.StatusCode.UNAUTHENTICATED:
-        return ClientError(f"{told}: log in again with `billing login`", NOT_LOGGED_IN)
+        given = "BILLING_CLI_TOKEN" if os.environ.get("BILLING_CLI_TOKEN") else ""
+        todo = f"renew {given}, or unset it" if given else "log in again with `billing login`"
+        return ClientError(f"{told}: {todo}", NOT_LOGGED_IN)
     if code in AWAY_CODES:
-        again = "" if details(error).reason else "; the command can be repeated"
-        return ClientError(f"{told}{again}", AWAY)
+        lasts = details(error).reason or is_untrusted(error)
+        return ClientError(told + ("" if lasts else "; the command can be repeated"), AWAY)
     return ClientError(told)
 
 
@@ -37,15 +41,28 @@ def said(error: grpc.RpcError, endpoint: str) -> str:
     """Returns what a failed call says, without what to do next."""
     code, text = error.code(), error.details() or ""
     if code is grpc.StatusCode.UNAUTHENTICATED:
-        return f"{endpoint} does not take your credentials ({text.rstrip('.')})"
+        return f"{endpoint} does not take your credentials"
     found = details(error)
+    if is_untrusted(error):
+        return (
+            f"the certificate of {endpoint} can't be verified: name the authority that signed it with "
+            "--ca FILE"
+        )
     if code in AWAY_CODES and not found.reason:
         return _away(text, endpoint)
-    wrong = "; ".join(f"{field}: {why}" for field, why in found.violations)
-    told = text if not wrong or wrong in text else f"{text.rstrip('.')}: {wrong}"
+    more = [f"{field}: {why}" for field, why in found.violations]
+    more += [role for role in found.metadata.get("roles", "").split(",") if role]
+    untold = "; ".join(each for each in more if each not in text)
+    told = f"{text.rstrip('.')}: {untold}" if untold else text
     reason = f" [{found.reason}]" if found.reason else ""
-    request = f" (request {found.request_id})" if found.request_id and not wrong else ""
+    request = f" (request {found.request_id})" if found.request_id and not more else ""
     return f"{told or code.name}{reason}{request}"
+
+
+def is_untrusted(error: grpc.RpcError) -> bool:
+    """Tells whether the service's certificate can't be verified, which no repetition mends."""
+    text = (error.details() or "").lower().replace("_", " ")
+    return error.code() in AWAY_CODES and "certificate verify failed" in text
 
 
 def retry_after_s(error: grpc.RpcError) -> float | None:
@@ -90,11 +107,6 @@ def details(error: grpc.RpcError) -> Details:
 
 def _away(text: str, endpoint: str) -> str:
     lower = text.lower()
-    if "certificate_verify_failed" in lower or "certificate verify failed" in lower:
-        return (
-            f"the certificate of {endpoint} can't be verified: name the authority that signed it with "
-            "--ca FILE"
-        )
     if "ssl" in lower or "handshake" in lower:
         return f"{endpoint} speaks no TLS that can be agreed on; is that the right port?"
     if "name resolution" in lower or "dns" in lower or "resolve" in lower:

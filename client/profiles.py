@@ -47,8 +47,9 @@ class Profiles:
         except FileNotFoundError:
             self.current, self.all = "", {}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not as it was written"
             raise ClientError(
-                f"{self._file} can't be read ({error}): mend it, or delete it and log in again"
+                f"{self._file} can't be read ({why}): mend it, or delete it and log in again"
             ) from None
 
     def save(self, name: str, profile: Profile) -> None:
@@ -113,7 +114,8 @@ def _dev() -> Profile:
             USAGE,
         ) from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ClientError(f"{file} can't be read: {error}", USAGE) from None
+        why = error.strerror if isinstance(error, OSError) else "it is not as `make run` writes it"
+        raise ClientError(f"{file} can't be read: {why}", USAGE) from None
 
 
 def _profile(values: Mapping[str, object], file: str) -> Profile:

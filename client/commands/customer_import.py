@@ -35,9 +35,9 @@ def import_customers(
     skip_invalid: bool,
     wait: bool,
 ) -> int:
-    """Invite the customers of a spreadsheet, CSV or XLSX, each exactly once.
+    """Invite a spreadsheet's customers, each exactly once.
 
-    The first row names the columns: name, invitation_email, and where there are such external_id,
+    FILE is CSV or XLSX. Its first row names the columns: name, invitation_email, and where there are such external_id,
     person.tin and the like (see `billing customers invite`), labels.KEY, language, inviter, note.
     All rows are checked first; nothing is sent while one is wrong.
 

@@ -154,7 +154,9 @@ def create_customer(
     key: str,
     output: Output,
 ) -> None:
-    """Create a customer that you serve yourself: it is active at once, and gets no e-mail.
+    """Create a customer that you serve yourself.
+
+    It is active at once, and gets no e-mail.
 
     \b
     Example:
@@ -233,7 +235,9 @@ def update_customer(
     labels: tuple[str, ...],
     output: Output,
 ) -> None:
-    """Change a customer: what is not given stays, and an empty value takes away.
+    """Change a customer.
+
+    What is not given stays, and an empty value takes away.
 
     \b
     Examples:

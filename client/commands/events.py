@@ -1,6 +1,7 @@
 """`billing events`: what happened, as it was and as it happens."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -12,7 +13,8 @@ from client import errors
 from client.connection import Connection
 from client.context import Context, filter_option, limit_option, output_option, with_context
 from client.forwarding import Forwarder
-from client.output import Output, as_json, at, printable
+from client.output import Output, as_json, at
+from client.tables import for_people, printable
 
 COLUMNS = {
     "EVENT": "name",
@@ -21,6 +23,8 @@ COLUMNS = {
     "CUSTOMER": "customer",
     "BY": "actor.subject",
 }
+# Of the columns, in a terminal: IDs, types and times fit in.
+_WIDTHS = (23, 28, 16, 20, 0)
 _LONGEST_PAUSE_S = 30.0
 
 
@@ -80,7 +84,9 @@ def watch_events(
     limit: int | None,
     output: Output,
 ) -> None:
-    """Show events as they happen, until Ctrl-C; goes on by itself when the connection breaks.
+    """Show events as they happen, until Ctrl-C.
+
+    It goes on by itself when the connection breaks.
 
     \b
     Examples:
@@ -98,12 +104,22 @@ def watch_events(
         if forwarder:
             forwarder.forward(event)
         elif output.form == "table":
-            content = as_json(event)
-            click.echo("\t".join(printable(at(content, path)) for path in COLUMNS.values()))
+            click.echo(_line(event))
         else:
             click.echo(json.dumps(as_json(event), ensure_ascii=False))
         if count == limit:
             return
+
+
+def _line(event: event_pb2.Event) -> str:
+    """Returns an event as a line, for people or, where there is no terminal, for programs."""
+    content = as_json(event)
+    values = [printable(at(content, path)) for path in COLUMNS.values()]
+    if not sys.stdout.isatty():
+        return "\t".join(values)
+    return "  ".join(
+        f"{for_people(value):{width}}" for value, width in zip(values, _WIDTHS, strict=True)
+    ).rstrip()
 
 
 def watched(
@@ -129,8 +145,11 @@ def watched(
             renewed = (
                 code is grpc.StatusCode.UNAUTHENTICATED and not failures and connection.renew()
             )
-            slow = code is grpc.StatusCode.RESOURCE_EXHAUSTED
-            if not renewed and not slow and code is not grpc.StatusCode.UNAVAILABLE:
+            passes = code in (
+                grpc.StatusCode.UNAVAILABLE,
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+            ) and not errors.is_untrusted(error)
+            if not renewed and not passes:
                 raise errors.of_call(error, connection.endpoint) from None
             failures += 1
             if failures == 1 and not renewed:

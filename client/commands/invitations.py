@@ -100,7 +100,9 @@ def resend_invitation(
 def correct_invitation(
     context: Context, invitation: str, email: str, key: str, output: Output
 ) -> None:
-    """Correct an invitation's address, and send it there with a new link.
+    """Correct an invitation's address, and send it there.
+
+    The e-mail has a new link; those of before lead nowhere any more.
 
     \b
     Example:
@@ -137,7 +139,9 @@ def revoke_invitation(context: Context, invitation: str, key: str, output: Outpu
 @output_option
 @with_context
 def create_link(context: Context, invitation: str, output: Output) -> None:
-    """Make a link to an open invitation, to hand over yourself; this answer alone shows it.
+    """Make a link to an open invitation, to hand over yourself.
+
+    This answer alone shows it.
 
     \b
     Example:

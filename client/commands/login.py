@@ -9,7 +9,7 @@ import yandex.cloud.billing.v1.billing_account_service_pb2 as accounts_pb2
 import yandex.cloud.billing.v1.billing_account_service_pb2_grpc as accounts_grpc
 
 from client.connection import Connection
-from client.context import Context, with_context
+from client.context import Context, endpoint_option, with_context
 from client.credentials import read_key_file
 from client.errors import USAGE, ClientError
 from client.profiles import Profile, Profiles
@@ -20,7 +20,7 @@ from client.profiles import Profile, Profiles
 @click.option("--token-command", default="", help="A command that prints a token each time.")
 @click.option("--token-stdin", is_flag=True, help="Read an IAM token from standard input.")
 @click.option("--profile", "name", default="", help="Name to keep it under; default `default`.")
-@click.option("--endpoint", default="", help="host:port of the service.")
+@endpoint_option()
 @click.option("--reseller", default="", help="The reseller's ID.")
 @click.option("--ca", default="", help="Certificates to verify the service by, PEM.")
 @with_context
@@ -34,7 +34,10 @@ def login(
     reseller: str,
     ca: str,
 ) -> None:
-    """Try credentials, and keep them in a file that only you can read.
+    """Try credentials, and keep them for next time.
+
+    They are in a file that only you can read; IAM tokens for a key file are made and renewed by
+    themselves.
 
     \b
     Examples:
@@ -89,7 +92,12 @@ def profile() -> None:
 
 @profile.command("list")
 def list_profiles() -> None:
-    """List the log-ins; the one in use has a star."""
+    """List the log-ins; the one in use has a star.
+
+    \b
+    Example:
+      billing profile list
+    """
     profiles = Profiles()
     if not profiles.all:
         click.echo("none yet: make one with `billing login`", err=True)
@@ -102,6 +110,11 @@ def list_profiles() -> None:
 @profile.command("use")
 @click.argument("name")
 def use_profile(name: str) -> None:
-    """Use this log-in from now on."""
+    """Use this log-in from now on.
+
+    \b
+    Example:
+      billing profile use sandbox
+    """
     Profiles().use(name)
     click.echo(f"using {name}")

@@ -15,8 +15,8 @@ COLUMNS = {
     "OPERATION": "name",
     "DONE": "done",
     "CUSTOMER": "metadata.customer",
-    "CREATED": "metadata.createTime",
     "ERROR": "error.message",
+    "CREATED": "metadata.createTime",
 }
 
 
@@ -109,7 +109,9 @@ def get_operation(context: Context, operation: str, output: Output) -> None:
 @output_option
 @with_context
 def wait_operation(context: Context, operation: str, output: Output) -> None:
-    """Wait until an operation is done, and show its outcome; exit code 1 where it failed.
+    """Wait until an operation is done, and show its outcome.
+
+    The exit code is 1 where it failed.
 
     \b
     Example:
@@ -123,7 +125,9 @@ def wait_operation(context: Context, operation: str, output: Output) -> None:
 @click.argument("operation")
 @with_context
 def cancel_operation(context: Context, operation: str) -> None:
-    """Cancel an operation: an invitation whose e-mail has not gone out is taken back.
+    """Cancel an operation.
+
+    An invitation whose e-mail has not gone out is taken back.
 
     \b
     Example:

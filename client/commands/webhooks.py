@@ -85,7 +85,9 @@ def create_webhook(
     key: str,
     output: Output,
 ) -> None:
-    """Have events sent to a URL; the answer alone shows the secret that they are signed with.
+    """Have events sent to a URL.
+
+    The answer alone shows the secret that they are signed with.
 
     \b
     Example:

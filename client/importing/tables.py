@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from client.errors import ClientError
-from client.importing import encodings, xlsx
+from client.importing import encodings
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _ZIP = b"PK\x03\x04"
@@ -38,6 +38,9 @@ def open_table(file: Path, encoding: str | None) -> Table:
     if start.startswith(_OLD_EXCEL):
         raise ClientError(f"{file} is of an old Excel: save it as .xlsx or CSV")
     if start.startswith(_ZIP):
+        # When needed: each command begins a tenth sooner.
+        from client.importing import xlsx
+
         sheet, rows = xlsx.read(file)
         cleaned = (Row(number, [_clean(cell) for cell in cells]) for number, cells in rows)
         return _with_header(file, f"XLSX, sheet {sheet!r}", cleaned)

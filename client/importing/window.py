@@ -164,7 +164,8 @@ class Window(Generic[J, R]):
         if code is grpc.StatusCode.UNAUTHENTICATED and self._has_new_token(began_s, now):
             self._repeat(job, now)
             return False
-        if code in _FOR_ALL or details.reason in _FOR_ALL_REASONS:
+        for_all = code in _FOR_ALL or details.reason in _FOR_ALL_REASONS
+        if for_all or errors.is_untrusted(error):
             raise errors.of_call(error, self._connection.endpoint)
         wait_s = details.retry_s
         if code in errors.AWAY_CODES:

@@ -67,6 +67,7 @@ def results(file: Path) -> list[dict[str, str]]:
 
 def invited(dev: Run, content: Sequence[Sequence[str]]) -> list[str]:
     """Returns the addresses of these rows that there are customers of: twice is seen."""
-    wanted = {row[1] for row in content}
-    listed = dev("customers", "list", "-o", "json").json
-    return sorted(each["email"] for each in listed if each.get("email") in wanted)
+    wanted = {row[1] for row in content if row[1]}
+    listed = dev("customers", "list", "-o", "json")
+    assert listed.code == 0, listed.err
+    return sorted(each["email"] for each in listed.json if each["email"] in wanted)

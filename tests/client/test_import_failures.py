@@ -274,7 +274,7 @@ def test_a_token_without_another(
     where = ("--endpoint", endpoint, "--ca", service.ca, "--reseller", service.resellerId)
     done = run(*where, "customers", "import", str(file))
     assert done.code == 4
-    assert "billing login" in done.err.splitlines()[-1]
+    assert "renew BILLING_CLI_TOKEN" in done.err.splitlines()[-1]
     assert results(file) == []
 
 

@@ -21,9 +21,9 @@ def server() -> None:
 def client() -> None:
     """Runs `billing`."""
     _add_import_roots()
-    from client.cli import main
+    from client.start import start
 
-    main("billing")
+    start("billing")
 
 
 def _add_import_roots() -> None:
