@@ -234,7 +234,9 @@ def _cluster(
             {
                 "timeout": "2s",
                 "interval": "0.5s",
-                "no_traffic_interval": "0.5s",
+                # Until the first call: a server that has just started is found soon.
+                "no_traffic_interval": "0.1s",
+                "no_traffic_healthy_interval": "0.5s",
                 "unhealthy_threshold": 2,
                 "healthy_threshold": 1,
                 "grpc_health_check": {},

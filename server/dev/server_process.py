@@ -9,8 +9,6 @@ from contextlib import suppress
 from typing import Any
 
 import click
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from files.child_processes import ends_with_parent
 from files.private import make_private_folder, open_private
@@ -128,6 +126,10 @@ class ServerProcess:
 
 
 async def _serving(address: str) -> None:
+    # Only here: the process that is waited for has to start first.
+    import grpc
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
     async with grpc.aio.insecure_channel(address, _LOOK_OFTEN) as channel:
         await channel.channel_ready()
         stub: Any = health_pb2_grpc.HealthStub(channel)

@@ -19,12 +19,9 @@ import click
 from files.locks import LockedError, locked
 from files.private import make_private_folder, replace_private
 from files.sockets import socket_folder
-from gateway.envoy import Gateway
-from gateway.settings import GatewaySettings
 from server.config import Settings, SettingsError
 from server.dev.ports import wait_for_ports
 from server.dev.server_process import ServerProcess
-from server.gateway_runner import keep_gateway, start_gateway, watched_gateway
 from server.sandbox.development import (
     SANDBOX_PROTOS,
     account_key_file,
@@ -34,8 +31,6 @@ from server.sandbox.development import (
 from server.settings_sources import is_set
 from server.stop_signal import stop_signal
 
-_START_S = 30.0
-_LOOK_S = 0.02
 # For a run that has none of its own.
 _BOUNCE_DOMAIN = "bounces.example.com"
 # How long the processes of a run that was killed may hold their ports still.
@@ -86,10 +81,12 @@ async def _run(settings: Settings, was_killed: bool, until_eof: bool) -> None:
             # It reads its code while the schema is made.
             parts.push_async_callback(servers[0].stop)
             await servers[0].start()
+        # Only here: the server is reading its code now.
+        from server.dev.gateway_start import gateway_for
+
         # Envoy takes as long to start as the schema takes to be made.
-        protos = SANDBOX_PROTOS if settings.workers == 1 else GatewaySettings.descriptors
-        starting = asyncio.create_task(start_gateway(settings, addresses, protos))
-        parts.push_async_callback(_stop_gateway, starting, settings.shutdown_s)
+        protos = SANDBOX_PROTOS if settings.workers == 1 else None
+        gateway = await parts.enter_async_context(gateway_for(settings, addresses, protos))
         await asyncio.to_thread(_migrate, settings)
         if settings.workers > 1:
             await parts.enter_async_context(_around_many(settings))
@@ -99,9 +96,8 @@ async def _run(settings: Settings, was_killed: bool, until_eof: bool) -> None:
         for server in servers:
             server.go()
         await asyncio.gather(*(server.healthy() for server in servers))
-        gateway, authority = await starting
-        await parts.enter_async_context(watched_gateway(settings, gateway))
-        await _reached(gateway)
+        authority = await gateway.reaches_servers()
+        await parts.enter_async_context(gateway.watched())
         ready = _handover(settings, authority)
         replace_private(handover, (json.dumps(ready, indent=2) + "\n").encode())
         parts.callback(handover.unlink, missing_ok=True)
@@ -110,7 +106,7 @@ async def _run(settings: Settings, was_killed: bool, until_eof: bool) -> None:
         parts.callback(variables.unlink, missing_ok=True)
         _print_calls(ready)
         watching = [asyncio.create_task(server.keep_alive()) for server in servers]
-        watching.append(asyncio.create_task(keep_gateway(gateway)))
+        watching.append(asyncio.create_task(gateway.keep_alive()))
         await stop
         for task in watching:
             task.cancel()
@@ -166,24 +162,6 @@ def _stop_at_eof(stop: "asyncio.Future[signal.Signals]") -> None:
             loop.call_soon_threadsafe(stop_now)
 
     threading.Thread(target=read, daemon=True).start()
-
-
-async def _stop_gateway(starting: "asyncio.Task[tuple[Gateway, Path]]", within_s: float) -> None:
-    starting.cancel()  # unless it is done
-    with suppress(asyncio.CancelledError, SettingsError):
-        gateway, _ = await starting
-        await gateway.stop(within_s)
-
-
-async def _reached(gateway: Gateway) -> None:
-    """Returns once Envoy has found the servers healthy; raises SettingsError if it never does."""
-    try:
-        async with asyncio.timeout(_START_S):
-            # Envoy tells it only when asked.
-            while await gateway.servers_problem():  # noqa: ASYNC110
-                await asyncio.sleep(_LOOK_S)
-    except TimeoutError:
-        raise SettingsError("Envoy does not reach the servers; see the logs") from None
 
 
 def _command(settings: Settings, address: str) -> list[str]:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from server.dev.ports import free_ports
-from tests.service import eventually
+from tests.service import ROOT, eventually
 
 DEV = [sys.executable, "-c", "import billing_service; billing_service.server()", "dev"]
 
@@ -103,3 +103,16 @@ def test_what_is_wrong_with_a_setting_is_one_line(site: Path, elsewhere: Path) -
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: BILLING_SMTP_URL: ")
+
+
+def test_little_is_read_before_the_server_starts() -> None:
+    # Each takes a tenth of a second and more, in which no process of the run does anything else.
+    slow = ("sqlalchemy", "grpc", "google", "aiohttp", "jinja2", "gateway")
+    code = (
+        "import sys, server.__main__, server.dev.stack; "
+        f"print([name for name in {slow} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
