@@ -16,10 +16,10 @@ from pathlib import Path
 import httpx
 
 from bench.service import RESELLER, TOKEN, healthy
+from server.storage.schema.tables import REVISION
 from tests.service import ROOT, environment, free_ports
 from tests.storage.databases import query
 
-_CALLERS = 4
 _MIGRATIONS = "server/storage/schema/migrations/versions"
 _PREPARE = (
     "import pathlib, sys; from bench.service import prepare, settings; "
@@ -57,7 +57,9 @@ def _git(*words: str) -> bytes:
     return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, check=True).stdout
 
 
-async def drill(old: Path, folder: Path, database_url: str = "", load_s: float = 1.0) -> Outcome:
+async def drill(
+    old: Path, folder: Path, database_url: str = "", load_s: float = 1.0, callers: int = 4
+) -> Outcome:
     """Upgrades from the release in `old`; callers are at work `load_s` before and after each step."""
     first, second = (f"127.0.0.1:{port}" for port in free_ports(2))
     env = environment(
@@ -72,13 +74,12 @@ async def drill(old: Path, folder: Path, database_url: str = "", load_s: float =
     await _run(old, env, "-c", _PREPARE, str(folder), database_url)
     outcome = Outcome()
     async with AsyncExitStack() as parts:
-        for address in (first, second):
-            await _serve(parts, old, env, address)
+        await asyncio.gather(*(_serve(parts, old, env, address) for address in (first, second)))
         # The gateway comes first or last in an upgrade; that of this release knows all that callers use.
         await parts.enter_async_context(_process(ROOT, env, "gateway"))
         rest = f"http://127.0.0.1:{env['BILLING_HTTP_PORT']}"
         await _until(lambda: _answers(rest), "the gateway")
-        async with _callers(rest, outcome):
+        async with _callers(rest, outcome, callers):
             await asyncio.sleep(load_s)
             await _run(ROOT, env, "-m", "server", "migrate")
             await asyncio.sleep(load_s)
@@ -88,6 +89,7 @@ async def drill(old: Path, folder: Path, database_url: str = "", load_s: float =
     known = {id_ for (id_,) in query(url, _OPERATIONS)}
     outcome.lost = [id_ for id_ in outcome.acknowledged if id_ not in known]
     await _run(ROOT, env, "-m", "server", "check")
+    await _require_refusal(old, env, first)
     return outcome
 
 
@@ -132,6 +134,17 @@ async def _process(
             await asyncio.wait_for(process.wait(), 60)
 
 
+async def _require_refusal(old: Path, env: dict[str, str], address: str) -> None:
+    """Raises AssertionError unless the earlier release refuses to start, and says why in one line."""
+    try:
+        await _run(old, env, "-m", "server", "serve", "--dev", "--listen", address)
+    except RuntimeError as error:
+        said = str(error).splitlines()
+        assert f"version {REVISION}, and this server works with" in said[-1], said
+    else:
+        raise AssertionError("the earlier release served a later schema")
+
+
 async def _run(code: Path, env: dict[str, str], *words: str) -> None:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, *words),
@@ -170,7 +183,7 @@ _HEADERS = {"authorization": f"Bearer {TOKEN}"}
 
 
 @asynccontextmanager
-async def _callers(rest: str, outcome: Outcome) -> AsyncIterator[None]:
+async def _callers(rest: str, outcome: Outcome, count: int) -> AsyncIterator[None]:
     """Has callers invite and read while the block runs; each ends with its last answer."""
     stop = asyncio.Event()
 
@@ -185,13 +198,13 @@ async def _callers(rest: str, outcome: Outcome) -> AsyncIterator[None]:
 
     async def call(number: int) -> None:
         async with httpx.AsyncClient(base_url=rest, headers=_HEADERS, timeout=20) as client:
-            count = 0
+            done = 0
             while not stop.is_set():
-                count += 1
+                done += 1
                 body = {
                     "resellerId": RESELLER,
                     "name": "Ada",
-                    "invitationEmail": f"ada-{number}-{count}@example.com",
+                    "invitationEmail": f"ada-{number}-{done}@example.com",
                     "person": {"name": "Ada", "tin": "7707083893"},
                 }
                 id_ = await ask(client, "POST", "/billing/v1/customers:invite", body)
@@ -201,7 +214,7 @@ async def _callers(rest: str, outcome: Outcome) -> AsyncIterator[None]:
                 await asyncio.sleep(0.02)
 
     async with asyncio.TaskGroup() as tasks:
-        for number in range(_CALLERS):
+        for number in range(count):
             tasks.create_task(call(number))
         try:
             yield
