@@ -44,10 +44,10 @@ def cli(context: click.Context) -> None:
 
     \b
     To let a program call, on a machine where `migrate` has run:
-      python -m server resellers add "Horns and Hooves"
-      python -m server service-accounts add "Nightly invitations"
-      python -m server keys add SERVICE_ACCOUNT_ID --output key.json
-      python -m server roles grant SERVICE_ACCOUNT_ID billing.accounts.editor RESELLER_ID
+      billing-server resellers add "Horns and Hooves"
+      billing-server service-accounts add "Nightly invitations"
+      billing-server keys add SERVICE_ACCOUNT_ID --output key.json
+      billing-server roles grant SERVICE_ACCOUNT_ID billing.accounts.editor RESELLER_ID
     """
     context.obj = AdminContext(_storage, _ring, now)
 
@@ -201,7 +201,7 @@ def preview_mail(kind: str, reseller: str, customer: str, language: str, full: b
 
     \b
     Example:
-      python -m server mail preview --kind reminder --customer "شركة الفوترة" > preview.eml
+      billing-server mail preview --kind reminder --customer "شركة الفوترة" > preview.eml
     """
     from server.mail_preview import Previewed, PreviewKind, preview
 
@@ -219,7 +219,7 @@ def mail_status(as_json: bool) -> None:
 
     \b
     Example:
-      python -m server mail status --json
+      billing-server mail status --json
     """
     from server import mail_status
 
@@ -241,7 +241,7 @@ def backup(file: Path) -> None:
 
     \b
     Example:
-      python -m server backup /backups/2026-11-27.billing
+      billing-server backup /backups/2026-11-27.billing
     """
     from server import backup_command
 
@@ -260,7 +260,7 @@ def restore(file: Path) -> None:
 
     \b
     Example:
-      python -m server restore /backups/2026-11-27.billing
+      billing-server restore /backups/2026-11-27.billing
     """
     from server import backup_command
 
@@ -300,7 +300,7 @@ def new_dkim_keys(folder: Path | None) -> None:
 
     \b
     Example:
-      python -m server dkim new --folder /etc/billing/dkim
+      billing-server dkim new --folder /etc/billing/dkim
     """
     from server import dkim_command
 

@@ -40,7 +40,7 @@ def add_account(context: AdminContext, name: str, id_: str | None, by: str, as_j
 
     \b
     Example:
-      python -m server service-accounts add "Nightly invitations"
+      billing-server service-accounts add "Nightly invitations"
     """
     account_id = id_ or ids.new_id(ids.SERVICE_ACCOUNT)
     context.ask(lambda storage: storage.add_service_account(account_id, name, context.clock(), by))
@@ -55,7 +55,7 @@ def list_accounts(context: AdminContext, as_json: bool) -> None:
 
     \b
     Example:
-      python -m server service-accounts list
+      billing-server service-accounts list
     """
     found = context.ask(lambda storage: storage.list_service_accounts())
     show_all(
@@ -76,7 +76,7 @@ def remove_account(context: AdminContext, account_id: str, by: str) -> None:
 
     \b
     Example:
-      python -m server service-accounts remove aje0123456789abcdefg
+      billing-server service-accounts remove aje0123456789abcdefg
     """
     if not context.ask(
         lambda storage: storage.remove_service_account(account_id, context.clock(), by)
@@ -109,7 +109,7 @@ def add_key(context: AdminContext, account_id: str, output: Path, by: str, as_js
 
     \b
     Example:
-      python -m server keys add aje0123456789abcdefg --output key.json
+      billing-server keys add aje0123456789abcdefg --output key.json
       python -c 'import json, yandexcloud; yandexcloud.SDK(service_account_key=json.load(open("key.json")))'
     """
     key, content = new_account_key(account_id, context.clock())
@@ -137,7 +137,7 @@ def list_keys(context: AdminContext, account_id: str | None, as_json: bool) -> N
 
     \b
     Example:
-      python -m server keys list --service-account aje0123456789abcdefg
+      billing-server keys list --service-account aje0123456789abcdefg
     """
     found = context.ask(lambda storage: storage.list_account_keys(account_id))
     show_all(
@@ -163,7 +163,7 @@ def remove_key(context: AdminContext, key_id: str, by: str) -> None:
 
     \b
     Example:
-      python -m server keys remove key0123456789abcdefg
+      billing-server keys remove key0123456789abcdefg
     """
     if not context.ask(lambda storage: storage.remove_account_key(key_id, context.clock(), by)):
         raise AdminError(f"there is no key {key_id}; see `keys list`")

@@ -21,7 +21,7 @@ def list_records(context: AdminContext, limit: int, as_json: bool) -> None:
 
     \b
     Example:
-      python -m server audit list --limit 20
+      billing-server audit list --limit 20
     """
     found = context.ask(lambda storage: storage.list_audit_records(limit))
     show_all(

@@ -27,7 +27,7 @@ def erase(context: AdminContext, customer_id: str, yes: bool, by: str) -> None:
 
     \b
     Example:
-      python -m server customers erase bcu3f8k2l0q9d7s1a6h4 --by "privacy, request 12"
+      billing-server customers erase bcu3f8k2l0q9d7s1a6h4 --by "privacy, request 12"
     """
     if not yes:
         if not sys.stdin.isatty():

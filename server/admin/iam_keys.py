@@ -39,8 +39,8 @@ def rotate(context: AdminContext, drop_old: bool, by: str, as_json: bool) -> Non
 
     \b
     Examples:
-      python -m server iam-keys rotate
-      python -m server iam-keys rotate --drop-old --by "on call, ticket 17"
+      billing-server iam-keys rotate
+      billing-server iam-keys rotate --drop-old --by "on call, ticket 17"
     """
     ring = context.ring()
 
@@ -67,7 +67,7 @@ def list_keys(context: AdminContext, as_json: bool) -> None:
 
     \b
     Example:
-      python -m server iam-keys list
+      billing-server iam-keys list
     """
     show_all(
         [

@@ -42,8 +42,8 @@ def find(context: AdminContext, what: str, by: str, as_json: bool) -> None:
 
     \b
     Examples:
-      python -m server invitations find someone@example.com --by "Ann, ticket 17"
-      python -m server invitations find inv3f8k2l0q9d7s1a6h4 --json
+      billing-server invitations find someone@example.com --by "Ann, ticket 17"
+      billing-server invitations find inv3f8k2l0q9d7s1a6h4 --json
     """
     now = context.clock()
     if "@" in what:

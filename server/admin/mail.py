@@ -33,7 +33,7 @@ def hold(context: AdminContext, by: str) -> None:
 
     \b
     Example:
-      python -m server mail hold --by "on call, ticket 17"
+      billing-server mail hold --by "on call, ticket 17"
     """
     changed = context.ask(lambda storage: storage.hold_mail(context.clock(), by))
     click.echo("e-mails are held" if changed else "e-mails are held already")
@@ -47,7 +47,7 @@ def resume(context: AdminContext, by: str) -> None:
 
     \b
     Example:
-      python -m server mail resume
+      billing-server mail resume
     """
     changed = context.ask(lambda storage: storage.resume_mail(context.clock(), by))
     click.echo("e-mails go out" if changed else "e-mails are not held")
@@ -68,7 +68,7 @@ def queue(context: AdminContext, limit: int, by: str, as_json: bool) -> None:
 
     \b
     Example:
-      python -m server mail queue --limit 20
+      billing-server mail queue --limit 20
     """
     now = context.clock()
     found = context.look(lambda storage: storage.list_waiting_mail(limit, now, by))
@@ -120,8 +120,8 @@ def retry(context: AdminContext, ids: tuple[str, ...], all_: bool, by: str) -> N
 
     \b
     Examples:
-      python -m server mail retry bop3f8k2l0q9d7s1a6h4
-      python -m server mail retry --all
+      billing-server mail retry bop3f8k2l0q9d7s1a6h4
+      billing-server mail retry --all
     """
     if bool(ids) == all_:
         raise AdminError("name operations or invitations, or give --all; see `mail queue`")

@@ -54,8 +54,8 @@ def add(context: AdminContext, name: str, id_: str | None, by: str, as_json: boo
 
     \b
     Examples:
-      python -m server resellers add "Horns and Hooves"
-      python -m server resellers add "Horns and Hooves" --id horns-and-hooves
+      billing-server resellers add "Horns and Hooves"
+      billing-server resellers add "Horns and Hooves" --id horns-and-hooves
     """
     reseller_id = id_ or ids.new_id(ids.BILLING_ACCOUNT)
     context.ask(lambda storage: storage.add_reseller(reseller_id, name, context.clock(), by))
@@ -70,7 +70,7 @@ def list_(context: AdminContext, as_json: bool) -> None:
 
     \b
     Example:
-      python -m server resellers list --json
+      billing-server resellers list --json
     """
     found = context.ask(lambda storage: storage.list_resellers())
     show_all(
@@ -107,7 +107,7 @@ def contact(context: AdminContext, reseller_id: str, address: str, by: str) -> N
 
     \b
     Example:
-      python -m server resellers contact horns-and-hooves sales@horns.example
+      billing-server resellers contact horns-and-hooves sales@horns.example
     """
     context.ask(
         lambda storage: storage.set_reseller_contact(reseller_id, address, context.clock(), by)
@@ -147,7 +147,7 @@ def contact_details(
 
     \b
     Example:
-      python -m server resellers contact-details horns-and-hooves \\
+      billing-server resellers contact-details horns-and-hooves \\
         --name "Ostap Bender" --address "Chernomorsk, 1 Sea Street" --phone "+7 495 123-45-67"
     """
     given = {"name": name, "address": address, "phone": phone}
@@ -177,7 +177,7 @@ def add_origin(context: AdminContext, reseller_id: str, origin: str, by: str) ->
 
     \b
     Example:
-      python -m server resellers add-return-origin horns-and-hooves https://shop.horns.example
+      billing-server resellers add-return-origin horns-and-hooves https://shop.horns.example
     """
     changed = context.ask(
         lambda storage: storage.change_return_origins(
@@ -197,7 +197,7 @@ def remove_origin(context: AdminContext, reseller_id: str, origin: str, by: str)
 
     \b
     Example:
-      python -m server resellers remove-return-origin horns-and-hooves https://shop.horns.example
+      billing-server resellers remove-return-origin horns-and-hooves https://shop.horns.example
     """
     changed = context.ask(
         lambda storage: storage.change_return_origins(
@@ -219,7 +219,7 @@ def suspend(context: AdminContext, reseller_id: str, by: str) -> None:
 
     \b
     Example:
-      python -m server resellers suspend horns-and-hooves
+      billing-server resellers suspend horns-and-hooves
     """
     changed = context.ask(
         lambda storage: storage.suspend_reseller(reseller_id, context.clock(), by)
@@ -236,7 +236,7 @@ def resume(context: AdminContext, reseller_id: str, by: str) -> None:
 
     \b
     Example:
-      python -m server resellers resume horns-and-hooves
+      billing-server resellers resume horns-and-hooves
     """
     changed = context.ask(lambda storage: storage.resume_reseller(reseller_id, context.clock(), by))
     click.echo(f"resumed reseller {reseller_id}" if changed else "it is not suspended")
@@ -254,7 +254,7 @@ def remove(context: AdminContext, reseller_id: str, by: str) -> None:
 
     \b
     Example:
-      python -m server resellers remove horns-and-hooves
+      billing-server resellers remove horns-and-hooves
     """
     if not context.ask(lambda storage: storage.remove_reseller(reseller_id, context.clock(), by)):
         raise AdminError(f"there is no reseller {reseller_id}; see `resellers list`")

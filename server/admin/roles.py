@@ -68,7 +68,7 @@ def grant(context: AdminContext, subject_id: str, role: Role, reseller_id: str, 
 
     \b
     Example:
-      python -m server roles grant aje0123456789abcdefg billing.accounts.editor horns-and-hooves
+      billing-server roles grant aje0123456789abcdefg billing.accounts.editor horns-and-hooves
     """
 
     async def work(storage: Administration) -> tuple[bool, bool]:
@@ -101,7 +101,7 @@ def list_(
 
     \b
     Example:
-      python -m server roles list --reseller horns-and-hooves
+      billing-server roles list --reseller horns-and-hooves
     """
     found = context.ask(lambda storage: storage.list_roles(subject_id, reseller_id))
     show_all(
@@ -129,7 +129,7 @@ def revoke(context: AdminContext, subject_id: str, role: Role, reseller_id: str,
 
     \b
     Example:
-      python -m server roles revoke aje0123456789abcdefg billing.accounts.editor horns-and-hooves
+      billing-server roles revoke aje0123456789abcdefg billing.accounts.editor horns-and-hooves
     """
     if not context.ask(
         lambda storage: storage.revoke_role(subject_id, reseller_id, role, context.clock(), by)

@@ -23,7 +23,7 @@ def release(context: AdminContext, address: str, by: str) -> None:
 
     \b
     Example:
-      python -m server suppressions release someone@example.com --by "on call, ticket 17"
+      billing-server suppressions release someone@example.com --by "on call, ticket 17"
     """
     try:
         email = validate_email(address, check_deliverability=False, test_environment=True)

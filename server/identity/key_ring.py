@@ -78,7 +78,7 @@ class KeyRing:
         self._look_again()
         if not self._names:
             raise KeyRingError(
-                f"no key is left in {self._folder}: `python -m server iam-keys rotate` makes one"
+                f"no key is left in {self._folder}: `billing-server iam-keys rotate` makes one"
             )
         return self._keys[self._names[-1]]
 

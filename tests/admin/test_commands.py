@@ -312,7 +312,7 @@ def test_every_command_has_an_example_that_names_it(command: Command) -> None:
         assert whose in command("--help").stdout
         for name in group.commands:
             help_ = command(whose, name, "--help").stdout
-            assert f"  python -m server {whose} {name}" in help_
+            assert f"  billing-server {whose} {name}" in help_
 
 
 FORGED = "bob  root  keys.add  key1\n2030-01-01T00:00:00Z  alice"

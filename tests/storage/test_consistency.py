@@ -554,7 +554,7 @@ def test_all_is_seen_as_of_one_moment(copy: str, monkeypatch: pytest.MonkeyPatch
 
 
 def test_another_schema_is_refused(databases: Databases) -> None:
-    with pytest.raises(SchemaError, match="python -m server migrate"):
+    with pytest.raises(SchemaError, match="billing-server migrate"):
         check(databases.empty("unchecked"))
 
 

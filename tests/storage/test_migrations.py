@@ -364,4 +364,4 @@ def test_a_command_says_in_one_line_that_it_can_not_use_the_schema(
     assert output == ""
     (line,) = errors.splitlines()
     assert line.startswith("error: ")
-    assert "9999" in line if schema == "newer" else "python -m server migrate" in line
+    assert "9999" in line if schema == "newer" else "billing-server migrate" in line

@@ -165,7 +165,7 @@ class Database:
         if self.is_sqlite and not Path(str(self.url.database)).is_file():
             raise SchemaError(
                 f"there is no database at {self.url.database}: set BILLING_VAR or "
-                "BILLING_DATABASE_URL to where it is, or run `python -m server migrate` to make one"
+                "BILLING_DATABASE_URL to where it is, or run `billing-server migrate` to make one"
             )
         log_is_there = self.is_sqlite and _log_is_there(Path(str(self.url.database)))
         connection = self.connect()
@@ -188,11 +188,11 @@ class Database:
             connection.close()
         versions = sorted(version for (version,) in found)
         if not versions:
-            raise SchemaError("the database has no schema yet: run `python -m server migrate`")
+            raise SchemaError("the database has no schema yet: run `billing-server migrate`")
         if versions != [REVISION]:
             raise SchemaError(
                 f"the database's schema is at version {', '.join(versions)}, and this server works "
-                f"with {REVISION}: run `python -m server migrate` of the newer of the two releases"
+                f"with {REVISION}: run `billing-server migrate` of the newer of the two releases"
             )
 
     def _require_log(self, marks: int) -> None:
