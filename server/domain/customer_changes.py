@@ -115,6 +115,17 @@ def require_living(customer: Customer) -> None:
         )
 
 
+def require_not_erased(customer: Customer) -> None:
+    """Raises CUSTOMER_ERASED for one that an operator has erased: all others have a name."""
+    if not customer.name:
+        raise BillingError(
+            Reason.CUSTOMER_ERASED,
+            "The customer was erased by those who run the service, and takes no data any more; forget "
+            "it, or create or invite a new one.",
+            metadata={"customerId": customer.id},
+        )
+
+
 def not_deleted(customer: Customer) -> BillingError:
     """Returns the refusal to undelete a customer that is there."""
     return BillingError(

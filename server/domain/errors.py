@@ -65,6 +65,8 @@ class Reason(StrEnum):
     OPERATION_CANCELLED = "OPERATION_CANCELLED"
     # Activated or suspended a customer that is neither active nor suspended: look at its state.
     CUSTOMER_STATE = "CUSTOMER_STATE"
+    # Changed a customer that was erased: it stays without a name; create or invite a new one.
+    CUSTOMER_ERASED = "CUSTOMER_ERASED"
     # Gave a customer an external ID that another living one of the reseller's has: take another, or
     # delete that customer.
     EXTERNAL_ID_TAKEN = "EXTERNAL_ID_TAKEN"

@@ -130,7 +130,8 @@ class Customers:
     ) -> Customer | None:
         """Changes a customer; with `dry_run` returns what it would be.
 
-        Raises FIELDS_INVALID, ETAG_STALE, EXTERNAL_ID_TAKEN, INVITATION_OPEN, IDEMPOTENCY_KEY_REUSED.
+        Raises FIELDS_INVALID, ETAG_STALE, CUSTOMER_STATE, CUSTOMER_ERASED, EXTERNAL_ID_TAKEN,
+        INVITATION_OPEN, IDEMPOTENCY_KEY_REUSED.
         """
         caller.require(Permission.WRITE, reseller_id)
         check_changes(changes)

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import make_url
 
 from server.domain.access import Actor
+from server.domain.customer_changes import CustomerChanges
 from server.domain.customers import Customer, CustomerState, create_reseller_served
 from server.domain.errors import BillingError, Reason
 from server.domain.events import EventType
@@ -201,6 +202,33 @@ async def test_a_customer_without_an_invitation(storage: SqlStorage, database_ur
     found = await storage.customers.get_customer(made.customer.id)
     assert found
     assert (found.name, found.email, found.state) == ("", None, CustomerState.ACTIVE)
+
+
+async def test_it_takes_no_name_again(storage: SqlStorage, database_url: str) -> None:
+    stored = await recorded(storage, whole())
+    await stored.deliver()
+    await stored.answer()
+    assert await erase(stored)
+    told = len(await logged(storage))
+    id_ = stored.made.customer.id
+    changes = [
+        CustomerChanges(name="Horns and Hooves"),
+        CustomerChanges(person={"name": "Ostap"}),
+        CustomerChanges(external_id="crm-17"),
+        CustomerChanges(labels={"kind": "vip-label"}),
+    ]
+    for change in changes:
+        for dry_run in (True, False):
+            call = storage.customers.update_customer(
+                RESELLER, id_, change, "", START + 3 * DAY, ACTOR, None, dry_run=dry_run
+            )
+            refusal = await refused(call)
+            assert (refusal.reason, refusal.metadata) == (
+                Reason.CUSTOMER_ERASED,
+                {"customerId": id_},
+            )
+    assert rows_with_secrets(database_url) == []
+    assert len(await logged(storage)) == told
 
 
 async def test_an_unknown_one_is_not_found(storage: SqlStorage) -> None:

@@ -7,7 +7,13 @@ from sqlalchemy import bindparam, select, update
 
 from server.domain.access import Actor
 from server.domain.addresses import address_key
-from server.domain.customer_changes import CustomerChanges, changed, require_etag, require_living
+from server.domain.customer_changes import (
+    CustomerChanges,
+    changed,
+    require_etag,
+    require_living,
+    require_not_erased,
+)
 from server.domain.customers import Customer
 from server.domain.events import EventType
 from server.storage.customer_rows import (
@@ -123,6 +129,7 @@ def update_customers(
         before = customer(transaction, row)
         require_etag(before, about.etag)
         require_living(before)
+        require_not_erased(before)
         after = changed(before, request.changes, from_micros(about.now))
         if after is not before:
             ExternalIds(transaction, [after]).require_free(after)

@@ -56,8 +56,8 @@ class CustomerStorage(Protocol):
         """Changes a customer of the reseller; None: there is none.
 
         Returns it as it is then or, for a key seen before, as it is now. With `dry_run` returns what it
-        would be, and changes nothing. Raises ETAG_STALE, FIELDS_INVALID, EXTERNAL_ID_TAKEN,
-        INVITATION_OPEN, IDEMPOTENCY_KEY_REUSED.
+        would be, and changes nothing. Raises ETAG_STALE, CUSTOMER_STATE, CUSTOMER_ERASED,
+        FIELDS_INVALID, EXTERNAL_ID_TAKEN, INVITATION_OPEN, IDEMPOTENCY_KEY_REUSED.
         """
         ...
 
