@@ -428,7 +428,10 @@ def _streams(route: dict[str, Any]) -> Iterable[dict[str, Any]]:
     }
     headers = [set_header("cache-control", "no-store"), set_header("x-accel-buffering", "no")]
     match = route["match"]
-    accepts = {"name": "accept", "string_match": {"contains": _SERVER_SENT}}
+    accepts = {
+        "name": "accept",
+        "string_match": {"contains": _SERVER_SENT, "ignore_case": True},
+    }
     for also, sent in (([accepts], _SERVER_SENT), ([], "application/x-ndjson")):
         yield {
             **route,

@@ -82,7 +82,7 @@ def test_server_sent_events_have_ids_to_go_on_from(service: Service) -> None:
         assert json.loads(invited["data"])["event"]["type"] == "customer.invited"
         sent = next(events)
     # The header counts, whatever the query says.
-    again = SERVER_SENT | {"last-event-id": invited["id"]}
+    again = {"accept": "Text/Event-Stream;charset=utf-8", "last-event-id": invited["id"]}
     with stream(service, again, after="latest") as answer:
         events = server_sent(answer.iter_lines())
         assert next(events)["id"] == invited["id"]

@@ -378,7 +378,9 @@ async def test_every_answer_names_its_request(api: Api) -> None:
     assert uuid.UUID(dict(list(await call.trailing_metadata()))["x-request-id"])
 
 
-@pytest.mark.parametrize("name", ["authorization", "idempotency-key", "Authorization"])
+@pytest.mark.parametrize(
+    "name", ["authorization", "idempotency-key", "Authorization", "last-event-id"]
+)
 async def test_a_header_that_must_be_one_is_refused_as_two(api: Api, name: str) -> None:
     """Without the gateway: whoever was the last would win."""
     more = tuple((name.lower(), value) for value in ("Bearer other-token", str(uuid.uuid4())))

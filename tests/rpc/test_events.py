@@ -127,6 +127,7 @@ async def test_filters(written: Api, filter_: str, count: int) -> None:
         ("after", event_id(RESELLER, 8)),
         ("after", event_id(RESELLER, 10**12 - 1)),
         ("after", f"{event_id(RESELLER, 1)} "),
+        ("after", f"resellers/{RESELLER}/events/"),
         ("after", named(1, reseller=OTHER)[0]),
         ("filter", "type = nonsense"),
         ("filter", f'customer = "resellers/{OTHER}/customers/bcu1"'),

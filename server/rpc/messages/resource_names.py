@@ -26,7 +26,7 @@ def name(reseller_id: str, collection: str, id_: str) -> str:
 
 def bare_id(written: str, reseller_id: str, collection: str) -> str:
     """Returns the ID of what is given by its ID or its name; anything else as it is."""
-    return written.removeprefix(name(reseller_id, collection, ""))
+    return written.removeprefix(name(reseller_id, collection, "")) or written
 
 
 def parse_parent(parent: str) -> str:

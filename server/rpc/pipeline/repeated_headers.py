@@ -7,7 +7,11 @@ from server.domain.errors import BillingError, FieldViolation, Reason
 from server.rpc.pipeline import idempotency
 
 # Headers that must be given once, by their names on the wire.
-_ONCE = {idempotency.HEADER: "Idempotency-Key", "authorization": "Authorization"}
+_ONCE = {
+    idempotency.HEADER: "Idempotency-Key",
+    "authorization": "Authorization",
+    "last-event-id": "Last-Event-ID",
+}
 
 
 def given_differently(sent: Iterable[tuple[str, Any]]) -> Collection[str]:
