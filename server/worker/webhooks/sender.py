@@ -87,7 +87,10 @@ class Sender:
             auto_decompress=False,
             headers={"User-Agent": _NAME, "Accept-Encoding": "identity"},
             read_bufsize=16 << 10,
-            timeout=aiohttp.ClientTimeout(total=LIMIT.total_seconds()),
+            # aiohttp lengthens what is above the threshold, by up to a second.
+            timeout=aiohttp.ClientTimeout(
+                total=LIMIT.total_seconds(), ceil_threshold=LIMIT.total_seconds()
+            ),
         )
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:

@@ -19,7 +19,7 @@ from aiohttp import web
 from standardwebhooks import Webhook
 
 from server.worker.webhooks import sender as module
-from server.worker.webhooks.sender import Outcome, Sender
+from server.worker.webhooks.sender import LIMIT, Outcome, Sender
 from server.worker.webhooks.signing import signed_headers
 from tests.worker.webhooks.receivers import (
     Bytes,
@@ -360,3 +360,9 @@ async def test_names_whose_servers_never_answer_hold_nobody_up(
         assert silent.recv(512)
     assert {each.status for each in outcomes} == {None}
     assert {each.error for each in outcomes} == {"no whole answer within 1 s"}
+
+
+async def test_the_limit_is_no_longer_than_it_says(sender: Sender) -> None:
+    """aiohttp rounds limits up to whole seconds of its clock, above a threshold."""
+    limit = sender._session.timeout
+    assert limit.total == LIMIT.total_seconds() <= limit.ceil_threshold
