@@ -1,12 +1,15 @@
 """Several processes on one database: nobody waits, and nothing happens twice."""
 
 import asyncio
+import os
+import signal
 import time
 import uuid
 from typing import Any
 
 import grpc
 import httpx
+import pytest
 from google.longrunning import operations_pb2, operations_pb2_grpc
 
 from tests.chaos.audit import audit
@@ -88,3 +91,29 @@ async def test_a_token_revoked_at_one_is_refused_by_all(running: Stack) -> None:
         began = time.monotonic()
         while await statuses() != {401}:
             assert time.monotonic() - began < _AT_ONCE_S
+
+
+@pytest.mark.parametrize("exposed_service", ["sqlite"], indirect=True)
+async def test_what_a_frozen_server_holds_is_answered_by_another(running: Stack) -> None:
+    """Its connections stay, as those of a machine that is gone; half of the calls go there."""
+    service = running.service
+    path = f"/billing/v1/customers?resellerId={service.resellerId}"
+    async with httpx.AsyncClient(
+        base_url=service.rest, headers=service.headers, timeout=60
+    ) as client:
+        (frozen, *_) = running.servers()
+        os.kill(frozen, signal.SIGSTOP)
+        try:
+            reads = [client.get(path) for _ in range(8)]
+            keyed = [
+                client.post(
+                    "/billing/v1/customers:invite",
+                    json=service.invitation(),
+                    headers={"idempotency-key": str(uuid.uuid4())},
+                )
+                for _ in range(8)
+            ]
+            answers = await asyncio.gather(*reads, *keyed)
+        finally:
+            os.kill(frozen, signal.SIGCONT)
+    assert {answer.status_code for answer in answers} == {200}

@@ -121,7 +121,7 @@ class Drill:
             away_s=seen.away_s(began, ended),
             new_leader_after_s=seen.new_leader_after_s(began, leader),
             slowest_s=told.slowest_s,
-            limit_s=self.limit_s + max(fault.more_s for fault in faults),
+            limit_s=self.limit_s,
         )
 
     def _answers(self, start: int, ended: float) -> tuple[list[float], int]:

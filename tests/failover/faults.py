@@ -13,17 +13,12 @@ from tests.service import eventually
 
 
 class Fault(NamedTuple):
-    """`hold_s` is how long it lasts. `needs_root`: machines have networks and disks of their own.
-
-    `more_s` is how much longer than else callers may be without an answer, since it is not the database
-    that they wait for.
-    """
+    """`hold_s` is how long it lasts. `needs_root`: machines have networks and disks of their own."""
 
     name: str
     run: Callable[[Cluster, Stack, float], None]
     hold_s: float = 0.0
     needs_root: bool = False
-    more_s: float = 0.0
 
 
 def _switch_over(cluster: Cluster, _: Stack, _hold_s: float) -> None:
@@ -124,6 +119,5 @@ FAULTS = (
     Fault("servers cut off from the leader", _cut_servers_off, 10.0, needs_root=True),
     Fault("leader cut off from etcd", _cut_etcd_off, 30.0, needs_root=True),
     Fault("leader's disk full", _fill_disk, 10.0, needs_root=True),
-    # The gateway leaves a server that says nothing out after two looks, of 2 s each.
-    Fault("server frozen past its leases", _freeze_server, 8.0, more_s=4.5),
+    Fault("server frozen past its leases", _freeze_server, 8.0),
 )

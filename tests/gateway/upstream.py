@@ -48,7 +48,14 @@ class Upstream(grpc.GenericRpcHandler):
         self.calls.clear()
 
     async def start(self, address: str) -> None:
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.so_reuseport", 0),
+                # It is asked for signs of life as often as our servers.
+                ("grpc.http2.min_ping_interval_without_data_ms", 1000),
+                ("grpc.keepalive_permit_without_calls", 1),
+            ]
+        )
         self._server.add_generic_rpc_handlers((self,))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection([reflection.SERVICE_NAME], self._server)
