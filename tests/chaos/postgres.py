@@ -16,7 +16,10 @@ _START_S = 30.0
 
 
 class Postgres:
-    """The server in a folder of its own; made by `postgres`. `settings` are those of its own."""
+    """The server in a folder of its own; made by `postgres`. `settings` are those of its own.
+
+    `programs` is the folder of PostgreSQL's programs, which are run as `user` if that is not None.
+    """
 
     def __init__(self, folder: Path, settings: dict[str, object]) -> None:
         os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
@@ -26,7 +29,7 @@ class Postgres:
         # It knows how to make a database's files; it has no way to kill a server.
         maker = get_server(folder / "data", cleanup_mode=None, start=False)
         maker.ensure_pgdata_inited()
-        self._program = maker.bin_path / "postgres"
+        self.programs = Path(maker.bin_path)
         self.user = maker.system_user
         self._folder = folder
         self._settings = settings
@@ -87,7 +90,16 @@ class Postgres:
         options = [f"-c{name}={value}" for name, value in self._settings.items()]
         with (self._folder / "log").open("ab") as log:
             return subprocess.Popen(
-                [self._program, "-D", self.data, "-h", "", "-k", self._folder, *options],
+                [
+                    self.programs / "postgres",
+                    "-D",
+                    self.data,
+                    "-h",
+                    "",
+                    "-k",
+                    self._folder,
+                    *options,
+                ],
                 user=self.user,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -127,7 +127,7 @@ def test_clients_snippets_are_files_that_are_run(snippet: Snippet) -> None:
     (file,) = [file for file in files if file.read_text() == snippet.text]
     if file.parent.parent.name == "examples":
         return  # run in tests/sandbox
-    assert file.suffix == f".{snippet.language}"
+    assert file.suffix == f".{snippet.language}"  # and run in tests/clients or tests/storage
 
 
 def test_clients_snippets_are_shown() -> None:

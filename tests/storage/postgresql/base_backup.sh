@@ -1,0 +1,2 @@
+umask 077
+pg_basebackup --dbname="$BILLING_DATABASE_URL" --pgdata="$BACKUPS/base" --checkpoint=fast
