@@ -13,12 +13,16 @@ from tests.chaos.audit import Findings, audit
 from tests.chaos.events import Arrivals, receiving_events
 from tests.chaos.load import AcknowledgedCalls, callers
 from tests.chaos.postgres import Postgres, postgres
+from tests.chaos.returned import Reporters, reporters
 from tests.chaos.stack import Stack, kill, stack
+from tests.service import RELAY_SECRET
 
 # Who is up again so late is not coming back by itself.
 _RECOVERY_S = 40.0
 # The lease of a delivery whose worker was killed, and some more.
 _EVENTS_WITHIN_S = 90.0
+# What is reported as come back may have to wait for the next attempt of its e-mail.
+_REPORTS_WITHIN_S = 60.0
 
 
 class ProcessKiller:
@@ -86,21 +90,28 @@ class Report:
     calls: AcknowledgedCalls
     findings: Findings
     arrivals: Arrivals
+    returned: Reporters
 
     @property
     def lines(self) -> list[str]:
         """What a person reads."""
-        kills = ", ".join(f"{count} × {kind}" for kind, count in sorted(self.killer.kills.items()))
+        kills = self.killer.kills
         return [
-            f"killed                        {self.killer.kills.total():8}   ({kills})",
+            f"killed                        {kills.total():8}   ({_told(kills)})",
             f"longest until invited again   {self.killer.longest_outage_s:8.1f} s",
             f"slowest answer                {self.calls.slowest_s:8.1f} s",
             "answers",
             *(f"  {kind:40} {count:8}" for kind, count in sorted(self.calls.answers.items())),
+            f"reported as come back         {self.returned.reported.total():8}   ({_told(self.returned.ways)})",
+            f"  refused meanwhile           {self.returned.refused.total():8}   ({_told(self.returned.refused)})",
             f"events that arrived            {len(self.arrivals.got):7}",
             f"  of them repeats              {self.arrivals.repeated:9}",
             *self.findings.lines,
         ]
+
+
+def _told(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} × {kind}" for kind, count in sorted(counts.items()))
 
 
 async def kill_processes(
@@ -112,12 +123,16 @@ async def kill_processes(
 ) -> Report:
     """Kills the processes of a service under load, and finds what was lost."""
     async with receiving_events(running) as arrivals:
-        async with callers(running.service) as at_work:
-            killer = ProcessKiller(running, at_work.calls, database, random.Random(seed))
-            await killer.run(kills, each)
+        async with asyncio.timeout(None) as limit, reporters(running) as returned:
+            async with callers(running.service) as at_work:
+                killer = ProcessKiller(running, at_work.calls, database, random.Random(seed))
+                await killer.run(kills, each)
+            limit.reschedule(asyncio.get_running_loop().time() + _REPORTS_WITHIN_S)
         found = await asyncio.to_thread(audit, running, at_work.calls)
+        lost = await asyncio.to_thread(returned.wrong)
+        found.wrong |= {what: who for what, who in lost.items() if who}
         found.wrong |= await asyncio.to_thread(arrivals.wrong, running, _EVENTS_WITHIN_S)
-    return Report(killer, at_work.calls, found, arrivals)
+    return Report(killer, at_work.calls, found, arrivals, returned)
 
 
 @contextmanager
@@ -126,4 +141,5 @@ def exposed(kind: str, folder: Path) -> Iterator[tuple[Stack, Postgres | None]]:
     with ExitStack() as open_:
         database = open_.enter_context(postgres()) if kind == "postgresql" else None
         url = database.url if database else ""
-        yield open_.enter_context(stack(folder / "var", url, worker=True, workers=2)), database
+        running = stack(folder / "var", url, worker=True, workers=2, bounce_secret=RELAY_SECRET)
+        yield open_.enter_context(running), database

@@ -5,8 +5,8 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,18 +15,31 @@ import pytest
 
 from server.domain.events import EventType
 from server.domain.mail import DeliveryState
+from server.storage import migrate
 from server.storage.check.consistency import check
 from server.storage.interface import Storage
 from tests.bounces.samples import SAMPLES
+from tests.chaos.postgres import postgres
 from tests.service import ROOT, free_ports
-from tests.worker.conftest import database, storage
+from tests.worker.conftest import storage
 from tests.worker.harness import RESELLER_ID, invited
 
-__all__ = ["database", "storage"]  # fixtures
+__all__ = ["storage"]  # fixtures
 
 COUNT = int(os.environ.get("BOUNCE_KILLS_COUNT", "30"))
 DOMAIN = "bounces.example.com"
 PATIENCE_S = 90
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a new database with the schema."""
+    with ExitStack() as open_:
+        url = f"sqlite:///{tmp_path / 'billing.db'}"
+        if request.param == "postgresql":
+            url = open_.enter_context(postgres()).url
+        migrate(url)
+        yield url
 
 
 class Receiver:

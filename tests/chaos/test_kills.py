@@ -1,5 +1,7 @@
 """Killed at random instants under load, the service loses nothing; `make chaos` does it for longer."""
 
+import pytest
+
 from tests.chaos.postgres import Postgres
 from tests.chaos.process_killer import kill_processes
 from tests.chaos.stack import Stack
@@ -18,10 +20,12 @@ TOLD = {
 }
 
 
+@pytest.mark.timeout(240)
 async def test_nothing_acknowledged_is_lost(running: Stack, database: Postgres | None) -> None:
     report = await kill_processes(running, database, kills=6, seed=1)
     print(*report.lines, sep="\n")
     assert not report.findings.wrong
+    assert set(report.returned.ways) == {"SMTP", "HTTP"}
     assert len(report.arrivals.got) > report.findings.done
     assert report.findings.done == report.findings.acknowledged > 0
     assert {answer.refusal for _, _, answer in report.calls.refusals} <= TOLD
