@@ -22,7 +22,7 @@ _LINKS = re.compile(r"(?<=\S)([.。．｡](?=[^\W_])|[@＠](?=\S))|:(?=//)|(?<=:
 _GAP = "\u200b"
 
 _RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
-_FIRST_STRONG_ISOLATE, _POP_ISOLATE = "\u2068", "\u2069"
+FIRST_STRONG_ISOLATE, POP_ISOLATE = "\u2068", "\u2069"
 NOTHING = "—"
 
 
@@ -61,7 +61,7 @@ def isolated(text: str) -> str:
     """Returns the text so that it leaves the order of what is around it alone, in plain text."""
     if text.isascii() or not any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in text):
         return text
-    return f"{_FIRST_STRONG_ISOLATE}{text}{_POP_ISOLATE}"
+    return f"{FIRST_STRONG_ISOLATE}{text}{POP_ISOLATE}"
 
 
 def _is_dropped(letter: str) -> bool:

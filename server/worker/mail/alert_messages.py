@@ -13,7 +13,16 @@ from server.storage.interface import AlertKind, WebhookAlert
 from server.worker.mail.addresses import parse_recipient, parse_sender, parse_support
 from server.worker.mail.mailer import Mail
 from server.worker.mail.messages import template_environment, template_errors
-from server.worker.mail.mime import EOL, constant_headers, date, encoded_subject, in_ascii, part
+from server.worker.mail.mime import (
+    EOL,
+    constant_headers,
+    date,
+    encoded_subject,
+    folded,
+    in_ascii,
+    new_boundary,
+    part,
+)
 
 _LONGEST_DESCRIPTION = 200
 
@@ -88,7 +97,7 @@ class AlertMessages:
         text = self._text.render({**facts, "description": description and isolated(description)})
         html = in_ascii(self._html.render(facts, subject=subject))
         key = f"{alert.webhook_id}.{alert.kind}.{alert.disabled_at:%Y%m%d%H%M%S}"
-        boundary = f"=_{key}"
+        boundary = new_boundary()
         content = (
             f"{self._headers}"
             f"To: {recipient}\r\n"
@@ -98,7 +107,7 @@ class AlertMessages:
             f"Message-ID: <{key}@{self._domain}>\r\n"
             f'Content-Type: multipart/alternative; boundary="{boundary}"\r\n'
             f"\r\n"
-            f"--{boundary}\r\n{part('plain', text.replace(chr(10), EOL))}\r\n"
+            f"--{boundary}\r\n{part('plain', folded(text.replace(chr(10), EOL)))}\r\n"
             f"--{boundary}\r\n{part('html', html.replace(chr(10), EOL))}\r\n"
             f"--{boundary}--\r\n"
         )

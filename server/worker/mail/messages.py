@@ -41,7 +41,9 @@ from server.worker.mail.mime import (
     constant_headers,
     date,
     encoded_subject,
+    folded,
     in_ascii,
+    new_boundary,
     part,
 )
 
@@ -218,9 +220,9 @@ class MessageBuilder:
             lines = shown_lines(note, len(note))
             in_text[_NOTE], in_html[_NOTE] = _quoted(lines), "<br>".join(map(ascii_html, lines))
         subject = _filled(rendered.subject, in_subject)
-        text = _filled(rendered.text, in_text)
+        text = folded(_filled(rendered.text, in_text))
         html = _filled(rendered.html, in_html)
-        boundary = f"=_{delivery.operation_id}"
+        boundary = new_boundary()
         content = (
             f"{self._in(language).headers}"
             f"To: {recipient}\r\n"

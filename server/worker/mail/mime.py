@@ -15,10 +15,16 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from functools import lru_cache
 from html import escape
+from secrets import token_hex
+from textwrap import wrap
+
+from server.domain.display import FIRST_STRONG_ISOLATE, POP_ISOLATE
 
 EOL = "\r\n"
 # The longest line that SMTP carries, without its end (RFC 5321 section 4.5.3.1.6).
 _LONGEST_LINE = 998
+# How wide plain text is, which many programs don't wrap.
+_WIDTH = 72
 # The longest Subject that needs no second line of 78 characters.
 _LONGEST_SUBJECT = 78 - len("Subject: ")
 
@@ -56,6 +62,33 @@ def ascii_html(text: str) -> str:
 def in_ascii(html: str) -> str:
     """HTML can name any character in ASCII, which spares it an encoding."""
     return html.encode("ascii", "xmlcharrefreplace").decode()
+
+
+def new_boundary() -> str:
+    """Returns what stands between parts, which nobody who writes into them can guess."""
+    return f"=_{token_hex(12)}"
+
+
+def folded(text: str) -> str:
+    """Returns a plain text in lines of 72 characters; quotations and lines that end in a link stay whole."""
+    return EOL.join(
+        [line if len(line) <= _WIDTH else EOL.join(_rows(line)) for line in text.split(EOL)]
+    )
+
+
+def _rows(line: str) -> list[str]:
+    if line.startswith(">") or len(line.rpartition(" ")[2]) > _WIDTH // 2:
+        return [line]
+    rows = wrap(line, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    if FIRST_STRONG_ISOLATE not in line:
+        return rows
+    # A name that goes on in the next line is isolated there too.
+    within = False
+    for number, row in enumerate(rows):
+        begun = f"{FIRST_STRONG_ISOLATE if within else ''}{row}"
+        within = begun.rfind(FIRST_STRONG_ISOLATE) > begun.rfind(POP_ISOLATE)
+        rows[number] = begun + (POP_ISOLATE if within else "")
+    return rows
 
 
 def part(subtype: str, text: str) -> str:
