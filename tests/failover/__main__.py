@@ -9,6 +9,7 @@ import random
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -70,14 +71,21 @@ def main() -> int:
             progress.update()
             progress.write(" ".join(map(str, rows[-1])))
     _print(rows)
-    wrong = [row for row in rows if row.problems or row.is_too_long]
-    for row in wrong:
-        gap = f"{row.without_answer_s:.1f} s without an answer, the database was away {row.away_s:.1f} s"
-        print(
-            f"WRONG: {row.fault}: {', '.join([*row.problems, *([gap] if row.is_too_long else [])])}"
-        )
+    wrong = [(row.fault, found) for row in rows if (found := list(_wrong(row)))]
+    for name, found in wrong:
+        print(f"WRONG: {name}: {', '.join(found)}")
     print("Something was lost, or took too long." if wrong else "Nothing was lost or done twice.")
     return int(bool(wrong))
+
+
+def _wrong(row: Row) -> Iterator[str]:
+    yield from row.problems
+    if row.is_too_long:
+        yield (
+            f"{row.without_answer_s:.1f} s without an answer, the database was away {row.away_s:.1f} s"
+        )
+    if row.is_slow_across:
+        yield f"{row.across_s:.1f} s until another server knew what was done, after all was over"
 
 
 def _print(rows: list[Row]) -> None:

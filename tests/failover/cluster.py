@@ -20,7 +20,7 @@ from tests.service import eventually, free_ports
 PATIENCE_S = 90.0
 _DISK = "500M"
 # docs/operators/failover.md has these, with reasons.
-_DCS: dict[str, Any] = {
+DCS: dict[str, Any] = {
     "ttl": 20,
     "loop_wait": 5,
     "retry_timeout": 5,
@@ -82,7 +82,7 @@ class Node:
             "restapi": {"listen": rest, "connect_address": rest},
             "etcd3": {"host": etcd},
             "bootstrap": {
-                "dcs": {**_DCS, "loop_wait": loop_wait_s},
+                "dcs": {**DCS, "loop_wait": loop_wait_s},
                 "initdb": [{"encoding": "UTF8"}, {"auth": "trust"}, "data-checksums"],
             },
             "postgresql": {

@@ -6,19 +6,25 @@ They call until their standard input ends, and then say what they were told.
 import asyncio
 import json
 import sys
+import time
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
+from itertools import count
 from pathlib import Path
 from subprocess import PIPE, Popen
 from typing import Any
 
+import grpc
 import httpx
+from google.longrunning import operations_pb2, operations_pb2_grpc
 
-from tests.chaos.load import DEADLINE_S, AcknowledgedCalls, Callers, callers
+from tests.chaos.load import DEADLINE_S, AcknowledgedCalls, Callers, by_grpc, callers
 from tests.service import ROOT, Service
 
 _READ_EVERY_S = 0.05
+_CROSS_EVERY_S = 0.1
 
 
 @dataclass
@@ -33,6 +39,8 @@ class Told:
     backwards: list[str] = field(default_factory=list)
     """Operations that were read as acknowledged or done, and later as unknown or not done."""
     answers: dict[str, int] = field(default_factory=dict)
+    across: list[tuple[float, float]] = field(default_factory=list)
+    """When invitations were asked for at one server, and the seconds until another knew of their end."""
     without_retry_info: int = 0
     slowest_s: float = 0.0
 
@@ -75,11 +83,14 @@ async def _call(known: dict[str, Any]) -> Told:
         callers(service) as at_work,
         httpx.AsyncClient(base_url=service.rest, timeout=DEADLINE_S) as client,
     ):
-        reading = asyncio.create_task(_read(client, service, at_work, told))
+        beside = [
+            asyncio.create_task(_read(client, service, at_work, told)),
+            asyncio.create_task(_cross(service, at_work, told)),
+        ]
         await asyncio.to_thread(sys.stdin.read)
-        reading.cancel()
-        with suppress(asyncio.CancelledError):
-            await reading
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
     _note(told, at_work.calls)
     return told
 
@@ -112,6 +123,32 @@ async def _read(client: httpx.AsyncClient, service: Service, at_work: Callers, t
                     told.backwards.append(id_)
                 if answer.status_code == 200 and body["done"]:
                     done = id_
+
+
+async def _cross(service: Service, at_work: Callers, told: Told) -> None:
+    """Invites at either server in turn, past the gateway, and waits at the other for the end."""
+    addresses = [service.grpc, f"unix:{service.var}/run/server-1.sock"]
+    async with AsyncExitStack() as open_:
+        channels = [
+            await open_.enter_async_context(grpc.aio.insecure_channel(each)) for each in addresses
+        ]
+        for turn in count():
+            await asyncio.sleep(_CROSS_EVERY_S)
+            at, began_s = time.time(), time.monotonic()
+            invite = by_grpc(channels[turn % 2], service)
+            _, answer = await at_work.invite("gRPC across", invite, str(uuid.uuid4()))
+            if not answer.operation:
+                continue
+            stub: Any = operations_pb2_grpc.OperationsStub(channels[1 - turn % 2])
+            name = f"operations/{answer.operation['id']}"
+            request = operations_pb2.WaitOperationRequest(name=name)
+            request.timeout.FromSeconds(int(DEADLINE_S))
+            with suppress(grpc.aio.AioRpcError):
+                ended = await stub.WaitOperation(
+                    request, metadata=service.metadata, timeout=2 * DEADLINE_S
+                )
+                if ended.done:
+                    told.across.append((at, time.monotonic() - began_s))
 
 
 if __name__ == "__main__":

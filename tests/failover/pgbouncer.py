@@ -13,7 +13,8 @@ from tests.failover.parts import program
 from tests.service import free_ports
 
 _START_S = 20.0
-_INI = """
+# docs/operators/failover.md has the last three lines, with reasons.
+INI = """
 [databases]
 postgres = {server}
 
@@ -22,10 +23,10 @@ listen_addr = 127.0.0.1
 listen_port = {port}
 unix_socket_dir =
 auth_type = any
-pool_mode = transaction
 default_pool_size = {sessions}
-server_login_retry = 1
-query_wait_timeout = 3
+pool_mode = transaction
+server_login_retry = 0.25
+query_wait_timeout = 2
 """
 
 
@@ -38,7 +39,7 @@ def pgbouncer(server: str, user: str | None, sessions: int) -> Iterator[str]:
         folder = Path(name)
         folder.chmod(0o755)
         ini = folder / "pgbouncer.ini"
-        ini.write_text(_INI.format(server=server, port=port, sessions=sessions))
+        ini.write_text(INI.format(server=server, port=port, sessions=sessions))
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen([*command, str(ini)], stdout=log, stderr=log, user=user)
         url = f"postgresql://postgres@127.0.0.1:{port}/postgres"

@@ -30,6 +30,7 @@ def held() -> Iterator[Drill]:
         drill(Path(folder), programs, loop_wait_s=1) as made,
     ):
         made.before_s, made.after_s, made.limit_s = 1.0, 3.0, _LIMIT_S
+        made.across_limit_s = _LIMIT_S
         yield made
 
 
@@ -39,4 +40,5 @@ def test_nothing_is_lost_or_done_twice(held: Drill) -> None:
     print(row)
     assert not row.problems
     assert not row.is_too_long
+    assert not row.is_slow_across
     assert row.acknowledged
