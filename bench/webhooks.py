@@ -49,7 +49,14 @@ from server.storage.sql.times import micros
 from server.storage.storage import SqlStorage
 
 _RESELLERS, _WEBHOOKS_EACH = 50, 20
-_DEAD, _HANGING = "http://127.0.0.1:1/", "hang"
+_HANGING = "hang"
+# Receivers that are broken, by what the result calls them; `{port}` is the well ones'.
+_DEAD, _HANGS = "http://127.0.0.1:1/", "http://127.0.0.1:{port}/" + _HANGING
+_BROKEN: dict[str, Sequence[str]] = {
+    "none broken": [],
+    "one dead": [_DEAD],
+    "one dead, one that hangs": [_DEAD, _HANGS],
+}
 _INSERT = Insert(webhooks, WebhookRow)
 
 
@@ -149,8 +156,10 @@ def _happen(transaction: Transaction, batch: Sequence[_Write]) -> list[None]:
     return [None] * len(batch)
 
 
-async def _delays(pipe: Connection, port: int, broken: int, seconds: float) -> list[float]:
-    """Returns the seconds from events to their arrival, with two broken receivers or none."""
+async def _delays(
+    pipe: Connection, port: int, broken: Sequence[str], seconds: float
+) -> list[float]:
+    """Returns the seconds from events to their arrival, where some receivers are broken."""
     with tempfile.TemporaryDirectory() as folder:
         async with _storage(Path(folder)) as (storage, settings):
             resellers = [f"reseller-{number}" for number in range(_RESELLERS)]
@@ -161,9 +170,7 @@ async def _delays(pipe: Connection, port: int, broken: int, seconds: float) -> l
                 for each in resellers
                 for number in range(_WEBHOOKS_EACH)
             ]
-            if broken:
-                urls[0] = resellers[0], _DEAD
-                urls[1] = resellers[0], f"http://127.0.0.1:{port}/{_HANGING}"
+            urls[: len(broken)] = [(resellers[0], each.format(port=port)) for each in broken]
             await storage._writes.submit(  # noqa: SLF001 - as the webhooks' storage does
                 _add_webhooks, urls
             )
@@ -236,13 +243,13 @@ def main(rounds: int, seconds: float, events: int) -> None:
     receivers.start()
     try:
         port = ours.recv()
-        found: dict[int, list[float]] = {0: [], 2: []}
+        found: dict[str, list[float]] = {name: [] for name in _BROKEN}
         for _ in range(rounds):
-            for broken, delays in found.items():
-                delays += uvloop.run(_delays(ours, port, broken, seconds))
-        for broken, delays in found.items():
+            for name, delays in found.items():
+                delays += uvloop.run(_delays(ours, port, _BROKEN[name], seconds))
+        for name, delays in found.items():
             print(
-                f"{broken} of 1,000 receivers broken: {len(delays)} deliveries, "
+                f"of 1,000 receivers {name}: {len(delays)} deliveries, "
                 f"p50 {_percentile(delays, 0.5):.1f} ms, p99 {_percentile(delays, 0.99):.1f} ms"
             )
         if events:
