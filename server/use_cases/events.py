@@ -61,6 +61,10 @@ class Events:
         require_within_log(reseller_id, after, *page.bounds)
         return page
 
+    async def ends(self, reseller_ids: Sequence[str]) -> Sequence[int]:
+        """Returns the number of the last event of each log, for who may read them."""
+        return await self._events.get_log_ends(reseller_ids)
+
     def on_growth(self, call: Callable[[Sequence[str]], None]) -> None:
         """Has `call` called with resellers whose logs have grown; see EventStorage.on_events."""
         self._events.on_events(call)

@@ -1,10 +1,10 @@
 """Streams of events over gRPC."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -16,6 +16,8 @@ from server.domain.access import Role, Subject, hash_token
 from server.domain.errors import BillingError, Reason
 from server.domain.events import event_id
 from server.rpc.streams import feed, stream, streams
+from server.storage.interface import EventPage
+from server.storage.storage import SqlStorage
 from tests.events import Happening, forget_events, happen, series
 from tests.rpc.conftest import Api
 from tests.rpc.test_calls import refusal
@@ -300,5 +302,50 @@ async def test_nothing_is_left_of_closed_streams(api: Api) -> None:
     for _ in range(3):
         async with watching(api) as call:
             await read(call, 1)
-            assert len(api.streams._streams) == len(api.streams._feeds) == 1
-        await until(lambda: not api.streams._streams and not api.streams._feeds)
+            assert len(api.streams._streams) == len(api.streams._feeds._feeds) == 1
+        await until(lambda: not api.streams._streams and not api.streams._feeds._feeds)
+
+
+async def test_what_no_signal_tells_of_is_found_by_one_look_at_all_logs(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events, looks = api.storage.events, []
+    get_log_ends = events.get_log_ends
+
+    async def look(reseller_ids: Sequence[str]) -> Sequence[int]:
+        looks.append(sorted(reseller_ids))
+        return await get_log_ends(reseller_ids)
+
+    async def read_in_vain(*_: object) -> EventPage:
+        raise AssertionError("nothing has happened")
+
+    await api.storage.administration.grant_role("reader", OTHER, Role.VIEWER, api.clock())
+    await forget_events(api.storage)
+    monkeypatch.setattr(events, "get_log_ends", look)
+    cast("SqlStorage", api.storage)._notifier.on_log.clear()
+    async with (
+        watching(api, after="latest") as call,
+        watching(api, parent=f"resellers/{OTHER}", after="latest") as other,
+    ):
+        await read(call, 1)
+        await other.read()
+        with monkeypatch.context() as idle:
+            idle.setattr(events, "list_events", read_in_vain)
+            await until(lambda: len(looks) > 1)
+        await happen(api.storage, *series(RESELLER, 1))
+        assert await read(call, 1) == [1]
+    assert looks[-1] == [RESELLER, OTHER]
+
+
+async def test_where_the_ends_cannot_be_read_each_log_is(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: Sequence[str]) -> Sequence[int]:
+        raise BillingError(Reason.OVERLOADED, "Try again.")
+
+    monkeypatch.setattr(api.storage.events, "get_log_ends", fail)
+    cast("SqlStorage", api.storage)._notifier.on_log.clear()
+    async with watching(api, after="latest") as call:
+        await read(call, 1)
+        await happen(api.storage, *series(RESELLER, 1))
+        assert await read(call, 1) == [1]

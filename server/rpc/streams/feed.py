@@ -18,8 +18,6 @@ _FAILURES = FailureLog(logging.getLogger(__name__))
 MOST_KEPT = 1024
 MOST_KEPT_BYTES = 4 << 20
 _READ_AT_ONCE = 256
-# Signals may be lost.
-_LOOK_EVERY_S = 1.0
 # A database that is away for longer ends the streams.
 _MOST_FAILURES = 2
 # Streams that are woken before other calls have their turn.
@@ -84,9 +82,7 @@ class Feed:
     async def _run(self) -> None:
         failures = 0
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_EVERY_S):
-                    await self._grown.wait()
+            await self._grown.wait()
             self._grown.clear()
             try:
                 await self.catch_up()

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Sequence
 from functools import partial
 
 from server.domain.access import Permission, Subject
@@ -16,7 +15,8 @@ from server.rpc.pipeline.call_context import CallContext
 from server.rpc.pipeline.concurrency import RoundRobin
 from server.rpc.pipeline.errors import call_status
 from server.rpc.streams.encodings import Encoding
-from server.rpc.streams.feed import Feed, broken
+from server.rpc.streams.feed import broken
+from server.rpc.streams.feeds import Feeds
 from server.rpc.streams.stream import Stream, stopping
 from server.telemetry.failure_log import FailureLog
 from server.use_cases.events import LATEST, Events
@@ -41,7 +41,7 @@ class Streams:
     def __init__(self, events: Events, authenticator: Authenticator) -> None:
         self._events = events
         self._authenticator = authenticator
-        self._feeds: dict[str, Feed] = {}
+        self._feeds = Feeds(events)
         # What proved the caller of each.
         self._streams: dict[Stream, str] = {}
         # Since when proofs can't be looked at.
@@ -49,7 +49,6 @@ class Streams:
         self._turns = RoundRobin(_READERS)
         self._looking: asyncio.Task[None] | None = None
         self._has_stopped = False
-        events.on_growth(self._look)
 
     async def send(
         self, call: CallContext, reseller_id: str, after: str, filter_: str, encoding: Encoding
@@ -62,9 +61,11 @@ class Streams:
         condition = parse_event_filter(filter_, reseller_id)
         given = names.bare_id(after, reseller_id, names.EVENTS)
         position = await self._events.position(caller, reseller_id, given)
-        feed = await self._feed(caller, reseller_id)
+        last = await self._events.position(caller, reseller_id, LATEST)
+        if self._has_stopped:
+            raise stopping()
         stream = Stream(caller.id, reseller_id, position, condition, encoding, call.write)
-        feed.followers.add(stream)
+        feed = self._feeds.follow(reseller_id, last, stream)
         self._streams[stream] = call.authorization
         if self._looking is None:
             self._looking = asyncio.create_task(self._keep_looking())
@@ -79,38 +80,17 @@ class Streams:
                 raise error from None
             await stream.tell(message, error)
         finally:
-            feed.followers.discard(stream)
             del self._streams[stream]
-            if not feed.followers:
-                self._feeds.pop(reseller_id, None)
-                await feed.close()
+            await self._feeds.leave(reseller_id, feed, stream)
 
     async def stop(self) -> None:
         """Ends all streams with SERVER_STOPPING, after the last event that there is; opens no more."""
         self._has_stopped = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_READ_S):
-                reading = (feed.catch_up() for feed in list(self._feeds.values()))
-                await asyncio.gather(*reading, return_exceptions=True)
+                await self._feeds.catch_up()
         for stream in list(self._streams):
             stream.finish()
-
-    async def _feed(self, caller: Subject, reseller_id: str) -> Feed:
-        """Returns the feed of a reseller, which somebody must follow before anything else runs."""
-        last = await self._events.position(caller, reseller_id, LATEST)
-        if self._has_stopped:
-            raise stopping()
-        feed = self._feeds.get(reseller_id)
-        if feed is None:
-            read = partial(self._events.read, reseller_id)
-            feed = self._feeds[reseller_id] = Feed(last, read)
-        return feed
-
-    def _look(self, reseller_ids: Sequence[str]) -> None:
-        for reseller_id in reseller_ids:
-            feed = self._feeds.get(reseller_id)
-            if feed:
-                feed.look()
 
     async def _keep_looking(self) -> None:
         """Ends streams whose reader is too slow or whose caller may read no longer."""

@@ -36,6 +36,7 @@ from server.storage.schema.tables import (
 )
 from server.storage.sql.statements import IDS, Query, Transaction
 from server.storage.sql.times import Micros
+from server.storage.sql.transactions import one_by_one
 
 # Events that one page with a filter looks at. Of one customer's, which an index finds, there are few.
 _SCANNED = 10_000
@@ -64,6 +65,11 @@ class _Bounds(NamedTuple):
     last: EventNumber
 
 
+class _End(NamedTuple):
+    reseller: ResellerNumber
+    last: EventNumber
+
+
 class _Customer(NamedTuple):
     n: CustomerNumber
     reseller: ResellerNumber
@@ -82,6 +88,9 @@ _BOUNDS = Query(
         event_logs.c.reseller == bindparam("reseller")
     ),
     "reseller",
+)
+_ENDS = Query(
+    _End, select(event_logs.c.reseller, event_logs.c.last).where(event_logs.c.reseller.in_(IDS))
 )
 _CUSTOMER = Query(
     _Customer, select(customers.c.n, customers.c.reseller).where(customers.c.id.in_(IDS))
@@ -166,6 +175,16 @@ def _get_bounds(transaction: Transaction, reseller_id: str) -> LogBounds:
     reseller = reseller_number(transaction, reseller_id)
     rows = [] if reseller is None else transaction.fetch(_BOUNDS, reseller=reseller)
     return LogBounds(*rows[0]) if rows else _NOTHING
+
+
+@one_by_one
+def get_ends(transaction: Transaction, reseller_ids: Sequence[str]) -> list[int]:
+    """Returns where logs end; see EventStorage.get_log_ends."""
+    numbers = [reseller_number(transaction, each) for each in reseller_ids]
+    known = [each for each in numbers if each is not None]
+    rows = transaction.fetch(_ENDS, known) if known else []
+    ends = {row.reseller: row.last for row in rows}
+    return [0 if each is None else ends.get(each, 0) for each in numbers]
 
 
 def list_events(transaction: Transaction, pages: Sequence[Page]) -> list[EventPage]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from server.domain.events import Event
 from server.domain.filters import Filter
-from server.storage.events.read import Page, Place, get_bounds, get_events, list_events
+from server.storage.events.read import Page, Place, get_bounds, get_ends, get_events, list_events
 from server.storage.interface.events import EventPage, LogBounds
 from server.storage.notify.notifier import Notifier
 from server.storage.sql.batches import Batcher
@@ -29,6 +29,9 @@ class SqlEvents:
 
     async def get_log_bounds(self, reseller_id: str) -> LogBounds:
         return await self._reads.submit(get_bounds, reseller_id)
+
+    async def get_log_ends(self, reseller_ids: Sequence[str]) -> Sequence[int]:
+        return await self._reads.submit(get_ends, reseller_ids)
 
     def on_events(self, call: Callable[[Sequence[str]], None]) -> None:
         def grown(numbers: Sequence[int]) -> None:

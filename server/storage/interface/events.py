@@ -50,6 +50,10 @@ class EventStorage(Protocol):
         """Returns what is kept of the log."""
         ...
 
+    async def get_log_ends(self, reseller_ids: Sequence[str]) -> Sequence[int]:
+        """Returns the number of the last event of each log, 0 before the first."""
+        ...
+
     def on_events(self, call: Callable[[Sequence[str]], None]) -> None:
         """Has `call` called, in the event loop, with the IDs of resellers whose logs have grown.
 
