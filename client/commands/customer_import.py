@@ -1,7 +1,7 @@
 """`billing customers import`."""
 
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import click
@@ -52,7 +52,7 @@ def import_customers(
     """
     run = Import(context.connection, file, Console(stderr=True, highlight=False))
     try:
-        with alone(file):
+        with alone(file), closing(run):
             run.read(parse_given(columns), encoding)
             if dry_run:
                 run.check(note_there=True)

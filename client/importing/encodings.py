@@ -60,8 +60,10 @@ def named(encoding: str) -> str:
 def known(encoding: str) -> str:
     """Returns Python's name of an encoding that a user has named; raises ClientError."""
     try:
+        # Some of Python's are no encodings of texts.
+        " ".encode(encoding.strip())
         return codecs.lookup(encoding.strip()).name
-    except LookupError:
+    except (LookupError, UnicodeError):
         raise ClientError(
             f"--encoding: {encoding!r} is not known; use utf-8, utf-16, windows-1251 or another of "
             "Python's names",

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import fcntl
 import io
 import os
 from collections.abc import Iterable, Iterator
@@ -59,23 +60,49 @@ class Results:
                 ) from None
 
     def replace(self, results: Iterable[Result]) -> None:
-        """Writes the file anew; what comes is added to it."""
+        """Writes the file anew; what comes is added to it. Raises ClientError where another import does."""
         aside = self.file.with_name(f".{self.file.name}.{os.getpid()}")
+        out = None
         try:
-            with aside.open("w", encoding="utf-8", newline="") as text:
+            out = os.open(aside, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC, 0o666)
+            # Held as long as this import runs.
+            fcntl.flock(out, fcntl.LOCK_EX)
+            with open(out, "w", encoding="utf-8", newline="", closefd=False) as text:
                 writer = csv.writer(text, lineterminator="\n")
                 writer.writerow(Result._fields)
                 writer.writerows(results)
-                text.flush()
-                os.fsync(text.fileno())
+            os.fsync(out)
+            self._require_ours()
             aside.replace(self.file)
+            self.close()
+            self._out, out = out, None
         except OSError as error:
             raise self._unwritable(error) from None
         finally:
             with contextlib.suppress(OSError):
                 aside.unlink(missing_ok=True)
-        self.close()
-        self._out = os.open(self.file, os.O_WRONLY | os.O_APPEND)
+            if out is not None:
+                os.close(out)
+
+    def _require_ours(self) -> None:
+        """Raises ClientError if another import writes the file that is there.
+
+        The lock of the spreadsheet does not keep it away where that was saved anew meanwhile: most
+        programs make a new file of the same name.
+        """
+        try:
+            there = os.open(self.file, os.O_RDONLY)
+        except FileNotFoundError:
+            return
+        try:
+            if self._out is None or not os.path.sameopenfile(there, self._out):
+                fcntl.flock(there, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ClientError(
+                f"{self.file} is being written by another import: wait for that to end"
+            ) from None
+        finally:
+            os.close(there)
 
     def add(self, result: Result) -> None:
         """Adds a line."""

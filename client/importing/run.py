@@ -188,6 +188,10 @@ class Import:
         """The file that says what became of each row."""
         return self._results.file
 
+    def close(self) -> None:
+        """Ends the run: another import may write the result file then."""
+        self._results.close()
+
     def write(self) -> None:
         """Writes the result file anew, in the order of the rows."""
         self._results.replace(self._spool.results())

@@ -36,7 +36,9 @@ def open_table(file: Path, encoding: str | None) -> Table:
     with file.open("rb") as content:
         start = content.read(8)
     if start.startswith(_OLD_EXCEL):
-        raise ClientError(f"{file} is of an old Excel: save it as .xlsx or CSV")
+        raise ClientError(
+            f"{file} is of an old Excel, or has a password: save it as .xlsx or CSV without one"
+        )
     if start.startswith(_ZIP):
         # When needed: each command begins a tenth sooner.
         from client.importing import xlsx
@@ -92,11 +94,15 @@ def _said_delimiter(line: str) -> str:
 def _delimiter(file: Path, encoding: str) -> str:
     """Returns the delimiter that divides the header into most columns."""
     with file.open(encoding=encoding, newline="", errors="replace") as text:
-        first = text.readline(1 << 16)
-        if said := _said_delimiter(first.removeprefix("\ufeff")):
-            return said
-        while first and not first.strip():
+        try:
             first = text.readline(1 << 16)
+            if said := _said_delimiter(first.removeprefix("\ufeff")):
+                return said
+            while first and not first.strip():
+                first = text.readline(1 << 16)
+        except UnicodeError:
+            # It is another encoding altogether, which is told when the rows are read.
+            return ","
     # The quoted ones divide nothing.
     bare = "".join(first.split('"')[::2])
     return max(_DELIMITERS, key=bare.count)

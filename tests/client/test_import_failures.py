@@ -287,6 +287,8 @@ def test_a_token_without_another(
         (b"PK\x03\x04nonsense", (), "is no XLSX file"),
         (b"name,email\n\xff\xfe\x00\x01,x\n", ("--encoding", "utf-8"), "the right --encoding"),
         (b"name,email\n", ("--encoding", "klingon"), "--encoding"),
+        (b"name,email\n", ("--encoding", "base64"), "--encoding"),
+        (b"name,email\n", ("--encoding", "utf-16"), "is not UTF-16: say the right --encoding"),
         (b"name,email,E-Mail\n", (), "are for the same"),
         (b"name,email\n", ("--columns", "name"), "HEADER=FIELD"),
         (b"\x00\x01\x02\x03" * 99, (), "no column"),
@@ -299,6 +301,24 @@ def test_files_that_are_none(
     done = dev("customers", "import", str(file), *words)
     assert done.code in (1, 2)
     assert says in done.err.splitlines()[-1], done.err
+
+
+def test_a_file_that_is_saved_anew_while_it_is_imported(dev: Run, file: Path) -> None:
+    content = rows(3)
+    write_csv(file, content)
+    # Another import, whose lock is of the spreadsheet that was there before.
+    other = Results(Path(f"{file}.results.csv"))
+    other.replace([])
+    done = dev("customers", "import", str(file))
+    assert (done.code, results(file)) == (1, [])
+    assert "is being written by another import" in done.err.splitlines()[-1]
+    assert sorted(each.name for each in file.parent.glob("*.csv*")) == [
+        file.name,
+        f"{file.name}.results.csv",
+    ]
+    other.replace([])
+    other.close()
+    goes_on(dev, file, content)
 
 
 def test_a_pipe_is_no_file(dev: Run, tmp_path: Path) -> None:
