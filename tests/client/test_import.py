@@ -138,7 +138,7 @@ def test_rows_may_be_added_and_stand_in_another_order(
     assert invited(dev, content) == addresses(content)
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(600 + 60 * KILLS)
 def test_each_is_invited_once_however_often_it_is_killed(
     dev: Run, service: Service, tmp_path: Path
 ) -> None:
