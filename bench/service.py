@@ -93,7 +93,7 @@ def operation_ids(chosen: Settings, most: int) -> list[str]:
         storage = await open_storage(
             chosen.database, idempotency_lifetime=chosen.idempotency_lifetime
         )
-        found = await storage.operations.list_operations([RESELLER], None, most, None)
+        found = (await storage.operations.list_operations([RESELLER], None, most, None)).rows
         await storage.close()
         return [row.record.id for row in found]
 

@@ -32,6 +32,7 @@ from tests.storage.records import (
     LEASE,
     RESELLER,
     START,
+    invitations,
     key,
     new,
     opened,
@@ -87,7 +88,7 @@ class Calls:
         return await _each([partial(storage.operations.get_operation, id_) for id_ in ids], at_once)
 
     async def list_newest(self, storage: SqlStorage, at_once: int) -> int:
-        call = partial(storage.invitations.list_invitations, RESELLER, None, None, START, 100, None)
+        call = partial(storage.invitations.list_invitations, invitations(), START, 100, None)
         return await _each([call] * (_TRIES // 4), at_once)
 
     async def send(self, storage: SqlStorage, at_once: int) -> int:

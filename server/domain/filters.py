@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 # What a field is compared with; of the type that the field has.
 Value = str | bool | datetime | Enum
+ValueT = TypeVar("ValueT", bound=Value)
 
 
 class Comparator(StrEnum):
@@ -94,3 +95,45 @@ def matches(condition: Filter, value_of: Callable[[str], Value | None]) -> bool:
             return all(matches(each, value_of) for each in conditions)
         case Or(conditions):
             return any(matches(each, value_of) for each in conditions)
+
+
+def names_field(condition: Filter | None, field: str) -> bool:
+    """Tells whether a condition says anything of the field."""
+    match condition:
+        case Comparison(name) | Present(name):
+            return name == field
+        case Not(negated):
+            return names_field(negated, field)
+        case And(conditions) | Or(conditions):
+            return any(names_field(each, field) for each in conditions)
+    return False
+
+
+def required_value(condition: Filter | None, field: str, type_: type[ValueT]) -> ValueT | None:
+    """Returns what the field is equal to in all that meets the condition, if it says so."""
+    match condition:
+        case Comparison(name, Comparator.EQUAL, value) if name == field:
+            return value if isinstance(value, type_) else None
+        case And(conditions):
+            found = (required_value(each, field, type_) for each in conditions)
+            return next((value for value in found if value is not None), None)
+    return None
+
+
+def possible_values(
+    condition: Filter | None, field: str, every: frozenset[ValueT]
+) -> frozenset[ValueT]:
+    """Returns the values of a field that always has one, of all that meets the condition.
+
+    More of them, where that is unclear.
+    """
+    match condition:
+        case Comparison(name, comparator, value) if name == field:
+            return frozenset(each for each in every if COMPARE[comparator](each, value))
+        case Not(Comparison(name) as negated) if name == field:
+            return every - possible_values(negated, field, every)
+        case And(conditions):
+            return every.intersection(*(possible_values(each, field, every) for each in conditions))
+        case Or(conditions):
+            return frozenset().union(*(possible_values(each, field, every) for each in conditions))
+    return every

@@ -13,9 +13,11 @@ from typing import NamedTuple
 
 from server.domain import ids
 from server.domain.access import Actor
+from server.domain.addresses import address_key
 from server.domain.contacts import NO_DETAILS, ContactDetails
 from server.domain.customers import NO_LABELS, Customer, CustomerState, operation_on
 from server.domain.errors import BillingError, Reason
+from server.domain.filters import Filter, Value
 from server.domain.invitation_options import NO_OPTIONS, DeliveryMethod, InvitationOptions
 from server.domain.mail import EmailDelivery
 from server.domain.operations import Failure, Operation, OperationKind
@@ -103,6 +105,38 @@ class Invitation(NamedTuple):
     customer_state: CustomerState | None = CustomerState.ACCEPTANCE_REQUIRED
     delivery: EmailDelivery | None = None
     options: InvitationOptions = NO_OPTIONS
+
+    def value_of(self, field: str) -> Value | None:
+        """Returns what a filter compares; the address as `address_key` has it."""
+        match field:
+            case "state":
+                return self.state
+            case "email":
+                return address_key(self.email)
+            case "customer":
+                return self.customer_id
+            case "delivery.state":
+                return self.delivery and self.delivery.state
+            case "createTime":
+                return self.created_at
+            case "expireTime":
+                return self.expires_at
+            case "endTime":
+                return self.ended_at
+            case "resendTime":
+                return self.resent_at
+        raise LookupError(f"invitations have no field {field}")
+
+
+class InvitationList(NamedTuple):
+    """Which invitations of a reseller to list, and in which order.
+
+    filter_: a condition on what `Invitation.value_of` returns.
+    """
+
+    reseller_id: str
+    filter_: Filter | None = None
+    oldest_first: bool = False
 
 
 class InvitationView(NamedTuple):

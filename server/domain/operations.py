@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from server.domain.errors import Reason
+from server.domain.filters import Value
 
 
 class OperationKind(StrEnum):
@@ -71,6 +72,19 @@ class Operation(NamedTuple):
     done: bool
     failure: Failure | None = None
     deferral: Deferral | None = None
+
+    def value_of(self, field: str) -> Value | None:
+        """Returns what a filter compares."""
+        match field:
+            case "done":
+                return self.done
+            case "error":
+                return self.failure is not None or None
+            case "metadata.customer":
+                return f"{self.reseller_id}/{self.customer_id}" if self.customer_id else None
+            case "metadata.createTime":
+                return self.created_at
+        raise LookupError(f"operations have no field {field}")
 
 
 CANCELLED = Failure(Reason.OPERATION_CANCELLED, "The operation was cancelled.", {})

@@ -1,13 +1,14 @@
 """What can be done with invitations: by resellers, and by whoever holds the link."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from server.domain.access import INVITEE, Actor, Permission, Subject
 from server.domain.invitations import (
     Invitation,
     InvitationAction,
+    InvitationList,
     InvitationState,
     InvitationView,
     as_of,
@@ -16,14 +17,13 @@ from server.domain.invitations import (
     new_link_token,
     resend,
 )
-from server.domain.mail import DeliveryState
 from server.domain.operations import Operation
 from server.storage.interface import (
     Cursor,
     CustomerStorage,
     IdempotencyKey,
     InvitationStorage,
-    Listed,
+    Part,
 )
 
 
@@ -83,23 +83,23 @@ class Invitations:
     async def page(
         self,
         caller: Subject,
-        reseller_id: str,
-        state: InvitationState | None,
-        email: str | None,
+        wanted: InvitationList,
         limit: int,
         after: Cursor | None,
-        delivery: DeliveryState | None = None,
-    ) -> Sequence[Listed[Invitation]]:
-        """Returns at most `limit` of the reseller's invitations, newest first, past the cursor."""
-        caller.require(Permission.READ, reseller_id)
+    ) -> Part[Invitation]:
+        """Returns at most `limit` of the invitations that are wanted, past the cursor.
+
+        With how their e-mails stand.
+        """
+        caller.require(Permission.READ, wanted.reseller_id)
         now = self._clock()
-        rows = await self._invitations.list_invitations(
-            reseller_id, state, email, now, limit, after, delivery
-        )
-        return [row._replace(record=as_of(row.record, now)) for row in rows]
+        part = await self._invitations.list_invitations(wanted, now, limit, after)
+        shown = await self.with_unsent(as_of(row.record, now) for row in part.rows)
+        rows = [row._replace(record=shown[row.record.id]) for row in part.rows]
+        return part._replace(rows=rows)
 
     async def with_unsent(self, invitations: Iterable[Invitation]) -> dict[str, Invitation]:
-        """Returns, by ID, invitations such as `get` and `page` return, with how their e-mails stand.
+        """Returns, by ID, invitations such as `get` returns, with how their e-mails stand.
 
         A record tells that only of e-mails that have gone out.
         """

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from server.domain.access import Permission, Subject
 from server.domain.customers import Customer
+from server.domain.filters import Filter
 from server.domain.invitations import Invitation, as_of
 from server.domain.operations import Operation, OperationKind
 from server.storage.interface import (
@@ -16,6 +17,7 @@ from server.storage.interface import (
     InvitationStorage,
     Listed,
     OperationStorage,
+    Part,
     WaitStorage,
 )
 
@@ -63,11 +65,14 @@ class Operations:
         return operation
 
     async def page(
-        self, caller: Subject, done: bool | None, limit: int, after: Cursor | None
-    ) -> Sequence[Listed[Operation]]:
-        """Returns at most `limit` operations of all the caller's resellers, newest first."""
+        self, caller: Subject, filter_: Filter | None, limit: int, after: Cursor | None
+    ) -> Part[Operation]:
+        """Returns at most `limit` operations of all the caller's resellers, newest first.
+
+        filter_: a condition on what `Operation.value_of` returns.
+        """
         resellers = caller.resellers(Permission.READ)
-        return await self._operations.list_operations(resellers, done, limit, after)
+        return await self._operations.list_operations(resellers, filter_, limit, after)
 
     async def with_subject(self, operation: Operation) -> OperationWithSubject:
         """Returns an operation that the caller may see, with its subject."""

@@ -12,7 +12,7 @@ import pytest
 
 from server.bounces.receiver import BounceReceiver
 from server.domain.events import EventType
-from server.domain.invitations import InvitationState
+from server.domain.invitations import InvitationList, InvitationState
 from server.domain.mail import DeliveryState
 from server.storage.check.consistency import check
 from server.storage.interface import Storage
@@ -79,9 +79,11 @@ async def test_each_that_comes_back_is_told_of_once(
     await receiver.stop()
     states: Counter[tuple[InvitationState, DeliveryState | None, bool]] = Counter()
     after = None
-    while page := await storage.invitations.list_invitations(
-        RESELLER_ID, None, None, clock(), 1000, after
-    ):
+    while page := (
+        await storage.invitations.list_invitations(
+            InvitationList(RESELLER_ID), clock(), 1000, after
+        )
+    ).rows:
         for row in page:
             delivery = row.record.delivery
             state = delivery.state if delivery else None

@@ -14,6 +14,7 @@ import aiosmtplib
 import pytest
 
 from server.domain.events import EventType
+from server.domain.invitations import InvitationList
 from server.domain.mail import DeliveryState
 from server.storage import migrate
 from server.storage.check.consistency import check
@@ -122,7 +123,9 @@ async def test_what_comes_back_while_processes_die_is_told_once(
             receiver.kill()
             receiver.start()
         await asyncio.gather(*sending)
-    rows = await storage.invitations.list_invitations(RESELLER_ID, None, None, now, 1000, None)
+    rows = (
+        await storage.invitations.list_invitations(InvitationList(RESELLER_ID), now, 1000, None)
+    ).rows
     states = [row.record.delivery.state for row in rows if row.record.delivery]
     assert states == [DeliveryState.BOUNCED] * COUNT
     page = await storage.events.list_events(RESELLER_ID, 0, None, 1000)

@@ -12,7 +12,7 @@ from server.domain.access import Role, Subject
 from server.domain.customer_changes import CustomerChanges
 from server.domain.customers import CustomerList
 from server.domain.errors import BillingError, Reason
-from server.domain.invitations import NewInvitation
+from server.domain.invitations import InvitationList, NewInvitation
 from server.domain.operations import OperationKind
 from server.domain.role_changes import AccessBinding, HeldRole, RoleDelta
 from server.domain.webhook_settings import WebhookChanges
@@ -92,7 +92,9 @@ READS: dict[str, UseCase] = {
     "get a reseller's account": lambda to, who: to.accounts.get(who, RESELLER),
     "list access bindings": lambda to, who: to.accounts.bindings(who, RESELLER, 10, None),
     "get an invitation": lambda to, who: to.invitations.get(who, RESELLER, to.made.invitation.id),
-    "list invitations": lambda to, who: to.invitations.page(who, RESELLER, None, None, 10, None),
+    "list invitations": lambda to, who: to.invitations.page(
+        who, InvitationList(RESELLER), 10, None
+    ),
     "get an operation": lambda to, who: to.operations.get(who, to.made.operation.id),
     "wait": lambda to, who: to.operations.wait(who, to.made.operation.id, timedelta(), prove_again),
     "get a webhook": lambda to, who: to.webhooks.get(who, RESELLER, to.webhook.id),

@@ -91,8 +91,7 @@ async def test_who_may_not_write_is_denied_and_nothing_is_written(api: Api) -> N
         assert (code, reason) == (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_MISSING")
     assert (
         await api.storage.operations.list_operations(["reseller-1", "reseller-2"], None, 10, None)
-        == []
-    )
+    ).rows == []
 
 
 async def test_permission_comes_before_existence(api: Api) -> None:

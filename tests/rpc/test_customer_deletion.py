@@ -160,7 +160,7 @@ async def test_purged_customers_are_gone_and_their_operations_name_them(api: Api
     assert await names(api, show_deleted=True) == [kept.name]
     code, _, _ = await refusal(do(api, "Undelete", made.name))
     assert code is Code.NOT_FOUND
-    operations = await api.storage.operations.list_operations([api.reseller], None, 10, None)
+    operations = (await api.storage.operations.list_operations([api.reseller], None, 10, None)).rows
     named = {each.record.customer_id for each in operations}
     assert made.name.rpartition("/")[2] in named
 

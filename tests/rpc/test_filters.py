@@ -16,8 +16,7 @@ from server.rpc.messages.filter_fields import (
     time_field,
 )
 from server.rpc.messages.filters import MOST_CHARACTERS, MOST_TOKENS, ListFilter
-from server.rpc.messages.invitations import parse_invitation_filter
-from server.rpc.messages.operations import parse_done_filter
+from server.rpc.messages.operations import parse_operation_filter
 
 
 class State(Enum):
@@ -237,42 +236,21 @@ def test_the_deepest_filter_is_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "state", "email"),
+    ("text", "problem"),
     [
-        ("", None, None),
-        ("state = OPEN", State.OPEN, None),
-        ("(state = OPEN) email = A", State.OPEN, "a"),
-        ("email = a AND (state = SHUT)", State.SHUT, "a"),
+        ("error", "At character 1: error must be compared, as in error : …."),
+        ("error = x", "At character 7: error does not know =; use :."),
+        ("error:x", "At character 7: error can only be asked for with *: whether there is one."),
+        (
+            "metadata.customer = bcu1",
+            "At character 21: metadata.customer must be resellers/{reseller}/customers/{customer}.",
+        ),
     ],
 )
-def test_a_list_by_equal_values_gets_them_by_field(
-    text: str, state: State | None, email: str | None
-) -> None:
-    found = LIST.parse_equalities(text)
-    assert (found.get(STATE), found.get(EMAIL)) == (state, email)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("state = PENDING OR email = a@example.com", "NOT state = PENDING", "state != PENDING"),
-        *("state = PENDING AND state = PENDING", "NOT (state = PENDING email = a@example.com)"),
-    ],
-)
-def test_other_forms_are_refused_by_lists_that_find_by_equal_values(text: str) -> None:
+def test_mistakes_with_fields_of_operations(text: str, problem: str) -> None:
     with pytest.raises(BillingError) as raised:
-        parse_invitation_filter(text)
-    assert description(raised.value) == (
-        "This list can be filtered by state and email and delivery.state with =, each once, joined by AND; not by other "
-        "operators, nor with OR or NOT."
-    )
-
-
-@pytest.mark.parametrize("text", ["done OR NOT done", "done AND done"])
-def test_operations_are_listed_by_one_value_of_done_alone(text: str) -> None:
-    with pytest.raises(BillingError) as raised:
-        parse_done_filter(text)
-    assert description(raised.value).startswith("This list can be filtered by done with =")
+        parse_operation_filter(text)
+    assert description(raised.value) == problem
 
 
 def test_the_value_of_a_mistake_in_reading_is_shown_by_the_field_that_reads() -> None:

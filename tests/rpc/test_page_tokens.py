@@ -70,6 +70,7 @@ async def invitations(api: Api, wanted: Wanted, who: str) -> Page:
         invitation_service_pb2.ListInvitationsRequest(
             parent=f"resellers/{wanted.reseller_id}",
             filter=wanted.filter,
+            order_by=wanted.order,
             page_size=wanted.size,
             page_token=wanted.token,
         ),
@@ -179,7 +180,7 @@ async def test_a_token_is_not_good_for_another_filter(invited: Api, name: str) -
             await check_refused(LISTS[name](invited, Wanted(token=token, filter=other), READER))
 
 
-@pytest.mark.parametrize("name", ["google_style_customers"])
+@pytest.mark.parametrize("name", ["google_style_customers", "invitations"])
 async def test_a_token_is_not_good_for_another_order(invited: Api, name: str) -> None:
     newest, oldest = "create_time desc", "create_time"
     token = (await LISTS[name](invited, Wanted(order=newest), READER)).token

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from server.domain.customers import Customer
 from server.domain.errors import BillingError
-from server.domain.invitations import InvitationAction, link_token_hash, resend
+from server.domain.invitations import InvitationAction, InvitationList, link_token_hash, resend
 from server.storage.check.consistency import check
 from server.storage.interface import IdempotencyKey
 from server.storage.interface.webhooks import DeliveryAttempt
@@ -128,9 +128,11 @@ class Simulation:
         reseller_id = self._any().reseller_id
 
         async def newest(storage: SqlStorage) -> Any:
-            found = await storage.invitations.list_invitations(
-                reseller_id, None, None, self.now, 50, None
-            )
+            found = (
+                await storage.invitations.list_invitations(
+                    InvitationList(reseller_id), self.now, 50, None
+                )
+            ).rows
             return records(found)
 
         await self._compare("ListInvitations", self.split.by_reseller(reseller_id), newest)

@@ -6,6 +6,7 @@ import pytest
 from server.storage.storage import SqlStorage
 from tests.storage.databases import Databases, postgres_server
 from tests.storage.overlap import Overlap, overlapping
+from tests.storage.reading import RowsRead, explained
 from tests.storage.records import RESELLER, SECOND_RESELLER, START, opened
 
 
@@ -56,3 +57,10 @@ async def overlap(storage: SqlStorage, database_url: str) -> AsyncIterator[Overl
     """Two more processes on the same database, whose transactions overlap as the test says."""
     async with overlapping(database_url) as overlap:
         yield overlap
+
+
+@pytest.fixture
+def rows_read(monkeypatch: pytest.MonkeyPatch) -> Iterator[RowsRead]:
+    """On PostgreSQL: awaits a call, and returns how many rows its statements have read."""
+    with explained(monkeypatch) as rows_read:
+        yield rows_read

@@ -9,8 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from server.domain.access import Actor
+from server.domain.addresses import address_key
 from server.domain.errors import Reason
-from server.domain.invitations import NewInvitation, invite
+from server.domain.filters import And, Comparator, Comparison, Filter, Value
+from server.domain.invitations import InvitationList, InvitationState, NewInvitation, invite
+from server.domain.mail import DeliveryState
 from server.domain.operations import Failure, Operation
 from server.storage import open_storage
 from server.storage.interface import Delivery, IdempotencyKey, Listed, Storage
@@ -97,6 +100,36 @@ def add_reseller(database_url: str) -> None:
         "VALUES (1, :id, 'Reseller', 1, 1)",
         id=RESELLER,
     )
+
+
+def invitations(
+    state: InvitationState | None = None,
+    email: str | None = None,
+    delivery: DeliveryState | None = None,
+    *,
+    reseller_id: str = RESELLER,
+    oldest_first: bool = False,
+) -> InvitationList:
+    """Returns the list of those that have all of this; None: whatever they have."""
+    wanted: Sequence[tuple[str, Value | None]] = (
+        ("state", state),
+        ("email", address_key(email) if email else None),
+        ("delivery.state", delivery),
+    )
+    equal = tuple(
+        Comparison(field, Comparator.EQUAL, value) for field, value in wanted if value is not None
+    )
+    filter_ = And(equal) if len(equal) > 1 else next(iter(equal), None)
+    return InvitationList(reseller_id, filter_, oldest_first=oldest_first)
+
+
+DONE = Comparison("done", Comparator.EQUAL, True)
+NOT_DONE = Comparison("done", Comparator.EQUAL, False)
+
+
+def done_is(done: bool | None) -> Filter | None:
+    """Returns the filter of operations for what is done, or is not; None: for both."""
+    return {True: DONE, False: NOT_DONE, None: None}[done]
 
 
 def records(rows: Sequence[Listed[RecordT]]) -> list[RecordT]:

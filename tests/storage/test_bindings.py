@@ -90,7 +90,7 @@ async def test_roles_are_given_and_taken_with_event_and_audit(storage: SqlStorag
         ("owner", "roles.grant", "nightly", f"billing.accounts.editor for {RESELLER}"),
     }
     assert await storage.operations.get_operation(second.id) == second
-    listed = await storage.operations.list_operations([RESELLER], None, 10, None)
+    listed = (await storage.operations.list_operations([RESELLER], None, 10, None)).rows
     assert [row.record for row in listed] == [second, first]
 
 

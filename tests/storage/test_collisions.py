@@ -6,7 +6,7 @@ import pytest
 
 from server.domain.errors import BillingError, Reason
 from server.domain.invitations import InvitationState
-from server.storage.invitations import addresses, read
+from server.storage.invitations import addresses, lists
 from server.storage.invitations import storage as invitations
 from server.storage.schema.tables import AddressKey, Slot
 from server.storage.storage import SqlStorage
@@ -19,6 +19,7 @@ from tests.storage.records import (
     START,
     new,
 )
+from tests.storage.records import invitations as wanted
 from tests.storage.records import records as bare
 
 ADDRESSES = ("a@example.com", "b@example.com")
@@ -27,7 +28,7 @@ ADDRESSES = ("a@example.com", "b@example.com")
 @pytest.fixture(autouse=True)
 def one_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gives all addresses, and all tax numbers, the same hash."""
-    for module in (addresses, invitations, read):
+    for module in (addresses, invitations, lists):
         monkeypatch.setattr(module, "address_hash", lambda _: AddressKey(7))
     for module in (addresses, invitations):
         monkeypatch.setattr(module, "open_slot", lambda *_: Slot(3))
@@ -85,9 +86,11 @@ async def test_lists_hold_those_for_the_address_alone(storage: SqlStorage) -> No
         for limit in (1, 3, 100):
             seen: list[str] = []
             after = None
-            while page := await storage.invitations.list_invitations(
-                RESELLER, state, ADDRESSES[0], START + DAY, limit, after
-            ):
+            while page := (
+                await storage.invitations.list_invitations(
+                    wanted(state, ADDRESSES[0]), START + DAY, limit, after
+                )
+            ).rows:
                 assert len(page) <= limit
                 seen += [each.id for each in bare(page)]
                 after = page[-1].cursor

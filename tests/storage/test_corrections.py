@@ -21,6 +21,7 @@ from tests.storage.records import (
     REFUSED,
     START,
     claimed,
+    invitations,
     key,
     new,
 )
@@ -89,9 +90,14 @@ async def test_what_came_back_goes_to_the_right_address(storage: SqlStorage) -> 
     assert found
     assert found.state is DeliveryState.SENT
     for address, number in ((RIGHT, 1), ("wrong@example.com", 0)):
-        page = await storage.invitations.list_invitations(
-            stored.made.invitation.reseller_id, None, address, START + DAY, 10, None
-        )
+        page = (
+            await storage.invitations.list_invitations(
+                invitations(None, address, reseller_id=stored.made.invitation.reseller_id),
+                START + DAY,
+                10,
+                None,
+            )
+        ).rows
         assert len(page) == number
     # The first address is free again, the other one is taken.
     await storage.invitations.create_invitation(new("wrong@example.com"), None)

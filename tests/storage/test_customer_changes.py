@@ -11,7 +11,7 @@ from server.domain.customer_changes import CustomerChanges, etag
 from server.domain.customers import Customer, CustomerList, CustomerState
 from server.domain.errors import BillingError, Reason
 from server.domain.invitation_options import DeliveryMethod, InvitationOptions
-from server.domain.invitations import InvitationState, invite
+from server.domain.invitations import InvitationList, InvitationState, invite
 from server.storage.check import check
 from server.storage.storage import SqlStorage
 from tests.storage.overlap import Overlap
@@ -102,7 +102,9 @@ async def test_an_invitation_shows_that_its_customer_is_deleted(
     assert found
     shown = (found.state, found.customer_state)
     assert shown == (InvitationState.REVOKED, CustomerState.DELETED)
-    rows = await storage.invitations.list_invitations(RESELLER, None, None, LATER, 10, None)
+    rows = (
+        await storage.invitations.list_invitations(InvitationList(RESELLER), LATER, 10, None)
+    ).rows
     assert records(rows) == [found]
     await undelete(storage, made.customer)
     found = await storage.invitations.get_invitation(made.invitation.id)

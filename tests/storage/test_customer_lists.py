@@ -1,6 +1,6 @@
 """Lists of customers by filter and order, on SQLite and PostgreSQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from itertools import product
 from typing import Any
@@ -21,10 +21,10 @@ from server.domain.invitations import invite
 from server.domain.operations import OperationKind
 from server.rpc.messages.customer_lists import wanted_customers
 from server.storage.customers.lists import CustomerPage, list_customers
-from server.storage.interface import Cursor, Part
-from server.storage.sql.statements import Query, Transaction
+from server.storage.interface import Cursor
 from server.storage.storage import SqlStorage
 from tests.storage.databases import on_postgresql, on_sqlite, query
+from tests.storage.reading import RowsRead, steps
 from tests.storage.records import ACTOR, DAY, RESELLER, SECOND_RESELLER, START, records
 
 NOON = "2030-01-01T12:00:05Z"
@@ -135,7 +135,7 @@ async def test_each_filter_finds_what_meets_it_in_either_order(
 ) -> None:
     assert {each.state for each in made} == set(CustomerState)
     # Pages that end before they are full are walked through as well.
-    monkeypatch.setattr("server.storage.customers.lists._LOOKED_AT", 7)
+    monkeypatch.setattr("server.storage.sql.bounded_lists.LOOKED_AT", 7)
     found_any = set()
     for text, deleted, oldest_first in product(FILTERS, (False, True), (False, True)):
         filter_ = condition(text)
@@ -200,63 +200,24 @@ async def test_sqlite_takes_as_many_steps_for_many_customers_as_for_few(
     for number in (2_000, 40_000):
         query(database_url, "DELETE FROM customers WHERE n > 1000000")
         many(database_url, number)
-        taken.append({name: await steps(storage, wanted) for name, wanted in MANY.items()})
+        taken.append(
+            {
+                name: await steps(storage, list_customers, CustomerPage(wanted, 101, None))
+                for name, wanted in MANY.items()
+            }
+        )
     few, lots = taken
     assert {name for name in MANY if lots[name] > 1.2 * few[name] + 20} == set()
 
 
-async def steps(storage: SqlStorage, wanted: CustomerList) -> int:
-    """Returns how many instructions SQLite's machine takes for a page, in tens."""
-    taken = 0
-
-    def count() -> int:
-        nonlocal taken
-        taken += 1
-        return 0
-
-    def counted(transaction: Transaction, pages: Sequence[CustomerPage]) -> list[Part[Customer]]:
-        transaction._cursor.connection.set_progress_handler(count, 10)
-        try:
-            return list_customers(transaction, pages)
-        finally:
-            transaction._cursor.connection.set_progress_handler(None, 0)
-
-    await storage._reads.submit(counted, CustomerPage(wanted, 101, None))
-    return taken
-
-
 @on_postgresql
 async def test_postgresql_reads_no_more_rows_than_a_page_looks_at(
-    storage: SqlStorage,
-    database_url: str,
-    made: Sequence[Customer],
-    monkeypatch: pytest.MonkeyPatch,
+    storage: SqlStorage, database_url: str, made: Sequence[Customer], rows_read: RowsRead
 ) -> None:
     many(database_url, 40_000)
     query(database_url, "ANALYZE customers")
-    plans: list[Mapping[str, Any]] = []
-    fetch = Transaction.fetch
-
-    def explained(
-        self: Transaction, statement: Query[Any], ids: Sequence[Any] = (), **values: Any
-    ) -> list[Any]:
-        text, parameters = statement.bind(self._dialect, ids, values)
-        self._cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", parameters)
-        plans.append(self._cursor.fetchone()[0][0]["Plan"])
-        return fetch(self, statement, ids, **values)
-
-    monkeypatch.setattr(Transaction, "fetch", explained)
-    read: dict[str, int] = {}
-    for name, wanted in MANY.items():
-        plans.clear()
-        await storage.customers.list_customers(wanted, 101, None)
-        read[name] = sum(map(rows_read, plans))
+    read = {
+        name: await rows_read(storage.customers.list_customers(wanted, 101, None))
+        for name, wanted in MANY.items()
+    }
     assert {name for name, rows in read.items() if rows > 4_500} == set(), read
-
-
-def rows_read(plan: Mapping[str, Any]) -> int:
-    """Returns how many rows of tables and indexes a plan has read."""
-    own = 0
-    if "Relation Name" in plan or "Index Name" in plan:
-        own = (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
-    return int(own) + sum(map(rows_read, plan.get("Plans", ())))

@@ -59,7 +59,7 @@ async def listed(
 
 
 async def operations(storage: SqlStorage) -> list[Operation]:
-    return records(await storage.operations.list_operations([RESELLER], None, 1000, None))
+    return records((await storage.operations.list_operations([RESELLER], None, 1000, None)).rows)
 
 
 async def test_what_is_created_is_read_back(storage: SqlStorage) -> None:

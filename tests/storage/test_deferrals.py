@@ -12,7 +12,7 @@ from server.storage import migrate
 from server.storage.check import check
 from server.storage.storage import SqlStorage
 from tests.storage.databases import query
-from tests.storage.records import ACTOR, DAY, LEASE, START, claimed, invited, key
+from tests.storage.records import ACTOR, DAY, LEASE, NOT_DONE, START, claimed, invited, key
 from tests.storage.stored_invitation import MINUTE, StoredInvitation, recorded, refused, sent
 
 LATER = START + 5 * MINUTE
@@ -35,7 +35,7 @@ async def test_an_operation_tells_why_it_is_late(storage: SqlStorage) -> None:
     operation = await storage.operations.get_operation(id_)
     assert operation
     assert (operation.done, operation.deferral, operation.modified_at) == (False, DEFERRAL, LATER)
-    (listed,) = await storage.operations.list_operations(["reseller-1"], False, 10, None)
+    (listed,) = (await storage.operations.list_operations(["reseller-1"], NOT_DONE, 10, None)).rows
     assert listed.record == operation
     # Who gives a claim back without having tried says nothing new.
     again = await claimed(storage, NEXT_AT)

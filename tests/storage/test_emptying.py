@@ -20,7 +20,7 @@ async def test_nothing_of_it_is_left_and_nothing_of_others_goes(
 
     async def left(reseller: str) -> list[int]:
         return [
-            len(await storage.operations.list_operations([reseller], None, 10, None)),
+            len((await storage.operations.list_operations([reseller], None, 10, None)).rows),
             len((await storage.events.list_events(reseller, 0, None, 10)).events),
         ]
 

@@ -8,7 +8,12 @@ import pytest
 from server.domain.access import Permission, ResellerState, Role
 from server.domain.customers import CustomerState
 from server.domain.errors import BillingError, Reason
-from server.domain.invitations import InvitationAction, InvitationState, link_token_hash
+from server.domain.invitations import (
+    InvitationAction,
+    InvitationList,
+    InvitationState,
+    link_token_hash,
+)
 from server.storage.check import check
 from server.storage.storage import SqlStorage
 from tests.storage.databases import query
@@ -179,7 +184,9 @@ async def test_nobody_waits_for_what_is_held(storage: SqlStorage) -> None:
     await hold(storage, "suspend")
     waiting = asyncio.create_task(storage.mail.wait_for_work(START + DAY, timedelta(days=1)))
     # A look at the database does not end it: it ends with the resumption.
-    assert await storage.invitations.list_invitations(RESELLER, None, None, START, 1, None)
+    assert (
+        await storage.invitations.list_invitations(InvitationList(RESELLER), START, 1, None)
+    ).rows
     await asyncio.sleep(0)
     assert not waiting.done()
     assert await storage.administration.resume_reseller(RESELLER, START)

@@ -2,22 +2,38 @@
 
 import asyncio
 from datetime import datetime, timedelta
+from itertools import product
 
 import pytest
+from billing.v1 import invitation_service_pb2
 
-from server.domain.invitations import Invitation, InvitationAction, InvitationState, as_of
+from server.domain.filters import matches
+from server.domain.invitations import (
+    Invitation,
+    InvitationAction,
+    InvitationList,
+    InvitationState,
+    as_of,
+    resend,
+)
 from server.domain.mail import DeliveryState, EmailDelivery, explained
 from server.domain.operations import Deferral
-from server.storage.schema.codes import DELIVERY_STATE_CODES
+from server.rpc.messages.invitation_lists import wanted_invitations
+from server.storage.invitations.lists import InvitationPage, list_invitations
+from server.storage.schema.codes import DELIVERY_STATE_CODES, INVITATION_STATE_CODES
+from server.storage.sql.times import micros
 from server.storage.storage import SqlStorage
-from tests.storage.databases import query
+from tests.storage.databases import on_postgresql, on_sqlite, query
+from tests.storage.reading import RowsRead, steps
 from tests.storage.records import (
+    ACTOR,
     DAY,
     INVITATION_LIFETIME,
     LEASE,
     RESELLER,
     SECOND_RESELLER,
     START,
+    invitations,
     new,
     records,
 )
@@ -39,7 +55,9 @@ async def listed(
     rows: list[Invitation] = []
     after = None
     while True:
-        page = await storage.invitations.list_invitations(RESELLER, state, email, now, limit, after)
+        page = (
+            await storage.invitations.list_invitations(invitations(state, email), now, limit, after)
+        ).rows
         assert len(page) <= limit
         rows += records(page)
         if len(page) < limit:
@@ -110,11 +128,17 @@ async def test_what_has_lapsed_moves_between_lists_at_its_moment(
 
 async def test_other_resellers_are_not_listed(storage: SqlStorage, made: list[Invitation]) -> None:
     for state in (None, EXPIRED):
-        found = await storage.invitations.list_invitations(
-            SECOND_RESELLER, state, None, NOW, 100, None
-        )
+        found = (
+            await storage.invitations.list_invitations(
+                invitations(state, None, reseller_id=SECOND_RESELLER), NOW, 100, None
+            )
+        ).rows
         assert [row.reseller_id for row in records(found)] == [SECOND_RESELLER]
-    assert await storage.invitations.list_invitations("other", EXPIRED, None, NOW, 100, None) == []
+    assert (
+        await storage.invitations.list_invitations(
+            invitations(EXPIRED, None, reseller_id="other"), NOW, 100, None
+        )
+    ).rows == []
 
 
 async def test_lists_by_how_e_mails_stand(storage: SqlStorage, database_url: str) -> None:
@@ -159,9 +183,11 @@ async def test_lists_by_how_e_mails_stand(storage: SqlStorage, database_url: str
             for email in (None, "A@example.com"):
                 found: list[str] = []
                 after = None
-                while page := await storage.invitations.list_invitations(
-                    RESELLER, listed_state, email, START + DAY, 2, after, wanted
-                ):
+                while page := (
+                    await storage.invitations.list_invitations(
+                        invitations(listed_state, email, wanted), START + DAY, 2, after
+                    )
+                ).rows:
                     found += [each.id for each in records(page)]
                     after = page[-1].cursor
                 assert found == ([] if listed_state is EXPIRED else ids)
@@ -169,3 +195,162 @@ async def test_lists_by_how_e_mails_stand(storage: SqlStorage, database_url: str
     assert unsent == EmailDelivery(
         *(DeliveryState.DEFERRED, 1, explained(451, "4.7.1"), NOW),
     )
+
+
+AT = "2030-01-02T12:00:03Z"
+FILTERS = (
+    *(f"state = {state.name}" for state in InvitationState),
+    *(f"state != {state.name}" for state in InvitationState),
+    "state = PENDING OR state = EXPIRED",
+    "state = EXPIRED OR state = REVOKED",
+    "NOT (state = PENDING OR resendTime:*)",
+    "email = user1@EXAMPLE.com OR email = user3@example.com",
+    "email = user1@example.com AND NOT state = EXPIRED",
+    "email = user2@example.com AND (state = PENDING OR state = EXPIRED)",
+    *(f"delivery.state = {state}" for state in ("QUEUED", "DEFERRED", "SENT", "BOUNCED")),
+    "delivery.state = SENT OR delivery.state = QUEUED",
+    "delivery.state:* AND state = PENDING",
+    f"createTime > {AT}",
+    f"createTime <= {AT} AND state = ACCEPTED",
+    "expireTime < 2030-01-31T12:00:02Z",
+    "endTime:*",
+    "resendTime:*",
+)
+
+
+def wanted(text: str, *, oldest_first: bool = False) -> InvitationList:
+    """Returns the list that a filter asks for, as callers write it."""
+    request = invitation_service_pb2.ListInvitationsRequest(
+        parent=f"resellers/{RESELLER}",
+        filter=text,
+        order_by="create_time" if oldest_first else "",
+    )
+    return wanted_invitations(request)
+
+
+async def walk(
+    storage: SqlStorage, wanted: InvitationList, limit: int, now: datetime = NOW
+) -> list[str]:
+    """Returns the IDs of the whole list, read in pages."""
+    found: list[str] = []
+    after = None
+    while True:
+        part = await storage.invitations.list_invitations(wanted, now, limit, after)
+        assert len(part.rows) <= limit
+        found += [each.id for each in records(part.rows)]
+        if part.read_to is None:
+            return found
+        after = part.read_to
+
+
+async def test_each_filter_finds_what_meets_it_in_either_order(
+    storage: SqlStorage,
+    made: list[Invitation],
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Pages that end before they are full are walked through as well.
+    monkeypatch.setattr("server.storage.sql.bounded_lists.LOOKED_AT", 7)
+    pending = [row for row in made if as_of(row, NOW).state is PENDING]
+    claimed = await storage.mail.claim_deliveries(100, START + 2 * DAY + 2 * LEASE, LEASE)
+    by_invitation = {each.invitation_id: each for each in claimed}
+    for row in pending[:2]:
+        await storage.mail.finish_delivery(by_invitation[row.id], NOW)
+    late = Deferral(1, "", NOW, 451, "4.7.1")
+    await storage.mail.retry_delivery(by_invitation[pending[2].id], NOW, START, late)
+    customer = await storage.customers.get_customer(pending[0].customer_id)
+    assert customer
+    again = resend(customer, resent_by="s", now=NOW)
+    await storage.invitations.resend_invitation(
+        pending[0].id, again, NOW + DAY, timedelta(0), ACTOR, None
+    )
+    query(
+        database_url,
+        "UPDATE customers SET delivery = :code WHERE id = :id",
+        code=DELIVERY_STATE_CODES[DeliveryState.BOUNCED],
+        id=next(row.customer_id for row in made if row.state is ACCEPTED),
+    )
+    shown: list[Invitation] = []
+    for row in made:
+        found = await storage.invitations.get_invitation(row.id)
+        assert found
+        found = as_of(found, NOW)
+        unsent = await storage.invitations.get_unsent(row.id) if found.state is PENDING else None
+        shown.append(found._replace(delivery=unsent) if unsent else found)
+    empty = set()
+    of_one = f'customer = "resellers/{RESELLER}/customers/{made[3].customer_id}"'
+    for text, oldest_first in product((*FILTERS, of_one), (False, True)):
+        list_ = wanted(text, oldest_first=oldest_first)
+        assert list_.filter_
+        expected = [row.id for row in shown if matches(list_.filter_, row.value_of)]
+        if oldest_first:
+            expected.reverse()
+        assert await walk(storage, list_, 4) == expected, text
+        empty |= set() if expected else {text}
+    assert empty == set()
+
+
+def many(database_url: str, number: int) -> None:
+    """Adds accepted invitations, each of another address."""
+    series = (
+        f"generate_series(1, {number}) AS g(i)"
+        if database_url.startswith("postgresql")
+        else f"(WITH RECURSIVE g(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < {number}) "
+        "SELECT i FROM g) AS g"
+    )
+    query(
+        database_url,
+        "INSERT INTO customers (n, id, reseller, name, person, created_at, modified_at, invitation, "
+        "state, has_links, email, address_key, slot, expires_at, latest, ended_at) "
+        "SELECT 1000000 + i, 'bcu' || i, 1, 'N', '{}', i, i, :accepted, 2, TRUE, "
+        f"'m' || i || '@example.com', i, -1000000 - i, i, 1000000 + i, i FROM {series}",
+        accepted=INVITATION_STATE_CODES[ACCEPTED],
+    )
+
+
+# Of many accepted ones, newer than all others.
+MANY = {
+    text or "all": wanted(text)
+    for text in (
+        *("", "state = EXPIRED OR state = REVOKED", "email = user3@example.com"),
+        *(
+            "delivery.state = QUEUED",
+            "resendTime:*",
+            'customer = "resellers/reseller-1/customers/b"',
+        ),
+        "createTime < 1960-01-01T00:00:00Z",
+    )
+} | {"the oldest": wanted("", oldest_first=True)}
+
+
+@on_sqlite
+async def test_sqlite_takes_as_many_steps_for_many_as_for_few(
+    storage: SqlStorage, database_url: str, made: list[Invitation]
+) -> None:
+    taken: list[dict[str, int]] = []
+    for number in (2_000, 40_000):
+        query(database_url, "DELETE FROM customers WHERE n > 1000000")
+        many(database_url, number)
+        taken.append(
+            {
+                name: await steps(
+                    storage, list_invitations, InvitationPage(list_, micros(NOW), 101, None)
+                )
+                for name, list_ in MANY.items()
+            }
+        )
+    few, lots = taken
+    assert {name for name in MANY if lots[name] > 1.2 * few[name] + 20} == set()
+
+
+@on_postgresql
+async def test_postgresql_reads_no_more_rows_than_a_page_looks_at(
+    storage: SqlStorage, database_url: str, made: list[Invitation], rows_read: RowsRead
+) -> None:
+    many(database_url, 40_000)
+    query(database_url, "ANALYZE customers")
+    read = {
+        name: await rows_read(storage.invitations.list_invitations(list_, NOW, 101, None))
+        for name, list_ in MANY.items()
+    }
+    assert {name for name, rows in read.items() if rows > 6_000} == set(), read

@@ -37,7 +37,18 @@ from tests.storage.old_schemas import (
     fill,
     upgrade,
 )
-from tests.storage.records import ACTOR, DAY, LEASE, RESELLER, START, key, new, opened, records
+from tests.storage.records import (
+    ACTOR,
+    DAY,
+    LEASE,
+    RESELLER,
+    START,
+    invitations,
+    key,
+    new,
+    opened,
+    records,
+)
 
 STRASSE = "info@straße9.example"
 KEPT = "resellers", "operations", "customers", "link_tokens", "role_bindings", "access_tokens"
@@ -97,9 +108,11 @@ async def test_nothing_is_lost_on_the_way_up(old_url: str) -> None:
         assert customer
         assert customer.state is CustomerState.INACTIVE
         assert customer.email == lapsed.email == "STRASSE-lapsed-ẞ@Example.com"
-        by_address = await storage.invitations.list_invitations(
-            RESELLER, InvitationState.PENDING, "strasse-SENT-ß@example.com", START, 10, None
-        )
+        by_address = (
+            await storage.invitations.list_invitations(
+                invitations(InvitationState.PENDING, "strasse-SENT-ß@example.com"), START, 10, None
+            )
+        ).rows
         assert [each.id for each in records(by_address)] == ["inv-sent"]
         (was_sent,) = records(by_address)
         assert was_sent.delivery
@@ -140,8 +153,8 @@ async def test_domains_once_taken_for_one_are_two_on_the_way_up(old_url: str) ->
     migrate(old_url)
     assert _broken(old_url) == []
     async with opened(old_url) as storage:
-        page = InvitationState.PENDING, "INFO@Straße9.example", START, 10, None
-        found = records(await storage.invitations.list_invitations(RESELLER, *page))
+        page = invitations(InvitationState.PENDING, "INFO@Straße9.example"), START, 10, None
+        found = records((await storage.invitations.list_invitations(*page)).rows)
         assert [each.id for each in found] == ["inv-sent"]
         with pytest.raises(BillingError, match="open invitation"):
             await storage.invitations.create_invitation(new(STRASSE), None)

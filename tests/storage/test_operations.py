@@ -4,17 +4,21 @@ from datetime import timedelta
 import pytest
 
 from server.domain.errors import BillingError, Reason
+from server.domain.filters import matches
 from server.domain.operations import CANCELLED, Failure, Operation
+from server.rpc.messages.operations import parse_operation_filter
 from server.storage.storage import SqlStorage
 from tests.storage.databases import query
 from tests.storage.records import (
     ACTOR,
+    DONE,
     KEY_LIFETIME,
     LEASE,
     RESELLER,
     SECOND_RESELLER,
     START,
     claimed,
+    done_is,
     invited,
     key,
     new,
@@ -50,7 +54,9 @@ async def test_lists_are_newest_first_and_paged(storage: SqlStorage) -> None:
             given = new(now=at, reseller_id=reseller)
             made.append(await storage.invitations.create_invitation(given, None))
     for resellers in ([RESELLER], [RESELLER, SECOND_RESELLER, RESELLER], ["none"], []):
-        whole = records(await storage.operations.list_operations(resellers, None, 1000, None))
+        whole = records(
+            (await storage.operations.list_operations(resellers, None, 1000, None)).rows
+        )
         assert len(whole) == 25 * len(set(resellers) - {"none"})
         assert [row.id for row in whole] == [
             operation.id for operation in reversed(made) if operation.reseller_id in resellers
@@ -58,7 +64,7 @@ async def test_lists_are_newest_first_and_paged(storage: SqlStorage) -> None:
         assert {row.reseller_id for row in whole} <= set(resellers)
         paged: list[Operation] = []
         after = None
-        while page := await storage.operations.list_operations(resellers, None, 7, after):
+        while page := (await storage.operations.list_operations(resellers, None, 7, after)).rows:
             assert len(page) <= 7
             paged += records(page)
             after = page[-1].cursor
@@ -72,12 +78,52 @@ async def test_operations_are_listed_by_whether_they_are_done(storage: SqlStorag
     finished = [row.id for row in reversed(given[:4])]
     running = [row.id for row in reversed(given[4:])]
     for done, ids in ((True, finished), (False, running), (None, running + finished)):
-        page = await storage.operations.list_operations([RESELLER], done, 10, None)
+        page = (await storage.operations.list_operations([RESELLER], done_is(done), 10, None)).rows
         assert [row.id for row in records(page)] == ids
-        first = await storage.operations.list_operations([RESELLER], done, 1, None)
+        first = (await storage.operations.list_operations([RESELLER], done_is(done), 1, None)).rows
         assert first == page[:1]
-        rest = await storage.operations.list_operations([RESELLER], done, 10, first[0].cursor)
+        rest = (
+            await storage.operations.list_operations([RESELLER], done_is(done), 10, first[0].cursor)
+        ).rows
         assert [row.id for row in records(rest)] == ids[1:]
+
+
+async def test_filters_of_operations_find_what_meets_them(
+    storage: SqlStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.storage.sql.bounded_lists.LOOKED_AT", 4)
+    given = [
+        await storage.invitations.create_invitation(
+            new(now=START + timedelta(seconds=number), reseller_id=reseller), None
+        )
+        for number in range(12)
+        for reseller in (RESELLER, SECOND_RESELLER)
+    ]
+    for each in given[::3]:
+        await storage.operations.cancel_operation(each.id, LATER, ACTOR, None)
+    made = [await storage.operations.get_operation(each.id) for each in reversed(given)]
+    one = f'"resellers/{RESELLER}/customers/{given[2].customer_id}"'
+    for text in (
+        *("done", "NOT done", "done OR NOT done", "error:*", "NOT error:*", "done AND -error:*"),
+        *(
+            "metadata.createTime > 2030-01-01T12:00:05Z",
+            "metadata.create_time < 2030-01-01T12:00:03Z",
+        ),
+        *(f"metadata.customer = {one}", f"metadata.customer = {one} OR error:*"),
+    ):
+        filter_ = parse_operation_filter(text)
+        assert filter_
+        found: list[Operation] = []
+        after = None
+        while True:
+            part = await storage.operations.list_operations(
+                [RESELLER, SECOND_RESELLER], filter_, 3, after
+            )
+            found += records(part.rows)
+            if (after := part.read_to) is None:
+                break
+        assert found == [each for each in made if each and matches(filter_, each.value_of)], text
+        assert bool(found) is (text != "done AND -error:*")
 
 
 async def test_what_has_not_begun_is_cancelled_without_a_trace(
@@ -212,8 +258,8 @@ async def test_only_finished_ones_are_deleted(storage: SqlStorage) -> None:
     assert await storage.operations.get_operation(given.id) is None
     assert await storage.waits.wait_operation(given.id, timedelta(hours=1)) is None
     assert await storage.operations.cancel_operation(given.id, START, ACTOR, None) is None
-    assert await storage.operations.list_operations([RESELLER], None, 10, None) == []
-    assert await storage.operations.list_operations([RESELLER], True, 10, None) == []
+    assert (await storage.operations.list_operations([RESELLER], None, 10, None)).rows == []
+    assert (await storage.operations.list_operations([RESELLER], DONE, 10, None)).rows == []
     assert await storage.customers.get_customer(given.customer_id)
     other = await invited(storage)
     with pytest.raises(BillingError) as reused:

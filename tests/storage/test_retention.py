@@ -21,6 +21,7 @@ from tests.storage.records import (
     DAY,
     INVITATION_LIFETIME,
     KEY_LIFETIME,
+    NOT_DONE,
     RESELLER,
     START,
     claimed,
@@ -69,7 +70,7 @@ async def test_operations_are_cleared_once_they_ended_long_enough_ago(storage: S
     assert await storage.operations.get_operation(operation.id) == operation
     assert await storage.retention.clear_operations(START + MOMENT, 10) == 1
     assert await storage.operations.get_operation(operation.id) is None
-    assert await storage.operations.list_operations([RESELLER], None, 10, None) == []
+    assert (await storage.operations.list_operations([RESELLER], None, 10, None)).rows == []
     assert await storage.customers.get_customer(operation.customer_id)
 
 
@@ -78,7 +79,7 @@ async def test_what_is_not_done_stays_however_old(storage: SqlStorage) -> None:
     await claimed(storage)
     await invited(storage)
     assert await storage.retention.clear_operations(LATER, 10) == 0
-    assert len(await storage.operations.list_operations([RESELLER], False, 10, None)) == 2
+    assert len((await storage.operations.list_operations([RESELLER], NOT_DONE, 10, None)).rows) == 2
 
 
 async def test_failed_and_deleted_operations_are_cleared_too(
@@ -97,7 +98,9 @@ async def test_the_oldest_are_cleared_first_and_no_more_than_asked_for(
 ) -> None:
     third, first, second = [await _created(storage, now=START + n * DAY) for n in (3, 1, 2)]
     assert await storage.retention.clear_operations(LATER, 2) == 2
-    assert records(await storage.operations.list_operations([RESELLER], None, 10, None)) == [third]
+    assert records((await storage.operations.list_operations([RESELLER], None, 10, None)).rows) == [
+        third
+    ]
     assert [await storage.operations.get_operation(each.id) for each in (first, second)] == [
         None,
         None,
@@ -149,7 +152,7 @@ async def test_an_older_key_keeps_later_operations_but_not_earlier_ones(
         await storage.customers.change_customer_state(suspended, ACTOR, key(f"day {days}"))
     assert await storage.retention.clear_operations(LATER, 10) == 1
     assert await storage.operations.get_operation(earlier.id) is None
-    assert len(await storage.operations.list_operations([RESELLER], None, 10, None)) == 2
+    assert len((await storage.operations.list_operations([RESELLER], None, 10, None)).rows) == 2
 
 
 async def test_the_number_of_a_cleared_operation_is_given_to_no_other(

@@ -22,6 +22,7 @@ from server.domain.errors import BillingError
 from server.domain.filters import Comparator, Comparison, Present
 from server.domain.invitations import (
     InvitationAction,
+    InvitationList,
     InvitationState,
     link_token_hash,
     resend,
@@ -38,10 +39,13 @@ from tests.storage.databases import Databases, query
 from tests.storage.old_schemas import upgrade
 from tests.storage.records import (
     ACTOR,
+    DONE,
     LEASE,
     RESELLER,
     START,
     claimed,
+    done_is,
+    invitations,
     invited,
     key,
     new,
@@ -204,8 +208,8 @@ async def _call_everything(storage: SqlStorage) -> None:
     await storage.invitations.create_invitation(new("a@example.com", now=much_later), key("0"))
     cursor = Cursor(10)
     for done in (None, True, False):
-        await storage.operations.list_operations([RESELLER, "other"], done, 10, None)
-        await storage.operations.list_operations([RESELLER], done, 10, cursor)
+        await storage.operations.list_operations([RESELLER, "other"], done_is(done), 10, None)
+        await storage.operations.list_operations([RESELLER], done_is(done), 10, cursor)
     for order, deleted, after in product((False, True), (False, True), (None, cursor)):
         for filter_ in (
             *(Comparison("state", Comparator.EQUAL, state) for state in CustomerState),
@@ -227,7 +231,7 @@ async def _call_everything(storage: SqlStorage) -> None:
     deliveries = await storage.mail.claim_deliveries(10, START, LEASE)
     await storage.mail.fail_delivery(deliveries.pop(), CANCELLED, START)
     await asyncio.gather(*(storage.mail.finish_delivery(each, START) for each in deliveries))
-    finished = await storage.operations.list_operations([RESELLER], True, 10, None)
+    finished = (await storage.operations.list_operations([RESELLER], DONE, 10, None)).rows
     for operation in records(finished):
         await storage.operations.delete_operation(operation.id, START, key(operation.id))
     await _call_everything_about_invitations(storage)
@@ -251,13 +255,18 @@ async def _call_everything_about_invitations(storage: SqlStorage) -> None:
     sent = await claimed(storage)
     await storage.mail.finish_delivery(sent, START)
     cursor = Cursor(10)
-    for state in (None, *InvitationState):
-        for email in (None, "a@example.com"):
-            for after in (None, cursor):
-                for delivery in (None, *DeliveryState):
-                    await storage.invitations.list_invitations(
-                        RESELLER, state, email, START, 10, after, delivery
-                    )
+    for state, email, after, delivery, order in product(
+        (None, *InvitationState),
+        (None, "a@example.com"),
+        (None, cursor),
+        (None, *DeliveryState),
+        (False, True),
+    ):
+        wanted = invitations(state, email, delivery, oldest_first=order)
+        await storage.invitations.list_invitations(wanted, START, 10, after)
+    of_one = InvitationList(RESELLER, Comparison("customer", Comparator.EQUAL, "bcu"))
+    for after in (None, cursor):
+        await storage.invitations.list_invitations(of_one, START, 10, after)
     found = await storage.invitations.get_invitation(sent.invitation_id)
     assert found
     customer = await storage.customers.get_customer(found.customer_id)

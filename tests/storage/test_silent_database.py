@@ -91,7 +91,7 @@ async def test_what_was_refused_is_not_done_when_the_database_goes_on(
                 assert isinstance(each, BillingError)
                 assert each.reason is Reason.STORAGE_UNAVAILABLE
         last = await invited(own)
-    found = await storage.operations.list_operations(["reseller-1"], None, 100, None)
+    found = (await storage.operations.list_operations(["reseller-1"], None, 100, None)).rows
     assert {each.id for each in records(found)} == acknowledged | {last.id}
 
 
@@ -124,7 +124,7 @@ async def test_a_commit_in_doubt_says_so_and_its_key_tells_what_became_of_it(
         repeated = await _served(
             lambda: own.invitations.create_invitation(new("a@example.com"), key("k"))
         )
-    found = await storage.operations.list_operations(["reseller-1"], None, 100, None)
+    found = (await storage.operations.list_operations(["reseller-1"], None, 100, None)).rows
     assert records(found) == [repeated]
 
 

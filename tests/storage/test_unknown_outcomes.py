@@ -133,7 +133,7 @@ async def test_what_breaks_before_the_commit_is_done_on_a_new_connection(
         given = await invited(own)
         assert lossy.sent.count(b"COPY operations") == 2
         assert lossy.sent.count(b"COMMIT") == 1
-    found = await storage.operations.list_operations(["reseller-1"], None, 100, None)
+    found = (await storage.operations.list_operations(["reseller-1"], None, 100, None)).rows
     assert records(found) == [given]
 
 

@@ -15,7 +15,7 @@ from typing import Any, cast
 import pytest
 
 from server.domain.access import VerifiedToken
-from server.domain.invitations import InvitationState
+from server.domain.invitations import InvitationList, InvitationState
 from server.domain.operations import Operation
 from server.storage import open_storage
 from server.storage.check import check
@@ -84,9 +84,9 @@ async def test_a_sweep_does_all_that_there_is_to_do(storage: Storage, database: 
     await storage.operations.cancel_operation(operation.id, START, ACTOR, made)
     await storage.access.revoke_token(VerifiedToken(b"revoked", "subject", None, START))
     await sweeper(storage, START + 31 * DAY).sweep()
-    (invitation,) = await storage.invitations.list_invitations(
-        RESELLER_ID, None, None, START, 10, None
-    )
+    (invitation,) = (
+        await storage.invitations.list_invitations(InvitationList(RESELLER_ID), START, 10, None)
+    ).rows
     assert invitation.record.state is InvitationState.EXPIRED
     for table in ("operations", "idempotency_keys", "revoked_tokens"):
         assert rows(database, table) == 0
@@ -122,9 +122,9 @@ async def test_nothing_is_swept_too_early(storage: Storage, database: str) -> No
     await sent(storage)
     await sweeper(storage, START + 30 * DAY - MINUTE).sweep()
     assert rows(database, "operations") == rows(database, "link_tokens") == 1
-    (invitation,) = await storage.invitations.list_invitations(
-        RESELLER_ID, None, None, START, 10, None
-    )
+    (invitation,) = (
+        await storage.invitations.list_invitations(InvitationList(RESELLER_ID), START, 10, None)
+    ).rows
     assert invitation.record.state is InvitationState.PENDING
 
 
@@ -133,9 +133,9 @@ async def test_operations_and_links_can_be_kept_for_ever(storage: Storage, datab
     for_ever = SweeperSettings(retention=None)
     await sweeper(storage, START + 10_000 * DAY, for_ever).sweep()
     assert rows(database, "operations") == rows(database, "link_tokens") == 1
-    (invitation,) = await storage.invitations.list_invitations(
-        RESELLER_ID, None, None, START, 10, None
-    )
+    (invitation,) = (
+        await storage.invitations.list_invitations(InvitationList(RESELLER_ID), START, 10, None)
+    ).rows
     assert invitation.record.state is InvitationState.EXPIRED
 
 

@@ -53,6 +53,7 @@ class ListInvitationsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     FILTER_FIELD_NUMBER: _builtins.int
+    ORDER_BY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """`resellers/{reseller}`."""
     page_size: _builtins.int
@@ -60,8 +61,18 @@ class ListInvitationsRequest(_message.Message):
     page_token: _builtins.str
     """`next_page_token` of the page before; empty for the first page."""
     filter: _builtins.str
-    """`state = PENDING`, `email = "someone@example.com"`, `delivery.state = BOUNCED`, or several of
-    them joined by `AND`; empty for all. Addresses are compared without case.
+    """Which invitations: `state = PENDING`, `email = "someone@example.com" OR delivery.state = BOUNCED`,
+    `expireTime < "2026-03-01T00:00:00Z" AND NOT resendTime:*`; empty for all. Fields are `state`,
+    `email` (compared without case), `customer`, `delivery.state`, `createTime`, `expireTime`,
+    `endTime` and `resendTime`.
+
+    States, addresses, customers and states of delivery are found by an index. All else is tried on a
+    thousand invitations for each page, which can so hold few or none while `next_page_token` leads
+    on.
+    """
+    order_by: _builtins.str
+    """`create_time` for the oldest first, `create_time desc` or empty for the newest: in the order in
+    which invitations were recorded.
     """
     def __init__(
         self,
@@ -70,10 +81,11 @@ class ListInvitationsRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         filter: _builtins.str = ...,
+        order_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filter", b"filter", "order_by", b"order_by", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -91,7 +103,7 @@ class ListInvitationsResponse(_message.Message):
     """Asks for the next page; empty on the last one."""
     @_builtins.property
     def invitations(self) -> _containers.RepeatedCompositeFieldContainer[_invitation_pb2.Invitation]:
-        """The invitations, newest first."""
+        """The invitations, newest first unless asked for otherwise."""
 
     def __init__(
         self,

@@ -4,21 +4,15 @@ from collections.abc import Sequence
 
 from billing.v1 import customer_service_pb2
 
-from server.domain.addresses import address_key
 from server.domain.customers import CustomerList, CustomerState
 from server.rpc.messages import filter_fields, filters
 from server.rpc.messages import resource_names as names
 from server.rpc.messages.order import oldest_first
 
-
-def _read_address(written: str) -> str:
-    return address_key(filter_fields.read_address(written))
-
-
 _FILTER = filters.ListFilter(
     filter_fields.enum_field("state", {state.name: state for state in CustomerState}),
     filter_fields.text_field("displayName", is_plain=True),
-    filter_fields.text_field("email", _read_address),
+    filter_fields.address_field("email"),
     filter_fields.text_field("externalId", is_plain=True),
     filter_fields.map_field("labels"),
     filter_fields.text_field("billingAccountId"),

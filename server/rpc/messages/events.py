@@ -27,15 +27,7 @@ def parse_event_filter(text: str, reseller_id: str) -> Filter | None:
     """Returns the filter of a list or stream of events; customers in it are IDs."""
     if not text:
         return None
-    begins = names.name(reseller_id, names.CUSTOMERS, "")
-
-    def read_customer(name: str) -> str:
-        id_ = name.removeprefix(begins)
-        if not id_ or "/" in id_:
-            raise ValueError(f"must be {begins}{{customer}}")
-        return id_
-
-    customer = filter_fields.text_field("customer", read_customer)
+    customer = filter_fields.customer_field(reseller_id)
     return filters.ListFilter(_TYPE, customer, _CREATE_TIME, _SUBJECT).parse(text)
 
 

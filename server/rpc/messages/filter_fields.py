@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
+from server.domain.addresses import address_key
 from server.domain.filters import Value
 from server.rpc.formats.addresses import address_or_none
+from server.rpc.messages import resource_names as names
 
 ValueT = TypeVar("ValueT", bound=Value)
 _EQUALITY = ("=", "!=")
@@ -46,12 +48,22 @@ def text_field(
     return Field(name, read, is_plain=is_plain)
 
 
-def read_address(written: str) -> str:
-    """Returns an e-mail address in normal form, for a field that is one."""
-    address = address_or_none(written)
-    if address is None:
-        raise ValueError("must be an e-mail address")
-    return address
+def address_field(name: str) -> Field[str]:
+    """Returns a field that is an e-mail address, compared by `address_key`."""
+    return Field(name, _read_address)
+
+
+def customer_field(reseller_id: str) -> Field[str]:
+    """Returns the field that names a customer of the reseller; its value is the customer's ID."""
+    begins = names.name(reseller_id, names.CUSTOMERS, "")
+
+    def read(written: str) -> str:
+        id_ = written.removeprefix(begins)
+        if not id_ or "/" in id_:
+            raise ValueError(f"must be {begins}{{customer}}")
+        return id_
+
+    return text_field("customer", read)
 
 
 def map_field(name: str) -> Field[str]:
@@ -78,6 +90,22 @@ def enum_field(name: str, values: Mapping[str, ValueT]) -> Field[ValueT]:
 def bool_field(name: str) -> Field[bool]:
     """Returns a field that is true or false."""
     return Field(name, _read_bool, is_bool=True)
+
+
+def presence_field(name: str) -> Field[bool]:
+    """Returns a field that can only be asked for: `error:*`."""
+    return Field(name, _read_nothing, (HAS,))
+
+
+def _read_nothing(written: str) -> bool:  # noqa: ARG001 - whatever it is
+    raise ValueError("can only be asked for with *: whether there is one")
+
+
+def _read_address(written: str) -> str:
+    address = address_or_none(written)
+    if address is None:
+        raise ValueError("must be an e-mail address")
+    return address_key(address)
 
 
 def _read_time(written: str) -> datetime:

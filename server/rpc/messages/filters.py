@@ -11,15 +11,15 @@ guide's grammar, functions, wildcards in values and terms without a field are le
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedInput, UnexpectedToken
 
 from server.domain.errors import BillingError, invalid_field
-from server.domain.filters import And, Comparator, Comparison, Filter, Not, Or, Present, Value
+from server.domain.filters import And, Comparator, Comparison, Filter, Not, Or, Present
 from server.rpc.messages.filter_fields import HAS, Field
 
 # What is longer, or has more words, operators and parentheses, is not parsed: that would take longer
@@ -57,19 +57,7 @@ _EXPECTED = {
 }
 _LONGEST_SHOWN = 50
 
-ValueT = TypeVar("ValueT", bound=Value)
 _ANY = "*"
-
-
-class Equalities:
-    """What fields must be equal to."""
-
-    def __init__(self, values: Mapping[str, Value]) -> None:
-        self._values = values
-
-    def get(self, field: Field[ValueT]) -> ValueT | None:
-        """Returns the value, or None where the filter does not say."""
-        return cast("ValueT | None", self._values.get(field.name))
 
 
 class ListFilter:
@@ -83,27 +71,6 @@ class ListFilter:
         if not written or written.isspace():
             return None
         return self._filter(_parse(written))
-
-    def parse_equalities(self, written: str) -> Equalities:
-        """Reads a filter for a list that finds by equal values alone, each field given once at most.
-
-        Raises FIELDS_INVALID, for a filter of another form too.
-        """
-        values: dict[str, Value] = {}
-        condition = self.parse(written)
-        conditions = condition.conditions if isinstance(condition, And) else (condition,)
-        for each in conditions if condition else ():
-            if (
-                not isinstance(each, Comparison)
-                or each.comparator is not Comparator.EQUAL
-                or each.field in values
-            ):
-                raise invalid_filter(
-                    f"This list can be filtered by {' and '.join(self._fields)} with =, each once, "
-                    "joined by AND; not by other operators, nor with OR or NOT."
-                )
-            values[each.field] = each.value
-        return Equalities(values)
 
     def _filter(self, tree: Tree[Token]) -> Filter:
         """Returns what a tree of the grammar stands for."""
@@ -145,7 +112,10 @@ class ListFilter:
             return _key_of(field, name, sign, written)
         if sign is None or written is None:
             if not field.is_bool:
-                raise _wrong(name, f"{field.name} must be compared, as in {field.name} = …")
+                raise _wrong(
+                    name,
+                    f"{field.name} must be compared, as in {field.name} {field.operators[0]} …",
+                )
             return Comparison(field.name, Comparator.EQUAL, True)
         if sign not in field.operators:
             raise _wrong(

@@ -1,22 +1,14 @@
-"""Invitation records as messages, and the filter of their list as arguments."""
+"""Invitation records as messages."""
 
 from billing.v1 import customer_pb2, invitation_pb2, invitation_service_pb2
 
 from server.domain.errors import BillingError, Reason, Resource, invalid_field
-from server.domain.invitations import Invitation, InvitationState
-from server.domain.mail import DeliveryError, DeliveryState, EmailDelivery
+from server.domain.invitations import Invitation
+from server.domain.mail import DeliveryError, EmailDelivery
 from server.rpc.formats.addresses import address_or_none
-from server.rpc.messages import filter_fields, filters
 from server.rpc.messages import resource_names as names
 from server.rpc.messages.invitation_options import set_options
 from server.rpc.messages.timestamps import timestamp
-
-_STATE = filter_fields.enum_field("state", {state.name: state for state in InvitationState})
-_EMAIL = filter_fields.text_field("email", filter_fields.read_address)
-_DELIVERY = filter_fields.enum_field(
-    "delivery.state", {state.name: state for state in DeliveryState}
-)
-_FILTER = filters.ListFilter(_STATE, _EMAIL, _DELIVERY)
 
 
 def to_billing(invitation: Invitation) -> invitation_pb2.Invitation:
@@ -96,11 +88,3 @@ def new_email(request: invitation_service_pb2.UpdateInvitationRequest) -> str | 
     if address is None:
         raise invalid_field("invitation.email", "Must be an e-mail address.")
     return address
-
-
-def parse_invitation_filter(
-    text: str,
-) -> tuple[InvitationState | None, str | None, DeliveryState | None]:
-    """Returns the state, the address in normal form and the e-mail's state that a filter asks for."""
-    wanted = _FILTER.parse_equalities(text)
-    return wanted.get(_STATE), wanted.get(_EMAIL), wanted.get(_DELIVERY)

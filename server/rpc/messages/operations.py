@@ -20,6 +20,7 @@ from yandex.cloud.operation import operation_pb2
 from server.domain import ids
 from server.domain.customers import Customer
 from server.domain.errors import BillingError, Reason, Resource, invalid_field
+from server.domain.filters import Filter
 from server.domain.invitations import Invitation, NewInvitation
 from server.domain.mail import deferred
 from server.domain.operations import DESCRIPTIONS, Operation, OperationKind
@@ -40,8 +41,21 @@ _ACTIONS: Mapping[OperationKind, billing_customers.CustomerMetadata.Action.Value
     OperationKind.ACTIVATE: _ACTION.ACTIVATE,
     OperationKind.SUSPEND: _ACTION.SUSPEND,
 }
-_DONE = filter_fields.bool_field("done")
-_FILTER = filters.ListFilter(_DONE)
+
+
+def _read_customer(written: str) -> str:
+    try:
+        return "/".join(names.parse_name(written, names.CUSTOMERS))
+    except BillingError:
+        raise ValueError("must be resellers/{reseller}/customers/{customer}") from None
+
+
+_FILTER = filters.ListFilter(
+    filter_fields.bool_field("done"),
+    filter_fields.presence_field("error"),
+    filter_fields.text_field("metadata.customer", _read_customer),
+    filter_fields.time_field("metadata.createTime"),
+)
 
 
 def to_yandex(operation: Operation) -> operation_pb2.Operation:
@@ -185,9 +199,9 @@ def operation_not_found(operation_id: str) -> BillingError:
     )
 
 
-def parse_done_filter(text: str) -> bool | None:
-    """Reads `done = true`, `done = false`, `NOT done` and the like; None means all."""
-    return _FILTER.parse_equalities(text).get(_DONE)
+def parse_operation_filter(text: str) -> Filter | None:
+    """Returns the filter of a list of operations. Raises FIELDS_INVALID."""
+    return _FILTER.parse(text)
 
 
 def _description(operation: Operation) -> str:

@@ -1,19 +1,21 @@
 """billing.v1.InvitationService."""
 
+from functools import partial
+
 from billing.v1 import invitation_pb2, invitation_service_pb2
 from google.longrunning import operations_pb2
 
 from server.domain.invitations import Invitation
 from server.rpc.links import Links
 from server.rpc.messages import resource_names as names
+from server.rpc.messages.invitation_lists import list_scope, wanted_invitations
 from server.rpc.messages.invitations import (
     invitation_not_found,
     new_email,
-    parse_invitation_filter,
     to_billing,
 )
 from server.rpc.messages.operations import checked_resend, to_longrunning
-from server.rpc.messages.paging import Pages, page_size
+from server.rpc.messages.paging import Pages
 from server.rpc.messages.timestamps import timestamp
 from server.rpc.pipeline.call_context import CallContext
 from server.use_cases.invitations import Invitations
@@ -50,17 +52,12 @@ class InvitationService:
     async def ListInvitations(
         self, request: invitation_service_pb2.ListInvitationsRequest, call: CallContext
     ) -> invitation_service_pb2.ListInvitationsResponse:
-        reseller_id = names.parse_parent(request.parent)
-        state, email, delivery = parse_invitation_filter(request.filter)
-        scope = ("invitations", reseller_id, state or "", email or "", delivery or "")
-        size = page_size(request.page_size)
-        after = self._pages.cursor(request.page_token, *scope)
-        rows = await self._invitations.page(
-            call.caller, reseller_id, state, email, size + 1, after, delivery
-        )
-        shown = await self._invitations.with_unsent(row.record for row in rows[:size])
-        page, token = await self._pages.page(
-            rows, size, scope, lambda row: to_billing(shown[row.id])
+        wanted = wanted_invitations(request)
+        page, token = await self._pages.read_part(
+            request,
+            list_scope(wanted, request.filter),
+            partial(self._invitations.page, call.caller, wanted),
+            to_billing,
         )
         return invitation_service_pb2.ListInvitationsResponse(
             invitations=page, next_page_token=token

@@ -1,6 +1,5 @@
 """google.longrunning.Operations."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -11,14 +10,14 @@ from server.domain.errors import invalid_field
 from server.rpc.messages.operations import (
     operation_id,
     operation_not_found,
-    parse_done_filter,
+    parse_operation_filter,
     require_found,
     to_longrunning,
 )
 from server.rpc.messages.paging import Pages
 from server.rpc.pipeline.authentication import Authenticator
 from server.rpc.pipeline.call_context import CallContext
-from server.storage.interface import Cursor, Listed
+from server.storage.interface import Cursor, Part
 from server.use_cases.operations import Operations, OperationWithSubject
 
 _LONGEST_WAIT = timedelta(minutes=10)
@@ -47,14 +46,15 @@ class LongrunningOperations:
     ) -> operations_pb2.ListOperationsResponse:
         if request.name not in ("", "operations"):
             raise invalid_field("name", "Must be operations, or empty.")
-        done = parse_done_filter(request.filter)
-        scope = ("operations", call.caller.id, str(done))
+        filter_ = parse_operation_filter(request.filter)
+        # Without a filter as in the tokens of servers before this one, which may run beside it.
+        scope = ("operations", call.caller.id, request.filter if filter_ else "None")
 
-        async def read(limit: int, after: Cursor | None) -> Sequence[Listed[OperationWithSubject]]:
-            rows = await self._operations.page(call.caller, done, limit, after)
-            return await self._operations.with_subjects(rows)
+        async def read(limit: int, after: Cursor | None) -> Part[OperationWithSubject]:
+            rows, read_to = await self._operations.page(call.caller, filter_, limit, after)
+            return Part(await self._operations.with_subjects(rows), read_to)
 
-        page, token = await self._pages.read(request, scope, read, to_longrunning)
+        page, token = await self._pages.read_part(request, scope, read, to_longrunning)
         return operations_pb2.ListOperationsResponse(operations=page, next_page_token=token)
 
     async def WaitOperation(

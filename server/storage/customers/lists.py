@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from server.domain.customers import Customer, CustomerList, CustomerState
-from server.domain.filters import COMPARE, And, Comparator, Comparison, Filter, Not, Or, matches
+from server.domain.filters import matches, possible_values, required_value
 from server.domain.invitations import CUSTOMER_STATES
 from server.storage import resellers
 from server.storage.customer_rows import CUSTOMER_PART, IS_LIVING, CustomerPart, customer
@@ -47,12 +47,10 @@ from server.storage.schema.tables import (
     ResellerNumber,
     customers,
 )
+from server.storage.sql.bounded_lists import Step, read_part
 from server.storage.sql.paging import Run, first, merged, past
 from server.storage.sql.statements import Query, Transaction
 from server.storage.sql.times import Micros
-
-# Customers that a page with a filter looks at.
-_LOOKED_AT = 1001
 
 # As text, for the index of these alone.
 _IS_SUSPENDED = customers.c.state == text(str(SUSPENDED))
@@ -115,28 +113,23 @@ def _list_page(transaction: Transaction, page: CustomerPage) -> Part[Customer]:
     if reseller is None or not states:
         return Part([], None)
     condition = page.wanted.filter_
-    found: list[Listed[Customer]] = []
-    after = page.after
-    for limit in _steps(page):
+
+    def read(limit: int, after: Cursor | None) -> Step[Customer]:
         rows = _read(transaction, page.wanted, states, reseller, limit, after)
-        for row in rows:
-            record = customer(transaction, CustomerPart._make(row[:-1]))
-            if condition is None or matches(condition, record.value_of):
-                found.append(Listed(record, Cursor(row.n)))
+        records = (customer(transaction, CustomerPart._make(row[:-1])) for row in rows)
+        found = [
+            Listed(record, Cursor(row.n))
+            for row, record in zip(rows, records, strict=True)
+            if condition is None or matches(condition, record.value_of)
+        ]
         is_end = not rows or len(rows) == rows[0].found < limit
-        after = None if is_end else Cursor(rows[-1].n)
-        if is_end or len(found) >= page.limit or len(rows) < rows[0].found:
-            break
-    if len(found) > page.limit:
-        return Part(found[: page.limit], found[page.limit - 1].cursor)
-    return Part(found, after)
+        return Step(
+            found,
+            None if is_end else Cursor(rows[-1].n),
+            is_cut=not is_end and len(rows) < rows[0].found,
+        )
 
-
-def _steps(page: CustomerPage) -> Iterator[int]:
-    """Gives how many rows to read at once: first as many as may be enough, then all the others."""
-    yield page.limit
-    if page.limit < _LOOKED_AT:
-        yield _LOOKED_AT - page.limit
+    return read_part(page.limit, page.after, read)
 
 
 def _read(
@@ -147,8 +140,8 @@ def _read(
     limit: int,
     after: Cursor | None,
 ) -> list[_PageRow]:
-    external_id = _equal("externalId", wanted.filter_)
-    email = _equal("email", wanted.filter_)
+    external_id = required_value(wanted.filter_, "externalId", str)
+    email = required_value(wanted.filter_, "email", str)
     by = "external_id" if external_id else "address_key" if email else None
     statement = _page(
         _Source(states, by, wanted.oldest_first),
@@ -241,30 +234,5 @@ def _kinds(source: _Source) -> list[ColumnElement[bool]]:
 
 def _states(wanted: CustomerList) -> frozenset[CustomerState]:
     """Returns the states that what is asked for can have."""
-    states = _possible_states(wanted.filter_)
+    states = possible_values(wanted.filter_, "state", frozenset(CustomerState))
     return states if wanted.show_deleted else states - {CustomerState.DELETED}
-
-
-def _possible_states(condition: Filter | None) -> frozenset[CustomerState]:
-    """Returns the states that customers can have that meet the filter; more, where that is unclear."""
-    every = frozenset(CustomerState)
-    match condition:
-        case Comparison("state", comparator, value):
-            return frozenset(state for state in every if COMPARE[comparator](state, value))
-        case Not(Comparison("state") as negated):
-            return every - _possible_states(negated)
-        case And(conditions):
-            return every.intersection(*map(_possible_states, conditions))
-        case Or(conditions):
-            return frozenset().union(*map(_possible_states, conditions))
-    return every
-
-
-def _equal(field: str, condition: Filter | None) -> str | None:
-    """Returns what the field is equal to in all that meets the filter, if it says so."""
-    match condition:
-        case Comparison(name, Comparator.EQUAL, str(value)) if name == field:
-            return value
-        case And(conditions):
-            return next(filter(None, (_equal(field, each) for each in conditions)), None)
-    return None

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, not_, or_, true
 
 from server.domain.events import EventType
-from server.domain.filters import COMPARE, And, Comparator, Comparison, Filter, Not, Or, Present
+from server.domain.filters import COMPARE, And, Comparison, Filter, Not, Or, Present
 from server.storage.schema.codes import EVENT_TYPE_CODES
 from server.storage.schema.tables import events
 from server.storage.sql.times import micros
@@ -27,17 +27,6 @@ def condition(filter_: Filter) -> ColumnElement[bool]:
             return and_(*map(condition, conditions))
         case Or(conditions):
             return or_(*map(condition, conditions))
-
-
-def required_customer(filter_: Filter | None) -> str | None:
-    """Returns the ID of the one customer whose events alone can meet the filter, if it says so."""
-    match filter_:
-        case Comparison("customer", Comparator.EQUAL, str(customer_id)):
-            return customer_id
-        case And(conditions):
-            return next(filter(None, map(required_customer, conditions)), None)
-        case _:
-            return None
 
 
 def _comparison(comparison: Comparison) -> ColumnElement[bool]:

@@ -12,7 +12,7 @@ from sqlalchemy import bindparam, func, select, true
 
 from server.domain import ids
 from server.domain.events import Event
-from server.domain.filters import Filter, matches
+from server.domain.filters import Filter, matches, required_value
 from server.storage.events import filters
 from server.storage.events.rows import event
 from server.storage.interface.events import EventPage, LogBounds
@@ -196,7 +196,7 @@ def _list_events(transaction: Transaction, page: Page) -> EventPage:
     reseller = reseller_number(transaction, page.reseller_id)
     if reseller is None:
         return EventPage([], page.after, _NOTHING)
-    customer_id = filters.required_customer(page.filter_)
+    customer_id = required_value(page.filter_, "customer", str)
     customer = _customer_number(transaction, reseller, customer_id) if customer_id else None
     limit, until = page.limit, page.after + _SCANNED
     if customer is not None:

@@ -8,14 +8,14 @@ from server.domain.access import Actor
 from server.domain.invitations import (
     Invitation,
     InvitationAction,
-    InvitationState,
+    InvitationList,
     InvitationView,
     NewInvitation,
 )
-from server.domain.mail import DeliveryState, EmailDelivery
+from server.domain.mail import EmailDelivery
 from server.domain.operations import Operation
 from server.storage.interface.keys import IdempotencyKey
-from server.storage.interface.paging import Cursor, Listed
+from server.storage.interface.paging import Cursor, Part
 
 
 class InvitationStorage(Protocol):
@@ -77,18 +77,16 @@ class InvitationStorage(Protocol):
 
     async def list_invitations(
         self,
-        reseller_id: str,
-        state: InvitationState | None,
-        email: str | None,
+        wanted: InvitationList,
         now: datetime,
         limit: int,
         after: Cursor | None,
-        delivery: DeliveryState | None = None,
-    ) -> list[Listed[Invitation]]:
-        """Returns at most `limit` invitations of the reseller, newest first, past the cursor.
+    ) -> Part[Invitation]:
+        """Returns at most `limit` of the invitations that are wanted, past the cursor.
 
-        `state` is what they are at `now`; `email` is compared by `address_key`; `delivery` is how
-        their latest e-mails stand, `get_unsent` included. As recorded: see `as_of`.
+        The filter is tried on what they are at `now`, with how their latest e-mails stand,
+        `get_unsent` included; where no index serves it, a page looks at a thousand of them and ends,
+        full or not. As recorded: see `as_of`.
         """
         ...
 

@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from server.domain.access import Actor
+from server.domain.filters import Filter
 from server.domain.operations import Operation
 from server.storage.interface.keys import IdempotencyKey
-from server.storage.interface.paging import Cursor, Listed
+from server.storage.interface.paging import Cursor, Part
 
 
 class OperationStorage(Protocol):
@@ -18,9 +19,17 @@ class OperationStorage(Protocol):
         ...
 
     async def list_operations(
-        self, reseller_ids: Collection[str], done: bool | None, limit: int, after: Cursor | None
-    ) -> list[Listed[Operation]]:
-        """Returns at most `limit` operations of the resellers, newest first, past the cursor."""
+        self,
+        reseller_ids: Collection[str],
+        filter_: Filter | None,
+        limit: int,
+        after: Cursor | None,
+    ) -> Part[Operation]:
+        """Returns at most `limit` operations of the resellers, newest first, past the cursor.
+
+        Where the filter is not served by an index, a page looks at a thousand operations of each
+        reseller and ends, full or not.
+        """
         ...
 
     async def cancel_operation(

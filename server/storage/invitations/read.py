@@ -1,38 +1,22 @@
-"""Reading invitations: by link, by ID, and lists of a reseller's, newest first.
+"""Reading invitations: by link, and by ID."""
 
-Longer than others: all lists are made by one set of rules.
-"""
-
-from collections.abc import Sequence
-from functools import cache
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import (
-    ColumnElement,
-    FromClause,
     and_,
-    bindparam,
-    exists,
     select,
-    text,
-    true,
 )
 
 from server.domain import ids
-from server.domain.addresses import address_key
-from server.domain.invitations import Invitation, InvitationState, InvitationView
+from server.domain.invitations import Invitation, InvitationView
 from server.domain.mail import DeliveryState, EmailDelivery, deferred
-from server.storage.customer_rows import INVITATION_PART, IS_LIVING, InvitationPart, invitation
-from server.storage.interface.paging import Cursor, Listed
-from server.storage.invitations.addresses import address_hash
-from server.storage.invitations.expire import IS_PENDING
+from server.storage.customer_rows import INVITATION_PART, InvitationPart, invitation
 from server.storage.invitations.links import link_number
 from server.storage.operations.rows import deferral
 from server.storage.reseller_details import is_listed, read_details
-from server.storage.resellers import IS_HELD, reseller_number
+from server.storage.resellers import IS_HELD
 from server.storage.schema.codes import (
-    DELIVERY_STATE_CODES,
-    INVITATION_STATE_CODES,
     NO_INVITATION,
     PENDING,
 )
@@ -48,15 +32,12 @@ from server.storage.schema.tables import (
     LinkHash,
     OperationNumber,
     OriginsJson,
-    ResellerNumber,
     customers,
     link_tokens,
     operations,
     resellers,
 )
-from server.storage.sql.paging import Run, first, listed, merged
 from server.storage.sql.statements import IDS, Query, Transaction, columns
-from server.storage.sql.times import Micros
 
 
 class Link(NamedTuple):
@@ -196,242 +177,26 @@ _UNSENT = Query(
 
 def get_unsent(transaction: Transaction, wanted: Sequence[str]) -> list[EmailDelivery | None]:
     """Returns how e-mails on their way stand; see InvitationStorage.get_unsent."""
-    rows = find_invitations(transaction, wanted)
-    latest = {id_: row.latest for id_, row in rows.items() if row.invitation == PENDING}
+    found = unsent_deliveries(transaction, find_invitations(transaction, wanted).values())
+    return [found.get(id_) for id_ in wanted]
+
+
+def unsent_deliveries(
+    transaction: Transaction, rows: Iterable[InvitationPart]
+) -> dict[str, EmailDelivery]:
+    """Returns by the invitations' IDs how the e-mails stand that have not gone out yet.
+
+    Only those of pending ones are on their way.
+    """
+    latest = {row.public_id: row.latest for row in rows if row.invitation == PENDING}
     numbers = list(set(latest.values()))
-    found = {
+    unsent = {
         row.n: _unsent(row) for row in (transaction.fetch(_UNSENT, numbers) if numbers else [])
     }
-    return [found.get(latest[id_]) if id_ in latest else None for id_ in wanted]
+    return {id_: unsent[number] for id_, number in latest.items() if number in unsent}
 
 
 def _unsent(row: _Unsent) -> EmailDelivery:
     if row.deferral is None:
         return EmailDelivery(DeliveryState.QUEUED, row.attempts)
     return deferred(deferral(row.deferral))
-
-
-class InvitationPage(NamedTuple):
-    """Which invitations to list. `address` is what `address_key` returns."""
-
-    reseller_id: str
-    state: InvitationState | None
-    address: str | None
-    delivery: DeliveryState | None
-    now: Micros
-    limit: int
-    after: Cursor | None
-
-
-def list_invitations(
-    transaction: Transaction, pages: Sequence[InvitationPage]
-) -> list[list[Listed[Invitation]]]:
-    """Returns a page for each; see InvitationStorage.list_invitations."""
-    return [_list_page(transaction, page) for page in pages]
-
-
-def _list_page(transaction: Transaction, page: InvitationPage) -> list[Listed[Invitation]]:
-    reseller = reseller_number(transaction, page.reseller_id)
-    if reseller is None:
-        return []
-    rows: list[InvitationPart] = []
-    after = page.after
-    while True:
-        read = _read(transaction, page, reseller, after)
-        rows += [row for row in read if page.address is None or _is_at(row, page.address, reseller)]
-        # What has the hash of the address and is for another is rare; then more is read.
-        if len(read) < page.limit or len(rows) >= page.limit:
-            return listed(rows[: page.limit], lambda row: invitation(transaction, row))
-        after = Cursor(read[-1].n)
-
-
-def _is_at(row: InvitationPart, address: str, reseller: ResellerNumber) -> bool:
-    return row.reseller == reseller and address_key(row.email) == address
-
-
-def _read(
-    transaction: Transaction,
-    page: InvitationPage,
-    reseller: ResellerNumber,
-    after: Cursor | None,
-) -> list[InvitationPart]:
-    """Returns rows past a number, newest first: at most as many as the page holds."""
-    values: dict[str, Any] = {
-        "reseller": reseller,
-        "address_key": None,
-        "delivery": DELIVERY_STATE_CODES.get(page.delivery) if page.delivery else None,
-        "now": page.now,
-        "limit": page.limit,
-        "after": after,
-    }
-    if page.address is not None:
-        values["address_key"] = address_hash(page.address)
-    statements = _pages(
-        *(page.state, page.delivery, page.address is not None),
-        is_sqlite=transaction.is_sqlite,
-        past_first=after is not None,
-    )
-    rows = [row for statement in statements for row in transaction.fetch(statement, **values)]
-    if len(statements) > 1:
-        rows.sort(key=lambda row: row.n, reverse=True)
-    return rows[: page.limit]
-
-
-# Read whole, by the index of all that can lapse: what has lapsed and is not yet recorded is little.
-_IS_LAPSED = customers.c.expires_at <= bindparam("now")
-_LAPSED = (
-    select(*INVITATION_PART).where(IS_PENDING, _IS_LAPSED).cte("lapsed").prefix_with("MATERIALIZED")
-)
-_PENDING, _EXPIRED = InvitationState.PENDING, InvitationState.EXPIRED
-_NAMED = ("reseller", "address_key", "delivery", "now", "limit", "after")
-_UNSENT_STATES = (DeliveryState.QUEUED, DeliveryState.DEFERRED)
-
-
-def _recorded(state: InvitationState) -> ColumnElement[bool]:
-    if state is _PENDING:
-        return IS_PENDING
-    return customers.c.invitation == INVITATION_STATE_CODES[state]
-
-
-def _has(delivery: DeliveryState | None, source: FromClause) -> ColumnElement[bool]:
-    """Returns the condition that the latest e-mails of invitations stand so.
-
-    Only of pending ones are any on their way; those are then all that counts.
-    """
-    if delivery is None:
-        return true()
-    unsent = exists().where(operations.c.n == source.c.latest, ~operations.c.done)
-    if delivery is DeliveryState.QUEUED:
-        unsent = unsent.where(operations.c.deferral.is_(None))
-    if delivery is DeliveryState.DEFERRED:
-        unsent = unsent.where(operations.c.deferral.is_not(None))
-    if delivery in _UNSENT_STATES:
-        return unsent
-    is_sent = ~(unsent & (source.c.invitation == PENDING))
-    if delivery is DeliveryState.SENT:
-        return and_(source.c.delivery.is_(None), source.c.sent.is_not(None), is_sent)
-    return (source.c.delivery == bindparam("delivery")) & is_sent
-
-
-def _by_state(
-    state: InvitationState | None,
-    delivery: DeliveryState | None,
-    *,
-    is_sqlite: bool,
-    past_first: bool,
-) -> list[Query[InvitationPart]]:
-    """Makes what reads a reseller's invitations in a state; None: in any."""
-
-    def runs(each: InvitationState, *conditions: ColumnElement[bool]) -> list[Run]:
-        """Returns those of customers that are there, and of deleted ones: each has its index."""
-        equal = {
-            customers.c.reseller: bindparam("reseller"),
-            customers.c.invitation: text(str(INVITATION_STATE_CODES[each])),
-        }
-        conditions = (*conditions, _has(delivery, customers))
-        if delivery in DELIVERY_STATE_CODES:  # which has one for both
-            return [Run(equal, conditions)]
-        if each is _PENDING:  # which a deletion ends
-            return [Run(equal, (*conditions, IS_LIVING))]
-        return [Run(equal, (*conditions, condition)) for condition in (IS_LIVING, ~IS_LIVING)]
-
-    if state is None:
-        wanted = [run for each in InvitationState for run in runs(each)]
-    else:
-        wanted = runs(state, *([~_IS_LAPSED] if state is _PENDING else ()))
-    pages = [
-        merged(
-            select(*INVITATION_PART),
-            *(customers.c.n, wanted),
-            is_sqlite=is_sqlite,
-            past_first=past_first,
-        )
-    ]
-    if state is _EXPIRED:
-        lapsed = select(_LAPSED).where(
-            _LAPSED.c.reseller == bindparam("reseller"), _has(delivery, _LAPSED)
-        )
-        if past_first:
-            lapsed = lapsed.where(_LAPSED.c.n < bindparam("after"))
-        pages.append(first(lapsed, _LAPSED.c.n))
-    return [Query(InvitationPart, page, *_NAMED) for page in pages]
-
-
-def _on_their_way(delivery: DeliveryState, *, past_first: bool) -> list[Query[InvitationPart]]:
-    """Makes what reads those whose e-mails have not gone out: of all operations few are not done."""
-    is_late = operations.c.deferral.is_not(None)
-    rows = (
-        select(*INVITATION_PART)
-        .join_from(operations, customers, customers.c.latest == operations.c.n)
-        .where(
-            customers.c.n == operations.c.customer,
-            operations.c.reseller == bindparam("reseller"),
-            ~operations.c.done,
-            ~operations.c.deleted,
-            is_late if delivery is DeliveryState.DEFERRED else ~is_late,
-            IS_PENDING,
-            ~_IS_LAPSED,
-        )
-    )
-    if past_first:
-        rows = rows.where(customers.c.n < bindparam("after"))
-    newest = rows.order_by(customers.c.n.desc()).limit(bindparam("limit"))
-    return [Query(InvitationPart, newest, *_NAMED)]
-
-
-def _by_address(
-    state: InvitationState | None, delivery: DeliveryState | None, *, past_first: bool
-) -> list[Query[InvitationPart]]:
-    """Makes what reads invitations for an address: those that have ended, and the open ones.
-
-    The index has the former newest first; the latter, rarely more than one, are sorted.
-    """
-    has_ended, is_open = customers.c.slot < 0, customers.c.slot >= 0
-    ended = select(*INVITATION_PART).where(has_ended)
-    open_ = select(*INVITATION_PART).where(is_open)
-    if state is _PENDING:
-        parts = [(open_.where(~_IS_LAPSED), customers.c.n.desc())]
-    elif state is _EXPIRED:
-        parts = [
-            (ended.where(_recorded(_EXPIRED)), customers.c.slot.asc()),
-            (open_.where(_IS_LAPSED), customers.c.n.desc()),
-        ]
-    elif state is None:
-        parts = [(ended, customers.c.slot.asc()), (open_, customers.c.n.desc())]
-    else:
-        parts = [(ended.where(_recorded(state)), customers.c.slot.asc())]
-    queries = []
-    for rows, order in parts:
-        page = rows.where(
-            customers.c.address_key == bindparam("address_key"),
-            customers.c.reseller == bindparam("reseller"),
-            _has(delivery, customers),
-        )
-        if past_first:
-            is_older = customers.c.n < bindparam("after")
-            if order.element is customers.c.slot:
-                is_older = customers.c.slot > -bindparam("after", type_=customers.c.slot.type)
-            page = page.where(is_older)
-        page = page.order_by(order).limit(bindparam("limit"))
-        queries.append(Query(InvitationPart, page, *_NAMED))
-    return queries
-
-
-@cache
-def _pages(
-    state: InvitationState | None,
-    delivery: DeliveryState | None,
-    by_address: bool,
-    *,
-    is_sqlite: bool,
-    past_first: bool,
-) -> list[Query[InvitationPart]]:
-    if delivery in _UNSENT_STATES:
-        if state not in (None, _PENDING):
-            return []
-        if not by_address and delivery:
-            return _on_their_way(delivery, past_first=past_first)
-        state = _PENDING
-    if by_address:
-        return _by_address(state, delivery, past_first=past_first)
-    return _by_state(state, delivery, is_sqlite=is_sqlite, past_first=past_first)

@@ -9,25 +9,24 @@ from server.domain.addresses import address_key
 from server.domain.invitations import (
     Invitation,
     InvitationAction,
-    InvitationState,
+    InvitationList,
     InvitationView,
     NewInvitation,
 )
 from server.domain.limits import Limits
-from server.domain.mail import DeliveryState, EmailDelivery
+from server.domain.mail import EmailDelivery
 from server.domain.operations import Operation
 from server.storage.interface.keys import IdempotencyKey
-from server.storage.interface.paging import Cursor, Listed
+from server.storage.interface.paging import Cursor, Part
 from server.storage.invitations.actions import Answer, NewLink, Resend, Revocation, act
 from server.storage.invitations.addresses import address_hash, open_slot
 from server.storage.invitations.correct import Correction
 from server.storage.invitations.create import Creation, create_invitations
+from server.storage.invitations.lists import InvitationPage, list_invitations
 from server.storage.invitations.read import (
-    InvitationPage,
     get_customer_invitations,
     get_invitations,
     get_unsent,
-    list_invitations,
     look_up_invitations,
 )
 from server.storage.invitations.renewals import Renewal, request_renewals
@@ -85,16 +84,12 @@ class SqlInvitations:
 
     async def list_invitations(
         self,
-        reseller_id: str,
-        state: InvitationState | None,
-        email: str | None,
+        wanted: InvitationList,
         now: datetime,
         limit: int,
         after: Cursor | None,
-        delivery: DeliveryState | None = None,
-    ) -> list[Listed[Invitation]]:
-        key = None if email is None else address_key(email)
-        page = InvitationPage(reseller_id, state, key, delivery, micros(now), limit, after)
+    ) -> Part[Invitation]:
+        page = InvitationPage(wanted, micros(now), limit, after)
         return await self._reads.submit(list_invitations, page)
 
     async def resend_invitation(

@@ -6,9 +6,10 @@ from typing import NamedTuple
 from sqlalchemy import bindparam, false, select, true
 
 from server.domain import ids
+from server.domain.filters import Filter, matches, required_value
 from server.domain.operations import Operation
 from server.storage import resellers
-from server.storage.interface.paging import Cursor, Listed
+from server.storage.interface.paging import Cursor, Part
 from server.storage.operations.rows import (
     MAKING_OPERATION,
     OPERATION_PART,
@@ -19,6 +20,7 @@ from server.storage.operations.rows import (
     operation,
 )
 from server.storage.schema.tables import customers, operations
+from server.storage.sql.bounded_lists import Step, read_part
 from server.storage.sql.paging import Run, listed, merged
 from server.storage.sql.statements import IDS, Query, Transaction
 
@@ -73,10 +75,10 @@ def get_operations(transaction: Transaction, wanted: Sequence[str]) -> list[Oper
 
 
 class OperationPage(NamedTuple):
-    """Which operations to list."""
+    """A page to read: at most `limit` operations, past a cursor."""
 
     reseller_ids: list[str]
-    done: bool | None
+    filter_: Filter | None
     limit: int
     after: Cursor | None
 
@@ -107,22 +109,45 @@ _PAGES = {
 
 def list_operations(
     transaction: Transaction, pages: Sequence[OperationPage]
-) -> list[list[Listed[Operation]]]:
+) -> list[Part[Operation]]:
     """Returns a page for each; see OperationStorage.list_operations."""
     return [_list_page(transaction, page) for page in pages]
 
 
-def _list_page(transaction: Transaction, page: OperationPage) -> list[Listed[Operation]]:
-    known = (resellers.reseller_number(transaction, id_) for id_ in page.reseller_ids)
-    statement = _PAGES[page.done, transaction.is_sqlite, page.after is not None]
+def _list_page(transaction: Transaction, page: OperationPage) -> Part[Operation]:
+    """Reads what an index has, by `done`; the rest of the filter is tried on what is found."""
+    condition = page.filter_
+    done = required_value(condition, "done", bool)
+
+    def read(limit: int, after: Cursor | None) -> Step[Operation]:
+        rows = _read(transaction, page.reseller_ids, done, limit, after)
+        records = listed(rows, lambda row: operation(transaction, row))
+        found = [
+            each
+            for each in records
+            if condition is None or matches(condition, each.record.value_of)
+        ]
+        return Step(found, None if len(rows) < limit else records[-1].cursor)
+
+    return read_part(page.limit, page.after, read)
+
+
+def _read(
+    transaction: Transaction,
+    reseller_ids: Sequence[str],
+    done: bool | None,
+    limit: int,
+    after: Cursor | None,
+) -> list[OperationPart]:
+    """Returns the newest rows of all the resellers, past a number."""
+    known = (resellers.reseller_number(transaction, id_) for id_ in reseller_ids)
+    statement = _PAGES[done, transaction.is_sqlite, after is not None]
     # One reseller at a time: only then does the index give the order.
     rows = [
         row
         for reseller in known
         if reseller is not None
-        for row in transaction.fetch(
-            statement, reseller=reseller, limit=page.limit, after=page.after
-        )
+        for row in transaction.fetch(statement, reseller=reseller, limit=limit, after=after)
     ]
     rows.sort(key=lambda row: row.n, reverse=True)
-    return listed(rows[: page.limit], lambda row: operation(transaction, row))
+    return rows[:limit]

@@ -5,10 +5,11 @@ from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime, timedelta
 
 from server.domain.access import Actor
+from server.domain.filters import Filter
 from server.domain.operations import Operation
 from server.storage.interface.keys import IdempotencyKey
 from server.storage.interface.operations import OperationStorage
-from server.storage.interface.paging import Cursor, Listed
+from server.storage.interface.paging import Cursor, Part
 from server.storage.keys import KeyLifetime
 from server.storage.notify.notifier import LOOK_EVERY, Notifier, wait
 from server.storage.operations.read import OperationPage, get_operations, list_operations
@@ -38,9 +39,13 @@ class SqlOperations:
         return await self._inline.read(get_operations, operation_id)
 
     async def list_operations(
-        self, reseller_ids: Collection[str], done: bool | None, limit: int, after: Cursor | None
-    ) -> list[Listed[Operation]]:
-        page = OperationPage(list(dict.fromkeys(reseller_ids)), done, limit, after)
+        self,
+        reseller_ids: Collection[str],
+        filter_: Filter | None,
+        limit: int,
+        after: Cursor | None,
+    ) -> Part[Operation]:
+        page = OperationPage(list(dict.fromkeys(reseller_ids)), filter_, limit, after)
         return await self._reads.submit(list_operations, page)
 
     async def cancel_operation(

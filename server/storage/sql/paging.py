@@ -42,7 +42,7 @@ def first(
     return rows.order_by(_ordered(number, oldest_first)).limit(bindparam("limit"))
 
 
-def past(number: Column[int], *, oldest_first: bool = False) -> ColumnElement[bool]:
+def past(number: ColumnElement[int], *, oldest_first: bool = False) -> ColumnElement[bool]:
     """Returns the condition that a row stands past the one with the number `after`."""
     after = bindparam("after", type_=number.type)
     return number > after if oldest_first else number < after

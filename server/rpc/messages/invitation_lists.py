@@ -1,0 +1,41 @@
+"""Which invitations to list, as requests say it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from billing.v1 import invitation_service_pb2
+
+from server.domain.invitations import InvitationList, InvitationState
+from server.domain.mail import DeliveryState
+from server.rpc.messages import filter_fields, filters
+from server.rpc.messages import resource_names as names
+from server.rpc.messages.order import oldest_first
+
+_FIELDS: Sequence[filter_fields.Field[Any]] = (
+    filter_fields.enum_field("state", {state.name: state for state in InvitationState}),
+    filter_fields.address_field("email"),
+    filter_fields.enum_field("delivery.state", {state.name: state for state in DeliveryState}),
+    *(
+        filter_fields.time_field(field)
+        for field in ("createTime", "expireTime", "endTime", "resendTime")
+    ),
+)
+
+
+def wanted_invitations(request: invitation_service_pb2.ListInvitationsRequest) -> InvitationList:
+    """Returns which invitations a request asks for. Raises FIELDS_INVALID."""
+    reseller_id = names.parse_parent(request.parent)
+    fields = filters.ListFilter(*_FIELDS, filter_fields.customer_field(reseller_id))
+    return InvitationList(
+        reseller_id, fields.parse(request.filter), oldest_first=oldest_first(request.order_by)
+    )
+
+
+def list_scope(wanted: InvitationList, written_filter: str) -> Sequence[str]:
+    """Returns the scope of page tokens."""
+    return (
+        *("invitations", wanted.reseller_id),
+        written_filter if wanted.filter_ else "",
+        "oldest first" if wanted.oldest_first else "",
+        "",  # as in the tokens of servers before this one, which may run beside it
+    )

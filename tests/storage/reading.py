@@ -1,0 +1,69 @@
+"""How much a list reads: steps of SQLite's machine, rows of PostgreSQL's tables and indexes."""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import pytest
+
+from server.storage.sql.statements import Query, Transaction
+from server.storage.storage import SqlStorage
+
+PageT = TypeVar("PageT")
+
+# Awaits a call, and returns how many rows its statements have read.
+RowsRead = Callable[[Awaitable[Any]], Awaitable[int]]
+
+
+async def steps(
+    storage: SqlStorage, handler: Callable[[Transaction, Sequence[PageT]], list[Any]], page: PageT
+) -> int:
+    """Returns how many instructions SQLite's machine takes for a page, in tens."""
+    taken = 0
+
+    def count() -> int:
+        nonlocal taken
+        taken += 1
+        return 0
+
+    def counted(transaction: Transaction, pages: Sequence[PageT]) -> list[Any]:
+        transaction._cursor.connection.set_progress_handler(count, 10)
+        try:
+            return handler(transaction, pages)
+        finally:
+            transaction._cursor.connection.set_progress_handler(None, 0)
+
+    await storage._reads.submit(counted, page)
+    return taken
+
+
+@contextmanager
+def explained(monkeypatch: pytest.MonkeyPatch) -> Iterator[RowsRead]:
+    """Has PostgreSQL explain each statement of a call before it is executed."""
+    plans: list[Mapping[str, Any]] = []
+    fetch = Transaction.fetch
+
+    def explain(
+        self: Transaction, statement: Query[Any], ids: Sequence[Any] = (), **values: Any
+    ) -> list[Any]:
+        text, parameters = statement.bind(self._dialect, ids, values)
+        self._cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", parameters)
+        plans.append(self._cursor.fetchone()[0][0]["Plan"])
+        return fetch(self, statement, ids, **values)
+
+    async def rows_read(call: Awaitable[Any]) -> int:
+        plans.clear()
+        await call
+        return sum(map(_rows, plans))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Transaction, "fetch", explain)
+        yield rows_read
+
+
+def _rows(plan: Mapping[str, Any]) -> int:
+    """Returns how many rows of tables and indexes a plan has read."""
+    own = 0
+    if "Relation Name" in plan or "Index Name" in plan:
+        own = (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
+    return int(own) + sum(map(_rows, plan.get("Plans", ())))
