@@ -28,8 +28,7 @@ LONGEST_SEGMENT = 50
 # A digit, before any word; the server asks Google's library.
 _DIGIT = "[0-9\\u0660-\\u0669\\u06f0-\\u06f9\\u0966-\\u096f\\uff10-\\uff19]"
 PHONE = f"(?:[tT][eE][lL]|[тТ][еЕ][лЛ])?[^a-zA-Z]*{_DIGIT}.*$"
-# A text that is empty counts as not set.
-_EMPTY = {"maxLength": 0}
+_EMAIL = "[^\\s@]+@[^\\s@]+$"
 
 
 def is_required(field: FieldDescriptor) -> bool:
@@ -39,17 +38,25 @@ def is_required(field: FieldDescriptor) -> bool:
     return options[validation_pb2.required] or field_behavior_pb2.REQUIRED in behaviour
 
 
-def of_text(field: FieldDescriptor, *, in_request: bool) -> dict[str, Any]:
-    """Returns the keywords of a string; `in_request` if a caller sends it."""
+def of_text(field: FieldDescriptor, *, in_request: bool, is_needed: bool = False) -> dict[str, Any]:
+    """Returns the keywords of a string; `in_request` if a caller sends it.
+
+    is_needed: a request without it is refused, though the field itself does not say so.
+    """
     options = field.GetOptions().Extensions
     # An element that is empty is refused, where the whole field may be left out.
-    required = in_request and (is_required(field) or field.is_repeated)
+    required = in_request and (is_needed or is_required(field) or field.is_repeated)
     length = limits_of(field).length
     least, most = (length.least, length.most) if length else (None, None)
     keywords: dict[str, Any] = {}
     if options[format_pb2.format] == format_pb2.FORMAT_EMAIL:
-        email = {"format": "email"}
-        keywords |= email if required else {"anyOf": [email, _EMPTY]}
+        # One schema for both: of alternatives, generators make classes in the place of a text.
+        if required:
+            keywords["format"] = "email"
+        else:
+            longest = f"(?!.{{{most + 1}}})" if most else ""
+            keywords |= {"format": "email-or-empty", "pattern": f"^$|^{longest}{_EMAIL}"}
+            most = None  # as for telephone numbers
     elif options[format_pb2.format] == format_pb2.FORMAT_PHONE:
         pattern = f"^(?!.{{{most + 1}}}){PHONE}" if most else f"^{PHONE}"
         keywords |= {"format": "phone", "pattern": pattern if required else f"^$|{pattern}"}

@@ -167,8 +167,9 @@ class Schemas:
         if field.full_name not in self.components:
             schema = self.message(message, message.fields)
             for part in (message.fields_by_name[name] for name in needed):
-                given = schema["properties"][json_name(part)]
-                schema["properties"][json_name(part)] = given | {"type": "string", "minLength": 1}
+                described = {"description": schema["properties"][json_name(part)]["description"]}
+                text = constraints.of_text(part, in_request=True, is_needed=True)
+                schema["properties"][json_name(part)] = {"type": "string"} | text | described
             names = [json_name(part) for part in message.fields if part.name in needed]
             schema["required"] = [*schema.get("required", []), *names]
             self.components[field.full_name] = schema

@@ -129,7 +129,7 @@ def test_the_query_holds_what_neither_path_nor_body_does() -> None:
         "CustomerService.UpdateCustomer": ["updateMask", "validateOnly"],
         "EventService.ListEvents": ["after", "filter", "pageSize", "pageToken"],
         "EventStreamService.WatchEvents": ["after", "filter"],
-        "InvitationService.ListInvitations": ["pageSize", "pageToken", "filter"],
+        "InvitationService.ListInvitations": ["pageSize", "pageToken", "filter", "orderBy"],
         "InvitationService.UpdateInvitation": ["updateMask"],
         "SuppressionService.ListSuppressions": ["pageSize", "pageToken"],
         "WebhookService.CreateWebhook": ["validateOnly"],
