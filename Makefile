@@ -20,10 +20,10 @@ $(VENV)/bin/python:
 	@printf '%s\n' "$(CURDIR)" "$(CURDIR)/gen" > "$$($(BIN)/python -c 'import site; print(site.getsitepackages()[0])')/billing.pth"
 
 $(BIN)/billing-server: | $(VENV)/bin/python
-	@printf '#!/bin/sh\nexec "%s" -m server "$$@"\n' '$(CURDIR)/$(BIN)/python' >$@ && chmod +x $@
+	@printf '#!/bin/sh\nexec "%s" -P -m server "$$@"\n' '$(CURDIR)/$(BIN)/python' >$@ && chmod +x $@
 
 $(BIN)/billing: | $(VENV)/bin/python
-	@printf '#!/bin/sh\nexec "%s" -m client "$$@"\n' '$(CURDIR)/$(BIN)/python' >$@ && chmod +x $@
+	@printf '#!/bin/sh\nexec "%s" -P -m client "$$@"\n' '$(CURDIR)/$(BIN)/python' >$@ && chmod +x $@
 
 $(VENV)/run.stamp: requirements/run.txt | $(VENV)/bin/python $(BIN)/billing-server $(BIN)/billing
 	@echo "installing what the service runs on …"

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ from files.sockets import LONGEST, fits, is_served
 from server import version
 from server.clock import now
 from server.composition.bounces import start_bounce_receiver
-from server.composition.grpc_server import Served, build_server
+from server.composition.grpc_server import Served, Service, build_server
 from server.composition.storage import opened_storage
 from server.composition.worker import build_sweeper, build_worker
 from server.config import Settings, SettingsError
@@ -38,10 +38,20 @@ class Parts(NamedTuple):
     sweeper: Sweeper | None
 
 
-async def serve(settings: Settings, listen: str, *, with_worker: bool) -> None:
-    """Serves at `listen` (host:port or unix:path) until a signal comes, then finishes gracefully."""
+async def serve(
+    settings: Settings,
+    listen: str,
+    *,
+    with_worker: bool,
+    around: Callable[[object], object] = lambda servicer: servicer,
+    more: Sequence[Service] = (),
+) -> None:
+    """Serves at `listen` (host:port or unix:path) until a signal comes, then finishes gracefully.
+
+    `around` and `more` are as `build_server` takes them.
+    """
     async with _storage(settings) as (storage, clock):
-        served = build_server(storage, settings, clock)
+        served = build_server(storage, settings, clock, around=around, more=more)
         listen_at(served, listen)
         worker = build_worker(storage, settings, clock) if with_worker else None
         sweeper = build_sweeper(storage, settings, clock) if with_worker else None

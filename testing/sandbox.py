@@ -45,8 +45,9 @@ def started(folder: Path) -> Iterator[BillingService]:
         output.open("wb") as out,
         subprocess.Popen(  # noqa: S603 - ours
             [
-                *(sys.executable, "-c", _CODE, "dev", "--var", str(var), "--ports", "auto"),
-                "--until-eof",
+                # -P: what is in the folder of the tests is not for it.
+                *(sys.executable, "-P", "-c", _CODE, "dev", "--var", str(var)),
+                *("--ports", "auto", "--until-eof"),
             ],
             env=_environment(),
             stdin=subprocess.PIPE,

@@ -8,7 +8,8 @@ import sys
 
 from server.domain.bounces import BounceReport
 
-_COMMAND = (sys.executable, "-m", "server.bounces.reader_process")
+# -P: a package of the same name in the current folder is not ours.
+_COMMAND = (sys.executable, "-P", "-m", "server.bounces.reader_process")
 
 
 class ReaderLostError(Exception):

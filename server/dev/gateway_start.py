@@ -48,14 +48,13 @@ class StartedGateway:
 
 @asynccontextmanager
 async def gateway_for(
-    settings: Settings, addresses: list[str], protos: Path | None
+    settings: Settings, addresses: list[str], protos: Path
 ) -> AsyncIterator[StartedGateway]:
     """Begins to start Envoy in front of servers at these addresses, and stops it after the block.
 
-    `protos`: the compiled protos that it is to know, None for the contract's alone.
+    `protos` are the compiled protos that it is to know.
     """
-    begun = start_gateway(settings, addresses, *([protos] if protos else []))
-    starting = asyncio.create_task(begun)
+    starting = asyncio.create_task(start_gateway(settings, addresses, protos))
     try:
         yield StartedGateway(settings, starting)
     finally:

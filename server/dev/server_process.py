@@ -54,6 +54,7 @@ class ServerProcess:
             self._log_from = log.tell()
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # a package of the same name in this folder is not ours
                 *self._command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=log,
@@ -76,7 +77,8 @@ class ServerProcess:
         """Tells the process that the schema is current."""
         self._may_serve = True
         if self._process and self._process.stdin:
-            with suppress(OSError):
+            # RuntimeError: uvloop's for a pipe whose reader has ended; `healthy` tells why.
+            with suppress(OSError, RuntimeError):
                 self._process.stdin.write(b"\n")
 
     async def healthy(self) -> None:

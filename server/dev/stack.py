@@ -76,7 +76,8 @@ async def _run(settings: Settings, was_killed: bool, until_eof: bool) -> None:
             )
             for number, address in enumerate(addresses)
         ]
-        _say(f"starting Envoy and {len(servers)} server process(es) …")
+        no_sandbox = ", which are no sandbox" if settings.workers > 1 else ""
+        _say(f"starting Envoy and {len(servers)} server process(es){no_sandbox} …")
         if settings.workers == 1:
             # It reads its code while the schema is made.
             parts.push_async_callback(servers[0].stop)
@@ -85,8 +86,7 @@ async def _run(settings: Settings, was_killed: bool, until_eof: bool) -> None:
         from server.dev.gateway_start import gateway_for
 
         # Envoy takes as long to start as the schema takes to be made.
-        protos = SANDBOX_PROTOS if settings.workers == 1 else None
-        gateway = await parts.enter_async_context(gateway_for(settings, addresses, protos))
+        gateway = await parts.enter_async_context(gateway_for(settings, addresses, SANDBOX_PROTOS))
         await asyncio.to_thread(_migrate, settings)
         if settings.workers > 1:
             await parts.enter_async_context(_around_many(settings))
@@ -165,10 +165,9 @@ def _stop_at_eof(stop: "asyncio.Future[signal.Signals]") -> None:
 
 
 def _command(settings: Settings, address: str) -> list[str]:
-    """Returns what a server process is started with: the sandbox, or one of many."""
-    if settings.workers == 1:
-        return ["-m", "server.sandbox", "--listen", address]
-    return ["-m", "server", "serve", "--dev", "--listen", address]
+    """Returns what Python is to run as a server process: the sandbox, or one of many."""
+    command = ["-m", "server.sandbox", "--listen", address]
+    return command if settings.workers == 1 else [*command, "--among-others"]
 
 
 def _defaults(settings: Settings) -> dict[str, str]:

@@ -1,13 +1,15 @@
-"""The life of the sandbox's one process: all of the service but Envoy."""
+"""The life of the sandbox's one process: all of the service but Envoy. And of one among many."""
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 
 from billing.sandbox.v1 import sandbox_service_pb2
 
+from server import process
 from server.clock import now
 from server.composition.bounces import start_bounce_receiver
-from server.composition.grpc_server import build_server
+from server.composition.grpc_server import Service, build_server
 from server.composition.mail import mail_settings
 from server.composition.storage import opened_storage
 from server.composition.worker import build_sweeper, build_worker
@@ -21,7 +23,7 @@ from server.sandbox.faults import Faulty
 from server.sandbox.identity import make_identity
 from server.sandbox.mail_catcher import listening
 from server.sandbox.mailbox import Mailbox
-from server.sandbox.service import SandboxService
+from server.sandbox.service import NoSandbox, SandboxService
 from server.sandbox.winding import Winding
 
 
@@ -55,8 +57,23 @@ async def serve(settings: Settings, listen: str) -> None:
             settings,
             clock,
             credentials_clock=now,
-            around=partial(Faulty, calls_per_s=settings.rate_limit),
-            more=[(sandbox_service_pb2, "SandboxService", service)],
+            around=_faulty(settings),
+            more=_more(service),
         )
         listen_at(served, listen)
         await serve_parts(storage, settings, listen, Parts(served, worker, sweeper))
+
+
+async def serve_among_others(settings: Settings, listen: str) -> None:
+    """Serves as `serve` of `billing-server` does, with faults, and says that there is no sandbox."""
+    await process.serve(
+        settings, listen, with_worker=True, around=_faulty(settings), more=_more(NoSandbox())
+    )
+
+
+def _faulty(settings: Settings) -> Callable[[object], object]:
+    return partial(Faulty, calls_per_s=settings.rate_limit)
+
+
+def _more(service: object) -> list[Service]:
+    return [(sandbox_service_pb2, "SandboxService", service)]

@@ -1,7 +1,9 @@
 """billing.sandbox.v1.SandboxService."""
 
 import secrets
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import NoReturn
 
 from billing.sandbox.v1 import sandbox_service_pb2 as messages
 
@@ -90,6 +92,20 @@ class SandboxService:
         await self._winding.empty(reseller_id)
         self._emails.forget(reseller_id)
         return messages.ResetResponse()
+
+
+class NoSandbox:
+    """Stands in for the service where there are many processes, and refuses all its calls."""
+
+    def __getattr__(self, _method: str) -> Callable[[object, CallContext], Awaitable[NoReturn]]:
+        async def refuse(_request: object, _call: CallContext) -> NoReturn:
+            raise BillingError(
+                Reason.NOT_FOUND,
+                "There is no sandbox: many server processes have no one clock. Start it with "
+                "BILLING_WORKERS=1.",
+            )
+
+        return refuse
 
 
 def _message(email: Email) -> messages.Email:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,10 @@ def test_the_licence_and_every_file_of_the_stubs_come_along(installed: Path) -> 
     ours = {each.relative_to(ROOT) for each in (ROOT / "gen").rglob("*.p*") if each.is_file()}
     ours = {each for each in ours if "__pycache__" not in each.parts}
     assert all((installed / "billing_service" / each).is_file() for each in ours)
+
+
+def test_the_image_is_built_from_all_that_the_wheel_is_made_of() -> None:
+    built = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    taken = (ROOT / "deploy/image/Dockerfile.dockerignore").read_text().splitlines()
+    for source in built["targets"]["wheel"]["force-include"]:
+        assert any(source.startswith(line.removeprefix("!")) for line in taken if line[:1] == "!")

@@ -121,13 +121,19 @@ def test_clients_snippets_are_files_that_are_run(snippet: Snippet) -> None:
         *CLIENTS.glob("*/snippet.*"),
         *CLIENTS.glob("*/receiver.*"),
         CLIENTS / "curl/add_webhook.sh",
-        *(ROOT / "examples").glob("*/*invitation*"),
+        *(ROOT / "examples").glob("*/*nvitation*"),
         *(ROOT / "tests/storage/postgresql").glob("*.sh"),
     ]
     (file,) = [file for file in files if file.read_text() == snippet.text]
     if file.parent.parent.name == "examples":
         return  # run in tests/sandbox
     assert file.suffix == f".{snippet.language}"  # and run in tests/clients or tests/storage
+
+
+@pytest.mark.parametrize("language", ["go", "java", "php"])
+def test_examples_that_are_run_by_hand_are_shown(language: str) -> None:
+    (file,) = (ROOT / "examples" / language).iterdir()
+    assert file.read_text() in {snippet.text for snippet in snippets(language)}
 
 
 def test_clients_snippets_are_shown() -> None:

@@ -1,17 +1,22 @@
 """What the sandbox has beside the service: a clock to wind, addresses with a fate, faults."""
 
+import asyncio
 import base64
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import grpc
 import httpx
 import pytest
+from aiohttp import web
 from billing.sandbox.v1 import sandbox_service_pb2, sandbox_service_pb2_grpc
+from standardwebhooks import Webhook
 
 from tests.service import Service, eventually, running
+from tests.worker.webhooks.receivers import receiving
 
 
 class Reseller:
@@ -139,6 +144,60 @@ def test_a_month_goes_by_with_all_that_follows(reseller: Reseller) -> None:
     assert told == ["invitation.expiring", "invitation.expired"]
 
 
+async def test_webhooks_are_due_with_the_time_and_signed_by_the_real_one(
+    reseller: Reseller,
+) -> None:
+    told: list[str] = []
+    refused = True
+
+    async def take(request: web.Request) -> web.Response:
+        if refused:
+            return web.Response(status=503)
+        event = webhook.verify(await request.read(), dict(request.headers))
+        told.append(event["type"])
+        return web.Response()
+
+    async with receiving(take) as url:
+        path = f"/v1/resellers/{reseller.id}/webhooks"
+        made = await asyncio.to_thread(reseller.rest.post, path, json={"url": url})
+        webhook = Webhook(made.raise_for_status().json()["secret"])
+        await asyncio.to_thread(reseller.invited, "ignore@sandbox.example")
+        # An hour of failures, then 31 days: whoever verifies goes by the clock on the wall.
+        await asyncio.to_thread(reseller.advance, timedelta(hours=1))
+        refused = False
+        await asyncio.to_thread(reseller.advance, timedelta(days=31))
+        assert "invitation.expired" in reseller.events()
+        happened = [each for each in reseller.events() if each != "webhook.created"]
+        assert told == [f"billing.{each}.v1" for each in happened]
+        await asyncio.to_thread(reseller.rest.delete, f"/v1/{made.json()['name']}")
+
+
+def test_the_clock_does_not_go_back_at_a_restart(tmp_path: Path) -> None:
+    with running(tmp_path / "var") as first:
+        reseller = Reseller(first)
+        with reseller.rest:
+            reseller.invited("ignore@sandbox.example")
+            wound = reseller.advance(timedelta(days=20))
+        # As a run that is killed: what was wound is on the disk before the call returns.
+        first.process.kill()
+        first.process.wait()
+        (first.var / "dev.json").unlink()  # by which `running` knows that all is up
+        token, reseller_id = reseller.token, reseller.id
+    with running(tmp_path / "var", first.environment) as second:
+        headers = {"authorization": f"Bearer {token}"}
+        answer = httpx.get(f"{second.rest}/sandbox/v1/clock", headers=headers)
+        assert datetime.fromisoformat(answer.raise_for_status().json()["time"]) >= wound
+        again = httpx.post(
+            f"{second.rest}/sandbox/v1/clock:advance",
+            headers=headers,
+            json={"duration": "950400s"},
+            timeout=60,
+        )
+        assert again.status_code == 200, again.text
+        found = httpx.get(f"{second.rest}/v1/resellers/{reseller_id}/events", headers=headers)
+        assert "invitation.expired" in found.text
+
+
 @pytest.mark.parametrize("duration", ["0s", "-1s", "31622401s"])
 def test_the_clock_goes_on_and_not_too_far(reseller: Reseller, duration: str | None) -> None:
     answer = reseller.rest.post("/sandbox/v1/clock:advance", json={"duration": duration})
@@ -218,3 +277,23 @@ def test_the_same_by_grpc(sandbox: Service, reseller: Reseller) -> None:
         with pytest.raises(grpc.RpcError) as refused:
             stub.GetClock(sandbox_service_pb2.GetClockRequest())
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_many_processes_say_that_they_are_no_sandbox(tmp_path: Path) -> None:
+    with running(tmp_path / "var", workers=2) as many:
+        assert "no sandbox" in many.output.read_text()
+        for verb, path in (("GET", "clock"), ("POST", "clock:advance"), ("POST", "resellers")):
+            answer = httpx.request(
+                verb,
+                f"{many.rest}/sandbox/v1/{path}",
+                json={"duration": "1s"}
+                if path == "clock:advance"
+                else {}
+                if verb == "POST"
+                else None,
+                headers=many.headers,
+            )
+            assert answer.status_code == 404, answer.text
+            assert "BILLING_WORKERS=1" in answer.text
+        headers = {**many.headers, "x-sandbox-fault": "rate"}
+        assert httpx.get(f"{many.rest}/v1/operations", headers=headers).status_code == 429
