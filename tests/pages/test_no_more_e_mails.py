@@ -1,6 +1,9 @@
 """The owner of an address wants no more e-mails, and some again."""
 
+from typing import Any
+
 import httpx
+import pytest
 
 from tests.pages.visitor import Visitor, invited, sql
 from tests.service import Service
@@ -38,12 +41,19 @@ async def test_one_click_and_a_confirmation(service: Service, visitor: Visitor) 
     assert len(service.mails_to(address)) == 2
 
 
-def test_mail_programs_stop_e_mails_by_one_post(service: Service) -> None:
-    address = "program@example.com"
+ONE_CLICK = {"List-Unsubscribe": "One-Click"}
+
+
+# As programs should post it, and as they may.
+@pytest.mark.parametrize(
+    "form",
+    [{"files": {name: (None, value) for name, value in ONE_CLICK.items()}}, {"data": ONE_CLICK}],
+)
+def test_mail_programs_stop_e_mails_by_one_post(service: Service, form: dict[str, Any]) -> None:
+    address = f"program-{'-'.join(form)}@example.com"
     invitation = invited(service, invitationEmail=address)
-    form = {"List-Unsubscribe": "One-Click"}
     for _ in range(2):
-        answer = httpx.post(f"{invitation.link}?stop=yes", data=form)
+        answer = httpx.post(f"{invitation.link}?stop=yes", **form)
         assert answer.status_code == 200
         assert "Nothing is sent to you any more" in answer.text
     listed = httpx.get(
@@ -53,7 +63,7 @@ def test_mail_programs_stop_e_mails_by_one_post(service: Service) -> None:
     ).json()
     assert len(listed["invitations"]) == 1
     unknown = f"{service.rest}/invitations/{'a' * 32}?stop=yes"
-    assert httpx.post(unknown, data=form).status_code == 404
+    assert httpx.post(unknown, **form).status_code == 404
     assert httpx.get(unknown).status_code == 404
 
 

@@ -78,6 +78,17 @@ def test_what_is_changed_or_added_on_the_way_is_noticed(before: bytes, after: by
     assert [verified(changed, number) for number in range(len(KEYS))] == [False, False]
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(b"Subject: Acme ", b"SUBJECT:  Acme\r\n\t"), (b"Hello,\r\n", b"Hello, \r\n")],
+)
+def test_white_space_on_the_way_breaks_no_signature(before: bytes, after: bytes) -> None:
+    signed = SIGNER.signed(E_MAILS["plain"])
+    assert before in signed
+    changed = signed.replace(before, after)
+    assert [verified(changed, number) for number in range(len(KEYS))] == [True, True]
+
+
 async def test_what_is_sent_is_signed(mail_server: MailServer) -> None:
     async with mailing(mail_server.url) as smtp:
         mailer = SigningMailer(smtp, SIGNER)

@@ -311,7 +311,7 @@ def test_no_note_changes_the_structure_of_the_e_mail(note: str) -> None:
     mail = MESSAGES.invitation(DELIVERY._replace(options=InvitationOptions(note=note)))
     lines = mail.content.split(b"\r\n")
     assert not any(b"\r" in line or b"\n" in line or b"\0" in line for line in lines)
-    assert max(map(len, lines)) <= 998
+    assert max(map(len, lines)) <= 980
     assert mail.content.isascii()
     message = read(mail)
     assert message.keys() == HEADERS
@@ -348,7 +348,7 @@ def test_no_name_changes_the_structure_of_the_e_mail(customer: str, reseller: st
     mail = MESSAGES.invitation(DELIVERY._replace(customer_name=customer, reseller_name=reseller))
     lines = mail.content.split(b"\r\n")
     assert not any(b"\r" in line or b"\n" in line or b"\0" in line for line in lines)
-    assert max(map(len, lines)) <= 998
+    assert max(map(len, lines)) <= 980
     assert mail.content.isascii()
     message = read(mail)
     assert message.keys() == HEADERS

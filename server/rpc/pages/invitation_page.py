@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, tzinfo
+from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -141,7 +142,7 @@ class InvitationPageService:
             return await self._answer(found, call)
         if len(request.form.data) > _LARGEST_FORM:
             return await self._answer(_Page("too_large", 413), call)
-        form = parse_qs(request.form.data.decode(errors="replace"))
+        form = _fields(request.form)
         answer = form.get("answer", [])
         if form.get("List-Unsubscribe") == ["One-Click"]:
             return await self._stop_by_program(request.token, found.view, call)
@@ -281,6 +282,19 @@ class InvitationPageService:
             "ask_support": texts.ask_support,
             "support_link": _support_link(self._brand.support),
         }
+
+
+def _fields(form: httpbody_pb2.HttpBody) -> dict[str, list[str]]:
+    """Returns what a form says: as browsers send ours, or as mail programs should (RFC 8058)."""
+    if not form.content_type.lower().startswith("multipart/form-data"):
+        return parse_qs(form.data.decode(errors="replace"))
+    head = f"Content-Type: {form.content_type}\r\n\r\n".encode()
+    found: dict[str, list[str]] = {}
+    for part in message_from_bytes(head + form.data).walk():
+        name = part.get_param("name", header="Content-Disposition")
+        if isinstance(name, str) and not part.is_multipart():
+            found.setdefault(name, []).append(str(part.get_payload()).strip())
+    return found
 
 
 def _language(view: InvitationView | None) -> LanguageCode | None:

@@ -144,6 +144,8 @@ class _Message(dkim.DKIM):  # type: ignore[misc]  # dkimpy has no types
             domain,
             _NO_KEY,
             signature_algorithm=_ASKS_KEY,
+            # Servers on the way may change white space in headers and at the ends of lines.
+            canonicalize=(b"relaxed", b"relaxed"),
             include_headers=[b"from", *signed, *_ALSO_UNSAID],
         )
         return header

@@ -21,8 +21,9 @@ from textwrap import wrap
 from server.domain.display import FIRST_STRONG_ISOLATE, POP_ISOLATE
 
 EOL = "\r\n"
-# The longest line that SMTP carries, without its end (RFC 5321 section 4.5.3.1.6).
-_LONGEST_LINE = 998
+# SMTP carries 998 (RFC 5321 section 4.5.3.1.6), but Sendmail breaks lines of more than 990, which
+# would break the signature.
+_LONGEST_LINE = 980
 # How wide plain text is, which many programs don't wrap.
 _WIDTH = 72
 # The longest Subject that needs no second line of 78 characters.
