@@ -43,7 +43,8 @@ class MailStatus(NamedTuple):
         """Returns it for people."""
         backlog, last = self.backlog, self._last()
         waiting = backlog.mails + backlog.retried_mails
-        lines = [f"waiting:    {waiting:,} e-mails, {backlog.retried_mails:,} of them tried before"]
+        mails = "1 e-mail" if waiting == 1 else f"{waiting:,} e-mails"
+        lines = [f"waiting:    {mails}, {backlog.retried_mails:,} of them tried before"]
         if backlog.oldest_mail_at:
             age = _in_words(self.at - backlog.oldest_mail_at)
             lines.append(f"since:      {_time(backlog.oldest_mail_at)}, {age}")

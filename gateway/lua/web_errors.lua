@@ -11,7 +11,7 @@ local byte, char, find, floor, format, gsub, sub =
 local json_string = text.json_string
 
 local METADATA = "web_errors"
-local STREAM = "application/connect+proto"
+local UNARY, STREAM = "application/proto", "application/connect+proto"
 local DETAILS = "grpc-status-details-bin"
 -- The flag of the last frame of a stream, which holds JSON.
 local LAST = 2
@@ -24,6 +24,14 @@ local CODES = {
 local STATUSES = {
   canceled = "499", deadline_exceeded = "504", failed_precondition = "400", unimplemented = "501",
 }
+
+local NUMBERS = {}
+for number, name in ipairs(CODES) do NUMBERS[name] = number end
+
+-- Notes the code for the access log (gateway/access_log.py), which finds none in Connect's answers.
+local function note(handle, code)
+  handle:streamInfo():dynamicMetadata():set("answer", "grpc_status", code)
+end
 
 -- In JSON a quote within a text has a backslash before it, so only types match; and nothing but the
 -- message can hold a percent sign.
@@ -111,7 +119,9 @@ local function rewrite_frames(handle)
     local bytes = size > 5 and chunk:getBytes(0, size) or ""
     local flag, a, b, c, d = byte(bytes, 1, 5)
     if flag == LAST and ((a * 256 + b) * 256 + c) * 256 + d == size - 5 then
-      chunk:setBytes(last_frame(as_connect(sub(bytes, 6))))
+      local json = sub(bytes, 6)
+      note(handle, NUMBERS[json:match('^{"error":.-"code":"([%l_]+)"')] or 0)
+      chunk:setBytes(last_frame(as_connect(json)))
     end
   end
 end
@@ -134,6 +144,7 @@ function M.on_response(handle)
   elseif details and headers:get("content-type") == "text/plain" then
     for _, name in ipairs({ "grpc-status", "grpc-message", DETAILS }) do headers:remove(name) end
     local json = error_json(handle, details)
+    note(handle, grpc_status.parse(details).code)
     if noted.type == STREAM then
       headers:replace(":status", "200")
       json = last_frame('{"error":' .. json .. "}")
@@ -144,10 +155,14 @@ function M.on_response(handle)
     local body = handle:body(true)
     local json = body:getBytes(0, body:length())
     body:setBytes(as_connect(json))
-    local status = STATUSES[json:match('"code":"([%l_]+)"')]
+    local code = json:match('"code":"([%l_]+)"')
+    note(handle, NUMBERS[code])
+    local status = STATUSES[code]
     if status then handle:headers():replace(":status", status) end
   elseif headers:get("content-type") == STREAM then
     rewrite_frames(handle)
+  elseif noted.type == UNARY and headers:get(":status") == "200" then
+    note(handle, 0)
   end
 end
 

@@ -13,11 +13,14 @@ from google.rpc import error_details_pb2
 
 from tests.gateway.conftest import MAX_BODY_BYTES, GatewayHarness, running
 from tests.gateway.test_answers import GET, INVITE, STATUSES, failing
+from tests.gateway.test_web_protocols import CODES
 from tests.gateway.upstream import Context
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PERSON = "ostap-bender"
+REFLECT = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+CODES_OF_CONNECT = {name: code for code, name in CODES.items()}
 INVITE_PATH = "/billing/v1/customers:invite"
 JSON = {"content-type": "application/json"}
 
@@ -119,6 +122,36 @@ async def test_caller_and_operation_are_told_of_each_call(tmp_path: Path) -> Non
     assert len(lines) == 10
     for line in lines:
         assert (line["caller"], line["operation"]) == ("aje1", "bop1"), line
+
+
+async def test_answers_of_connect_have_the_code_of_their_body(tmp_path: Path) -> None:
+    unary = {"content-type": "application/proto", "connect-protocol-version": "1"}
+    streaming = {"content-type": "application/connect+proto"}
+    expected: Expected = {}
+    async with (
+        running(tmp_path) as harness,
+        httpx.AsyncClient(base_url=harness.rest) as client,
+    ):
+
+        async def ask(id_: str, path: str, headers: dict[str, str], code: int) -> None:
+            content = b"" if headers["content-type"] == unary["content-type"] else b"\0" * 5
+            answered = await _ask(client, id_, "POST", path, headers=headers, content=content)
+            expected[id_] = (answered.status_code, code)
+
+        await ask("well", GET, unary, 0)
+        for code in STATUSES:
+            harness.upstream.answers[GET] = failing(code)
+            await ask(f"error-{code}", GET, unary, code)
+        await ask("unknown-method", "/nowhere.Service/Get", unary, 12)
+        await ask("deadline", GET, {**unary, "connect-timeout-ms": "x"}, 3)
+        await ask("stream-deadline", GET, {**streaming, "connect-timeout-ms": "x"}, 3)
+        # What it does not know of is no error; what is no message is.
+        await ask("stream-well", REFLECT, streaming, 0)
+        broken = {"headers": streaming, "content": b"\0\0\0\0\1\xff"}
+        answered = await _ask(client, "stream-error", "POST", REFLECT, **broken)
+        told = json.loads(answered.content[5:])["error"]["code"]
+        expected["stream-error"] = (200, CODES_OF_CONNECT[told])
+    assert _logged(tmp_path) == expected
 
 
 def _unary(channel: grpc.aio.Channel, method: str) -> Any:
