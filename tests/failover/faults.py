@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
 from tests.chaos.stack import Stack
@@ -87,6 +87,17 @@ def _cut_etcd_off(cluster: Cluster, _: Stack, hold_s: float) -> None:
         time.sleep(hold_s)
 
 
+def _part_data_centres(cluster: Cluster, _: Stack, hold_s: float) -> None:
+    """The leader's sees neither etcd nor the standbys; servers of ours see both sides."""
+    assert cluster.network
+    leader = cluster.leader()
+    others = [node.host for node in cluster.nodes if node is not leader]
+    with ExitStack() as open_:
+        for other in (cluster.etcd.host, *others):
+            open_.enter_context(cluster.network.cut(leader.host, other))
+        time.sleep(hold_s)
+
+
 def _fill_disk(cluster: Cluster, _: Stack, hold_s: float) -> None:
     assert cluster.network  # which has disks of their own, too: this one's would be filled
     leader = cluster.leader()
@@ -118,6 +129,7 @@ FAULTS = (
     Fault("leader killed while commits wait", _kill_leader_while_commits_wait, 5.0),
     Fault("servers cut off from the leader", _cut_servers_off, 10.0, needs_root=True),
     Fault("leader cut off from etcd", _cut_etcd_off, 30.0, needs_root=True),
+    Fault("data centres part", _part_data_centres, 35.0, needs_root=True),
     Fault("leader's disk full", _fill_disk, 10.0, needs_root=True),
     Fault("server frozen past its leases", _freeze_server, 8.0),
 )
