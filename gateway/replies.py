@@ -5,14 +5,14 @@ Under /v1/ the status is in Google's envelope, `{"error": {"code", "message", "s
 
 import base64
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from google.protobuf import duration_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from gateway import pages
+from gateway import pages, shares
 from gateway.http_rules import GOOGLE_STYLE
 from gateway.routes import (
     ANONYMOUS_BYTES,
@@ -33,6 +33,7 @@ _IS_GRPC = (
     "request.headers['content-type'].matches('^application/grpc([+].*)?$')"
     " && !xds.route_name.contains(' ')"
 )
+_IS_CROWDED = f"xds.route_name == '{shares.CROWDED}'"
 # By the route's name, since the transcoder changes the path; by that where there is no route.
 _IS_GOOGLE_STYLE = (
     f"(xds.route_name.contains(' {GOOGLE_STYLE}') || request.path.startsWith('{GOOGLE_STYLE}'))"
@@ -136,10 +137,11 @@ def local_reply_config(page_folders: Iterable[str] = ()) -> dict[str, Any]:
     """Returns Envoy's LocalReplyConfig; the first mapper that fits is used."""
     return {
         "mappers": [
+            *_crowded(),
             *(page for reply in REPLIES for page in _pages(reply, page_folders)),
             # What the Lua filter answers is Status JSON already.
             {
-                "filter": _when("response.code_details == 'lua_response'"),
+                "filter": _when(f"response.code_details == 'lua_response' && !({_IS_CROWDED})"),
                 "headers_to_add": _REQUEST_ID,
                 "body_format_override": {
                     **_text("%LOCAL_REPLY_BODY%"),
@@ -150,6 +152,17 @@ def local_reply_config(page_folders: Iterable[str] = ()) -> dict[str, Any]:
             *(_grpc(reply) for reply in REPLIES),
             *(mapper for reply in REPLIES for mapper in _json(reply)),
         ]
+    }
+
+
+def _crowded() -> Iterable[dict[str, Any]]:
+    """Over HTTP/2 a body would wait for who reads none; headers never do. Native answers have no body."""
+    refusal = next(reply for reply in REPLIES if reply.status == 429)
+    yield _grpc(replace(refusal, when=_IS_CROWDED))
+    yield {
+        "filter": _when(f"{_IS_CROWDED} && request.protocol == 'HTTP/2'"),
+        "headers_to_add": [*_REQUEST_ID, _header("retry-after", str(RETRY_AFTER_S))],
+        "body_format_override": _text(""),
     }
 
 
