@@ -13,10 +13,11 @@ from server.composition.grpc_server import Service, build_server
 from server.composition.mail import mail_settings
 from server.composition.storage import opened_storage
 from server.composition.worker import build_sweeper, build_worker
-from server.config import Settings
+from server.config import Settings, SettingsError
 from server.domain.links import link_prefix
 from server.process import Parts, listen_at, serve_parts
 from server.sandbox.clock import SandboxClock
+from server.sandbox.development import read_identity
 from server.sandbox.emails import Emails
 from server.sandbox.fates import Fates
 from server.sandbox.faults import Faulty
@@ -25,6 +26,7 @@ from server.sandbox.mail_catcher import listening
 from server.sandbox.mailbox import Mailbox
 from server.sandbox.service import NoSandbox, SandboxService
 from server.sandbox.winding import Winding
+from server.storage.interface import Storage
 
 
 async def serve(settings: Settings, listen: str) -> None:
@@ -32,10 +34,16 @@ async def serve(settings: Settings, listen: str) -> None:
 
     The schema must be current. Raises SettingsError.
     """
+    if not settings.is_local:
+        raise SettingsError(
+            "BILLING_ADDRESS: a sandbox is for this machine alone, since all who reach it may make "
+            "resellers and wind its clock: take the setting away"
+        )
     clock = SandboxClock(settings.var / "sandbox-clock")
     mail_settings(settings)
     async with AsyncExitStack() as parts:
         storage = await parts.enter_async_context(opened_storage(settings))
+        await _require_own_database(storage, settings)
         await make_identity(storage, settings.var)
         emails = Emails(storage.operations, link_prefix(settings.invitation_link))
         fates = Fates(clock, storage.waits, settings.http_port, settings.bounce_port)
@@ -62,6 +70,16 @@ async def serve(settings: Settings, listen: str) -> None:
         )
         listen_at(served, listen)
         await serve_parts(storage, settings, listen, Parts(served, worker, sweeper))
+
+
+async def _require_own_database(storage: Storage, settings: Settings) -> None:
+    """Refuses what may be a production's: its invitations would expire, its e-mails go nowhere."""
+    if not read_identity(settings.var) and await storage.administration.list_resellers():
+        raise SettingsError(
+            "BILLING_DATABASE_URL: the database has resellers, and no sandbox in "
+            f"{settings.var} has made them; the clock would be wound for all of them. Give the "
+            "sandbox a database of its own, or set BILLING_VAR to the folder of the one that did"
+        )
 
 
 async def serve_among_others(settings: Settings, listen: str) -> None:

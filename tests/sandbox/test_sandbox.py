@@ -15,7 +15,7 @@ from aiohttp import web
 from billing.sandbox.v1 import sandbox_service_pb2, sandbox_service_pb2_grpc
 from standardwebhooks import Webhook
 
-from tests.service import Service, eventually, running
+from tests.service import Service, command, environment, eventually, refusal, running
 from tests.worker.webhooks.receivers import receiving
 
 
@@ -297,3 +297,19 @@ def test_many_processes_say_that_they_are_no_sandbox(tmp_path: Path) -> None:
             assert "BILLING_WORKERS=1" in answer.text
         headers = {**many.headers, "x-sandbox-fault": "rate"}
         assert httpx.get(f"{many.rest}/v1/operations", headers=headers).status_code == 429
+
+
+def test_a_database_of_others_is_not_taken(tmp_path: Path) -> None:
+    ours = environment(tmp_path / "ours")
+    assert command(ours, "migrate").returncode == 0
+    assert command(ours, "resellers", "add", "Horns and Hooves").returncode == 0
+    line = refusal(ours, "dev")
+    assert line.startswith("error: BILLING_DATABASE_URL: the database has resellers")
+    assert command(ours, "resellers", "list").stdout.count("Horns") == 1
+
+
+def test_it_is_for_this_machine_alone(tmp_path: Path, service: Service) -> None:
+    certificate = service.var / "tls" / "localhost.pem"
+    env = environment(tmp_path / "var", address="0.0.0.0", tls_certificate=certificate)
+    env["BILLING_TLS_KEY"] = str(service.var / "tls" / "localhost.key")
+    assert refusal(env, "dev").startswith("error: BILLING_ADDRESS: a sandbox is for this machine")
