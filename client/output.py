@@ -131,7 +131,9 @@ def _yaml(content: object) -> str:
     # When needed: each command begins a tenth sooner.
     import yaml
 
-    return str(yaml.safe_dump(content, allow_unicode=True, sort_keys=False))
+    # protobuf makes ordered dicts of what is packed in Any, which YAML would not write.
+    plain = json.loads(json.dumps(content))
+    return str(yaml.safe_dump(plain, allow_unicode=True, sort_keys=False))
 
 
 def _write(text: str, end: str = "\n") -> None:

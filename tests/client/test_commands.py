@@ -119,6 +119,26 @@ def test_lists_stream_all_pages_in_every_format(dev: Run) -> None:
     assert dev("invitations", "list", "--filter", "state = EXPIRED", "-o", "json").json == []
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["customers list", "invitations list", "operations list", "events list", "accounts list"],
+)
+def test_each_kind_is_the_same_in_yaml_as_in_json(dev: Run, words: str) -> None:
+    invite(dev, "--wait")
+    listed = dev(*words.split(), "--limit", "2", "-o", "json").json
+    assert listed
+    assert yaml.safe_load(dev(*words.split(), "--limit", "2", "-o", "yaml").out) == listed
+    # One column for each title, also where the value has commas and lines.
+    columns = list(csv.reader(io.StringIO(dev(*words.split(), "-o", "csv").out)))
+    assert len({len(row) for row in columns}) == 1
+
+
+def test_an_operation_in_yaml(dev: Run) -> None:
+    name = invite(dev)["name"]
+    shown = yaml.safe_load(dev("operations", "wait", name, "-o", "yaml").out)
+    assert (shown["name"], shown["response"]["state"]) == (name, "ACCEPTANCE_REQUIRED")
+
+
 def test_events_are_listed_and_watched_from_one_on(dev: Run) -> None:
     invite(dev)
     events = dev("events", "list", "-o", "json").json

@@ -19,9 +19,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built_wheel(tmp_path_factory.mktemp("wheel"))
 
 
-def run(installed: Path, *command: str) -> str:
+def run(installed: Path, *command: str, program: str = "server") -> str:
     """Runs `billing-server` from the wheel's files, in a folder where there is nothing else."""
-    code = "import billing_service; billing_service.server()"
+    code = f"import billing_service; billing_service.{program}()"
     done = subprocess.run(
         [sys.executable, "-c", code, *command],
         cwd=installed.parent,
@@ -43,6 +43,11 @@ def test_it_takes_one_name_in_an_environment(installed: Path) -> None:
 def test_the_command_tells_its_release_and_its_settings(installed: Path) -> None:
     assert run(installed, "--version").split()[0] == "billing-server"
     assert "BILLING_HTTP_PORT" in run(installed, "settings")
+
+
+def test_the_command_line_of_callers_explains_itself(installed: Path) -> None:
+    assert run(installed, "--version", program="client").split()[0] == "billing"
+    assert "Example" in run(installed, "customers", "import", "--help", program="client")
 
 
 def test_what_runs_is_what_was_installed(installed: Path) -> None:
