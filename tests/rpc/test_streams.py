@@ -349,3 +349,28 @@ async def test_where_the_ends_cannot_be_read_each_log_is(
         await read(call, 1)
         await happen(api.storage, *series(RESELLER, 1))
         assert await read(call, 1) == [1]
+
+
+async def test_streams_are_woken_to_tell_their_positions_a_few_at_a_time(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many that tell it at once would hold all other calls up for as long."""
+    monkeypatch.setattr(streams, "_WOKEN_IN_TURN", 2)
+    calls = [watch(api, after="latest") for _ in range(5)]
+    for call in calls:
+        await read(call, 1)
+    # As if nothing looked at them for long.
+    for each in api.streams._streams:
+        each._beats_at = 0.0
+    turns: list[int] = []
+
+    async def turn(_: float) -> None:
+        turns.append(sum(each._awake.is_set() for each in api.streams._streams))
+
+    with monkeypatch.context() as counted:
+        counted.setattr(asyncio, "sleep", turn)
+        await api.streams._look_at_each()
+    assert turns == [2, 4]
+    for call in calls:
+        assert await read(call, 1) == [0]
+        call.cancel()

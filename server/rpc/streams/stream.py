@@ -1,7 +1,6 @@
 """One stream of events: from where its caller stands to the end of the log, and on as that grows."""
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable
 
 from server.domain.errors import BillingError, Reason
@@ -11,7 +10,7 @@ from server.rpc.pipeline.concurrency import RoundRobin
 from server.rpc.streams.encodings import Encoded, Encoding
 from server.rpc.streams.feed import Feed, Read
 
-# The position comes after so long without a message.
+# The position comes after so long without a message, at the next look of `Streams`.
 HEARTBEAT_S = 10.0
 # A reader whose connection takes nothing for so long is ended.
 SLOWEST_S = 10.0
@@ -95,6 +94,11 @@ class Stream:
                 raise
             raise error from None
 
+    @property
+    def is_to_beat(self) -> bool:
+        """Whether it has sent nothing for so long that it is to be woken, to tell its position."""
+        return self._writing_since is None and self._loop.time() >= self._beats_at
+
     def look_at_speed(self) -> None:
         """Ends it where its reader is too slow; breaks it off where that can't be told."""
         now = self._loop.time()
@@ -134,9 +138,7 @@ class Stream:
     async def _follow(self, feed: Feed) -> None:
         """Sends what the feed has; waits where that is nothing."""
         if self._position >= feed.read_to and not self._is_last_round:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(self._beats_at):
-                    await self._awake.wait()
+            await self._awake.wait()
         self._awake.clear()
         passed = 0
         while self._position < feed.read_to:

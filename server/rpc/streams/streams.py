@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import math
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from server.domain.access import Permission, Subject
@@ -21,6 +22,8 @@ from server.rpc.streams.stream import Stream, stopping
 from server.telemetry.failure_log import FailureLog
 from server.use_cases.events import LATEST, Events
 
+_Look = Callable[[], Awaitable[None]]
+
 _FAILURES = FailureLog(logging.getLogger(__name__))
 
 # Streams that read the log by themselves at the same time.
@@ -29,6 +32,8 @@ _READERS = 2
 # a stream within five: it is seen at one look, and who takes nothing is broken off at the next.
 _LOOK_EVERY_S = 0.5
 _CHECKS_AT_ONCE = 64
+# Streams that are woken before other calls have their turn.
+_WOKEN_IN_TURN = 32
 _LAST_READ_S = 1.0
 # A right that can't be proved for so long ends its streams.
 _LONGEST_UNPROVED_S = 5.0
@@ -47,7 +52,7 @@ class Streams:
         # Since when proofs can't be looked at.
         self._unproved: dict[str, float] = {}
         self._turns = RoundRobin(_READERS)
-        self._looking: asyncio.Task[None] | None = None
+        self._looking: dict[_Look, asyncio.Task[None]] = {}
         self._has_stopped = False
 
     async def send(
@@ -67,8 +72,9 @@ class Streams:
         stream = Stream(caller.id, reseller_id, position, condition, encoding, call.write)
         feed = self._feeds.follow(reseller_id, last, stream)
         self._streams[stream] = call.authorization
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._keep_looking())
+        for look in (self._look_at_each, self._check_rights):
+            if look not in self._looking:
+                self._looking[look] = asyncio.create_task(self._keep(look))
         try:
             await stream.run(feed, partial(self._events.read, reseller_id), self._turns)
         except BillingError as error:
@@ -92,19 +98,28 @@ class Streams:
         for stream in list(self._streams):
             stream.finish()
 
-    async def _keep_looking(self) -> None:
-        """Ends streams whose reader is too slow or whose caller may read no longer."""
+    async def _keep(self, look: _Look) -> None:
+        """Looks again and again while there are streams."""
         while self._streams:
             await asyncio.sleep(_LOOK_EVERY_S)
-            for stream in self._streams:
-                stream.look_at_speed()
             try:
-                await self._check_rights()
+                await look()
             except Exception as error:
-                _FAILURES.tell_error("the rights of streams can't be checked", error)
-        self._looking = None
+                _FAILURES.tell_error("streams can't be looked at", error)
+        del self._looking[look]
+
+    async def _look_at_each(self) -> None:
+        """Ends those whose reader is too slow, and has those tell their position that are to."""
+        for stream in self._streams:
+            stream.look_at_speed()
+        beating = [stream for stream in self._streams if stream.is_to_beat]
+        for turn, stream in enumerate(beating, start=1):
+            stream.wake()
+            if turn % _WOKEN_IN_TURN == 0:
+                await asyncio.sleep(0)
 
     async def _check_rights(self) -> None:
+        """Ends those whose caller may read no longer."""
         proofs = list(set(self._streams.values()))
         found: dict[str, Subject | BaseException] = {}
         unknown: list[str] = []
