@@ -15,11 +15,31 @@ def test_a_server_that_kept_silent_is_left_out_for_a_while() -> None:
     assert servers._order() == [b, c]
     servers._found(c)
     assert servers._order() == [c, b]
-    now_s = 10.0
+    now_s = 2.0
     assert servers._order() == [c, a, b]
     for each in (a, b, c):
         servers._kept_silent(each)
     assert servers._order() == [c, a, b]
+
+
+def test_a_server_that_goes_on_keeping_silent_is_asked_ever_less_often() -> None:
+    """Many threads find it at once, and count once."""
+    now_s = 0.0
+    servers = PostgresServers({"host": "a,b", "port": "1"}, lambda: now_s)
+    a, b = ("a", 1), ("b", 1)
+    left_out_s = []
+    for _ in range(4):
+        begins_s = now_s
+        for _ in range(5):
+            servers._kept_silent(a)
+        while servers._order() == [b]:
+            now_s += 1.0
+        left_out_s.append(now_s - begins_s)
+    assert left_out_s == [2.0, 4.0, 8.0, 10.0]
+    servers._found(a)
+    servers._kept_silent(a)
+    now_s += 2.0
+    assert servers._order() == [a, b]
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,10 @@ from psycopg.errors import ConnectionTimeout
 
 from server.storage.sql.postgres_line import Line
 
-# A server that kept silent is asked again after this time: each try costs as long as it may take to
-# connect, in which another may have become the leader.
-_SILENT_FOR_S = 10.0
+# A server that kept silent is asked again after this time, doubled as long as it does: each try costs
+# as long as it may take to connect, in which another may have become the leader. One that is only slow
+# may be the leader still.
+_SILENT_FIRST_S, _SILENT_MOST_S = 2.0, 10.0
 
 _PORT = 5432
 
@@ -39,7 +40,8 @@ class PostgresServers:
         ports = ports * len(hosts) if len(ports) == 1 else ports
         self._servers: list[Server] = list(zip(hosts, ports, strict=True))
         self._now_s = now_s
-        self._silent_until_s: dict[Server, float] = {}
+        # Until when those who kept silent are left out, and for how long that is.
+        self._silent: dict[Server, tuple[float, float]] = {}
         if len(self._servers) > 1:
             # A standby would be read from as it was a while ago.
             self.parameters.setdefault("target_session_attrs", "read-write")
@@ -76,16 +78,20 @@ class PostgresServers:
         return Line(connection, partial(self._kept_silent, server))
 
     def _kept_silent(self, server: tuple[str, int]) -> None:
-        self._silent_until_s[server] = self._now_s() + _SILENT_FOR_S
+        now_s = self._now_s()
+        until_s, for_s = self._silent.get(server, (now_s, _SILENT_FIRST_S / 2))
+        if until_s <= now_s:  # else another thread has found the same
+            for_s = min(2 * for_s, _SILENT_MOST_S)
+            self._silent[server] = now_s + for_s, for_s
 
     def _order(self) -> list[Server]:
         now_s = self._now_s()
         servers = list(self._servers)
-        talk = [each for each in servers if self._silent_until_s.get(each, 0.0) <= now_s]
+        talk = [each for each in servers if self._silent.get(each, (0.0, 0.0))[0] <= now_s]
         return talk or servers
 
     def _found(self, server: Server) -> None:
-        self._silent_until_s.pop(server, None)
+        self._silent.pop(server, None)
         if self._servers[0] != server:
             others = [each for each in self._servers if each != server]
             self._servers = [server, *others]
