@@ -19,6 +19,8 @@ from server.domain.bounces import BounceOutcome, BounceReport
 from server.worker.mail.smtp_replies import Meaning, meaning
 
 _STATUS = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
+_GLOBAL_STATUS = re.compile(rb"message/global-delivery-status", re.IGNORECASE)
+_WORDS = re.compile("[a-z]+")
 _CODE = re.compile(r"\b([45]\d\d)\b")
 _MOST_NESTED, _MOST_PARTS = 50, 1000
 _FAILED, _DELAYED = "failed", "delayed"
@@ -40,6 +42,8 @@ def read_report(content: bytes, reverse_path: str) -> BounceReport | None:
     """
     if content.lower().count(b"boundary=") > _MOST_NESTED or content.count(b"\n--") > _MOST_PARTS:
         return None  # the parser would call itself too often, or take a second
+    # Reports of addresses that are not ASCII (RFC 6533) have the same form, which the parser does not know.
+    content = _GLOBAL_STATUS.sub(b"message/delivery-status", content)
     message = message_from_bytes(content, policy=compat32)
     found = _standard(message)
     if found is not None:
@@ -68,7 +72,7 @@ def _standard(message: Message) -> BounceReport | None:
     reports = [
         report
         for part in message.walk()
-        if part.get_content_type() in ("message/delivery-status", "message/global-delivery-status")
+        if part.get_content_type() == "message/delivery-status"
         for fields in _groups(part)
         if (report := _of_recipient(fields))
     ]
@@ -82,7 +86,8 @@ def _groups(part: Message) -> Iterator[Message]:
 
 
 def _of_recipient(fields: Message) -> BounceReport | None:
-    action = str(fields.get("Action", "")).split(";")[0].strip().lower()
+    words = _WORDS.findall(str(fields.get("Action", "")).lower())
+    action = words[0] if words else ""  # a comment may follow
     if action not in (_FAILED, _DELAYED):
         return None
     _, _, diagnostic = str(fields.get("Diagnostic-Code", "")).partition(";")

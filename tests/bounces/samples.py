@@ -100,6 +100,13 @@ SAMPLES = {
         ),
         BounceReport(True, True, 550, "5.1.10"),
     ),
+    "of an address that is not ASCII": Sample(
+        dsn(
+            "Action: failed (no such mailbox)\nStatus: 5.1.1 (user unknown)\n"
+            "Diagnostic-Code: smtp; 550 5.1.1 почта@customer.test: нет такого\n"
+        ).replace(b"message/delivery-status", b"Message/Global-Delivery-Status"),
+        _NO_MAILBOX,
+    ),
     "a full mailbox": Sample(
         dsn("Action: failed\nStatus: 5.2.2\nDiagnostic-Code: smtp; 552 5.2.2 Over quota\n"),
         BounceReport(True, True, 552, "5.2.2"),
