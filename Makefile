@@ -139,6 +139,9 @@ mutants: $(VENV)/dev.stamp ## make single-line bugs and see that tests notice; A
 test-clients: $(VENV)/dev.stamp ## official and generic clients against the service; prints a table
 	@$(BIN)/python -m pytest -q tests/clients
 
+generators: $(VENV)/dev.stamp ## clients that generators make of /openapi.json and proto/, compiled and used; needs Java
+	@GENERATORS=1 $(BIN)/python -m pytest -q tests/clients/test_clients.py -k 'openapi or hey_api or gapic'
+
 docs: $(VENV)/dev.stamp ## make the site of docs/ in build/docs; fails where a link leads nowhere
 	@mkdir -p build && $(BIN)/zensical build --strict >build/docs.log 2>&1 || { cat build/docs.log; exit 1; }
 	@echo "build/docs/index.html"
@@ -169,4 +172,4 @@ bench-grpcio: $(VENV)/bench.stamp ## what an empty call costs on each version of
 bench-profile: $(VENV)/bench.stamp ## where the server spends its time; METHOD=get, empty, two, worker or send
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m bench.profile $(or $(METHOD),invite)
 
-.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients fuzz chaos failover bounces split mutants strangers docs deploy-check check dist bench bench-tools bench-grpcio bench-profile
+.PHONY: help run gen gen-check baseline lock lint format types browser test test-clients generators fuzz chaos failover bounces split mutants strangers docs deploy-check check dist bench bench-tools bench-grpcio bench-profile

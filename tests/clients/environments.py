@@ -32,9 +32,13 @@ def command(client: str, script: str) -> tuple[list[str], dict[str, str]]:
         modules = _made(client, ["package.json", "package-lock.json"], _make_node)
         return ["node", str(file)], {"NODE_PATH": str(modules / "node_modules")}
     python = Path(sys.executable)
+    variables = {"PYTHONPATH": str(HERE / "reporting")}
     if (folder / "requirements.txt").exists():
         python = _made(client, ["requirements.txt"], _make_python) / "bin" / "python"
-    return [str(python), str(file)], {"PYTHONPATH": str(HERE / "reporting")}
+    if (folder / "package.json").exists():
+        modules = _made(client, ["package.json", "package-lock.json"], _make_node, "node")
+        variables["NODE_PATH"] = str(modules / "node_modules")
+    return [str(python), str(file)], variables
 
 
 def oldest_node() -> Path:

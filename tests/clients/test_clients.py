@@ -57,7 +57,19 @@ CALLS = {
     "openapi_python_client": (
         *("generate", "invite and wait", "repeat with a key", "list", "update"),
     ),
+    "hey_api": ("generate and compile", "invite and wait", "repeat with a key"),
 }
+# What `make generators` runs as well: they take minutes, and Java.
+GENERATORS = {
+    "openapi_typescript": ("generate and compile", "invite and wait", "repeat with a key"),
+    "openapi_generator": tuple(
+        f"{kind}: {call}"
+        for kind in ("python", "typescript-fetch")
+        for call in ("generate and compile", "invite and wait", "repeat with a key")
+    ),
+}
+if os.environ.get("GENERATORS"):
+    CALLS |= GENERATORS
 _OUTPUTS = {
     "yandexcloud": r"customer \w{20} of reseller \w{20}\n",
     "nodejs_sdk": r"customer \w{20} of reseller \w{20}\n",
