@@ -1,7 +1,11 @@
 """Starts `billing` so that Ctrl-C leaves no traceback, whenever it comes."""
 
+import contextlib
 import os
 import signal
+import sys
+
+_INTERRUPTED = 130
 
 
 def start(name: str) -> None:
@@ -19,6 +23,13 @@ def start(name: str) -> None:
         main(name)
     except KeyboardInterrupt:
         _stop()
+    except SystemExit as ended:
+        if ended.code != _INTERRUPTED:
+            raise
+        # grpcio would wait two seconds and more for streams that nobody reads any more.
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(_INTERRUPTED)
     finally:
         # While the interpreter ends, everything has been said and written.
         if obeyed:
@@ -27,4 +38,4 @@ def start(name: str) -> None:
 
 def _stop(*_: object) -> None:
     os.write(2, b"billing: stopped\n")
-    os._exit(130)
+    os._exit(_INTERRUPTED)

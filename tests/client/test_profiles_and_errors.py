@@ -162,6 +162,18 @@ def test_ctrl_c_while_the_program_is_loaded(tmp_path: Path) -> None:
         assert process.wait(30) == 130
 
 
+def test_ctrl_c_while_events_are_watched(service: Service) -> None:
+    with start(
+        ["--dev", "events", "watch", "--after", ""], BILLING_VAR=str(service.var)
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline().count(b"\t") == 4
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read().strip() == b"billing: stopped"
+        assert process.wait(30) == 130
+
+
 def test_other_encodings_of_the_terminal(service: Service) -> None:
     env = {"BILLING_VAR": str(service.var), "PYTHONIOENCODING": "ascii:strict"}
     made = start(["--dev", "customers", "create", "--name", "Рога", "-o", "json"], **env)
