@@ -1,6 +1,7 @@
 """Callers in a process of their own: `python -m tests.failover.load SERVICE_FILE REPORT_FILE`.
 
-They call until their standard input ends, and then say what they were told.
+They say so when the first of them has been answered, call until their standard input ends, and then
+report what they were told.
 """
 
 import asyncio
@@ -54,7 +55,9 @@ class Load:
 
 @contextmanager
 def load(service: Service, folder: Path) -> Iterator[Load]:
-    """Has callers at work until the block ends; then all have their last answer."""
+    """Has callers at work, of whom one has been answered, until the block ends; then all have their
+    last answer.
+    """
     given, report = folder / "service.json", folder / "told.json"
     known = {
         each.name: getattr(service, each.name)
@@ -63,9 +66,12 @@ def load(service: Service, folder: Path) -> Iterator[Load]:
     }
     given.write_text(json.dumps(known, default=str))
     words = [sys.executable, "-m", "tests.failover.load", str(given), str(report)]
-    process = Popen(words, cwd=ROOT, stdin=PIPE)
+    process = Popen(words, cwd=ROOT, stdin=PIPE, stdout=PIPE)
     made = Load()
     try:
+        # A busy machine takes its time to start it: that none is answered then is no fault's doing.
+        assert process.stdout
+        assert process.stdout.readline(), "the callers have ended"
         yield made
     finally:
         assert process.stdin
@@ -87,6 +93,9 @@ async def _call(known: dict[str, Any]) -> Told:
             asyncio.create_task(_read(client, service, at_work, told)),
             asyncio.create_task(_cross(service, at_work, told)),
         ]
+        while not at_work.calls.acknowledged:  # noqa: ASYNC110
+            await asyncio.sleep(_READ_EVERY_S)
+        print("at work", flush=True)
         await asyncio.to_thread(sys.stdin.read)
         for task in beside:
             task.cancel()
