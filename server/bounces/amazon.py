@@ -34,8 +34,11 @@ _SIGNED: Mapping[str, tuple[str, ...]] = {
 }
 # Amazon has one certificate a region, and a new one now and then.
 _MOST_CERTIFICATES = 4
-# How long no other is fetched after one could not be had, or was none.
+# How long a URL is not fetched again after nothing could be had there, or no certificate. A stranger can
+# name any: the others are not held up, and so many are fetched at once and remembered.
 FETCH_PAUSE_S = 10.0
+FETCHES_AT_ONCE = 4
+_MOST_PAUSES = 1000
 # Why SES sends nothing to an address, whatever the status.
 _NO_MAILBOX = ("NoEmail", "Suppressed", "OnAccountSuppressionList")
 
@@ -71,8 +74,8 @@ class Topic:
         self._clock = clock
         self._monotonic = monotonic
         self._certificates: dict[str, x509.Certificate] = {}
-        self._no_fetch_until = 0.0
-        self._fetching = False
+        self._no_fetch_until: dict[str, float] = {}
+        self._fetching: set[str] = set()
 
     async def verify(self, fields: Mapping[str, Any]) -> None:
         """Raises ForgedError unless Amazon signed these fields for the topic; NotNowError."""
@@ -82,7 +85,9 @@ class Topic:
         # Whoever names another topic has nothing fetched or computed for it.
         if fields.get("TopicArn") != self.arn or names is None or hash_ is None:
             raise ForgedError
-        if not self._is_amazons(url) or not _CERTIFICATE_PATH.fullmatch(urlsplit(str(url)).path):
+        # Nothing behind the path: one certificate under many URLs would push out the others.
+        path = str(url).removeprefix(f"https://{self._host}")
+        if not self._is_amazons(url) or not _CERTIFICATE_PATH.fullmatch(path):
             raise ForgedError
         values = [(name, fields[name]) for name in names if name in fields]
         if not all(isinstance(value, str) for _, value in values):
@@ -122,7 +127,7 @@ class Topic:
             try:
                 found = x509.load_pem_x509_certificate(await self._read(url))
             except ValueError:
-                self._no_fetch_until = self._monotonic() + FETCH_PAUSE_S
+                self._pause(url)
                 raise ForgedError from None
             if len(self._certificates) >= _MOST_CERTIFICATES:
                 self._certificates.clear()
@@ -132,17 +137,23 @@ class Topic:
         return found
 
     async def _read(self, url: str) -> bytes:
-        """Fetches one thing at a time, and nothing for a while after that failed."""
-        if self._fetching or self._monotonic() < self._no_fetch_until:
+        """Fetches few things at a time, each once, and not again for a while after that failed."""
+        is_paused = self._monotonic() < self._no_fetch_until.get(url, 0.0)
+        if is_paused or url in self._fetching or len(self._fetching) >= FETCHES_AT_ONCE:
             raise NotNowError
-        self._fetching = True
+        self._fetching.add(url)
         try:
             return await self._fetch(url)
         except OSError as error:
-            self._no_fetch_until = self._monotonic() + FETCH_PAUSE_S
+            self._pause(url)
             raise NotNowError from error
         finally:
-            self._fetching = False
+            self._fetching.discard(url)
+
+    def _pause(self, url: str) -> None:
+        if len(self._no_fetch_until) >= _MOST_PAUSES:
+            self._no_fetch_until.clear()
+        self._no_fetch_until[url] = self._monotonic() + FETCH_PAUSE_S
 
 
 def is_confirmation(fields: Mapping[str, Any]) -> bool:

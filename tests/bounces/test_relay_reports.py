@@ -260,6 +260,23 @@ async def test_a_certificate_that_can_not_be_had_is_not_asked_for_again_at_once(
     assert await refusal(reports, body, {}) is Reason.CREDENTIALS_INVALID
 
 
+async def test_strangers_certificates_hold_up_nobody(
+    reports: RelayReports, storage: Storage, delivery: Delivery, clock: Clock, amazon: Amazon
+) -> None:
+    body = signed(bounce(sender_of(delivery, clock)))
+    for number in range(10):
+        named = CERTIFICATE[: -len("0.pem")] + f"{number}.pem"
+        forged = json.dumps(json.loads(body) | {"SigningCertURL": named}).encode()
+        if named != CERTIFICATE:
+            assert await refusal(reports, forged, {}) is Reason.REPORT_NOT_TAKEN
+    asked = len(amazon.read)
+    behind = json.dumps(json.loads(body) | {"SigningCertURL": f"{CERTIFICATE}?again"}).encode()
+    assert await refusal(reports, behind, {}) is Reason.CREDENTIALS_INVALID
+    assert len(amazon.read) == asked
+    await reports.take(body, {})
+    assert await state(storage, delivery) is DeliveryState.BOUNCED
+
+
 async def test_a_subscription_is_confirmed(reports: RelayReports, amazon: Amazon) -> None:
     asked: dict[str, Any] = {"Type": "SubscriptionConfirmation", "Token": "1"}
     await reports.take(signed("You have chosen…", SubscribeURL=SUBSCRIBE, **asked), {})
