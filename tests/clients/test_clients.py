@@ -43,6 +43,7 @@ CALLS = {
         *("stream by grpc-web", "stream by connect binary"),
         *("stream by web: grpc-web", "stream by web: connect binary"),
     ),
+    "grpc_web": ("binary", "text"),
     "gapic": (
         "generate",
         *(
