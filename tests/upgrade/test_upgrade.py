@@ -24,6 +24,7 @@ async def drilled(kind: str, release: Path, folder: Path) -> Outcome:
         return await drill(release, folder, database.url if database else "", load_s=0.2, callers=1)
 
 
+@pytest.mark.timeout(400)  # for its processes' starts, on a machine with other work
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 async def test_no_call_fails_while_servers_are_upgraded(
     kind: str, release: Path, tmp_path_factory: pytest.TempPathFactory
