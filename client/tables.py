@@ -11,8 +11,8 @@ from rich.text import Text
 
 # Words are shortened to this, not further, IDs and times not at all: they are copied. Columns that
 # have no room then are left out, the last first.
-_LEAST = 16
-_BETWEEN = 2
+_MIN_WIDTH = 16
+_GAP = 2
 _NAME = re.compile(r"(?:resellers/[^/]+/[a-zA-Z]+|operations)/([^/]+)")
 _ID = re.compile(r"[a-z]{3}[0-9a-v]{17}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z")
@@ -26,7 +26,7 @@ class _Column:
         self.cells = [printable(for_people(value)) for value in values]
         is_exact = any(form.fullmatch(each) for form in (_NAME, _ID, _TIME) for each in values)
         self.width = max(map(cell_len, (title, *self.cells)))
-        self.least = self.width if is_exact else min(self.width, _LEAST)
+        self.min_width = self.width if is_exact else min(self.width, _MIN_WIDTH)
 
 
 class Table:
@@ -46,14 +46,14 @@ class Table:
             _Column(title, values)
             for title, values in zip(self._titles, zip(*rows, strict=True), strict=True)
         ]
-        columns[0].least = columns[0].width
+        columns[0].min_width = columns[0].width
         is_first = not self._kept
         if is_first:
             self._kept = [each.title for each in self._with_room(columns)]
         columns = [each for each in columns if each.title in self._kept]
         while self._excess(each.width for each in columns) > 0:
-            widest = max(columns, key=lambda each: (each.width > each.least, each.width))
-            if widest.width == widest.least:
+            widest = max(columns, key=lambda each: (each.width > each.min_width, each.width))
+            if widest.width == widest.min_width:
                 break
             widest.width -= 1
         if is_first:
@@ -71,17 +71,17 @@ class Table:
 
     def _with_room(self, columns: Sequence[_Column]) -> list[_Column]:
         kept = list(columns)
-        while len(kept) > 1 and self._excess(each.least for each in kept) > 0:
+        while len(kept) > 1 and self._excess(each.min_width for each in kept) > 0:
             kept.pop()
         return kept
 
     def _excess(self, widths: Iterable[int]) -> int:
         """Returns how much wider these columns are than the terminal."""
-        return sum(width + _BETWEEN for width in widths) - _BETWEEN - self._console.width
+        return sum(width + _GAP for width in widths) - _GAP - self._console.width
 
     def _line(self, cells: Sequence[tuple[str, int]], style: str = "") -> None:
         # As Text, in which square brackets are no marks of rich's.
-        line = Text(" " * _BETWEEN).join(_fitted(text, width) for text, width in cells)
+        line = Text(" " * _GAP).join(_fitted(text, width) for text, width in cells)
         line.rstrip()
         line.stylize(style)
         self._console.print(line, soft_wrap=True)

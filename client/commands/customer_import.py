@@ -10,7 +10,7 @@ from rich.console import Console
 from client.context import Context, with_context
 from client.errors import INTERRUPTED, REFUSED, ClientError
 from client.importing.columns import parse_given
-from client.importing.run import Import, alone
+from client.importing.run import Import, locked
 
 
 @click.command("import")
@@ -37,8 +37,9 @@ def import_customers(
 ) -> int:
     """Invite a spreadsheet's customers, each exactly once.
 
-    FILE is CSV or XLSX. Its first row names the columns: name, invitation_email, and where there are such external_id,
-    person.tin and the like (see `billing customers invite`), labels.KEY, language, inviter, note.
+    FILE is CSV or XLSX. Its first row names the columns: name, invitation_email, and where there are
+    such external_id, person.tin and the like (see `billing customers invite`), labels.KEY, language,
+    inviter, note.
     All rows are checked first; nothing is sent while one is wrong.
 
     What becomes of each is written to FILE.results.csv. However this ends, run the same command again:
@@ -52,10 +53,10 @@ def import_customers(
     """
     run = Import(context.connection, file, Console(stderr=True, highlight=False))
     try:
-        with alone(file), closing(run):
+        with locked(file), closing(run):
             run.read(parse_given(columns), encoding)
             if dry_run:
-                run.check(note_there=True)
+                run.check(count_existing=True)
             else:
                 _invite(run, skip_invalid=skip_invalid, wait=wait)
     except KeyboardInterrupt:

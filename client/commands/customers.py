@@ -261,7 +261,7 @@ def update_customer(
     output.one(context.connection.call(_stub(context).UpdateCustomer, request), COLUMNS)
 
 
-def _action(name: str, method: str, request: Callable[..., Any], told: str) -> None:
+def _action(name: str, method: str, request: Callable[..., Any], description: str) -> None:
     """Adds a command that does one thing to a customer, and shows it as it then is."""
 
     def act(context: Context, customer: str, key: str, output: Output) -> None:
@@ -269,7 +269,7 @@ def _action(name: str, method: str, request: Callable[..., Any], told: str) -> N
         named = request(name=connection.name("customers", customer))
         output.one(connection.call(getattr(_stub(context), method), named, key=key), COLUMNS)
 
-    act.__doc__ = f"{told}\n\n\b\nExample:\n  billing customers {name} CUSTOMER"
+    act.__doc__ = f"{description}\n\n\b\nExample:\n  billing customers {name} CUSTOMER"
     command = click.argument("customer")(key_option(output_option(with_context(act))))
     customers.command(name)(command)
 

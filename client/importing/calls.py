@@ -12,7 +12,7 @@ from client.importing import results, rows
 from client.importing.results import Result
 from client.importing.spool import Todo
 
-_THERE = ("INVITATION_OPEN", "EXTERNAL_ID_TAKEN")
+_EXISTS_REASONS = ("INVITATION_OPEN", "EXTERNAL_ID_TAKEN")
 _WAIT_S = 10
 
 
@@ -31,10 +31,10 @@ class Calls:
         except grpc.RpcError as error:
             # What limits e-mails is obeyed when they are sent.
             limited = errors.details(error).reason == "MAIL_LIMIT_REACHED"
-            there = self._there(error, todo)
-            if there is None and not limited:
+            existing = self._existing(error, todo)
+            if existing is None and not limited:
                 raise
-            return there
+            return existing
         return None
 
     def _validate(self, todo: Todo) -> None:
@@ -50,18 +50,18 @@ class Calls:
                 self._customers.InviteCustomer, todo.request, todo.key
             )
         except grpc.RpcError as error:
-            there = self._there(error, todo)
+            existing = self._existing(error, todo)
             if errors.details(error).reason == "IDEMPOTENCY_KEY_REUSED":
-                there = self._there_with_other_content(todo)
-            if there is None:
+                existing = self._changed_since(todo)
+            if existing is None:
                 raise
-            return there
+            return existing
         return _outcome(result(todo), operation)
 
-    def _there(self, error: grpc.RpcError, todo: Todo) -> Result | None:
+    def _existing(self, error: grpc.RpcError, todo: Todo) -> Result | None:
         """Returns what is there already, if the service refused a row for that; None: it did not."""
         details = errors.details(error)
-        if details.reason not in _THERE:
+        if details.reason not in _EXISTS_REASONS:
             return None
         request = customer_service_pb2.GetCustomerRequest(
             name=self._connection.name("customers", details.metadata.get("customerId", ""))
@@ -77,7 +77,7 @@ class Calls:
             operation=f"operations/{operation}" if operation else "",
         )
 
-    def _there_with_other_content(self, todo: Todo) -> Result:
+    def _changed_since(self, todo: Todo) -> Result:
         """Returns what is there of a row that was sent before and has been changed in the file."""
         why = (
             "it was invited within two days, when the file said something else of it, and that has "
@@ -86,10 +86,10 @@ class Calls:
         try:
             self._validate(todo)
         except grpc.RpcError as error:
-            there = self._there(error, todo)
-            if there is None:
+            existing = self._existing(error, todo)
+            if existing is None:
                 raise
-            return there
+            return existing
         return result(todo, state=results.REFUSED, error=why)
 
     def wait(self, row: Result) -> Result:

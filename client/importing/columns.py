@@ -108,11 +108,11 @@ class Columns:
 
     def unused(self) -> str:
         """Names the columns that are not used, and what may be meant by them; "" if all are."""
-        told = []
+        names = []
         for at in self._unused:
             near = difflib.get_close_matches(_plain(self._header[at]), _FIELDS, n=1, cutoff=0.8)
-            told.append(self.title(at) + (f": is it {_FIELDS[near[0]]}?" if near else ""))
-        return ", ".join(told)
+            names.append(self.title(at) + (f": is it {_FIELDS[near[0]]}?" if near else ""))
+        return ", ".join(names)
 
     def of_field(self, path: str, why: str = "") -> str:
         """Returns the title of the column of a field that the service names, and says `why`."""

@@ -9,7 +9,7 @@ import charset_normalizer
 from client.errors import USAGE, ClientError
 
 _CHUNK = 1 << 16
-# So many bytes of lines with letters beyond ASCII tell which encoding it is.
+# Bytes of lines with letters beyond ASCII; so many tell which encoding it is.
 _SAMPLE = 1 << 16
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -28,7 +28,7 @@ _NAMES = {
 }
 
 
-def found(file: Path) -> str:
+def detect(file: Path) -> str:
     """Returns the encoding of a file, by Python's name; raises ClientError where it can't be told."""
     with file.open("rb") as content:
         start = content.read(4096)
@@ -52,12 +52,12 @@ def found(file: Path) -> str:
     return best.encoding
 
 
-def named(encoding: str) -> str:
+def display_name(encoding: str) -> str:
     """Returns an encoding's name as people know it."""
     return _NAMES.get(encoding, encoding.upper().replace("_", "-"))
 
 
-def known(encoding: str) -> str:
+def python_name(encoding: str) -> str:
     """Returns Python's name of an encoding that a user has named; raises ClientError."""
     try:
         # Some of Python's are no encodings of texts.

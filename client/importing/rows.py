@@ -36,11 +36,11 @@ def request(reseller: str, values: Mapping[str, str]) -> customer_service_pb2.In
     )
 
 
-def _part(values: Mapping[str, str], before: str) -> dict[str, str]:
+def _part(values: Mapping[str, str], prefix: str) -> dict[str, str]:
     return {
-        field.removeprefix(before): value
+        field.removeprefix(prefix): value
         for field, value in values.items()
-        if field.startswith(before)
+        if field.startswith(prefix)
     }
 
 
@@ -57,7 +57,7 @@ def problems(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield field, f"{value} is no value: mend the formula."
 
 
-def place(customer: customer_pb2.Customer) -> str:
+def contact(customer: customer_pb2.Customer) -> str:
     """Returns address and tax number, the same for the same ones however they are spelled."""
     name, at, domain = unicodedata.normalize("NFC", customer.email).casefold().rpartition("@")
     with contextlib.suppress(UnicodeError):
@@ -68,21 +68,22 @@ def place(customer: customer_pb2.Customer) -> str:
 def key(request: customer_service_pb2.InviteCustomerRequest) -> uuid.UUID:
     """Returns the idempotency key of a row: by its external ID, else by address and tax number."""
     customer = request.customer
-    content = (
-        f"external ID\n{customer.external_id}" if customer.external_id else f"at\n{place(customer)}"
-    )
+    if customer.external_id:
+        content = f"external ID\n{customer.external_id}"
+    else:
+        content = f"at\n{contact(customer)}"
     return uuid.uuid5(_KEYS, f"{request.parent}\n{content}")
 
 
 def key_after(first: str, operation: str) -> str:
-    """Returns the key of a row whose operation of before has failed: to be invited anew, once."""
+    """Returns the key that invites a row anew, once, whose operation has failed; `first` if none has."""
     return str(uuid.uuid5(uuid.UUID(first), operation)) if operation else first
 
 
-def is_same(wanted: customer_pb2.Customer, there: customer_pb2.Customer) -> bool:
-    """Tells whether a customer that is there is the one of a row, and need not be invited."""
-    if wanted.external_id and wanted.external_id != there.external_id:
+def is_same(wanted: customer_pb2.Customer, existing: customer_pb2.Customer) -> bool:
+    """Tells whether an existing customer is the one of a row, and need not be invited."""
+    if wanted.external_id and wanted.external_id != existing.external_id:
         return False
     if wanted.external_id:
-        return place(wanted).partition("\n")[0] == place(there).partition("\n")[0]
-    return place(wanted) == place(there)
+        return contact(wanted).partition("\n")[0] == contact(existing).partition("\n")[0]
+    return contact(wanted) == contact(existing)

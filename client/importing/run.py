@@ -20,8 +20,8 @@ from client.importing.spool import Spool, Todo
 from client.importing.tables import open_table
 from client.importing.window import Window
 
-# After so many rows it is looked whether the file has changed, which may be growing without end.
-_LOOK_ROWS = 1000
+# How often it is checked that the file has not changed: it may be growing without end.
+_ROWS_PER_CHECK = 1000
 
 
 class Import:
@@ -37,7 +37,7 @@ class Import:
         self._columns = Columns(["name", "email"], {})
         # How many rows earlier runs have done, and in how many of them the customer was there.
         self._done_before = 0
-        self._there_before = 0
+        self._existing_before = 0
         self._sends = False
 
     def read(self, given: Mapping[str, str], encoding: str | None) -> None:
@@ -48,21 +48,21 @@ class Import:
         if table.header.problem:
             raise ClientError(f"{self._file}: line {table.header.line}: {table.header.problem}")
         self._columns = Columns(table.header.cells, given)
-        say(self._console, f"{self._file}: {table.told}")
+        say(self._console, f"{self._file}: {table.form}")
         if unused := self._columns.unused():
             say(self._console, f"not used: {unused} (see --columns)")
         with Steps(self._console, "reading", None) as steps:
             for count, row in enumerate(table.rows):
-                if count % _LOOK_ROWS == 0:
-                    self._require(before)
+                if count % _ROWS_PER_CHECK == 0:
+                    self._require_unchanged(before)
                 self._read_row(row.line, row.cells, row.problem)
                 steps.step()
-        self._require(before)
+        self._require_unchanged(before)
         states = self._spool.count().states
         self._done_before = sum(states.get(each, 0) for each in results.DONE)
-        self._there_before = states.get(results.EXISTS, 0)
+        self._existing_before = states.get(results.EXISTS, 0)
 
-    def _require(self, version: tuple[int, ...]) -> None:
+    def _require_unchanged(self, version: tuple[int, ...]) -> None:
         """Raises ClientError if the file has changed since."""
         if _version(self._file) != version:
             raise ClientError(
@@ -94,10 +94,10 @@ class Import:
             why = f"Line {twin} has the same {or_id}address and tax number."
             self._spool.add_wrong(line, title, why)
 
-    def check(self, *, note_there: bool = False) -> int:
+    def check(self, *, count_existing: bool = False) -> int:
         """Has the service check all rows, and says what is wrong; returns how many are.
 
-        `note_there` counts those whose customer is there as done. An import itself asks by their keys
+        `count_existing` counts those whose customer is there as done. An import itself asks by their keys
         first, which tells more of them.
         """
 
@@ -105,7 +105,7 @@ class Import:
             if isinstance(answer, grpc.RpcError):
                 for title, why in self._wrong(answer):
                     self._spool.add_wrong(todo.line, title, why)
-            elif answer and note_there:
+            elif answer and count_existing:
                 self._spool.note(answer)
             steps.step()
 
@@ -161,22 +161,22 @@ class Import:
                 self.write()
 
     def summary(self) -> str:
-        """Returns how many rows stand how."""
+        """Returns how many rows are in which state, in words."""
         count = self._spool.count()
         done = sum(count.states.get(each, 0) for each in results.DONE)
-        there = count.states.get(results.EXISTS, 0) - self._there_before
+        existing = count.states.get(results.EXISTS, 0) - self._existing_before
         failed = count.states.get(results.FAILED, 0)
         refused = count.states.get(results.REFUSED, 0)
-        told = {
-            "invited": done - there - self._done_before,
-            "there already": there,
+        counts = {
+            "invited": done - existing - self._done_before,
+            "there already": existing,
             "done before": self._done_before,
             "with e-mails that could not be sent": failed if self._sends else 0,
             "refused": refused,
             "wrong": count.wrong,
             "to be invited": count.todo - (failed + refused if self._sends else 0),
         }
-        return ", ".join(f"{n:,} {what}" for what, n in told.items() if n) or "no rows"
+        return ", ".join(f"{n:,} {what}" for what, n in counts.items() if n) or "no rows"
 
     def is_done(self, *, but_to_send: bool) -> bool:
         """Tells whether all rows are done; with `but_to_send` whether they could be."""
@@ -198,13 +198,13 @@ class Import:
 
 
 def _version(file: Path) -> tuple[int, ...]:
-    """Returns what is another after any change of a file."""
+    """Returns what differs after any change of a file."""
     now = file.stat()
     return now.st_ino, now.st_size, now.st_mtime_ns
 
 
 @contextmanager
-def alone(file: Path) -> Iterator[None]:
+def locked(file: Path) -> Iterator[None]:
     """Lets one import of a file run at a time; raises ClientError where another runs."""
     if file.exists() and not file.is_file() and not file.is_dir():
         raise ClientError(

@@ -9,11 +9,11 @@ from billing.v1 import customer_service_pb2
 from client.importing import rows
 from client.importing.results import DONE, FAILED, INVALID, INVITED, Result
 
-_AT_ONCE = 500
+_PAGE_ROWS = 500
 _TABLES = f"""
 PRAGMA journal_mode = OFF;
 CREATE TABLE rows (
-  line INTEGER PRIMARY KEY, key TEXT UNIQUE, place TEXT UNIQUE, request BLOB
+  line INTEGER PRIMARY KEY, key TEXT UNIQUE, contact TEXT UNIQUE, request BLOB
 );
 CREATE TABLE wrong (line INTEGER, title TEXT, message TEXT);
 CREATE INDEX wrong_lines ON wrong (line);
@@ -64,15 +64,17 @@ class Spool:
 
     def add(self, line: int, request: customer_service_pb2.InviteCustomerRequest) -> int | None:
         """Adds a row; returns the line of one that is for the same customer already."""
-        key, place = str(rows.key(request)), rows.place(request.customer)
+        key, contact = str(rows.key(request)), rows.contact(request.customer)
         inserted = self._db.execute(
-            "INSERT OR IGNORE INTO rows (line, key, place, request) VALUES (?, ?, ?, ?)",
-            (line, key, place, request.SerializeToString()),
+            "INSERT OR IGNORE INTO rows (line, key, contact, request) VALUES (?, ?, ?, ?)",
+            (line, key, contact, request.SerializeToString()),
         )
         if inserted.rowcount:
             self._db.execute("UPDATE results SET row = ? WHERE key = ?", (line, key))
             return None
-        (other,) = self._one("SELECT min(line) FROM rows WHERE key = ? OR place = ?", key, place)
+        (other,) = self._one(
+            "SELECT min(line) FROM rows WHERE key = ? OR contact = ?", key, contact
+        )
         return int(other)
 
     def add_wrong(self, line: int, title: str, message: str) -> None:
@@ -83,7 +85,7 @@ class Spool:
         """Yields the rows that are to be invited, in their order; results may be noted meanwhile."""
         line = 0
         while found := self._db.execute(
-            "SELECT * FROM todo WHERE line > ? ORDER BY line LIMIT ?", (line, _AT_ONCE)
+            "SELECT * FROM todo WHERE line > ? ORDER BY line LIMIT ?", (line, _PAGE_ROWS)
         ).fetchall():
             for line, key, content, operation in found:
                 request = customer_service_pb2.InviteCustomerRequest.FromString(content)
@@ -94,7 +96,7 @@ class Spool:
         line = 0
         while found := self._db.execute(
             "SELECT * FROM results WHERE row > ? AND state = ? ORDER BY row LIMIT ?",
-            (line, INVITED, _AT_ONCE),
+            (line, INVITED, _PAGE_ROWS),
         ).fetchall():
             for values in found:
                 yield Result(*values)
@@ -125,7 +127,7 @@ class Spool:
         yield from (Result(*values) for values in found)
 
     def count(self) -> Count:
-        """Returns how the rows stand."""
+        """Counts the rows."""
         states = self._db.execute(
             "SELECT state, count(*) FROM results WHERE row IS NOT NULL GROUP BY state"
         )

@@ -24,9 +24,9 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A spreadsheet: what was found out of it, its header, and the rows, read once."""
+    """A spreadsheet: its form in words (encoding, delimiter or sheet), its header, and its rows, read once."""
 
-    told: str
+    form: str
     header: Row
     rows: Iterator[Row]
 
@@ -46,10 +46,10 @@ def open_table(file: Path, encoding: str | None) -> Table:
         sheet, rows = xlsx.read(file)
         cleaned = (Row(number, [_clean(cell) for cell in cells]) for number, cells in rows)
         return _with_header(file, f"XLSX, sheet {sheet!r}", cleaned)
-    chosen = encodings.known(encoding) if encoding else encodings.found(file)
+    chosen = encodings.python_name(encoding) if encoding else encodings.detect(file)
     delimiter = _delimiter(file, chosen)
-    told = f"{encodings.named(chosen)}, fields separated by {_DELIMITERS[delimiter]}"
-    return _with_header(file, told, _csv(file, chosen, delimiter))
+    form = f"{encodings.display_name(chosen)}, fields separated by {_DELIMITERS[delimiter]}"
+    return _with_header(file, form, _csv(file, chosen, delimiter))
 
 
 def letter(column: int) -> str:
@@ -62,11 +62,11 @@ def letter(column: int) -> str:
     return letters
 
 
-def _with_header(file: Path, told: str, rows: Iterator[Row]) -> Table:
+def _with_header(file: Path, form: str, rows: Iterator[Row]) -> Table:
     header = next((row for row in rows if any(row.cells) or row.problem), None)
     if header is None:
         raise ClientError(f"{file} is empty")
-    return Table(told, header, (row for row in rows if any(row.cells) or row.problem))
+    return Table(form, header, (row for row in rows if any(row.cells) or row.problem))
 
 
 def _lines(file: Path, encoding: str) -> Iterator[str]:
@@ -77,18 +77,18 @@ def _lines(file: Path, encoding: str) -> Iterator[str]:
                 if number == 1:
                     line = line.removeprefix("\ufeff")
                     # Excel's own note of the delimiter is no row; its line is counted.
-                    line = "\n" if _said_delimiter(line) else line
+                    line = "\n" if _stated_delimiter(line) else line
                 yield line
     except UnicodeError:
         raise ClientError(
-            f"{file}: line {number + 1} or one soon after it is not {encodings.named(encoding)}: say "
+            f"{file}: line {number + 1} or one soon after it is not {encodings.display_name(encoding)}: say "
             "the right --encoding"
         ) from None
 
 
-def _said_delimiter(line: str) -> str:
-    said = line.rstrip("\r\n").strip('"')
-    return said[4:] if said[:4].lower() == "sep=" and said[4:] in _DELIMITERS else ""
+def _stated_delimiter(line: str) -> str:
+    stated = line.rstrip("\r\n").strip('"')
+    return stated[4:] if stated[:4].lower() == "sep=" and stated[4:] in _DELIMITERS else ""
 
 
 def _delimiter(file: Path, encoding: str) -> str:
@@ -96,8 +96,8 @@ def _delimiter(file: Path, encoding: str) -> str:
     with file.open(encoding=encoding, newline="", errors="replace") as text:
         try:
             first = text.readline(1 << 16)
-            if said := _said_delimiter(first.removeprefix("\ufeff")):
-                return said
+            if stated := _stated_delimiter(first.removeprefix("\ufeff")):
+                return stated
             while first and not first.strip():
                 first = text.readline(1 << 16)
         except UnicodeError:

@@ -18,18 +18,18 @@ from client.errors import ClientError
 J = TypeVar("J")
 R = TypeVar("R")
 
-# Calls at once: at the beginning, and at most.
-_FIRST, _MOST = 8, 48
-# So long is a service asked that does not answer, with pauses that grow to the longest.
-_PATIENCE_S = 30.0
+# Calls at once.
+_INITIAL_SIZE, _MAX_SIZE = 8, 48
+# When a service that does not answer is given up; until then pauses grow to the longest.
+_GIVE_UP_AFTER_S = 30.0
 _LONGEST_PAUSE_S = 5.0
-# What would be said to all others too.
-_FOR_ALL = (
+# Errors that every other call would get too.
+_CODES_FOR_ALL = (
     grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.PERMISSION_DENIED,
     grpc.StatusCode.UNIMPLEMENTED,
 )
-_FOR_ALL_REASONS = ("CUSTOMER_LIMIT_REACHED",)
+_REASONS_FOR_ALL = ("CUSTOMER_LIMIT_REACHED",)
 _FOR_ONE_ADDRESS = "MAIL_PER_ADDRESS_H"
 
 
@@ -45,28 +45,29 @@ class Window(Generic[J, R]):
         connection: Connection,
         call: Callable[[J], R],
         done: Callable[[J, R | grpc.RpcError], None],
-        told: Callable[[str], None],
+        on_wait: Callable[[str], None],
         *,
         changes: bool,
     ) -> None:
-        """`told` gets what all wait for, and "" when they go on.
+        """`on_wait` gets what all calls wait for, and "" when they go on.
 
-        `changes`: the calls change something, so that the answers of those that are out matter.
+        `changes`: the calls change something, so after a stop the answers of those in flight are awaited.
         """
         self._connection = connection
         self._call = call
         self._done = done
-        self._told = told
+        self._on_wait = on_wait
         self._changes = changes
-        self._size = float(_FIRST)
-        self._out = 0
+        self._size = float(_INITIAL_SIZE)
+        self._in_flight = 0
         self._threads = 0
         self._jobs: queue.SimpleQueue[J | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[tuple[J, float, R | BaseException]] = queue.SimpleQueue()
-        # When no call is made before, and which are to be repeated when.
+        # No call is made before this time.
         self._not_before_s = 0.0
+        # Jobs to repeat: from when on, and in which order of those with one time.
         self._later: list[tuple[float, int, J]] = []
-        self._count = 0
+        self._repeats = 0
         # Since when nothing but failures comes, and how many.
         self._failing_since_s: float | None = None
         self._failures = 0
@@ -75,10 +76,10 @@ class Window(Generic[J, R]):
         self._said = ""
 
     def run(self, jobs: Iterator[J]) -> None:
-        """Makes all calls; on Ctrl-C, or what stops all, the answers of those that are out are taken."""
+        """Makes all calls; after Ctrl-C or a ClientError the answers of those in flight are taken."""
         try:
-            while self._feed(jobs):
-                self._take()
+            while self._hand_out(jobs):
+                self._take_answer()
         except (KeyboardInterrupt, ClientError):
             self._drain()
             raise
@@ -89,32 +90,32 @@ class Window(Generic[J, R]):
     def _drain(self) -> None:
         if not self._changes:
             return
-        if self._out:
+        if self._in_flight:
             self._tell("stopping: waiting for the answers to what was sent")
-        while self._out:
+        while self._in_flight:
             job, _, answer = self._answers.get()
-            self._out -= 1
+            self._in_flight -= 1
             if not isinstance(answer, BaseException):
                 # What stopped all may be that results can't be written.
                 with contextlib.suppress(ClientError):
                     self._done(job, answer)
 
-    def _feed(self, jobs: Iterator[J]) -> bool:
+    def _hand_out(self, jobs: Iterator[J]) -> bool:
         """Hands out jobs while there is room; tells whether there is anything left to wait for."""
         now = time.monotonic()
-        while self._out < int(self._size) and now >= self._not_before_s:
+        while self._in_flight < int(self._size) and now >= self._not_before_s:
             if self._later and self._later[0][0] <= now:
                 job: J | None = heapq.heappop(self._later)[2]
             else:
                 job = next(jobs, None)
             if job is None:
                 break
-            if self._threads <= self._out:
+            if self._threads <= self._in_flight:
                 self._threads += 1
                 threading.Thread(target=self._work, daemon=True).start()
-            self._out += 1
+            self._in_flight += 1
             self._jobs.put(job)
-        return bool(self._out or self._later)
+        return bool(self._in_flight or self._later)
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -124,17 +125,17 @@ class Window(Generic[J, R]):
             except BaseException as error:
                 self._answers.put((job, began_s, error))
 
-    def _take(self) -> None:
+    def _take_answer(self) -> None:
         """Takes an answer, or waits until calls can be made again."""
         left_s = self._next_s() - time.monotonic()
-        wait_s = None if self._out and left_s <= 0 else max(left_s, 0.0)
+        wait_s = None if self._in_flight and left_s <= 0 else max(left_s, 0.0)
         try:
             job, began_s, answer = self._answers.get(timeout=wait_s)
         except queue.Empty:
             return
-        self._out -= 1
+        self._in_flight -= 1
         if isinstance(answer, grpc.RpcError):
-            if self._is_final(job, began_s, answer):
+            if self._settle_failure(job, began_s, answer):
                 self._answered()
                 self._done(job, answer)
         elif isinstance(answer, BaseException):
@@ -145,42 +146,45 @@ class Window(Generic[J, R]):
 
     def _answered(self) -> None:
         self._failing_since_s, self._failures, self._renewed_s = None, 0, None
-        self._size = min(_MOST, self._size + 1 / self._size)
+        self._size = min(_MAX_SIZE, self._size + 1 / self._size)
         self._tell("")
 
     def _next_s(self) -> float:
         """Returns when more can be called than now."""
         return max(self._not_before_s, self._later[0][0] if self._later else 0.0)
 
-    def _tell(self, what: str) -> None:
-        if what != self._said:
-            self._said = what
-            self._told(what)
+    def _tell(self, reason: str) -> None:
+        if reason != self._said:
+            self._said = reason
+            self._on_wait(reason)
 
-    def _is_final(self, job: J, began_s: float, error: grpc.RpcError) -> bool:
-        """Tells whether the failure is the job's own; else the job is repeated, or all are stopped."""
+    def _settle_failure(self, job: J, began_s: float, error: grpc.RpcError) -> bool:
+        """Has the job repeated, and returns False; True if the failure is its own and stays.
+
+        Raises ClientError for what stops all calls.
+        """
         code, details = error.code(), errors.details(error)
         now = time.monotonic()
         if code is grpc.StatusCode.UNAUTHENTICATED and self._has_new_token(began_s, now):
             self._repeat(job, now)
             return False
-        for_all = code in _FOR_ALL or details.reason in _FOR_ALL_REASONS
+        for_all = code in _CODES_FOR_ALL or details.reason in _REASONS_FOR_ALL
         if for_all or errors.is_untrusted(error):
             raise errors.of_call(error, self._connection.endpoint)
         wait_s = details.retry_s
         if code in errors.AWAY_CODES:
             self._failing_since_s = self._failing_since_s or now
             self._failures += 1
-            if now - self._failing_since_s > _PATIENCE_S:
+            if now - self._failing_since_s > _GIVE_UP_AFTER_S:
                 raise errors.of_call(error, self._connection.endpoint)
             wait_s = wait_s or min(_LONGEST_PAUSE_S, 0.1 * 2 ** min(self._failures, 6))
         if wait_s is None:
             return True
         self._repeat(job, now + wait_s)
-        if details.metadata.get("limit") == _FOR_ONE_ADDRESS and self._out:
+        if details.metadata.get("limit") == _FOR_ONE_ADDRESS and self._in_flight:
             return False
         if now >= self._not_before_s:
-            # Once for all that were out at that time.
+            # Once for all that were in flight at that time.
             self._size = max(1.0, self._size / 2)
         self._not_before_s = max(self._not_before_s, now + wait_s)
         if wait_s >= 1:
@@ -197,9 +201,9 @@ class Window(Generic[J, R]):
         if self._renewed_s is None:
             self._renewed_s = now
             return self._connection.renew()
-        # What was out meanwhile had the old one.
+        # Calls in flight meanwhile had the old one.
         return began_s < self._renewed_s
 
     def _repeat(self, job: J, at_s: float) -> None:
-        self._count += 1
-        heapq.heappush(self._later, (at_s, self._count, job))
+        self._repeats += 1
+        heapq.heappush(self._later, (at_s, self._repeats, job))

@@ -231,7 +231,7 @@ def test_a_service_that_goes_away(
 ) -> None:
     content = rows(40)
     write_csv(file, content)
-    monkeypatch.setattr("client.importing.window._PATIENCE_S", 0.5)
+    monkeypatch.setattr("client.importing.window._GIVE_UP_AFTER_S", 0.5)
     wire = Wire(int(service.rest_tls.rpartition(":")[2]))
     add = Results.add
     added: list[Result] = []
