@@ -108,6 +108,7 @@ EXCLUDED = re.compile(f"[{HIGHEST_CHARACTERS}]")
 
 # What `GENERATED.parametrize()` does, but that it would make the inputs of all operations whenever
 # tests are collected, and give all the same ID.
+@pytest.mark.timeout(300)  # the largest takes ten seconds, and more where others share the machine
 @pytest.mark.parametrize(
     "operation",
     list(GENERATED.get_all_operations()),
