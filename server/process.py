@@ -43,15 +43,17 @@ async def serve(
     listen: str,
     *,
     with_worker: bool,
-    around: Callable[[object], object] = lambda servicer: servicer,
-    more: Sequence[Service] = (),
+    wrap_servicer: Callable[[object], object] = lambda servicer: servicer,
+    extra_services: Sequence[Service] = (),
 ) -> None:
     """Serves at `listen` (host:port or unix:path) until a signal comes, then finishes gracefully.
 
-    `around` and `more` are as `build_server` takes them.
+    `wrap_servicer` and `extra_services` are as `build_server` takes them.
     """
     async with _storage(settings) as (storage, clock):
-        served = build_server(storage, settings, clock, around=around, more=more)
+        served = build_server(
+            storage, settings, clock, wrap_servicer=wrap_servicer, extra_services=extra_services
+        )
         listen_at(served, listen)
         worker = build_worker(storage, settings, clock) if with_worker else None
         sweeper = build_sweeper(storage, settings, clock) if with_worker else None

@@ -41,10 +41,8 @@ FETCHES_AT_ONCE = 4
 _MOST_PAUSES = 1000
 # Why SES sends nothing to an address, whatever the status.
 _NO_MAILBOX = ("NoEmail", "Suppressed", "OnAccountSuppressionList")
-
-
-# Kinds of complaints that are none of a reader's.
-_NO_READERS = ("not-spam", "auth-failure", "virus")
+# Kinds of complaints that no reader made.
+_NOT_BY_READERS = ("not-spam", "auth-failure", "virus")
 
 
 class ForgedError(Exception):
@@ -52,7 +50,7 @@ class ForgedError(Exception):
 
 
 class NotNowError(Exception):
-    """What is needed to tell could not be fetched; it should come again."""
+    """Nothing could be fetched from Amazon now: the notification should come again."""
 
 
 class Topic:
@@ -162,7 +160,7 @@ def is_confirmation(fields: Mapping[str, Any]) -> bool:
 
 
 def is_notification(fields: Mapping[str, Any]) -> bool:
-    """Tells whether it brings a message."""
+    """Tells whether it carries a message, not news of the subscription."""
     return fields.get("Type") == _NOTIFICATION
 
 
@@ -176,8 +174,10 @@ def read_ses(message: Mapping[str, Any]) -> tuple[str, BounceReport] | None:
     if kind == "DeliveryDelay":
         return sender, BounceReport(came_back=False)
     if kind == "Complaint":
-        told = _object(message.get("complaint")).get("complaintFeedbackType")
-        return None if told in _NO_READERS else (sender, BounceReport(False, is_unwanted=True))
+        feedback = _object(message.get("complaint")).get("complaintFeedbackType")
+        return (
+            None if feedback in _NOT_BY_READERS else (sender, BounceReport(False, is_unwanted=True))
+        )
     if kind != "Bounce":
         return None
     bounce = _object(message.get("bounce"))

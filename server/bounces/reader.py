@@ -28,24 +28,24 @@ class ReportReader:
 
         Raises ReaderLostError; the next one is read by a new process.
         """
-        asked = json.dumps([content.decode("latin-1"), reverse_path]).encode() + b"\n"
+        request = json.dumps([content.decode("latin-1"), reverse_path]).encode() + b"\n"
         async with self._turn:
             process = self._process
             if process is None or process.returncode is not None:
                 process = self._process = await asyncio.create_subprocess_exec(
                     *_COMMAND, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
                 )
-            answer = await self._ask(process, asked)
+            answer = await self._ask(process, request)
         found = json.loads(answer)
         return BounceReport(*found) if found else None
 
-    async def _ask(self, process: asyncio.subprocess.Process, asked: bytes) -> bytes:
+    async def _ask(self, process: asyncio.subprocess.Process, request: bytes) -> bytes:
         if process.stdin is None or process.stdout is None:
             raise RuntimeError("started without pipes")
         answer = b""
         try:
             with contextlib.suppress(OSError):
-                process.stdin.write(asked)
+                process.stdin.write(request)
                 await process.stdin.drain()
                 answer = await process.stdout.readline()
         finally:

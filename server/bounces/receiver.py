@@ -14,7 +14,7 @@ from typing import Any
 from aiosmtpd.smtp import SMTP, Envelope, Session, syntax
 
 from server.bounces.reader import ReaderLostError, ReportReader
-from server.bounces.reports import tell
+from server.bounces.reports import log_report
 from server.domain.bounces import BounceToken, parse_bounce_local_part
 from server.domain.errors import BillingError
 from server.storage.interface import BounceStorage
@@ -123,7 +123,7 @@ class BounceReceiver:
             return _LATER
         if outcome.too_early:
             return _LATER
-        tell(report, outcome)
+        log_report(report, outcome)
         return _NOTED
 
     async def handle_exception(self, error: Exception) -> str:

@@ -19,7 +19,7 @@ from server.bounces.amazon import (
     is_notification,
     read_ses,
 )
-from server.bounces.reports import report_of, tell
+from server.bounces.reports import log_report, report_of
 from server.domain.bounces import BounceOutcome, BounceReport, parse_bounce_local_part
 from server.domain.errors import BillingError, Reason
 from server.storage.interface import BounceStorage
@@ -76,16 +76,18 @@ class RelayReports:
             )
         found: tuple[str, BounceReport] | None
         if headers.get("webhook-signature"):
-            found = self._plain(body, headers)
+            found = self._from_signed_form(body, headers)
         else:
-            found = await self._amazons(_parsed(body))
+            found = await self._from_amazon(_json_object(body))
         if found:
             await self._record(*found)
 
-    def _plain(self, body: bytes, headers: Mapping[str, str]) -> tuple[str, BounceReport]:
+    def _from_signed_form(
+        self, body: bytes, headers: Mapping[str, str]
+    ) -> tuple[str, BounceReport]:
         if self._signature is None:
             raise _forged()
-        fields = _parsed(body)
+        fields = _json_object(body)
         try:
             self._signature.verify(body, dict(headers))
         except (WebhookVerificationError, ValueError):
@@ -101,7 +103,7 @@ class RelayReports:
         status, diagnostic = str(fields.get("status", "")), str(fields.get("diagnostic", ""))
         return sender, report_of(action == _FAILED, status, diagnostic)
 
-    async def _amazons(self, fields: Mapping[str, Any]) -> tuple[str, BounceReport] | None:
+    async def _from_amazon(self, fields: Mapping[str, Any]) -> tuple[str, BounceReport] | None:
         if self._topic is None:
             raise _forged()
         try:
@@ -117,7 +119,7 @@ class RelayReports:
         if not is_notification(fields):
             _log.warning("the subscription to %s has ended", self._topic.arn)
             return None
-        return read_ses(_parsed(str(fields.get("Message")).encode()))
+        return read_ses(_json_object(str(fields.get("Message")).encode()))
 
     async def _record(self, sender: str, report: BounceReport) -> None:
         local_part, _, domain = sender.strip("<> ").rpartition("@")
@@ -130,10 +132,10 @@ class RelayReports:
         if outcome.invitation_id is None:
             _log.info("a relay's report is of no e-mail of ours")
             return
-        tell(report, outcome)
+        log_report(report, outcome)
 
 
-def _parsed(body: bytes) -> Mapping[str, Any]:
+def _json_object(body: bytes) -> Mapping[str, Any]:
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):

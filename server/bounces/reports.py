@@ -55,15 +55,15 @@ def read_report(content: bytes, reverse_path: str) -> BounceReport | None:
     return _other(message)
 
 
-def tell(report: BounceReport, outcome: BounceOutcome) -> None:
+def log_report(report: BounceReport, outcome: BounceOutcome) -> None:
     """Logs what a report of one of our e-mails changed."""
     what = "came back" if report.came_back else "is late"
     if report.is_unwanted:
         what = "is unwanted"
-    told = "recorded" if outcome.is_recorded else "changes nothing"
+    effect = "recorded" if outcome.is_recorded else "changes nothing"
     _log.info(
         *("the e-mail of %s %s (%s): %s", outcome.invitation_id, what),
-        *(report.status or report.smtp_code or "no status", told),
+        *(report.status or report.smtp_code or "no status", effect),
     )
 
 

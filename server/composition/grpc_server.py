@@ -101,13 +101,13 @@ def build_server(
     monotonic: Callable[[], float] = time.monotonic,
     *,
     credentials_clock: Callable[[], datetime] | None = None,
-    around: Callable[[object], object] = lambda servicer: servicer,
-    more: Sequence[Service] = (),
+    wrap_servicer: Callable[[object], object] = lambda servicer: servicer,
+    extra_services: Sequence[Service] = (),
 ) -> Served:
     """Puts the gRPC server together; the caller adds ports and starts it. Raises SettingsError.
 
-    `credentials_clock` is the time that tokens hold by, `clock` unless given. `around` may put
-    something around each servicer, and `more` are services beside those of the contract.
+    `credentials_clock` is the time by which tokens hold, `clock` unless given. `wrap_servicer` returns
+    what answers in place of a servicer; `extra_services` are those beside the contract's.
     """
     credentials_clock = credentials_clock or clock
     tokens = build_tokens(settings, credentials_clock)
@@ -208,10 +208,10 @@ def build_server(
     ]
     router = Router()
     names = []
-    for module, name, servicer in (*services, *more):
+    for module, name, servicer in (*services, *extra_services):
         service = module.DESCRIPTOR.services_by_name[name]
         names.append(service.full_name)
-        router.add(service.full_name, pipeline.handlers(service, around(servicer)))
+        router.add(service.full_name, pipeline.handlers(service, wrap_servicer(servicer)))
     healthy = Health()
     add_standard_services(router, healthy, names, limits, addresses)
     server.add_generic_rpc_handlers((router,))

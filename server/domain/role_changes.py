@@ -79,7 +79,7 @@ def decide(
     `before` is who has which role, `accounts` are those of the deltas' subjects that are service
     accounts; both to be read under a lock. Raises PERMISSION_MISSING for a role that none of the
     caller's roles may give, FIELDS_INVALID for subjects of another kind, LAST_OWNER where nobody would
-    be left who may give the highest role that anybody may give before.
+    be left with the highest of the roles that give others, if somebody had it before.
     """
     _require_right(before, deltas, caller_id)
     _check_subjects(before, deltas, accounts)

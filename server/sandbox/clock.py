@@ -21,8 +21,7 @@ class SandboxClock:
 
     def wind(self, by: timedelta) -> None:
         """Winds it on. Raises OverflowError where the calendar ends."""
-        _ = (
-            self() + by + timedelta(days=10_000)
-        )  # nor may what follows from the time lie behind its end
+        # Times that follow from this one, such as expiries, must be in the calendar too.
+        _ = self() + by + timedelta(days=10_000)
         self._ahead += by
         replace_private(self._file, str(self._ahead // _MICROSECOND).encode())

@@ -10,7 +10,7 @@ from email.policy import default
 
 from server.storage.interface import OperationStorage
 
-_MOST_KEPT = 1000
+_MAX_KEPT = 1000
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Emails:
     def __init__(self, operations: OperationStorage, link_prefix: str) -> None:
         self._operations = operations
         self._link = re.compile(re.escape(link_prefix) + r"[\w-]+")
-        self._kept: deque[Email] = deque(maxlen=_MOST_KEPT)
+        self._kept: deque[Email] = deque(maxlen=_MAX_KEPT)
 
     async def note(self, to: str, content: bytes) -> Email | None:
         """Keeps an e-mail; None: it is of no invitation, and not kept."""

@@ -2,7 +2,7 @@
 
 `accept`, `decline`, `bounce` (`accept+5s`: after five seconds of the sandbox's clock), `refuse`,
 `delay` (`delay+30s`: taken after thirty seconds), `ignore`, all at `sandbox.example`; anything may
-follow a dot. What they do comes by the doors that people and mail servers use: the page of the link,
+follow a dot. What they do comes the way it does from people and mail servers: by the page of the link,
 SMTP's answers, a report to the e-mail's sender.
 """
 
@@ -28,8 +28,8 @@ _FATE = re.compile(
     r"(?P<kind>accept|decline|bounce|refuse|delay|ignore)(\+(?P<seconds>\d{1,8})s)?(\..*)?"
 )
 _DELAY_S = 30
-_MOST_DELAYED = 10_000
-# How long is waited for the e-mail's operation to end, and how often an act is tried.
+_MAX_DELAYED = 10_000
+# How long an e-mail's operation may take to end; how often an act is tried, and the pause between.
 _LONGEST_WAIT = timedelta(seconds=10)
 _TRIES = 5
 _PAUSE_S = 0.2
@@ -81,7 +81,7 @@ class Fates:
             return "550 5.1.1 There is no such mailbox here"
         if fate and fate.kind == "delay":
             until = self._delayed.setdefault(address.lower(), self._clock() + fate.after)
-            if len(self._delayed) > _MOST_DELAYED:
+            if len(self._delayed) > _MAX_DELAYED:
                 self._delayed.popitem(last=False)
             if self._clock() < until:
                 return "451 4.7.1 Try again later"
@@ -124,7 +124,7 @@ class Fates:
         due = [each for each in self._pending if each.at <= now]
         self._pending = [each for each in self._pending if each.at > now]
         for each in due:
-            task = asyncio.create_task(_again(each.act))
+            task = asyncio.create_task(_with_retries(each.act))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
@@ -143,8 +143,8 @@ class Fates:
             await smtp.sendmail("", [sender], _report(email))
 
 
-async def _again(act: _Act) -> None:
-    """Does it, again where it fails: Envoy may be starting, an outcome not be recorded yet."""
+async def _with_retries(act: _Act) -> None:
+    """Does an act, again where it fails: Envoy may be starting, an outcome not be recorded yet."""
     for left in reversed(range(_TRIES)):
         try:
             return await act()

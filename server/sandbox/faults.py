@@ -9,7 +9,7 @@ from server.rpc.pipeline.call_context import CallContext
 from server.rpc.pipeline.rate_limit import rate_exceeded
 
 HEADER = "x-sandbox-fault"
-# Before it, the call's work is done all the same.
+# A fault with this prefix fails the call once its work is done.
 _DONE = "done-"
 
 
@@ -40,7 +40,7 @@ _FAULTS: Mapping[str, Callable[[float], Exception]] = {
 }
 
 
-class Faulty:
+class FaultyServicer:
     """A servicer whose calls fail as the header asks."""
 
     def __init__(self, servicer: object, calls_per_s: float) -> None:
@@ -57,7 +57,7 @@ class Faulty:
                 return await run(request, call)
             fault = _FAULTS.get(asked.removeprefix(_DONE))
             if fault is None:
-                raise _unknown()
+                raise _unknown_fault()
             if asked.startswith(_DONE):
                 await run(request, call)
             raise fault(self._calls_per_s)
@@ -65,7 +65,7 @@ class Faulty:
         return run_or_fail
 
 
-def _unknown() -> BillingError:
+def _unknown_fault() -> BillingError:
     known = ", ".join([*_FAULTS, *(_DONE + each for each in _FAULTS)])
     return BillingError(
         Reason.FIELDS_INVALID,

@@ -92,11 +92,11 @@ async def start_catcher(folder: Path, host: str, port: int) -> Catcher:
     sort by arrival. Raises ValueError for a host that is not loopback, OSError where it can't listen.
     """
     catcher = Catcher(folder)
-    await listening(catcher, host, port)
+    await listen_on_loopback(catcher, host, port)
     return catcher
 
 
-async def listening(catcher: Catcher, host: str, port: int) -> None:
+async def listen_on_loopback(catcher: Catcher, host: str, port: int) -> None:
     """Has a catcher listen; raises what `start_catcher` does."""
     if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
         raise ValueError("the mail catcher listens on loopback only")

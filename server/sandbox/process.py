@@ -1,4 +1,4 @@
-"""The life of the sandbox's one process: all of the service but Envoy. And of one among many."""
+"""Runs the sandbox in one process: all of the service but Envoy. Or one of several, without it."""
 
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -20,9 +20,9 @@ from server.sandbox.clock import SandboxClock
 from server.sandbox.development import read_identity
 from server.sandbox.emails import Emails
 from server.sandbox.fates import Fates
-from server.sandbox.faults import Faulty
+from server.sandbox.faults import FaultyServicer
 from server.sandbox.identity import make_identity
-from server.sandbox.mail_catcher import listening
+from server.sandbox.mail_catcher import listen_on_loopback
 from server.sandbox.mailbox import Mailbox
 from server.sandbox.service import NoSandbox, SandboxService
 from server.sandbox.winding import Winding
@@ -51,7 +51,7 @@ async def serve(settings: Settings, listen: str) -> None:
         if not settings.smtp_url:
             mailbox = Mailbox(settings.var / "mail", emails, fates)
             parts.push_async_callback(mailbox.stop)
-            await listening(mailbox, "127.0.0.1", settings.smtp_port)
+            await listen_on_loopback(mailbox, "127.0.0.1", settings.smtp_port)
         receiver = await start_bounce_receiver(
             storage, settings, f"127.0.0.1:{settings.bounce_port}", clock
         )
@@ -65,8 +65,8 @@ async def serve(settings: Settings, listen: str) -> None:
             settings,
             clock,
             credentials_clock=now,
-            around=_faulty(settings),
-            more=_more(service),
+            wrap_servicer=_fault_wrapper(settings),
+            extra_services=_sandbox_services(service),
         )
         listen_at(served, listen)
         await serve_parts(storage, settings, listen, Parts(served, worker, sweeper))
@@ -85,13 +85,17 @@ async def _require_own_database(storage: Storage, settings: Settings) -> None:
 async def serve_among_others(settings: Settings, listen: str) -> None:
     """Serves as `serve` of `billing-server` does, with faults, and says that there is no sandbox."""
     await process.serve(
-        settings, listen, with_worker=True, around=_faulty(settings), more=_more(NoSandbox())
+        settings,
+        listen,
+        with_worker=True,
+        wrap_servicer=_fault_wrapper(settings),
+        extra_services=_sandbox_services(NoSandbox()),
     )
 
 
-def _faulty(settings: Settings) -> Callable[[object], object]:
-    return partial(Faulty, calls_per_s=settings.rate_limit)
+def _fault_wrapper(settings: Settings) -> Callable[[object], object]:
+    return partial(FaultyServicer, calls_per_s=settings.rate_limit)
 
 
-def _more(service: object) -> list[Service]:
+def _sandbox_services(service: object) -> list[Service]:
     return [(sandbox_service_pb2, "SandboxService", service)]

@@ -48,7 +48,7 @@ class SandboxService:
         await administration.add_service_account(subject_id, name, now(), _BY)
         await administration.grant_role(subject_id, reseller_id, Role.OWNER, now(), _BY)
         await administration.add_access_token(hash_token(token), subject_id, now(), None)
-        # Of its making, too, its log tells nothing.
+        # Its log is empty: the events of its creation go, too.
         await self._storage.emptying.empty_reseller(reseller_id)
         return messages.CreateResellerResponse(
             reseller_id=reseller_id, token=token, service_account_id=subject_id
@@ -68,26 +68,28 @@ class SandboxService:
     async def AdvanceClock(  # noqa: N802
         self, request: messages.AdvanceClockRequest, _: CallContext
     ) -> messages.Clock:
-        asked = request.duration
+        duration = request.duration
         by = timedelta()
-        if abs(asked.seconds) <= _LONGEST.total_seconds():
-            by = timedelta(seconds=asked.seconds, microseconds=asked.nanos // 1000)
+        if abs(duration.seconds) <= _LONGEST.total_seconds():
+            by = timedelta(seconds=duration.seconds, microseconds=duration.nanos // 1000)
         if not timedelta() < by <= _LONGEST:
-            raise _wrong("duration", "Must be more than 0s and at most 31622400s (366 days).")
+            raise _invalid_field(
+                "duration", "Must be more than 0s and at most 31622400s (366 days)."
+            )
         try:
             return messages.Clock(time=timestamp(await self._winding.advance(by)))
         except OverflowError:
-            raise _wrong("duration", "The clock can't be wound so far on.") from None
+            raise _invalid_field("duration", "The clock can't be wound so far on.") from None
 
     async def Reset(  # noqa: N802
         self, request: messages.ResetRequest, call: CallContext
     ) -> messages.ResetResponse:
         reseller_id = request.reseller_id
         if not reseller_id:
-            theirs = call.caller.resellers(Permission.WRITE)
-            if len(theirs) > 1:
-                raise _wrong("reseller_id", "Name one: the caller has several.")
-            (reseller_id,) = theirs
+            reseller_ids = call.caller.resellers(Permission.WRITE)
+            if len(reseller_ids) > 1:
+                raise _invalid_field("reseller_id", "Name one: the caller has several.")
+            (reseller_id,) = reseller_ids
         call.caller.require(Permission.WRITE, reseller_id)
         await self._winding.empty(reseller_id)
         self._emails.forget(reseller_id)
@@ -118,7 +120,7 @@ def _message(email: Email) -> messages.Email:
     )
 
 
-def _wrong(field: str, why: str) -> BillingError:
+def _invalid_field(field: str, why: str) -> BillingError:
     return BillingError(
         Reason.FIELDS_INVALID,
         "Some fields are invalid.",

@@ -33,16 +33,16 @@ from server.storage.sql.transactions import one_by_one
 _RESELLER = "reseller"
 
 
-class _Greatest(NamedTuple):
+class _Last(NamedTuple):
     n: OperationNumber | None
 
 
-def _theirs(table: Table) -> ColumnElement[bool]:
+def _of_reseller(table: Table) -> ColumnElement[bool]:
     return table.c.reseller == bindparam(_RESELLER)
 
 
 def _numbers(table: Table) -> Any:
-    return select(table.c.n).where(_theirs(table))
+    return select(table.c.n).where(_of_reseller(table))
 
 
 def _deletion(table: Table, condition: ColumnElement[bool]) -> Statement:
@@ -50,7 +50,7 @@ def _deletion(table: Table, condition: ColumnElement[bool]) -> Statement:
 
 
 _key = idempotency_keys.c
-# What names others goes before them.
+# Rows that refer to others are deleted before those.
 _DELETIONS = [
     _deletion(
         idempotency_keys,
@@ -69,12 +69,14 @@ _DELETIONS = [
     _deletion(link_tokens, link_tokens.c.customer.in_(_numbers(customers))),
     _deletion(attempts, attempts.c.webhook.in_(_numbers(webhooks))),
     *(
-        _deletion(table, _theirs(table))
+        _deletion(table, _of_reseller(table))
         for table in (deliveries, webhooks, operations, customers, events)
     ),
 ]
-_GREATEST = Query(_Greatest, select(func.max(operations.c.n)).where(_theirs(operations)), _RESELLER)
-_CLEARED = Statement(
+_LAST_OPERATION = Query(
+    _Last, select(func.max(operations.c.n)).where(_of_reseller(operations)), _RESELLER
+)
+_RAISE_CLEARED_NUMBERS = Statement(
     update(retention)
     .where(retention.c.name == CLEARED_NUMBERS, retention.c.value < bindparam("value"))
     .values(value=bindparam("value")),
@@ -86,7 +88,7 @@ _CLEAR_LOG = Statement(
     .values(cleared=event_logs.c.last, oldest_at=None),
     "log",
 )
-_FREE = Statement(
+_DELETE_COUNTS = Statement(
     delete(counts).where(
         or_(
             counts.c.scope == bindparam("customers"),
@@ -98,26 +100,26 @@ _FREE = Statement(
     ),
     *("customers", "mails", "owner"),
 )
-_RELEASE = _deletion(suppressions, _theirs(suppressions))
+_DELETE_SUPPRESSIONS = _deletion(suppressions, _of_reseller(suppressions))
 
 
 @one_by_one
 def empty_reseller(transaction: Transaction, reseller_id: str) -> None:
     """Empties a reseller; see EmptyingStorage.empty_reseller."""
     number = require_reseller(transaction, reseller_id)
-    (greatest,) = transaction.fetch(_GREATEST, reseller=number)
+    (last,) = transaction.fetch(_LAST_OPERATION, reseller=number)
     for deletion in _DELETIONS:
         transaction.run(deletion, reseller=number)
-    if greatest.n is not None:
-        transaction.run(_CLEARED, value=greatest.n)
+    if last.n is not None:
+        transaction.run(_RAISE_CLEARED_NUMBERS, value=last.n)
     transaction.run(_CLEAR_LOG, log=number)
     transaction.run(
-        _FREE,
+        _DELETE_COUNTS,
         customers=customers_scope(reseller_id),
         mails=f"mail_per_reseller%/{reseller_id}",
         owner=number,
     )
-    transaction.run(_RELEASE, reseller=number)
+    transaction.run(_DELETE_SUPPRESSIONS, reseller=number)
 
 
 class SqlEmptying:

@@ -11,7 +11,7 @@ from typing import Any
 from server.storage.sql.connections import Database
 from server.storage.sql.database_files import FilesMovedError
 from server.storage.sql.driver_errors import ErrorClass, classify
-from server.storage.sql.postgres_line import Line
+from server.storage.sql.postgres_socket import SocketHandle
 from server.telemetry.metrics import DATABASE_ERRORS
 
 # A database that has not answered by then is asked on a new connection.
@@ -43,7 +43,7 @@ class SqlProbe:
         self._database = database
         self._thread: Thread | None = None
         self._connection: Any = None
-        self._line: Line | None = None
+        self._handle: SocketHandle | None = None
         # What time the database had, and how long this machine had been running then.
         self._clock: tuple[datetime, float] | None = None
 
@@ -60,14 +60,14 @@ class SqlProbe:
         self._thread = Thread(target=run, name="storage-probe", daemon=True)
         self._thread.start()
         await asyncio.wait({answer}, timeout=SILENT_S)
-        if not answer.done() and self._line:
-            self._line.shut_down()
+        if not answer.done() and self._handle:
+            self._handle.shut_down()
         return await answer
 
     async def close(self) -> None:
         if self._thread:
-            if self._line:
-                self._line.shut_down()
+            if self._handle:
+                self._handle.shut_down()
             await asyncio.to_thread(self._thread.join, _END_WITHIN_S)
         if not (self._thread and self._thread.is_alive()):
             self._drop()
@@ -77,7 +77,9 @@ class SqlProbe:
             if self._connection is None:
                 self._connection = self._database.connect(writes=True)
                 if not self._database.is_sqlite:
-                    self._line = self._database.servers.line(self._connection.driver_connection)
+                    self._handle = self._database.servers.socket_handle(
+                        self._connection.driver_connection
+                    )
             cursor = self._connection.cursor()
             problem = self._file_problem() if self._database.is_sqlite else ""
             if not problem:
@@ -134,9 +136,9 @@ class SqlProbe:
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
-        line, self._line = self._line, None
-        if line:
-            line.close()
+        handle, self._handle = self._handle, None
+        if handle:
+            handle.close()
         if connection is not None:
             with suppress(Exception):
                 connection.close()

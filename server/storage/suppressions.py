@@ -1,7 +1,7 @@
 """Addresses that nothing is sent to.
 
-An address is kept as a hash, the scope that its e-mails are counted by, and has a count there that is
-beyond all limits for ever: so what invites to it finds out without another look.
+An address is kept as a hash, the scope that its e-mails are counted by. It has a count there that is
+above every limit and never ends: an Invite reads the count anyway, so it needs no other query.
 
 Longer than others: whoever suppresses and whoever releases takes the same steps.
 """
@@ -62,7 +62,7 @@ _SERVICE = Actor(SERVICE)
 _s = suppressions.c
 _BOUNCED = SUPPRESSION_REASON_CODES[SuppressionReason.BOUNCED]
 _REQUESTED = SUPPRESSION_REASON_CODES[SuppressionReason.REQUESTED]
-_MARK = DELIVERY_STATE_CODES[DeliveryState.SUPPRESSED]
+_SUPPRESSED_CODE = DELIVERY_STATE_CODES[DeliveryState.SUPPRESSED]
 _INSERT = Insert(suppressions, SuppressionRow)
 _COUNT = Insert(counts, CountRow)
 _BY_SCOPE = Query(SuppressionRow, select(*_s).where(_s.scope.in_(IDS)))
@@ -108,9 +108,9 @@ def suppress(
     reseller: ResellerNumber | None = None,
     error: DeliveryError | None = None,
 ) -> bool:
-    """Has nothing more sent to an address; what its owner asked for outweighs what bounced.
+    """Has nothing more sent to an address; what its owner asked for replaces what bounced.
 
-    For what bounced, the reseller that it did so for is named. False: that was so already.
+    `reseller` is the one whose e-mail bounced. False: the address was suppressed already.
     """
     scope = address_scope(address_key(email))
     known = transaction.fetch(_BY_SCOPE, [scope])
@@ -143,13 +143,13 @@ def _mark(
     """Has open invitations show that nothing is sent to them: those not sent yet, or all."""
     for row in _open_at(transaction, email):
         if row.delivery is None and (sent_too or row.sent is None):
-            _change(transaction, row, _MARK, at, actor)
+            _change(transaction, row, _SUPPRESSED_CODE, at, actor)
 
 
 def _release(transaction: Transaction, scope: str, email: str, at: Micros, actor: Actor) -> None:
     _forget(transaction, scope)
     for row in _open_at(transaction, email):
-        if row.delivery == _MARK:
+        if row.delivery == _SUPPRESSED_CODE:
             _change(transaction, row, None, at, actor)
 
 
@@ -177,12 +177,12 @@ def _change(
     log(transaction, event)
 
 
-class _Neighbour(NamedTuple):
+class _OtherAddress(NamedTuple):
     email: Email
 
 
 _OF_RESELLER_AT = Query(
-    _Neighbour,
+    _OtherAddress,
     select(customers.c.email).where(
         customers.c.address_key.in_(IDS), customers.c.reseller == bindparam("of")
     ),
@@ -191,17 +191,17 @@ _OF_RESELLER_AT = Query(
 
 
 def hide_address(transaction: Transaction, email: str, reseller: ResellerNumber) -> None:
-    """Has a suppressed address that bounced for a reseller be known by its hash alone.
+    """Removes the address of a suppression that a reseller sees; its hash stays, so nothing is sent.
 
-    Nothing is sent there as before. It stays as it is where the reseller has another customer there.
+    Changes nothing where another customer of the reseller has the address.
     """
     key = address_key(email)
     found = transaction.fetch(_BY_SCOPE, [address_scope(key)])
-    neighbours = transaction.fetch(_OF_RESELLER_AT, [address_hash(key)], of=reseller)
+    others = transaction.fetch(_OF_RESELLER_AT, [address_hash(key)], of=reseller)
     if (
         not found
         or found[0].reseller != reseller
-        or any(address_key(each.email) == key for each in neighbours)
+        or any(address_key(each.email) == key for each in others)
     ):
         return
     row = found[0]._replace(reason=_REQUESTED, reseller=None, email=None)

@@ -92,7 +92,7 @@ _ROLE = and_(
 
 
 def _taking(condition: ColumnElement[bool], *names: str) -> Query[_Held]:
-    """Makes what takes roles and returns those that there were: whoever comes second takes none."""
+    """Makes the statement that takes roles and returns those that were held; run again, none."""
     taken = delete(role_bindings).where(condition)
     return Query(_Held, taken.returning(*columns(role_bindings, _Held)), *names)
 
@@ -218,9 +218,9 @@ def _roles_for(
 
 
 def _keep_from_accounts(transaction: Transaction, subject_ids: Sequence[str], now: Micros) -> None:
-    """Has nobody make accounts with the IDs of outside subjects, whose roles these would get.
+    """Keeps service accounts from being made with outside subjects' IDs, whose roles they would have.
 
-    Until the commit; then their roles do.
+    An account of the same ID waits for this transaction, and then finds the role.
     """
     if subject_ids:
         rows = [ServiceAccountRow(SubjectId(id_), DisplayName(""), now) for id_ in subject_ids]
@@ -274,7 +274,7 @@ def _audit_revoked(
 
 
 def require_free(subject_id: str) -> None:
-    """Refuses what events call those who are no account."""
+    """Raises FIELDS_INVALID for the names that events give to operators and the service itself."""
     if subject_id in RESERVED_SUBJECTS or is_operator(subject_id):
         raise BillingError(
             Reason.FIELDS_INVALID,

@@ -36,7 +36,7 @@ _Key = tuple[ResellerNumber, str, str]
 
 
 class _Row(NamedTuple):
-    """An event of access, or after all of its reseller's a role that is held, which has no `data`."""
+    """An event of access; or a role that is held, without `data`, after all events of its reseller."""
 
     reseller: ResellerNumber
     number: EventNumber
@@ -48,26 +48,26 @@ class _Row(NamedTuple):
     logged_since: Micros
 
 
-_TOLD = "the last event of a role tells whether it is held, and since when"
+_LOG_AGREES = "the last event of a role tells whether it is held, and since when"
 _GRANTED = EVENT_TYPE_CODES[EventType.ACCESS_GRANTED]
 _REVOKED = EVENT_TYPE_CODES[EventType.ACCESS_REVOKED]
 
 
-def _find_unlike_told(rows: Iterable[_Row]) -> Iterator[tuple[str, str]]:
-    told: dict[_Key, int | None] = {}
+def _find_disagreeing(rows: Iterable[_Row]) -> Iterator[tuple[str, str]]:
+    logged: dict[_Key, int | None] = {}
     held: dict[_Key, int] = {}
     for row in rows:
         if row.data is not None:
             subject_id, role, created_at = json.loads(row.data)
-            told[row.reseller, subject_id, role] = created_at if row.type == _GRANTED else None
+            logged[row.reseller, subject_id, role] = created_at if row.type == _GRANTED else None
             continue
         key = row.reseller, row.subject_id or "", row.role or ""
         held[key] = row.created_at
         if row.created_at < row.logged_since:
-            told.setdefault(key, row.created_at)
-    for key in told.keys() | held.keys():
-        if told.get(key) != held.get(key):
-            yield _TOLD, key[1]
+            logged.setdefault(key, row.created_at)
+    for key in logged.keys() | held.keys():
+        if logged.get(key) != held.get(key):
+            yield _LOG_AGREES, key[1]
 
 
 _e = events.c
@@ -91,8 +91,8 @@ _ROLES = RowCheck(
             ).join_from(role_bindings, resellers, resellers.c.id == role_bindings.c.reseller_id),
         ).order_by(text("1, 2")),
     ),
-    (_TOLD,),
-    _find_unlike_told,
+    (_LOG_AGREES,),
+    _find_disagreeing,
 )
 
 ROW_CHECKS = (_ROLES,)

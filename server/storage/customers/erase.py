@@ -60,7 +60,7 @@ from server.storage.sql.times import Micros, micros
 from server.storage.sql.transactions import one_by_one
 from server.storage.suppressions import hide_address
 
-_NAMELESS, _NOBODY = DisplayName(""), PersonJson("{}")
+_NO_NAME, _NO_PERSON = DisplayName(""), PersonJson("{}")
 _INACTIVE = CUSTOMER_STATE_CODES[CustomerState.INACTIVE]
 _ERASED = EVENT_TYPE_CODES[EventType.CUSTOMER_ERASED]
 
@@ -110,7 +110,7 @@ _BLANK = Statement(
 _REMINDER = Query(ReminderRow, select(*reminders.c).where(reminders.c.n.in_(IDS)).with_for_update())
 _FORGET_REMINDER = Statement(delete(reminders).where(reminders.c.n.in_(IDS)))
 _DROP_LINKS = Statement(delete(link_tokens).where(link_tokens.c.customer.in_(IDS)))
-_ITS_OPERATIONS = Query(
+_OPERATIONS = Query(
     _Number,
     select(_o.n).where(or_(_o.n.in_(IDS), and_(_o.customer.in_(IDS), _o.id.is_not(None)))),
 )
@@ -150,9 +150,9 @@ class Erasure(NamedTuple):
 
 @one_by_one
 def find_customer_number(transaction: Transaction, customer_id: str) -> CustomerNumber | None:
-    """Returns the number of a customer, also of one that is there no more; None: there was none.
+    """Returns the number of a customer, also of one that has been removed; None: there was none.
 
-    The last look goes through all events.
+    The last query reads all events.
     """
     for query in _LOOK_UPS:
         found = transaction.fetch(query, [customer_id], start=f'["{customer_id}"')
@@ -169,21 +169,25 @@ def erase_customer(transaction: Transaction, wanted: Erasure) -> bool:
     at, actor = micros(wanted.now), operator(wanted.by)
     _require_no_reminder(transaction, wanted, at)
     rows = lock_by_number(transaction, wanted.number)
-    told = transaction.fetch(_EVENTS, [wanted.number])
-    if _is_erased(rows, told):
+    logged = transaction.fetch(_EVENTS, [wanted.number])
+    if _is_erased(rows, logged):
         return False
     about = About("", wanted.customer_id, "", at, actor, None)
     row = _end_invitation(transaction, rows[0], about) if rows else None
     transaction.run(_FORGET_REMINDER, [wanted.number])
-    emails = {email for each in told if (email := email_shown(EVENT_TYPES[each.type], each.data))}
+    emails = {email for each in logged if (email := email_shown(EVENT_TYPES[each.type], each.data))}
     if row and row.email:
         emails.add(row.email)
-    reseller = row.reseller if row else told[0].reseller
-    _blank_events(transaction, wanted.number, told)
-    shown = _blank_row(transaction, row, at) if row else _gone(wanted.customer_id, told[0], at)
-    mine = [each.n for each in transaction.fetch(_ITS_OPERATIONS, [wanted.number])]
-    for statement in _BLANK_KEYS if mine else ():
-        transaction.run(statement, mine, noise=Fingerprint(os.urandom(32)))
+    reseller = row.reseller if row else logged[0].reseller
+    _blank_events(transaction, wanted.number, logged)
+    shown = (
+        _blank_row(transaction, row, at)
+        if row
+        else _removed_part(wanted.customer_id, logged[0], at)
+    )
+    numbers = [each.n for each in transaction.fetch(_OPERATIONS, [wanted.number])]
+    for statement in _BLANK_KEYS if numbers else ():
+        transaction.run(statement, numbers, noise=Fingerprint(os.urandom(32)))
     transaction.run(_BLANK_CUSTOMER_KEYS, [wanted.number], noise=Fingerprint(os.urandom(32)))
     for email in sorted(emails):
         hide_address(transaction, email, reseller)
@@ -207,29 +211,29 @@ def _require_no_reminder(transaction: Transaction, wanted: Erasure, at: Micros) 
             raise mail_under_way("")
 
 
-def _is_erased(rows: list[CustomerRow], told: list[_Event]) -> bool:
+def _is_erased(rows: list[CustomerRow], logged: list[_Event]) -> bool:
     if rows:
         row = rows[0]
         return not (row.name or row.email or row.external_id or row.labels) and (
-            row.person == _NOBODY
+            row.person == _NO_PERSON
         )
-    return not told or any(each.type == _ERASED for each in told)
+    return not logged or any(each.type == _ERASED for each in logged)
 
 
 def _end_invitation(transaction: Transaction, row: CustomerRow, about: About) -> CustomerRow:
     """Revokes a pending invitation; raises MAIL_UNDER_WAY while an e-mail is being sent."""
     if row.invitation == NO_INVITATION or row.latest is None:
         return row
-    is_mail_waiting(transaction, row.latest)
+    is_mail_waiting(transaction, row.latest)  # locks the operation, or raises
     return cancel_invitation(transaction, row, about)
 
 
-def _blank_events(transaction: Transaction, number: CustomerNumber, told: list[_Event]) -> None:
+def _blank_events(transaction: Transaction, number: CustomerNumber, logged: list[_Event]) -> None:
     transaction.run_each(
         _BLANK_EVENT,
         [
             (each.number, {"of": each.reseller, "to": blank(EVENT_TYPES[each.type], each.data)})
-            for each in told
+            for each in logged
         ],
     )
     # What this transaction is about to write, too.
@@ -244,8 +248,8 @@ def _blank_row(transaction: Transaction, row: CustomerRow, at: Micros) -> Custom
     is_invited = row.invitation != NO_INVITATION
     options = read_options(row.options)
     row = row._replace(
-        name=_NAMELESS,
-        person=_NOBODY,
+        name=_NO_NAME,
+        person=_NO_PERSON,
         email=Email("") if is_invited else None,
         address_key=address_hash(address_key("")) if is_invited else None,
         options=options_json(options.without_words()),
@@ -259,18 +263,22 @@ def _blank_row(transaction: Transaction, row: CustomerRow, at: Micros) -> Custom
     return row
 
 
-def _gone(customer_id: str, first: _Event, at: Micros) -> CustomerPart:
-    """Returns what is shown of a customer whose row is there no more."""
+def _removed_part(customer_id: str, first: _Event, at: Micros) -> CustomerPart:
+    """Returns what is shown of a customer whose row has been removed."""
     is_customers = EVENT_TYPES[first.type].startswith("customer.")
     created_at = json.loads(first.data)[5 if is_customers else 3]
     values: dict[str, Any] = dict.fromkeys(CustomerPart._fields)
     values |= {"id": CustomerId(customer_id), "state": _INACTIVE, "created_at": created_at}
-    values |= {"name": _NAMELESS, "person": _NOBODY, "modified_at": max(at, Micros(created_at + 1))}
+    values |= {
+        "name": _NO_NAME,
+        "person": _NO_PERSON,
+        "modified_at": max(at, Micros(created_at + 1)),
+    }
     return CustomerPart(**values)
 
 
-def unknown(customer_id: str) -> BillingError:
-    """Returns the refusal to erase what there is not."""
+def unknown_customer(customer_id: str) -> BillingError:
+    """Returns NOT_FOUND for a customer of which there is neither record nor event."""
     return BillingError(
         Reason.NOT_FOUND,
         f"there is no customer {customer_id}, and no event tells of one; see `invitations find`",

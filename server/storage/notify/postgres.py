@@ -11,8 +11,8 @@ import psycopg
 from psycopg import sql
 
 from server.storage.notify.notifier import wait
-from server.storage.sql.postgres_line import Line
 from server.storage.sql.postgres_servers import PostgresServers
+from server.storage.sql.postgres_socket import SocketHandle
 from server.telemetry.failure_log import FailureLog
 
 _CHANNEL = "billing_signals"
@@ -24,7 +24,7 @@ _SILENT_S = 1.5
 _MOST_UNSENT = 1000
 _LAST_SENDS_S = 1.0
 
-_Use = Callable[[psycopg.AsyncConnection, Line], Coroutine[None, None, None]]
+_Use = Callable[[psycopg.AsyncConnection, SocketHandle], Coroutine[None, None, None]]
 
 
 class PostgresTransport:
@@ -75,19 +75,19 @@ class PostgresTransport:
         while True:
             try:
                 connection = await servers.connect_async()
-                line = servers.line(connection)
+                handle = servers.socket_handle(connection)
                 try:
-                    await use(connection, line)
+                    await use(connection, handle)
                 finally:
                     # Whatever a cancelled call still waits for ends with it.
-                    line.close()
+                    handle.close()
                     await connection.close()
             except (psycopg.Error, OSError) as error:
                 self._failures.tell(f"signals: connection lost: {type(error).__name__}")
             await asyncio.sleep(_RECONNECT_S)
 
-    async def _listen(self, connection: psycopg.AsyncConnection, line: Line) -> None:
-        with _limited(line):
+    async def _listen(self, connection: psycopg.AsyncConnection, handle: SocketHandle) -> None:
+        with _limited(handle):
             await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(_CHANNEL)))
         self._look_again()
         while True:
@@ -95,16 +95,16 @@ class PostgresTransport:
                 sender, _, message = notification.payload.partition(" ")
                 if sender != self._name:
                     self._receive(message)
-            await _probe(connection, line)
+            await _probe(connection, handle)
 
-    async def _notify(self, connection: psycopg.AsyncConnection, line: Line) -> None:
+    async def _notify(self, connection: psycopg.AsyncConnection, handle: SocketHandle) -> None:
         while True:
             await wait(self._has_unsent, _PROBE_EVERY_S)
             if not self._unsent:
-                await _probe(connection, line)
+                await _probe(connection, handle)
             while self._unsent:
                 message = self._unsent[0]
-                with _limited(line):
+                with _limited(handle):
                     await connection.execute(
                         "SELECT pg_notify(%s, %s)", (_CHANNEL, f"{self._name} {message}")
                     )
@@ -114,19 +114,19 @@ class PostgresTransport:
             self._all_sent.set()
 
 
-async def _probe(connection: psycopg.AsyncConnection, line: Line) -> None:
+async def _probe(connection: psycopg.AsyncConnection, handle: SocketHandle) -> None:
     """Raises the driver's error where the other side answers no more."""
-    with _limited(line):
+    with _limited(handle):
         await connection.execute("SELECT 1")
 
 
 @contextlib.contextmanager
-def _limited(line: Line) -> Iterator[None]:
+def _limited(handle: SocketHandle) -> Iterator[None]:
     """Ends what waits for an answer once that takes too long.
 
     Not by a time-out around the driver's call: it would ask the server that says nothing to cancel.
     """
-    end = asyncio.get_running_loop().call_later(_SILENT_S, line.shut_down)
+    end = asyncio.get_running_loop().call_later(_SILENT_S, handle.shut_down)
     try:
         yield
     finally:

@@ -25,7 +25,7 @@ from server.storage.schema.tables import (
 from server.storage.sql.statements import IDS, Query, Transaction
 from server.storage.sql.transactions import one_by_one
 
-_MOST = 100
+_MAX_FOUND = 100
 
 
 class _Named(NamedTuple):
@@ -61,7 +61,7 @@ _NAMES = Query(
     .where(_c.n.in_(IDS)),
 )
 _SUPPRESSED = Query(_Suppressed, select(suppressions.c.reason).where(suppressions.c.scope.in_(IDS)))
-# What ends like the customer's ID.
+# Kinds of IDs that end like the customer's.
 _RELATED = (ids.CUSTOMER, ids.INVITATION, ids.OPERATION, ids.BILLING_ACCOUNT)
 
 
@@ -93,12 +93,12 @@ def search(transaction: Transaction, wanted: Search) -> Found:
 def _by_address(transaction: Transaction, email: str) -> list[InvitationPart]:
     key = address_key(email)
     rows = transaction.fetch(_AT_ADDRESS, [address_hash(key)])
-    return [row for row in rows if address_key(row.email) == key][:_MOST]
+    return [row for row in rows if address_key(row.email) == key][:_MAX_FOUND]
 
 
 def _by_id(transaction: Transaction, id_: str) -> list[InvitationPart]:
-    same = [ids.CUSTOMER + id_[3:]] if id_.startswith(_RELATED) else []
-    numbers = {row.n for row in transaction.fetch(_NUMBERS, [id_, *same])}
+    related = [ids.CUSTOMER + id_[3:]] if id_.startswith(_RELATED) else []
+    numbers = {row.n for row in transaction.fetch(_NUMBERS, [id_, *related])}
     numbers |= {row.n for row in transaction.fetch(_OF_OPERATIONS, [id_])}
     return transaction.fetch(_BY_NUMBER, sorted(numbers)) if numbers else []
 

@@ -9,7 +9,7 @@ from server.storage.customers.erase import (
     Erasure,
     erase_customer,
     find_customer_number,
-    unknown,
+    unknown_customer,
 )
 from server.storage.interface.operators import Found, WaitingMail
 from server.storage.operators.find import Search, search
@@ -59,7 +59,7 @@ class SqlOperators:
     async def erase_customer(self, customer_id: str, now: datetime, by: str) -> bool:
         number = await self._reads.submit(find_customer_number, customer_id)
         if number is None:
-            raise unknown(customer_id)
+            raise unknown_customer(customer_id)
         return await self._writes.submit(erase_customer, Erasure(customer_id, number, now, by))
 
     async def _record(self, now: datetime, by: str, action: str, target: str, details: str) -> None:

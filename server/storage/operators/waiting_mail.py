@@ -30,7 +30,7 @@ from server.storage.sql.times import Micros, from_micros, from_micros_or_none, m
 from server.storage.sql.transactions import one_by_one
 
 _o, _c = operations.c, customers.c
-# Those of one transaction: on SQLite, nobody else writes meanwhile.
+# E-mails made due in one transaction: on SQLite nobody else writes meanwhile.
 MOST_AT_ONCE = 2000
 
 
@@ -63,26 +63,26 @@ _rows = (
 )
 
 
-def _some(rows: Select[tuple[object, ...]]) -> Query[_Waiting]:
+def _limited(rows: Select[tuple[object, ...]]) -> Query[_Waiting]:
     return Query(_Waiting, rows.limit(bindparam("limit")), "limit")
 
 
 _is_due, _is_late = _o.due_at.is_not(None), _o.deferral.is_not(None)
 _KINDS = (
-    _some(_rows.where(_is_due, _is_late).order_by(_o.due_at)),
-    _some(_rows.where(_is_due, ~_is_late).order_by(_o.due_at)),
+    _limited(_rows.where(_is_due, _is_late).order_by(_o.due_at)),
+    _limited(_rows.where(_is_due, ~_is_late).order_by(_o.due_at)),
     # Those of resellers that are held, of which there are few.
-    _some(
+    _limited(
         _rows.join(resellers, resellers.c.n == _o.reseller)
         .where(IS_HELD, ~_o.deleted, ~_is_due)
         .order_by(_o.n)
     ),
 )
-_can_be_now = (_is_due, ~_o.claimed, _is_late, _o.due_at > bindparam("now"))
-_LATE = Query(
+_can_be_made_due = (_is_due, ~_o.claimed, _is_late, _o.due_at > bindparam("now"))
+_DEFERRED = Query(
     _Number,
     select(_o.n)
-    .where(*_can_be_now)
+    .where(*_can_be_made_due)
     .order_by(_o.due_at)
     .limit(bindparam("limit"))
     .with_for_update(skip_locked=True),
@@ -93,7 +93,7 @@ _NAMED = Query(
     select(_o.n)
     .join_from(operations, customers, _c.n == _o.customer)
     .where(
-        *_can_be_now,
+        *_can_be_made_due,
         _o.id.in_(IDS)
         | (_c.id.in_(IDS) & (_c.latest == _o.n))
         | (_c.invitation_id.in_(IDS) & (_c.latest == _o.n)),
@@ -102,7 +102,9 @@ _NAMED = Query(
     .with_for_update(of=operations, skip_locked=True),
     "now",
 )
-_NOW = Statement(update(operations).where(_o.n.in_(IDS)).values(due_at=bindparam("now")), "now")
+_MAKE_DUE = Statement(
+    update(operations).where(_o.n.in_(IDS)).values(due_at=bindparam("now")), "now"
+)
 
 
 @one_by_one
@@ -116,10 +118,10 @@ def list_waiting(transaction: Transaction, limit: int) -> Sequence[WaitingMail]:
 
 
 def _waiting(transaction: Transaction, row: _Waiting) -> WaitingMail:
-    ending = row.customer_id[3:]
+    tail = row.customer_id[3:]
     return WaitingMail(
-        row.id or row.made_by or ids.OPERATION + ending,
-        row.invitation_id or ids.INVITATION + ending,
+        row.id or row.made_by or ids.OPERATION + tail,
+        row.invitation_id or ids.INVITATION + tail,
         reseller_id(transaction, row.reseller),
         row.email.rpartition("@")[2],
         from_micros(row.created_at),
@@ -131,9 +133,9 @@ def _waiting(transaction: Transaction, row: _Waiting) -> WaitingMail:
 
 
 class Retry(NamedTuple):
-    """Which to try now, by IDs of operations or invitations; none: of all the next `MOST_AT_ONCE`.
+    """Which e-mails to try now, by IDs of operations or invitations; none: the next `MOST_AT_ONCE`.
 
-    `is_first` is False for what goes on with a retry of all that is recorded already.
+    `is_first`: the first batch of a request, which the audit records.
     """
 
     ids: Sequence[str]
@@ -147,13 +149,13 @@ def retry(transaction: Transaction, wanted: Retry) -> int:
     """Makes e-mails due; see OperatorStorage.retry_mail."""
     now = micros(wanted.now)
     if wanted.ids:
-        same = (ids.INVITATION, ids.OPERATION)
-        named = [ids.CUSTOMER + id_[3:] for id_ in wanted.ids if id_.startswith(same)]
+        kinds = (ids.INVITATION, ids.OPERATION)
+        named = [ids.CUSTOMER + id_[3:] for id_ in wanted.ids if id_.startswith(kinds)]
         rows = transaction.fetch(_NAMED, [*wanted.ids, *named], now=now)
     else:
-        rows = transaction.fetch(_LATE, now=now, limit=MOST_AT_ONCE)
+        rows = transaction.fetch(_DEFERRED, now=now, limit=MOST_AT_ONCE)
     if rows:
-        transaction.run(_NOW, [row.n for row in rows], now=now)
+        transaction.run(_MAKE_DUE, [row.n for row in rows], now=now)
         transaction.has_work = True
     if wanted.is_first:
         target = ", ".join(wanted.ids[:5]) or "all"

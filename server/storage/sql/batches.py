@@ -201,7 +201,7 @@ class Batcher:
             else:
                 request.future.set_result(outcome)
         if self._writes:
-            self._commits.told(batch)
+            self._commits.answered(batch)
         if self._on_commit:
             for each in news:
                 if any(each):

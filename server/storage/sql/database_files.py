@@ -1,7 +1,7 @@
 """Whether SQLite's files are still those that a process has open.
 
-Who has them open is not told that they were deleted, replaced or written over: commits go on, into
-files that nobody will find again, or that hold something else.
+A process that has them open does not learn that they were deleted, replaced or written over: it goes
+on committing, into files that nobody will find again, or that hold something else.
 """
 
 import logging
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 _MAGIC, _WAL_MODE = b"SQLite format 3\0", b"\2\2"
 _HEADER_BYTES = 100
 # A header that is just being written may be read in parts.
-_LOOKS = 3
+_READS = 3
 
 
 class FilesMovedError(Exception):
@@ -52,7 +52,7 @@ class DatabaseFiles:
             self._descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             self._descriptor = -1
-        found = [(each, _found(each)) for each in (self._file, f"{file}-wal")]
+        found = [(each, _stat(each)) for each in (self._file, f"{file}-wal")]
         self._opened = [(each, stat.st_dev, stat.st_ino) for each, stat in found if stat]
         self._written_at_ns = -1
         self._header = self._read_header()
@@ -61,7 +61,7 @@ class DatabaseFiles:
     def require(self) -> None:
         """Raises FilesMovedError once one of them was deleted, replaced or written over."""
         for file, device, inode in self._opened:
-            stat = _found(file)
+            stat = _stat(file)
             same = stat and (stat.st_dev, stat.st_ino) == (device, inode)
             # Only checkpoints write to the database's file, so this is nearly always a look at its time.
             if stat and same and file == self._file and stat.st_mtime_ns != self._written_at_ns:
@@ -76,7 +76,7 @@ class DatabaseFiles:
 
     def _is_same(self) -> bool:
         known = self._header
-        for _ in range(_LOOKS):
+        for _ in range(_READS):
             header = self._read_header()
             if known is None or (
                 header
@@ -105,7 +105,7 @@ class DatabaseFiles:
             return None
         in_use = raw.startswith(_MAGIC) and raw[18:20] == _WAL_MODE
         identity, position, changes = (
-            int.from_bytes(raw[place : place + 4], "big") for place in (68, 60, 24)
+            int.from_bytes(raw[offset : offset + 4], "big") for offset in (68, 60, 24)
         )
         return _Header(in_use, identity, position, changes)
 
@@ -119,7 +119,7 @@ class DatabaseFiles:
         self.have_moved = True
 
 
-def _found(file: str) -> os.stat_result | None:
+def _stat(file: str) -> os.stat_result | None:
     try:
         return os.stat(file)  # noqa: PTH116 - half the time of Path's, for each transaction
     except OSError:

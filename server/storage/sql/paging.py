@@ -57,7 +57,7 @@ def merged(
     past_first: bool,
     oldest_first: bool = False,
 ) -> Select[Any] | CompoundSelect[Any]:
-    """Does the same for several runs of rows; past the number `after`, but for the first page.
+    """Returns what `first` does, but of several runs of rows; with `past_first` past the number `after`.
 
     `number` is the first column of `rows`. No more is read of a run than is asked for, however many
     rows there are: SQLite reads runs side by side. PostgreSQL would read and sort them whole, or read

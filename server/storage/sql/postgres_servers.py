@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.errors import ConnectionTimeout
 
-from server.storage.sql.postgres_line import Line
+from server.storage.sql.postgres_socket import SocketHandle
 
 # A server that kept silent is asked again after this time, doubled as long as it does: each try costs
 # as long as it may take to connect, in which another may have become the leader. One that is only slow
@@ -72,10 +72,12 @@ class PostgresServers:
                 return connection
         raise failure
 
-    def line(self, connection: psycopg.Connection | psycopg.AsyncConnection) -> Line:
+    def socket_handle(
+        self, connection: psycopg.Connection | psycopg.AsyncConnection
+    ) -> SocketHandle:
         """Returns what ends a wait on one of these connections, for a server that says nothing."""
         server = connection.info.host, connection.info.port
-        return Line(connection, partial(self._kept_silent, server))
+        return SocketHandle(connection, partial(self._kept_silent, server))
 
     def _kept_silent(self, server: tuple[str, int]) -> None:
         now_s = self._now_s()

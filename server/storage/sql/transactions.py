@@ -26,7 +26,7 @@ from server.storage.sql.driver_errors import (
     unavailable,
 )
 from server.storage.sql.log_marks import LogMarks
-from server.storage.sql.postgres_line import Line
+from server.storage.sql.postgres_socket import SocketHandle
 from server.storage.sql.reseller_cache import ResellerCache, TransactionResellers
 from server.storage.sql.statements import Transaction
 from server.telemetry.metrics import EVENTS
@@ -86,10 +86,10 @@ SILENT_S = {Phase.BEGINNING: 2.0, Phase.WORKING: 4.0, Phase.COMMITTING: 6.0}
 
 
 class Commits:
-    """Settles, between the threads that commit and the loop that refuses, which of them was first.
+    """Keeps a request that waits too long from being refused as not done while it is committed.
 
-    What has been refused as not done is in no commit; what a commit has begun with is refused as in
-    doubt, until its outcome is told.
+    The loop refuses, other threads commit. A batch with a request that has been refused is not
+    committed; a request whose commit has begun is refused as in doubt, until it is answered.
     """
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class Commits:
         self._begun: set[asyncio.Future[Any]] = set()
 
     def begin(self, batch: Sequence[Request]) -> None:
-        """Is told before a commit. Raises RefusedError where one of the batch has been refused."""
+        """To be called before a commit. Raises RefusedError if one of the batch has been refused."""
         with self._lock:
             for request in batch:
                 if request.future.done() and not request.future.cancelled():
@@ -105,12 +105,12 @@ class Commits:
             self._begun.update([request.future for request in batch])
 
     def refuse(self, future: asyncio.Future[Any]) -> None:
-        """Refuses one that has waited for too long, as what it then is."""
+        """Refuses one that has waited too long: in doubt if its commit has begun, else not done."""
         with self._lock:
             future.set_exception(in_doubt() if future in self._begun else unavailable())
 
-    def told(self, batch: Sequence[Request]) -> None:
-        """Is told once all of a batch have been answered."""
+    def answered(self, batch: Sequence[Request]) -> None:
+        """To be called once all of a batch have been answered, or have left it."""
         with self._lock:
             self._begun.difference_update([request.future for request in batch])
 
@@ -134,7 +134,7 @@ class BatchConnection:
         self._writes = writes
         self._commits = commits
         self._connection: PoolProxiedConnection | None = None
-        self._line: Line | None = None
+        self._handle: SocketHandle | None = None
         self._marks = LogMarks(database) if writes and database.is_sqlite else None
         self.phase = Phase.BEGINNING
         # What `watch` saw last, and since when it has been so.
@@ -166,8 +166,8 @@ class BatchConnection:
         seen = (transaction, phase, transaction.steps if transaction else 0)
         if seen != self._seen:
             self._seen, self._seen_since_s = seen, now_s
-        elif self._line and now_s - self._seen_since_s >= SILENT_S[phase]:
-            self._line.shut_down()
+        elif self._handle and now_s - self._seen_since_s >= SILENT_S[phase]:
+            self._handle.shut_down()
         return True
 
     def transact(self, batch: list[Request], join: Join) -> tuple[list[Any], News]:
@@ -188,7 +188,7 @@ class BatchConnection:
         if any(request.future.done() for request in batch):
             left = [request for request in batch if not request.future.done()]
             kept = {id(request) for request in left}
-            self._commits.told([request for request in batch if id(request) not in kept])
+            self._commits.answered([request for request in batch if id(request) not in kept])
             batch[:] = left
 
     def _transact(self, batch: list[Request], join: Join) -> tuple[list[Any], News]:
@@ -241,7 +241,7 @@ class BatchConnection:
         connection = self._connection = self._database.connect(writes=self._writes)
         if not self._database.is_sqlite:
             driver: Any = connection.driver_connection
-            self._line = self._database.servers.line(driver)
+            self._handle = self._database.servers.socket_handle(driver)
             driver.add_notice_handler(self._noticed)
         return connection
 
@@ -264,9 +264,9 @@ class BatchConnection:
 
     def close(self) -> None:
         connection, self._connection = self._connection, None
-        line, self._line = self._line, None
-        if line:
-            line.close()
+        handle, self._handle = self._handle, None
+        if handle:
+            handle.close()
         if connection is not None:
             try:
                 connection.close()
@@ -355,12 +355,12 @@ def run_batch(
     if len(batch) == 1 or error_class not in _ONE_BY_ONE:
         return [to_billing_error(failure)] * len(batch), []
     outcomes = []
-    told: list[News] = []
+    all_news: list[News] = []
     for request in batch:
         outcome, its_news = run_batch(connection, [request], lambda _: None)
         outcomes += outcome or [None]  # None where it has been refused meanwhile
-        told += its_news
-    return outcomes, told
+        all_news += its_news
+    return outcomes, all_news
 
 
 def _leaves_doubt(failure: Exception, error_class: ErrorClass) -> bool:

@@ -15,7 +15,7 @@ class _HasSocket(Protocol):
     def fileno(self) -> int: ...
 
 
-class Line:
+class SocketHandle:
     """The socket of one connection of psycopg's; `silent` is called when it is shut down.
 
     Its descriptor is this object's own, so none that another connection has got meanwhile is met.
