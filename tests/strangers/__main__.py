@@ -45,8 +45,9 @@ def main() -> int:
                         )
                     )
                 )
-    for report in reports:
-        _print(report)
+            # At once: hours of attacks are not to be lost with the last of them.
+            with progress.external_write_mode(sys.stdout):
+                _print(reports[-1])
     broken = any(report.broken for report in reports)
     print("\nThe rule is broken." if broken else "\nThe others noticed nothing.")
     return int(broken)
