@@ -1,11 +1,13 @@
 """Rows of XLSX files, one at a time: the texts of all cells are kept in a temporary file."""
 
+import re
 import sqlite3
 import warnings
 import xml.etree.ElementTree as ET
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import IO
@@ -30,6 +32,9 @@ _DAMAGED = (
     TypeError,
     AttributeError,
 )
+# A formula in a sheet, whatever its prefix; most sheets have none, which is seen at once.
+_FORMULA = re.compile(rb"<(?:\w+:)?f[\s/>]")
+_LONGEST_TAG = 64
 
 
 class _Texts:
@@ -82,19 +87,58 @@ def read(file: Path) -> tuple[str, Iterator[tuple[int, list[str]]]]:
     sheet = next((each for each in reader.wb.worksheets if each.sheet_state == "visible"), None)
     if sheet is None:
         raise ClientError(f"{file} has no sheet that is shown")
+    part = next(rel.target for each, rel in reader.parser.find_sheets() if each.name == sheet.title)
+    with _damage_told(file), reader.archive.open(part) as content:
+        has_formulas = any(_FORMULA.search(chunk) for chunk in _overlapping(content))
+    if has_formulas:
+        with _damage_told(file), reader.archive.open(part) as content:
+            cell = next(_uncalculated(content), None)
+        if cell is not None:
+            raise ClientError(
+                f"{file}: cell {cell} has a formula, but its value is not in the file: open it in Excel "
+                "or another program that calculates, and save it"
+            )
     # Other programs than Excel write sizes there that are wrong.
     sheet.reset_dimensions()
 
     def rows() -> Iterator[tuple[int, list[str]]]:
         try:
-            for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
-                yield number, [_text(cell) for cell in cells]
-        except _DAMAGED:
-            raise ClientError(f"{file} is damaged: save it anew as .xlsx or CSV") from None
+            with _damage_told(file):
+                for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1):
+                    yield number, [_text(cell) for cell in cells]
         finally:
             reader.wb.close()
 
     return str(sheet.title), rows()
+
+
+@contextmanager
+def _damage_told(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGED:
+        raise ClientError(f"{file} is damaged: save it anew as .xlsx or CSV") from None
+
+
+def _overlapping(content: IO[bytes]) -> Iterator[bytes]:
+    """Gives a part in pieces that overlap, so that no short word is divided."""
+    before = b""
+    while piece := content.read(1 << 16):
+        yield before + piece
+        before = piece[-_LONGEST_TAG:]
+
+
+def _uncalculated(sheet: IO[bytes]) -> Iterator[str]:
+    """Gives the cells that have a formula and no value, as what only writes files leaves them."""
+    rows: ET.Element | None = None
+    for event, node in ET.iterparse(sheet, ("start", "end")):  # noqa: S314 - expat bounds entities
+        if node.tag == f"{{{SHEET_MAIN_NS}}}sheetData":
+            rows = node
+        elif event == "end" and node.tag == f"{{{SHEET_MAIN_NS}}}c":
+            if len(node) == 1 and node.find(f"{{{SHEET_MAIN_NS}}}f") is not None:
+                yield node.get("r", "of a row without numbers")
+        elif event == "end" and node.tag == f"{{{SHEET_MAIN_NS}}}row" and rows is not None:
+            rows.clear()
 
 
 def _text(cell: object) -> str:

@@ -8,6 +8,7 @@ from xml.sax.saxutils import escape
 import openpyxl
 import pytest
 
+from client.errors import ClientError
 from client.importing.tables import Row, open_table
 
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
@@ -76,3 +77,33 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, kind: str) -> None:
         tracemalloc.stop()
     # 7,000 rows hold 2 MB of texts and more.
     assert peaks[1] - peaks[0] < 1_000_000, peaks
+
+
+@pytest.mark.parametrize(
+    ("cell", "found"),
+    [
+        ("<c r='B2' t='str'><f>A2</f><v>x@example.com</v></c>", "x@example.com"),
+        # A formula that gives an empty text.
+        ("<c r='B2' t='str'><f>A2</f><v></v></c>", ""),
+        ("<c r='B2'><f>A2</f></c>", None),
+        ("<c r='B2'><f t='shared' si='0'/></c>", None),
+    ],
+)
+def test_a_formula_without_its_value_is_not_taken_for_empty(
+    tmp_path: Path, cell: str, found: str | None
+) -> None:
+    file = tmp_path / "customers.xlsx"
+    write_as_excel(file, [["name", "email"]])
+    with zipfile.ZipFile(file) as archive:
+        parts = {name: archive.read(name).decode() for name in archive.namelist()}
+    row = f"<row r='2'><c r='A2' t='inlineStr'><is><t>A</t></is></c>{cell}</row></sheetData>"
+    sheet = "xl/worksheets/sheet1.xml"
+    parts[sheet] = parts[sheet].replace("</sheetData>", row)
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    if found is None:
+        with pytest.raises(ClientError, match="cell B2 has a formula, but its value"):
+            open_table(file, None)
+    else:
+        assert [each.cells for each in open_table(file, None).rows] == [["A", found]]
