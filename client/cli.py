@@ -103,7 +103,7 @@ def main(name: str = "billing") -> None:
     """Runs a command; whatever goes wrong is one line."""
     # grpcio's own notes on connections that fail; what they mean is told below.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    _print_whatever_it_is()
+    _accept_any_output()
     try:
         code = cli.main(prog_name=name, standalone_mode=False)
         sys.stdout.flush()
@@ -117,8 +117,8 @@ def main(name: str = "billing") -> None:
     except click.ClickException as error:
         _end(error.format_message(), error.exit_code)
     except grpc.RpcError as error:
-        told = errors.of_call(error, "the service")
-        _end(str(told), told.exit_code)
+        failure = errors.of_call(error, "the service")
+        _end(str(failure), failure.exit_code)
     except (KeyboardInterrupt, click.Abort):
         _end("stopped", errors.INTERRUPTED)
     except BrokenPipeError:
@@ -143,8 +143,8 @@ def main(name: str = "billing") -> None:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _print_whatever_it_is() -> None:
-    """Has letters that a terminal's encoding lacks spelled out; prints nothing where nobody listens."""
+def _accept_any_output() -> None:
+    """Has letters that the output's encoding lacks escaped, and drops output where there is no stdout."""
     if sys.stdout is None:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123 - until the program ends
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -154,12 +154,12 @@ def _print_whatever_it_is() -> None:
 def _usage(error: click.UsageError, name: str) -> str:
     """Returns what is wrong with the words of a command, and where to read how they are."""
     command = error.ctx.command_path if error.ctx else name
-    told = f"{error.format_message().rstrip('.')}; see `{command} --help`"
+    usage = f"{error.format_message().rstrip('.')}; see `{command} --help`"
     if isinstance(error, click.NoSuchOption):
         before = {option for each in cli.params for option in each.opts}
         if error.option_name in before:
             return f"{error.option_name} stands before the command: `{name} {error.option_name} …`"
-    return told
+    return usage
 
 
 def _end(message: str, code: int) -> None:

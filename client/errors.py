@@ -26,18 +26,18 @@ class ClientError(Exception):
 def of_call(error: grpc.RpcError, endpoint: str) -> ClientError:
     """Returns what a failed call says, with the fields that are wrong."""
     code = error.code()
-    told = said(error, endpoint)
+    text = description(error, endpoint)
     if code is grpc.StatusCode.UNAUTHENTICATED:
         given = "BILLING_CLI_TOKEN" if os.environ.get("BILLING_CLI_TOKEN") else ""
         todo = f"renew {given}, or unset it" if given else "log in again with `billing login`"
-        return ClientError(f"{told}: {todo}", NOT_LOGGED_IN)
+        return ClientError(f"{text}: {todo}", NOT_LOGGED_IN)
     if code in AWAY_CODES:
         lasts = details(error).reason or is_untrusted(error)
-        return ClientError(told + ("" if lasts else "; the command can be repeated"), AWAY)
-    return ClientError(told)
+        return ClientError(text + ("" if lasts else "; the command can be repeated"), AWAY)
+    return ClientError(text)
 
 
-def said(error: grpc.RpcError, endpoint: str) -> str:
+def description(error: grpc.RpcError, endpoint: str) -> str:
     """Returns what a failed call says, without what to do next."""
     code, text = error.code(), error.details() or ""
     if code is grpc.StatusCode.UNAUTHENTICATED:
@@ -52,11 +52,11 @@ def said(error: grpc.RpcError, endpoint: str) -> str:
         return _away(text, endpoint)
     more = [f"{field}: {why}" for field, why in found.violations]
     more += [role for role in found.metadata.get("roles", "").split(",") if role]
-    untold = "; ".join(each for each in more if each not in text)
-    told = f"{text.rstrip('.')}: {untold}" if untold else text
+    missing = "; ".join(each for each in more if each not in text)
+    full = f"{text.rstrip('.')}: {missing}" if missing else text
     reason = f" [{found.reason}]" if found.reason else ""
     request = f" (request {found.request_id})" if found.request_id and not more else ""
-    return f"{told or code.name}{reason}{request}"
+    return f"{full or code.name}{reason}{request}"
 
 
 def is_untrusted(error: grpc.RpcError) -> bool:

@@ -1,9 +1,12 @@
-"""Shares of connections and addresses in the lines of strangers: calls without credentials, and calls
-with tokens that the server has not accepted lately. What is beyond them stands in a line of its own,
-so that who sends very many takes no place from the others; it is answered there as room allows.
+"""Shares of connections and addresses in the calls of strangers.
 
-Each request under way takes Envoy some 50 KB, whether it waits for the server or its answer for a reader.
-So an address has a share of these too, and is refused beyond it."""
+Strangers' calls are those without credentials, and with tokens that the server has not accepted lately.
+What is beyond a share stands in a line of its own and is answered as room allows, so that a caller who
+sends very many takes no place from the others.
+
+Each request under way takes Envoy some 50 KB, whether it waits for the server or its answer for a
+reader. So an address has a share of these too, and is refused beyond it.
+"""
 
 from pathlib import Path
 from typing import Any

@@ -7,7 +7,7 @@ _CLUSTER = "traces"
 _TYPES = "type.googleapis.com/envoy"
 # What Envoy would say of a request by itself and we never do: paths name people and hold secrets of
 # links, and addresses are somebody's.
-_UNTOLD = ("http.url", "user_agent", "peer.address", "downstream_cluster", "grpc.message")
+_HIDDEN_TAGS = ("http.url", "user_agent", "peer.address", "downstream_cluster", "grpc.message")
 
 
 def tracing(url: str) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def tracing(url: str) -> dict[str, Any]:
     return {
         "tracing": {
             "operation": "%ROUTE_NAME%",
-            "custom_tags": [{"tag": name, "literal": {"value": "-"}} for name in _UNTOLD],
+            "custom_tags": [{"tag": name, "literal": {"value": "-"}} for name in _HIDDEN_TAGS],
             "provider": {
                 "name": "envoy.tracers.opentelemetry",
                 "typed_config": {

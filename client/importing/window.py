@@ -193,7 +193,7 @@ class Window(Generic[J, R]):
                 if wait_s > 60
                 else ""
             )
-            self._tell(f"waiting{until}: {errors.said(error, self._connection.endpoint)}")
+            self._tell(f"waiting{until}: {errors.description(error, self._connection.endpoint)}")
         return False
 
     def _has_new_token(self, began_s: float, now: float) -> bool:

@@ -17,8 +17,8 @@ from server.config import Settings, SettingsError
 _START_S = 30.0
 _RESTART_S = 0.5
 _ERROR = "error: "
-# By default it would look again after a second, then ever less often.
-_LOOK_OFTEN = (
+# By default gRPC would try again after a second, then ever less often.
+_RECONNECT_OFTEN = (
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 50),
@@ -69,7 +69,6 @@ class ServerProcess:
                 # By the signal that does not wait for the gateway, which ends too.
                 preexec_fn=ends_with_parent(signal.SIGINT),
             )
-
         if self._may_serve:
             self.go()
 
@@ -132,7 +131,7 @@ async def _serving(address: str) -> None:
     import grpc
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-    async with grpc.aio.insecure_channel(address, _LOOK_OFTEN) as channel:
+    async with grpc.aio.insecure_channel(address, _RECONNECT_OFTEN) as channel:
         await channel.channel_ready()
         stub: Any = health_pb2_grpc.HealthStub(channel)
         answer = await stub.Check(health_pb2.HealthCheckRequest())

@@ -8,9 +8,8 @@ SHORTEST_LIFETIME = timedelta(hours=1)
 LONGEST_LIFETIME = timedelta(days=90)
 
 
-# How many days before an invitation's end its invitee may be reminded, and how often at most.
+# How many days before an invitation's end its invitee may be reminded.
 LONGEST_REMINDER_D = 30
-MOST_REMINDERS = 5
 
 
 class DeliveryMethod(StrEnum):

@@ -7,7 +7,7 @@ from server.domain.errors import FieldViolation
 from server.domain.texts import printable
 
 MOST_LABELS = 64
-LONGEST_KEY = LONGEST_VALUE = 63
+LONGEST_KEY = 63
 _MOST_BYTES = 128
 _MOST_NAMED = 10
 

@@ -7,8 +7,6 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from server.domain.errors import invalid_field
-
 LONGEST_URL = 2048
 
 
@@ -95,13 +93,6 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     if address.version == 6 and address not in _PUBLIC_IPV6:
         return False
     return not any(address in each for each in _NOT_PUBLIC if each.version == address.version)
-
-
-def check_url(url: str, *, private_allowed: bool) -> None:
-    """Raises FIELDS_INVALID unless events may be sent to the URL; see `url_fault`."""
-    wrong = url_fault(url, private_allowed=private_allowed)
-    if wrong:
-        raise invalid_field("webhook.url", wrong)
 
 
 def url_fault(url: str, *, private_allowed: bool) -> str | None:

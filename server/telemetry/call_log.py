@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from json.encoder import encode_basestring_ascii as quoted
-from typing import Any, TextIO
+from typing import TextIO
 
 _WRITE_EVERY_S = 0.05
 _MOST_UNWRITTEN = 1000
@@ -144,6 +144,3 @@ class CallLog:
 
 CALL_LOG = CallLog()
 atexit.register(CALL_LOG.write)
-
-# What a call's line has beside its method: nothing personal, whoever chose the request.
-Ids = dict[str, Any]

@@ -21,7 +21,7 @@ def lose(file: Path) -> None:
 
 
 @pytest.mark.parametrize("external_ids", [True, False])
-def test_who_is_there_is_known_without_the_key(
+def test_existing_customers_are_found_after_their_keys_ended(
     dev: Run, file: Path, monkeypatch: pytest.MonkeyPatch, external_ids: bool
 ) -> None:
     content = rows(3, external_ids=external_ids)
@@ -53,7 +53,7 @@ def test_a_name_that_was_corrected_invites_nobody(dev: Run, file: Path) -> None:
     assert invited(dev, content) == sorted(row[1] for row in content)
 
 
-def test_an_answered_invitation_of_a_row_that_was_changed(dev: Run, file: Path) -> None:
+def test_a_changed_row_whose_invitation_has_ended_is_refused(dev: Run, file: Path) -> None:
     content = rows(1, external_ids=False)
     write_csv(file, content)
     assert dev("customers", "import", str(file)).code == 0

@@ -97,7 +97,7 @@ def goes_on(dev: Run, file: Path, content: list[list[str]]) -> None:
     assert len(results(file)) == len(content)
 
 
-def test_what_limits_calls_is_obeyed(dev: Run, file: Path) -> None:
+def test_an_import_obeys_the_rate_limit_and_ends(dev: Run, file: Path) -> None:
     content = rows(60)
     write_csv(file, content)
     done = dev("customers", "import", str(file))
@@ -105,7 +105,7 @@ def test_what_limits_calls_is_obeyed(dev: Run, file: Path) -> None:
     assert invited(dev, content) == sorted(row[1] for row in content)
 
 
-def test_an_address_that_is_refused_and_corrected(dev: Run, file: Path) -> None:
+def test_a_corrected_address_is_invited_by_the_next_run(dev: Run, file: Path) -> None:
     content = rows(3)
     right = content[1][1]
     content[1][1] = f"nobody-{right}"
@@ -125,7 +125,9 @@ def test_an_address_that_is_refused_and_corrected(dev: Run, file: Path) -> None:
     assert invited(dev, content) == sorted(row[1] for row in content)
 
 
-def test_a_full_disk(dev: Run, service: Service, file: Path) -> None:
+def test_a_full_disk_stops_the_import_and_the_next_run_goes_on(
+    dev: Run, service: Service, file: Path
+) -> None:
     content = rows(20)
     write_csv(file, content)
     # No file may grow beyond: as on a disk that is full.
@@ -143,7 +145,7 @@ def test_a_full_disk(dev: Run, service: Service, file: Path) -> None:
     goes_on(dev, file, content)
 
 
-def test_a_folder_that_can_not_be_written(dev: Run, file: Path) -> None:
+def test_nothing_is_sent_where_results_can_not_be_written(dev: Run, file: Path) -> None:
     content = rows(2)
     write_csv(file, content)
     Path(f"{file}.results.csv").mkdir()
@@ -152,7 +154,9 @@ def test_a_folder_that_can_not_be_written(dev: Run, file: Path) -> None:
     assert "Is a directory" in done.err.splitlines()[-1]
 
 
-def test_ctrl_c(dev: Run, service: Service, file: Path) -> None:
+def test_ctrl_c_keeps_what_was_answered_and_the_next_run_goes_on(
+    dev: Run, service: Service, file: Path
+) -> None:
     content = rows(600)
     write_csv(file, content)
     process = start(service, file)
@@ -166,7 +170,7 @@ def test_ctrl_c(dev: Run, service: Service, file: Path) -> None:
     goes_on(dev, file, content)
 
 
-def test_a_file_that_changes_while_it_is_read(
+def test_nothing_is_sent_of_a_file_that_changes_while_it_is_read(
     dev: Run, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = rows(3)
@@ -184,7 +188,7 @@ def test_a_file_that_changes_while_it_is_read(
     assert "changed while it was read" in done.err.splitlines()[-1]
 
 
-def test_one_import_of_a_file_at_a_time(dev: Run, file: Path) -> None:
+def test_a_second_import_of_a_file_is_refused(dev: Run, file: Path) -> None:
     write_csv(file, rows(1))
     with file.open("rb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
@@ -226,7 +230,7 @@ class Wire:
             each.close()
 
 
-def test_a_service_that_goes_away(
+def test_a_service_that_goes_away_stops_the_import_and_the_next_run_goes_on(
     dev: Run, service: Service, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = rows(40)
@@ -250,7 +254,7 @@ def test_a_service_that_goes_away(
     goes_on(dev, file, content)
 
 
-def test_a_token_that_is_no_longer_taken(
+def test_a_refused_token_is_renewed_by_the_key(
     run: Run, service: Service, file: Path, tmp_path: Path
 ) -> None:
     write_csv(file, rows(10))
@@ -265,7 +269,7 @@ def test_a_token_that_is_no_longer_taken(
     assert (done.code, done.out.split(";")[0]) == (0, "10 invited"), done.err
 
 
-def test_a_token_without_another(
+def test_a_refused_token_without_a_key_stops_the_import(
     run: Run, service: Service, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_csv(file, rows(10))
@@ -294,7 +298,7 @@ def test_a_token_without_another(
         (b"\x00\x01\x02\x03" * 99, (), "no column"),
     ],
 )
-def test_files_that_are_none(
+def test_files_that_can_not_be_read_are_refused_in_one_line(
     dev: Run, file: Path, content: bytes, words: tuple[str, ...], says: str
 ) -> None:
     file.write_bytes(content)
@@ -303,7 +307,7 @@ def test_files_that_are_none(
     assert says in done.err.splitlines()[-1], done.err
 
 
-def test_a_file_that_is_saved_anew_while_it_is_imported(dev: Run, file: Path) -> None:
+def test_a_second_import_of_a_file_saved_anew_is_refused(dev: Run, file: Path) -> None:
     content = rows(3)
     write_csv(file, content)
     # Another import, whose lock is of the spreadsheet that was there before.
@@ -321,21 +325,23 @@ def test_a_file_that_is_saved_anew_while_it_is_imported(dev: Run, file: Path) ->
     goes_on(dev, file, content)
 
 
-def test_a_pipe_is_no_file(dev: Run, tmp_path: Path) -> None:
+def test_a_pipe_is_refused(dev: Run, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     done = dev("customers", "import", str(tmp_path / "pipe"))
     assert (done.code, len(done.err.splitlines())) == (1, 1)
     assert "is no file" in done.err
 
 
-def test_a_file_that_is_not_there(dev: Run, file: Path, tmp_path: Path) -> None:
+def test_a_missing_file_or_a_folder_is_refused_in_one_line(
+    dev: Run, file: Path, tmp_path: Path
+) -> None:
     for path, says in ((file, "No such file"), (tmp_path, "Is a directory")):
         done = dev("customers", "import", str(path))
         assert (done.code, len(done.err.splitlines())) == (1, 1)
         assert says in done.err
 
 
-def test_another_zip_is_no_spreadsheet(dev: Run, file: Path) -> None:
+def test_a_zip_file_that_is_no_xlsx_is_refused(dev: Run, file: Path) -> None:
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("content.xml", "<nothing/>")
     done = dev("customers", "import", str(file))

@@ -24,7 +24,7 @@ def shown(width: int, doing: str = "inviting", total: int | None = 100_000) -> s
 
 @pytest.mark.parametrize("width", [40, 60, 80, 200])
 @pytest.mark.parametrize("doing", ["checking", "inviting", "e-mails"])
-def test_all_of_it_stands_in_one_line(width: int, doing: str) -> None:
+def test_progress_fits_one_line_of_any_width(width: int, doing: str) -> None:
     drawn = [_CONTROL.sub("", line).strip("\r") for line in shown(width, doing).split("\n")]
     bars = [line for line in drawn if "12345/100000" in line or "12%" in line]
     assert bars
@@ -32,13 +32,13 @@ def test_all_of_it_stands_in_one_line(width: int, doing: str) -> None:
     assert all("━" in line and "…" not in line for line in bars)
 
 
-def test_no_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_color_takes_colours_away(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _COLOUR.search(shown(80))
     monkeypatch.setenv("NO_COLOR", "1")
     assert not _COLOUR.search(shown(80))
 
 
-def test_lines_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_terminal_progress_is_plain_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("client.importing.progress._LINES_S", 0.0)
     out = io.StringIO()
     with Steps(Console(file=out, width=40), "inviting", 2_000) as steps:

@@ -51,5 +51,5 @@ def test_the_columns_that_there_is_room_for(
         assert "bacd702u7no5po640qq3  2026-11-27 " in lines[1]
 
 
-def test_nothing_is_found() -> None:
+def test_an_empty_table_says_that_nothing_was_found() -> None:
     assert shown(80, []) == ["nothing found"]

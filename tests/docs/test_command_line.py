@@ -21,7 +21,7 @@ SHOWN = sorted(
 )
 
 
-def test_there_are_some() -> None:
+def test_the_page_shows_commands() -> None:
     assert len(SHOWN) >= 5
 
 

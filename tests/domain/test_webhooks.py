@@ -4,8 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from server.domain.errors import BillingError
-from server.domain.webhooks import LONGEST_URL, check_url, is_public
+from server.domain.webhooks import LONGEST_URL, is_public, url_fault
 
 
 @pytest.mark.parametrize("address", ["8.8.8.8", "1.1.1.1", "2606:4700::1111", "2a00:1450::1"])
@@ -40,8 +39,8 @@ def test_addresses_that_nothing_is_sent_to(address: str) -> None:
         *("https://EXAMPLE.com./hook", "https://example.com/%D1%85"),
     ],
 )
-def test_urls_of_receivers(url: str) -> None:
-    check_url(url, private_allowed=False)
+def test_urls_of_receivers_are_accepted(url: str) -> None:
+    assert url_fault(url, private_allowed=False) is None
 
 
 @pytest.mark.parametrize(
@@ -67,15 +66,12 @@ def test_urls_that_are_refused(url: str) -> None:
     for private_allowed in (False, True):
         if private_allowed and url.split("/")[2:3] in (["localhost"], ["127.0.0.1"], ["[::1]"]):
             continue
-        with pytest.raises(BillingError) as refused:
-            check_url(url, private_allowed=private_allowed)
-        assert [each.field for each in refused.value.fields] == ["webhook.url"]
+        assert url_fault(url, private_allowed=private_allowed)
 
 
 @pytest.mark.parametrize(
     "url", ["http://localhost:3000/hook", "http://127.0.0.1/", "https://[::1]:1/"]
 )
 def test_this_machine_may_be_named_for_development_alone(url: str) -> None:
-    check_url(url, private_allowed=True)
-    with pytest.raises(BillingError):
-        check_url(url, private_allowed=False)
+    assert url_fault(url, private_allowed=True) is None
+    assert url_fault(url, private_allowed=False)

@@ -108,7 +108,7 @@ def test_a_refused_recipient_ends_the_operation(reseller: Reseller) -> None:
     assert reseller.emails() == []
 
 
-def test_others_are_left_alone(reseller: Reseller) -> None:
+def test_addresses_without_a_fate_are_never_answered(reseller: Reseller) -> None:
     for address in ("ignore@sandbox.example", "accept@example.com", "acceptance@sandbox.example"):
         assert "response" in reseller.invited(address)
     reseller.advance(timedelta(minutes=1))
@@ -268,7 +268,7 @@ def test_work_may_be_done_although_the_call_fails(reseller: Reseller) -> None:
     assert len(reseller.get("/v1/operations")["operations"]) == 1
 
 
-def test_the_same_by_grpc(sandbox: Service, reseller: Reseller) -> None:
+def test_the_sandbox_service_answers_by_grpc(sandbox: Service, reseller: Reseller) -> None:
     metadata = (("authorization", f"Bearer {reseller.token}"),)
     with grpc.insecure_channel(sandbox.rest.removeprefix("http://")) as channel:
         stub: Any = sandbox_service_pb2_grpc.SandboxServiceStub(channel)

@@ -153,13 +153,13 @@ async def test_an_open_invitation_ends_and_is_not_sent(
     assert not await erase(stored, days=4)
 
 
-async def test_a_link_holds_no_longer(storage: SqlStorage) -> None:
+async def test_links_of_an_erased_customer_end(storage: SqlStorage) -> None:
     stored = await sent(storage, whole())
     assert await erase(stored)
     assert await stored.answer(now=START + 3 * DAY) is None
 
 
-async def test_it_is_refused_while_its_e_mail_is_being_sent(
+async def test_erasing_is_refused_while_an_e_mail_is_being_sent(
     storage: SqlStorage, other_process: SqlStorage
 ) -> None:
     stored = await recorded(storage, whole())
@@ -171,7 +171,7 @@ async def test_it_is_refused_while_its_e_mail_is_being_sent(
     assert await erase(stored)
 
 
-async def test_one_that_could_not_be_invited_is_erased_too(
+async def test_a_customer_that_could_not_be_invited_is_erased(
     storage: SqlStorage, database_url: str
 ) -> None:
     stored = await recorded(storage, whole())
@@ -187,7 +187,9 @@ async def test_one_that_could_not_be_invited_is_erased_too(
     assert not await erase(stored)
 
 
-async def test_a_customer_without_an_invitation(storage: SqlStorage, database_url: str) -> None:
+async def test_a_customer_without_an_invitation_is_erased(
+    storage: SqlStorage, database_url: str
+) -> None:
     made = create_reseller_served(
         reseller_id=RESELLER,
         name="Horns and Hooves",
@@ -204,7 +206,9 @@ async def test_a_customer_without_an_invitation(storage: SqlStorage, database_ur
     assert (found.name, found.email, found.state) == ("", None, CustomerState.ACTIVE)
 
 
-async def test_it_takes_no_name_again(storage: SqlStorage, database_url: str) -> None:
+async def test_an_erased_customer_can_not_be_updated(
+    storage: SqlStorage, database_url: str
+) -> None:
     stored = await recorded(storage, whole())
     await stored.deliver()
     await stored.answer()
@@ -344,7 +348,7 @@ async def test_operators_have_late_e_mails_tried_now(storage: SqlStorage) -> Non
 
 
 @on_sqlite
-async def test_the_file_itself_forgets(storage: SqlStorage, database_url: str) -> None:
+async def test_the_sqlite_file_holds_no_erased_data(storage: SqlStorage, database_url: str) -> None:
     stored = await sent(storage, whole())
     assert await erase(stored)
     await storage.close()

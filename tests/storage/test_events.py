@@ -42,7 +42,7 @@ async def test_events_are_read_in_order_after_a_number(storage: SqlStorage) -> N
     assert await storage.events.get_event(RESELLER, 7) is None
 
 
-async def test_the_ends_of_logs(storage: SqlStorage) -> None:
+async def test_log_ends_are_the_last_numbers_of_logs(storage: SqlStorage) -> None:
     await happen(storage, *series(RESELLER, 3))
     asked = [SECOND_RESELLER, RESELLER, "unknown"]
     assert await storage.events.get_log_ends(asked) == [0, 3, 0]
@@ -50,7 +50,7 @@ async def test_the_ends_of_logs(storage: SqlStorage) -> None:
 
 
 @pytest.mark.parametrize("reseller_id", [RESELLER, "unknown"])
-async def test_a_log_without_events(storage: SqlStorage, reseller_id: str) -> None:
+async def test_a_log_without_events_is_empty(storage: SqlStorage, reseller_id: str) -> None:
     assert await storage.events.get_log_bounds(reseller_id) == LogBounds(0, 0)
     page = await storage.events.list_events(reseller_id, 0, None, 3)
     assert page == EventPage([], 0, LogBounds(0, 0))

@@ -15,7 +15,6 @@ ValueT = TypeVar("ValueT", bound=Value)
 _EQUALITY = ("=", "!=")
 HAS = ":"
 
-
 # By RFC 3339; what else the standard library's reader takes is not a time.
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"

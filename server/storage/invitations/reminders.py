@@ -24,16 +24,17 @@ from server.storage.sql.times import Micros
 from server.storage.sql.transactions import one_by_one
 
 _DAY = 24 * 3_600_000_000
-# Who got an e-mail less than this ago is not reminded of it.
-_TOO_SOON = _DAY // 2
+_EVERY_NUMBER_OF_DAYS = range(1, LONGEST_REMINDER_D + 1)
+# Invitees who got an e-mail less than this ago are not reminded of it.
+_MIN_GAP = _DAY // 2
 
 _c, _r = customers.c, reminders.c
-# Up to when it has been looked whom to remind; who looks on has the row locked until the commit.
-_LOOKED = Query(
+# The time up to which invitations have been searched; the row is locked until the commit.
+_SEARCHED = Query(
     RetentionRow, select(*retention.c).where(retention.c.name.in_(IDS)).with_for_update()
 )
-_BEGIN = Insert(retention, RetentionRow)
-_MOVE = Statement(
+_INSERT_SEARCHED = Insert(retention, RetentionRow)
+_SET_SEARCHED = Statement(
     update(retention).where(retention.c.name.in_(IDS)).values(value=bindparam("value")), "value"
 )
 
@@ -49,26 +50,31 @@ _is_next = (
     _c.delivery.is_(None),
     _c.sent.is_not(None),
 )
-# Of all, or of those alone that say by themselves when they want to be reminded.
-_SOME = {True: _is_next, False: (*_is_next, _c.options.contains('"reminders"'))}
+# By whether all are reminded at a number of days, or only those that set days of their own.
+_CONDITIONS = {True: _is_next, False: (*_is_next, _c.options.contains('"reminders"'))}
 _ENDS = {
-    of_all: Query(
+    is_default: Query(
         _End,
         select(_c.expires_at).where(*conditions).order_by(_c.expires_at).limit(bindparam("limit")),
         *("after", "until", "limit"),
     )
-    for of_all, conditions in _SOME.items()
+    for is_default, conditions in _CONDITIONS.items()
 }
 _ROWS = {
-    of_all: Query(InvitationPart, select(*INVITATION_PART).where(*conditions), *("after", "until"))
-    for of_all, conditions in _SOME.items()
+    is_default: Query(
+        InvitationPart, select(*INVITATION_PART).where(*conditions), *("after", "until")
+    )
+    for is_default, conditions in _CONDITIONS.items()
 }
 _INSERT = Insert(reminders, ReminderRow)
 _HAVE_ONE = Query(ReminderRow, select(*_r).where(_r.n.in_(IDS)))
 
 
 class Reminding(NamedTuple):
-    """How much to look at, and how many days before their end all are reminded that say nothing."""
+    """A search for invitees to remind, of `limit` invitations for each number of days.
+
+    days: how many days before their end those are reminded that set no days of their own.
+    """
 
     now: Micros
     days: tuple[int, ...]
@@ -78,15 +84,29 @@ class Reminding(NamedTuple):
 @one_by_one
 def remind_invitees(transaction: Transaction, wanted: Reminding) -> int:
     """Makes reminders; see RetentionStorage.remind_invitees."""
-    looked = transaction.fetch(_LOOKED, [REMINDED])
-    if not looked:
-        transaction.insert(_BEGIN, [RetentionRow(REMINDED, wanted.now)])
+    searched = transaction.fetch(_SEARCHED, [REMINDED])
+    if not searched:
+        transaction.insert(_INSERT_SEARCHED, [RetentionRow(REMINDED, wanted.now)])
         return 0
-    last, until = looked[0].value, wanted.now
-    if last >= until:
+    last = searched[0].value
+    if last >= wanted.now:
         return 0
-    every = range(1, LONGEST_REMINDER_D + 1)
-    for days in every:
+    until = _search_end(transaction, wanted, last)
+    found = _find(transaction, wanted, last, until)
+    numbers = list(found)
+    for known in transaction.fetch(_HAVE_ONE, numbers) if numbers else ():
+        del found[known.n]
+    transaction.insert(_INSERT, list(found.values()))
+    transaction.has_work |= bool(found)
+    transaction.run(_SET_SEARCHED, [REMINDED], value=until)
+    # As many as `limit` means that there may be more to search.
+    return len(found) if until == wanted.now else wanted.limit
+
+
+def _search_end(transaction: Transaction, wanted: Reminding, last: int) -> Micros:
+    """Returns the time up to which a search from `last` finds about `limit` for each number of days."""
+    until = wanted.now
+    for days in _EVERY_NUMBER_OF_DAYS:
         ends = transaction.fetch(
             _ENDS[days in wanted.days],
             after=last + days * _DAY,
@@ -96,8 +116,15 @@ def remind_invitees(transaction: Transaction, wanted: Reminding) -> int:
         if len(ends) == wanted.limit:
             # With all that end at the same moment.
             until = Micros(ends[-1].expires_at - days * _DAY)
+    return until
+
+
+def _find(
+    transaction: Transaction, wanted: Reminding, last: int, until: Micros
+) -> dict[CustomerNumber, ReminderRow]:
+    """Returns reminders of the invitations between two times, by their customers."""
     found: dict[CustomerNumber, ReminderRow] = {}
-    for days in every:
+    for days in _EVERY_NUMBER_OF_DAYS:
         rows = transaction.fetch(
             _ROWS[days in wanted.days], after=last + days * _DAY, until=until + days * _DAY
         )
@@ -105,18 +132,11 @@ def remind_invitees(transaction: Transaction, wanted: Reminding) -> int:
             if _is_wanted(row, days, wanted):
                 reminder = ReminderRow(row.n, Count(days), wanted.now, due_at=wanted.now)
                 found.setdefault(row.n, reminder)
-    numbers = list(found)
-    for known in transaction.fetch(_HAVE_ONE, numbers) if numbers else ():
-        del found[known.n]
-    transaction.insert(_INSERT, list(found.values()))
-    transaction.has_work |= bool(found)
-    transaction.run(_MOVE, [REMINDED], value=until)
-    # There is more to look at.
-    return len(found) if until == wanted.now else wanted.limit
+    return found
 
 
 def _is_wanted(row: InvitationPart, days: int, wanted: Reminding) -> bool:
     own = read_options(row.options).reminders
     sent_at = json.loads(row.sent)[1] if row.sent else None
-    is_soon = sent_at is not None and wanted.now - sent_at < _TOO_SOON
+    is_soon = sent_at is not None and wanted.now - sent_at < _MIN_GAP
     return days in (wanted.days if own is None else own) and not is_soon
