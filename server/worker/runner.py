@@ -53,9 +53,9 @@ class Runner(Generic[ClaimedT]):
         self._failures = FailureLog(_log)
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
-        # Who waits to be told how much the next claim found; and that somebody does.
-        self._asked: list[asyncio.Future[int]] = []
-        self._is_asked = asyncio.Event()
+        # Calls of `settle` that wait for what the next claim finds; and that there are any.
+        self._settling: list[asyncio.Future[int]] = []
+        self._settle_asked = asyncio.Event()
 
     @property
     def name(self) -> str:
@@ -81,7 +81,7 @@ class Runner(Generic[ClaimedT]):
                     pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         finally:
             self._stopped.set()
-            for asked in self._asked:
+            for asked in self._settling:
                 asked.cancel()
 
     async def settle(self) -> None:
@@ -93,8 +93,8 @@ class Runner(Generic[ClaimedT]):
             if self._claimed:
                 await asyncio.wait(list(self._claimed))
             asked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-            self._asked.append(asked)
-            self._is_asked.set()
+            self._settling.append(asked)
+            self._settle_asked.set()
             self._attempt_ended.set()
             if not await asked and not self._claimed:
                 return
@@ -133,13 +133,12 @@ class Runner(Generic[ClaimedT]):
                     await self._attempt_ended.wait()
             await asyncio.sleep(0)  # those who finish at the same moment are claimed for together
             return
-        asked, self._asked = self._asked, []
-        self._is_asked.clear()
+        asked, self._settling = self._settling, []
+        self._settle_asked.clear()
         try:
             if asked:
-                await self._handler.wait_for_work(
-                    timedelta()
-                )  # what it knows to be due is out of date
+                # The clock was set: what the handler knows of due times is out of date.
+                await self._handler.wait_for_work(timedelta())
             claimed = await self._claim(free)
         except Exception as error:
             _tell(asked, error)
@@ -199,7 +198,7 @@ class Runner(Generic[ClaimedT]):
     async def _unless_stopping(self, awaitable: Coroutine[Any, Any, T]) -> T | None:
         """Awaits, but not past `stop`, nor while `settle` asks: returns None then."""
         task = asyncio.create_task(awaitable)
-        others = {asyncio.create_task(each.wait()) for each in (self._stopping, self._is_asked)}
+        others = {asyncio.create_task(each.wait()) for each in (self._stopping, self._settle_asked)}
         try:
             await asyncio.wait({task, *others}, return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from tests.failover.database_routes import ROUTES
 from tests.failover.drill import Row, drill
 from tests.failover.faults import FAULTS
 from tests.failover.network import network
 from tests.failover.parts import PartsMissingError, patroni, postgresql, program
-from tests.failover.ways import WAYS
 
 # Set in the namespace that the drill makes for itself.
 _APART = "FAILOVER_APART"
@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("faults", nargs="*", help="only these; by default all")
     parser.add_argument("--random", type=int, default=0, help="so many more, at random")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
-    parser.add_argument("--through", choices=WAYS, default="", help="what stands in between")
+    parser.add_argument("--through", choices=ROUTES, default="", help="what stands in between")
     parser.add_argument("--postgresql", choices=("15", "18"), default="15")
     asked = parser.parse_args()
     # Whoever ends the drill has it end all that it started.

@@ -17,11 +17,11 @@ from tests.chaos.audit import Findings, audit
 from tests.chaos.load import AcknowledgedCalls
 from tests.chaos.stack import Stack, stack
 from tests.failover.cluster import Cluster, cluster
+from tests.failover.commit_probe import commit_probe, longest_gap
+from tests.failover.database_routes import route
 from tests.failover.faults import Fault
-from tests.failover.load import Told, load
+from tests.failover.load import CallerReport, load
 from tests.failover.network import Network
-from tests.failover.ways import way
-from tests.failover.witness import longest_gap, witness
 from tests.service import eventually
 from tests.storage.databases import query
 
@@ -30,7 +30,7 @@ LIMIT_S = 3.0
 # How long an invitation may take to be made, mailed and known as ended to another server, by the median,
 # once the database is back. Servers that had to look for themselves, each second, would take longer.
 ACROSS_LIMIT_S = 0.4
-# What is not our doing: how often the witness looks, and that an answer takes its time.
+# What is not our doing: how often the probe commits, and that an answer takes its time.
 _TOLERANCE_S = 0.5
 _END_WITHIN_S = 60.0
 _WRITTEN_WITHIN_S = 30.0
@@ -95,7 +95,7 @@ class Drill:
         logs = self._logs()
         before = {log: log.stat().st_size for log in logs}
         leader = self.cluster.leader().name
-        with witness(self.cluster) as seen:
+        with commit_probe(self.cluster) as seen:
             with load(self.stack.service, self.folder) as made:
                 time.sleep(self.before_s)
                 began = time.time()
@@ -106,24 +106,24 @@ class Drill:
                 time.sleep(self.after_s)
                 ended = time.time()
             self.cluster.whole()
-        told = made.told
+        report = made.report
         calls = AcknowledgedCalls(
-            acknowledged=told.acknowledged, contradictions=told.contradictions
+            acknowledged=report.acknowledged, contradictions=report.contradictions
         )
         found = audit(self.stack, calls, _END_WITHIN_S, self.cluster.url)
         new = b"".join(_from(log, before.get(log, 0)) for log in self._logs())
         answers, internal = self._answers(before.get(self._access_log, 0), ended)
         return Row(
             ", ".join(fault.name for fault in faults),
-            acknowledged=len(told.acknowledged),
+            acknowledged=len(report.acknowledged),
             lost=_count(found, "acknowledged and lost", "failed", "done without a customer"),
             stuck=_count(found, "left undone"),
             twice=_count(found, "one call, two invitations", "repeats with another Message-ID"),
-            two_for_a_key=len(told.contradictions),
+            two_for_a_key=len(report.contradictions),
             unmailed=_count(found, "without an e-mail"),
-            backwards=len(told.backwards),
-            refused_and_done=len(self._done_all_the_same(told)),
-            no_retry_info=told.without_retry_info,
+            backwards=len(report.backwards),
+            refused_and_done=len(self._done_all_the_same(report)),
+            no_retry_info=report.without_retry_info,
             tracebacks=new.count(b"Traceback (most recent call last)"),
             internal=internal,
             check=_count(
@@ -134,8 +134,8 @@ class Drill:
             without_answer_s=longest_gap(answers, began, ended),
             away_s=seen.away_s(began, ended),
             new_leader_after_s=seen.new_leader_after_s(began, leader),
-            slowest_s=told.slowest_s,
-            across_s=median([took for at, took in told.across if at > over] or [inf]),
+            slowest_s=report.slowest_s,
+            across_s=median([took for at, took in report.across if at > over] or [inf]),
             limit_s=self.limit_s,
             across_limit_s=self.across_limit_s,
         )
@@ -162,9 +162,9 @@ class Drill:
     def _logs(self) -> list[Path]:
         return [*(self.stack.service.var / "logs").glob("*.log"), self.stack.service.output]
 
-    def _done_all_the_same(self, told: Told) -> list[str]:
+    def _done_all_the_same(self, report: CallerReport) -> list[str]:
         """Returns who was invited by calls without a key that were told that nothing was done."""
-        refused = [who for who, reason in told.refused_once.items() if reason == _NOT_DONE]
+        refused = [who for who, reason in report.refused_once.items() if reason == _NOT_DONE]
         done = query(
             self.cluster.url,
             "SELECT email FROM customers WHERE email = ANY(:refused)",
@@ -184,7 +184,7 @@ def drill(
     """Runs machines and service; `through` is what stands between: "", "haproxy" or "pgbouncer"."""
     with ExitStack() as open_:
         machines = open_.enter_context(cluster(folder, programs, network, loop_wait_s))
-        url, settings = open_.enter_context(way(machines, through, folder))
+        url, settings = open_.enter_context(route(machines, through, folder))
         running = open_.enter_context(stack(folder / "var", url, workers=2, **settings))
         yield Drill(machines, running, folder)
 

@@ -29,7 +29,7 @@ _CROSS_EVERY_S = 0.1
 
 
 @dataclass
-class Told:
+class CallerReport:
     """What callers were told."""
 
     acknowledged: dict[str, str] = field(default_factory=dict)
@@ -47,10 +47,10 @@ class Told:
 
 
 class Load:
-    """The process; `told` is there once it has ended."""
+    """The process; `report` is there once it has ended."""
 
     def __init__(self) -> None:
-        self.told = Told()
+        self.report = CallerReport()
 
 
 @contextmanager
@@ -58,14 +58,14 @@ def load(service: Service, folder: Path) -> Iterator[Load]:
     """Has callers at work, of whom one has been answered, until the block ends; then all have their
     last answer.
     """
-    given, report = folder / "service.json", folder / "told.json"
+    given, answered = folder / "service.json", folder / "report.json"
     known = {
         each.name: getattr(service, each.name)
         for each in fields(service)
         if each.name not in ("process", "environment")
     }
     given.write_text(json.dumps(known, default=str))
-    words = [sys.executable, "-m", "tests.failover.load", str(given), str(report)]
+    words = [sys.executable, "-m", "tests.failover.load", str(given), str(answered)]
     process = Popen(words, cwd=ROOT, stdin=PIPE, stdout=PIPE)
     made = Load()
     try:
@@ -77,21 +77,21 @@ def load(service: Service, folder: Path) -> Iterator[Load]:
         assert process.stdin
         process.stdin.close()
         assert process.wait(120) == 0
-    made.told = Told(**json.loads(report.read_text()))
+    made.report = CallerReport(**json.loads(answered.read_text()))
 
 
-async def _call(known: dict[str, Any]) -> Told:
+async def _call(known: dict[str, Any]) -> CallerReport:
     """Calls a service of which this is known, until standard input ends."""
     paths = {name: Path(known.pop(name)) for name in ("var", "output")}
     service = Service(process=None, environment={}, **paths, **known)  # type: ignore[arg-type]
-    told = Told()
+    report = CallerReport()
     async with (
         callers(service) as at_work,
         httpx.AsyncClient(base_url=service.rest, timeout=DEADLINE_S) as client,
     ):
         beside = [
-            asyncio.create_task(_read(client, service, at_work, told)),
-            asyncio.create_task(_cross(service, at_work, told)),
+            asyncio.create_task(_read(client, service, at_work, report)),
+            asyncio.create_task(_cross(service, at_work, report)),
         ]
         while not at_work.calls.acknowledged:  # noqa: ASYNC110
             await asyncio.sleep(_READ_EVERY_S)
@@ -100,23 +100,25 @@ async def _call(known: dict[str, Any]) -> Told:
         for task in beside:
             task.cancel()
         await asyncio.gather(*beside, return_exceptions=True)
-    _note(told, at_work.calls)
-    return told
+    _note(report, at_work.calls)
+    return report
 
 
-def _note(told: Told, calls: AcknowledgedCalls) -> None:
-    told.acknowledged = calls.acknowledged
-    told.refused_once = calls.refused_once
-    told.contradictions = calls.contradictions
-    told.answers = dict(calls.answers)
-    told.slowest_s = calls.slowest_s
+def _note(report: CallerReport, calls: AcknowledgedCalls) -> None:
+    report.acknowledged = calls.acknowledged
+    report.refused_once = calls.refused_once
+    report.contradictions = calls.contradictions
+    report.answers = dict(calls.answers)
+    report.slowest_s = calls.slowest_s
     statuses = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "503", "429")
-    told.without_retry_info = sum(
+    report.without_retry_info = sum(
         answer.refusal in statuses and not answer.retry_info for _, _, answer in calls.refusals
     )
 
 
-async def _read(client: httpx.AsyncClient, service: Service, at_work: Callers, told: Told) -> None:
+async def _read(
+    client: httpx.AsyncClient, service: Service, at_work: Callers, report: CallerReport
+) -> None:
     """Reads what was acknowledged last, and what was seen done: neither may be taken back."""
     done = ""
     while True:
@@ -129,12 +131,12 @@ async def _read(client: httpx.AsyncClient, service: Service, at_work: Callers, t
                 if answer.status_code == 404 or (
                     answer.status_code == 200 and id_ == done and not body["done"]
                 ):
-                    told.backwards.append(id_)
+                    report.backwards.append(id_)
                 if answer.status_code == 200 and body["done"]:
                     done = id_
 
 
-async def _cross(service: Service, at_work: Callers, told: Told) -> None:
+async def _cross(service: Service, at_work: Callers, report: CallerReport) -> None:
     """Invites at either server in turn, past the gateway, and waits at the other for the end."""
     addresses = [service.grpc, f"unix:{service.var}/run/server-1.sock"]
     async with AsyncExitStack() as open_:
@@ -157,9 +159,9 @@ async def _cross(service: Service, at_work: Callers, told: Told) -> None:
                     request, metadata=service.metadata, timeout=2 * DEADLINE_S
                 )
                 if ended.done:
-                    told.across.append((at, time.monotonic() - began_s))
+                    report.across.append((at, time.monotonic() - began_s))
 
 
 if __name__ == "__main__":
-    _told = asyncio.run(_call(json.loads(Path(sys.argv[1]).read_text())))
-    Path(sys.argv[2]).write_text(json.dumps(asdict(_told)))
+    _report = asyncio.run(_call(json.loads(Path(sys.argv[1]).read_text())))
+    Path(sys.argv[2]).write_text(json.dumps(asdict(_report)))

@@ -22,7 +22,7 @@ _DEBS = (
     *("pgbouncer", "libc-ares2", "libevent-2.1-7"),
     *("haproxy", "liblua5.3-0", "libopentracing-c-wrapper0", "libopentracing1"),
 )
-_PATIENCE_S = 300
+_TIMEOUT_S = 300
 
 
 class PartsMissingError(Exception):
@@ -38,7 +38,7 @@ def program(name: str) -> list[str]:
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if found:
         return [found]
-    with _alone():
+    with _locked():
         if not _LIBRARIES.is_dir():
             _extract(_FOLDER / "debian")
     for folder in ("bin", "sbin"):
@@ -55,7 +55,7 @@ def patroni() -> Path:
     Debian's own release is older, and loses what was acknowledged where a leader hangs.
     """
     environment = _FOLDER / "patroni"
-    with _alone():
+    with _locked():
         if not (environment / "made").is_file():
             _run(sys.executable, "-m", "venv", "--clear", str(environment))
             wanted = str(ROOT / "requirements" / "failover.txt")
@@ -66,7 +66,7 @@ def patroni() -> Path:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
+def _locked() -> Iterator[None]:
     """Holds other processes off that want the same parts."""
     _FOLDER.mkdir(parents=True, exist_ok=True)
     with (_FOLDER / "lock").open("w") as lock:
@@ -94,7 +94,7 @@ def _extract(folder: Path) -> None:
 def _run(*words: str, cwd: Path = ROOT) -> None:
     try:
         done = subprocess.run(
-            words, cwd=cwd, capture_output=True, text=True, timeout=_PATIENCE_S, check=False
+            words, cwd=cwd, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise PartsMissingError(f"{words[0]}: {error}") from None

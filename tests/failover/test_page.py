@@ -5,8 +5,8 @@ import re
 import yaml
 
 from tests.failover.cluster import DCS
+from tests.failover.database_routes import HAPROXY
 from tests.failover.pgbouncer import INI
-from tests.failover.ways import HAPROXY
 from tests.service import ROOT
 
 _PAGE = (ROOT / "docs" / "operators" / "failover.md").read_text()

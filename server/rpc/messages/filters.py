@@ -99,7 +99,7 @@ class ListFilter:
     ) -> Filter:
         field = self._field(name)
         if field is None and name.upper() in _KEYWORDS:
-            raise _wrong(
+            raise _invalid_at(
                 name,
                 f"expected a field, found {name}"
                 if name.isupper()
@@ -107,18 +107,18 @@ class ListFilter:
             )
         if field is None:
             shown = name if len(name) <= _LONGEST_SHOWN else name[: _LONGEST_SHOWN - 1] + "…"
-            raise _wrong(name, f"no field {shown}; use {' or '.join(self._fields)}")
+            raise _invalid_at(name, f"no field {shown}; use {' or '.join(self._fields)}")
         if field.is_map:
             return _key_of(field, name, sign, written)
         if sign is None or written is None:
             if not field.is_bool:
-                raise _wrong(
+                raise _invalid_at(
                     name,
                     f"{field.name} must be compared, as in {field.name} {field.operators[0]} …",
                 )
             return Comparison(field.name, Comparator.EQUAL, True)
         if sign not in field.operators:
-            raise _wrong(
+            raise _invalid_at(
                 sign, f"{field.name} does not know {sign}; use {' or '.join(field.operators)}"
             )
         if sign == HAS and written == _ANY:
@@ -128,7 +128,7 @@ class ListFilter:
         try:
             value = field.read(_unquoted(written))
         except ValueError as error:
-            raise _wrong(written, f"{field.name} {error}") from None
+            raise _invalid_at(written, f"{field.name} {error}") from None
         comparator = Comparator.EQUAL if sign == HAS else Comparator(sign)
         if field.is_bool and comparator is Comparator.UNEQUAL:
             return Comparison(field.name, Comparator.EQUAL, not value)
@@ -144,7 +144,9 @@ def _key_of(field: Field[Any], name: Token, sign: Token | None, written: Token |
     """Returns whether a map has a key, or any."""
     if sign is None or written is None or sign != HAS:
         shown = field.name
-        raise _wrong(name, f"{shown} holds values by key: write {shown}.key = … or {shown}:key")
+        raise _invalid_at(
+            name, f"{shown} holds values by key: write {shown}.key = … or {shown}:key"
+        )
     if written == _ANY:
         return Present(field.name)
     return Present(f"{field.name}.{_unquoted(written)}")
@@ -167,7 +169,7 @@ def _parse(written: str) -> Tree[Token]:
     if len(written) > MOST_CHARACTERS:
         raise invalid_filter(f"Must have at most {MOST_CHARACTERS} characters.")
     if "\0" in written:  # which PostgreSQL's texts can't hold
-        raise _wrong(written.index("\0"), "there is a NUL character, which no field holds")
+        raise _invalid_at(written.index("\0"), "there is a NUL character, which no field holds")
     parser = _PARSER.parse_interactive(written)
     try:
         for count, _ in enumerate(parser.iter_parse(), start=1):
@@ -203,11 +205,11 @@ def _unexpected(written: str, error: UnexpectedInput, possible: Collection[str])
     position = error.pos_in_stream or 0
     found = written[position]
     if found in "\"'" and "QUOTED" in possible:
-        return _wrong(position, f"there is no second {found} to this one")
-    return _wrong(position, f"{wanted}, found {found!r}")
+        return _invalid_at(position, f"there is no second {found} to this one")
+    return _invalid_at(position, f"{wanted}, found {found!r}")
 
 
-def _wrong(at: Token | int, description: str) -> BillingError:
+def _invalid_at(at: Token | int, description: str) -> BillingError:
     """Returns the refusal of what stands at a place, counted from 0."""
     position = at if isinstance(at, int) else at.start_pos or 0
     return invalid_filter(f"At character {position + 1}: {description}.")

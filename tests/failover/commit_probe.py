@@ -1,4 +1,4 @@
-"""When the database could be written to, by who knows nothing of our service."""
+"""When the database could be written to, found out apart from our service."""
 
 import threading
 import time
@@ -12,20 +12,20 @@ from tests.failover.cluster import Cluster, Node
 
 _EVERY_S = 0.05
 # Of a page and more, so that a disk without room takes none.
-_ROW = "INSERT INTO witness SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 400)"
+_ROW = "INSERT INTO probes SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 400)"
 
 
-class Witness:
+class CommitProbe:
     """Commits a row at every machine again and again; remembers when that went well, and where."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._commits: list[tuple[float, str]] = []
-        self._ends = threading.Event()
+        self._ended = threading.Event()
         for node in cluster.nodes:
             threading.Thread(target=self._watch, args=[node], daemon=True).start()
 
     def end(self) -> None:
-        self._ends.set()
+        self._ended.set()
 
     def away_s(self, since: float, until: float) -> float:
         """Returns the longest time without a commit between two times of the system's clock."""
@@ -37,7 +37,7 @@ class Witness:
 
     def _watch(self, node: Node) -> None:
         connection: psycopg.Connection | None = None
-        while not self._ends.is_set():
+        while not self._ended.is_set():
             try:
                 if connection is None:
                     connection = psycopg.connect(
@@ -46,7 +46,7 @@ class Witness:
                         "keepalives_idle=2 keepalives_interval=1 keepalives_count=2",
                         autocommit=True,
                     )
-                connection.execute("CREATE TABLE IF NOT EXISTS witness (row text)")
+                connection.execute("CREATE TABLE IF NOT EXISTS probes (row text)")
                 connection.execute(_ROW)
                 self._commits.append((time.time(), node.name))
             except psycopg.Error:
@@ -59,9 +59,9 @@ class Witness:
 
 
 @contextmanager
-def witness(cluster: Cluster) -> Iterator[Witness]:
-    """Has one watch until the block ends."""
-    made = Witness(cluster)
+def commit_probe(cluster: Cluster) -> Iterator[CommitProbe]:
+    """Runs a probe until the block ends."""
+    made = CommitProbe(cluster)
     try:
         yield made
     finally:

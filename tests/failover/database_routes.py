@@ -12,7 +12,7 @@ from tests.failover.parts import program
 from tests.failover.pgbouncer import pgbouncer
 from tests.service import free_ports
 
-WAYS = ("", "haproxy", "pgbouncer")
+ROUTES = ("", "haproxy", "pgbouncer")
 _SESSIONS = 10
 # docs/operators/failover.md has these, with reasons.
 HAPROXY = """
@@ -35,7 +35,7 @@ listen leader
 
 
 @contextmanager
-def way(cluster: Cluster, through: str, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def route(cluster: Cluster, through: str, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Gives the database's URL for a service that reaches it so, and settings that go with it."""
     with ExitStack() as open_:
         if not through:
