@@ -46,6 +46,7 @@ def machine(running: Stack, folder: Path) -> Iterator[tuple[Path, str]]:
     clock.write_text("0")
     env = dict(running.service.environment)
     env.setdefault("BILLING_SMTP_URL", f"smtp://127.0.0.1:{env['BILLING_SMTP_PORT']}")
+    env.setdefault("BILLING_BOUNCE_DOMAIN", "bounces.example.com")
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [
