@@ -158,7 +158,7 @@ def test_every_block_of_code_says_what_it_is() -> None:
         known = {
             f"```{each}"
             for each in (
-                *("bash", "python", "py", "js", "sh", "ini", "json", "text", "yaml"),
+                *("bash", "python", "py", "js", "sh", "sql", "ini", "json", "text", "yaml"),
                 *("go", "java", "php"),  # not run here, as the page says
             )
         }
