@@ -9,21 +9,41 @@ from yandex.cloud import validation_pb2
 
 from contract.field_limits import Limit, limits_of
 
-# Patterns hold for ECMA 262, with its flag `u`, and mean the same to Python's `re`. The server
-# looks closer at what is invisible: ZWNJ, ZWJ and their like may stand only where scripts need them.
+# Patterns hold for ECMA 262 and mean the same to Python's `re`. The server looks closer at what is
+# invisible: ZWNJ, ZWJ and their like may stand only where scripts need them.
+
+
+def _above_ffff(*ranges: tuple[int, int]) -> str:
+    """Returns a pattern of one character that is above U+FFFF and in one of the ranges.
+
+    Without its flag `u`, as Swagger UI takes patterns, ECMA 262 reads such a character as two, and
+    a range that begins with one is an error. So each range here begins at U+0000, and is cut short
+    by a look ahead. Without the flag, the pattern matches nothing.
+    """
+    within = "|".join(
+        f"(?=[^\\u0000-{chr(first - 1)}])[\\u0000-{chr(last)}]" for first, last in ranges
+    )
+    return f"(?=[^\\u0000-\\uffff])(?:{within})"
+
+
 _REFUSED = (
     "\\u0000-\\u001f\\u007f-\\u009f\\u00ad\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f"
     "\\ue000-\\uf8ff\\ufdd0-\\ufdef\\ufeff\\ufff0-\\ufffb\\ufffe\\uffff"
-    "\U000e0000-\U000e001f\U000e0080-\U000e00ff\U000e01f0-\U000e0fff\U000f0000-\U0010ffff"
 )
-_BLANK = "\\s\\u001c-\\u001f\\u0085\\u034f\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200d\\u2800\\u3164\\ufe00-\\ufe0f\\uffa0\\ufffc\U000e0100-\U000e01ef"
-NOT_BLANK = f"^(?![{_BLANK}]*$)[^{_REFUSED}]*$"
+REFUSED_ABOVE = _above_ffff(
+    (0xE0000, 0xE001F), (0xE0080, 0xE00FF), (0xE01F0, 0xE0FFF), (0xF0000, 0x10FFFF)
+)
+NONE_ABOVE = f"(?!.*{REFUSED_ABOVE})"
+_BLANK = "\\s\\u001c-\\u001f\\u0085\\u034f\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200d\\u2800\\u3164\\ufe00-\\ufe0f\\uffa0\\ufffc"
+_BLANK_ABOVE = _above_ffff((0xE0100, 0xE01EF))
+_NOT_ONLY_BLANK = f"(?!(?:[{_BLANK}]|{_BLANK_ABOVE})*$)"
+NOT_BLANK = f"^{_NOT_ONLY_BLANK}{NONE_ABOVE}[^{_REFUSED}]*$"
 # What may be left out, or be empty.
-TEXT = f"^(?:(?![{_BLANK}]*$)[^{_REFUSED}]+)?$"
-LINES = f"^(?:(?![{_BLANK}]*$)(?:[^{_REFUSED}]|\\r?\\n)+)?$"
-SOME_TEXT = f"[^{_BLANK}]"
+TEXT = f"^(?:{_NOT_ONLY_BLANK}{NONE_ABOVE}[^{_REFUSED}]+)?$"
+LINES = f"^(?:{_NOT_ONLY_BLANK}(?:(?!{REFUSED_ABOVE})[^{_REFUSED}]|\\r?\\n)+)?$"
+SOME_TEXT = f"(?!{_BLANK_ABOVE})[^{_BLANK}]"
 # One piece of a resource's name.
-SEGMENT = f"^[^/{_REFUSED}]+$"
+SEGMENT = f"^{NONE_ABOVE}[^/{_REFUSED}]+$"
 LONGEST_SEGMENT = 50
 # A digit, before any word; the server asks Google's library.
 _DIGIT = "[0-9\\u0660-\\u0669\\u06f0-\\u06f9\\u0966-\\u096f\\uff10-\\uff19]"

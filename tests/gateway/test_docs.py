@@ -11,6 +11,7 @@ from playwright.async_api import Locator, Page, expect
 
 import gateway.docs
 from gateway.docs import static_files
+from gateway.openapi.constraints import LINES, NOT_BLANK, SEGMENT, TEXT
 from gateway.openapi.examples import RESELLER
 from tests.browser import browser
 from tests.gateway.openapi_document import DOCUMENT
@@ -108,6 +109,10 @@ async def test_a_link_brings_a_token_that_lasts_as_long_as_the_tab(docs: Docs) -
     await page.goto("about:blank")  # else the link to an operation is followed on the page as it is
     block = await docs.open("get", "/v1/resellers/{resellersId}/customers")
     await expect(block.locator("input").first).to_have_value(service.resellerId)
+    # A part of the path is held against its pattern.
+    async with page.expect_response(lambda answer: "/customers" in answer.url) as listed:
+        await block.get_by_role("button", name="Execute").click()
+    assert (await listed.value).status == 200
     await page.goto("about:blank")
     block = await docs.open("get", "/v1/operations")
     async with page.expect_response(lambda answer: "/v1/operations" in answer.url) as answer:
@@ -138,8 +143,17 @@ async def test_patterns_are_ecma_regular_expressions(docs: Docs) -> None:
 
     collect(DOCUMENT)
     await docs.page.goto(f"{docs.service.rest}/docs")
-    compile_all = "patterns => patterns.map(each => new RegExp(each, 'u').source)"
+    # Swagger UI compiles them without a flag, JSON Schema says that it is `u`.
+    compile_all = (
+        "patterns => patterns.map(each => ['', 'u'].map(flag => RegExp(each, flag)).length)"
+    )
     assert len(await docs.page.evaluate(compile_all, patterns)) == len(patterns) > 10
+    matching = """([pattern, texts]) => ['', 'u'].map(
+        flag => texts.filter(each => new RegExp(pattern, flag).test(each)))"""
+    good, bad = ["a\U000e1000", "\U0001f41f"], ["a\U000e0fff", "\U000f0000", "\U000e0001b"]
+    for pattern in (NOT_BLANK, TEXT, LINES, SEGMENT):
+        loose, exact = await docs.page.evaluate(matching, [pattern, [*good, *bad, "a\0"]])
+        assert (loose, exact) == ([*good, *bad], good)
 
 
 def test_files_are_served_as_they_are(service: Service) -> None:

@@ -15,11 +15,11 @@ from schemathesis.generation.feedback import FeedbackSources
 from schemathesis.pytest._test_builder import build_operation_test
 
 from gateway.openapi import protos
+from gateway.openapi.constraints import REFUSED_ABOVE
 from server.domain.errors import BillingError
 from server.rpc.pipeline.validation import validate
 from tests.gateway.openapi_document import (
     DOCUMENT_TO_GENERATE_FROM,
-    HIGHEST_CHARACTERS,
     errors,
     new_message,
 )
@@ -103,7 +103,7 @@ GENERATED = schemathesis.openapi.from_dict(DOCUMENT_TO_GENERATE_FROM)
 GENERATED.config.generation.update(modes=[schemathesis.GenerationMode.POSITIVE])
 # May stand where their scripts need them alone, which a schema can't say.
 NEEDED_SOMEWHERE = re.compile("[\u180e\u200b-\u200d\U000e0020-\U000e007f]")
-EXCLUDED = re.compile(f"[{HIGHEST_CHARACTERS}]")
+EXCLUDED = re.compile(REFUSED_ABOVE)
 
 
 # What `GENERATED.parametrize()` does, but that it would make the inputs of all operations whenever
