@@ -5,7 +5,9 @@ import asyncio
 import pytest
 
 from server.domain.errors import BillingError, Reason
-from server.domain.invitations import InvitationState
+from server.domain.invitations import InvitationState, link_token_hash
+from server.domain.mail import DeliveryState
+from server.storage import suppressions
 from server.storage.invitations import addresses, lists
 from server.storage.invitations import storage as invitations
 from server.storage.schema.tables import AddressKey, Slot
@@ -21,6 +23,7 @@ from tests.storage.records import (
 )
 from tests.storage.records import invitations as wanted
 from tests.storage.records import records as bare
+from tests.storage.stored_invitation import sent
 
 ADDRESSES = ("a@example.com", "b@example.com")
 
@@ -28,7 +31,7 @@ ADDRESSES = ("a@example.com", "b@example.com")
 @pytest.fixture(autouse=True)
 def one_hash(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gives all addresses, and all tax numbers, the same hash."""
-    for module in (addresses, invitations, lists):
+    for module in (addresses, invitations, lists, suppressions):
         monkeypatch.setattr(module, "address_hash", lambda _: AddressKey(7))
     for module in (addresses, invitations):
         monkeypatch.setattr(module, "open_slot", lambda *_: Slot(3))
@@ -106,3 +109,13 @@ async def test_a_lapsed_one_makes_room_for_its_own_kind(storage: SqlStorage) -> 
     for email in ADDRESSES:
         with pytest.raises(BillingError):
             await storage.invitations.create_invitation(new(email, now=later), None)
+
+
+async def test_only_the_suppressed_address_is_marked(storage: SqlStorage) -> None:
+    one, other = [await sent(storage, new(email)) for email in ADDRESSES]
+    link = link_token_hash(one.token)
+    assert await storage.suppressions.suppress_by_link(link, START + DAY, ACTOR)
+    delivery = (await one.recorded()).delivery
+    assert delivery and delivery.state is DeliveryState.SUPPRESSED
+    delivery = (await other.recorded()).delivery
+    assert delivery and delivery.state is DeliveryState.SENT

@@ -14,8 +14,10 @@ from server.domain.invitation_options import DeliveryMethod, InvitationOptions
 from server.domain.invitations import InvitationList, InvitationState, invite
 from server.storage.check import check
 from server.storage.storage import SqlStorage
+from tests.storage.databases import query
 from tests.storage.overlap import Overlap
-from tests.storage.records import ACTOR, DAY, RESELLER, START, key, records
+from tests.storage.records import ACTOR, DAY, LEASE, RESELLER, START, key, records
+from tests.storage.stored_invitation import LAPSES_AT, recorded, sent
 from tests.storage.test_customers import new_customer
 
 LATER = START + timedelta(seconds=1)
@@ -109,6 +111,46 @@ async def test_an_invitation_shows_that_its_customer_is_deleted(
     await undelete(storage, made.customer)
     found = await storage.invitations.get_invitation(made.invitation.id)
     assert found and found.customer_state is CustomerState.INACTIVE
+    assert await consistent(database_url)
+
+
+async def test_an_e_mail_that_waited_to_be_tried_again_ends_with_its_customer(
+    storage: SqlStorage, database_url: str
+) -> None:
+    stored = await recorded(storage)
+    await storage.mail.retry_delivery(await stored.claim(), START + DAY, START)
+    await delete(storage, stored.made.customer)
+    assert await storage.mail.claim_deliveries(10, LATER, LEASE) == []
+    failure = (await stored.operation()).failure
+    assert failure and failure.reason is Reason.INVITATION_STATE
+    assert await consistent(database_url)
+
+
+async def test_a_purge_takes_links_and_reminders_along(
+    storage: SqlStorage, database_url: str
+) -> None:
+    stored = await sent(storage)
+    for now, found in ((START, 0), (LAPSES_AT - DAY, 1)):
+        assert await storage.retention.remind_invitees(now, (1,), 10) == found
+    await delete(storage, stored.made.customer, now=LAPSES_AT - DAY)
+    kept = "SELECT (SELECT count(*) FROM link_tokens), (SELECT count(*) FROM reminders)"
+    assert query(database_url, kept) == [(1, 1)]
+    assert await storage.retention.purge_customers(LAPSES_AT + 30 * DAY, 10) == 1
+    assert query(database_url, kept) == [(0, 0)]
+    assert await consistent(database_url)
+
+
+async def test_a_change_comes_after_the_expiry_that_it_records(
+    storage: SqlStorage, database_url: str
+) -> None:
+    stored = await sent(storage)
+    customer_id, changes = stored.made.customer.id, CustomerChanges(person={"tin": "7707083893"})
+    changed = await storage.customers.update_customer(
+        *(RESELLER, customer_id, changes, "", LAPSES_AT + DAY, ACTOR, None)
+    )
+    assert changed and changed.state is CustomerState.INACTIVE
+    assert changed.modified_at == LAPSES_AT + DAY + timedelta(microseconds=1)
+    assert await storage.customers.get_customer(customer_id) == changed
     assert await consistent(database_url)
 
 

@@ -7,6 +7,7 @@ from server.domain.operations import OperationKind
 from server.storage.storage import SqlStorage
 from tests.storage.overlap import Overlap
 from tests.storage.records import ACTOR, LEASE, REFUSED, START, claimed, invited, key, new
+from tests.storage.test_customer_changes import create, delete
 from tests.storage.test_customers import change, new_customer
 
 LATER = START + timedelta(seconds=1)
@@ -34,6 +35,19 @@ async def test_of_two_deletes_one_finds_the_operation(
     await storage.mail.finish_delivery(await claimed(storage), START)
     deletes = (overlap.second.operations.delete_operation(given.id, LATER, None) for _ in range(2))
     assert await overlap.in_one_batch(*deletes) == [True, False]
+
+
+async def test_of_two_deletions_of_a_customer_one_finds_it(
+    storage: SqlStorage, overlap: Overlap
+) -> None:
+    made = await create(storage)
+    outcomes = await overlap.in_one_batch(
+        *(delete(overlap.second, made) for _ in range(2)),
+        delete(overlap.second, made, allow_missing=True),
+    )
+    found = await storage.customers.get_customer(made.id)
+    assert found
+    assert outcomes == [found, None, found]
 
 
 async def test_of_two_cancels_the_later_changes_nothing(

@@ -113,6 +113,14 @@ async def test_lists_are_read_in_pages_newest_first(storage: SqlStorage) -> None
     assert found == emails[::-1]
 
 
+async def test_an_e_mail_that_went_out_before_another_bounced_still_counts_as_sent(
+    storage: SqlStorage,
+) -> None:
+    earlier = await sent(storage, new(ADDRESS, tin="1"))
+    await bounced(storage)
+    assert await state(earlier) is DeliveryState.SENT
+
+
 async def test_what_waits_for_the_address_is_not_sent(storage: SqlStorage) -> None:
     first = await recorded(storage, new(ADDRESS))
     token = token_of(await first.deliver())
