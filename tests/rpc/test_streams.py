@@ -108,6 +108,16 @@ async def test_a_filter_passes_some_and_positions_tell_of_the_others(
         assert position == 7
 
 
+async def test_who_is_behind_goes_past_what_does_not_fit(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "HEARTBEAT_S", 0.05)
+    await happen(api.storage, *series(RESELLER, 3))
+    async with watching(api, filter="actor.subject = ann") as call, asyncio.timeout(20):
+        while number(await call.read()) != -3:
+            pass
+
+
 async def test_a_long_log_is_read_to_its_end_and_followed(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 import pytest
 from billing.options.v1 import format_pb2
+from billing.v1 import customer_service_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +43,18 @@ def test_all_missing_fields_are_named_at_once() -> None:
         "invitation_email",
         "person",
     ]
+
+
+def test_fields_that_are_needed_in_one_place_are_asked_for_there() -> None:
+    parent = "resellers/r1"
+    bare = customer_service_pb2.InviteCustomerRequest(parent=parent)
+    bare.customer.SetInParent()
+    assert wrong(bare) == ["customer.display_name", "customer.email"]
+    bare.customer.email = "ostap@example.com"
+    assert wrong(bare) == ["customer.display_name"]
+    served = customer_service_pb2.CreateCustomerRequest(parent=parent)
+    served.customer.SetInParent()
+    assert wrong(served) == ["customer.display_name"]
 
 
 @pytest.mark.parametrize(
