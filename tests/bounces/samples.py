@@ -68,6 +68,14 @@ def plain(sender: str, subject: str, text: str, headers: str = "") -> bytes:
 
 
 _NO_MAILBOX = BounceReport(True, True, 550, "5.1.1")
+_QMAIL = (
+    "Hi. This is the qmail-send program at mx.customer.test.\n"
+    "I'm afraid I wasn't able to deliver your message to the following addresses.\n"
+    "This is a permanent error; I've given up. Sorry it didn't work out.\n\n"
+    f"<{ADDRESS}>:\n"
+    "Sorry, no mailbox here by that name. (#5.1.1)\n\n"
+    f"--- Below this line is a copy of the message.\n\n{_SENT}"
+)
 
 SAMPLES = {
     "postfix": Sample(
@@ -147,14 +155,18 @@ SAMPLES = {
         plain(
             "MAILER-DAEMON@mx.customer.test",
             "failure notice",
-            "Hi. This is the qmail-send program at mx.customer.test.\n"
-            "I'm afraid I wasn't able to deliver your message to the following addresses.\n"
-            "This is a permanent error; I've given up. Sorry it didn't work out.\n\n"
-            f"<{ADDRESS}>:\n"
-            "Sorry, no mailbox here by that name. (#5.1.1)\n\n"
-            f"--- Below this line is a copy of the message.\n\n{_SENT}",
+            _QMAIL,
         ),
         BounceReport(True, True, None, "5.1.1"),
+    ),
+    "a person passes a report on": Sample(
+        plain(f"Someone <{ADDRESS}>", "Fwd: failure notice", _QMAIL),
+        None,
+        ADDRESS,
+    ),
+    "a program answers with a report": Sample(
+        plain(f"Someone <{ADDRESS}>", "Away", _QMAIL, headers="X-Autorespond: yes\n"),
+        None,
     ),
     "out of office": Sample(
         plain(

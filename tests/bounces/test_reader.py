@@ -36,6 +36,14 @@ async def test_what_takes_too_long_is_no_report(reader: ReportReader) -> None:
         assert await reader.read(sample.content, sample.reverse_path) == sample.report
 
 
+async def test_each_of_many_gets_the_answer_to_its_own(reader: ReportReader) -> None:
+    assert await reader.read(b"", "") is None  # the process is there
+    found = await asyncio.gather(
+        *(reader.read(sample.content, sample.reverse_path) for sample in SAMPLES.values())
+    )
+    assert found == [sample.report for sample in SAMPLES.values()]
+
+
 async def test_a_reader_that_dies_is_followed_by_another(reader: ReportReader) -> None:
     sample = next(each for each in SAMPLES.values() if each.report)
     assert await reader.read(sample.content, sample.reverse_path) == sample.report
@@ -50,8 +58,9 @@ async def test_a_reader_that_dies_is_followed_by_another(reader: ReportReader) -
 
 async def test_whoever_goes_away_leaves_no_answer_to_the_next(reader: ReportReader) -> None:
     sample = next(each for each in SAMPLES.values() if each.report)
+    assert await reader.read(sample.content, sample.reverse_path) == sample.report
     reading = asyncio.create_task(reader.read(_COSTLY["short lines"], ""))
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # it asks the process, which is there
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
     assert await reader.read(sample.content, sample.reverse_path) == sample.report

@@ -36,3 +36,10 @@ def test_the_largest_e_mail_is_read_in_no_time() -> None:
         began = time.thread_time()
         read_report(content[:MOST_BYTES], "")
         assert time.thread_time() - began < 5
+
+
+def test_what_is_nested_too_deep_is_no_report() -> None:
+    deep = b"".join(
+        b'Content-Type: multipart/mixed; boundary="%d"\r\n\r\n--%d\r\n' % (n, n) for n in range(999)
+    )
+    assert read_report(deep, "") is None

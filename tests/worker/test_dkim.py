@@ -71,6 +71,8 @@ def test_each_key_signs(content: bytes) -> None:
             (b"From: Billing", name + b": someone@evil.example\r\nFrom: Billing")
             for name in (b"From", b"To", b"Cc", b"Reply-To", b"Subject")
         ),
+        (b"Auto-Submitted: auto-generated", b"Auto-Submitted: no"),
+        (b"Content-Language: ", b"Content-Language: de, "),
     ],
 )
 def test_what_is_changed_or_added_on_the_way_is_noticed(before: bytes, after: bytes) -> None:

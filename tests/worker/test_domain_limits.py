@@ -71,6 +71,26 @@ async def test_what_would_wait_for_long_is_tried_again_later(
     await mailer.send(to("2@a.test"))
 
 
+async def test_the_domains_of_old_are_forgotten_and_those_in_use_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(domain_limits, "_MOST_DOMAINS", 2)
+    held = Held()
+    held.gate.set()
+    mailer = DomainLimits(held, 1, 0)
+    for name in ("a", "b", "a", "c"):
+        await mailer.send(to(f"1@{name}.test"))
+    assert list(mailer._domains) == ["a.test", "c.test"]
+    held.gate.clear()
+    sending = [asyncio.create_task(mailer.send(to("1@a.test")))]
+    await held.until(1)
+    sending += [asyncio.create_task(mailer.send(to(f"1@{name}.test"))) for name in "de"]
+    await held.until(3)
+    assert "a.test" in mailer._domains
+    held.gate.set()
+    await asyncio.gather(*sending)
+
+
 async def test_so_many_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     held = Held()
     held.gate.set()
