@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import ipaddress
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from gateway.crowds import Crowds
+from gateway.crowds import Crowds, refusal
 from tests.gateway.conftest import TOKEN, GatewayHarness, running
 from tests.tasks import meanwhile
 
@@ -89,6 +91,16 @@ def test_a_caller_by_ipv6_has_its_whole_network() -> None:
 
 def test_proxies_in_front_have_as_many_as_there_are() -> None:
     assert judged(crowds("192.0.0.0/24"), lines(100, "020000C0")) == set()
+
+
+def test_envoy_is_told_of_whole_networks() -> None:
+    refused = [ipaddress.ip_network(each) for each in ("192.0.0.2/32", "2001:db8:0:1::/64")]
+    (told,) = json.loads(refusal(refused))["resources"]
+    (policy,) = told["typed_config"]["rules"]["policies"].values()
+    assert [each["direct_remote_ip"] for each in policy["principals"]] == [
+        {"address_prefix": "192.0.0.2", "prefix_len": 32},
+        {"address_prefix": "2001:db8:0:1::", "prefix_len": 64},
+    ]
 
 
 @contextlib.asynccontextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,7 +12,7 @@ import pytest
 
 from gateway.known_tokens import BUSY_CLUSTER, CLUSTER, ORDINARY_PER_S
 from gateway.routes import ANONYMOUS_BYTES
-from tests.gateway.conftest import TOKEN, GatewayHarness
+from tests.gateway.conftest import TOKEN, GatewayHarness, running
 from tests.gateway.status import check_refusal
 from tests.gateway.test_native import unary
 
@@ -71,6 +72,32 @@ async def test_forged_tokens_are_refused_at_the_gateway_when_they_are_many(
         harness.upstream.answers.clear()
         assert await called(one, known) is None
         assert await called(another, token()) is None
+
+
+async def test_a_token_that_is_refused_stays_unknown(harness: GatewayHarness) -> None:
+    refuse(harness, grpc.StatusCode.UNAUTHENTICATED)
+    forged, before = token(), await taken(harness, CLUSTER)
+    async with (
+        connection(harness) as native,
+        httpx.AsyncClient(base_url=harness.rest, headers={"authorization": forged}) as rest,
+    ):
+        for _ in range(2):
+            assert await called(native, forged)
+            assert (await rest.get(PATH)).status_code == 401
+    assert await taken(harness, CLUSTER) == before + 4
+
+
+async def test_the_latest_tokens_are_remembered(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("gateway.known_tokens._MOST_BYTES", 1)
+    one, other = token(), token()
+    async with running(tmp_path) as harness, connection(harness) as channel:
+        counts = []
+        for each in (one, one, other, one):
+            assert await called(channel, each) is None
+            counts.append(await taken(harness, CLUSTER))
+    assert counts == [1, 1, 2, 3]
 
 
 async def test_who_is_refused_for_another_reason_is_known(harness: GatewayHarness) -> None:
