@@ -104,11 +104,10 @@ class ConnectionManagers:
                 strip_invalid_metadata(),
                 rest_headers(keeps_origin=bool(settings.cors_origins)),
                 grpc_status_filter(routes.GRPC_STATUS_OF_SUCCESS),
-                # Before all that may answer.
-                shares.line_filter(root, settings, routes.ANONYMOUS_CLUSTER),
                 *_rate_limit(settings.requests_per_s),
                 direct_answers.file_rate_filter(),
                 *known_tokens.filters(root, settings),
+                shares.line_filter(root, settings, routes.ANONYMOUS_CLUSTER),
                 http_filter(
                     *(routes.BUFFER, "buffer.v3.Buffer"),
                     {"max_request_bytes": routes.ANONYMOUS_BYTES},

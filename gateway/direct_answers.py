@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gateway import shares
 from gateway.settings import StaticFile
 
 LUA = "envoy.filters.http.lua"
@@ -75,7 +74,7 @@ def file_answers(file: StaticFile) -> Iterable[dict[str, Any]]:
             set_header(name, value)
             for name, value in {"content-type": file.content_type, **file.headers}.items()
         ],
-        "typed_per_filter_config": {**LOCAL_FILTERS, FILE_RATE: _LIMITED, shares.FILTER: shares.ON},
+        "typed_per_filter_config": {**LOCAL_FILTERS, FILE_RATE: _LIMITED},
     }
     yield direct_answer(f"* {file.path}", match, 405, headers=[set_header("allow", "GET, HEAD")])
 
@@ -92,7 +91,7 @@ def direct_answer(
         "name": name,
         "match": match,
         "direct_response": {"status": status},
-        "typed_per_filter_config": {**filters, shares.FILTER: shares.ON},
+        "typed_per_filter_config": filters,
     }
     if headers:
         route["response_headers_to_add"] = headers

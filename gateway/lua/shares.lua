@@ -1,12 +1,7 @@
 -- Tells callers who send more than their share of the calls of strangers: so many of each connection, and
--- so many of each address, in a second and for each worker thread; and so many of each address at once.
-
-local open_requests = require("open_requests")
+-- so many of each address, in a second and for each worker thread.
 
 local M = {}
-
--- The header by which routes take their cluster, and two of its values; CROWDED is a route's name.
-local LINE, BUSY, CROWDED = "x-token-line", "busy_strangers", "crowded"
 
 local gmatch, gsub, match, rep = string.gmatch, string.gsub, string.match, string.rep
 
@@ -34,15 +29,12 @@ function M.network(address)
   return match(ipv6, "^::ffff:(%d+%..*)$") or half(ipv6)
 end
 
--- Returns a function that counts the call that is begun, and sets the header LINE to the line that it is to
--- stand in: the `ordinary` one within both shares, "busy_strangers" beyond. Where there is no room, by
--- open_requests.lua, the function refuses the call, and returns false.
+-- Returns a function that counts the call that is begun, and tells whether it is within both shares.
 --
 -- What a connection sends beyond its own is not counted for its address. `per_connection` may be 0
 -- for no limit, where many callers share connections. `now` tells the time in seconds.
-function M.new(per_connection, per_address, most_open, now)
+function M.new(per_connection, per_address, now)
   local calls, second = {}, now()
-  local has_room = open_requests.new(most_open, function(handle) return tonumber(handle:timestamp()) end)
 
   local function within(key, most)
     local count = (calls[key] or 0) + 1
@@ -50,23 +42,15 @@ function M.new(per_connection, per_address, most_open, now)
     return count <= most
   end
 
-  local function line(connection, network, ordinary)
-    if per_connection > 0 and not within(connection, per_connection) then return BUSY end
-    -- A network has no port, so its key is none of a connection.
-    return within(network, per_address) and ordinary or BUSY
-  end
-
-  return function(handle, ordinary)
+  return function(handle)
     local time = now()
     if time ~= second then calls, second = {}, time end
     local info = handle:streamInfo()
-    local connection = info:downstreamDirectRemoteAddress()
-    local network = M.network(info:downstreamRemoteAddress())
-    local is_let_in = has_room(handle, network, connection)
-    handle:headers():replace(LINE, is_let_in and line(connection, network, ordinary) or CROWDED)
-    handle:clearRouteCache()
-    if not is_let_in then handle:respond({ [":status"] = "429" }, "") end
-    return is_let_in
+    if per_connection > 0 and not within(info:downstreamDirectRemoteAddress(), per_connection) then
+      return false
+    end
+    -- A network has no port, so its key is none of a connection.
+    return within(M.network(info:downstreamRemoteAddress()), per_address)
   end
 end
 
