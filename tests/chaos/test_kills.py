@@ -1,5 +1,7 @@
 """Killed at random instants under load, the service loses nothing; `make chaos` does it for longer."""
 
+import gc
+
 import pytest
 
 from tests.chaos.postgres import Postgres
@@ -20,6 +22,8 @@ TOLD = {
 }
 
 
+# A client's connection to a process that is killed just then may be left to the collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.timeout(240)
 async def test_nothing_acknowledged_is_lost(running: Stack, database: Postgres | None) -> None:
     report = await kill_processes(running, database, kills=6, seed=1)
@@ -29,3 +33,4 @@ async def test_nothing_acknowledged_is_lost(running: Stack, database: Postgres |
     assert len(report.arrivals.got) > report.findings.done
     assert report.findings.done == report.findings.acknowledged > 0
     assert {answer.refusal for _, _, answer in report.calls.refusals} <= TOLD
+    gc.collect()

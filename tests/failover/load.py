@@ -74,9 +74,10 @@ def load(service: Service, folder: Path) -> Iterator[Load]:
         assert process.stdout.readline(), "the callers have ended"
         yield made
     finally:
-        assert process.stdin
+        assert process.stdin and process.stdout
         process.stdin.close()
         assert process.wait(120) == 0
+        process.stdout.close()
     made.report = CallerReport(**json.loads(answered.read_text()))
 
 
