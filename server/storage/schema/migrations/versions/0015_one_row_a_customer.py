@@ -5,6 +5,8 @@ anywhere it has changed nothing. All IDs stay valid, and so do links and idempot
 
 What was made earlier gets a lower number, as new rows do. An operation that made a customer shares its
 number. IDs that don't end like the customer's are kept in columns of their own.
+
+Longer than others: it copies the rows of all tables.
 """
 
 import hashlib
@@ -15,6 +17,15 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
+from server.storage.schema.migrations.tables_of_0015 import (
+    OLD,
+    create_indexes,
+    create_tables,
+    is_sqlite,
+    key_column,
+    set_old_tables_aside,
+)
+
 revision = "0015"
 down_revision = "0014"
 
@@ -24,38 +35,14 @@ _PIECE = 5_000
 _CUSTOMER_STATES = ("acceptance_required", "active", "suspended", "inactive")
 _INVITATION_STATES = ("pending", "accepted", "declined", "revoked", "expired")
 _KINDS = ("invite", "resend", "create_reseller_served", "activate", "suspend")
-_OLD = (
-    "resellers",
-    "customers",
-    "invitations",
-    "operations",
-    "link_tokens",
-    "idempotency_keys",
-)
-_OLD_INDEXES = (
-    "operations_due",
-    "operations_deferred",
-    "operations_by_age",
-    "operations_running_by_age",
-    "operations_finished",
-    "customers_by_age",
-    "invitations_open",
-    "invitations_lapsing",
-    "invitations_ended",
-    "invitations_by_state",
-    "invitations_by_email",
-    "ix_link_tokens_invitation_id",
-    "ix_idempotency_keys_created_at",
-)
-_NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
-    if _is_sqlite():
+    if is_sqlite():
         # KiB. Else pages that change again and again are written to the log as often.
         op.execute("PRAGMA cache_size = -131072")
-    _set_old_tables_aside()
-    _create_tables()
+    set_old_tables_aside()
+    create_tables()
     _copy_resellers()
     _draw_numbers()
     drawn, links = _one("SELECT count(*) FROM drawn"), _one("SELECT count(*) FROM old_link_tokens")
@@ -69,15 +56,15 @@ def upgrade() -> None:
         progress(copied)
     _tell_collisions_apart()
     _copy_keys()
-    for name in ("role_bindings", *_OLD):
+    for name in ("role_bindings", *OLD):
         op.drop_table(f"old_{name}")
     for name in ("drawn", "making_keys"):
         op.drop_table(name)
-    _create_indexes()
+    create_indexes()
     op.alter_column("retention", "cleared_before", new_column_name="value")
     # Numbers up to this one are given to none that come later.
     op.execute(f"INSERT INTO retention VALUES ('numbers', {drawn})")
-    if not _is_sqlite():
+    if not is_sqlite():
         op.execute(f"SELECT setval('numbers', {drawn + 1}, false)")
         op.execute("ANALYZE")
 
@@ -96,10 +83,6 @@ def _progress(total: int) -> Callable[[int], None]:
     return advance
 
 
-def _is_sqlite() -> bool:
-    return op.get_bind().dialect.name == "sqlite"
-
-
 def _one(query: str) -> Any:
     return op.get_bind().execute(sa.text(query)).scalar_one()
 
@@ -108,7 +91,7 @@ def _insert(table: str, columns: str, rows: Sequence[tuple[Any, ...]]) -> None:
     """Inserts rows by the driver itself, which takes a tenth of the time."""
     connection: Any = op.get_bind().connection.driver_connection
     cursor = connection.cursor()
-    if _is_sqlite():
+    if is_sqlite():
         places = ", ".join("?" * len(columns.split(",")))
         cursor.executemany(f"INSERT INTO {table} ({columns}) VALUES ({places})", rows)
     else:
@@ -116,169 +99,6 @@ def _insert(table: str, columns: str, rows: Sequence[tuple[Any, ...]]) -> None:
             for row in rows:
                 copy.write_row(row)
     cursor.close()
-
-
-def _set_old_tables_aside() -> None:
-    for name in _OLD_INDEXES:
-        op.drop_index(name)
-    for name in ("role_bindings", *_OLD):
-        op.rename_table(name, f"old_{name}")
-        if not _is_sqlite():
-            op.execute(f"ALTER INDEX {name}_pkey RENAME TO old_{name}_pkey")
-    if not _is_sqlite():
-        # The new table's has this name.
-        op.execute(
-            "ALTER TABLE old_role_bindings "
-            "RENAME CONSTRAINT role_bindings_reseller_id_fkey TO old_role_bindings_reseller_id_fkey"
-        )
-    # For this migration alone.
-    op.create_index("old_invitations_customer", "old_invitations", ["customer_id"])
-    is_served = sa.text("kind = 'create_reseller_served'")
-    op.create_index(
-        "old_operations_customer",
-        "old_operations",
-        ["customer_id"],
-        sqlite_where=is_served,
-        postgresql_where=is_served,
-    )
-
-
-def _create_tables() -> None:
-    if not _is_sqlite():
-        op.execute("CREATE SEQUENCE numbers")
-    op.create_table(
-        "resellers",
-        _key("n"),
-        sa.Column("id", sa.Text, nullable=False),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("created_at", sa.BigInteger, nullable=False),
-        sa.Column("modified_at", sa.BigInteger, nullable=False),
-        sa.Column("removed_at", sa.BigInteger),
-        sa.Column("suspended_at", sa.BigInteger),
-        sa.Column("contact", sa.Text),
-    )
-    op.create_index("resellers_id", "resellers", ["id"], unique=True)
-    op.create_table(
-        "role_bindings",
-        sa.Column("subject_id", sa.Text, primary_key=True),
-        sa.Column("reseller_id", sa.Text, sa.ForeignKey("resellers.id"), primary_key=True),
-        sa.Column("role", sa.Text, primary_key=True),
-        sa.Column("created_at", sa.BigInteger, nullable=False),
-    )
-    op.create_table(
-        "customers",
-        _key("n"),
-        sa.Column("id", sa.Text, nullable=False),
-        sa.Column("reseller", sa.BigInteger, nullable=False),
-        sa.Column("state", sa.SmallInteger, nullable=False),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("person", sa.Text, nullable=False),
-        sa.Column("created_at", sa.BigInteger, nullable=False),
-        sa.Column("modified_at", sa.BigInteger, nullable=False),
-        sa.Column("invitation", sa.SmallInteger, nullable=False),
-        sa.Column("email", sa.Text),
-        sa.Column("address_key", sa.BigInteger),
-        sa.Column("slot", sa.BigInteger),
-        sa.Column("expires_at", sa.BigInteger),
-        sa.Column("latest", sa.BigInteger),
-        sa.Column("has_links", sa.Boolean, nullable=False, server_default=sa.true()),
-        sa.Column("ended_at", sa.BigInteger),
-        sa.Column("resent_at", sa.BigInteger),
-        sa.Column("previous_latest", sa.BigInteger),
-        sa.Column("previous_resent_at", sa.BigInteger),
-        sa.Column("previous_expires_at", sa.BigInteger),
-        sa.Column("invitation_id", sa.Text),
-        sa.Column("operation_id", sa.Text),
-        sa.Column("billing_account_id", sa.Text),
-    )
-    op.create_table(
-        "operations",
-        _key("n"),
-        sa.Column("kind", sa.SmallInteger, nullable=False),
-        sa.Column("reseller", sa.BigInteger, nullable=False),
-        sa.Column("customer", sa.BigInteger, nullable=False),
-        sa.Column("created_by", sa.Text, nullable=False),
-        sa.Column("created_at", sa.BigInteger, nullable=False),
-        sa.Column("modified_at", sa.BigInteger, nullable=False),
-        sa.Column("done", sa.Boolean, nullable=False),
-        sa.Column("id", sa.Text),
-        sa.Column("due_at", sa.BigInteger),
-        sa.Column("key", sa.LargeBinary),
-        sa.Column("fingerprint", sa.LargeBinary),
-        sa.Column("deleted", sa.Boolean, nullable=False, server_default=sa.false()),
-        sa.Column("claimed", sa.Boolean, nullable=False, server_default=sa.false()),
-        sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("0")),
-        sa.Column("cancel_requested", sa.Boolean, nullable=False, server_default=sa.false()),
-        sa.Column("failure", sa.Text),
-        sa.Column("deferral", sa.Text),
-        sa.Column("keyed_at", sa.BigInteger),
-        sa.Column("customer_id", sa.Text),
-        sa.Column("billing_account_id", sa.Text),
-    )
-    op.create_table(
-        "link_tokens",
-        _key("n"),
-        sa.Column("hash", sa.LargeBinary, nullable=False),
-        sa.Column("customer", sa.BigInteger, nullable=False),
-        sa.Column("operation", sa.BigInteger, nullable=False),
-        sa.Column("created_at", sa.BigInteger, nullable=False),
-    )
-    op.create_table(
-        "idempotency_keys",
-        sa.Column("key", sa.LargeBinary, primary_key=True),
-        sa.Column("fingerprint", sa.LargeBinary, nullable=False),
-        sa.Column("target_kind", sa.SmallInteger, nullable=False),
-        sa.Column("target", sa.BigInteger, nullable=False),
-        sa.Column("created_at", sa.BigInteger, nullable=False),
-    )
-
-
-def _key(name: str) -> sa.Column[int]:
-    return sa.Column(name, _NUMBER, primary_key=True, autoincrement=False)
-
-
-def _create_indexes() -> None:
-    def is_set(name: str) -> sa.ColumnElement[bool]:
-        return sa.column(name).is_not(None)
-
-    def index(
-        name: str,
-        table: str,
-        *columns: str,
-        where: sa.ColumnElement[bool] | None = None,
-        unique: bool = False,
-    ) -> None:
-        op.create_index(
-            name, table, columns, unique=unique, sqlite_where=where, postgresql_where=where
-        )
-
-    done, deleted = sa.column("done", sa.Boolean), sa.column("deleted", sa.Boolean)
-    is_pending = sa.column("invitation") == sa.text("1")
-    has_ended = is_set("ended_at") & sa.column("has_links", sa.Boolean)
-    index("customers_id", "customers", "id", unique=True)
-    index("customers_by_state", "customers", "reseller", "invitation", "n")
-    index(
-        *("customers_by_address", "customers", "address_key", "slot"),
-        where=is_set("address_key"),
-        unique=True,
-    )
-    index("customers_lapsing", "customers", "expires_at", where=is_pending)
-    index("customers_ended", "customers", "ended_at", where=has_ended)
-    index(
-        *("customers_invitation_id", "customers", "invitation_id"),
-        where=is_set("invitation_id"),
-        unique=True,
-    )
-    index("operations_id", "operations", "id", where=is_set("id"), unique=True)
-    is_new = sa.column("deferral").is_(None)
-    index("operations_due", "operations", "due_at", where=is_set("due_at") & is_new)
-    index("operations_deferred", "operations", "due_at", where=is_set("due_at") & ~is_new)
-    index("operations_by_state", "operations", "reseller", "done", "n", where=~deleted)
-    index("operations_finished", "operations", "modified_at", where=done == sa.true())
-    index("operations_key", "operations", "key", where=is_set("key"), unique=True)
-    index("operations_keyed", "operations", "created_at", where=is_set("key"))
-    index("link_tokens_customer", "link_tokens", "customer")
-    index("ix_idempotency_keys_created_at", "idempotency_keys", "created_at")
 
 
 def _copy_resellers() -> None:
@@ -298,7 +118,7 @@ def _draw_numbers() -> None:
     other operation, and one for each cleared operation that a link or an invitation still names."""
     op.create_table(
         "drawn",
-        _key("n"),
+        key_column("n"),
         sa.Column("customer_id", sa.Text),
         sa.Column("operation_id", sa.Text),
     )
@@ -357,8 +177,8 @@ def _draw_numbers() -> None:
         ) AS keys WHERE place = 1
         """
     )
-    if not _is_sqlite():
-        for name in ("drawn", "making_keys", *(f"old_{name}" for name in _OLD)):
+    if not is_sqlite():
+        for name in ("drawn", "making_keys", *(f"old_{name}" for name in OLD)):
             op.execute(f"ANALYZE {name}")
 
 
