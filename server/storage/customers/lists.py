@@ -5,7 +5,7 @@ state. The rest of it is tried on what is found there, row by row, and on so man
 """
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import lru_cache
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -162,7 +162,7 @@ _LENGTH = func.length(customers.c.name) + func.length(customers.c.person)
 _ROWS = select(*CUSTOMER_PART, _LENGTH.label("text"))
 
 
-@cache
+@lru_cache(maxsize=256)  # callers name the states, in any combination
 def _page(source: _Source, *, is_sqlite: bool, past_first: bool) -> Query[_PageRow]:
     """Makes what reads a page: its rows, how much text stands before each, those that fit."""
     rows: Select[Any] | CompoundSelect[Any]

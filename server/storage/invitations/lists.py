@@ -6,7 +6,7 @@ many rows at most.
 """
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -146,7 +146,7 @@ _NAMED = ("reseller", "id", "address_key", "delivery", "now", "limit", "after")
 _UNSENT_STATES = (DeliveryState.QUEUED, DeliveryState.DEFERRED)
 
 
-@cache
+@lru_cache(maxsize=256)  # callers name the states, in any combination
 def _statements(
     source: _Source, *, is_sqlite: bool, past_first: bool
 ) -> list[Query[InvitationPart]]:
