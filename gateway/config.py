@@ -14,7 +14,7 @@ from gateway.connection_manager import ConnectionManagers
 from gateway.crowds import network_filter
 from gateway.http_rules import DescriptorSet
 from gateway.overload import overload_manager
-from gateway.routes import (
+from gateway.route_parts import (
     ANONYMOUS_CLUSTER,
     ANONYMOUS_STREAMS_CLUSTER,
     CLUSTER,

@@ -5,7 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gateway import cors, direct_answers, input_checks, known_tokens, routes, shares, web_protocols
+from gateway import (
+    cors,
+    direct_answers,
+    input_checks,
+    known_tokens,
+    route_parts,
+    routes,
+    shares,
+    web_protocols,
+)
 from gateway.access_log import access_log, grpc_status_filter, ids_filter
 from gateway.header_filters import (
     http_filter,
@@ -103,14 +112,14 @@ class ConnectionManagers:
                 *web_protocols.filters(root),
                 strip_invalid_metadata(),
                 rest_headers(keeps_origin=bool(settings.cors_origins)),
-                grpc_status_filter(routes.GRPC_STATUS_OF_SUCCESS),
+                grpc_status_filter(route_parts.GRPC_STATUS_OF_SUCCESS),
                 *_rate_limit(settings.requests_per_s),
                 direct_answers.file_rate_filter(),
                 *known_tokens.filters(root, settings),
-                shares.line_filter(root, settings, routes.ANONYMOUS_CLUSTER),
+                shares.line_filter(root, settings, route_parts.ANONYMOUS_CLUSTER),
                 http_filter(
-                    *(routes.BUFFER, "buffer.v3.Buffer"),
-                    {"max_request_bytes": routes.ANONYMOUS_BYTES},
+                    *(route_parts.BUFFER, "buffer.v3.Buffer"),
+                    {"max_request_bytes": route_parts.ANONYMOUS_BYTES},
                 ),
                 http_filter(
                     *(direct_answers.LUA, "lua.v3.Lua"),
@@ -126,8 +135,8 @@ class ConnectionManagers:
                 ),
                 http_filter(direct_answers.TRANSCODER, _TRANSCODER, transcoder),
                 web_protocols.details_filter(),
-                ids_filter(routes.IDS_FILTER),
-                grpc_status_filter(routes.GRPC_STATUS_OF_ERRORS),
+                ids_filter(route_parts.IDS_FILTER),
+                grpc_status_filter(route_parts.GRPC_STATUS_OF_ERRORS),
                 http_filter(
                     *("envoy.filters.http.router", "router.v3.Router"),
                     {"suppress_envoy_headers": True},
@@ -208,7 +217,7 @@ def _caller_address(trusted_proxies: Sequence[str]) -> dict[str, Any]:
 def _compressor() -> dict[str, Any]:
     """Packs answers by gzip for callers who accept that; before the filter that takes their wish away."""
     return http_filter(
-        *(routes.COMPRESSOR, "compressor.v3.Compressor"),
+        *(route_parts.COMPRESSOR, "compressor.v3.Compressor"),
         {
             "compressor_library": {
                 "name": "gzip",

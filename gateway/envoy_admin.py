@@ -6,7 +6,7 @@ import http.client
 import socket
 from pathlib import Path
 
-from gateway.routes import ANONYMOUS_STREAMS_CLUSTER, CLUSTER, STREAMS_CLUSTER
+from gateway.route_parts import ANONYMOUS_STREAMS_CLUSTER, CLUSTER, STREAMS_CLUSTER
 
 # Raised where Envoy does not answer, or not as it should.
 ADMIN_ERRORS = (OSError, http.client.HTTPException)

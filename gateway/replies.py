@@ -14,13 +14,8 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from gateway import pages
 from gateway.http_rules import GOOGLE_STYLE
-from gateway.routes import (
-    ANONYMOUS_BYTES,
-    COMPRESSIONS,
-    UNKNOWN_COMPRESSION,
-    UNKNOWN_PAGE,
-    UNREADABLE_DEADLINE,
-)
+from gateway.route_parts import ANONYMOUS_BYTES
+from gateway.routes import COMPRESSIONS, UNKNOWN_COMPRESSION, UNKNOWN_PAGE, UNREADABLE_DEADLINE
 
 # The domain of every `google.rpc.ErrorInfo`, the same as the server's.
 DOMAIN = "billing.example.com"

@@ -15,11 +15,7 @@ from click.testing import CliRunner
 from gateway.__main__ import main
 from gateway.config import bootstrap
 from gateway.http_rules import DescriptorSet, Rule
-from gateway.routes import (
-    ANONYMOUS_STREAMS_CLUSTER,
-    CLUSTER,
-    STREAMS_CLUSTER,
-)
+from gateway.route_parts import ANONYMOUS_STREAMS_CLUSTER, CLUSTER, STREAMS_CLUSTER
 from gateway.settings import GatewaySettings
 from gateway.shares import LINE_HEADER
 

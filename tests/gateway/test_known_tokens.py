@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from gateway.known_tokens import BUSY_CLUSTER, CLUSTER, ORDINARY_PER_S
-from gateway.routes import ANONYMOUS_BYTES
+from gateway.route_parts import ANONYMOUS_BYTES
 from tests.gateway.conftest import TOKEN, GatewayHarness, running
 from tests.gateway.status import check_refusal
 from tests.gateway.test_native import unary

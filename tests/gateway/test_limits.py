@@ -11,7 +11,7 @@ import httpx
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
-from gateway.routes import ANONYMOUS_BYTES
+from gateway.route_parts import ANONYMOUS_BYTES
 from tests.gateway.conftest import MAX_BODY_BYTES, TOKEN, GatewayHarness, running
 from tests.gateway.status import check_refusal
 from tests.gateway.test_answers import INVITE, hang

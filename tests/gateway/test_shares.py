@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from gateway.known_tokens import CLUSTER
-from gateway.routes import ANONYMOUS_CLUSTER
+from gateway.route_parts import ANONYMOUS_CLUSTER
 from gateway.shares import BUSY_CLUSTER, PER_CONNECTION
 from tests.gateway.conftest import GatewayHarness, running
 from tests.gateway.test_known_tokens import connection, taken, token

@@ -42,7 +42,7 @@ _ANSWERS = {
     "accept": InvitationAction.ACCEPT,
     "decline": InvitationAction.DECLINE,
 }
-# The gateway makes it the HTTP status; see gateway/routes.py.
+# The gateway makes it the HTTP status; see gateway/rest_routes.py.
 _STATUS = "x-http-status"
 _STATUSES = {
     InvitationState.PENDING: 200,
