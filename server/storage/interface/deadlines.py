@@ -7,17 +7,20 @@ import time
 # Whoever gives up sees no answer: it is to come this long before, or when half of the time that is
 # left to a caller in a greater hurry has passed.
 _BEFORE_S = 0.25
+# In less than this a database that is away can't be told from one that is busy: whoever asks for an
+# answer so soon is told that the deadline passed, nothing else.
+_SHORTEST_S = 1.0
 
 # By the monotonic clock.
 _ENDS_AT_S: contextvars.ContextVar[float] = contextvars.ContextVar("ends_at_s", default=math.inf)
 
 
 def end_within(seconds: float) -> None:
-    """Says how long the caller of this task will wait from now on.
+    """Says how long the caller of this task will wait from now on; below a second it counts as inf.
 
     Tasks that are begun from here on go by it too; one that works for many callers says inf.
     """
-    _ENDS_AT_S.set(time.monotonic() + seconds)
+    _ENDS_AT_S.set(time.monotonic() + (seconds if seconds >= _SHORTEST_S else math.inf))
 
 
 def time_to_answer_s(now_s: float) -> float:
