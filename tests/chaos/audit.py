@@ -56,6 +56,15 @@ def unfinished(database_url: str) -> set[str]:
     return {id_ for (id_,) in query(database_url, _UNFINISHED)}
 
 
+def left_undone(database_url: str, within_s: float = 60.0) -> set[str]:
+    """Waits for operations to end; returns the IDs of those that have not by then."""
+    try:
+        eventually(lambda: not unfinished(database_url), within_s)
+    except AssertionError:
+        return unfinished(database_url)
+    return set()
+
+
 def audit(
     stack: Stack, calls: AcknowledgedCalls, within_s: float = 60.0, database_url: str = ""
 ) -> Findings:
@@ -65,10 +74,7 @@ def audit(
     """
     database = database_url or stack.database_url
     found = Findings(acknowledged=len(calls.acknowledged))
-    try:
-        eventually(lambda: not unfinished(database), within_s)
-    except AssertionError:
-        found.wrong["left undone"] += unfinished(database)
+    found.wrong["left undone"] += left_undone(database, within_s)
     operations = {
         id_: (done, failure, customer)
         for id_, done, failure, customer in query(

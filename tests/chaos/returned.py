@@ -7,7 +7,7 @@ import uuid
 import zlib
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from email.parser import BytesHeaderParser
 from pathlib import Path
@@ -30,6 +30,8 @@ _ONE_IN = 6
 _AT_A_TIME = 8
 # How long until the folder of e-mails is looked at again, and until a report is made again.
 _PAUSE_S = 0.2
+# A report is taken once its e-mail's operation has ended; then all are within so long.
+_TAKEN_WITHIN_S = 60.0
 _STATES = "SELECT email, delivery FROM customers WHERE delivery IS NOT NULL"
 _TOLD = (
     "SELECT c.email, count(*) FROM events e JOIN customers c ON c.n = e.customer "
@@ -41,7 +43,7 @@ class Reporters:
     """Report e-mails to some addresses, half by SMTP and half by HTTP, each until it is acknowledged.
 
     `reported` counts acknowledged reports by address, `ways` by how they were made, `refused` what was
-    answered in place of an acknowledgement.
+    answered in place of an acknowledgement; `waiting` has what those heard last that are not taken yet.
     """
 
     def __init__(self, stack: Stack, client: httpx.AsyncClient) -> None:
@@ -55,6 +57,7 @@ class Reporters:
         self.reported: Counter[str] = Counter()
         self.ways: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
+        self.waiting: dict[str, str] = {}
 
     async def run(self) -> None:
         """Reports what arrives, until it is stopped; then what has arrived by then."""
@@ -75,6 +78,9 @@ class Reporters:
         told = dict(query(self._database, _TOLD))
         reported = set(self.reported)
         return {
+            "come back, and their report not taken": [
+                f"{address}: {refusal}" for address, refusal in sorted(self.waiting.items())
+            ],
             "reported as come back, and lost": sorted(reported - shown),
             "come back, and told by no event": sorted(shown - set(told)),
             "come back, and told twice": sorted(each for each, times in told.items() if times > 1),
@@ -96,7 +102,9 @@ class Reporters:
         async with self._places:
             while refusal := await (self._by_http(sender) if by_http else self._by_smtp(sender)):
                 self.refused[refusal] += 1
+                self.waiting[address] = refusal
                 await asyncio.sleep(_PAUSE_S)
+        self.waiting.pop(address, None)
         self.reported[address] += 1
         self.ways["HTTP" if by_http else "SMTP"] += 1
 
@@ -131,7 +139,7 @@ class Reporters:
 
 @asynccontextmanager
 async def reporters(stack: Stack) -> AsyncIterator[Reporters]:
-    """Has what comes back be reported while the block runs; then all of it is acknowledged."""
+    """Has what comes back be reported while the block runs; then waits until all of it is taken."""
     async with httpx.AsyncClient(timeout=DEADLINE_S) as client:
         made = Reporters(stack, client)
         running = asyncio.create_task(made.run())
@@ -139,4 +147,5 @@ async def reporters(stack: Stack) -> AsyncIterator[Reporters]:
             yield made
         finally:
             made.stop()
-            await running
+            with suppress(TimeoutError):
+                await asyncio.wait_for(running, _TAKEN_WITHIN_S)
