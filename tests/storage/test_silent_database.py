@@ -114,9 +114,13 @@ async def test_all_are_served_by_another_server_while_one_hangs(
 
 
 async def test_a_commit_in_doubt_says_so_and_its_key_tells_what_became_of_it(
-    storage: SqlStorage, ways: tuple[Network, str]
+    storage: SqlStorage, ways: tuple[Network, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hangs, url = ways
+    # A busy machine takes its time until it commits.
+    monkeypatch.setattr(batches, "_ANSWER_WITHIN_S", 4.0)
+    limits = {Phase.BEGINNING: IN_TIME_S, Phase.WORKING: IN_TIME_S, Phase.COMMITTING: 8.0}
+    monkeypatch.setattr(transactions, "SILENT_S", limits)
     async with opened(url) as own:
         hangs.freeze(b"COMMIT")
         assert await _refused(own) is Reason.OUTCOME_UNKNOWN

@@ -21,8 +21,8 @@ from tests.strangers.others import Noticed, Others
 from tests.strangers.viewer import viewer_token
 
 _LATEST_S = 1.0
-# In `make test`, on a machine that does other things too.
-_LATEST_SMALL_S = 5.0
+# In `make test`, where the disk alone may keep a call waiting for seconds: other tests write to it.
+_LATEST_SMALL_S = 15.0
 _LOOK_S = 0.1
 _START_S = 300.0
 # Files come and go by themselves: connections of the others, of the database, of logs.
@@ -215,7 +215,7 @@ def _broken(when: str, phase: Phase, latest_s: float, newcomers_within_s: float)
     if noticed.wrong:
         found.append(f"{when}: {len(noticed.wrong)} wrong answers, the first: {noticed.wrong[0]}")
     if noticed.slowest_s > latest_s:
-        found.append(f"{when}: an answer after {noticed.slowest_s:.1f} s")
+        found.append(f"{when}: an answer after {noticed.slowest_s:.1f} s ({noticed.slowest})")
     if noticed.slowest_newcomer_s > newcomers_within_s:
         found.append(f"{when}: a newcomer was answered after {noticed.slowest_newcomer_s:.1f} s")
     return found

@@ -35,6 +35,7 @@ class Noticed:
     answers: int = 0
     wrong: list[str] = field(default_factory=list)
     slowest_s: float = 0.0
+    slowest: str = ""
     slowest_newcomer_s: float = 0.0
 
 
@@ -95,7 +96,8 @@ class Others:
                 wrong = f"{type(error).__name__} {error}"
             took = time.monotonic() - began
             self._note(name, wrong)
-            self.noticed.slowest_s = max(self.noticed.slowest_s, took)
+            if took > self.noticed.slowest_s:
+                self.noticed.slowest_s, self.noticed.slowest = took, name
             await _pause(over, period_s - took)
 
     def _note(self, name: str, wrong: str) -> None:
