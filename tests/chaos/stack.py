@@ -21,6 +21,8 @@ HASTY = {
     "rate_limit": 0,
     "webhook_allow_private": 1,
 }
+# What the development service takes reports for.
+_BOUNCE_DOMAIN = "bounces.example.com"
 
 
 class WorkerProcess:
@@ -104,6 +106,15 @@ def kill(pid: int, how: signal.Signals = signal.SIGKILL) -> bool:
     return True
 
 
+def beside(env: dict[str, str]) -> dict[str, str]:
+    """Returns the environment of one more process, which mails as those of `server dev` do."""
+    return {
+        "BILLING_SMTP_URL": f"smtp://127.0.0.1:{env['BILLING_SMTP_PORT']}",
+        "BILLING_BOUNCE_DOMAIN": _BOUNCE_DOMAIN,
+        **env,
+    }
+
+
 @contextmanager
 def stack(
     var: Path, database_url: str = "", *, worker: bool = False, **settings: object
@@ -113,21 +124,9 @@ def stack(
     if database_url:
         env["BILLING_DATABASE_URL"] = database_url
     with running(var, env) as service:
-        beside = (
-            WorkerProcess(
-                {
-                    **env,
-                    "BILLING_SMTP_URL": env.get(
-                        "BILLING_SMTP_URL", f"smtp://127.0.0.1:{env['BILLING_SMTP_PORT']}"
-                    ),
-                },
-                var / "logs" / "worker.log",
-            )
-            if worker
-            else None
-        )
+        own = WorkerProcess(beside(env), var / "logs" / "worker.log") if worker else None
         try:
-            yield Stack(service, beside)
+            yield Stack(service, own)
         finally:
-            if beside:
-                beside.stop()
+            if own:
+                own.stop()

@@ -16,7 +16,7 @@ from google.longrunning import operations_pb2, operations_pb2_grpc
 from tests.chaos.audit import audit
 from tests.chaos.load import AcknowledgedCalls, Invite, by_grpc
 from tests.chaos.postgres import Postgres
-from tests.chaos.stack import Stack
+from tests.chaos.stack import Stack, beside
 from tests.service import ROOT, eventually
 
 # A server process whose clock is off by what a file says, in seconds. Calls between machines and
@@ -44,9 +44,7 @@ def machine(running: Stack, folder: Path) -> Iterator[tuple[Path, str]]:
     """Runs one more server process; gives the file that sets its clock, and its address."""
     clock, address = folder / "clock", f"unix:{running.service.var}/run/off.sock"
     clock.write_text("0")
-    env = dict(running.service.environment)
-    env.setdefault("BILLING_SMTP_URL", f"smtp://127.0.0.1:{env['BILLING_SMTP_PORT']}")
-    env.setdefault("BILLING_BOUNCE_DOMAIN", "bounces.example.com")
+    env = beside(running.service.environment)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [
