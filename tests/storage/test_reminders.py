@@ -149,6 +149,16 @@ async def test_who_needs_none_any_more_is_not_reminded(storage: SqlStorage, how:
     assert await storage.retention.remind_invitees(WEEK + MINUTE, DAYS, 10) == 0
 
 
+async def test_nobody_is_reminded_of_what_has_lapsed(storage: SqlStorage) -> None:
+    """It is not recorded as expired yet, and no worker or sweeper ran for a week."""
+    await sent(storage)
+    await first_look(storage)
+    assert await storage.retention.remind_invitees(WEEK, DAYS, 10) == 1
+    assert await storage.reminders.claim_reminders(10, LAPSES_AT, LEASE) == []
+    await storage.retention.remind_invitees(LAPSES_AT, DAYS, 10)
+    assert await storage.reminders.claim_reminders(10, LAPSES_AT, LEASE) == []
+
+
 async def test_who_was_just_sent_an_e_mail_is_not_reminded(storage: SqlStorage) -> None:
     stored = await recorded(storage)
     await stored.deliver(WEEK - MINUTE)
