@@ -31,13 +31,17 @@ async def make_identity(storage: Storage, var: Path) -> Development:
         token="",
     )
     administration = storage.administration
+    holder = await storage.access.get_subject(hash_token(who.token), now())
+    if holder is None or Role.OWNER not in holder.roles.get(who.reseller_id, ()):
+        # None yet, or it was revoked, or its role was: it stays so, and another takes its place.
+        await storage.access.end_access_token(hash_token(who.token), now())
+        who = replace(who, token="")
     await administration.add_reseller(who.reseller_id, "Development reseller", now(), _BY)
     if not any(each.contact for each in await administration.list_resellers()):
         await administration.set_reseller_contact(who.reseller_id, _CONTACT, now(), _BY)
     await administration.add_service_account(who.subject_id, "Development", now(), _BY)
     await administration.grant_role(who.subject_id, who.reseller_id, Role.OWNER, now(), _BY)
-    if not await storage.access.get_subject(hash_token(who.token), now()):
-        # None yet, or one that was revoked: it stays so, and another takes its place.
+    if not who.token:
         who = replace(who, token=secrets.token_urlsafe(32))
         replace_private(identity_file(var), json.dumps(asdict(who)).encode())
         await administration.add_access_token(hash_token(who.token), who.subject_id, now(), None)

@@ -1,14 +1,18 @@
 """What outlives a stop, a crash and a mail server that is away."""
 
+import json
 import os
 import re
 import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.service import Service, environment, eventually, free_ports, refusal, running
+from tests.service import ROOT, Service, environment, eventually, free_ports, refusal, running
 
 
 @pytest.fixture
@@ -59,16 +63,30 @@ def test_a_restart_goes_on_where_it_was(without_mail: dict[str, str]) -> None:
         assert len(service.mails_to(address)) == 1
 
 
-def test_a_revoked_development_token_stays_revoked(tmp_path: Path) -> None:
+def revoke_token(service: Service) -> None:
+    answer = httpx.post(
+        f"{service.rest}/iam/v1/tokens:revoke",
+        headers=service.headers,
+        json={"iamToken": service.token},
+    )
+    assert answer.status_code == 200, answer.text
+
+
+def take_role(service: Service) -> None:
+    who = json.loads((service.var / "keys" / "dev.json").read_text())
+    command = [sys.executable, "-m", "server", "roles", "revoke", who["subject_id"]]
+    command += ["billing.accounts.owner", service.resellerId]
+    subprocess.run(command, cwd=ROOT, env=service.environment, check=True)
+
+
+@pytest.mark.parametrize("revoke", [revoke_token, take_role])
+def test_a_revoked_development_token_stays_revoked(
+    tmp_path: Path, revoke: Callable[[Service], None]
+) -> None:
     env = environment(tmp_path / "var")
     with running(tmp_path / "var", env) as service:
         revoked = service.headers
-        answer = httpx.post(
-            f"{service.rest}/iam/v1/tokens:revoke",
-            headers=revoked,
-            json={"iamToken": service.token},
-        )
-        assert answer.status_code == 200, answer.text
+        revoke(service)
     with running(tmp_path / "var", env) as service:
         path = f"{service.rest}/v1/operations"
         assert httpx.get(path, headers=revoked).status_code == 401
