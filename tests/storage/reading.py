@@ -1,4 +1,4 @@
-"""How much a list reads: steps of SQLite's machine, rows of PostgreSQL's tables and indexes."""
+"""Reading lists whole, and how much that reads: SQLite's steps, rows of PostgreSQL's tables."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -6,13 +6,32 @@ from typing import Any, TypeVar
 
 import pytest
 
+from server.storage.interface import Cursor, Part
 from server.storage.sql.statements import Query, Transaction
 from server.storage.storage import SqlStorage
+from tests.storage.records import records
 
 PageT = TypeVar("PageT")
+RecordT = TypeVar("RecordT")
 
 # Awaits a call, and returns how many rows its statements have read.
 RowsRead = Callable[[Awaitable[Any]], Awaitable[int]]
+
+
+async def walk(
+    read: Callable[[int, Cursor | None], Awaitable[Part[RecordT]]], limit: int
+) -> list[RecordT]:
+    """Returns a whole list, read in pages of so many records at most."""
+    found: list[RecordT] = []
+    after = None
+    while True:
+        part = await read(limit, after)
+        assert len(part.rows) <= limit
+        found += records(part.rows)
+        if part.read_to is None:
+            return found
+        assert part.read_to != after
+        after = part.read_to
 
 
 async def steps(

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import product
 from typing import Any
 
 import pytest
-from billing.v1 import customer_service_pb2
+from billing.v1 import customer_pb2, customer_service_pb2
 
 from server.domain.customers import (
     Customer,
@@ -20,12 +21,12 @@ from server.domain.invitation_options import DeliveryMethod, InvitationOptions
 from server.domain.invitations import invite
 from server.domain.operations import OperationKind
 from server.rpc.messages.customer_lists import wanted_customers
+from server.rpc.messages.paging import Pages
 from server.storage.customers.lists import CustomerPage, list_customers
-from server.storage.interface import Cursor
 from server.storage.storage import SqlStorage
 from tests.storage.databases import on_postgresql, on_sqlite, query
-from tests.storage.reading import RowsRead, steps
-from tests.storage.records import ACTOR, DAY, RESELLER, SECOND_RESELLER, START, records
+from tests.storage.reading import RowsRead, steps, walk
+from tests.storage.records import ACTOR, DAY, RESELLER, SECOND_RESELLER, START
 
 NOON = "2030-01-01T12:00:05Z"
 FILTERS = (
@@ -63,19 +64,6 @@ def condition(text: str) -> Filter | None:
     """Returns the filter as callers write it."""
     request = customer_service_pb2.ListCustomersRequest(parent=f"resellers/{RESELLER}", filter=text)
     return wanted_customers(request).filter_
-
-
-async def walk(storage: SqlStorage, wanted: CustomerList, limit: int) -> list[Customer]:
-    """Returns the whole list, read in pages."""
-    found: list[Customer] = []
-    after: Cursor | None = None
-    while True:
-        part = await storage.customers.list_customers(wanted, limit, after)
-        assert len(part.rows) <= limit
-        found += records(part.rows)
-        if part.read_to is None:
-            return found
-        after = part.read_to
 
 
 async def make(storage: SqlStorage, number: int, reseller_id: str = RESELLER) -> Customer:
@@ -146,7 +134,9 @@ async def test_each_filter_finds_what_meets_it_in_either_order(
             if (deleted or not each.deleted_at) and matches(filter_, each.value_of)
         ]
         wanted = CustomerList(RESELLER, filter_, show_deleted=deleted, oldest_first=oldest_first)
-        assert await walk(storage, wanted, 4) == expected, text
+        for limit in (1, 4):
+            found = await walk(partial(storage.customers.list_customers, wanted), limit)
+            assert found == expected, (text, limit)
         found_any |= {text} if expected else set()
     assert found_any == set(FILTERS) - {'externalId = "ext-3" AND labels.tier = silver'}
 
@@ -156,9 +146,40 @@ async def test_a_page_without_a_filter_is_full(
 ) -> None:
     for oldest_first in (False, True):
         wanted = CustomerList(RESELLER, show_deleted=True, oldest_first=oldest_first)
-        assert await walk(storage, wanted, 7) == list(made if oldest_first else made[::-1])
+        read = partial(storage.customers.list_customers, wanted)
+        assert await walk(read, 7) == list(made if oldest_first else made[::-1])
         part = await storage.customers.list_customers(wanted, 7, None)
         assert len(part.rows) == 7
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+async def test_callers_pages_pass_over_nobody(
+    storage: SqlStorage, made: Sequence[Customer], monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Each is read with one row past its end, which is the next page's, or ends before it is full."""
+    monkeypatch.setattr("server.storage.sql.bounded_lists.LOOKED_AT", 3)
+    pages = Pages(lambda _: [])
+    for text in ("", "state = SUSPENDED", "labels:tier", "createTime > 2031-01-01T00:00:00Z"):
+        request = customer_service_pb2.ListCustomersRequest(
+            parent=f"resellers/{RESELLER}", filter=text, page_size=size
+        )
+        wanted = wanted_customers(request)
+        read = partial(storage.customers.list_customers, wanted)
+        found: list[str] = []
+        while True:
+            page, request.page_token = await pages.read_part(
+                request, (), read, lambda each: customer_pb2.Customer(name=each.id)
+            )
+            assert len(page) <= size
+            found += [each.name for each in page]
+            if not request.page_token:
+                break
+        assert found == [
+            each.id
+            for each in reversed(made)
+            if not each.deleted_at
+            and (wanted.filter_ is None or matches(wanted.filter_, each.value_of))
+        ]
 
 
 def many(database_url: str, number: int) -> None:

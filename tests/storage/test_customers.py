@@ -5,6 +5,7 @@ import contextlib
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -24,6 +25,7 @@ from server.storage.interface import MAX_LIST_CHARACTERS, Cursor, IdempotencyKey
 from server.storage.sql.connections import Database
 from server.storage.storage import SqlStorage
 from tests.storage.databases import Databases, query
+from tests.storage.reading import walk
 from tests.storage.records import ACTOR, RESELLER, SECOND_RESELLER, START, new, records, until
 
 ACTIVATE, SUSPEND = OperationKind.ACTIVATE, OperationKind.SUSPEND
@@ -280,3 +282,5 @@ async def test_a_list_reads_no_more_text_than_an_answer_could_carry(storage: Sql
     huge = huge._replace(customer=huge.customer._replace(name="y" * (MAX_LIST_CHARACTERS + 1)))
     await storage.customers.create_customer(huge, None)
     assert records(await listed(storage, 100)) == [huge.customer]
+    read = partial(storage.customers.list_customers, CustomerList(RESELLER))
+    assert len(await walk(read, 100)) == 6

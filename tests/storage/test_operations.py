@@ -1,5 +1,6 @@
 import asyncio
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -9,6 +10,7 @@ from server.domain.operations import CANCELLED, Failure, Operation
 from server.rpc.messages.operations import parse_operation_filter
 from server.storage.storage import SqlStorage
 from tests.storage.databases import query
+from tests.storage.reading import walk
 from tests.storage.records import (
     ACTOR,
     DONE,
@@ -113,17 +115,12 @@ async def test_filters_of_operations_find_what_meets_them(
     ):
         filter_ = parse_operation_filter(text)
         assert filter_
-        found: list[Operation] = []
-        after = None
-        while True:
-            part = await storage.operations.list_operations(
-                [RESELLER, SECOND_RESELLER], filter_, 3, after
-            )
-            found += records(part.rows)
-            if (after := part.read_to) is None:
-                break
-        assert found == [each for each in made if each and matches(filter_, each.value_of)], text
-        assert bool(found) is (text != "done AND -error:*")
+        expected = [each for each in made if each and matches(filter_, each.value_of)]
+        assert bool(expected) is (text != "done AND -error:*")
+        both = [RESELLER, SECOND_RESELLER]
+        for limit in (1, 3):
+            found = await walk(partial(storage.operations.list_operations, both, filter_), limit)
+            assert found == expected, (text, limit)
 
 
 async def test_what_has_not_begun_is_cancelled_without_a_trace(
