@@ -14,7 +14,8 @@ from files.child_processes import ends_with_parent
 from files.private import make_private_folder, open_private
 from server.config import Settings, SettingsError
 
-_START_S = 30.0
+# It may bring a database of an earlier release up to date before.
+_START_S = 600.0
 _RESTART_S = 0.5
 _ERROR = "error: "
 # By default gRPC would try again after a second, then ever less often.
@@ -41,7 +42,7 @@ class ServerProcess:
         self._settings = settings
         self._address = address
         self._command = command
-        self._may_serve = False
+        self._has_served = False
         self._log_from = 0
         # The gateway has the first.
         self._metrics_port = settings.metrics_port + 1 + number
@@ -56,7 +57,7 @@ class ServerProcess:
                 sys.executable,
                 "-P",  # a package of the same name in this folder is not ours
                 *self._command,
-                stdin=asyncio.subprocess.PIPE,
+                stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env={
@@ -69,16 +70,6 @@ class ServerProcess:
                 # By the signal that does not wait for the gateway, which ends too.
                 preexec_fn=ends_with_parent(signal.SIGINT),
             )
-        if self._may_serve:
-            self.go()
-
-    def go(self) -> None:
-        """Tells the process that the schema is current."""
-        self._may_serve = True
-        if self._process and self._process.stdin:
-            # RuntimeError: uvloop's for a pipe whose reader has ended; `healthy` tells why.
-            with suppress(OSError, RuntimeError):
-                self._process.stdin.write(b"\n")
 
     async def healthy(self) -> None:
         """Returns once the process answers health checks; raises SettingsError if it never does."""
@@ -90,6 +81,7 @@ class ServerProcess:
             task.cancel()
         if not serving:
             raise SettingsError(self._why())
+        self._has_served = True
 
     def _why(self) -> str:
         """Returns why the process did not start: its last words, if they are one error."""
@@ -117,8 +109,9 @@ class ServerProcess:
         if not self._process or self._process.returncode is not None:
             return
         with suppress(ProcessLookupError):
-            # Unlike SIGTERM it does not wait for the gateway, which has stopped before.
-            self._process.send_signal(signal.SIGINT)
+            # SIGTERM ends one that is still loading at once; SIGINT, unlike it, does not have one that
+            # serves wait for the gateway, which has stopped before.
+            self._process.send_signal(signal.SIGINT if self._has_served else signal.SIGTERM)
         try:
             await asyncio.wait_for(self._process.wait(), self._settings.shutdown_s + 5)
         except TimeoutError:

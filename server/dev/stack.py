@@ -10,9 +10,10 @@ import shlex
 import signal
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -31,10 +32,15 @@ from server.sandbox.development import (
 from server.settings_sources import is_set
 from server.stop_signal import stop_signal
 
+if TYPE_CHECKING:
+    from server.dev.gateway_start import StartedGateway
+
 # For a run that has none of its own.
 _BOUNCE_DOMAIN = "bounces.example.com"
 # How long the processes of a run that was killed may hold their ports still.
 _LEFT_BEHIND_S = 10.0
+# What shells call the exit code of a program that Ctrl-C has ended.
+_INTERRUPTED = 128 + signal.SIGINT
 
 
 async def run(settings: Settings, *, until_eof: bool = False) -> None:
@@ -78,25 +84,16 @@ async def _run(settings: Settings, was_killed: bool, until_eof: bool) -> None:
         ]
         no_sandbox = ", which are no sandbox" if settings.workers > 1 else ""
         _say(f"starting Envoy and {len(servers)} server process(es){no_sandbox} …")
-        if settings.workers == 1:
-            # It reads its code while the schema is made.
-            parts.push_async_callback(servers[0].stop)
-            await servers[0].start()
-        # Only here: the server is reading its code now.
-        from server.dev.gateway_start import gateway_for
-
-        # Envoy takes as long to start as the schema takes to be made.
-        gateway = await parts.enter_async_context(gateway_for(settings, addresses, SANDBOX_PROTOS))
-        await asyncio.to_thread(_migrate, settings)
         if settings.workers > 1:
             await parts.enter_async_context(_around_many(settings))
-            for server in servers:
-                parts.push_async_callback(server.stop)
-                await server.start()
         for server in servers:
-            server.go()
-        await asyncio.gather(*(server.healthy() for server in servers))
-        authority = await gateway.reaches_servers()
+            parts.push_async_callback(server.stop)
+            await server.start()
+        # Only here: the servers are reading their code now.
+        from server.dev.gateway_start import gateway_for
+
+        gateway = await parts.enter_async_context(gateway_for(settings, addresses, SANDBOX_PROTOS))
+        authority = await _unless(stop, _reached(servers, gateway))
         await parts.enter_async_context(gateway.watched())
         ready = _handover(settings, authority)
         replace_private(handover, (json.dumps(ready, indent=2) + "\n").encode())
@@ -114,11 +111,23 @@ async def _run(settings: Settings, was_killed: bool, until_eof: bool) -> None:
         _say("stopping …")
 
 
-def _migrate(settings: Settings) -> None:
-    # Only here: what it needs takes half a second to read.
-    from server.database_commands import migrate_database
+async def _reached(servers: Sequence[ServerProcess], gateway: "StartedGateway") -> Path:
+    """Returns what clients verify the gateway's certificate by, once calls reach the servers."""
+    await asyncio.gather(*(server.healthy() for server in servers))
+    return await gateway.reaches_servers()
 
-    migrate_database(settings)
+
+async def _unless(stop: "asyncio.Future[signal.Signals]", work: Coroutine[Any, Any, Path]) -> Path:
+    """Returns what the work does; ends the program with code 130 where it is to stop before."""
+    working = asyncio.create_task(work)
+    either: list[asyncio.Future[Any]] = [stop, working]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    if not working.done():
+        _say("stopping before it was ready …")
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        raise click.exceptions.Exit(_INTERRUPTED)
+    return working.result()
 
 
 @asynccontextmanager
@@ -127,12 +136,14 @@ async def _around_many(settings: Settings) -> AsyncIterator[None]:
 
     With one server process, the sandbox, that has it all.
     """
-    # Only here: the sandbox's parent has to start soon.
+    # Only here: the sandbox's parent has to start soon, and the sandbox migrates by itself.
     from server.composition.bounces import start_bounce_receiver
     from server.composition.storage import opened_storage
+    from server.database_commands import migrate_database
     from server.sandbox.identity import make_identity
     from server.sandbox.mail_catcher import start_catcher
 
+    await asyncio.to_thread(migrate_database, settings)
     async with AsyncExitStack() as parts:
         storage = await parts.enter_async_context(opened_storage(settings))
         await make_identity(storage, settings.var)

@@ -3,10 +3,11 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -31,8 +32,13 @@ def environment(site: Path, **settings: str) -> dict[str, str]:
 
 
 @contextmanager
-def started(site: Path, folder: Path, *words: str) -> Iterator["subprocess.Popen[bytes]"]:
-    """Runs `billing-server dev` from the wheel's files, until the block ends at most."""
+def started(
+    site: Path, folder: Path, *words: str, code: int = 0
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Runs `billing-server dev` from the wheel's files, until the block ends at most.
+
+    It is to end with the code.
+    """
     with (
         (folder / "output.txt").open("ab") as out,
         subprocess.Popen(
@@ -48,7 +54,7 @@ def started(site: Path, folder: Path, *words: str) -> Iterator["subprocess.Popen
             yield process
         finally:
             process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 0
+            assert process.wait(60) == code
 
 
 def ready(process: "subprocess.Popen[bytes]", file: Path) -> dict[str, str]:
@@ -83,6 +89,19 @@ def test_two_run_side_by_side_in_any_folder(site: Path, elsewhere: Path) -> None
         second.stdin.close()
         assert second.wait(30) == 0
         assert not (elsewhere / "other/dev.json").exists()
+
+
+def test_ctrl_c_before_it_is_ready_is_one_line(site: Path, elsewhere: Path) -> None:
+    (elsewhere / "var").mkdir()
+    output = elsewhere / "output.txt"
+    with closing(sqlite3.connect(elsewhere / "var/billing.db", isolation_level=None)) as held:
+        held.execute("BEGIN IMMEDIATE")  # so that no tables can be made
+        with started(site, elsewhere, "--ports", "auto", code=128 + signal.SIGINT):
+            eventually(lambda: "starting" in output.read_text(), 60)
+        (_, line) = output.read_text().splitlines()
+        assert line == "stopping before it was ready …"
+        held.execute("ROLLBACK")
+        assert held.execute("SELECT count(*) FROM sqlite_master").fetchall() == [(0,)]
 
 
 def test_ports_that_are_held_are_given_to_nobody_else() -> None:
