@@ -28,10 +28,13 @@ from server.rpc.pipeline.authentication import (
     Authenticator,
 )
 from server.storage.interface import AccessStorage
+from server.storage.interface.deadlines import end_within, time_to_answer_s
 from server.storage.notify.sockets import SocketTransport
 from server.telemetry.failure_log import FailureLog
 from tests.identity.forged import broken, hmac_signed
 from tests.identity.served import RESELLER, Served, refusal, serving
+from tests.rpc.test_availability import DEADLINE_S, deadline_is_near
+from tests.storage.records import until
 
 UNAUTHENTICATED = grpc.StatusCode.UNAUTHENTICATED
 PERMISSION_DENIED = grpc.StatusCode.PERMISSION_DENIED
@@ -440,6 +443,37 @@ async def test_tokens_that_are_being_looked_up_are_bounded(served: Served) -> No
     with pytest.raises(BillingError) as refused:
         await authenticator.authenticate(f"Bearer {'x' * 40}")
     assert refused.value.reason is Reason.CREDENTIALS_INVALID
+
+
+async def test_who_is_in_a_hurry_ends_no_look_up_that_others_wait_for(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over, answered_within = asyncio.Event(), []
+
+    async def late(*_: object) -> Subject:
+        answered_within.append(time_to_answer_s(time.monotonic()))
+        await over.wait()
+        return Subject("a" * 20, {})
+
+    storage = AsyncMock(spec=AccessStorage, get_subject=late)
+    ring = KeyRing(served.settings.iam_keys, served.clock)
+    authenticator = Authenticator(storage, Tokens(ring), served.clock)
+
+    async def hurry() -> Subject:
+        end_within(DEADLINE_S)
+        return await authenticator.authenticate("Bearer token")
+
+    deadline_is_near(monkeypatch)
+    async with asyncio.timeout(30):
+        hurried = asyncio.create_task(hurry())
+        await until(lambda: bool(answered_within))
+        patient = asyncio.create_task(authenticator.authenticate("Bearer token"))
+        with pytest.raises(BillingError) as refused:
+            await hurried
+        over.set()
+        assert (await patient).id == "a" * 20
+    assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
+    assert answered_within == [math.inf]
 
 
 async def test_a_token_of_another_process_with_a_new_key(served: Served) -> None:
