@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def cli(context: click.Context) -> None:
       billing-server keys add SERVICE_ACCOUNT_ID --output key.json
       billing-server roles grant SERVICE_ACCOUNT_ID billing.accounts.editor RESELLER_ID
     """
-    context.obj = AdminContext(_storage, _ring, now)
+    context.obj = AdminContext(_storage, _ring, now, _service_clock)
 
 
 for group in GROUPS:
@@ -223,7 +224,7 @@ def mail_status(as_json: bool) -> None:
     """
     from server import mail_status
 
-    status = asyncio.run(mail_status.mail_status(read_settings(), now()))
+    status = asyncio.run(mail_status.mail_status(read_settings(), _service_clock()))
     if as_json:
         click.echo(json.dumps(status.as_json()))
         return
@@ -364,6 +365,13 @@ async def _storage() -> AsyncIterator[Storage]:
 
     async with opened_storage(read_settings()) as storage:
         yield storage
+
+
+def _service_clock() -> datetime:
+    """Returns the time of the service, which is ahead where the folder is one of a sandbox."""
+    from server.sandbox.clock import clock_of
+
+    return clock_of(read_settings().var)()
 
 
 def _ring() -> KeyRing:

@@ -37,11 +37,15 @@ class AdminError(click.ClickException):
 
 @dataclass(frozen=True)
 class AdminContext:
-    """What the commands work on, opened when one needs it."""
+    """What the commands work on, opened when one needs it.
+
+    service_clock: what invitations and e-mails go by; a sandbox's can be wound.
+    """
 
     open_storage: Callable[[], AbstractAsyncContextManager[Storage]]
     open_ring: Callable[[], KeyRing]
     clock: Callable[[], datetime]
+    service_clock: Callable[[], datetime]
 
     def ask(self, work: Callable[[Administration], Awaitable[R]]) -> R:
         """Runs `work` on what decides who may do what; raises AdminError for its refusals."""

@@ -35,7 +35,7 @@ def hold(context: AdminContext, by: str) -> None:
     Example:
       billing-server mail hold --by "on call, ticket 17"
     """
-    changed = context.ask(lambda storage: storage.hold_mail(context.clock(), by))
+    changed = context.ask(lambda storage: storage.hold_mail(context.service_clock(), by))
     click.echo("e-mails are held" if changed else "e-mails are held already")
 
 
@@ -49,7 +49,7 @@ def resume(context: AdminContext, by: str) -> None:
     Example:
       billing-server mail resume
     """
-    changed = context.ask(lambda storage: storage.resume_mail(context.clock(), by))
+    changed = context.ask(lambda storage: storage.resume_mail(context.service_clock(), by))
     click.echo("e-mails go out" if changed else "e-mails are not held")
 
 
@@ -70,7 +70,7 @@ def queue(context: AdminContext, limit: int, by: str, as_json: bool) -> None:
     Example:
       billing-server mail queue --limit 20
     """
-    now = context.clock()
+    now = context.service_clock()
     found = context.look(lambda storage: storage.list_waiting_mail(limit, now, by))
     show_all([_shown(each, now) for each in found], as_json=as_json)
     _tell_of_hold(context)
@@ -125,7 +125,7 @@ def retry(context: AdminContext, ids: tuple[str, ...], all_: bool, by: str) -> N
     """
     if bool(ids) == all_:
         raise AdminError("name operations or invitations, or give --all; see `mail queue`")
-    count = context.look(lambda storage: storage.retry_mail(ids, context.clock(), by))
+    count = context.look(lambda storage: storage.retry_mail(ids, context.service_clock(), by))
     click.echo(f"{count} e-mail{'' if count == 1 else 's'} tried now")
     _tell_of_hold(context)
 

@@ -1,4 +1,4 @@
 """The server that `billing-server dev` starts: the whole service, and what tests of its callers need.
 
-Nothing else of the server imports this room, so that none of it can be reached in `serve`.
+Nothing that `serve` is made of imports this room, so that none of it can be reached there.
 """

@@ -25,3 +25,8 @@ class SandboxClock:
         _ = self() + by + timedelta(days=10_000)
         self._ahead += by
         replace_private(self._file, str(self._ahead // _MICROSECOND).encode())
+
+
+def clock_of(var: Path) -> SandboxClock:
+    """Returns the clock of the sandbox that has this folder; where there is none, the machine's time."""
+    return SandboxClock(var / "sandbox-clock")

@@ -16,7 +16,7 @@ from server.composition.worker import build_sweeper, build_worker
 from server.config import Settings, SettingsError
 from server.domain.links import link_prefix
 from server.process import Parts, listen_at, serve_parts
-from server.sandbox.clock import SandboxClock
+from server.sandbox.clock import clock_of
 from server.sandbox.development import read_identity
 from server.sandbox.emails import Emails
 from server.sandbox.fates import Fates
@@ -39,7 +39,7 @@ async def serve(settings: Settings, listen: str) -> None:
             "BILLING_ADDRESS: a sandbox is for this machine alone, since all who reach it may make "
             "resellers and wind its clock: take the setting away"
         )
-    clock = SandboxClock(settings.var / "sandbox-clock")
+    clock = clock_of(settings.var)
     mail_settings(settings)
     async with AsyncExitStack() as parts:
         storage = await parts.enter_async_context(opened_storage(settings))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from server.domain.operations import Deferral
+from server.sandbox.clock import clock_of
 from server.settings_sources import read_settings
 from tests.admin.conftest import Command
 from tests.storage.records import RESELLER, claimed, invited, opened
@@ -54,6 +55,14 @@ def test_an_outage_is_told(var: Path, command: Command, monkeypatch: pytest.Monk
     assert (found["waiting"], found["retried"], found["lastError"]) == (3, 2, AWAY)
     assert found["servers"] == ["mail.example.com:465"]
     assert found["oldestAt"] == f"{BEGAN:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def test_beside_a_sandbox_its_clock_is_gone_by(var: Path, command: Command) -> None:
+    asyncio.run(an_outage())
+    clock_of(var).wind(timedelta(days=3))
+    assert re.search(r"^since: .*, 3 days$", command("mail", "status").stdout, re.MULTILINE)
+    due = [each["next"] for each in json.loads(command("mail", "queue", "--json").stdout)]
+    assert due == ["now", "now", "now"]
 
 
 def test_a_hold_is_told_by_all_that_show_what_waits(var: Path, command: Command) -> None:

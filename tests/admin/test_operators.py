@@ -54,6 +54,11 @@ def test_the_queue_is_listed_and_tried_now(command: Command) -> None:
     assert command("mail", "retry", "--all").stdout == "0 e-mails tried now\n"
     assert "--all" in refused(command("mail", "retry", code=1))
     assert "--all" in refused(command("mail", "retry", operation, "--all", code=1))
+    assert command("mail", "retry", operation).stdout == "0 e-mails tried now\n"
+    unknown = refused(command("mail", "retry", operation, "bopnone", code=1))
+    assert unknown == (
+        "error: there is no invitation or operation bopnone, and none was changed; see `mail queue`\n"
+    )
     command("resellers", "suspend", RESELLER)
     (waiting,) = listed(command, "mail", "queue")
     assert "suspended" in waiting["next"]

@@ -64,6 +64,7 @@ class OperatorStorage(Protocol):
         """Has e-mails that wait for their next try be tried now; returns how many.
 
         `ids` are those of operations or invitations; none: all that wait for their next try.
+        Raises NOT_FOUND, before anything is changed, for an ID that names neither.
         """
         ...
 

@@ -90,6 +90,12 @@ def search(transaction: Transaction, wanted: Search) -> Found:
     return Found(found, _suppressed(transaction, email) if email else None)
 
 
+@one_by_one
+def is_known(transaction: Transaction, id_: str) -> bool:
+    """Tells whether there is anything that `search` takes the ID of."""
+    return bool(_numbers(transaction, id_))
+
+
 def _by_address(transaction: Transaction, email: str) -> list[InvitationPart]:
     key = address_key(email)
     rows = transaction.fetch(_AT_ADDRESS, [address_hash(key)])
@@ -97,10 +103,14 @@ def _by_address(transaction: Transaction, email: str) -> list[InvitationPart]:
 
 
 def _by_id(transaction: Transaction, id_: str) -> list[InvitationPart]:
+    numbers = _numbers(transaction, id_)
+    return transaction.fetch(_BY_NUMBER, sorted(numbers)) if numbers else []
+
+
+def _numbers(transaction: Transaction, id_: str) -> set[CustomerNumber]:
     related = [ids.CUSTOMER + id_[3:]] if id_.startswith(_RELATED) else []
     numbers = {row.n for row in transaction.fetch(_NUMBERS, [id_, *related])}
-    numbers |= {row.n for row in transaction.fetch(_OF_OPERATIONS, [id_])}
-    return transaction.fetch(_BY_NUMBER, sorted(numbers)) if numbers else []
+    return numbers | {row.n for row in transaction.fetch(_OF_OPERATIONS, [id_])}
 
 
 def _suppressed(transaction: Transaction, email: str) -> SuppressionReason | None:

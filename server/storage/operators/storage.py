@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from server.domain.access import AuditRecord
+from server.domain.errors import BillingError, Reason
 from server.storage.access.changes import record
 from server.storage.customers.erase import (
     Erasure,
@@ -12,7 +13,7 @@ from server.storage.customers.erase import (
     unknown_customer,
 )
 from server.storage.interface.operators import Found, WaitingMail
-from server.storage.operators.find import Search, search
+from server.storage.operators.find import Search, is_known, search
 from server.storage.operators.waiting_mail import (
     MOST_AT_ONCE,
     Retry,
@@ -49,6 +50,12 @@ class SqlOperators:
         return rows
 
     async def retry_mail(self, ids: Sequence[str], now: datetime, by: str) -> int:
+        for id_ in ids:
+            if not await self._reads.submit(is_known, id_):
+                raise BillingError(
+                    Reason.NOT_FOUND,
+                    f"there is no invitation or operation {id_}, and none was changed; see `mail queue`",
+                )
         count = await self._writes.submit(retry, Retry(ids, now, by))
         total = count
         while not ids and count == MOST_AT_ONCE:
