@@ -91,7 +91,7 @@ def start(folder: Path, scale: Scale, step: Step) -> list[Row]:
 def _imports() -> dict[str, float]:
     """Returns the time that importing the server takes, in milliseconds by top-level package."""
     report = subprocess.run(
-        [sys.executable, "-X", "importtime", "-c", "import server.__main__, server.process"],
+        [sys.executable, "-X", "importtime", "-c", "import server.commands, server.process"],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'gen'}"},
         capture_output=True,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from server.__main__ import cli
+from server.commands import cli
 from server.config import SettingsError
 from server.settings_sources import (
     load_settings,

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from server.__main__ import cli
+from server.commands import cli
 from server.settings_sources import read_settings
 from server.storage import migrate
 

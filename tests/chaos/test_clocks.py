@@ -23,7 +23,7 @@ from tests.service import ROOT, eventually
 # waits go by the kernel's monotonic clock, which nobody sets.
 _SKEWED_SERVER = """
 import datetime, pathlib, sys
-import server.__main__, server.clock
+import server.__main__, server.commands, server.clock
 
 file = pathlib.Path(sys.argv.pop(1))
 

@@ -8,7 +8,7 @@ import pytest
 from google.api import annotations_pb2
 from google.protobuf import descriptor_pb2
 
-from server.__main__ import cli
+from server.commands import cli
 from server.config import Settings
 from tests.docs.pages import PAGES, README, TEXT
 from tests.service import ROOT

@@ -11,7 +11,7 @@ import pytest
 import trustme
 from click.testing import CliRunner, Result
 
-from server.__main__ import cli
+from server.commands import cli
 from server.doctor.certificates import examine_certificate
 from server.doctor.finding import Finding, Level
 from server.doctor.machine import examine_clock, examine_disk, examine_modes

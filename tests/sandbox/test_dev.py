@@ -128,7 +128,7 @@ def test_little_is_read_before_the_server_starts() -> None:
     # Each takes a tenth of a second and more, in which no process of the run does anything else.
     slow = ("sqlalchemy", "grpc", "google", "aiohttp", "jinja2", "gateway")
     code = (
-        "import sys, server.__main__, server.dev.stack; "
+        "import sys, server.commands, server.dev.stack; "
         f"print([name for name in {slow} if name in sys.modules])"
     )
     done = subprocess.run(

@@ -112,7 +112,7 @@ def test_envoy_knows_nothing_of_it(production: Production) -> None:
 
 def test_what_serve_imports_has_none_of_it() -> None:
     code = (
-        "import sys, server.__main__, server.process, server.gateway_runner; "
+        "import sys, server.__main__, server.commands, server.process, server.gateway_runner; "
         "print([name for name in sys.modules if 'sandbox' in name])"
     )
     done = subprocess.run(

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from server.__main__ import cli
+from server.commands import cli
 from server.config import Settings, SettingsError
 from server.domain.brands import Brand
 from server.domain.contacts import ContactDetails
