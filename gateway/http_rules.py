@@ -25,6 +25,8 @@ _DURATION = ".google.protobuf.Duration"
 GOOGLE_STYLE = "/v1/"
 # How services of pages for browsers are called.
 _PAGES = "PageService"
+# And those that send the streams of another service as bytes: EventStreamService, EventService's.
+_BYTES, _MESSAGES = "StreamService/", "Service/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,15 @@ class Method:
 
     @property
     def connect_rules(self) -> tuple[Rule, ...]:
-        """By which Connect's JSON is transcoded; its streams are framed, which is no JSON."""
-        return () if self.is_page or self.streaming else (Rule("POST", self.path, "*"),)
+        """By which Connect's JSON is transcoded.
+
+        The transcoder can't write the frames of a stream: those come from the method that sends the
+        same stream as bytes, so the rule's path is of another method than this.
+        """
+        if self.is_page or (self.streaming and _BYTES not in self.path):
+            return ()
+        path = self.path.replace(_BYTES, _MESSAGES) if self.streaming else self.path
+        return (Rule("POST", path, "*"),)
 
     @property
     def is_polled(self) -> bool:
@@ -171,15 +180,15 @@ class DescriptorSet:
         """Returns the set with a binding more for each method: that of Connect's JSON."""
         files = descriptor_pb2.FileDescriptorSet()
         files.file.extend(self._files)
-        bound = {method.path for method in self.methods if method.connect_rules}
+        rules = {method.path: method.connect_rules for method in self.methods}
         for file in files.file:
             for service in file.service:
                 for method in service.method:
                     path = f"/{file.package}.{service.name}/{method.name}"
-                    if path in bound:
+                    for added in rules.get(path, ()):
                         rule = method.options.Extensions[annotations_pb2.http]
-                        added = rule.additional_bindings.add() if rule.ListFields() else rule
-                        added.post, added.body = path, "*"
+                        binding = rule.additional_bindings.add() if rule.ListFields() else rule
+                        binding.post, binding.body = added.template, added.body
         return files.SerializeToString(deterministic=True)
 
     def _method(self, service: str, method: descriptor_pb2.MethodDescriptorProto) -> Method:

@@ -188,6 +188,8 @@ def _rule(descriptors: DescriptorSet, method: Method, rule: Rule) -> str:
             yield "head = true"
         if rule in method.connect_rules:
             yield "connect = true"
+            if method.streaming:
+                yield "stream = true"
         if method.is_page:
             yield f'page = "{rule.folder}"'
         elif _body_type(descriptors, method, rule) == _HTTP_BODY:

@@ -15,7 +15,13 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from gateway import pages
 from gateway.http_rules import GOOGLE_STYLE
 from gateway.route_parts import ANONYMOUS_BYTES
-from gateway.routes import COMPRESSIONS, UNKNOWN_COMPRESSION, UNKNOWN_PAGE, UNREADABLE_DEADLINE
+from gateway.routes import (
+    COMPRESSIONS,
+    NO_JSON_STREAM,
+    UNKNOWN_COMPRESSION,
+    UNKNOWN_PAGE,
+    UNREADABLE_DEADLINE,
+)
 
 # The domain of every `google.rpc.ErrorInfo`, the same as the server's.
 DOMAIN = "billing.example.com"
@@ -69,6 +75,13 @@ REPLIES = (
             "REQUEST_MALFORMED",
             "grpc-timeout is a number and one of H, M, S, m, u, n; connect-timeout-ms a number.",
         ),
+    ),
+    Reply(
+        f"xds.route_name == '{NO_JSON_STREAM}'",
+        *(415, 3, "CONTENT_TYPE_UNSUPPORTED"),
+        "Of streams only billing.v1.EventService/WatchEvents is there in JSON: send "
+        "application/connect+proto, or application/json to a method that is no stream.",
+        native_code=12,
     ),
     Reply(
         "response.code == 404",

@@ -82,7 +82,7 @@ def rest_routes(methods: Iterable[Method], settings: GatewaySettings) -> Iterabl
         )
         for method, rule in bindings:
             route = binding(method, rule, match, settings, rule.verb)
-            for each in _streams(route) if method.streaming else (route,):
+            for each in _rest_streams(route) if method.streaming else (route,):
                 yield from by_credentials(method, each, settings.max_body_bytes)
         yield direct_answer(
             f"* {rule.template}",
@@ -92,8 +92,20 @@ def rest_routes(methods: Iterable[Method], settings: GatewaySettings) -> Iterabl
         )
 
 
-def _streams(route: dict[str, Any]) -> Iterable[dict[str, Any]]:
-    """Yields the routes of a stream: one for who asks for server-sent events, one for all others.
+def _rest_streams(route: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    """Yields the routes of a stream: one for who asks for server-sent events, one for all others."""
+    accepts = {
+        "name": "accept",
+        "string_match": {"contains": _SERVER_SENT, "ignore_case": True},
+    }
+    match = route["match"]
+    asked = {**match, "headers": [*match["headers"], accepts]}
+    yield stream({**route, "match": asked}, _SERVER_SENT)
+    yield stream(route, "application/x-ndjson")
+
+
+def stream(route: dict[str, Any], sent: str) -> dict[str, Any]:
+    """Returns the route of a stream whose bytes are of that content type.
 
     Its length is the caller's affair: it has no deadline, and no browser, proxy or cache may keep it.
     """
@@ -104,21 +116,16 @@ def _streams(route: dict[str, Any]) -> Iterable[dict[str, Any]]:
         # The server looks at who reads too slowly.
         "idle_timeout": "0s",
     }
-    headers = [set_header("cache-control", "no-store"), set_header("x-accel-buffering", "no")]
-    match = route["match"]
-    accepts = {
-        "name": "accept",
-        "string_match": {"contains": _SERVER_SENT, "ignore_case": True},
+    return {
+        **route,
+        "route": action,
+        # Whatever else the caller accepts.
+        "request_headers_to_add": [set_header("accept", sent)],
+        "response_headers_to_add": [
+            set_header("cache-control", "no-store"),
+            set_header("x-accel-buffering", "no"),
+        ],
     }
-    for also, sent in (([accepts], _SERVER_SENT), ([], "application/x-ndjson")):
-        yield {
-            **route,
-            "match": {**match, "headers": [*match["headers"], *also]},
-            "route": action,
-            # One of two, whatever else the caller accepts.
-            "request_headers_to_add": [set_header("accept", sent)],
-            "response_headers_to_add": headers,
-        }
 
 
 def binding(

@@ -20,7 +20,7 @@ from gateway.direct_answers import (
 )
 from gateway.header_filters import REST_HEADERS
 from gateway.http_rules import DescriptorSet, Method
-from gateway.rest_routes import binding, page_routes, rest_routes
+from gateway.rest_routes import binding, page_routes, rest_routes, stream
 from gateway.route_parts import (
     ANONYMOUS_BYTES,
     ANONYMOUS_STREAMS_CLUSTER,
@@ -63,6 +63,7 @@ ENUM_NUMBERS_HOST = "enum-numbers.invalid"
 UNKNOWN_PAGE = "unknown page"
 UNKNOWN_COMPRESSION = "unknown-compression"
 UNREADABLE_DEADLINE = "unreadable-deadline"
+NO_JSON_STREAM = "no-json-stream"
 COMPRESSIONS = ("identity", "deflate", "gzip")
 _NATIVE_FILTERS = dict.fromkeys(
     (
@@ -200,11 +201,16 @@ def _web(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict[
             }
             yield from by_credentials(method, route, settings.max_body_bytes + _FRAME_BYTES)
         for rule in method.connect_rules:
-            route = binding(method, rule, {"path": method.path}, settings, rule.verb)
-            route["match"]["headers"].append(web_protocols.JSON_MATCH)
+            route = binding(method, rule, {"path": rule.template}, settings, rule.verb)
+            most_bytes = settings.max_body_bytes
+            if method.streaming:
+                route = stream(route, web_protocols.JSON_STREAM)
+                most_bytes += _FRAME_BYTES
+            kind = web_protocols.json_match(streaming=method.streaming)
+            route["match"]["headers"].append(kind)
             off = route.get("typed_per_filter_config", {})
             route["typed_per_filter_config"] = {**off, web_protocols.DETAILS: web_protocols.ON}
-            yield from by_credentials(method, route, settings.max_body_bytes)
+            yield from by_credentials(method, route, most_bytes)
     for headers, on in web_protocols.protocols():
         for path in STANDARD_PATHS:
             standard = _standard(path)
@@ -215,6 +221,9 @@ def _web(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict[
             }
         match = {"prefix": "/", "headers": headers}
         yield direct_answer("grpc", match, 404, filters={**_ANSWERED_FILTERS, **on})
+    headers, on = web_protocols.other_json_streams()
+    match = {"prefix": "/", "headers": headers}
+    yield direct_answer(NO_JSON_STREAM, match, 415, filters={**_ANSWERED_FILTERS, **on})
 
 
 def _standard(path: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ The specifications: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-WEB.md
 https://connectrpc.com/docs/protocol. Connect's JSON is read by the transcoder: see `routes`.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,7 @@ CONNECT = "envoy.filters.http.connect_grpc_bridge"
 ERRORS = "web_errors"
 # Notes an error's details, before the transcoder takes them away, for the script.
 DETAILS = "connect_details"
-JSON_MATCH = {
-    "name": "content-type",
-    "string_match": {"safe_regex": {"regex": "(?i)application/json( *;.*)?"}},
-}
+JSON_STREAM = "application/connect+json"
 
 _GRPC_WEB_TYPES = r"application/grpc-web(-text)?(\+proto)?"
 _UNARY, _STREAM = "application/proto", "application/connect+proto"
@@ -82,6 +80,18 @@ def protocols(
         ([_POST, {"name": "content-type", "string_match": web}], {GRPC_WEB: ON, ERRORS: ON}),
         *(([_POST, *matched], connect_filters) for matched in connect),
     ]
+
+
+def json_match(*, streaming: bool) -> dict[str, Any]:
+    """Returns the header that a request of Connect in JSON has."""
+    kind = re.escape(JSON_STREAM if streaming else "application/json")
+    regex = f"(?i){kind}( *;.*)?"
+    return {"name": "content-type", "string_match": {"safe_regex": {"regex": regex}}}
+
+
+def other_json_streams() -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Returns, for streams in JSON that nothing serves, the headers and the filters to turn on."""
+    return [_POST, json_match(streaming=True)], {CONNECT: ON, ERRORS: ON}
 
 
 def unreadable() -> list[tuple[bool, list[dict[str, Any]], dict[str, Any]]]:

@@ -26,7 +26,10 @@ local function detail(type, rest)
   return '{"@type":"type.googleapis.com/google.rpc.' .. type .. '",' .. rest .. "}"
 end
 
--- Answers with a google.rpc.Status of code 5 (NOT_FOUND) for 404, else 3 (INVALID_ARGUMENT).
+-- gRPC codes of HTTP statuses: NOT_FOUND, UNIMPLEMENTED; of all others INVALID_ARGUMENT.
+local CODES, INVALID = { [404] = 5, [501] = 12 }, 3
+
+-- Answers with a google.rpc.Status.
 local function refuse(handle, status, reason, message, violations)
   local details = {
     detail("ErrorInfo", '"reason":"' .. reason .. '","domain":"' .. DOMAIN .. '"'),
@@ -40,7 +43,7 @@ local function refuse(handle, status, reason, message, violations)
     end
     table.insert(details, 2, detail("BadRequest", '"fieldViolations":[' .. table.concat(listed, ",") .. "]"))
   end
-  handle:respond({ [":status"] = tostring(status) }, '{"code":' .. (status == 404 and 5 or 3)
+  handle:respond({ [":status"] = tostring(status) }, '{"code":' .. (CODES[status] or INVALID)
     .. ',"message":' .. json_string(message) .. ',"details":[' .. table.concat(details, ",") .. "]}")
 end
 
@@ -206,7 +209,25 @@ local function bound_fields(path, rule)
   return { [named.field] = percent_decoded(sub(path, #named.before + 1, #path - #named.after)) }
 end
 
+-- Leaves of the frame that a stream's request is its message, as JSON. Returns whether it is one.
+local function take_frame(handle)
+  local body = handle:body()
+  local bytes = body and body:getBytes(0, body:length()) or ""
+  local flag = web_errors.frame_flag(bytes)
+  if flag == 0 then
+    body:setBytes(sub(bytes, web_errors.FRAME + 1))
+    handle:headers():replace("content-type", "application/json")
+  elseif flag == web_errors.COMPRESSED then
+    refuse(handle, 501, "COMPRESSION_UNSUPPORTED", "Send the message without compression.")
+  else
+    refuse(handle, 400, "REQUEST_MALFORMED",
+      "Send one message: a byte 0, the length of the JSON in four bytes, highest first, and the JSON.")
+  end
+  return flag == 0
+end
+
 local function check_body(handle, rule, messages, path)
+  if rule.stream and not take_frame(handle) then return end
   local buffer = handle:body()
   local length = buffer and buffer:length() or 0
   if length == 0 or rule.raw then return end
@@ -339,7 +360,7 @@ function M.new_response_check(rules, pages, codes)
       headers:replace("content-type", "application/json")
     end
     if rule and rule.envelope then envelop(handle, codes) end
-    if rule and rule.connect then web_errors.rewrite_status(handle) end
+    if rule and rule.connect then web_errors.rewrite_status(handle, rule.stream) end
     if rule and rule.head then empty_for_head(handle) end
   end
 end
@@ -349,8 +370,10 @@ end
 -- `rules` maps a route's name to {message, body, bound, named, raw, page}: the request's type, what the
 -- body fills, the fields that the path fills, the one among them that is a field of the body's and what
 -- stands around it in the path, whether the body is passed on as it is, the folder of a page for browsers;
--- `envelope`, whether errors come in Google's; `head`, whether it is the HEAD of a GET; `connect`, whether errors are Connect's. `messages` maps a type to its fields: a list of {name, json, kind, of, many, oneof, range, values,
--- required, longest, mask}.
+-- `envelope`, whether errors come in Google's; `head`, whether it is the HEAD of a GET; `connect`, whether
+-- errors are Connect's; `stream`, whether the request and they are framed as its streams are. `messages`
+-- maps a type to its fields: a list of {name, json, kind, of, many, oneof, range, values, required,
+-- longest, mask}.
 -- `limits` holds the most headers and header_bytes.
 function M.new_request_check(rules, messages, limits)
   local by_name = {}

@@ -6,13 +6,16 @@ local text = require("text")
 
 local M = {}
 
-local byte, char, find, floor, format, gsub, sub =
-  string.byte, string.char, string.find, math.floor, string.format, string.gsub, string.sub
+local byte, char, find, floor, format, gsub, lower, sub =
+  string.byte, string.char, string.find, math.floor, string.format, string.gsub, string.lower, string.sub
 local json_string = text.json_string
 
 local METADATA = "web_errors"
-local UNARY, STREAM = "application/proto", "application/connect+proto"
+local UNARY, STREAM, JSON_STREAM = "application/proto", "application/connect+proto", "application/connect+json"
 local DETAILS = "grpc-status-details-bin"
+-- Bytes of a frame before its content: a flag, and the content's length.
+M.FRAME = 5
+M.COMPRESSED = 1
 -- The flag of the last frame of a stream, which holds JSON.
 local LAST = 2
 local CODES = {
@@ -47,6 +50,12 @@ end
 local function last_frame(json)
   local function at(power) return floor(#json / power) % 256 end
   return char(LAST, at(16777216), at(65536), at(256), at(1)) .. json
+end
+
+-- Returns the flag of bytes that are one frame; nil for all others.
+function M.frame_flag(bytes)
+  local flag, a, b, c, d = byte(bytes, 1, M.FRAME)
+  if d and ((a * 256 + b) * 256 + c) * 256 + d == #bytes - M.FRAME then return flag end
 end
 
 -- Returns Connect's JSON for a google.rpc.Status in base64.
@@ -99,27 +108,35 @@ local function own_details(handle, json)
   return table.concat(details, ",")
 end
 
--- Turns the JSON of a google.rpc.Status into Connect's, for callers who speak it in JSON.
-function M.rewrite_status(handle)
+-- Turns the JSON of a google.rpc.Status into Connect's, for callers who speak it in JSON; of a stream
+-- it is the last frame, and the HTTP status tells nothing.
+function M.rewrite_status(handle, is_stream)
   local noted = handle:streamInfo():dynamicMetadata():get(METADATA)
   local body = handle:body(true)
   local json = body:getBytes(0, body:length())
+  local code = tonumber(json:match('"code":(%d+)'))
+  local error
   if noted and noted.details then
-    body:setBytes(error_json(handle, noted.details))
+    error = error_json(handle, noted.details)
   else
-    local code = tonumber(json:match('"code":(%d+)'))
-    body:setBytes('{"code":"' .. (CODES[code] or "unknown") .. '","message":"' .. written(json, "message")
-      .. '","details":[' .. own_details(handle, json) .. "]}")
+    error = '{"code":"' .. (CODES[code] or "unknown") .. '","message":"' .. written(json, "message")
+      .. '","details":[' .. own_details(handle, json) .. "]}"
   end
+  if not is_stream then
+    body:setBytes(error)
+    return
+  end
+  note(handle, code)
+  body:setBytes(last_frame('{"error":' .. error .. "}"))
+  handle:headers():replace(":status", "200")
+  handle:headers():replace("content-type", JSON_STREAM)
 end
 
 local function rewrite_frames(handle)
   for chunk in handle:bodyChunks() do
-    local size = chunk:length()
-    local bytes = size > 5 and chunk:getBytes(0, size) or ""
-    local flag, a, b, c, d = byte(bytes, 1, 5)
-    if flag == LAST and ((a * 256 + b) * 256 + c) * 256 + d == size - 5 then
-      local json = sub(bytes, 6)
+    local bytes = chunk:getBytes(0, chunk:length())
+    if M.frame_flag(bytes) == LAST then
+      local json = sub(bytes, M.FRAME + 1)
       note(handle, NUMBERS[json:match('^{"error":.-"code":"([%l_]+)"')] or 0)
       chunk:setBytes(last_frame(as_connect(json)))
     end
@@ -145,11 +162,12 @@ function M.on_response(handle)
     for _, name in ipairs({ "grpc-status", "grpc-message", DETAILS }) do headers:remove(name) end
     local json = error_json(handle, details)
     note(handle, grpc_status.parse(details).code)
-    if noted.type == STREAM then
+    local stream = lower(noted.type):match("^application/connect%+%l+")
+    if stream then
       headers:replace(":status", "200")
       json = last_frame('{"error":' .. json .. "}")
     end
-    headers:replace("content-type", noted.type == STREAM and STREAM or "application/json")
+    headers:replace("content-type", stream or "application/json")
     handle:body(true):setBytes(json)
   elseif headers:get("content-type") == "application/json" then
     local body = handle:body(true)

@@ -40,10 +40,14 @@ CALLS = {
     "connect_es": (
         *("grpc-web", "connect binary", "connect json"),
         *("web: grpc-web", "web: connect binary", "web: connect json"),
-        *("stream by grpc-web", "stream by connect binary"),
-        *("stream by web: grpc-web", "stream by web: connect binary"),
+        *("stream by grpc-web", "stream by connect binary", "stream by connect json"),
+        *(
+            "stream by web: grpc-web",
+            "stream by web: connect binary",
+            "stream by web: connect json",
+        ),
     ),
-    "grpc_web": ("binary", "text"),
+    "grpc_web": ("binary", "text", "stream in text"),
     "gapic": (
         "generate",
         *(

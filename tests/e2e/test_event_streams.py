@@ -1,6 +1,7 @@
 """Streams of events over REST, through the real Envoy: lines of JSON and server-sent events."""
 
 import json
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -87,6 +88,59 @@ def test_server_sent_events_have_ids_to_go_on_from(service: Service) -> None:
         events = server_sent(answer.iter_lines())
         assert next(events)["id"] == invited["id"]
         assert next(events) == sent
+
+
+@contextmanager
+def connect_stream(service: Service, **fields: str) -> Iterator[Iterator[tuple[int, Any]]]:
+    """A stream of Connect in JSON: the flag of each frame, and what it holds."""
+    fields = {"parent": f"resellers/{service.resellerId}"} | fields
+    with httpx.stream(
+        "POST",
+        f"{service.rest}/billing.v1.EventService/WatchEvents",
+        content=connect_frame(fields),
+        headers=service.headers | {"content-type": "application/connect+json"},
+        timeout=20,
+    ) as answer:
+        assert (answer.status_code, answer.headers["content-type"]) == (
+            *(200, "application/connect+json"),
+        )
+        yield connect_frames(answer.iter_raw())
+
+
+def connect_frame(values: dict[str, str]) -> bytes:
+    text = json.dumps(values).encode()
+    return struct.pack(">BI", 0, len(text)) + text
+
+
+def connect_frames(parts: Iterator[bytes]) -> Iterator[tuple[int, Any]]:
+    body = b""
+    for part in parts:
+        body += part
+        while len(body) >= 5 and len(body) >= (end := 5 + int.from_bytes(body[1:5], "big")):
+            yield body[0], json.loads(body[5:end])
+            body = body[end:]
+    assert not body
+
+
+def test_frames_of_connect_come_as_things_happen(service: Service) -> None:
+    with connect_stream(service, after="latest") as frames:
+        flag, begun = next(frames)
+        assert (flag, set(begun)) == (0, {"position"})
+        made = service.invite()
+        _, invited = next(frames)
+        assert invited["event"]["type"] == "customer.invited"
+        assert invited["event"]["operation"] == f"operations/{made['id']}"
+        _, sent = next(frames)
+        assert sent["event"]["type"] == "invitation.sent"
+    with connect_stream(service, after=invited["position"]) as frames:
+        assert next(frames) == (0, {"position": invited["position"]})
+        assert next(frames) == (0, sent)
+    with connect_stream(service, after="latest", filter="colour = red") as frames:
+        ((flag, end),) = frames
+        assert (flag, end["error"]["code"]) == (2, "invalid_argument")
+    with connect_stream(service, parent="resellers/bac00000000000000000") as frames:
+        ((flag, end),) = frames
+        assert (flag, end["error"]["code"]) == (2, "permission_denied")
 
 
 @pytest.mark.parametrize("headers", [{}, SERVER_SENT])

@@ -151,6 +151,17 @@ async def test_answers_of_connect_have_the_code_of_their_body(tmp_path: Path) ->
         answered = await _ask(client, "stream-error", "POST", REFLECT, **broken)
         told = json.loads(answered.content[5:])["error"]["code"]
         expected["stream-error"] = (200, CODES_OF_CONNECT[told])
+        events = "/billing.v1.EventService/WatchEvents"
+        framed_json = {"headers": {"content-type": "application/connect+json"}}
+        harness.upstream.answers["/billing.v1.EventStreamService/WatchEvents"] = failing(14)
+        for id_, path, content, code in (
+            ("json-stream-error", events, b"\0\0\0\0\2{}", 14),
+            ("json-stream-refused", events, b"{}", 3),
+            ("json-stream-compressed", events, b"\1\0\0\0\0", 12),
+            ("no-json-stream", REFLECT, b"\0\0\0\0\2{}", 12),
+        ):
+            await _ask(client, id_, "POST", path, content=content, **framed_json)
+            expected[id_] = (200, code)
     assert _logged(tmp_path) == expected
 
 

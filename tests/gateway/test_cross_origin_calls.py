@@ -37,6 +37,10 @@ async (gateway) => {
     web: [method, post('application/grpc-web+proto', frame)],
     binary: [method, post('application/proto', frame.slice(5))],
     json: [method, post('application/json', '{"operationId": "a"}')],
+    stream: [
+      gateway + '/billing.v1.EventService/WatchEvents',
+      post('application/connect+json', new Uint8Array([0, 0, 0, 0, 2, 123, 125])),
+    ],
   };
   const told = {};
   for (const [name, [url, init]] of Object.entries(asked)) {
@@ -87,8 +91,9 @@ async def test_scripts_of_a_set_origin_alone_call_by_each_protocol(tmp_path: Pat
             "web": [200, True, None],
             "binary": [200, True, None],
             "json": [200, True, None],
+            "stream": [200, True, None],
         }
-        assert len(harness.upstream.calls) == 4
+        assert len(harness.upstream.calls) == 5
         harness.upstream.answers[GET] = failing(5)
         failed = await told(chromium, origin, harness.rest)
         # gRPC-Web's clients must see the code, which is a header here.

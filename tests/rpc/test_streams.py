@@ -1,6 +1,9 @@
 """Streams of events over gRPC."""
 
 import asyncio
+import base64
+import json
+import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -8,7 +11,7 @@ from typing import Any, cast
 
 import grpc
 import pytest
-from billing.v1 import event_service_pb2
+from billing.v1 import event_service_pb2, event_stream_service_pb2_grpc
 from google.rpc import error_details_pb2
 
 from server.config import Settings
@@ -255,6 +258,38 @@ async def test_a_server_that_stops_ends_its_streams_after_the_last_event(api: Ap
         assert info.metadata["position"] == event_id(RESELLER, 3)
     _, reason, _ = await refusal(watch(api).read())
     assert reason == "SERVER_STOPPING"
+
+
+async def test_a_stream_of_connect_ends_with_a_frame_that_has_the_error(api: Api) -> None:
+    stub: Any = event_stream_service_pb2_grpc.EventStreamServiceStub(api.channel)
+    call = stub.WatchEvents(
+        event_service_pb2.WatchEventsRequest(parent=PARENT, after="latest"),
+        metadata=api.as_("reader", accept="application/connect+json"),
+    )
+    begun = await call.read()
+    assert begun.content_type == "application/connect+json"
+    assert frame(begun.data) == (0, {"position": event_id(RESELLER, 0)})
+    await happen(api.storage, *series(RESELLER, 1))
+    flag, message = frame((await call.read()).data)
+    assert (flag, message["position"]) == (0, event_id(RESELLER, 1))
+    await api.streams.stop()
+    flag, end = frame((await call.read()).data)
+    assert (flag, set(end), end["error"]["code"]) == (2, {"error"}, "unavailable")
+    details = {
+        each["type"]: base64.b64decode(each["value"] + "=" * (-len(each["value"]) % 4))
+        for each in end["error"]["details"]
+    }
+    info = error_details_pb2.ErrorInfo.FromString(details["google.rpc.ErrorInfo"])
+    assert (info.reason, info.metadata["position"]) == ("SERVER_STOPPING", message["position"])
+    assert "google.rpc.RetryInfo" in details
+    assert await call.read() is grpc.aio.EOF
+
+
+def frame(data: bytes) -> tuple[int, Any]:
+    """Returns the flag and the JSON of bytes that are one frame."""
+    flag, size = struct.unpack(">BI", data[:5])
+    assert size == len(data) - 5
+    return flag, json.loads(data[5:])
 
 
 async def test_who_does_not_read_is_slowed_and_then_ended(

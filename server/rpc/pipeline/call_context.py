@@ -63,9 +63,9 @@ class CallContext:
         return self.header("accept-language")
 
     @property
-    def accepts_server_sent_events(self) -> bool:
-        """Whether the caller of a stream by way of the gateway asks for those."""
-        return self.header("accept") == "text/event-stream"
+    def accepts(self) -> str:
+        """The content type that the gateway asks for in the name of a stream's caller."""
+        return self.header("accept")
 
     @property
     def last_event_id(self) -> str:

@@ -4,12 +4,12 @@ from billing.v1 import event_service_pb2
 
 from server.rpc.messages import resource_names as names
 from server.rpc.pipeline.call_context import CallContext
-from server.rpc.streams.encodings import LINES, SERVER_SENT
+from server.rpc.streams.encodings import ENCODINGS, LINES
 from server.rpc.streams.streams import Streams
 
 
 class EventStreamService:
-    """Sends lines of JSON, or server-sent events to who accepts them."""
+    """Sends what the gateway asks for, or lines of JSON."""
 
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
@@ -17,11 +17,10 @@ class EventStreamService:
     async def WatchEvents(
         self, request: event_service_pb2.WatchEventsRequest, call: CallContext
     ) -> None:
-        encoding = SERVER_SENT if call.accepts_server_sent_events else LINES
         await self._streams.send(
             call,
             names.parse_parent(request.parent),
             call.last_event_id or request.after,
             request.filter,
-            encoding,
+            ENCODINGS.get(call.accepts, LINES),
         )

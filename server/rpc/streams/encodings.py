@@ -1,21 +1,26 @@
-"""Messages of a stream as bytes: for gRPC, and for REST as lines of JSON or as server-sent events.
+"""Messages of a stream as bytes: for gRPC, and for others as lines of JSON, as server-sent events or as
+frames of Connect in JSON.
 
-Those for REST are google.api.HttpBody, which the gateway passes on as they are.
+Those for others are google.api.HttpBody, which the gateway passes on as they are.
 """
 
 import json
+import struct
 from abc import ABC, abstractmethod
+from base64 import b64encode
 from typing import Any
 
 from billing.v1 import event_pb2, event_service_pb2
 from google.api.httpbody_pb2 import HttpBody
-from google.rpc import status_pb2
+from google.rpc import code_pb2, status_pb2
 
 from server.domain.events import Event
 from server.rpc.messages.events import message_json, to_event
 
 # How soon a browser that has lost the stream opens it again.
 _RECONNECT_MS = 1000
+# Flags of Connect's frames.
+_MESSAGE, _END_OF_STREAM = 0, 2
 
 
 class Encoding(ABC):
@@ -68,7 +73,7 @@ class LinesEncoding(Encoding):
 
     @staticmethod
     def _line(values: dict[str, Any]) -> bytes:
-        return _body("application/x-ndjson", f"{_json(values)}\n")
+        return _body("application/x-ndjson", f"{_json(values)}\n".encode())
 
 
 class ServerSentEncoding(Encoding):
@@ -96,12 +101,44 @@ class ServerSentEncoding(Encoding):
 
     @staticmethod
     def _sent(text: str) -> bytes:
-        return _body("text/event-stream", text)
+        return _body("text/event-stream", text.encode())
+
+
+class ConnectEncoding(Encoding):
+    """Frames of Connect in JSON (https://connectrpc.com/docs/protocol); the last one has the error."""
+
+    def event(self, event: Event, message: event_pb2.Event) -> bytes:
+        return self._frame(_MESSAGE, message_json(_response(event, message)))
+
+    def position(self, id_: str) -> bytes:
+        return self._frame(_MESSAGE, {"position": id_})
+
+    def error(self, status: status_pb2.Status) -> bytes:
+        details = [
+            {
+                "type": detail.type_url.rpartition("/")[2],
+                "value": b64encode(detail.value).decode().rstrip("="),
+            }
+            for detail in status.details
+        ]
+        name = code_pb2.Code.Name(status.code).lower().replace("cancelled", "canceled")
+        error = {"code": name, "message": status.message, "details": details}
+        return self._frame(_END_OF_STREAM, {"error": error})
+
+    @staticmethod
+    def _frame(flag: int, values: dict[str, Any]) -> bytes:
+        text = _json(values).encode()
+        return _body("application/connect+json", struct.pack(">BI", flag, len(text)) + text)
 
 
 GRPC = GrpcEncoding()
 LINES = LinesEncoding()
-SERVER_SENT = ServerSentEncoding()
+# By the content type that the gateway asks for.
+ENCODINGS = {
+    "application/x-ndjson": LINES,
+    "text/event-stream": ServerSentEncoding(),
+    "application/connect+json": ConnectEncoding(),
+}
 
 
 class Encoded:
@@ -114,7 +151,7 @@ class Encoded:
         self._message = to_event(event)
         self._encodings: dict[Encoding, bytes] = {}
         # About how many bytes of memory it takes, as all encodings.
-        self.size = 8 * self._message.ByteSize() + 2000
+        self.size = 11 * self._message.ByteSize() + 2000
 
     def by(self, encoding: Encoding) -> bytes:
         """Returns its message."""
@@ -132,6 +169,6 @@ def _json(values: dict[str, Any]) -> str:
     return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 
-def _body(content_type: str, text: str) -> bytes:
-    made: bytes = HttpBody(content_type=content_type, data=text.encode()).SerializeToString()
+def _body(content_type: str, data: bytes) -> bytes:
+    made: bytes = HttpBody(content_type=content_type, data=data).SerializeToString()
     return made

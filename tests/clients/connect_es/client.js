@@ -90,8 +90,15 @@ async function watch(transport) {
   const service = known.getService('billing.v1.EventService');
   const events = createClient(service, transport);
   const parent = `resellers/${dev.resellerId}`;
+  const ids = [];
   for await (const message of events.watchEvents({ parent })) {
-    assert.ok(message);
+    assert.match(message.position, /^evt\w+$/);
+    if (message.event) ids.push(message.position);
+    if (ids.length === 2) break;
+  }
+  for await (const message of events.watchEvents({ parent, after: ids[0] })) {
+    if (!message.event) continue;
+    assert.equal(message.event.name, `${parent}/events/${ids[1]}`);
     break;
   }
   const refused = await failure(
@@ -100,13 +107,22 @@ async function watch(transport) {
     })(),
   );
   assert.equal(refused.code, Code.PermissionDenied);
-  assert.ok(refused.findDetails(known.getMessage('google.rpc.ErrorInfo')).length);
+  const [info] = refused.findDetails(known.getMessage('google.rpc.ErrorInfo'));
+  assert.equal(info.domain, 'billing.example.com');
+  const stale = await failure(
+    (async () => {
+      for await (const _ of events.watchEvents({ parent, filter: 'colour = red' }));
+    })(),
+  );
+  assert.equal(stale.code, Code.InvalidArgument);
+  const [bad] = stale.findDetails(known.getMessage('google.rpc.BadRequest'));
+  assert.equal(bad.fieldViolations[0].field, 'filter');
 }
 
 async function main() {
   for (const [name, transport] of Object.entries(transports)) await call(name, () => use(transport));
-  for (const name of ['grpc-web', 'connect binary', 'web: grpc-web', 'web: connect binary'])
-    await call(`stream by ${name}`, () => watch(transports[name]));
+  for (const [name, transport] of Object.entries(transports))
+    await call(`stream by ${name}`, () => watch(transport));
   process.exit();
 }
 
