@@ -1,5 +1,6 @@
 -- Errors as clients of gRPC-Web and Connect read them. Envoy's filters leave its own refusals with an
 -- HTTP status alone, and Connect's with details whose types have URLs and a message in percent-encoding.
+-- And what gRPC-Web's callers accept, which Envoy's filter reads too narrowly.
 
 local grpc_status = require("grpc_status")
 local text = require("text")
@@ -12,6 +13,7 @@ local json_string = text.json_string
 
 local METADATA = "web_errors"
 local UNARY, STREAM, JSON_STREAM = "application/proto", "application/connect+proto", "application/connect+json"
+local TEXT = "application/grpc-web-text"
 local DETAILS = "grpc-status-details-bin"
 -- Bytes of a frame before its content: a flag, and the content's length.
 M.FRAME = 5
@@ -143,9 +145,19 @@ local function rewrite_frames(handle)
   end
 end
 
+-- Envoy answers in text only who accepts that and nothing else; an XMLHttpRequest may add `*/*`.
+local function accept_text(headers, type)
+  local accepted = headers:get("accept") or ""
+  local takes_binary = find(accepted, "application/grpc-web", 1, true)
+  if find(accepted, TEXT, 1, true) or (find(type, TEXT, 1, true) and not takes_binary) then
+    headers:replace("accept", TEXT)
+  end
+end
+
 function M.on_request(handle)
   local type = handle:headers():get("content-type")
   handle:streamInfo():dynamicMetadata():set(METADATA, "type", type)
+  accept_text(handle:headers(), type)
 end
 
 function M.on_response(handle)

@@ -134,6 +134,30 @@ async def test_grpc_web_in_binary_and_in_text(
     assert harness.upstream.calls[0].metadata["authorization"] == TOKEN["authorization"]
 
 
+@pytest.mark.parametrize(
+    ("sent", "accepted", "answered"),
+    [
+        (TEXT, "*/*, application/grpc-web-text", TEXT),
+        (TEXT, "application/grpc-web-text+proto", TEXT),
+        (TEXT, "*/*", TEXT),
+        (TEXT, "application/grpc-web+proto", WEB),
+        (WEB, "application/grpc-web-text, */*", TEXT),
+        (WEB, "*/*", WEB),
+    ],
+)
+async def test_grpc_web_answers_in_what_its_caller_accepts(
+    rest: httpx.AsyncClient,
+    sent: dict[str, str],
+    accepted: str,
+    answered: dict[str, str],
+) -> None:
+    """XMLHttpRequests of Node.js add what they are given to the `*/*` that is theirs."""
+    content = base64.b64encode(framed(b"")) if sent is TEXT else framed(b"")
+    answer = await rest.post(GET, headers={**sent, "accept": accepted}, content=content)
+    kind = answer.headers["content-type"].removesuffix("+proto")
+    assert (answer.status_code, kind) == (200, answered["content-type"].removesuffix("+proto"))
+
+
 @pytest.mark.parametrize(("code", "http"), STATUSES.items())
 async def test_errors_arrive_with_details(
     harness: GatewayHarness, rest: httpx.AsyncClient, code: int, http: int

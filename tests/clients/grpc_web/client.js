@@ -1,11 +1,14 @@
-// grpc-web's own client, in binary and in text: unary calls, and an error with its details.
+// grpc-web's own client, in binary and in text: unary calls, and an error with its details; a stream, which
+// it reads in text alone.
 const assert = require('node:assert/strict');
 const { randomUUID } = require('node:crypto');
 const { readFileSync } = require('node:fs');
 const { join } = require('node:path');
 const { create, createFileRegistry, fromBinary, toBinary } = require('@bufbuild/protobuf');
 const { FileDescriptorSetSchema } = require('@bufbuild/protobuf/wkt');
-globalThis.XMLHttpRequest = require('xhr2');
+// The one gives what has come of an answer as it comes, the other bytes.
+const { XMLHttpRequest: Gradual } = require('xmlhttprequest');
+const Binary = require('xhr2');
 const { GrpcWebClientBase, MethodDescriptor, MethodType, StatusCode } = require('grpc-web');
 
 const dev = JSON.parse(readFileSync(process.argv[2], 'utf8'));
@@ -15,12 +18,12 @@ const known = createFileRegistry(
 );
 const metadata = { authorization: `Bearer ${dev.token}` };
 
-function described(path) {
+function described(path, type = MethodType.UNARY) {
   const [, service, name] = path.split('/');
   const method = known.getService(service).methods.find((each) => each.name === name);
   return new MethodDescriptor(
     path,
-    MethodType.UNARY,
+    type,
     Object,
     Object,
     (message) => toBinary(method.input, create(method.input, message)),
@@ -55,6 +58,24 @@ async function use(client) {
   assert.ok(status.details.some((each) => each.typeUrl.endsWith('google.rpc.ErrorInfo')));
 }
 
+const WATCH = '/billing.v1.EventService/WatchEvents';
+
+async function watch(client) {
+  const method = described(WATCH, MethodType.SERVER_STREAMING);
+  const stream = (reseller) =>
+    client.serverStreaming(dev.rest + WATCH, { parent: `resellers/${reseller}` }, metadata, method);
+  const opened = stream(dev.resellerId);
+  await new Promise((resolve, reject) => {
+    opened.on('error', reject);
+    opened.on('data', (message) => message.event && resolve());
+  });
+  opened.cancel();
+  const refused = stream('bac00000000000000000');
+  const error = await new Promise((resolve) => refused.on('error', resolve));
+  assert.equal(error.code, StatusCode.PERMISSION_DENIED);
+  assert.ok(error.metadata['grpc-status-details-bin']);
+}
+
 async function call(name, run) {
   let note = '';
   try {
@@ -66,8 +87,11 @@ async function call(name, run) {
 }
 
 async function main() {
+  globalThis.XMLHttpRequest = Binary;
   await call('binary', () => use(new GrpcWebClientBase({ format: 'binary' })));
   await call('text', () => use(new GrpcWebClientBase({ format: 'text' })));
+  globalThis.XMLHttpRequest = Gradual;
+  await call('stream in text', () => watch(new GrpcWebClientBase({ format: 'text' })));
   process.exit();
 }
 
