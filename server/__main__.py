@@ -1,5 +1,6 @@
 """`python -m server`, and how `billing-server` starts: Ctrl-C leaves no traceback while it loads."""
 
+import gc
 import os
 import signal
 
@@ -10,9 +11,11 @@ def main(name: str = "python -m server") -> None:
     obeyed = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if obeyed:
         signal.signal(signal.SIGINT, _stop)
-    # A good part of a second, in which nothing has been done yet.
+    # A good part of a second, in which nothing has been done yet, and nothing is garbage.
+    gc.disable()
     from server import commands
 
+    gc.enable()
     if obeyed:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     commands.main(name)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from server.clock import now
 from server.config import Settings, SettingsError
 from server.worker.mail.addresses import MessageSettingError, parse_sender
 from server.worker.mail.alert_messages import AlertMessages
-from server.worker.mail.dkim import DkimSettingError, Signer, read_keys
 from server.worker.mail.messages import MessageBuilder
 from server.worker.mail.smtp_server import SmtpServer, SmtpUrlError
+
+if TYPE_CHECKING:
+    from server.worker.mail.dkim import Signer
 
 
 def mail_settings(
@@ -59,6 +62,9 @@ def dkim_signer(settings: Settings) -> Signer | None:
     """Returns what signs e-mails, None without a key; raises SettingsError."""
     if not settings.dkim_keys:
         return None
+    # Only here, as in `worker`.
+    from server.worker.mail.dkim import DkimSettingError, Signer, read_keys
+
     try:
         keys = read_keys(settings.dkim_keys, settings.dkim_selectors)
         sender = parse_sender(settings.mail_from)[1]

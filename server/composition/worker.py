@@ -15,7 +15,6 @@ from server.worker.handlers.invitation_mail import InvitationMail
 from server.worker.handlers.reminder_mail import ReminderMail
 from server.worker.handlers.sweeps import Sweeper, SweeperSettings
 from server.worker.handlers.webhook_deliveries import WebhookDeliveries
-from server.worker.mail.dkim import SigningMailer
 from server.worker.mail.domain_limits import DomainLimits
 from server.worker.mail.mailer import Mailer
 from server.worker.mail.smtp import SmtpMailer
@@ -55,7 +54,12 @@ def build_worker(
 
     def mailer(connections: int) -> Mailer:
         smtp = SmtpMailer(server, connections)
-        return SigningMailer(smtp, signer) if signer else smtp
+        if not signer:
+            return smtp
+        # Only here: a process without keys starts without dkimpy and its resolver of names.
+        from server.worker.mail.dkim import SigningMailer
+
+        return SigningMailer(smtp, signer)
 
     limited = mailer(connections)
     if settings.mail_domain_connections or settings.mail_domain_rate:
