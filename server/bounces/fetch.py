@@ -16,6 +16,10 @@ async def fetch(url: str, proxy: str = "") -> bytes:
         ):
             if answer.status != 200:
                 raise OSError(f"status {answer.status}")
-            return await answer.content.read(_MOST_BYTES)
+            found = b""
+            # Each read returns what has arrived.
+            while piece := await answer.content.read(_MOST_BYTES - len(found)):
+                found += piece
+            return found
     except (TimeoutError, aiohttp.ClientError, ValueError) as error:
         raise OSError(type(error).__name__) from None

@@ -1,15 +1,19 @@
 """The mail server for what comes back: real SMTP and LMTP, real storage."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
+from itertools import product
 from pathlib import Path
 
 import aiosmtplib
 import pytest
 import pytest_asyncio
 
+from server.bounces import receiver as module
 from server.bounces.receiver import MOST_BYTES, MOST_OF_ONE_ADDRESS, BounceReceiver
+from server.domain.errors import BillingError, Reason
 from server.domain.mail import DeliveryState
 from server.storage.interface import Delivery, Storage
 from server.worker.mail.messages import MessageBuilder
@@ -166,3 +170,47 @@ async def test_what_overtakes_the_record_of_sending_is_asked_for_again(
         await storage.mail.finish_delivery(claimed, clock())
         await smtp.sendmail("", [address], SAMPLES["postfix"].content)
     assert await state(storage, claimed) is DeliveryState.BOUNCED
+
+
+async def test_what_can_not_be_recorded_is_asked_for_again(
+    receiver: BounceReceiver,
+    storage: Storage,
+    delivery: Delivery,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def away(*_: object) -> None:
+        raise BillingError(Reason.STORAGE_UNAVAILABLE, "Try again.")
+
+    async def broken(*_: object) -> None:
+        raise LookupError("a bug")
+
+    address, content = sender_of(delivery, clock), SAMPLES["postfix"].content
+    async with client(receiver) as smtp:
+        for name, fault in product(("knows_bounce", "record_bounce"), (away, broken)):
+            with monkeypatch.context() as faulty:
+                faulty.setattr(storage.bounces, name, fault)
+                with pytest.raises(aiosmtplib.SMTPException) as later:
+                    await smtp.sendmail("", [address], content)
+                assert "451" in str(later.value)
+            await smtp.rset()
+        await smtp.sendmail("", [address], content)
+    assert await state(storage, delivery) is DeliveryState.BOUNCED
+
+
+async def test_all_connections_are_counted_and_end(
+    receiver: BounceReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever says a word now and then keeps none for ever."""
+    monkeypatch.setattr(module, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(module, "_LONGEST_S", 0.5)
+    async with asyncio.timeout(30):
+        several = [await asyncio.open_connection("127.0.0.1", receiver.port) for _ in range(3)]
+        greetings = [(await reader.readline())[:3] for reader, _ in several]
+        assert greetings == [b"220", b"220", b"421"]
+        for reader, writer in several:
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+    assert receiver._sessions == set()
+    assert not receiver._by_address
