@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from server.storage.check.consistency import check
 from server.storage.storage import SqlStorage
 from tests.storage.databases import Databases, postgres_server
 from tests.storage.overlap import Overlap, overlapping
@@ -34,6 +35,13 @@ def databases(request: pytest.FixtureRequest) -> Databases:
 def database_url(databases: Databases, tmp_path: Path) -> str:
     """A fresh database with the schema."""
     return databases.migrated(tmp_path)
+
+
+@pytest.fixture
+def consistent(database_url: str) -> Iterator[None]:
+    """Whatever was done, the database agrees with itself: for tests that name it."""
+    yield
+    assert [finding for finding in check(database_url) if finding.count] == []
 
 
 @pytest.fixture

@@ -34,6 +34,34 @@ async def walk(
         after = part.read_to
 
 
+def numbers(database_url: str, count: int) -> str:
+    """Returns SQL for a table `g` of the numbers `i` from 1."""
+    if database_url.startswith("postgresql"):
+        return f"generate_series(1, {count}) AS g(i)"
+    return (
+        f"(WITH RECURSIVE g(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM g WHERE i < {count}) "
+        "SELECT i FROM g) AS g"
+    )
+
+
+async def slower_among_many(
+    storage: SqlStorage,
+    handler: Callable[[Transaction, Sequence[PageT]], list[Any]],
+    pages: Mapping[str, PageT],
+    have: Callable[[int], None],
+) -> set[str]:
+    """Returns the names of pages that take SQLite more steps once there are forty thousand rows.
+
+    `have` is called with how many rows there are to be.
+    """
+    taken: list[dict[str, int]] = []
+    for count in (2_000, 40_000):
+        have(count)
+        taken.append({name: await steps(storage, handler, page) for name, page in pages.items()})
+    few, lots = taken
+    return {name for name in pages if lots[name] > 1.2 * few[name] + 20}
+
+
 async def steps(
     storage: SqlStorage, handler: Callable[[Transaction, Sequence[PageT]], list[Any]], page: PageT
 ) -> int:

@@ -1,7 +1,6 @@
 """What comes back of invitations' e-mails, on SQLite and PostgreSQL."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -9,20 +8,13 @@ from server.domain.bounces import BounceOutcome, BounceReport, BounceToken, pars
 from server.domain.events import EventType
 from server.domain.invitations import Invitation, InvitationState
 from server.domain.mail import DeliveryError, DeliveryState, EmailDelivery
-from server.storage.check.consistency import check
 from server.storage.interface import Delivery
 from server.storage.storage import SqlStorage
 from tests.storage.events.reading import logged
 from tests.storage.records import DAY, REFUSED, START, claimed
 from tests.storage.stored_invitation import LAPSES_AT, MINUTE, StoredInvitation, recorded, sent
 
-
-@pytest.fixture(autouse=True)
-def consistent(database_url: str) -> Iterator[None]:
-    """Whatever was done, the database agrees with itself."""
-    yield
-    assert [finding for finding in check(database_url) if finding.count] == []
-
+pytestmark = pytest.mark.usefixtures("consistent")
 
 CAME_BACK = BounceReport(True, True, 550, "5.1.1")
 # No e-mail of ours arrives there, though others would.

@@ -1,6 +1,5 @@
 """Invitations that get another address, on SQLite and PostgreSQL."""
 
-from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
@@ -10,7 +9,6 @@ from server.domain.events import EventType
 from server.domain.invitations import Invitation, link_token_hash, resend
 from server.domain.mail import DeliveryState
 from server.domain.operations import CANCELLED, Deferral
-from server.storage.check.consistency import check
 from server.storage.interface import IdempotencyKey
 from server.storage.storage import SqlStorage
 from tests.storage.events.reading import logged
@@ -35,12 +33,7 @@ from tests.storage.stored_invitation import (
 )
 from tests.storage.test_bounces import OF_POLICY, token_of
 
-
-@pytest.fixture(autouse=True)
-def consistent(database_url: str) -> Iterator[None]:
-    """Whatever was done, the database agrees with itself."""
-    yield
-    assert [finding for finding in check(database_url) if finding.count] == []
+pytestmark = pytest.mark.usefixtures("consistent")
 
 
 RIGHT = "right@example.com"

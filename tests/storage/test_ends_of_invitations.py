@@ -1,27 +1,20 @@
 """What is told before and after an invitation ends, on SQLite and PostgreSQL."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
 from server.domain.access import INVITEE, SERVICE, Actor
 from server.domain.events import Event, EventType
 from server.domain.invitations import InvitationState, link_token_hash
-from server.storage.check.consistency import check
 from server.storage.storage import SqlStorage
 from tests.storage.events.reading import logged
 from tests.storage.records import DAY, INVITATION_LIFETIME, START, new
 from tests.storage.stored_invitation import LAPSES_AT, MINUTE, StoredInvitation, sent
 
+pytestmark = pytest.mark.usefixtures("consistent")
+
 OWNER = Actor(INVITEE, None, "request")
-
-
-@pytest.fixture(autouse=True)
-def consistent(database_url: str) -> Iterator[None]:
-    """Whatever was done, the database agrees with itself."""
-    yield
-    assert [finding for finding in check(database_url) if finding.count] == []
 
 
 async def told(storage: SqlStorage, type_: EventType) -> list[Event]:

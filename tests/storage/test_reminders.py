@@ -1,7 +1,6 @@
 """Reminding invitees, on SQLite and PostgreSQL."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,7 +16,6 @@ from server.domain.invitations import (
     link_token_hash,
 )
 from server.domain.mail import DeliveryState
-from server.storage.check.consistency import check
 from server.storage.storage import SqlStorage
 from tests.storage.databases import query
 from tests.storage.events.reading import logged
@@ -33,15 +31,10 @@ from tests.storage.stored_invitation import (
 from tests.storage.test_bounces import CAME_BACK, token_of
 from tests.storage.test_corrections import corrected
 
+pytestmark = pytest.mark.usefixtures("consistent")
+
 DAYS = (7, 1)
 WEEK = LAPSES_AT - 7 * DAY
-
-
-@pytest.fixture(autouse=True)
-def consistent(database_url: str) -> Iterator[None]:
-    """Whatever was done, the database agrees with itself."""
-    yield
-    assert [finding for finding in check(database_url) if finding.count] == []
 
 
 async def first_look(storage: SqlStorage, limit: int = 10) -> None:

@@ -1,7 +1,6 @@
 """Addresses that nothing is sent to, on SQLite and PostgreSQL."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -14,7 +13,6 @@ from server.domain.limits import Limits
 from server.domain.mail import DeliveryState
 from server.domain.suppressions import SuppressionReason
 from server.storage import open_storage
-from server.storage.check.consistency import check
 from server.storage.interface import Storage
 from server.storage.storage import SqlStorage
 from tests.storage.events.reading import logged
@@ -35,16 +33,11 @@ from tests.storage.stored_invitation import MINUTE, StoredInvitation, recorded, 
 from tests.storage.test_bounces import CAME_BACK, NO_MAILBOX, OF_POLICY, token_of
 from tests.storage.test_corrections import corrected
 
+pytestmark = pytest.mark.usefixtures("consistent")
+
 OWNER = Actor(INVITEE)
 ADDRESS = "someone@example.com"
 UNWANTED = BounceReport(came_back=False, is_unwanted=True)
-
-
-@pytest.fixture(autouse=True)
-def consistent(database_url: str) -> Iterator[None]:
-    """Whatever was done, the database agrees with itself."""
-    yield
-    assert [finding for finding in check(database_url) if finding.count] == []
 
 
 async def bounced(storage: SqlStorage, report: BounceReport = CAME_BACK) -> StoredInvitation:
