@@ -18,6 +18,7 @@ from gateway import (
 from gateway.access_log import access_log, grpc_status_filter, ids_filter
 from gateway.header_filters import (
     http_filter,
+    once_let_in,
     remove,
     rest_headers,
     set_to,
@@ -40,6 +41,8 @@ _HEADER_MARGIN = 8
 # Bytes of JSON: the server's largest answer is of 3 MiB, of which each byte may become six.
 _LARGEST_ANSWER = 20 << 20
 _IDLE_S = 15
+# On one connection. Each takes 17 KB before anything can refuse it.
+_STREAMS = 64
 # Bytes; what is shorter fits into a packet anyway.
 _LEAST_COMPRESSED = 1024
 _TRANSCODER = "grpc_json_transcoder.v3.GrpcJsonTranscoder"
@@ -82,7 +85,7 @@ class ConnectionManagers:
             # A method that HTTP does not know is one that the path does not have: 405, not 400.
             "http_protocol_options": {"allow_custom_methods": True},
             "http2_protocol_options": {
-                "max_concurrent_streams": 100,
+                "max_concurrent_streams": _STREAMS,
                 # So that who sends a few times too much is answered, and does not meet a broken stream.
                 "initial_stream_window_size": 4 * settings.max_body_bytes,
                 "initial_connection_window_size": 8 * settings.max_body_bytes,
@@ -113,10 +116,12 @@ class ConnectionManagers:
                 strip_invalid_metadata(),
                 rest_headers(keeps_origin=bool(settings.cors_origins)),
                 grpc_status_filter(route_parts.GRPC_STATUS_OF_SUCCESS),
+                *known_tokens.filters(root, settings),
+                # Behind those: it sets what they would take for a mark of unknown tokens. Before the rest
+                # that may answer.
+                shares.line_filter(root, settings, route_parts.ANONYMOUS_CLUSTER),
                 *_rate_limit(settings.requests_per_s),
                 direct_answers.file_rate_filter(),
-                *known_tokens.filters(root, settings),
-                shares.line_filter(root, settings, route_parts.ANONYMOUS_CLUSTER),
                 http_filter(
                     *(route_parts.BUFFER, "buffer.v3.Buffer"),
                     {"max_request_bytes": route_parts.ANONYMOUS_BYTES},
@@ -133,7 +138,7 @@ class ConnectionManagers:
                         },
                     },
                 ),
-                http_filter(direct_answers.TRANSCODER, _TRANSCODER, transcoder),
+                once_let_in(http_filter(direct_answers.TRANSCODER, _TRANSCODER, transcoder)),
                 web_protocols.details_filter(),
                 ids_filter(route_parts.IDS_FILTER),
                 grpc_status_filter(route_parts.GRPC_STATUS_OF_ERRORS),

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from gateway import shares
 from gateway.settings import StaticFile
 
 LUA = "envoy.filters.http.lua"
@@ -74,7 +75,8 @@ def file_answers(file: StaticFile) -> Iterable[dict[str, Any]]:
             set_header(name, value)
             for name, value in {"content-type": file.content_type, **file.headers}.items()
         ],
-        "typed_per_filter_config": {**LOCAL_FILTERS, FILE_RATE: _LIMITED},
+        "typed_per_filter_config": {**LOCAL_FILTERS, FILE_RATE: _LIMITED, shares.FILTER: shares.ON},
+        "metadata": shares.METADATA,
     }
     yield direct_answer(f"* {file.path}", match, 405, headers=[set_header("allow", "GET, HEAD")])
 
@@ -91,7 +93,8 @@ def direct_answer(
         "name": name,
         "match": match,
         "direct_response": {"status": status},
-        "typed_per_filter_config": filters,
+        "typed_per_filter_config": {**filters, shares.FILTER: shares.ON},
+        "metadata": shares.METADATA,
     }
     if headers:
         route["response_headers_to_add"] = headers

@@ -98,3 +98,24 @@ def set_to(key: str, value: str, *, add: bool = False) -> dict[str, Any]:
             "keep_empty_value": True,
         }
     }
+
+
+def once_let_in(made: dict[str, Any]) -> dict[str, Any]:
+    """Returns a filter that makes another one when the request comes to it, under the same name.
+
+    Envoy makes those of a request as soon as its headers are read, and would hold them while it waits
+    for its turn, or is refused: a third of what it takes.
+    """
+    composite = {"@type": f"{_TYPES}.filters.http.composite.v3.Composite"}
+    action = {
+        "@type": f"{_TYPES}.filters.http.composite.v3.ExecuteFilterAction",
+        "typed_config": made,
+    }
+    return {
+        "name": made["name"],
+        "typed_config": {
+            "@type": f"{_TYPES}.common.matching.v3.ExtensionWithMatcher",
+            "extension_config": {"name": made["name"], "typed_config": composite},
+            "xds_matcher": {"on_no_match": {"action": {"name": "make", "typed_config": action}}},
+        },
+    }

@@ -42,12 +42,13 @@ RATE = {
 
 def filters(root: Path, settings: GatewaySettings) -> list[dict[str, Any]]:
     """Returns the filter that sets LINE_HEADER, and the one that limits calls with unknown tokens."""
-    limits = f"{_MOST_BYTES}, {_LIFETIME_S}, {ORDINARY_PER_S}, {shares.lua_shares(settings)}"
+    limits = f"{_MOST_BYTES}, {_LIFETIME_S}, {ORDINARY_PER_S}"
     script = "\n".join(
         (
             input_checks.package_path(root),
             'local new = require("known_tokens").new',
-            f"envoy_on_request, envoy_on_response = new({limits}, os.time)",
+            f"local enter = {shares.lua_shares(settings)}",
+            f"envoy_on_request, envoy_on_response = new({limits}, enter, os.time)",
         )
     )
     return [

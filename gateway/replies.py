@@ -5,14 +5,14 @@ Under /v1/ the status is in Google's envelope, `{"error": {"code", "message", "s
 
 import base64
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from google.protobuf import duration_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from gateway import pages
+from gateway import known_tokens, pages, shares
 from gateway.http_rules import GOOGLE_STYLE
 from gateway.route_parts import ANONYMOUS_BYTES
 from gateway.routes import (
@@ -34,6 +34,12 @@ _IS_GRPC = (
     "request.headers['content-type'].matches('^application/grpc([+].*)?$')"
     " && !xds.route_name.contains(' ')"
 )
+# The lines of those who send very many, where they are full.
+_IN_LINE = " || ".join(
+    f"xds.cluster_name == '{cluster}'"
+    for cluster in (known_tokens.BUSY_CLUSTER, shares.BUSY_CLUSTER)
+)
+_IS_CROWDED = f"xds.route_name == '{shares.CROWDED}'"
 # By the route's name, since the transcoder changes the path; by that where there is no route.
 _IS_GOOGLE_STYLE = (
     f"(xds.route_name.contains(' {GOOGLE_STYLE}') || request.path.startsWith('{GOOGLE_STYLE}'))"
@@ -144,10 +150,11 @@ def local_reply_config(page_folders: Iterable[str] = ()) -> dict[str, Any]:
     """Returns Envoy's LocalReplyConfig; the first mapper that fits is used."""
     return {
         "mappers": [
+            *_crowded(),
             *(page for reply in REPLIES for page in _pages(reply, page_folders)),
             # What the Lua filter answers is Status JSON already.
             {
-                "filter": _when("response.code_details == 'lua_response'"),
+                "filter": _when(f"response.code_details == 'lua_response' && !({_IS_CROWDED})"),
                 "headers_to_add": _REQUEST_ID,
                 "body_format_override": {
                     **_text("%LOCAL_REPLY_BODY%"),
@@ -156,8 +163,24 @@ def local_reply_config(page_folders: Iterable[str] = ()) -> dict[str, Any]:
             },
             *_json(_MISFIT),
             *(_grpc(reply) for reply in REPLIES),
+            _without_body(f"response.code == 503 && ({_IN_LINE})"),
             *(mapper for reply in REPLIES for mapper in _json(reply)),
         ]
+    }
+
+
+def _crowded() -> Iterable[dict[str, Any]]:
+    refusal = next(reply for reply in REPLIES if reply.status == 429)
+    yield _grpc(replace(refusal, when=_IS_CROWDED))
+    yield _without_body(_IS_CROWDED)
+
+
+def _without_body(when: str) -> dict[str, Any]:
+    """Refuses those who send very many: over HTTP/2 a body would wait for who reads none; headers never do."""
+    return {
+        "filter": _when(f"{when} && request.protocol == 'HTTP/2'"),
+        "headers_to_add": [*_REQUEST_ID, _header("retry-after", str(RETRY_AFTER_S))],
+        "body_format_override": _text(""),
     }
 
 

@@ -110,6 +110,7 @@ def route_config(
                 "domains": ["*"],
                 **headers,
                 "routes": [
+                    _crowded(),
                     *cors.preflights(settings.cors_origins, LOCAL_FILTERS),
                     direct_answer("CONNECT", {"connect_matcher": {}}, 501, filters=_NATIVE_FILTERS),
                     _unreadable(UNKNOWN_COMPRESSION, "grpc-encoding", "|".join(COMPRESSIONS)),
@@ -139,10 +140,17 @@ def route_config(
                 "domains": [ENUM_NUMBERS_HOST],
                 **headers,
                 "typed_per_filter_config": {TRANSCODER: enum_numbers},
-                "routes": [*rest, direct_answer("unknown", {"prefix": "/"}, 404)],
+                "routes": [_crowded(), *rest, direct_answer("unknown", {"prefix": "/"}, 404)],
             },
         ],
     }
+
+
+def _crowded() -> dict[str, Any]:
+    """The route of those whom the script of `shares` refuses: by its name they are known in `replies`."""
+    crowded = {"name": shares.LINE_HEADER, "string_match": {"exact": shares.CROWDED}}
+    match = {"prefix": "/", "headers": [crowded]}
+    return direct_answer(shares.CROWDED, match, 429, filters=_NATIVE_FILTERS)
 
 
 def _unreadable(name: str, header: str, readable: str) -> dict[str, Any]:

@@ -16,9 +16,9 @@ local USUAL = "^Bearer [^ =]+=?=?$"
 --
 -- A worker thread remembers tokens of `most_bytes` in all, for once or twice `lifetime_s`: what is
 -- older than the one is dropped as a whole. A token with which more than `ordinary` calls come in a
--- second is a busy caller's. `within` says whether a call with an unknown token is within the shares of
--- its connection and address. `now` tells the time in seconds.
-function M.new(most_bytes, lifetime_s, ordinary, within, now)
+-- second is a busy caller's. `enter` has a call with an unknown token stand in a
+-- line, or refuses it. `now` tells the time in seconds.
+function M.new(most_bytes, lifetime_s, ordinary, enter, now)
   local fresh, old, bytes, since = {}, {}, 0, now()
   local calls, second = {}, since
 
@@ -44,8 +44,7 @@ function M.new(most_bytes, lifetime_s, ordinary, within, now)
       end
       return
     end
-    headers:replace(LINE, within(handle) and "unknown_tokens" or "busy_strangers")
-    handle:clearRouteCache()
+    if not enter(handle, "unknown_tokens") then return end
     handle:streamInfo():dynamicMetadata():set(METADATA, "token", token)
   end
 

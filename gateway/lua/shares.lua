@@ -1,7 +1,12 @@
 -- Tells callers who send more than their share of the calls of strangers: so many of each connection, and
--- so many of each address, in a second and for each worker thread.
+-- so many of each address, in a second and for each worker thread; and so many of each address at once.
+
+local open_requests = require("open_requests")
 
 local M = {}
+
+-- The header by which routes take their cluster, and two of its values; CROWDED is a route's name.
+local LINE, BUSY, CROWDED = "x-token-line", "busy_strangers", "crowded"
 
 local gmatch, gsub, match, rep = string.gmatch, string.gsub, string.match, string.rep
 
@@ -29,12 +34,16 @@ function M.network(address)
   return match(ipv6, "^::ffff:(%d+%..*)$") or half(ipv6)
 end
 
--- Returns a function that counts the call that is begun, and tells whether it is within both shares.
+-- Returns a function that counts the call that is begun, and sets the header LINE to the line that it is to
+-- stand in: the `ordinary` one within both shares, "busy_strangers" beyond. Without an `ordinary` one, for
+-- what Envoy answers itself, it keeps its route: by what other filters have changed it would get another.
+-- Where there is no room, by open_requests.lua, the function refuses the call, and returns false.
 --
 -- What a connection sends beyond its own is not counted for its address. `per_connection` may be 0
 -- for no limit, where many callers share connections. `now` tells the time in seconds.
-function M.new(per_connection, per_address, now)
+function M.new(per_connection, per_address, most_open, now)
   local calls, second = {}, now()
+  local has_room = open_requests.new(most_open, function(handle) return tonumber(handle:timestamp()) end)
 
   local function within(key, most)
     local count = (calls[key] or 0) + 1
@@ -42,15 +51,24 @@ function M.new(per_connection, per_address, now)
     return count <= most
   end
 
-  return function(handle)
+  local function line(connection, network, ordinary)
+    if per_connection > 0 and not within(connection, per_connection) then return BUSY end
+    -- A network has no port, so its key is none of a connection.
+    return within(network, per_address) and ordinary or BUSY
+  end
+
+  return function(handle, ordinary)
     local time = now()
     if time ~= second then calls, second = {}, time end
     local info = handle:streamInfo()
-    if per_connection > 0 and not within(info:downstreamDirectRemoteAddress(), per_connection) then
-      return false
-    end
-    -- A network has no port, so its key is none of a connection.
-    return within(M.network(info:downstreamRemoteAddress()), per_address)
+    local connection = info:downstreamDirectRemoteAddress()
+    local network = M.network(info:downstreamRemoteAddress())
+    local is_let_in = has_room(handle, network, connection)
+    if is_let_in and not ordinary then return true end
+    handle:headers():replace(LINE, is_let_in and line(connection, network, ordinary) or CROWDED)
+    handle:clearRouteCache()
+    if not is_let_in then handle:respond({ [":status"] = "429" }, "") end
+    return is_let_in
   end
 end
 

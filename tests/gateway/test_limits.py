@@ -85,11 +85,12 @@ async def test_half_a_message_stays_at_the_gateway(tmp_path: Path) -> None:
 
 
 async def test_calls_without_credentials_fill_no_place_of_others(tmp_path: Path) -> None:
-    """More than the gateway lets through without credentials hang; a caller with a token is served."""
+    """More than the gateway lets through without credentials hang, or than one address may have; a caller
+    with a token is served."""
     async with running(tmp_path) as harness, contextlib.AsyncExitStack() as stack:
         harness.upstream.answers["/yandex.cloud.endpoint.ApiEndpointService/List"] = hang
         hanging = []
-        for _ in range(11):
+        for _ in range(20):
             channel = grpc.aio.insecure_channel(
                 harness.grpc, options=[("grpc.use_local_subchannel_pool", 1)]
             )
@@ -101,7 +102,8 @@ async def test_calls_without_credentials_fill_no_place_of_others(tmp_path: Path)
         for task in done:
             error = task.exception()
             assert isinstance(error, grpc.aio.AioRpcError)
-            assert error.code() is grpc.StatusCode.UNAVAILABLE
+            refusals = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED}
+            assert error.code() in refusals
         assert done
         async with httpx.AsyncClient(base_url=harness.rest, headers=TOKEN) as client:
             assert (await client.get("/operations/a")).status_code == 200
