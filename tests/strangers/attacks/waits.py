@@ -33,7 +33,7 @@ async def _hold(target: Target, count: int, progress: Progress) -> AsyncIterator
         stub = operations_pb2_grpc.OperationsStub(channel)
         await stub.WaitOperation(asked, metadata=metadata)
 
-    async with hold_calls(target, count, progress, wait, connections=11):
+    async with hold_calls(target, count, progress, wait, connections=16):
         yield
 
 
