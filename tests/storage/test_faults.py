@@ -317,35 +317,41 @@ async def test_what_is_cancelled_before_its_turn_is_not_done(database_url: str) 
     assert done == [1, 3, 5]
 
 
+class HeldUp:
+    """What a database does that says nothing until `answers` is set; `done` is what it did after."""
+
+    def __init__(self) -> None:
+        self.began, self.answers = threading.Event(), threading.Event()
+        self.done: list[int] = []
+
+    def hang(self, _: Transaction, batch: Sequence[int]) -> list[int]:
+        self.began.set()
+        self.answers.wait(IN_TIME_S)
+        return list(batch)
+
+    def note(self, _: Transaction, batch: Sequence[int]) -> list[int]:
+        self.done.extend(batch)
+        return list(batch)
+
+
 async def test_a_database_that_says_nothing_holds_nobody_up(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was refused meanwhile is not done after."""
     monkeypatch.setattr(batches, "_ANSWER_WITHIN_S", 0.1)
-    began, answers = threading.Event(), threading.Event()
-    done: list[int] = []
-
-    def hang(_: Transaction, batch: Sequence[int]) -> list[int]:
-        began.set()
-        answers.wait(IN_TIME_S)
-        return list(batch)
-
-    def note(_: Transaction, batch: Sequence[int]) -> list[int]:
-        done.extend(batch)
-        return list(batch)
-
+    held = HeldUp()
     batcher = Batcher(Database(database_url), "test", writes=True)
-    calls = [batcher.submit(hang, 1)]
-    await asyncio.to_thread(began.wait, IN_TIME_S)
-    calls.append(batcher.submit(note, 2))
+    calls = [batcher.submit(held.hang, 1)]
+    await asyncio.to_thread(held.began.wait, IN_TIME_S)
+    calls.append(batcher.submit(held.note, 2))
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
-    assert not answers.is_set()
+    assert not held.answers.is_set()
     for outcome in outcomes:
         assert isinstance(outcome, BillingError)
         assert outcome.reason is Reason.STORAGE_UNAVAILABLE
-    answers.set()
-    assert await batcher.submit(note, 3) == 3
-    assert done == [3]
+    held.answers.set()
+    assert await batcher.submit(held.note, 3) == 3
+    assert held.done == [3]
     await batcher.close()
 
 
@@ -354,33 +360,23 @@ async def test_a_caller_in_a_hurry_is_refused_before_its_deadline(
 ) -> None:
     """What waits behind it, in the same line, is not."""
     monkeypatch.setattr(batches, "_ANSWER_WITHIN_S", 10 * IN_TIME_S)
-    began, answers = threading.Event(), threading.Event()
-    done: list[int] = []
-
-    def hang(_: Transaction, batch: Sequence[int]) -> list[int]:
-        began.set()
-        answers.wait(IN_TIME_S)
-        return list(batch)
-
-    def note(_: Transaction, batch: Sequence[int]) -> list[int]:
-        done.extend(batch)
-        return list(batch)
+    held = HeldUp()
 
     async def hurry() -> int:
         end_within(1.2)
-        return await batcher.submit(note, 1)
+        return await batcher.submit(held.note, 1)
 
     batcher = Batcher(Database(database_url), "test", writes=True)
-    first = batcher.submit(hang, 0)
-    await asyncio.to_thread(began.wait, IN_TIME_S)
+    first = batcher.submit(held.hang, 0)
+    await asyncio.to_thread(held.began.wait, IN_TIME_S)
     hurried = asyncio.create_task(hurry())
-    patient = batcher.submit(note, 2)
+    patient = batcher.submit(held.note, 2)
     with pytest.raises(BillingError) as refused:
         await hurried
     assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
-    answers.set()
+    held.answers.set()
     assert [await first, await patient] == [0, 2]
-    assert done == [2]
+    assert held.done == [2]
     await batcher.close()
 
 
