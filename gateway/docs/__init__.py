@@ -8,6 +8,7 @@ from gateway.settings import StaticFile
 
 _HERE = Path(__file__).parent
 _JAVASCRIPT = "text/javascript; charset=utf-8"
+_STYLES = "text/css; charset=utf-8"
 # Nothing comes from elsewhere and no text in the page is a script or a style. Swagger UI carries
 # its icons in its style sheet as data: URLs.
 _POLICY = (
@@ -28,8 +29,9 @@ def static_files() -> list[StaticFile]:
         StaticFile("/docs", page, "text/html; charset=utf-8", _PAGE),
         StaticFile("/docs/", page, "text/html; charset=utf-8", _PAGE),
         StaticFile("/docs/start.js", _HERE / "start.js", _JAVASCRIPT, _FRESH),
+        StaticFile("/docs/docs.css", _HERE / "docs.css", _STYLES, _FRESH),
         _swagger("swagger-ui-bundle.js", _JAVASCRIPT),
-        _swagger("swagger-ui.css", "text/css; charset=utf-8"),
+        _swagger("swagger-ui.css", _STYLES),
         _swagger("favicon-32x32.png", "image/png"),
     ]
 

@@ -33,6 +33,45 @@ const keepToken = () => ({
   },
 });
 
+// The path of an operation is in its button, in which no link may be; the address bar has it once opened.
+const plainPaths = ({ React }) => ({
+  wrapComponents: {
+    DeepLink: () => ({ text }) => React.createElement("span", null, text),
+  },
+});
+
+// What Swagger UI leaves without a name for those who hear the page, and how each is called.
+const NAMES = {
+  "#servers": () => "Server",
+  ".examples-select-element": () => "Example",
+  "textarea.body-param__text": () => "Request body",
+  ".close-modal": () => "Close",
+  "tr[data-param-name] select": (element) => element.closest("tr").dataset.paramName,
+};
+
+function name() {
+  for (const [selector, called] of Object.entries(NAMES)) {
+    for (const element of document.querySelectorAll(`${selector}:not([aria-label])`)) {
+      element.setAttribute("aria-label", called(element));
+    }
+  }
+  // Their text says what they do, the label other words.
+  for (const button of document.querySelectorAll(".modal-ux .auth-btn-wrapper [aria-label]")) {
+    button.removeAttribute("aria-label");
+  }
+  // By the keyboard, too, one gets at what is wider than its frame.
+  for (const example of document.querySelectorAll("pre.microlight:not([tabindex])")) {
+    example.tabIndex = 0;
+  }
+}
+
+new MutationObserver(name).observe(document.body, {
+  childList: true,
+  subtree: true,
+  attributes: true,
+  attributeFilter: ["aria-label"],
+});
+
 async function show() {
   const text = await (await fetch("/openapi.json")).text();
   const reseller = sessionStorage.getItem("reseller");
@@ -46,7 +85,7 @@ async function show() {
     defaultModelsExpandDepth: 0,
     defaultModelExpandDepth: 3,
     persistAuthorization: false,
-    plugins: [keepToken],
+    plugins: [keepToken, plainPaths],
     // The default is a badge from another site.
     validatorUrl: null,
     onComplete: () => {

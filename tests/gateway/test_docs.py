@@ -4,9 +4,12 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import httpx
+import pytest
 import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Locator, Page, expect
 
 import gateway.docs
@@ -84,7 +87,7 @@ async def test_a_person_authorizes_and_invites(docs: Docs) -> None:
     await docs.page.locator(".auth-wrapper .authorize").first.click()
     dialog = docs.page.locator(".dialog-ux")
     await dialog.locator("input").fill(docs.service.token)
-    await dialog.get_by_role("button", name="Apply credentials").click()
+    await dialog.get_by_role("button", name="Authorize").click()
     await dialog.get_by_role("button", name="Close").first.click()
     await block.locator("textarea").fill(json.dumps(docs.service.invitation()))
     async with docs.page.expect_response(f"{docs.service.rest}{invite}") as answered:
@@ -112,7 +115,9 @@ async def test_a_link_brings_a_token_that_lasts_as_long_as_the_tab(docs: Docs) -
     # A part of the path is held against its pattern.
     async with page.expect_response(lambda answer: "/customers" in answer.url) as listed:
         await block.get_by_role("button", name="Execute").click()
-    assert (await listed.value).status == 200
+    answered = await listed.value
+    assert answered.status == 200
+    await answered.finished()  # else it is broken off
     await page.goto("about:blank")
     block = await docs.open("get", "/v1/operations")
     async with page.expect_response(lambda answer: "/v1/operations" in answer.url) as answer:
@@ -120,8 +125,44 @@ async def test_a_link_brings_a_token_that_lasts_as_long_as_the_tab(docs: Docs) -
     assert (await answer.value).status == 200
     # Logged out, nothing is left of it.
     await locked.click()
-    await page.locator(".dialog-ux").get_by_role("button", name="Remove authorization").click()
+    await page.locator(".dialog-ux").get_by_role("button", name="Logout").click()
     assert await page.evaluate("sessionStorage.length") == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_nothing_serious_keeps_people_from_using_the_page(
+    docs: Docs, scheme: Literal["light", "dark"]
+) -> None:
+    """Operations, some tried out, and the dialog before them: axe finds nothing serious."""
+    service, page = docs.service, docs.page
+    await page.emulate_media(color_scheme=scheme)
+    await page.goto(f"{service.rest}/docs#token={service.token}&reseller={service.resellerId}")
+    await expect(page.locator(".auth-wrapper .authorize.locked")).to_have_count(1)
+    for verb, path in (
+        ("post", "/billing/v1/customers:invite"),
+        ("get", "/v1/resellers/{resellersId}/customers"),
+        ("patch", "/v1/resellers/{resellersId}/customers/{customersId}"),
+        ("delete", "/v1/resellers/{resellersId}/webhooks/{webhooksId}"),
+    ):
+        block = page.locator(f".opblock-{verb}", has=page.locator(f'[data-path="{path}"]'))
+        await block.locator(".opblock-summary-control").click()
+        await block.get_by_role("button", name="Try it out").click()
+        if verb == "get":
+            await block.get_by_role("button", name="Execute").click()
+            await expect(block.locator(".live-responses-table")).to_be_visible()
+    await page.locator(".auth-wrapper .authorize").click()
+    await expect(page.get_by_role("button", name="Close").first).to_be_visible()
+    assert await serious(page) == []
+
+
+async def serious(page: Page) -> list[tuple[str, str]]:
+    """Returns what axe finds: the rule, and the first element that breaks it."""
+    found = (await Axe().run(page)).response["violations"]
+    return [
+        (each["id"], each["nodes"][0]["html"])
+        for each in found
+        if each["impact"] in ("serious", "critical")
+    ]
 
 
 def test_the_example_that_the_page_replaces_is_that_of_the_document() -> None:
