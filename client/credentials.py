@@ -58,9 +58,10 @@ class Credentials:
         """Has the next token made anew, after one was refused; False where there is only that one."""
         if self._profile.token:
             return False
-        self._ends_at_s = 0.0
-        if self._profile.key_file:
-            self._file().unlink(missing_ok=True)
+        with self._lock:
+            self._ends_at_s = 0.0
+            if self._profile.key_file:
+                self._file().unlink(missing_ok=True)
         return True
 
     def _file(self) -> Path:

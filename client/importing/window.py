@@ -3,6 +3,7 @@
 import contextlib
 import heapq
 import queue
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -62,7 +63,11 @@ class Window(Generic[J, R]):
         self._in_flight = 0
         self._threads = 0
         self._jobs: queue.SimpleQueue[J | None] = queue.SimpleQueue()
-        self._answers: queue.SimpleQueue[tuple[J, float, R | BaseException]] = queue.SimpleQueue()
+        # None wakes who waits for one.
+        self._answers: queue.SimpleQueue[tuple[J, float, R | BaseException] | None] = (
+            queue.SimpleQueue()
+        )
+        self._is_stopped = False
         # No call is made before this time.
         self._not_before_s = 0.0
         # Jobs to repeat: from when on, and in which order of those with one time.
@@ -78,8 +83,11 @@ class Window(Generic[J, R]):
     def run(self, jobs: Iterator[J]) -> None:
         """Makes all calls; after Ctrl-C or a ClientError the answers of those in flight are taken."""
         try:
-            while self._hand_out(jobs):
-                self._take_answer()
+            with self._stopped_between_answers():
+                while not self._is_stopped and self._hand_out(jobs):
+                    self._take_answer()
+            if self._is_stopped:
+                raise KeyboardInterrupt
         except (KeyboardInterrupt, ClientError):
             self._drain()
             raise
@@ -87,13 +95,33 @@ class Window(Generic[J, R]):
             for _ in range(self._threads):
                 self._jobs.put(None)
 
+    @contextlib.contextmanager
+    def _stopped_between_answers(self) -> Iterator[None]:
+        """Has Ctrl-C stop the run where all calls are counted: else one more could be waited for."""
+        obeyed = signal.getsignal(signal.SIGINT)
+        if obeyed is not signal.default_int_handler:
+            yield
+            return
+        signal.signal(signal.SIGINT, self._stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, obeyed)
+
+    def _stop(self, *_: object) -> None:
+        self._is_stopped = True
+        self._answers.put(None)
+
     def _drain(self) -> None:
         if not self._changes:
             return
         if self._in_flight:
             self._tell("stopping: waiting for the answers to what was sent")
         while self._in_flight:
-            job, _, answer = self._answers.get()
+            taken = self._answers.get()
+            if taken is None:
+                continue
+            job, _, answer = taken
             self._in_flight -= 1
             if not isinstance(answer, BaseException):
                 # What stopped all may be that results can't be written.
@@ -130,9 +158,12 @@ class Window(Generic[J, R]):
         left_s = self._next_s() - time.monotonic()
         wait_s = None if self._in_flight and left_s <= 0 else max(left_s, 0.0)
         try:
-            job, began_s, answer = self._answers.get(timeout=wait_s)
+            taken = self._answers.get(timeout=wait_s)
         except queue.Empty:
             return
+        if taken is None:
+            return
+        job, began_s, answer = taken
         self._in_flight -= 1
         if isinstance(answer, grpc.RpcError):
             if self._settle_failure(job, began_s, answer):
@@ -165,7 +196,7 @@ class Window(Generic[J, R]):
         """
         code, details = error.code(), errors.details(error)
         now = time.monotonic()
-        if code is grpc.StatusCode.UNAUTHENTICATED and self._has_new_token(began_s, now):
+        if code is grpc.StatusCode.UNAUTHENTICATED and self._has_new_token(began_s):
             self._repeat(job, now)
             return False
         for_all = code in _CODES_FOR_ALL or details.reason in _REASONS_FOR_ALL
@@ -196,12 +227,13 @@ class Window(Generic[J, R]):
             self._tell(f"waiting{until}: {errors.description(error, self._connection.endpoint)}")
         return False
 
-    def _has_new_token(self, began_s: float, now: float) -> bool:
+    def _has_new_token(self, began_s: float) -> bool:
         """Tells whether a call whose token was refused can be repeated with another one."""
         if self._renewed_s is None:
-            self._renewed_s = now
-            return self._connection.renew()
-        # Calls in flight meanwhile had the old one.
+            can_renew = self._connection.renew()
+            # Calls that began before had the old one.
+            self._renewed_s = time.monotonic()
+            return can_renew
         return began_s < self._renewed_s
 
     def _repeat(self, job: J, at_s: float) -> None:
