@@ -76,9 +76,10 @@ class Connection:
                         continue
                 wait_s = errors.retry_after_s(error)
                 away = code is grpc.StatusCode.UNAVAILABLE and not errors.is_untrusted(error)
-                if tried == _TRIES or not (away or wait_s) or (wait_s or 0) > _LONGEST_PAUSE_S:
+                may_repeat = away or wait_s is not None
+                if tried == _TRIES or not may_repeat or (wait_s or 0) > _LONGEST_PAUSE_S:
                     raise errors.of_call(error, self.endpoint) from None
-                self._pause(wait_s or 0.25 * 2**tried)
+                self._pause(0.25 * 2**tried if wait_s is None else wait_s)
         raise AssertionError("unreachable")
 
     def attempt(self, method: Callable[..., R], request: Message, key: str = "") -> R:

@@ -46,6 +46,13 @@ def test_a_status_carries_every_detail_that_the_error_has() -> None:
     assert detail(status, error_details_pb2.RequestInfo).request_id == "req-7"  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(("seconds", "told_ms"), [(0.0, 1), (0.0002, 1), (0.0251, 26), (2.0, 2000)])
+def test_nobody_is_told_to_come_back_too_early(seconds: float, told_ms: int) -> None:
+    error = BillingError(Reason.RATE_EXCEEDED, "text", retry_after_s=seconds)
+    retry = detail(call_status(error, "req"), error_details_pb2.RetryInfo)
+    assert retry.retry_delay.ToMilliseconds() == told_ms  # type: ignore[attr-defined]
+
+
 def test_a_cancelled_operation_ends_with_code_1() -> None:
     assert operation_status(CANCELLED).code == code_pb2.CANCELLED
 

@@ -1,6 +1,7 @@
 """Ends a call with an error's status; nothing else does."""
 
 import asyncio
+import math
 
 import grpc
 from google.protobuf.message import Message
@@ -31,7 +32,7 @@ async def abort(
     """
     trailing: tuple[tuple[str, str | bytes], ...] = (("x-request-id", request_id), *ids)
     if error.retry_after_s is not None:
-        trailing += (("retry-after", str(max(1, round(error.retry_after_s)))),)
+        trailing += (("retry-after", str(max(1, math.ceil(error.retry_after_s)))),)
     if caller_known:
         trailing += (_CALLER_KNOWN,)
     status = call_status(error, request_id, json_names=json_names)

@@ -1,5 +1,6 @@
 """The one place where errors become `google.rpc.Status`, for calls and for operations alike."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -105,7 +106,8 @@ def call_status(
         )
     if error.retry_after_s is not None:
         delay = duration_pb2.Duration()
-        delay.FromMilliseconds(round(error.retry_after_s * 1000))
+        # No sooner: a call after 0 s, or half a millisecond too early, would be refused again.
+        delay.FromMilliseconds(max(1, math.ceil(error.retry_after_s * 1000)))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     details.append(error_details_pb2.RequestInfo(request_id=request_id))
     return _status(error.reason, text, details)
