@@ -69,7 +69,7 @@ def main() -> int:
             progress.set_description(fault.name)
             rows.append(held.run(fault))
             progress.update()
-            progress.write(" ".join(map(str, rows[-1])))
+            progress.write(" ".join(map(_text, rows[-1])))
     _print(rows)
     wrong = [(row.fault, found) for row in rows if (found := list(_wrong(row)))]
     for name, found in wrong:

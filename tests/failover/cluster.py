@@ -170,6 +170,10 @@ class Node:
                 return "sync_standby" if found.get("sync_standby") else str(found["role"])
         return ""
 
+    def log_end(self) -> str:
+        """Returns what its Patroni and PostgreSQL said last."""
+        return (self._folder / "patroni.log").read_bytes()[-4000:].decode(errors="replace")
+
     def switch_over(self) -> None:
         """Asks it, the leader, to hand over to the synchronous standby."""
         asked = httpx.post(f"{self._rest}/switchover", json={"leader": self.name}, timeout=60.0)
@@ -201,7 +205,12 @@ class Cluster:
     def whole(self) -> None:
         """Returns once all are there again: a leader, a synchronous standby and another."""
         wanted = ["primary", "replica", "sync_standby"]
-        eventually(lambda: sorted(node.role() for node in self.nodes) == wanted, PATIENCE_S)
+        try:
+            eventually(lambda: sorted(node.role() for node in self.nodes) == wanted, PATIENCE_S)
+        except AssertionError as error:
+            for node in self.nodes:
+                error.add_note(f"{node.name} is {node.role() or 'not running'}:\n{node.log_end()}")
+            raise
 
     def _with_role(self, role: str) -> Node:
         found: list[Node] = []
