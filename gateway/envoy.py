@@ -19,6 +19,7 @@ from gateway.config import bootstrap
 from gateway.crowds import Crowds, refusal
 from gateway.docs import static_files
 from gateway.envoy_admin import ADMIN_ERRORS, EnvoyAdmin
+from gateway.envoy_log import log_options, message
 from gateway.http_rules import DescriptorSet
 from gateway.ports import GatewayError, check_ports
 from gateway.settings import STDOUT, GatewaySettings
@@ -284,13 +285,14 @@ class Gateway:
         program = shutil.which("envoy", path=str(folder)) or shutil.which("envoy")
         if not program:
             raise GatewayError("envoy is missing: run 'make run', which installs it")
-        return [program, "-c", str(config), "--disable-hot-restart", "--log-level", "warning"]
+        log = log_options(as_json=self._settings.log_as_json)
+        return [program, "-c", str(config), "--disable-hot-restart", *log]
 
     def _reason(self, start: int) -> str:
         with self._log.open("rb") as log:
             log.seek(start)
             lines = log.read().decode(errors="replace").strip().splitlines()
-        return f"Envoy did not start: {lines[-1] if lines else 'it said nothing'} (all of it in {self._log})"
+        return f"Envoy did not start: {message(lines)} (all of it in {self._log})"
 
     async def _kill(self) -> None:
         if self._process and self._process.returncode is None:

@@ -29,7 +29,7 @@ class GatewaySettings:
     `cors_origins` are those whose scripts may call (`https://app.example.com`).
     `requests_per_s` is for all callers together, 0 for no limit. `memory_mib` is what Envoy's heap
     may hold; `access_log` is a file in place of the one in `var`, STDOUT for the launcher's own;
-    `max_connections` are those of callers. `traces_url` is an OpenTelemetry collector's, "" for none.
+    `max_connections` are those of callers; `log_as_json` is of Envoy's own messages. `traces_url` is an OpenTelemetry collector's, "" for none.
     """
 
     var: Path = DEFAULT_VAR
@@ -52,6 +52,7 @@ class GatewaySettings:
     descriptors: Path = Path("gen", "descriptors.pb")
     static_files: Sequence[StaticFile] = ()
     access_log: Path | None = None
+    log_as_json: bool = False
     traces_url: str = ""
 
     @property

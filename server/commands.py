@@ -9,16 +9,15 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
-import uvloop
 
-from server import version
+from server import console, version
 from server.admin import GROUPS, AdminContext, mail, printable, show_all
 from server.clock import now
 from server.config import Settings, SettingsError, in_checkout
@@ -42,7 +41,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            click.echo("stopped", err=True)
+            console.say("stopped", logging.INFO)
             ctx.exit(128 + signal.SIGINT)
 
 
@@ -109,7 +108,7 @@ def dev(var: Path | None, ports: str, until_eof: bool) -> None:
     if var is not None or not (is_set("var") or in_checkout()):
         os.environ[variable("var")] = str((var or Path("var")).absolute())
     with run_ports.chosen(auto=ports == "auto"):
-        _run(stack.run(_settings(), until_eof=until_eof))
+        console.run(stack.run(_settings(), until_eof=until_eof))
 
 
 @cli.command()
@@ -121,37 +120,41 @@ def serve(listen: str | None, worker: bool, for_development: bool) -> None:
 
     A process that sends e-mails needs BILLING_SMTP_URL, BILLING_MAIL_FROM and BILLING_INVITATION_URL.
     """
+    settings = _settings(for_production=worker and not for_development)
     from server import process
 
-    settings = _settings(for_production=worker and not for_development)
-    _run(process.serve(settings, listen or f"127.0.0.1:{settings.grpc_port}", with_worker=worker))
+    console.run(
+        process.serve(settings, listen or f"127.0.0.1:{settings.grpc_port}", with_worker=worker)
+    )
 
 
 @cli.command()
 @_dev_option
 def worker(for_development: bool) -> None:
     """Send e-mails alone, without serving gRPC, until SIGTERM or Ctrl-C."""
+    settings = _settings(for_production=not for_development)
     from server import process
 
-    _run(process.work(_settings(for_production=not for_development)))
+    console.run(process.work(settings))
 
 
 @cli.command()
 @click.option("--listen", help="host:port; default 127.0.0.1 and BILLING_BOUNCE_PORT.")
 def bounces(listen: str | None) -> None:
     """Take e-mails that come back to BILLING_BOUNCE_DOMAIN, by SMTP or LMTP, until SIGTERM or Ctrl-C."""
+    settings = _settings()
     from server import process
 
-    settings = _settings()
-    _run(process.receive_bounces(settings, listen or f"127.0.0.1:{settings.bounce_port}"))
+    console.run(process.receive_bounces(settings, listen or f"127.0.0.1:{settings.bounce_port}"))
 
 
 @cli.command()
 def gateway() -> None:
     """Run Envoy in front of the servers in BILLING_SERVERS, until SIGTERM or Ctrl-C."""
+    settings = _settings()
     from server import gateway_runner
 
-    _run(gateway_runner.serve_gateway(_settings()))
+    console.run(gateway_runner.serve_gateway(settings))
 
 
 @cli.command()
@@ -161,9 +164,10 @@ def migrate() -> None:
     Interrupted anywhere it has changed nothing. Stop the servers first, and make a backup: the only
     way back to an earlier release is to restore it.
     """
+    settings = _settings()
     from server import database_commands
 
-    database_commands.migrate_database(_settings(), _before_migration, _Copying())
+    database_commands.migrate_database(settings, _before_migration, _Copying())
 
 
 class _Copying:
@@ -175,10 +179,10 @@ class _Copying:
         self._tenths = 0
 
     def __call__(self, done: int, total: int) -> None:
-        if not sys.stderr.isatty():
+        if logs.is_json() or not sys.stderr.isatty():
             tenths, self._tenths = self._tenths, done * 10 // total
             if tenths < self._tenths:
-                click.echo(f"{self._label}: {done:,} of {total:,}", err=True)
+                console.say(f"{self._label}: {done:,} of {total:,}", logging.INFO)
             return
         if self._bar is None:
             self._bar = click.progressbar(length=total, label=self._label, file=sys.stderr)
@@ -188,10 +192,9 @@ class _Copying:
 
 
 def _before_migration(version: str) -> None:
-    click.echo(
+    console.say(
         f"The database's schema is at version {version} and is brought up to date now. The only way "
-        "back is to restore a backup.",
-        err=True,
+        "back is to restore a backup."
     )
 
 
@@ -394,16 +397,10 @@ def _ring() -> KeyRing:
 
 
 def _settings(*, for_production: bool = False) -> Settings:
-    loaded = load_settings()
-    logs.configure(loaded.settings.log_format, loaded.settings.log_level)
+    loaded = console.settings_and_log()
     if for_production:
         require_for_production(loaded)
     return loaded.settings
-
-
-def _run(work: Coroutine[Any, Any, None]) -> None:
-    asyncio.set_event_loop_policy(None)
-    uvloop.run(work)
 
 
 def main(name: str) -> None:
@@ -413,6 +410,6 @@ def main(name: str) -> None:
     try:
         cli(prog_name=name)
     except SettingsError as error:
-        for line in str(error).splitlines():
-            click.echo(f"error: {line}", err=True)
-        sys.exit(1)
+        console.end(error)
+    except Exception as fault:
+        console.end_by_fault(fault)

@@ -14,6 +14,7 @@ from server.monitoring.health import pages
 from server.monitoring.scrapes import Scrapes
 from server.stop_signal import stop_signal
 from server.telemetry import metrics
+from server.telemetry.failure_log import FailureLog
 from server.watching import watchable
 
 _log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ async def start_gateway(
             cors_origins=settings.origins,
             max_connections=settings.max_connections,
             access_log=_access_log(settings),
+            log_as_json=settings.log_format == "json",
             traces_url=settings.traces_url,
             memory_mib=settings.gateway_memory_mib,
             descriptors=descriptors,
@@ -105,11 +107,12 @@ def _certificate(settings: Settings) -> tuple[Path, Path, Path]:
 
 async def keep_gateway(gateway: Gateway) -> None:
     """Starts Envoy again each time it dies, until cancelled."""
+    failures = FailureLog(_log)
     while True:
-        _log.warning("%s; starting it again", await gateway.died())
+        failures.tell(f"{await gateway.died()}; starting it again")
         await asyncio.sleep(_RESTART_S)
         try:
             await gateway.start()
         except GatewayError as error:
-            _log.error("%s", error)
+            failures.tell(str(error), level=logging.ERROR)
             await asyncio.sleep(_RESTART_S)

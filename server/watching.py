@@ -9,9 +9,11 @@ from server import version
 from server.config import Settings, SettingsError
 from server.monitoring.endpoint import Endpoint, NoPortError, Pages
 from server.monitoring.loop_delay import measure_loop_delay
-from server.telemetry import metrics
+from server.telemetry import failure_log, metrics
+from server.telemetry.call_log import CALL_LOG
 
 _log = logging.getLogger(__name__)
+_SUM_UP_EVERY_S = 10.0
 
 
 @asynccontextmanager
@@ -24,9 +26,23 @@ async def watchable(settings: Settings, role: str, pages: Pages) -> AsyncIterato
     except NoPortError as error:
         raise SettingsError(str(error)) from None
     _log.info("%s at %s:%d", ", ".join(pages), settings.metrics_address, port)
-    delays = asyncio.create_task(measure_loop_delay())
+    tasks = [asyncio.create_task(each) for each in (measure_loop_delay(), _sum_up_failures())]
     try:
         yield
     finally:
-        delays.cancel()
+        for task in tasks:
+            task.cancel()
+        _sum_up(at_once=True)
         await endpoint.stop()
+
+
+async def _sum_up_failures() -> None:
+    """Has the log tell how many failures came after the first, also once there are no more."""
+    while True:
+        await asyncio.sleep(_SUM_UP_EVERY_S)
+        _sum_up(at_once=False)
+
+
+def _sum_up(*, at_once: bool) -> None:
+    failure_log.sum_up(at_once=at_once)
+    CALL_LOG.sum_up(at_once=at_once)

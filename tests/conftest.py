@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
+from server.telemetry.logs import OURS
 from tests.service import RELAY_SECRET, Service, running
 
 # Long, and each of them needs much of the machine: they begin at once, and run one after the other.
@@ -22,10 +23,10 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture(autouse=True)
 def _log_levels_as_before() -> Iterator[None]:
     """Some tests run commands in this process, which set the level of all that is logged."""
-    root = logging.getLogger()
-    before = root.level
+    before = {name: logging.getLogger(name).level for name in (None, *OURS)}
     yield
-    root.setLevel(before)
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)
 
 
 @pytest.hookimpl(trylast=True)

@@ -4,9 +4,13 @@ in which no thread of the same process would do anything else."""
 import asyncio
 import contextlib
 import json
+import logging
 import sys
 
 from server.domain.bounces import BounceReport
+from server.telemetry.failure_log import FailureLog
+
+_log = logging.getLogger(__name__)
 
 # -P: a package of the same name in the current folder is not ours.
 _COMMAND = (sys.executable, "-P", "-m", "server.bounces.reader_process")
@@ -22,9 +26,10 @@ class ReportReader:
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
+        self._failures = FailureLog(_log)
 
     async def read(self, content: bytes, reverse_path: str) -> BounceReport | None:
-        """Returns what `read_report` does; None also where that would take too long.
+        """Returns what `read_report` does; None also where that takes too long or fails.
 
         Raises ReaderLostError; the next one is read by a new process.
         """
@@ -33,10 +38,17 @@ class ReportReader:
             process = self._process
             if process is None or process.returncode is not None:
                 process = self._process = await asyncio.create_subprocess_exec(
-                    *_COMMAND, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+                    *_COMMAND,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    # What Python prints of a fault may quote the report.
+                    stderr=asyncio.subprocess.DEVNULL,
                 )
             answer = await self._ask(process, request)
         found = json.loads(answer)
+        if isinstance(found, str):
+            self._failures.tell(f"reading a report failed: {found}", level=logging.ERROR)
+            return None
         return BounceReport(*found) if found else None
 
     async def _ask(self, process: asyncio.subprocess.Process, request: bytes) -> bytes:
@@ -53,6 +65,7 @@ class ReportReader:
             if not answer:
                 await self._end(process)
         if not answer:
+            self._failures.tell("what reads reports has ended by itself")
             raise ReaderLostError
         return answer
 

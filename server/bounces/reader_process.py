@@ -1,7 +1,7 @@
 """A process that reads reports, each for a bounded time: `python -m server.bounces.reader_process`.
 
 A line of JSON in, `[content, reverse_path]` with a character for each byte of the content; one out:
-`read_report`'s result. It ends with its input.
+`read_report`'s result, or a text: the trace of a fault of ours. It ends with its input.
 """
 
 import json
@@ -10,6 +10,8 @@ import sys
 from typing import NoReturn
 
 from server.bounces.reports import read_report
+from server.domain.bounces import BounceReport
+from server.telemetry.redacted_logging import trace
 
 # Seconds of the processor's time; a usual report takes some milliseconds.
 LONGEST_S = 0.5
@@ -31,7 +33,7 @@ def main() -> None:
     signal.signal(signal.SIGVTALRM, _end)
     for line in sys.stdin.buffer:
         content, reverse_path = json.loads(line)
-        report = None
+        report: BounceReport | str | None = None
         try:
             signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST_S, _AGAIN_S)
             try:
@@ -40,6 +42,8 @@ def main() -> None:
                 signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         except (_TookTooLongError, RecursionError):
             report = None
+        except Exception as fault:
+            report = trace(fault)
         sys.stdout.write(f"{json.dumps(report)}\n")
         sys.stdout.flush()
 

@@ -18,6 +18,7 @@ from server.bounces.reports import log_report
 from server.domain.bounces import BounceToken, parse_bounce_local_part
 from server.domain.errors import BillingError
 from server.storage.interface import BounceStorage
+from server.telemetry.failure_log import FailureLog
 
 _log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class BounceReceiver:
         self._sessions: set[_Session] = set()
         self._by_address: Counter[str] = Counter()
         self._reader = ReportReader()
+        self._failures = FailureLog(_log)
 
     async def listen(self, host: str, port: int) -> None:
         """Raises OSError where it can't listen; port 0 takes a free one."""
@@ -128,7 +130,7 @@ class BounceReceiver:
 
     async def handle_exception(self, error: Exception) -> str:
         """Answers a client whose report broke something."""
-        _log.error("a report was not taken: %s", type(error).__name__)
+        self._failures.tell_error("a report was not taken", error)
         return _LATER
 
     def _token(self, address: str) -> BounceToken | None:

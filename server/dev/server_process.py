@@ -12,12 +12,12 @@ import click
 
 from files.child_processes import ends_with_parent
 from files.private import make_private_folder, open_private
+from server import console
 from server.config import Settings, SettingsError
 
 # It may bring a database of an earlier release up to date before.
 _START_S = 600.0
 _RESTART_S = 0.5
-_ERROR = "error: "
 # By default gRPC would try again after a second, then ever less often.
 _RECONNECT_OFTEN = (
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -88,7 +88,7 @@ class ServerProcess:
         with self._log.open("rb") as log:
             log.seek(self._log_from)
             lines = log.read().decode(errors="replace").splitlines()
-        errors = [line.removeprefix(_ERROR) for line in lines if line.startswith(_ERROR)]
+        errors = filter(None, map(console.said_error, lines))
         return "\n".join(errors) or f"a server process did not start; see {self._log}"
 
     async def keep_alive(self) -> None:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from files.private import close_folder, close_to_others, make_private_folder
+from server.telemetry.failure_log import FailureLog
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class KeyRing:
         self._look_every_s = look_every_s
         self._looked_at = -math.inf
         self._failing = False
+        self._failures = FailureLog(_log)
         self._names: list[str] = []
         self._keys: dict[str, RingKey] = {}
         close_folder(folder)
@@ -137,7 +139,7 @@ class KeyRing:
             self._failing = False
         except KeyRingError as error:
             # Those that are still there go on being used.
-            _log.error("%s", error)
+            self._failures.tell(str(error), level=logging.ERROR)
             self._failing = True
 
     def _look(self) -> bool:

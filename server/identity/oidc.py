@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from server.domain.access import VerifiedToken
 from server.domain.errors import BillingError, Reason
 from server.identity.claims import identifier, signed_part_hash, verified
+from server.telemetry.failure_log import FailureLog
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class OidcIssuer:
         self._reading = asyncio.Lock()
         self._waiting = 0
         self._refresh: asyncio.Task[None] | None = None
+        self._failures = FailureLog(_log)
 
     async def key(self, described: Mapping[str, Any]) -> OidcKey | None:
         """Returns the issuer's key that a token with this header is to be checked with, if any.
@@ -127,7 +129,8 @@ class OidcIssuer:
                 found = await asyncio.to_thread(_read_keys, self._source)
         except (http.client.HTTPException, OSError, ValueError, RecursionError) as error:
             # What urllib raises and TimeoutError are OSErrors.
-            _log.error("key set of the outside issuer not read: %s", type(error).__name__)
+            what = f"key set of the outside issuer not read: {type(error).__name__}"
+            self._failures.tell(what, level=logging.ERROR)
             return
         self._keys = found
         self._read_at = time.monotonic()

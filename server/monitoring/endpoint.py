@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
+from server.telemetry.failure_log import FailureLog
+
 _log = logging.getLogger(__name__)
 
 # More than that many connections at once end the oldest ones: so whoever holds them open keeps nobody
@@ -46,6 +48,7 @@ class Endpoint:
         self._pages = pages
         self._connections: dict[asyncio.Task[None], None] = {}
         self._server: asyncio.Server | None = None
+        self._failures = FailureLog(_log)
 
     async def start(self, address: str, port: int) -> int:
         """Listens at the first free port from `port` on; returns which. Raises NoPortError."""
@@ -102,7 +105,7 @@ class Endpoint:
         try:
             return await page()
         except Exception as error:
-            _log.error("%s can't be answered: %s", path, type(error).__name__)
+            self._failures.tell_error(f"{path} can't be answered", error)
             return text(HTTPStatus.INTERNAL_SERVER_ERROR, "the log says why")
 
 

@@ -1,16 +1,12 @@
 """`python -m server.sandbox`: what `billing-server dev` starts, and nobody else."""
 
-import asyncio
 import gc
 import os
-import sys
 
 import click
-import uvloop
 
+from server import console
 from server.config import SettingsError
-from server.settings_sources import load_settings
-from server.telemetry import logs
 
 
 @click.command()
@@ -25,12 +21,10 @@ def main(listen: str, among_others: bool) -> None:
 
     gc.freeze()
     gc.enable()
-    settings = load_settings().settings
-    logs.configure(settings.log_format, settings.log_level)
+    settings = console.settings_and_log().settings
     if not among_others:
         migrate_database(settings)
-    asyncio.set_event_loop_policy(None)
-    uvloop.run((serve_among_others if among_others else serve)(settings, listen))
+    console.run((serve_among_others if among_others else serve)(settings, listen))
 
 
 if __name__ == "__main__":
@@ -38,4 +32,6 @@ if __name__ == "__main__":
     try:
         main()
     except SettingsError as error:
-        sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
+        console.end(error)
+    except Exception as fault:
+        console.end_by_fault(fault)

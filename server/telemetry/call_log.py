@@ -50,11 +50,17 @@ class CallLog:
         """Tells of a call that went well; to be asked for only if `tells_success`."""
         self._add("INFO", method, "OK", "", seconds, ids)
 
+    def sum_up(self, *, at_once: bool = False) -> None:
+        """Tells of each reason how many more have failed for it, once the minute is over or `at_once`."""
+        now_s = self._now_s()
+        if at_once or now_s - self._since_s >= _MINUTE_S:
+            self._sum_up(now_s)
+
     def failed(
         self, method: str, code: str, reason: str, seconds: float, ids: Mapping[str, str]
     ) -> None:
         """Tells of a call that failed; where very many do for one reason, of some and how many more."""
-        self._end_minute()
+        self.sum_up()
         count = self._reasons[reason] = self._reasons.get(reason, 0) + 1
         if count <= MOST_A_MINUTE:
             self._add("WARNING", method, code, reason, seconds, ids)
@@ -69,10 +75,7 @@ class CallLog:
             except (OSError, ValueError):
                 return  # there is nowhere to say so
 
-    def _end_minute(self) -> None:
-        now_s = self._now_s()
-        if now_s - self._since_s < _MINUTE_S:
-            return
+    def _sum_up(self, now_s: float) -> None:
         for reason, count in self._reasons.items():
             if count > MOST_A_MINUTE:
                 more = f"calls failed with {reason}: {count - MOST_A_MINUTE} more in {now_s - self._since_s:.0f} s"

@@ -12,6 +12,7 @@ from server.identity.claims import TokenError
 from server.identity.key_ring import KeyRingError
 from server.identity.tokens import Tokens
 from server.storage.interface import AccessStorage
+from server.telemetry.failure_log import FailureLog
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class IamTokens:
         self._tokens = tokens
         self._assertions = assertions
         self._clock = clock
+        self._failures = FailureLog(_log)
 
     async def create(self, assertion: str) -> IssuedToken:
         """Returns a token for the service account that signed the assertion.
@@ -48,12 +50,12 @@ class IamTokens:
         try:
             key = self._assertions.check(assertion, key, now)
         except TokenError as error:
-            _log.info("assertion refused: %s", error)
+            self._failures.tell(f"assertion refused: {error}", level=logging.INFO)
             raise _assertion_invalid() from None
         try:
             return IssuedToken(*self._tokens.issue(key.service_account_id, key.id, now))
         except KeyRingError as error:
-            _log.error("no token was made: %s", error)
+            self._failures.tell(f"no token was made: {error}", level=logging.ERROR)
             raise _no_signing_key() from None
 
     async def revoke(self, token: str) -> str | None:

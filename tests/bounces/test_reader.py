@@ -1,6 +1,7 @@
 """What strangers write to an e-mail's sender is read for a bounded time, whatever it is."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 
 import psutil
@@ -65,3 +66,18 @@ async def test_whoever_goes_away_leaves_no_answer_to_the_next(reader: ReportRead
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
     assert await reader.read(sample.content, sample.reverse_path) == sample.report
+
+
+async def test_a_report_that_we_fail_at_is_told_without_its_words(
+    reader: ReportReader, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    failing = (
+        "from server.bounces import reader_process\n"
+        "reader_process.read_report = lambda content, path: int(content)\n"
+        "reader_process.main()"
+    )
+    monkeypatch.setattr("server.bounces.reader._COMMAND", (sys.executable, "-c", failing))
+    assert await reader.read(b"ostap@example.com", "") is None
+    assert await reader.read(b"ostap@example.com", "") is None
+    assert caplog.text.count("reading a report failed: builtins.ValueError") == 1
+    assert "ostap" not in caplog.text

@@ -415,3 +415,16 @@ async def test_a_certificate_dummy_key_trusts(tmp_path: Path) -> None:
 def test_half_an_issuer_is_no_setting(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="oidc"):
         Settings(**wrong)
+
+
+async def test_an_issuer_that_is_away_is_told_once(
+    served: Served,
+    key_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(oidc, "_RETRY_S", 0.0)
+    key_file.unlink()  # noqa: ASYNC240 - at once
+    for number in range(5):
+        await served.refusal(signed(served, jti=f"not seen before {number}", key_id="unknown"))
+    assert caplog.text.count("key set of the outside issuer not read: FileNotFoundError") == 1

@@ -70,6 +70,21 @@ async def test_very_many_failures_of_one_reason_are_counted() -> None:
     assert lines[-2] == "calls failed with STORAGE_UNAVAILABLE: 2704 more in 61 s"
 
 
+async def test_failures_that_have_ended_are_counted_too() -> None:
+    log, out, clock = configured()
+    for _ in range(MOST_A_MINUTE + 5):
+        log.failed(METHOD, "UNAVAILABLE", "STORAGE_UNAVAILABLE", 0.001, IDS)
+    log.sum_up()
+    log.write()
+    assert len(out.getvalue().splitlines()) == MOST_A_MINUTE
+    clock.now_s += 61
+    log.sum_up()
+    log.sum_up(at_once=True)
+    log.write()
+    (line,) = out.getvalue().splitlines()[MOST_A_MINUTE:]
+    assert json.loads(line)["message"] == "calls failed with STORAGE_UNAVAILABLE: 5 more in 61 s"
+
+
 @pytest.mark.parametrize(
     ("level", "success", "failure"),
     [(logging.DEBUG, True, True), (logging.WARNING, False, True), (logging.ERROR, False, True)],

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from server.domain.errors import BillingError, Reason
-from server.telemetry.failure_log import SUMMARY_EVERY_S, FailureLog
+from server.telemetry.failure_log import SUMMARY_EVERY_S, FailureLog, sum_up
 from tests.clock import Stopwatch
 
 _log = logging.getLogger("tests.failures")
@@ -70,3 +70,32 @@ def test_a_server_that_makes_up_codes_fills_neither_memory_nor_log(
     assert len(caplog.records) == 101
     assert _lines(caplog)[-1] == "other failures"
     assert len(failures._kinds) == 101
+
+
+def test_an_outage_that_is_over_is_summed_up_too(
+    failures: FailureLog, now_s: Stopwatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        failures.tell("one", level=logging.ERROR)
+    failures.tell("two")
+    failures.sum_up(at_once=False)
+    now_s.at += SUMMARY_EVERY_S
+    for _ in range(2):
+        failures.sum_up(at_once=False)
+    failures.tell("one", level=logging.ERROR)
+    failures.sum_up(at_once=True)
+    assert [(each.levelname, each.getMessage()) for each in caplog.records] == [
+        ("ERROR", "one"),
+        ("WARNING", "two"),
+        ("ERROR", "one: 2 more in 300 s"),
+        ("ERROR", "one: 1 more in 0 s"),
+    ]
+
+
+def test_all_that_are_in_use_are_summed_up(
+    failures: FailureLog, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(2):
+        failures.tell("one")
+    sum_up(at_once=True)
+    assert "one: 1 more in 0 s" in _lines(caplog)

@@ -1,6 +1,7 @@
 """What happened to an invitation is told by the log alone, found by any of its IDs."""
 
 import json
+import socket
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,6 +76,17 @@ def test_a_call_that_failed_is_told_with_what_it_named(logging_service: Service)
     assert (line["level"], line["code"], line["reason"]) == ("WARNING", *["NOT_FOUND"] * 2)
     assert line["operation"] == unknown
     assert line["caller"].startswith("aje")
+
+
+def test_each_line_is_json(logging_service: Service) -> None:
+    port = int(logging_service.grpc.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as stranger:
+        stranger.sendall(b"GET /ostap@example.com HTTP/1.1\r\n\r\n")
+        while stranger.recv(4096):
+            pass
+    for name in ("server-0.log", "access.log", "envoy.log"):
+        for line in (logging_service.var / "logs" / name).read_text().splitlines():
+            assert {"at"} < json.loads(line).keys(), line
 
 
 def test_nothing_personal_is_told(logging_service: Service) -> None:
