@@ -153,6 +153,8 @@ def _read(archive: Path, folder: Path | None) -> dict[str, Any]:
                 raise problem
             content = tar.extractfile(first)
             manifest: dict[str, Any] = json.loads(content.read() if content else b"")
+            if not isinstance(manifest["made"], str) or not isinstance(manifest["format"], int):
+                raise problem
             if manifest["format"] != _FORMAT:
                 raise SettingsError(f"{archive} was made by a newer release: restore it with that")
             found = {}
@@ -165,7 +167,7 @@ def _read(archive: Path, folder: Path | None) -> dict[str, Any]:
             if found != manifest["sha256"] or _DATABASE not in found:
                 raise problem
             return manifest
-    except (tarfile.TarError, EOFError, ValueError, KeyError, TypeError, AttributeError):
+    except (tarfile.TarError, EOFError, LookupError, ValueError, TypeError, RecursionError):
         raise problem from None
 
 

@@ -4,6 +4,7 @@ In this order: what comes first holds. A name that is no setting is an error, so
 one does not start a service that nobody has asked for.
 """
 
+import contextlib
 import difflib
 import os
 import re
@@ -15,12 +16,14 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from server.config import Settings, SettingsError
+from server.domain.texts import printable
 
 _PREFIX = "BILLING_"
 # Those of the command line `billing`, which reads them itself.
 _OF_THE_CLIENT = "BILLING_CLI_"
 _FILE = "_FILE"
 _DEFAULT = "default"
+_MOST_BYTES = 1 << 20  # of a file of settings
 # Whom e-mails are handed to, whom they are from, and where their links lead.
 _FOR_PRODUCTION = ("smtp_url", "mail_from", "invitation_url")
 
@@ -60,6 +63,17 @@ def is_set(name: str) -> bool:
     return bool(config) and name in _from_toml(Path(config or ""))
 
 
+def log_format() -> str:
+    """Returns the form of log lines that is asked for, also where settings can't be used."""
+    given = {name.upper(): value for name, value in os.environ.items()}
+    wanted = given.get(variable("log_format"))
+    config = given.get(variable("config"))
+    if wanted is None and config:
+        with contextlib.suppress(SettingsError, ValueError, RecursionError):
+            wanted = tomllib.loads(_text(Path(config))).get("log_format")
+    return "json" if wanted == "json" else "text"
+
+
 def require_for_production(loaded: LoadedSettings) -> None:
     """Raises SettingsError that names what is not set and has a default for development alone."""
     missing = [
@@ -79,15 +93,18 @@ def load_settings() -> LoadedSettings:
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     wrong: list[str] = []
-    given = {
-        name.upper(): (name, value)
-        for name, value in os.environ.items()
-        if name.upper().startswith(_PREFIX) and not name.upper().startswith(_OF_THE_CLIENT)
-    }
+    given: dict[str, tuple[str, str]] = {}
+    for name, value in os.environ.items():
+        upper = name.upper()
+        if not upper.startswith(_PREFIX) or upper.startswith(_OF_THE_CLIENT):
+            continue
+        if upper in given:
+            wrong.append(f"{given[upper][0]} and {name}: set one of them")
+        given[upper] = name, value
     known = {variable(name): name for name in Settings.model_fields}
     files = {variable(name) + _FILE: name for name in secret_settings()}
     wrong += [
-        f"{name}: there is no such setting{_meant(upper, [*known, *files])}"
+        f"{printable(name)}: there is no such setting{_meant(upper, [*known, *files])}"
         for upper, (name, _) in sorted(given.items())
         if upper not in known and upper not in files
     ]
@@ -111,6 +128,11 @@ def load_settings() -> LoadedSettings:
         if upper in given:
             values[name] = given[upper][1]
             origins[name] = "environment"
+    wrong += [
+        f"{_place(name, origins)}: {problem}"
+        for name, value in values.items()
+        if isinstance(value, str) and (problem := _unfit(value))
+    ]
     if wrong:
         raise SettingsError("\n".join(wrong))
     try:
@@ -152,10 +174,10 @@ def _from_toml(file: Path) -> dict[str, Any]:
     """Returns the settings of a file; raises SettingsError."""
     where = f"{variable('config')}: {file}"
     try:
-        found = tomllib.loads(file.read_text())
-    except OSError as error:
-        raise SettingsError(f"{where} can't be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        found = tomllib.loads(_text(file))
+    except SettingsError as error:
+        raise SettingsError(f"{variable('config')}: {error}") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingsError(f"{where} is not TOML: {error}") from None
     names = [name for name in Settings.model_fields if name != "config"]
     wrong = [
@@ -168,6 +190,11 @@ def _from_toml(file: Path) -> dict[str, Any]:
         for name, value in found.items()
         if name in names and not isinstance(value, str | int | float)
     ]
+    wrong += [
+        f"{where}: {name} is no truth value"
+        for name, value in found.items()
+        if isinstance(value, bool) and name in names and not _is_truth_value(name)
+    ]
     if isinstance(found.get("var"), str) and not Path(found["var"]).expanduser().is_absolute():
         wrong.append(f"{where}: var is a folder's whole path, which begins with /")
     if wrong:
@@ -177,15 +204,47 @@ def _from_toml(file: Path) -> dict[str, Any]:
 
 def _secret(file: Path) -> str:
     """Returns what a file holds, without the line's end; raises SettingsError."""
-    try:
-        text = file.read_text().rstrip("\r\n")
-    except OSError as error:
-        raise SettingsError(f"{file} can't be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{file} is not UTF-8") from None
-    if not text:
+    text = _text(file).removesuffix("\n").removesuffix("\r")
+    if not text.strip():
         raise SettingsError(f"{file} is empty")
     return text
+
+
+def _text(file: Path) -> str:
+    """Returns what a file of settings or of one of them holds; raises SettingsError."""
+    try:
+        with file.expanduser().open("rb") as opened:
+            content = opened.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise SettingsError(f"{file} has more than {_MOST_BYTES >> 10} KiB")
+        return content.decode()
+    except OSError as error:
+        raise SettingsError(f"{file} can't be read: {error.strerror}") from None
+    except RuntimeError:
+        raise SettingsError(f"{file} can't be read: there is no such user") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{file} is not UTF-8") from None
+
+
+def _is_truth_value(name: str) -> bool:
+    return Settings.model_fields[name].annotation is bool
+
+
+def _unfit(text: str) -> str:
+    """Returns why a text can be the value of no setting, "" if it can."""
+    if any(char < " " or char == "\x7f" for char in text):
+        return "holds control characters, such as the end of a line"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "is not UTF-8"
+    return ""
+
+
+def _place(name: str, origins: Mapping[str, str]) -> str:
+    """Returns a setting's variable, and its file if it stands in one."""
+    origin = origins.get(name, "environment")
+    return variable(name) + ("" if origin == "environment" else f" in {origin}")
 
 
 def _meant(name: str, known: Iterable[str]) -> str:
@@ -199,8 +258,5 @@ def _meant(name: str, known: Iterable[str]) -> str:
 def _problems(error: ValidationError, origins: Mapping[str, str]) -> Iterable[str]:
     """Returns a line for each wrong setting: its variable, its file if it stands in one, and why."""
     for problem in error.errors(include_input=False, include_url=False):
-        parts = []
-        for part in map(str, problem["loc"]):
-            origin = origins.get(part, "environment")
-            parts.append(variable(part) + ("" if origin == "environment" else f" in {origin}"))
+        parts = [_place(str(part), origins) for part in problem["loc"]]
         yield ": ".join([*parts, problem["msg"]])

@@ -87,7 +87,15 @@ def test_the_environment_goes_before_files_and_files_before_defaults(
         ("servers = ['a:1', 'b:1']", "servers is one text, number or truth value"),
         ("http_port = 0", "BILLING_HTTP_PORT in {config}: Input should be greater"),
         ("http_port 1", "is not TOML"),
-        ("\udcff", "is not TOML"),
+        ("\udcff", "is not UTF-8"),
+        ("http_port = true", "http_port is no truth value"),
+        ("rate_limit = false", "rate_limit is no truth value"),
+        ("drain_s = inf", "BILLING_DRAIN_S in {config}: Input should be a finite number"),
+        ("rate_limit = nan", "BILLING_RATE_LIMIT in {config}: Input should be a finite number"),
+        ('keys = "/a\\u0000b"', "BILLING_KEYS in {config}: holds control characters"),
+        ("country = 7", "BILLING_COUNTRY in {config}: Input should be a valid string"),
+        ("http_port = 1979-05-27", "http_port is one text, number or truth value"),
+        ("[" * 100_000, "is not TOML"),
         ("config = '/etc/other.toml'", "there is no setting 'config'"),
         ("var = 'var'", "var is a folder's whole path, which begins with /"),
     ],
@@ -105,7 +113,7 @@ def test_files_that_can_not_be_read_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     empty = tmp_path / "empty"
-    empty.write_text("\n")
+    empty.write_text(" \n")
     monkeypatch.setenv("BILLING_CONFIG", str(tmp_path / "none.toml"))
     monkeypatch.setenv("BILLING_SMTP_URL_FILE", str(tmp_path))
     monkeypatch.setenv("BILLING_DATABASE_URL_FILE", str(empty))
@@ -114,6 +122,59 @@ def test_files_that_can_not_be_read_are_named(
         f"BILLING_DATABASE_URL_FILE: {empty} is empty",
         f"BILLING_SMTP_URL_FILE: {tmp_path} can't be read: Is a directory",
     ]
+
+
+def test_a_secret_is_one_line_of_a_file_of_some_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "url"
+    monkeypatch.setenv("BILLING_SMTP_URL_FILE", str(file))
+    for end in ("\n", "\r\n", ""):
+        file.write_text(f"smtp://mail.example.com{end}")
+        assert load_settings().settings.smtp_url == "smtp://mail.example.com"
+    file.write_text("smtp://mail.example.com\nhunter2\n")
+    assert refused() == (
+        f"BILLING_SMTP_URL in {file} (BILLING_SMTP_URL_FILE): holds control characters, such as "
+        "the end of a line"
+    )
+    file.write_bytes(b"\xff")
+    assert refused() == f"BILLING_SMTP_URL_FILE: {file} is not UTF-8"
+    monkeypatch.setenv("BILLING_SMTP_URL_FILE", "/dev/zero")
+    assert refused() == "BILLING_SMTP_URL_FILE: /dev/zero has more than 1024 KiB"
+    monkeypatch.setenv("BILLING_SMTP_URL_FILE", "~nobody-of-that-name/url")
+    assert refused().endswith("can't be read: there is no such user")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("BILLING_DRAIN_S", "inf", "finite number"),
+        ("BILLING_SHUTDOWN_S", "1e300", "less than or equal to 3600"),
+        ("BILLING_INVITATION_LIFETIME_D", "1000000000", "less than or equal to 3650"),
+        ("BILLING_EVENT_RETENTION_D", "99999999", "less than or equal to 36500"),
+        ("BILLING_MAIL_GIVE_UP_AFTER_H", "1e12", "less than or equal to 8760"),
+        ("BILLING_MAX_BODY_BYTES", "99999999999", "less than or equal to 67108864"),
+        ("BILLING_VAR", " ", "name the folder"),
+        ("BILLING_VAR", "~nobody-of-that-name/var", "a user that this machine does not have"),
+        ("BILLING_DKIM_KEY", "/a.pem,~nobody-of-that-name/b.pem", "a user that this machine"),
+        ("BILLING_TLS_KEY", "~nobody-of-that-name/key.pem", "a user that this machine"),
+        ("BILLING_MAIL_FROM", "a@example.com\nBcc: b@example.com", "holds control characters"),
+        ("BILLING_KEYS", "/keys\udcff", "is not UTF-8"),
+        ("BILLING_HTTP_PORT\x1b[2J", "1", "BILLING_HTTP_PORT?[2J: there is no such setting"),
+    ],
+)
+def test_values_that_nothing_can_be_done_with_are_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert said in refused()
+    assert refused().count("\n") == 0
+
+
+def test_a_setting_is_not_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("billing_http_port", "8081")
+    monkeypatch.setenv("BILLING_HTTP_PORT", "8082")
+    assert refused().endswith(": set one of them")
 
 
 def test_a_secret_stands_in_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

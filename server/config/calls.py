@@ -27,12 +27,20 @@ class CallSettings(BaseSettings):
     gateway_memory_mib: int = Field(
         256,
         ge=96,
+        le=1 << 20,
         description="Envoy's heap, 64 of its own; past a tenth of the rest the largest requests end",
     )
-    max_body_bytes: int = Field(1 << 20, ge=1024, description="largest request")
-    max_metadata_bytes: int = Field(32 << 10, ge=4096, description="largest headers of a request")
-    request_timeout_s: float = Field(15.0, gt=0, description="a REST call's deadline")
-    drain_s: float = Field(
-        2.0, ge=0, description="how long SIGTERM leaves the gateway to notice before calls end"
+    max_body_bytes: int = Field(1 << 20, ge=1024, le=64 << 20, description="largest request")
+    max_metadata_bytes: int = Field(
+        32 << 10, ge=4096, le=8 << 20, description="largest headers of a request"
     )
-    shutdown_s: float = Field(20.0, gt=0, description="time for calls and sends to finish on stop")
+    request_timeout_s: float = Field(15.0, gt=0, le=3600, description="a REST call's deadline")
+    drain_s: float = Field(
+        2.0,
+        ge=0,
+        le=3600,
+        description="how long SIGTERM leaves the gateway to notice before calls end",
+    )
+    shutdown_s: float = Field(
+        20.0, gt=0, le=3600, description="time for calls and sends to finish on stop"
+    )

@@ -6,7 +6,7 @@ from pydantic import Field
 from pydantic.config import JsonDict
 
 Port = Annotated[int, Field(ge=1, le=65535)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
 # 0 for none.
 Limit = Annotated[int, Field(ge=0, le=10**9)]
 # Holds a password: `settings` hides it, and a file can hold it, whose path stands in …_FILE.

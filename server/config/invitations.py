@@ -7,7 +7,7 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings
 
-from server.config.fields import Count, Limit
+from server.config.fields import Limit
 from server.domain.brands import Brand
 
 
@@ -17,9 +17,14 @@ class InvitationSettings(BaseSettings):
     invitation_url: str = Field(
         "", description="what the link in the e-mail begins with; default the gateway's page"
     )
-    invitation_lifetime_d: Count = Field(30, description="how long an invitation can be accepted")
+    invitation_lifetime_d: int = Field(
+        30, ge=1, le=3650, description="how long an invitation can be accepted"
+    )
     resend_interval_s: float = Field(
-        60.0, ge=0, description="least time from one resend of an invitation to the next"
+        60.0,
+        ge=0,
+        le=31_536_000,
+        description="least time from one resend of an invitation to the next",
     )
     customers_per_reseller: Limit = Field(
         1_000_000, description="customers that one reseller may have; 0 for any number"

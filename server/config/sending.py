@@ -35,16 +35,20 @@ class SendingSettings(BaseSettings):
     mail_give_up_after_h: float = Field(
         _RETRY.give_up_after / _HOUR,
         gt=0,
+        le=8760,
         description="how long an e-mail that is not taken is tried again",
     )
     mail_first_retry_s: float = Field(
-        _RETRY.first.total_seconds(), gt=0, description="delay before the second try"
+        _RETRY.first.total_seconds(), gt=0, le=604_800, description="delay before the second try"
     )
     mail_longest_retry_s: float = Field(
-        _RETRY.longest.total_seconds(), gt=0, description="delays double up to this"
+        _RETRY.longest.total_seconds(), gt=0, le=604_800, description="delays double up to this"
     )
     mail_lease_s: float = Field(
-        _WORKER.lease.total_seconds(), gt=0, description="after a crash, time until another sends"
+        _WORKER.lease.total_seconds(),
+        gt=0,
+        le=86_400,
+        description="after a crash, time until another sends",
     )
     mail_connections: Count = Field(_WORKER.parallel, description="e-mails a process sends at once")
     mail_slow_connections: int = Field(

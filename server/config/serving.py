@@ -106,7 +106,7 @@ class ServingSettings(BaseSettings):
     @classmethod
     def _not_empty(cls, value: Any) -> Any:
         # An empty path would be the folder that a command happens to run in.
-        if value == "":
+        if not str(value).strip():
             raise PydanticCustomError("var", "name the folder where the service is to keep all")
         return value
 

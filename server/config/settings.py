@@ -1,10 +1,14 @@
 """All settings, and what follows from several of them."""
 
 from pathlib import Path
+from typing import Any
 
+from pydantic import field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import SettingsConfigDict
 
 from server.config.calls import CallSettings
+from server.config.fields import listed
 from server.config.identity import IdentitySettings
 from server.config.invitations import InvitationSettings
 from server.config.sending import SendingSettings
@@ -15,6 +19,10 @@ from server.domain.limits import Limits
 
 class SettingsError(Exception):
     """A setting that can't be used; the text names it and says what it should be."""
+
+
+# Those whose values are paths, or lists of paths.
+_PATHS = ("var", "keys", "tls_certificate", "tls_key", "access_log", "mail_templates", "dkim_key")
 
 
 # Listed from the last one to the first.
@@ -28,7 +36,19 @@ class Settings(
 ):
     """Every setting with its default. Times in the name's unit: `_s` seconds, `_h` hours, `_d` days."""
 
-    model_config = SettingsConfigDict(env_prefix="BILLING_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="BILLING_", frozen=True, allow_inf_nan=False)
+
+    @field_validator(*_PATHS, mode="before")
+    @classmethod
+    def _of_known_users(cls, value: Any) -> Any:
+        for each in listed(str(value)):
+            try:
+                Path(each).expanduser()
+            except RuntimeError:
+                raise PydanticCustomError(
+                    "home", "begins with ~ and a user that this machine does not have"
+                ) from None
+        return value
 
     @property
     def iam_keys(self) -> Path:

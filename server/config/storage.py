@@ -24,15 +24,20 @@ class StorageSettings(BaseSettings):
         description="the database past that pooler, to listen to other processes, `migrate` and `check`",
         json_schema_extra=SECRET,
     )
-    idempotency_lifetime_h: int = Field(48, ge=24, description="how long keys are remembered")
+    idempotency_lifetime_h: int = Field(
+        48, ge=24, le=87_600, description="how long keys are remembered"
+    )
     operation_retention_d: int = Field(
-        30, ge=0, description="how long ended operations and links are kept; 0 for ever"
+        30, ge=0, le=36_500, description="how long ended operations and links are kept; 0 for ever"
     )
     event_retention_d: int = Field(
-        400, ge=1, description="how long events of the resellers' logs are kept"
+        400, ge=1, le=36_500, description="how long events of the resellers' logs are kept"
     )
     sweep_interval_s: float = Field(
-        30.0, gt=0, description="how often what is old is cleared and what has lapsed is recorded"
+        30.0,
+        gt=0,
+        le=86_400,
+        description="how often what is old is cleared and what has lapsed is recorded",
     )
 
     @property

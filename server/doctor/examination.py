@@ -46,8 +46,8 @@ async def examine(*, for_development: bool) -> AsyncIterator[Finding]:
         yield finding
     folders = [settings.var]
     files = _files(loaded)
-    if settings.database.startswith("sqlite"):
-        folders.append(_sqlite_file(settings).parent)
+    if database := _sqlite_file(settings):
+        folders.append(database.parent)
     if not settings.var.exists():
         yield problem(
             "disk",
@@ -141,15 +141,17 @@ def _files(loaded: LoadedSettings) -> list[Path]:
     secrets = [
         Path(value)
         for name, value in os.environ.items()
-        if name.startswith("BILLING_") and name.endswith("_FILE")
+        if name.upper().startswith("BILLING_") and name.upper().endswith("_FILE")
     ]
     named = [settings.tls_key, settings.config, *settings.dkim_keys]
     secrets += [Path(each).expanduser() for each in named if each]
-    if settings.database.startswith("sqlite"):
-        file = _sqlite_file(settings)
+    if file := _sqlite_file(settings):
         secrets += [file.with_name(file.name + end) for end in ("", "-wal", "-shm")]
     return secrets
 
 
-def _sqlite_file(settings: Settings) -> Path:
-    return Path(settings.database.partition("///")[2].partition("?")[0]).absolute()
+def _sqlite_file(settings: Settings) -> Path | None:
+    """Returns the database's file; None on PostgreSQL, and for a URL that names none."""
+    scheme, _, place = settings.database.partition("///")
+    file = Path(place.partition("?")[0]).absolute()
+    return file if scheme.startswith("sqlite") and file.name else None

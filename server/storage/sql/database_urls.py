@@ -3,6 +3,7 @@
 import re
 
 from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 # As PostgreSQL's own clients have it: user@host1:5432,host2:5432/name.
 _SEVERAL = re.compile(r"(\w+://(?:[^/@]*@)?)([^/@?,]+,[^/@?]+)([^?]*)(\??)(.*)")
@@ -15,7 +16,12 @@ def driver_url(database_url: str) -> URL:
         start, hosts, path, _, query = several.groups()
         named = "&".join(f"host={host}" for host in hosts.split(","))
         database_url = f"{start}{path}?{named}{'&' if query else ''}{query}"
-    url = make_url(database_url)
+    try:
+        url = make_url(database_url)
+    except (ArgumentError, ValueError):
+        raise ValueError(
+            "is no URL like sqlite:///path/to/file or postgresql://user:password@host:5432/name"
+        ) from None
     backend = url.get_backend_name()
     if backend == "sqlite":
         if not url.database or url.database == ":memory:":
