@@ -22,8 +22,16 @@ def commits() -> list[Commit]:
     history = _git("rev-list", "--no-merges", "HEAD", f"^{LAST_UNCHECKED}")
     if not history:  # a shallow clone that does not reach so far back
         history = _git("rev-list", "--no-merges", "--max-count=1", "HEAD")
+    assert history, "there is no git checkout here"
     text = _git("show", "--no-patch", f"--format=%h{_FIELD}%s{_FIELD}%b{_COMMIT}", *history.split())
-    return [Commit(*each.strip().split(_FIELD)) for each in text.split(_COMMIT) if each.strip()]
+    return parsed(text)
+
+
+def parsed(text: str) -> list[Commit]:
+    """Returns the commits that git has shown in our format."""
+    # Not all white space: the separators are some, and a body may be empty.
+    shown = [each.strip("\n") for each in text.split(_COMMIT)]
+    return [Commit(*each.split(_FIELD)) for each in shown if each]
 
 
 def faults(commit: Commit) -> list[str]:
@@ -44,6 +52,15 @@ def test_every_commit_has_a_short_subject_and_a_body() -> None:
 def test_a_long_subject_and_a_missing_body_are_noticed() -> None:
     assert len(faults(Commit("0", "x" * 73, ""))) == 2
     assert faults(Commit("0", "x" * 72, "Problem, reason, measurement.")) == []
+
+
+def test_commits_are_read_as_git_shows_them() -> None:
+    bare = Commit("a1", "A subject", "")
+    assert parsed("a1\x1fA subject\x1f\x1e\nb2\x1fAnother\x1fA body.\n\x1e\n") == [
+        bare,
+        Commit("b2", "Another", "A body."),
+    ]
+    assert faults(bare) != []
 
 
 def _git(*command: str) -> str:
