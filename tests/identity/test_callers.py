@@ -467,11 +467,11 @@ async def test_who_is_in_a_hurry_ends_no_look_up_that_others_wait_for(
     async with asyncio.timeout(30):
         hurried = asyncio.create_task(hurry())
         await until(lambda: bool(answered_within))
-        patient = asyncio.create_task(authenticator.authenticate("Bearer token"))
+        other = asyncio.create_task(authenticator.authenticate("Bearer token"))
         with pytest.raises(BillingError) as refused:
             await hurried
         over.set()
-        assert (await patient).id == "a" * 20
+        assert (await other).id == "a" * 20
     assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
     assert answered_within == [math.inf]
 

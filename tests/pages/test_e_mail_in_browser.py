@@ -9,7 +9,7 @@ from server.domain.invitation_options import NO_OPTIONS, InvitationOptions
 from server.worker.mail.messages import MessageBuilder
 from tests.browser import browser
 from tests.pages.visitor import SCREENSHOTS
-from tests.worker.test_messages import DELIVERY, LINK, NOW, part, read
+from tests.worker.reading_messages import DELIVERY, LINK, NOW, part, read
 
 NAMES = {
     "long": ("W" * 79, "О" * 79),

@@ -20,7 +20,7 @@ from server.worker.mail.dkim import DkimKey, Signer, SigningMailer
 from server.worker.mail.mailer import Mail
 from tests.worker.mail_server import MailServer
 from tests.worker.mailing import mailing
-from tests.worker.test_messages import DELIVERY, MESSAGES
+from tests.worker.reading_messages import DELIVERY, MESSAGES
 
 KEYS = [
     DkimKey("a-rsa", rsa.generate_private_key(65537, 2048)),
