@@ -13,7 +13,7 @@ from client.importing.columns import EMAIL, EXTERNAL_ID, NAME, NOTE
 _KEYS = uuid.UUID("8f0b6c1e-52d4-4c0e-9d0c-6f2b1f9a7e35")
 _PERSON, _LABELS = "person.", "labels."
 # What spreadsheets make of long numbers, and of formulas that can't be worked out.
-_SHORTENED = re.compile(r"[0-9][.,][0-9]+E\+[0-9]+")
+_SHORTENED = re.compile(r"[0-9]([.,][0-9]+)?E\+[0-9]+")
 _BROKEN = re.compile(
     r"#(N/A|REF!|VALUE!|NAME\?|DIV/0!|NUM!|NULL!|Н/Д|ССЫЛКА!|ЗНАЧ!|ИМЯ\?|ДЕЛ/0!|ЧИСЛО!)"
 )

@@ -4,11 +4,17 @@ import queue
 import signal
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
 
 from client.connection import Connection
+from client.errors import ClientError
+from client.importing import window as module
 from client.importing.window import Window
 from client.profiles import Profile
 
@@ -137,3 +143,122 @@ def test_calls_that_begin_while_the_token_is_given_up_are_made_again(
     made.run(iter([1, 2, 3]))
     assert sorted(answered) == [1, 2, 3]
     assert 2 in refused
+
+
+class _Failed(grpc.RpcError):
+    """A failure with a reason, and how many seconds to wait before the call is repeated."""
+
+    def __init__(
+        self, code: grpc.StatusCode, retry_s: int | None = None, reason: str = "", limit: str = ""
+    ) -> None:
+        self._code = code
+        status = status_pb2.Status(code=code.value[0], message="no")
+        status.details.add().Pack(
+            error_details_pb2.ErrorInfo(reason=reason, metadata={"limit": limit})
+        )
+        if retry_s is not None:
+            status.details.add().Pack(
+                error_details_pb2.RetryInfo(retry_delay=Duration(seconds=retry_s))
+            )
+        self._metadata = (("grpc-status-details-bin", status.SerializeToString()),)
+
+    def code(self) -> grpc.StatusCode:
+        return self._code
+
+    def details(self) -> str:
+        return "no"
+
+    def trailing_metadata(self) -> Any:
+        return self._metadata
+
+
+EXHAUSTED, AWAY = grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time, which the test sets."""
+    at = [1000.0]
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: at[0]))
+    return at
+
+
+def test_refusals_of_one_time_halve_the_window_once(
+    connection: Connection, now: list[float]
+) -> None:
+    made = window(connection, [])
+    for job in range(3):
+        assert not made._settle_failure(job, now[0], _Failed(EXHAUSTED, 2))
+    assert made._size == 4
+    assert made._next_s() == now[0] + 2
+    now[0] += 2
+    assert not made._settle_failure(3, now[0], _Failed(EXHAUSTED, 1))
+    assert (made._size, made._next_s()) == (2, now[0] + 1)
+    # Those that came first are repeated first.
+    assert [job for _, _, job in sorted(made._later)] == [0, 1, 2, 3]
+
+
+def test_answers_let_the_window_grow_by_one_for_its_size_up_to_the_most(
+    connection: Connection,
+) -> None:
+    made = window(connection, [])
+    for _ in range(8):
+        made._answered()
+    assert 8.5 < made._size < 9
+    for _ in range(5000):
+        made._answered()
+    assert made._size == 48
+
+
+def test_a_limit_of_one_address_stops_no_other_call(
+    connection: Connection, now: list[float]
+) -> None:
+    made = window(connection, [])
+    full = _Failed(EXHAUSTED, 600, "MAIL_LIMIT_REACHED", "MAIL_PER_ADDRESS_H")
+    made._in_flight = 1
+    assert not made._settle_failure(0, now[0], full)
+    assert (made._size, made._not_before_s) == (8, 0)
+    made._in_flight = 0
+    assert not made._settle_failure(0, now[0], full)
+    assert made._not_before_s == now[0] + 600
+
+
+def test_a_service_that_is_away_is_asked_ever_less_often_and_given_up(
+    connection: Connection, now: list[float]
+) -> None:
+    made = window(connection, [])
+    pauses = []
+    for _ in range(8):
+        assert not made._settle_failure(0, now[0], _Failed(AWAY))
+        pauses.append(round(made._not_before_s - now[0], 1))
+        now[0] = made._not_before_s
+    assert pauses == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
+    made._answered()  # it is back: the time is counted anew
+    now[0] += 30
+    assert not made._settle_failure(0, now[0], _Failed(AWAY))
+    now[0] += 30
+    assert not made._settle_failure(0, now[0], _Failed(AWAY))
+    now[0] += 0.1
+    with pytest.raises(ClientError, match="no"):
+        made._settle_failure(0, now[0], _Failed(AWAY, reason="STORAGE_UNAVAILABLE"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        _Failed(grpc.StatusCode.PERMISSION_DENIED, reason="PERMISSION_MISSING"),
+        _Failed(grpc.StatusCode.UNIMPLEMENTED, reason="METHOD_UNKNOWN"),
+        _Failed(EXHAUSTED, reason="CUSTOMER_LIMIT_REACHED"),
+    ],
+)
+def test_what_every_call_would_be_refused_for_stops_all(
+    connection: Connection, error: _Failed
+) -> None:
+    with pytest.raises(ClientError):
+        window(connection, [])._settle_failure(0, 0.0, error)
+
+
+def test_a_failure_of_one_call_is_its_own(connection: Connection) -> None:
+    made = window(connection, [])
+    assert made._settle_failure(0, 0.0, _Failed(grpc.StatusCode.INVALID_ARGUMENT))
+    assert (made._later, made._size) == ([], 8)

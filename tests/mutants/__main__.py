@@ -33,18 +33,18 @@ LONGEST_S = 300
 # All other plugins, which no test of the lists uses, take longer to load than most of them to run.
 _PLUGINS = ("-p", "pytest_asyncio.plugin", "-p", "pytest_timeout", "-p", "no:cacheprovider")
 _PYTEST = ("-m", "pytest", *_PLUGINS, "-q", "-x", "--tb=line")
-# Of pytest: all passed; some failed. Anything else is no verdict.
+# Of pytest: all passed; some failed. Anything else: they did not run.
 _PASSED, _FAILED = 0, 1
 # In a copy: where its tests keep their files.
 _TEMPORARY = "t"
 
 
-class Verdict(Enum):
+class Outcome(Enum):
     """What the tests said."""
 
     NOTICED = "noticed"
     NOT_NOTICED = "not noticed"
-    NO_VERDICT = "the tests did not run"
+    NOT_RUN = "the tests did not run"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Run:
     """What came of one mutant."""
 
     mutant: Mutant
-    verdict: Verdict
+    outcome: Outcome
     output: str
 
     @property
@@ -64,8 +64,8 @@ class Run:
     @property
     def is_as_listed(self) -> bool:
         """Whether it was noticed, or not if it is an equivalent."""
-        wanted = Verdict.NOT_NOTICED if self.mutant.equivalent else Verdict.NOTICED
-        return self.verdict is wanted
+        wanted = Outcome.NOT_NOTICED if self.mutant.equivalent else Outcome.NOTICED
+        return self.outcome is wanted
 
 
 def main() -> int:
@@ -151,10 +151,10 @@ def _run_all(wanted: Sequence[Mutant], copies: SimpleQueue[Path], jobs: int) -> 
                 run = done.result()
                 runs.append(run)
                 print(
-                    run.verdict.value, run.mutant, run.noticed_by, sep="\t", file=kept, flush=True
+                    run.outcome.value, run.mutant, run.noticed_by, sep="\t", file=kept, flush=True
                 )
                 if not run.is_as_listed:
-                    bar.write(f"{run.verdict.value}: {run.mutant}")
+                    bar.write(f"{run.outcome.value}: {run.mutant}")
                 bar.update()
         except BaseException:
             pool.shutdown(cancel_futures=True)
@@ -172,8 +172,8 @@ def _run(mutant: Mutant, copies: SimpleQueue[Path]) -> Run:
             code, output = _pytest(copy, [*mutant.tests, *selection], longest_s=LONGEST_S)
         finally:
             file.write_text(before)
-    verdicts = {_PASSED: Verdict.NOT_NOTICED, _FAILED: Verdict.NOTICED}
-    return Run(mutant, verdicts.get(code, Verdict.NO_VERDICT), output)
+    outcomes = {_PASSED: Outcome.NOT_NOTICED, _FAILED: Outcome.NOTICED}
+    return Run(mutant, outcomes.get(code, Outcome.NOT_RUN), output)
 
 
 @contextmanager
@@ -236,16 +236,16 @@ def _report(runs: Sequence[Run]) -> int:
         rest = [run for run in own if not run.mutant.equivalent]
         if not rest:
             continue
-        noticed = sum(run.verdict is Verdict.NOTICED for run in rest)
+        noticed = sum(run.outcome is Outcome.NOTICED for run in rest)
         share = noticed / len(rest)
         good &= share >= WANTED
         print(f"{area:10}{len(own):9}{len(own) - len(rest):12}{noticed:9}{share:13.0%}")
     for run in runs:
-        if run.verdict is Verdict.NO_VERDICT:
+        if run.outcome is Outcome.NOT_RUN:
             print(f"\n{run.mutant}: the tests did not run:\n{run.output}")
             good = False
         elif not run.is_as_listed:
-            print(f"\n{run.mutant}: {run.verdict.value} ({run.mutant.path})")
+            print(f"\n{run.mutant}: {run.outcome.value} ({run.mutant.path})")
             # An equivalent that is noticed is none.
             good &= not run.mutant.equivalent
     return 0 if good else 1

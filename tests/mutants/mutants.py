@@ -18,7 +18,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 LISTS = Path(__file__).parent
-AREAS = ("storage", "webhooks", "pipeline", "identity", "worker", "gateway")
+AREAS = ("storage", "webhooks", "pipeline", "identity", "worker", "gateway", "client")
 _KEYS = {"name", "old", "new", "tests", "on", "equivalent"}
 
 
