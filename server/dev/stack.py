@@ -186,7 +186,7 @@ def _defaults(settings: Settings) -> dict[str, str]:
     # A receiver that is being developed runs on this machine, too.
     defaults = {"BILLING_WEBHOOK_ALLOW_PRIVATE": "1"}
     if settings.workers == 1 and not is_set("mail_per_address_h"):
-        # Any number of tests invite one address that has a fate.
+        # Any number of tests invite one test recipient.
         defaults["BILLING_MAIL_PER_ADDRESS_H"] = "0"
     return defaults
 

@@ -19,11 +19,11 @@ from server.process import Parts, listen_at, serve_parts
 from server.sandbox.clock import clock_of
 from server.sandbox.development import read_identity
 from server.sandbox.emails import Emails
-from server.sandbox.fates import Fates
 from server.sandbox.faults import FaultyServicer
 from server.sandbox.identity import make_identity
 from server.sandbox.mail_catcher import listen_on_loopback
 from server.sandbox.mailbox import Mailbox
+from server.sandbox.recipients import Recipients
 from server.sandbox.service import NoSandbox, SandboxService
 from server.sandbox.winding import Winding
 from server.storage.interface import Storage
@@ -46,10 +46,10 @@ async def serve(settings: Settings, listen: str) -> None:
         await _require_own_database(storage, settings)
         await make_identity(storage, settings.var)
         emails = Emails(storage.operations, link_prefix(settings.invitation_link))
-        fates = Fates(clock, storage.waits, settings.http_port, settings.bounce_port)
-        parts.push_async_callback(fates.stop)
+        recipients = Recipients(clock, storage.waits, settings.http_port, settings.bounce_port)
+        parts.push_async_callback(recipients.stop)
         if not settings.smtp_url:
-            mailbox = Mailbox(settings.var / "mail", emails, fates)
+            mailbox = Mailbox(settings.var / "mail", emails, recipients)
             parts.push_async_callback(mailbox.stop)
             await listen_on_loopback(mailbox, "127.0.0.1", settings.smtp_port)
         receiver = await start_bounce_receiver(
@@ -58,7 +58,7 @@ async def serve(settings: Settings, listen: str) -> None:
         parts.push_async_callback(receiver.stop)
         sweeper = build_sweeper(storage, settings, clock, credentials_clock=now)
         worker = build_worker(storage, settings, clock, credentials_clock=now)
-        winding = Winding(clock, storage, sweeper, worker, fates)
+        winding = Winding(clock, storage, sweeper, worker, recipients)
         service = SandboxService(storage, clock, winding, emails)
         served = build_server(
             storage,

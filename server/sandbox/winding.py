@@ -5,7 +5,7 @@ import math
 from datetime import datetime, timedelta
 
 from server.sandbox.clock import SandboxClock
-from server.sandbox.fates import Fates
+from server.sandbox.recipients import Recipients
 from server.storage.interface import Storage
 from server.worker.handlers.sweeps import Sweeper
 from server.worker.worker import Worker
@@ -23,9 +23,9 @@ class Winding:
         storage: Storage,
         sweeper: Sweeper,
         worker: Worker,
-        fates: Fates,
+        recipients: Recipients,
     ) -> None:
-        self._fates = fates
+        self._recipients = recipients
         self._clock = clock
         self._storage = storage
         self._sweeper = sweeper
@@ -65,5 +65,5 @@ class Winding:
         while True:
             self._storage.deliveries.look_again()
             await self._worker.settle()
-            if not await self._fates.settle():
+            if not await self._recipients.settle():
                 return

@@ -1,4 +1,4 @@
-"""What the sandbox has beside the service: a clock to wind, addresses with a fate, faults."""
+"""What the sandbox has beside the service: a clock to wind, test recipients, faults."""
 
 import asyncio
 import base64
@@ -84,7 +84,7 @@ another = pytest.fixture(_reseller, name="another")
 
 
 @pytest.mark.parametrize(
-    ("fate", "event"),
+    ("recipient", "event"),
     [
         ("accept", "invitation.accepted"),
         ("Accept.42", "invitation.accepted"),
@@ -93,9 +93,9 @@ another = pytest.fixture(_reseller, name="another")
     ],
 )
 def test_what_becomes_of_an_invitation_is_in_its_address(
-    reseller: Reseller, fate: str, event: str
+    reseller: Reseller, recipient: str, event: str
 ) -> None:
-    ended = reseller.invited(f"{fate}@sandbox.example")
+    ended = reseller.invited(f"{recipient}@sandbox.example")
     assert "response" in ended
     eventually(lambda: any(event in each for each in reseller.events()))
     assert any("invitation.sent" in each for each in reseller.events())

@@ -31,7 +31,7 @@ PARENT = f"resellers/{RESELLER}"
 EARLY, LATE = "INSERT INTO counts", "COMMIT"
 
 
-class Fate(Enum):
+class End(Enum):
     """What becomes of a transaction that was held."""
 
     COMMITS = auto()
@@ -108,27 +108,27 @@ async def watching(api: Api) -> AsyncIterator[Seen]:
 class Held:
     """A transaction that a process has begun and not ended."""
 
-    def __init__(self, database_url: str, writers: Writers, fate: Fate) -> None:
+    def __init__(self, database_url: str, writers: Writers, end: End) -> None:
         self._database_url = database_url
         self._writers = writers
         self._writer: Writer = writers.get()
-        self._fate = fate
+        self._end = end
         self.customer = ""
 
     async def begin(self, stop_before: str) -> None:
-        dies = self._fate is Fate.UNHEARD
+        dies = self._end is End.UNHEARD
         self.customer = await self._writer.hold(stop_before, dies=dies)
 
     async def end(self) -> bool:
         """Has it end; returns whether it was recorded."""
-        match self._fate:
-            case Fate.KILLED:
+        match self._end:
+            case End.KILLED:
                 await self._writer.kill()
                 return False
-            case Fate.UNHEARD:
+            case End.UNHEARD:
                 await self._writer.go_on_to_death()
                 return True
-            case Fate.TERMINATED:
+            case End.TERMINATED:
                 for backend in self._writer.backends:
                     query(self._database_url, f"SELECT pg_terminate_backend({backend}, 5000)")
         recorded = await self._writer.go_on()
@@ -175,11 +175,11 @@ async def test_nobody_misses_an_event_of_whoever_commits_late_or_dies(
     api: Api, database_url: str
 ) -> None:
     sqlite = database_url.startswith("sqlite")
-    fates = [fate for fate in Fate if not (sqlite and fate is Fate.TERMINATED)]
+    ends = [end for end in End if not (sqlite and end is End.TERMINATED)]
     log = Log(api)
     with writing(database_url) as writers:
         async with watching(api) as watched:
-            for first, second in product(fates, fates):
+            for first, second in product(ends, ends):
                 early = Held(database_url, writers, first), EARLY
                 late = Held(database_url, writers, second), LATE
                 if sqlite:  # has one writer, so one ends before the other begins

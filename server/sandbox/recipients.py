@@ -1,4 +1,4 @@
-"""Addresses with a fate: what becomes of e-mails to them is in their name.
+"""Test recipients: the address says what they do with an e-mail.
 
 `accept`, `decline`, `bounce` (`accept+5s`: after five seconds of the sandbox's clock), `refuse`,
 `delay` (`delay+30s`: taken after thirty seconds), `ignore`, all at `sandbox.example`; anything may
@@ -24,7 +24,7 @@ from server.storage.interface import WaitStorage
 _log = logging.getLogger(__name__)
 
 _DOMAIN = "sandbox.example"
-_FATE = re.compile(
+_BEHAVIOUR = re.compile(
     r"(?P<kind>accept|decline|bounce|refuse|delay|ignore)(\+(?P<seconds>\d{1,8})s)?(\..*)?"
 )
 _DELAY_S = 30
@@ -37,8 +37,8 @@ _PAUSE_S = 0.2
 _Act = Callable[[], Awaitable[None]]
 
 
-class Fate(NamedTuple):
-    """What is to become of an e-mail, and how late."""
+class Behaviour(NamedTuple):
+    """What a recipient does, and how late."""
 
     kind: str
     after: timedelta
@@ -49,18 +49,18 @@ class _Pending(NamedTuple):
     act: _Act
 
 
-def fate_of(address: str) -> Fate | None:
-    """Returns the fate in an address; None: it is any other."""
+def behaviour_of(address: str) -> Behaviour | None:
+    """Returns the behaviour that an address says; None: it is any other."""
     local_part, _, domain = address.rpartition("@")
-    found = _FATE.fullmatch(local_part.lower()) if domain.lower() == _DOMAIN else None
+    found = _BEHAVIOUR.fullmatch(local_part.lower()) if domain.lower() == _DOMAIN else None
     if not found:
         return None
     by_default = _DELAY_S if found["kind"] == "delay" else 0
-    return Fate(found["kind"], timedelta(seconds=int(found["seconds"] or by_default)))
+    return Behaviour(found["kind"], timedelta(seconds=int(found["seconds"] or by_default)))
 
 
-class Fates:
-    """Brings about what addresses ask for, by one clock."""
+class Recipients:
+    """Does what their addresses say, by one clock."""
 
     def __init__(
         self, clock: Callable[[], datetime], waits: WaitStorage, http_port: int, bounce_port: int
@@ -76,11 +76,11 @@ class Fates:
 
     def refusal(self, address: str) -> str | None:
         """Returns what the mail server answers to a recipient; None: it takes the e-mail."""
-        fate = fate_of(address)
-        if fate and fate.kind == "refuse":
+        behaviour = behaviour_of(address)
+        if behaviour and behaviour.kind == "refuse":
             return "550 5.1.1 There is no such mailbox here"
-        if fate and fate.kind == "delay":
-            until = self._delayed.setdefault(address.lower(), self._clock() + fate.after)
+        if behaviour and behaviour.kind == "delay":
+            until = self._delayed.setdefault(address.lower(), self._clock() + behaviour.after)
             if len(self._delayed) > _MAX_DELAYED:
                 self._delayed.popitem(last=False)
             if self._clock() < until:
@@ -89,20 +89,20 @@ class Fates:
 
     def taken(self, email: Email, sender: str) -> None:
         """Notes that the mail server has taken an e-mail from an envelope's sender."""
-        fate = fate_of(email.to)
-        if not fate or fate.kind not in ("accept", "decline", "bounce"):
+        behaviour = behaviour_of(email.to)
+        if not behaviour or behaviour.kind not in ("accept", "decline", "bounce"):
             return
 
         async def act() -> None:
             # Nobody acts on what has not arrived; and who does must not overtake its record.
             await self._waits.wait_operation(email.operation_id, _LONGEST_WAIT)
-            if fate.kind == "bounce":
+            if behaviour.kind == "bounce":
                 await self._report(email, sender)
             elif email.link:
-                await self._answer(email, fate.kind)
+                await self._answer(email, behaviour.kind)
 
-        self._pending.append(_Pending(self._clock() + fate.after, act))
-        asyncio.get_running_loop().call_later(fate.after.total_seconds(), self._begin_due)
+        self._pending.append(_Pending(self._clock() + behaviour.after, act))
+        asyncio.get_running_loop().call_later(behaviour.after.total_seconds(), self._begin_due)
 
     async def settle(self) -> bool:
         """Returns once all that is due has been done; tells whether there was any."""
@@ -150,7 +150,9 @@ async def _with_retries(act: _Act) -> None:
             return await act()
         except (aiohttp.ClientError, aiosmtplib.SMTPException, OSError) as error:
             if not left:
-                _log.warning("an address's fate did not come about: %s", type(error).__name__)
+                _log.warning(
+                    "a test recipient could not do what its address says: %s", type(error).__name__
+                )
                 return None
             await asyncio.sleep(_PAUSE_S)
     return None
