@@ -17,7 +17,9 @@ MAIL_TEMPLATES = Path(messages.__file__).parent / "templates"
 @pytest.mark.parametrize("language", LanguageCode)
 def test_each_language_has_texts_templates_and_dates(language: LanguageCode) -> None:
     assert TEXTS[language].language is language
-    assert TEXTS[language].pages.keys() == TEXTS[LanguageCode.EN].pages.keys()
+    for texts in ("pages", "ended", "too_late", "one_buttons"):
+        own, english = getattr(TEXTS[language], texts), getattr(TEXTS[LanguageCode.EN], texts)
+        assert own.keys() == english.keys(), texts
     names = {file.name for file in (MAIL_TEMPLATES / language).iterdir()}
     assert names == {file.name for file in (MAIL_TEMPLATES / LanguageCode.EN).iterdir()}
     assert "2026" in time_in_words(datetime(2026, 12, 22, tzinfo=UTC), UTC, language)

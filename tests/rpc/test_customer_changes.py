@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 import pytest
 from billing.v1 import customer_pb2, customer_service_pb2, event_service_pb2
+from google.api import field_behavior_pb2
 from google.protobuf import field_mask_pb2
 from google.rpc import error_details_pb2
 
@@ -95,6 +96,42 @@ async def test_what_is_created_is_active_and_read_back(api: Api) -> None:
     )
     assert list(page.customers) == [made]
     assert await types(api) == ["customer.created"]
+
+
+def settable(text: str) -> dict[str, Any]:
+    """Returns a value for each field that callers set and change, by the contract."""
+    found: dict[str, Any] = {}
+    for field in customer_pb2.Customer.DESCRIPTOR.fields:
+        behavior = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+        if list(behavior) == [field_behavior_pb2.OPTIONAL] and field.name != "etag":
+            # A field of another type needs a value here.
+            others = {"person": PERSON, "labels": {"tier": "gold"}}
+            found[field.name] = others.get(field.name, text)
+    return found
+
+
+@pytest.mark.parametrize("invited", [True, False])
+async def test_every_field_that_callers_set_is_kept_and_changed(api: Api, invited: bool) -> None:
+    def check_fields(made: customer_pb2.Customer, fields: dict[str, Any]) -> None:
+        wanted = customer_pb2.Customer(**fields)
+        for name in settable(""):
+            assert getattr(made, name) == getattr(wanted, name), name
+
+    given, others = settable("A 1"), settable("B 2")
+    if invited:
+        await invite(api, email="ann@example.com", **given)
+        page = await api.google_customers.ListCustomers(
+            customer_service_pb2.ListCustomersRequest(parent=PARENT), metadata=api.as_("reader")
+        )
+        (made,) = page.customers
+    else:
+        made = await create(api, **given)
+    check_fields(made, given)
+    check_fields(await update(api, *others, name=made.name, **others), others)
+    check_fields(await update(api, name=made.name, **given), given)
+    blank = {"display_name": "Lutik"}
+    check_fields(await update(api, "*", name=made.name, **blank), blank)
+    check_fields(await get(api, made.name), blank)
 
 
 async def test_an_invited_customer_has_external_id_and_labels(api: Api) -> None:

@@ -14,3 +14,4 @@ def test_each_state_is_in_the_contract_and_on_the_page(state: InvitationState) -
     assert state in invitation_page._STATUSES
     for texts in TEXTS.values():
         assert state.value in texts.pages
+        assert state is InvitationState.PENDING or state.value in texts.too_late

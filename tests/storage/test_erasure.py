@@ -15,8 +15,9 @@ from server.domain.invitation_options import InvitationOptions
 from server.domain.invitations import Invitation, InvitationState, NewInvitation, invite
 from server.domain.mail import DeliveryState
 from server.domain.operations import Deferral
+from server.storage.customers.erase import BLANKED
 from server.storage.interface import IdempotencyKey
-from server.storage.schema.tables import metadata
+from server.storage.schema.tables import CustomerRow, metadata
 from server.storage.storage import SqlStorage
 from tests.storage.databases import on_sqlite, query
 from tests.storage.events.reading import logged
@@ -96,6 +97,19 @@ def in_file(database_url: str) -> list[str]:
 async def erase(stored: StoredInvitation, days: int = 2) -> bool:
     operators = stored.storage.operators
     return await operators.erase_customer(stored.made.customer.id, START + days * DAY, "ann")
+
+
+# Columns that tell nothing of who a customer is.
+TELLS_NOTHING = {
+    *("n", "id", "reseller", "state", "created_at", "deleted_at", "invitation", "slot"),
+    *("expires_at", "ended_at", "resent_at", "latest", "delivery", "sent"),
+    *("previous_latest", "previous_resent_at", "previous_expires_at"),
+    *("invitation_id", "operation_id", "billing_account_id"),
+}
+
+
+def test_each_column_of_a_customer_is_erased_or_tells_nothing() -> None:
+    assert set(CustomerRow._fields) == TELLS_NOTHING | set(BLANKED)
 
 
 async def test_nothing_tells_who_an_erased_customer_was(

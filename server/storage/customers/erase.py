@@ -99,13 +99,14 @@ _BLANK_EVENT = Statement(
     .values(data=bindparam("to")),
     *("of", "to"),
 )
-_CHANGED = (
+# Everything that may tell who the customer is.
+BLANKED = (
     *("name", "person", "email", "address_key", "options", "external_id", "labels"),
     *("has_links", "modified_at"),
 )
 _BLANK = Statement(
-    update(customers).where(_c.n.in_(IDS)).values({name: bindparam(name) for name in _CHANGED}),
-    *_CHANGED,
+    update(customers).where(_c.n.in_(IDS)).values({name: bindparam(name) for name in BLANKED}),
+    *BLANKED,
 )
 _REMINDER = Query(ReminderRow, select(*reminders.c).where(reminders.c.n.in_(IDS)).with_for_update())
 _FORGET_REMINDER = Statement(delete(reminders).where(reminders.c.n.in_(IDS)))
@@ -259,7 +260,7 @@ def _blank_row(transaction: Transaction, row: CustomerRow, at: Micros) -> Custom
         modified_at=max(at, Micros(row.modified_at + 1)),
     )
     transaction.run(_DROP_LINKS, [row.n])
-    transaction.run(_BLANK, [row.n], **{name: getattr(row, name) for name in _CHANGED})
+    transaction.run(_BLANK, [row.n], **{name: getattr(row, name) for name in BLANKED})
     return row
 
 
