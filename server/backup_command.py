@@ -18,7 +18,7 @@ from server import version
 from server.config import Settings, SettingsError
 from server.database_commands import database_errors
 from server.storage.backup import (
-    UnsoundError,
+    UnusableCopyError,
     copy_database,
     put_database,
     require_sound,
@@ -51,7 +51,7 @@ def backup(
         with database_errors():
             try:
                 schema = copy_database(settings.database, copy, progress)
-            except UnsoundError as error:
+            except UnusableCopyError as error:
                 raise SettingsError(f"no backup was made: {error}") from None
         keys = _keys(settings.iam_keys)
         contents: dict[str, Path] = {_DATABASE: copy, **keys}
@@ -98,7 +98,7 @@ def restore(settings: Settings, file: Path) -> str:
             manifest = _read(file, Path(folder))
             try:
                 schema = require_sound(Path(folder) / _DATABASE)
-            except UnsoundError as error:
+            except UnusableCopyError as error:
                 raise SettingsError(f"{file}: {error}") from None
             keys = sorted((Path(folder) / "keys").glob("*"))
             missing = _missing(keys, settings.iam_keys)

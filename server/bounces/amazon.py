@@ -49,7 +49,7 @@ class ForgedError(Exception):
     """A notification that is not Amazon's, or not of the topic."""
 
 
-class NotNowError(Exception):
+class FetchError(Exception):
     """Nothing could be fetched from Amazon now: the notification should come again."""
 
 
@@ -76,7 +76,7 @@ class Topic:
         self._fetching: set[str] = set()
 
     async def verify(self, fields: Mapping[str, Any]) -> None:
-        """Raises ForgedError unless Amazon signed these fields for the topic; NotNowError."""
+        """Raises ForgedError unless Amazon signed these fields for the topic; FetchError."""
         names = _SIGNED.get(str(fields.get("Type")))
         url, signature = fields.get("SigningCertURL"), fields.get("Signature")
         hash_ = _HASHES.get(str(fields.get("SignatureVersion")))
@@ -102,7 +102,7 @@ class Topic:
             raise ForgedError from None
 
     async def confirm(self, fields: Mapping[str, Any]) -> None:
-        """Confirms a subscription whose signature has been verified. Raises ForgedError, NotNowError."""
+        """Confirms a subscription whose signature has been verified. Raises ForgedError, FetchError."""
         url = str(fields.get("SubscribeURL"))
         if not self._is_amazons(url):
             raise ForgedError
@@ -138,13 +138,13 @@ class Topic:
         """Fetches few things at a time, each once, and not again for a while after that failed."""
         is_paused = self._monotonic() < self._no_fetch_until.get(url, 0.0)
         if is_paused or url in self._fetching or len(self._fetching) >= FETCHES_AT_ONCE:
-            raise NotNowError
+            raise FetchError
         self._fetching.add(url)
         try:
             return await self._fetch(url)
         except OSError as error:
             self._pause(url)
-            raise NotNowError from error
+            raise FetchError from error
         finally:
             self._fetching.discard(url)
 

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from server.bounces.amazon import (
+    FetchError,
     ForgedError,
-    NotNowError,
     Topic,
     is_confirmation,
     is_notification,
@@ -114,7 +114,7 @@ class RelayReports:
                 return None
         except ForgedError:
             raise _forged() from None
-        except NotNowError:
+        except FetchError:
             raise _not_taken("Amazon's certificate could not be fetched") from None
         if not is_notification(fields):
             _log.warning("the subscription to %s has ended", self._topic.arn)

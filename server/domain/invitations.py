@@ -74,10 +74,10 @@ CUSTOMER_STATES: Mapping[InvitationState, CustomerState] = {
     _S.EXPIRED: CustomerState.INACTIVE,
 }
 
-# Only an e-mail that arrived can be answered.
 # Links that an invitation may have from one sending to the next. Each try of an e-mail has one, some
 # 250 in five days; the rest are those that a reseller makes.
 MOST_LINKS = 300
+# An e-mail that was answered had arrived.
 ANSWERED = frozenset({_S.ACCEPTED, _S.DECLINED})
 
 # Earlier ones have one digit in front, or none.
@@ -142,9 +142,10 @@ class InvitationList(NamedTuple):
 class InvitationView(NamedTuple):
     """An invitation as its invitee sees it: with the names of who invites whom.
 
-    `return_uri` is where the page may lead after the answer, "" for nowhere. `replaced` tells that a newer e-mail has replaced the link, which holds no longer. While the
-    reseller is suspended or removed it is `held`: it can't be answered. `contact` is the reseller's
-    address for questions, if it has one, and `details` are who else it is.
+    `return_uri` is where the page may lead after the answer, "" for nowhere. `replaced` tells that a
+    newer e-mail has replaced the link, which holds no longer. While the reseller is suspended or
+    removed it is `held`: it can't be answered. `contact` is the reseller's address for questions, if it
+    has one, and `details` say who else can be asked.
     """
 
     invitation: Invitation

@@ -23,8 +23,8 @@ from server.storage.sql.statements import Query, Transaction
 from server.storage.sql.times import Micros, from_micros, from_micros_or_none
 
 _MOST_COUNTED = 10_000
-# What has failed no try stands by when it is due, which at first is when it was asked for; a claim moves
-# it behind all that are due until its lease ends. So the oldest are among the first.
+# New e-mails are read in the order in which they are due, which is that of their calls, but for the few
+# that are claimed: those are due at the end of the lease. So the oldest is among so many.
 _LOOKED_AT = 256
 
 _o, _d, _e, _w = operations.c, deliveries.c, events.c, webhooks.c
@@ -49,7 +49,7 @@ def _count(table: Any, condition: ColumnElement[bool]) -> Any:
 _new = _o.due_at.is_not(None) & _o.deferral.is_(None)
 _again = _o.due_at.is_not(None) & _o.deferral.is_not(None)
 _first = select(_o.created_at).where(_new).order_by(_o.due_at).limit(_LOOKED_AT).subquery()
-# The sum keeps SQLite from looking for the least number through all that are done.
+# The sum keeps SQLite from walking the primary key, past all that are done, to find the least number.
 _oldest_again = select(func.min(_o.n + 0)).where(_again).scalar_subquery()
 # The first event of each webhook that it has not got: one that is under way, or the next in the log.
 _is_sent_to = and_(_w.enabled, _w.verified_at.is_not(None), ~IS_HELD)

@@ -17,8 +17,8 @@ _PAGES_AT_ONCE = 10_000
 _BUSY_S = 30.0
 
 
-class UnsoundError(Exception):
-    """A copy that is damaged or breaks invariants; the text says how."""
+class UnusableCopyError(Exception):
+    """A copy that is damaged, breaks invariants or is of a newer release; the text says which."""
 
 
 def sqlite_file(database_url: str) -> Path:
@@ -37,7 +37,7 @@ def copy_database(
     """Copies the database to a new file, as of one moment, while others write; returns its schema.
 
     The copy needs no log and has been checked. `progress` is told pages done, and of how many.
-    Raises SchemaError, UnsoundError, ValueError, and what `to_billing_error` makes; OSError for the
+    Raises SchemaError, UnusableCopyError, ValueError, and what `to_billing_error` makes; OSError for the
     target.
     """
     file = sqlite_file(database_url)
@@ -70,24 +70,26 @@ def copy_database(
 def require_sound(file: Path) -> str:
     """Returns the schema of a copy that is whole, and if it is this release's breaks no invariant.
 
-    Raises UnsoundError.
+    Raises UnusableCopyError.
     """
     try:
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True)) as copy:
             ((found,), *_) = copy.execute("PRAGMA integrity_check(1)").fetchall()
             ((revision,),) = copy.execute("SELECT version_num FROM alembic_version").fetchall()
     except (sqlite3.Error, ValueError):
-        raise UnsoundError("it is no database of this service, or is damaged") from None
+        raise UnusableCopyError("it is no database of this service, or is damaged") from None
     if found != "ok":
-        raise UnsoundError("the database is damaged; `PRAGMA integrity_check` says where")
+        raise UnusableCopyError("the database is damaged; `PRAGMA integrity_check` says where")
     if revision == REVISION:
         broken = [each for each in check(f"sqlite:///{file}") if each.count]
         for leftover in (f"{file}-wal", f"{file}-shm", seen_file(file)):
             Path(leftover).unlink(missing_ok=True)
         if broken:
-            raise UnsoundError(_told(broken))
+            raise UnusableCopyError(_told(broken))
     elif revision > REVISION:
-        raise UnsoundError(f"its schema {revision} is a newer release's than this one's {REVISION}")
+        raise UnusableCopyError(
+            f"its schema {revision} is a newer release's than this one's {REVISION}"
+        )
     return str(revision)
 
 

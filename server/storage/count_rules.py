@@ -11,7 +11,7 @@ from server.storage.schema.tables import FOR_EVER
 from server.storage.sql.times import Micros
 
 _PARTS = 12
-# What an address is counted with, for ever, that nothing is sent to; above any limit.
+# The count, for ever, of an address that nothing is sent to: above any limit.
 SUPPRESSED = {SuppressionReason.BOUNCED: 1_000_000_000, SuppressionReason.REQUESTED: 2_000_000_000}
 HOUR = 3_600_000_000
 _DAY = 24 * HOUR

@@ -101,8 +101,8 @@ _INVITED_AT = Query(
     "since",
 )
 _ADD = Addition(table)
-# So near to its limit an address has a row, which transactions that add to it wait at. Before, so
-# many of them would have to add to it at the same moment to go beyond the limit.
+# Once only so many e-mails are left to an address, it gets a row here, which transactions that count for
+# it lock. With more left, as many of them would have to run at the same moment to go beyond the limit.
 _NEAR = 16
 _LEAST_SUPPRESSED = min(SUPPRESSED.values())
 
@@ -126,7 +126,7 @@ class Counts:
         self._now = now
         self._of_address, of_mails, of_customers = rules(limits)
         self._most = self._of_address.limit or FOR_EVER
-        # What is used by address key, how much of it new: by invitations, and by resends.
+        # E-mails by address key: all that count, and of these the new ones, of invitations and resends.
         self._used: dict[str, int] = {}
         self._invited: list[str] = []
         self._resent: Counter[str] = Counter()
@@ -204,7 +204,7 @@ class Counts:
             by_hash = {address_hash(key): key for key in self._used}
             for row in self._transaction.fetch(_INVITED, list(by_hash), since=since):
                 self._used[by_hash[row.address_key]] = row.number
-            # What was sent again, and what nothing is sent to, which may have no invitation left.
+            # Resends, and addresses that nothing is sent to; both may be without an invitation by now.
             addresses = {address_scope(key): key for key in self._used}
         if counts or addresses:
             scopes = [*counts, *addresses]

@@ -14,7 +14,7 @@ class _Number(NamedTuple):
     n: int
 
 
-# Customers and operations share one row of numbers: an operation that makes a customer has its number.
+# Customers and operations share one sequence: an operation that makes a customer has its number.
 _LATEST = Query(
     _Number,
     select(

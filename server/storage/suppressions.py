@@ -284,7 +284,7 @@ def release_suppressions(
     return outcomes
 
 
-class OwnersWish(NamedTuple):
+class RequestByLink(NamedTuple):
     """What the owner of an address wants, by a link: nothing more sent, or e-mails again."""
 
     token_hash: bytes
@@ -293,19 +293,19 @@ class OwnersWish(NamedTuple):
     actor: Actor
 
 
-def do_owners_wishes(transaction: Transaction, batch: Sequence[OwnersWish]) -> list[bool]:
+def change_by_link(transaction: Transaction, batch: Sequence[RequestByLink]) -> list[bool]:
     """Does what owners want; see SuppressionStorage.suppress_by_link and release_by_link."""
     emails = _owners(transaction, [each.token_hash for each in batch])
-    for wish in batch:
-        email = emails.get(wish.token_hash)
+    for request in batch:
+        email = emails.get(request.token_hash)
         if email is None:
             continue
-        if wish.suppressed:
-            suppress(transaction, email, SuppressionReason.REQUESTED, wish.now, wish.actor)
+        if request.suppressed:
+            suppress(transaction, email, SuppressionReason.REQUESTED, request.now, request.actor)
         else:
             scope = address_scope(address_key(email))
             if transaction.fetch(_BY_SCOPE, [scope]):
-                _release(transaction, scope, email, wish.now, wish.actor)
+                _release(transaction, scope, email, request.now, request.actor)
     return [each.token_hash in emails for each in batch]
 
 
@@ -389,9 +389,9 @@ class SqlSuppressions:
         return await self._reads.submit(find_suppressed, token_hash)
 
     async def suppress_by_link(self, token_hash: bytes, now: datetime, actor: Actor) -> bool:
-        wish = OwnersWish(token_hash, True, micros(now), actor)
-        return await self._writes.submit(do_owners_wishes, wish)
+        request = RequestByLink(token_hash, True, micros(now), actor)
+        return await self._writes.submit(change_by_link, request)
 
     async def release_by_link(self, token_hash: bytes, now: datetime, actor: Actor) -> bool:
-        wish = OwnersWish(token_hash, False, micros(now), actor)
-        return await self._writes.submit(do_owners_wishes, wish)
+        request = RequestByLink(token_hash, False, micros(now), actor)
+        return await self._writes.submit(change_by_link, request)

@@ -28,7 +28,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-# When each began to be counted is nothing that anybody asks for.
+# Without the times at which each began to be counted, which nobody asks for.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 REGISTRY = CollectorRegistry()
 # What `render` makes: Prometheus's text format.

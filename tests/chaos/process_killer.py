@@ -31,12 +31,12 @@ class ProcessKiller:
         stack: Stack,
         calls: AcknowledgedCalls,
         database: Postgres | None,
-        chance: random.Random,
+        rng: random.Random,
     ) -> None:
         self._stack = stack
         self._calls = calls
         self._database = database
-        self._chance = chance
+        self._rng = rng
         self.kills: Counter[str] = Counter()
         self.longest_outage_s = 0.0
 
@@ -46,12 +46,12 @@ class ProcessKiller:
         while self.kills.total() < kills:
             # Every kind has its turn, in an order of chance, at an instant of chance: sometimes while
             # the last one's victims are still getting up.
-            for kind in self._chance.sample(kinds, len(kinds)):
+            for kind in self._rng.sample(kinds, len(kinds)):
                 if self.kills.total() < kills and await self._kill(kind):
                     self.kills[kind] += 1
                     each()
                     await self._recovery()
-                await asyncio.sleep(self._chance.random())
+                await asyncio.sleep(self._rng.random())
 
     async def _kill(self, kind: str) -> bool:
         match kind:
@@ -64,10 +64,10 @@ class ProcessKiller:
             case _:
                 assert self._database
                 await asyncio.to_thread(self._database.kill)
-                await asyncio.sleep(self._chance.random())
+                await asyncio.sleep(self._rng.random())
                 await asyncio.to_thread(self._database.start)
                 return True
-        return bool(pids) and kill(self._chance.choice(pids))
+        return bool(pids) and kill(self._rng.choice(pids))
 
     async def _recovery(self) -> None:
         """Returns once an invitation has been acknowledged that was sent after this began."""

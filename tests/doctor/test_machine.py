@@ -37,16 +37,18 @@ class TestCertificates:
     @pytest.mark.parametrize(
         ("days", "level"), [(60, Level.OK), (13, Level.WARNING), (-1, Level.PROBLEM)]
     )
-    def test_their_life(self, tmp_path: Path, days: int, level: Level) -> None:
+    def test_a_certificate_is_judged_by_the_days_it_has_left(
+        self, tmp_path: Path, days: int, level: Level
+    ) -> None:
         files = self.made(tmp_path, NOW + timedelta(days=days))
         assert levels(list(examine_certificate(*files, NOW))) == [level]
 
-    def test_one_of_tomorrow(self, tmp_path: Path) -> None:
+    def test_a_certificate_that_is_not_yet_valid_is_told(self, tmp_path: Path) -> None:
         files = self.made(tmp_path, NOW + timedelta(days=60))
         (finding,) = examine_certificate(*files, NOW - timedelta(days=365 * 30))
         assert "begins at" in finding.text
 
-    def test_files_that_do_not_fit(self, tmp_path: Path) -> None:
+    def test_files_that_are_no_certificate_and_its_key_are_problems(self, tmp_path: Path) -> None:
         chain, key = self.made(tmp_path, NOW + timedelta(days=60))
         (tmp_path / "other").mkdir()
         _, other = self.made(tmp_path / "other", NOW + timedelta(days=60))
@@ -66,11 +68,13 @@ class TestClock:
     @pytest.mark.parametrize(
         ("database_s", "level"), [(1, Level.OK), (-1, Level.OK), (3, Level.PROBLEM)]
     )
-    def test_beside_the_databases(self, database_s: int, level: Level) -> None:
+    def test_a_clock_that_differs_from_the_databases_is_a_problem(
+        self, database_s: int, level: Level
+    ) -> None:
         first, *_ = examine_clock(NOW, NOW + timedelta(seconds=database_s), None)
         assert first.level is level
 
-    def test_behind_what_is_recorded(self) -> None:
+    def test_a_clock_behind_the_latest_record_is_a_problem(self) -> None:
         first, *_ = examine_clock(NOW, None, NOW + timedelta(hours=1))
         assert first.level is Level.PROBLEM
         assert "3600 s later" in first.text
@@ -86,14 +90,14 @@ class _Usage(NamedTuple):
     ("free_mib", "level"),
     [(100_000, Level.OK), (1000, Level.WARNING), (100, Level.PROBLEM)],
 )
-def test_disks(
+def test_a_disk_is_judged_by_the_room_that_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_mib: int, level: Level
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: _Usage(1 << 38, 0, free_mib << 20))
     assert levels(list(examine_disk([tmp_path, tmp_path / "none", tmp_path]))) == [level]
 
 
-def test_modes(tmp_path: Path) -> None:
+def test_files_that_others_can_read_are_problems(tmp_path: Path) -> None:
     inside, outside = tmp_path / "var", tmp_path / "key.pem"
     inside.mkdir(mode=0o700)
     (inside / "link").symlink_to(tmp_path / "nowhere")
@@ -127,7 +131,7 @@ def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Doctor:
     return run
 
 
-def test_the_command_on_what_is_well(doctor: Doctor) -> None:
+def test_the_command_finds_no_problem_where_all_is_well(doctor: Doctor) -> None:
     result = doctor("--dev")
     assert result.exit_code == 0, result.output
     assert "ok       schema: it is this release's" in result.output

@@ -42,7 +42,7 @@ def only_problem(findings: list[Finding]) -> Finding:
     return findings[-1]
 
 
-async def test_one_that_is_well(authority: trustme.CA, ca: Path) -> None:
+async def test_a_good_mail_server_has_no_problem(authority: trustme.CA, ca: Path) -> None:
     server = MailServer(tls=tls(authority), auth={b"user": b"secret"})
     async with serving(server):
         found = await examined(
@@ -57,7 +57,9 @@ async def test_one_that_is_well(authority: trustme.CA, ca: Path) -> None:
     assert server.received == []
 
 
-async def test_tls_from_the_start(authority: trustme.CA, ca: Path) -> None:
+async def test_a_mail_server_with_tls_from_the_start_has_no_problem(
+    authority: trustme.CA, ca: Path
+) -> None:
     server = MailServer(tls=tls(authority), starttls=False)
     async with serving(server, implicit_tls=True):
         found = await examined(f"smtps://127.0.0.1:{server.port}?ca={ca}")
@@ -73,7 +75,9 @@ async def test_a_refused_log_in_tells_no_password(authority: trustme.CA, ca: Pat
     assert "hunter2" not in str(found)
 
 
-async def test_certificates_that_are_not_good(authority: trustme.CA, ca: Path) -> None:
+async def test_a_bad_certificate_of_the_mail_server_is_a_problem(
+    authority: trustme.CA, ca: Path
+) -> None:
     server = MailServer(tls=tls(authority, "mail.example.org"))
     async with serving(server):
         other_name = await examined(f"smtp://127.0.0.1:{server.port}?starttls=required&ca={ca}")
@@ -82,7 +86,7 @@ async def test_certificates_that_are_not_good(authority: trustme.CA, ca: Path) -
         assert "the certificate of" in only_problem(found).text
 
 
-async def test_no_starttls_no_log_in_no_server(authority: trustme.CA) -> None:
+async def test_a_missing_starttls_log_in_or_server_is_a_problem(authority: trustme.CA) -> None:
     plain = MailServer(auth={b"user": b"x"}, auth_on_plain=True)
     async with serving(plain):
         url = f"smtp://user:x@127.0.0.1:{plain.port}?starttls=required"
@@ -101,7 +105,7 @@ async def test_no_starttls_no_log_in_no_server(authority: trustme.CA) -> None:
     assert "can't be reached" in only_problem(found).text
 
 
-async def test_one_that_speaks_no_smtp_or_refuses_or_says_nothing() -> None:
+async def test_a_server_that_speaks_no_smtp_refuses_or_is_silent_is_a_problem() -> None:
     async with saying(b"554 go away\r\n") as port:
         assert "answers 554" in only_problem(await examined(f"smtp://127.0.0.1:{port}")).text
     async with saying(b"HTTP/1.1 400 Bad Request\r\n") as port:

@@ -75,7 +75,7 @@ async def examined(records: Records | None, **keys: DkimKey) -> dict[str, Findin
         return {each.subject: each async for each in found}
 
 
-async def test_a_domain_that_vouches_for_its_e_mails() -> None:
+async def test_a_domain_with_all_records_has_no_problem() -> None:
     found = await examined(GOOD, key=KEY)
     assert {each.level for each in found.values()} == {Level.OK}
     assert set(found) == {"SPF", "DKIM", "DMARC"}
@@ -99,7 +99,7 @@ async def test_a_domain_that_vouches_for_its_e_mails() -> None:
         ({"_dmarc.example.org": ["v=DMARC1; p=reject", "v=DMARC1; p=none"]}, "DMARC", Level.PROBLEM, "2 records"),
     ],
 )  # fmt: skip
-async def test_what_is_missing_or_wrong(
+async def test_records_that_are_missing_or_wrong_are_told(
     changes: Records, subject: str, level: Level, text: str
 ) -> None:
     found = await examined({**GOOD, **changes}, key=KEY)
@@ -119,7 +119,7 @@ async def test_the_policy_of_the_domain_above_counts() -> None:
     assert found[-1].text == "_dmarc.example.org has policy quarantine"
 
 
-async def test_no_key_and_no_name_server() -> None:
+async def test_a_missing_key_and_a_missing_name_server_are_told() -> None:
     assert (await examined(GOOD))["DKIM"].level is Level.WARNING
     found = await examined(None, key=KEY)
     assert list(found) == ["DNS"]

@@ -52,8 +52,8 @@ def main() -> int:
     faults = [each for each in FAULTS if not asked.faults or each.name in asked.faults]
     left_out = [each.name for each in faults if each.needs_root and not apart]
     faults = [each for each in faults if each.name not in left_out]
-    chance = random.Random(asked.seed)
-    faults += [chance.choice(faults) for _ in range(asked.random)]
+    rng = random.Random(asked.seed)
+    faults += [rng.choice(faults) for _ in range(asked.random)]
     if left_out:
         print(f"left out, since only root can cut networks and mount disks: {', '.join(left_out)}")
     print(f"seed {asked.seed}, PostgreSQL {asked.postgresql}, {asked.through or 'no proxy'}")

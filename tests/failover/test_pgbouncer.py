@@ -7,7 +7,7 @@ import pytest
 
 from server.storage import migrate, open_storage
 from server.storage.check import check
-from server.storage.sql.transactions import News
+from server.storage.sql.transactions import Notice
 from tests.chaos.postgres import Postgres, postgres
 from tests.failover.parts import PartsMissingError, program
 from tests.failover.pgbouncer import pgbouncer
@@ -76,7 +76,7 @@ async def test_words_cross_by_the_address_past_the_pooler(database: Postgres, po
         async with asyncio.timeout(_IN_TIME_S):
             with other._notifier.work() as heard:
                 while not heard.is_set():
-                    one._notifier.publish(News(has_work=True))
+                    one._notifier.publish(Notice(has_work=True))
                     await asyncio.sleep(0.01)
     finally:
         await one.close()

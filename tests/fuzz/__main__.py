@@ -105,7 +105,7 @@ def _send_again(campaign: Campaign, files: list[Path]) -> int:
     for file in files:
         stored = json.loads(file.read_text())
         sent = Input.from_json(json.dumps(stored["input"]), known.secrets)
-        print(f"{file}: {sent.door} {sent.method} {sent.headers}\n  {sent.body[:2000]!r}")
+        print(f"{file}: {sent.transport} {sent.method} {sent.headers}\n  {sent.body[:2000]!r}")
         campaign.counts.labels.clear()
         with suppress(ContractViolation):
             campaign.send(sent)

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.fuzz import described_inputs, grpc_inputs, mutated_requests, page_inputs, raw_inputs
-from tests.fuzz.contract import ContractViolation, Verdict, judge, judge_rest
+from tests.fuzz.contract import Accepted, ContractViolation, check_answer, check_rest
 from tests.fuzz.discovery import discover
 from tests.fuzz.inputs import Input, Known
 from tests.fuzz.probes import Memory, Rows
@@ -153,33 +153,33 @@ class Campaign:
         self.counts.inputs[self._family] += 1
         started = time.monotonic()
         try:
-            verdict = self._exchange(sent)
-            self._check_rows(verdict)
+            accepted = self._exchange(sent)
+            self._check_rows(accepted)
         except ContractViolation as violation:
             # What it wrote is not the next one's doing.
             self._rows.added()
             self._found(sent, str(violation))
         else:
-            self.counts.labels[verdict.label] += 1
-        what = sent.method or sent.door
+            self.counts.labels[accepted.label] += 1
+        what = sent.method or sent.transport
         self.counts.took(time.monotonic() - started, self._family, what)
 
-    def _exchange(self, sent: Input) -> Verdict:
-        if sent.door in ("raw-h1", "raw-h2"):
+    def _exchange(self, sent: Input) -> Accepted:
+        if sent.transport in ("raw-h1", "raw-h2"):
             return self._exchange_raw(sent)
         within_s = WITHIN_S + min(sent.deadline_s or 0.0, WITHIN_S)
-        if sent.door == "rest-h1":
-            return judge(sent, exchange_h1(self._gateway, sent, within_s))
-        return judge(sent, self._clients[sent.door].exchange(sent, within_s))
+        if sent.transport == "rest-h1":
+            return check_answer(sent, exchange_h1(self._gateway, sent, within_s))
+        return check_answer(sent, self._clients[sent.transport].exchange(sent, within_s))
 
-    def _exchange_raw(self, sent: Input) -> Verdict:
+    def _exchange_raw(self, sent: Input) -> Accepted:
         exchange = RawExchange(self._gateway, sent)
         outcome = exchange.soon()
         if outcome.end == "silent":
             self._waiting.append((time.monotonic() + _ENVOY_WAITS_S, sent, exchange))
-            return Verdict(_WAITED_FOR, False)
+            return Accepted(_WAITED_FOR, False)
         exchange.close()
-        return _judge_raw(outcome)
+        return _check_raw(outcome)
 
     def settle(self) -> None:
         """Waits for the answers that did not come at once, and judges them."""
@@ -189,18 +189,18 @@ class Campaign:
             exchange.close()
             self.counts.labels[_WAITED_FOR] -= 1
             try:
-                self.counts.labels[f"{_judge_raw(outcome).label}, late"] += 1
+                self.counts.labels[f"{_check_raw(outcome).label}, late"] += 1
             except ContractViolation as violation:
                 with suppress(ContractViolation):
                     self._found(sent, str(violation))
 
-    def _check_rows(self, verdict: Verdict) -> None:
+    def _check_rows(self, accepted: Accepted) -> None:
         added = self._rows.added()
-        if verdict.wrote is None:
+        if accepted.wrote is None:
             self._unsettled += 1
-        elif added and not verdict.wrote and not self._unsettled:
+        elif added and not accepted.wrote and not self._unsettled:
             raise ContractViolation(f"a call that was refused wrote to {', '.join(sorted(added))}")
-        elif verdict.wrote:
+        elif accepted.wrote:
             # Whatever was still under way is in order of arrival behind us now.
             self._unsettled = 0
 
@@ -237,14 +237,14 @@ def _size(sent: Input) -> int:
     return len(sent.body) + sum(len(name) + len(value) for name, value in sent.headers)
 
 
-def _judge_raw(outcome: Outcome) -> Verdict:
+def _check_raw(outcome: Outcome) -> Accepted:
     """Judges what came of bytes: every whole answer as any other, and that there was one where due."""
     if outcome.end == "silent":
         raise ContractViolation("no answer to raw bytes, and no end of the connection")
-    verdicts = [judge_rest(answer) for answer in outcome.answers if answer.end == "whole"]
-    wrote = any(verdict.wrote for verdict in verdicts)
-    label = ", ".join(sorted({verdict.label for verdict in verdicts})) or outcome.end
-    return Verdict(f"raw: {label}", wrote)
+    accepted = [check_rest(answer) for answer in outcome.answers if answer.end == "whole"]
+    wrote = any(each.wrote for each in accepted)
+    label = ", ".join(sorted({each.label for each in accepted})) or outcome.end
+    return Accepted(f"raw: {label}", wrote)
 
 
 def _address(url: str) -> tuple[str, int]:

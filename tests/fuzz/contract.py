@@ -41,7 +41,7 @@ class ContractViolation(AssertionError):  # noqa: N818
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Accepted:
     """An answer that keeps the contract.
 
     `label` is what it counts as: "HTTP 400/3", "gRPC 5". `wrote` tells whether the call may have
@@ -52,19 +52,19 @@ class Verdict:
     wrote: bool | None
 
 
-def judge(sent: Input, answer: Answer) -> Verdict:
-    """Judges the answer to one whole request; raises ContractViolation."""
+def check_answer(sent: Input, answer: Answer) -> Accepted:
+    """Checks the answer to one whole request; raises ContractViolation."""
     if answer.end != "whole":
         if sent.deadline_s is not None and answer.end.startswith("reset"):
-            return Verdict("reset at the deadline", None)
+            return Accepted("reset at the deadline", None)
         raise ContractViolation(f"no whole answer: {answer.end}")
-    if sent.door in ("grpc", "grpc-direct"):
-        return _judge_grpc(sent, answer)
-    return judge_rest(answer, sent)
+    if sent.transport in ("grpc", "grpc-direct"):
+        return _check_grpc(sent, answer)
+    return check_rest(answer, sent)
 
 
-def judge_rest(answer: Answer, sent: Input | None = None) -> Verdict:
-    """Judges an answer over REST; what was asked is not known for the raw doors."""
+def check_rest(answer: Answer, sent: Input | None = None) -> Accepted:
+    """Checks an answer over REST; what was asked is not known for the raw transports."""
     status = answer.status
     _check_headers(answer)
     if answer.trailers:
@@ -75,13 +75,13 @@ def judge_rest(answer: Answer, sent: Input | None = None) -> Verdict:
             raise ContractViolation(f"a page as {answer.header(b'content-type')!r}")
         if status not in _PAGE_STATUSES:
             raise ContractViolation(f"a page with HTTP {status}")
-        return Verdict(f"page {status}", status in {200, 303})
+        return Accepted(f"page {status}", status in {200, 303})
     if status == 302 and answer.header(b"location") in _DOCUMENTS:
-        return Verdict("HTTP 302", False)  # of GET /
+        return Accepted("HTTP 302", False)  # of GET /
     if status == 200:
         if verb != b"HEAD" and not (sent and sent.header(b":path").startswith(_STATIC)):
             _check_result(sent, answer)
-        return Verdict("HTTP 200", not (sent and _is_rest_read(sent)))
+        return Accepted("HTTP 200", not (sent and _is_rest_read(sent)))
     if answer.header(b"x-operation-poll-interval"):
         raise ContractViolation("x-operation-poll-interval on an error")
     if status == 405 and not answer.header(b"allow"):
@@ -93,7 +93,7 @@ def judge_rest(answer: Answer, sent: Input | None = None) -> Verdict:
             raise ContractViolation("a body on HEAD")
         if status not in {each for some in _STATUSES.values() for each in some}:
             raise ContractViolation(f"HTTP {status}")
-        return Verdict(f"HTTP {status}", False)
+        return Accepted(f"HTTP {status}", False)
     code = _check_status(sent, answer)
     if status not in _STATUSES.get(code, ()):
         raise ContractViolation(f"HTTP {status} with code {code}")
@@ -101,7 +101,7 @@ def judge_rest(answer: Answer, sent: Input | None = None) -> Verdict:
         wrong = description.wrong_answer(sent.method, status, json.loads(answer.plain_body))
         if wrong:
             raise ContractViolation(wrong)
-    return Verdict(f"HTTP {status}/{code}", None if code == _TIMES_OUT else False)
+    return Accepted(f"HTTP {status}/{code}", None if code == _TIMES_OUT else False)
 
 
 def _is_told_a_status(sent: Input, answer: Answer) -> bool:
@@ -191,7 +191,7 @@ def _check_details(status: status_pb2.Status, answer: Answer) -> None:
             raise ContractViolation("RequestInfo and x-request-id differ")
 
 
-def _judge_grpc(sent: Input, answer: Answer) -> Verdict:
+def _check_grpc(sent: Input, answer: Answer) -> Accepted:
     if answer.status != 200:
         raise ContractViolation(f"gRPC with HTTP {answer.status}")
     if not answer.header(b"content-type").startswith("application/grpc"):
@@ -204,13 +204,13 @@ def _judge_grpc(sent: Input, answer: Answer) -> Verdict:
         raise ContractViolation(f"gRPC code {code}: {answer.header(b'grpc-message')[:80]}")
     if code == _TIMES_OUT and sent.deadline_s is None:
         raise ContractViolation("gRPC code 4 without a deadline")
-    if sent.door == "grpc" and not answer.header(b"x-request-id"):
+    if sent.transport == "grpc" and not answer.header(b"x-request-id"):
         raise ContractViolation(f"gRPC code {code} without x-request-id")
     if code:
         _check_grpc_details(code, answer)
-        return Verdict(f"gRPC {code}", None if code == _TIMES_OUT else False)
+        return Accepted(f"gRPC {code}", None if code == _TIMES_OUT else False)
     _check_message(sent, answer)
-    return Verdict("gRPC 0", not protos.is_read(sent.method))
+    return Accepted("gRPC 0", not protos.is_read(sent.method))
 
 
 def _check_grpc_details(code: int, answer: Answer) -> None:

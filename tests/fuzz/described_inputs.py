@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
 from tests.fuzz.inputs import Input, Known
-from tests.fuzz.routes import DOORS, RestDoor, Route, identifiers, request, routes
+from tests.fuzz.routes import REST_TRANSPORTS, RestTransport, Route, identifiers, request, routes
 from tests.gateway.openapi_document import DOCUMENT_TO_GENERATE_FROM
 
 schemathesis.openapi.format("phone", st.sampled_from(["+7 495 123-45-67", "8 (812) 555 44 33"]))
@@ -30,7 +30,7 @@ def described(known: Known) -> st.SearchStrategy[Input]:
 def _described(
     operation: Any, route: Route, mode: GenerationMode, known: Known
 ) -> st.SearchStrategy[Input]:
-    def build(case: Any, door: RestDoor, rightly: bool, ids: dict[str, str]) -> Input:
+    def build(case: Any, transport: RestTransport, rightly: bool, ids: dict[str, str]) -> Input:
         if mode is GenerationMode.POSITIVE:
             _name_what_exists(case, known, ids if rightly else {})
         arguments = case.as_transport_kwargs(base_url="http://localhost")
@@ -48,7 +48,7 @@ def _described(
         if token is not None:
             headers += ((b"authorization", _bytes(token)),)
         return request(
-            door,
+            transport,
             route,
             _bytes(prepared.method or ""),
             _bytes(prepared.path_url),
@@ -58,7 +58,7 @@ def _described(
 
     cases = operation.as_strategy(generation_mode=mode)
     rightly = st.sampled_from([True, True, True, False])
-    return st.builds(build, cases, DOORS, rightly, identifiers(known))
+    return st.builds(build, cases, REST_TRANSPORTS, rightly, identifiers(known))
 
 
 def _name_what_exists(case: Any, known: Known, ids: dict[str, str]) -> None:

@@ -28,7 +28,7 @@ def calls(known: Known) -> st.SearchStrategy[Input]:
 
 def _calls(name: str, known: Known) -> st.SearchStrategy[Input]:
     def build(
-        door: Literal["grpc", "grpc-direct"],
+        transport: Literal["grpc", "grpc-direct"],
         body: bytes,
         authorization: tuple[Header, ...],
         content_type: bytes,
@@ -37,7 +37,7 @@ def _calls(name: str, known: Known) -> st.SearchStrategy[Input]:
     ) -> Input:
         if name.endswith(_LASTING):
             steering = (_WAIT, *(pair for pair in steering if pair[0] != b"grpc-timeout"))
-        if door == "grpc-direct":
+        if transport == "grpc-direct":
             steering, extra = (tuple(filter(is_legal_metadata, each)) for each in (steering, extra))
         service, _, method = name.rpartition(".")
         headers = (
@@ -51,7 +51,7 @@ def _calls(name: str, known: Known) -> st.SearchStrategy[Input]:
             *steering,
             *extra,
         )
-        return Input(door, body, headers, name, deadline_s(headers))
+        return Input(transport, body, headers, name, deadline_s(headers))
 
     return st.builds(
         build,

@@ -6,19 +6,19 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Self
 
 Header = tuple[bytes, bytes]
-Door = Literal["rest-h1", "rest-h2", "grpc", "grpc-direct", "raw-h1", "raw-h2"]
+Transport = Literal["rest-h1", "rest-h2", "grpc", "grpc-direct", "raw-h1", "raw-h2"]
 
 
 @dataclass(frozen=True)
 class Input:
-    """One request, or for the raw doors bytes that may be several or none.
+    """One request, or for the raw transports bytes that may be several or none.
 
-    `door` is how it gets in: REST or native gRPC through Envoy, gRPC straight to the server, bytes
+    `transport` is how it gets in: REST or native gRPC through Envoy, gRPC straight to the server, bytes
     on a connection to Envoy. `method` is the full name of the gRPC method that is meant, if any.
     Headers begin with HTTP/2's pseudo-headers. `deadline_s` is what the caller asks for.
     """
 
-    door: Door
+    transport: Transport
     body: bytes = b""
     headers: tuple[Header, ...] = ()
     method: str = ""

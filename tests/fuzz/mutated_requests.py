@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.fuzz.headers import authorizations, extra_headers
 from tests.fuzz.inputs import Header, Input, Known
 from tests.fuzz.messages import ODD_TEXT, Text, edits, good_text, is_needed, mutate
-from tests.fuzz.routes import DOORS, RestDoor, Route, identifiers, request, routes
+from tests.fuzz.routes import REST_TRANSPORTS, RestTransport, Route, identifiers, request, routes
 
 _JSON: Header = (b"content-type", b"application/json")
 _VARIABLE = re.compile(r"\{(\w+)\}")
@@ -60,7 +60,7 @@ def _mutated(route: Route, known: Known) -> st.SearchStrategy[Input]:
     odd_values = st.one_of(st.none(), st.none(), st.none(), st.tuples(st.integers(0, 9), ODD_TEXT))
 
     def build(
-        door: RestDoor,
+        transport: RestTransport,
         ids: dict[str, str],
         values: dict[str, Any],
         odd: tuple[int, str] | None,
@@ -85,14 +85,14 @@ def _mutated(route: Route, known: Known) -> st.SearchStrategy[Input]:
         before = draft.verb, draft.path
         change(draft)
         kept = route if before == (draft.verb, draft.path) else None
-        # A target holds neither spaces nor control characters, and the raw doors send all else.
+        # A target holds neither spaces nor control characters, and the raw transports send all else.
         path = re.sub(rb"[^!-~]", b"_", draft.path)
         headers = (*draft.headers, *authorization, *extra)
-        return request(door, kept, draft.verb, path or b"/", headers, draft.body)
+        return request(transport, kept, draft.verb, path or b"/", headers, draft.body)
 
     return st.builds(
         build,
-        DOORS,
+        REST_TRANSPORTS,
         identifiers(known),
         fields,
         odd_values,

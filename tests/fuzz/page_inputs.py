@@ -57,17 +57,17 @@ def pages(known: Known) -> st.SearchStrategy[Input]:
         lambda folder, link, added: folder + link.encode() + added,
         *(st.sampled_from(_PATHS), links, st.sampled_from(_ADDED)),
     )
-    doors = st.sampled_from(["rest-h1", "rest-h2"])
+    transports = st.sampled_from(["rest-h1", "rest-h2"])
     looks = st.builds(
-        lambda door, verb, link, language, extra: request(
-            door, None, verb, link, (*language, *extra), b""
+        lambda transport, verb, link, language, extra: request(
+            transport, None, verb, link, (*language, *extra), b""
         ),
-        *(doors, st.sampled_from([b"GET", b"GET", b"HEAD"]), links, spoken, extra_headers()),
+        *(transports, st.sampled_from([b"GET", b"GET", b"HEAD"]), links, spoken, extra_headers()),
     )
     answers = st.builds(
-        lambda door, link, language, extra, kind, body: request(
-            door, None, b"POST", link, (kind, *language, *extra), body
+        lambda transport, link, language, extra, kind, body: request(
+            transport, None, b"POST", link, (kind, *language, *extra), body
         ),
-        *(doors, links, spoken, extra_headers(), kinds, bodies),
+        *(transports, links, spoken, extra_headers(), kinds, bodies),
     )
     return st.one_of(looks, answers)

@@ -31,7 +31,7 @@ class RawExchange:
     """One connection to which the bytes of an input have been sent."""
 
     def __init__(self, address: tuple[str, int], sent: Input) -> None:
-        self._h2 = sent.door == "raw-h2"
+        self._h2 = sent.transport == "raw-h2"
         self._due = _is_h2_due(sent.body) if self._h2 else _is_h1_due(sent.body)
         self._connection = connect(address, sent.body)
         self._got = b""

@@ -12,8 +12,8 @@ from tests.fuzz import protos
 from tests.fuzz.inputs import Header, Input, Known
 from tests.gateway.openapi_document import DOCUMENT
 
-RestDoor = Literal["rest-h1", "rest-h2"]
-DOORS: st.SearchStrategy[RestDoor] = st.sampled_from(["rest-h1", "rest-h2"])
+RestTransport = Literal["rest-h1", "rest-h2"]
+REST_TRANSPORTS: st.SearchStrategy[RestTransport] = st.sampled_from(["rest-h1", "rest-h2"])
 # What means something to one connection alone has no place in HTTP/2.
 _HOP_BY_HOP = {
     b"connection",
@@ -66,7 +66,7 @@ def routes() -> tuple[Route, ...]:
 
 
 def request(
-    door: RestDoor,
+    transport: RestTransport,
     route: Route | None,
     verb: bytes,
     path: bytes,
@@ -80,9 +80,9 @@ def request(
         (b":path", path),
         (b":authority", b"localhost"),
     )
-    if door == "rest-h2":
+    if transport == "rest-h2":
         headers = tuple(pair for pair in headers if pair[0] not in _HOP_BY_HOP)
-    return Input(door, body, (*pseudo, *headers), route.label if route else "")
+    return Input(transport, body, (*pseudo, *headers), route.label if route else "")
 
 
 def identifiers(known: Known) -> st.SearchStrategy[dict[str, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.campaign import FAMILIES, SETTINGS, Campaign
-from tests.fuzz.contract import ContractViolation, judge, judge_rest
+from tests.fuzz.contract import ContractViolation, check_answer, check_rest
 from tests.fuzz.inputs import Input, Known
 from tests.fuzz.wire import Answer
 from tests.service import running
@@ -77,7 +77,7 @@ def refusal(status: int = 404, *more: tuple[bytes, bytes], **changes: object) ->
 
 
 def test_a_good_refusal_passes() -> None:
-    assert judge(GET, refusal()).label == "HTTP 404/5"
+    assert check_answer(GET, refusal()).label == "HTTP 404/5"
 
 
 BREACHES = {
@@ -107,15 +107,15 @@ BREACHES = {
 @pytest.mark.parametrize("answer", BREACHES.values(), ids=BREACHES)
 def test_breaches_over_rest_are_noticed(answer: Answer) -> None:
     with pytest.raises(ContractViolation):
-        judge(GET, answer)
+        check_answer(GET, answer)
 
 
 def test_a_result_is_compared_with_the_description() -> None:
     operation = "GET /operations/{operationId}"
     answer = Answer("whole", 200, refusal().headers, b'{"id": 5}')
-    judge_rest(answer)
+    check_rest(answer)
     with pytest.raises(ContractViolation, match="description"):
-        judge(Input("rest-h1", method=operation), answer)
+        check_answer(Input("rest-h1", method=operation), answer)
 
 
 def grpc(code: bytes, body: bytes = b"", http: int = 200) -> Answer:
@@ -137,7 +137,7 @@ def grpc(code: bytes, body: bytes = b"", http: int = 200) -> Answer:
 )
 def test_breaches_over_grpc_are_noticed(answer: Answer) -> None:
     with pytest.raises(ContractViolation):
-        judge(CALL, answer)
+        check_answer(CALL, answer)
 
 
 def test_inputs_are_kept_without_what_is_secret(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def test_keys_are_the_owners_alone(tmp_path: Path) -> None:
     ("days", "renewed_ca", "renewed_certificate"),
     [(366, False, False), (368, False, True), (3619, False, True), (3621, True, True)],
 )
-def test_renewed_before_it_expires(
+def test_a_certificate_is_renewed_before_it_expires(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     days: int,

@@ -44,7 +44,7 @@ async def written(api: Api) -> Api:
     return api
 
 
-async def test_one_event(written: Api) -> None:
+async def test_get_event_finds_the_resellers_own_alone(written: Api) -> None:
     (name,) = named(7)
     event: event_pb2.Event = await written.events.GetEvent(
         event_service_pb2.GetEventRequest(name=name), metadata=written.as_("reader")
@@ -115,7 +115,7 @@ async def test_where_few_fit_pages_are_empty_and_go_on(
         ("type = customer.erased OR type = invitation.bounced", 0),
     ],
 )
-async def test_filters(written: Api, filter_: str, count: int) -> None:
+async def test_a_filter_finds_what_meets_it(written: Api, filter_: str, count: int) -> None:
     assert len((await list_events(written, filter=filter_)).events) == count
 
 

@@ -406,11 +406,11 @@ async def test_streams_are_woken_to_tell_their_positions_a_few_at_a_time(
         await read(call, 1)
     # A client may have a message before the stream knows that it is sent.
     async with asyncio.timeout(10):
-        while not all(each._beats_at for each in api.streams._streams):  # noqa: ASYNC110
+        while not all(each._heartbeat_at for each in api.streams._streams):  # noqa: ASYNC110
             await asyncio.sleep(0.001)
     # As if nothing looked at them for long.
     for each in api.streams._streams:
-        each._beats_at = 0.0
+        each._heartbeat_at = 0.0
     turns: list[int] = []
 
     async def turn(_: float) -> None:

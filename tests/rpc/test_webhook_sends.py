@@ -113,14 +113,16 @@ async def test_all_after_an_event_are_sent_again(hooks: Hooks) -> None:
         ({"after": "x" * 151}, "after"),
     ],
 )
-async def test_events_that_are_none(hooks: Hooks, fields: dict[str, Any], field: str) -> None:
+async def test_a_wrong_event_is_refused_by_its_field(
+    hooks: Hooks, fields: dict[str, Any], field: str
+) -> None:
     made = await hooks.create()
     hooks.verify(made.name)
     code, _, status = await refusal(hooks.redeliver(made.name, **fields))
     assert (code, set(violations(status))) == (Code.INVALID_ARGUMENT, {field})
 
 
-async def test_events_that_are_not_there(hooks: Hooks) -> None:
+async def test_an_event_that_does_not_exist_is_not_sent_again(hooks: Hooks) -> None:
     made = await hooks.create()
     hooks.verify(made.name)
     assert (await refusal(hooks.redeliver(made.name, event=event(3))))[0] is Code.NOT_FOUND
@@ -130,7 +132,7 @@ async def test_events_that_are_not_there(hooks: Hooks) -> None:
     assert (code, "TestWebhook" in status.message) == (Code.FAILED_PRECONDITION, True)
 
 
-async def test_events_that_are_no_longer_kept(hooks: Hooks) -> None:
+async def test_an_event_that_is_cleared_is_not_sent_again(hooks: Hooks) -> None:
     made = await hooks.create()
     hooks.verify(made.name)
     hooks.query("DELETE FROM events WHERE number = 1")
@@ -148,7 +150,7 @@ async def test_events_that_are_no_longer_kept(hooks: Hooks) -> None:
     await hooks.redeliver(made.name, after="")
 
 
-async def test_attempts_newest_first(hooks: Hooks) -> None:
+async def test_attempts_are_listed_newest_first(hooks: Hooks) -> None:
     made = await hooks.create()
     n = hooks.query("SELECT n FROM webhooks")[0][0]
     at = datetime(2030, 1, 1, tzinfo=UTC)

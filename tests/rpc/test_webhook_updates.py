@@ -90,7 +90,7 @@ async def test_what_only_the_service_sets_is_passed_over(hooks: Hooks) -> None:
         (["p" * 101], "100"),
     ],
 )
-async def test_masks_that_are_none(hooks: Hooks, mask: list[str], says: str) -> None:
+async def test_a_wrong_mask_is_refused(hooks: Hooks, mask: list[str], says: str) -> None:
     made = await hooks.create()
     code, _, status = await refusal(hooks.update(made.name, mask, url=OTHER))
     assert code is Code.INVALID_ARGUMENT

@@ -243,7 +243,9 @@ async def test_the_old_secret_signs_until_the_overlap_is_over(
         duration_pb2.Duration(seconds=-(2**63)),
     ],
 )
-async def test_overlaps_that_are_none(hooks: Hooks, overlap: duration_pb2.Duration) -> None:
+async def test_an_overlap_out_of_range_is_refused(
+    hooks: Hooks, overlap: duration_pb2.Duration
+) -> None:
     made = await hooks.create()
     refused = await refusal(hooks.rotate(made.name, overlap=overlap))
     assert violations(refused[2]) == {"overlap": "Must be from 0s to 604800s (7 days)."}
@@ -259,7 +261,7 @@ async def test_secrets_are_in_no_log(hooks: Hooks, caplog: pytest.LogCaptureFixt
 
 
 @pytest.mark.parametrize("name", ["whk", "resellers/reseller-1/webhooks/", "resellers//webhooks/x"])
-async def test_names_that_are_none(hooks: Hooks, name: str) -> None:
+async def test_a_wrong_name_is_refused_by_each_method(hooks: Hooks, name: str) -> None:
     for call in (hooks.get, hooks.delete, hooks.rotate, hooks.test):
         assert violations((await refusal(call(name)))[2]).keys() == {"name"}
     assert violations((await refusal(hooks.attempts(name)))[2]).keys() == {"parent"}

@@ -12,7 +12,7 @@ from tests.service import ROOT
 
 # The machine may have much else to do.
 @pytest.mark.timeout(200)
-def test_the_one_for_node_js(tmp_path: Path) -> None:
+def test_the_example_for_node_js_passes(tmp_path: Path) -> None:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("BILLING_")}
     path = f"{command_folder(tmp_path)}:{clean['PATH']}"
     done = subprocess.run(

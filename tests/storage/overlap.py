@@ -88,7 +88,7 @@ class _Connection:
         return _Cursor(self._connection.cursor(), self._stop)
 
 
-class Watched(Database):
+class PausingDatabase(Database):
     """Makes connections that can be stopped, and tells when a transaction is about to begin."""
 
     def __init__(self, database_url: str) -> None:
@@ -125,7 +125,7 @@ class Overlap:
 
     first: SqlStorage
     second: SqlStorage
-    _databases: tuple[Watched, Watched]
+    _databases: tuple[PausingDatabase, PausingDatabase]
     _observer: psycopg.AsyncConnection | None
 
     async def run(
@@ -202,7 +202,7 @@ class Overlap:
 @asynccontextmanager
 async def overlapping(database_url: str, limits: Limits = _NO_LIMITS) -> AsyncIterator[Overlap]:
     """Opens both processes and closes them."""
-    databases = Watched(database_url), Watched(database_url)
+    databases = PausingDatabase(database_url), PausingDatabase(database_url)
     first, second = (SqlStorage(database, KEY_LIFETIME, limits) for database in databases)
     observer = None
     if not databases[0].is_sqlite:

@@ -44,7 +44,7 @@ def _sound(copy: Path) -> int:
 
 
 @pytest.mark.parametrize("pages", [log_marks._PAGES, 1, 100])
-async def test_the_file_alone_is_refused(
+async def test_a_copy_without_its_log_is_refused(
     storage: SqlStorage, file: Path, copy: Path, pages: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether the last checkpoint was long ago or a moment."""
@@ -74,7 +74,7 @@ async def test_the_file_alone_is_refused(
     assert _sound(Path(f"{copy}.vacuumed")) == 20
 
 
-async def test_what_was_killed_is_whole_with_its_log(
+async def test_a_copy_of_a_killed_database_is_whole_with_its_log(
     storage: SqlStorage, file: Path, copy: Path
 ) -> None:
     for _ in range(3):
@@ -88,7 +88,9 @@ async def test_what_was_killed_is_whole_with_its_log(
     assert not _has_log(copy)
 
 
-async def test_a_closed_one_needs_no_log(database_url: str, file: Path, copy: Path) -> None:
+async def test_a_copy_of_a_closed_database_needs_no_log(
+    database_url: str, file: Path, copy: Path
+) -> None:
     async with opened(database_url) as first:
         await first.administration.add_reseller("reseller-1", "Reseller", _LONG_AGO)
         async with opened(database_url) as second:

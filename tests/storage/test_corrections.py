@@ -98,7 +98,7 @@ async def test_what_came_back_goes_to_the_right_address(storage: SqlStorage) -> 
     assert error.reason is Reason.INVITATION_OPEN
 
 
-async def test_a_new_address_that_is_refused_too(storage: SqlStorage) -> None:
+async def test_a_corrected_address_that_is_refused_stays(storage: SqlStorage) -> None:
     stored = await sent(storage)
     first = stored.token
     await corrected(stored)
@@ -149,7 +149,7 @@ async def test_the_address_that_it_has_changes_nothing(storage: SqlStorage) -> N
     assert (await stored.recorded(), len(await logged(storage))) == before
 
 
-async def test_only_in_letters_case_another(storage: SqlStorage) -> None:
+async def test_a_correction_may_change_the_case_of_letters_alone(storage: SqlStorage) -> None:
     stored = await sent(storage, new("right@example.com"))
     assert (await corrected(stored, "Right@example.com")).email == "Right@example.com"
 

@@ -47,7 +47,7 @@ async def test_each_end_is_told_of_once_three_days_before(
     assert await storage.retention.tell_expiring(end - 3 * DAY, 10) == 1
 
 
-async def test_what_has_lapsed_unseen_is_not_about_to(storage: SqlStorage) -> None:
+async def test_an_invitation_that_has_lapsed_is_not_told_to_end_soon(storage: SqlStorage) -> None:
     await sent(storage)
     assert await storage.retention.tell_expiring(LAPSES_AT + DAY, 10) == 0
 

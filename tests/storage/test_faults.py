@@ -370,12 +370,12 @@ async def test_a_caller_in_a_hurry_is_refused_before_its_deadline(
     first = batcher.submit(held.hang, 0)
     await asyncio.to_thread(held.began.wait, IN_TIME_S)
     hurried = asyncio.create_task(hurry())
-    patient = batcher.submit(held.note, 2)
+    other = batcher.submit(held.note, 2)
     with pytest.raises(BillingError) as refused:
         await hurried
     assert refused.value.reason is Reason.STORAGE_UNAVAILABLE
     held.answers.set()
-    assert [await first, await patient] == [0, 2]
+    assert [await first, await other] == [0, 2]
     assert held.done == [2]
     await batcher.close()
 

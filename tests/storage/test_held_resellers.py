@@ -113,7 +113,9 @@ async def test_its_invitations_can_not_be_answered(
     assert answered.state is InvitationState.ACCEPTED
 
 
-async def test_what_has_ended_says_how(storage: SqlStorage) -> None:
+async def test_an_ended_invitation_of_a_held_reseller_says_how_it_ended(
+    storage: SqlStorage,
+) -> None:
     accepted, lapsed = await sent(storage), await sent(storage)
     answered = await accepted.answer()
     await hold(storage, "suspend")
@@ -146,7 +148,7 @@ async def test_a_held_invitation_expires_and_is_not_sent(
 
 
 @pytest.mark.parametrize("end", ["finish", "retry", "lease"])
-async def test_what_is_being_sent_meanwhile(
+async def test_an_e_mail_under_way_at_a_suspension_is_not_sent_twice(
     storage: SqlStorage, database_url: str, end: str
 ) -> None:
     """That one e-mail may arrive; it is not sent a second time."""
@@ -230,7 +232,7 @@ async def test_its_callers_are_told_why(storage: SqlStorage) -> None:
     }
 
 
-async def test_what_can_not_be_suspended_or_resumed(storage: SqlStorage) -> None:
+async def test_suspending_and_resuming_fit_the_resellers_state(storage: SqlStorage) -> None:
     assert not await storage.administration.resume_reseller(RESELLER, START)
     await hold(storage, "suspend")
     assert not await storage.administration.suspend_reseller(RESELLER, START)
@@ -298,7 +300,7 @@ class TestOverlaps:
         assert delivery.operation_id == operation.id
         assert sound(database_url)
 
-    async def test_an_answer_beside_a_suspension(
+    async def test_of_an_answer_and_a_suspension_either_counts_as_the_first(
         self, storage: SqlStorage, overlap: Overlap, database_url: str
     ) -> None:
         """Either counts as the first."""

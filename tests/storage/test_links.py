@@ -87,7 +87,7 @@ async def test_a_repeat_by_key_makes_no_second_link(storage: SqlStorage) -> None
     assert (await refused(link(stored, "second"))).reason is Reason.INVITATION_STATE
 
 
-async def test_no_limit_of_e_mails_counts_what_sends_none(
+async def test_an_invitation_by_link_counts_for_no_limit_of_e_mails(
     storage: SqlStorage, database_url: str
 ) -> None:
     await storage.administration.change_return_origins(

@@ -71,7 +71,7 @@ async def test_the_earlier_link_can_be_answered(storage: SqlStorage) -> None:
     assert answered.state is InvitationState.ACCEPTED
 
 
-async def test_time_does_not_stand_still_meanwhile(storage: SqlStorage) -> None:
+async def test_a_cancelled_resend_gives_no_time_back(storage: SqlStorage) -> None:
     stored = await sent(storage)
     resent = await stored.resend(LAPSES_AT - MINUTE)
     assert as_of(await stored.recorded(), LAPSES_AT).state is InvitationState.PENDING

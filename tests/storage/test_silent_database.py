@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 from server.domain.errors import BillingError, Reason
 from server.storage.notify import postgres as signals
 from server.storage.sql import batches, transactions
-from server.storage.sql.transactions import News, Phase
+from server.storage.sql.transactions import Notice, Phase
 from server.storage.storage import SqlStorage
 from tests.storage.databases import on_postgresql
 from tests.storage.network import Network, network
@@ -164,7 +164,7 @@ async def _until_heard(sender: SqlStorage, receiver: SqlStorage) -> None:
     async with asyncio.timeout(IN_TIME_S):
         with receiver._notifier.work() as heard:
             while not heard.is_set():
-                sender._notifier.publish(News(has_work=True))
+                sender._notifier.publish(Notice(has_work=True))
                 await asyncio.sleep(0.005)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from server.storage import migrate
-from server.storage.sql.transactions import News
+from server.storage.sql.transactions import Notice
 from server.storage.storage import SqlStorage
 from tests.storage.records import ACTOR, RESELLER, START, invited, opened
 
@@ -59,7 +59,7 @@ async def test_who_does_not_listen_holds_no_one_up(storage: SqlStorage, folder: 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as deaf:
         deaf.bind(str(folder / "deaf"))
         for _ in range(2000):
-            storage._notifier.publish(News(("x" * 100,), has_work=True))
+            storage._notifier.publish(Notice(("x" * 100,), has_work=True))
         await invited(storage)
         assert "deaf" in _names(folder)
 

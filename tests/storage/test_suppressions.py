@@ -207,7 +207,7 @@ async def test_what_its_reader_calls_spam_is_the_last(storage: SqlStorage) -> No
     await stored.resend(START + DAY)
 
 
-async def test_spam_of_who_had_the_address_before(storage: SqlStorage) -> None:
+async def test_spam_reported_at_a_former_address_suppresses_that_one(storage: SqlStorage) -> None:
     stored = await recorded(storage, new("wrong@example.com"))
     token = token_of(await stored.deliver())
     await corrected(stored, ADDRESS)
@@ -240,7 +240,9 @@ async def test_an_operator_releases_on_the_owners_word(storage: SqlStorage) -> N
     assert await claimed(storage, START + DAY)
 
 
-async def test_without_limits_too(storage: SqlStorage, database_url: str) -> None:
+async def test_a_suppressed_address_is_refused_without_limits_too(
+    storage: SqlStorage, database_url: str
+) -> None:
     await bounced(storage)
     other = await open_storage(
         database_url,

@@ -10,7 +10,7 @@ from server.domain.errors import BillingError, Reason
 from server.domain.operations import Operation
 from server.storage.notify import notifier
 from server.storage.operations import storage as operations
-from server.storage.sql.transactions import News
+from server.storage.sql.transactions import Notice
 from server.storage.storage import SqlStorage
 from server.storage.work import waiting as work
 from tests.storage.records import ACTOR, LEASE, RESELLER, START, claimed, invited, until
@@ -34,7 +34,7 @@ async def both_listening(storage: SqlStorage, other_process: SqlStorage) -> None
     for sender, receiver in ((storage, other_process), (other_process, storage)):
         with receiver._notifier.work() as heard:
             while not heard.is_set():
-                sender._notifier.publish(News(has_work=True))
+                sender._notifier.publish(Notice(has_work=True))
                 await asyncio.sleep(0.005)
 
 
@@ -155,7 +155,7 @@ async def test_waits_end_with_their_time(storage: SqlStorage) -> None:
     await storage.mail.wait_for_work(START, timedelta(milliseconds=20))
 
 
-async def test_work_that_is_due_already_or_soon(storage: SqlStorage) -> None:
+async def test_a_wait_for_work_ends_at_once_where_some_is_due_already(storage: SqlStorage) -> None:
     await invited(storage)
     await storage.mail.wait_for_work(START, HOUR)
     delivery = await claimed(storage)
@@ -164,7 +164,7 @@ async def test_work_that_is_due_already_or_soon(storage: SqlStorage) -> None:
     await storage.mail.wait_for_work(START + 2 * LEASE - timedelta(milliseconds=20), HOUR)
 
 
-async def test_who_leaves_is_forgotten(
+async def test_a_cancelled_wait_makes_room_for_another(
     storage: SqlStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notifier, "MOST_WAITING", 3)
@@ -182,7 +182,7 @@ async def test_who_leaves_is_forgotten(
     assert not storage._notifier._operations
 
 
-async def test_more_ended_than_one_message_holds(
+async def test_many_ended_operations_are_told_in_several_messages(
     storage: SqlStorage, other_process: SqlStorage
 ) -> None:
     told: set[str] = set()
@@ -191,5 +191,5 @@ async def test_more_ended_than_one_message_holds(
     assert other_process._notifier.transport
     other_process._notifier.transport._receive = other_process._notifier.receive  # type: ignore[attr-defined]
     while told < set(ended):  # until the connections are there
-        storage._notifier.publish(News(tuple(ended)))
+        storage._notifier.publish(Notice(tuple(ended)))
         await asyncio.sleep(0.05)

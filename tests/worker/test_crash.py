@@ -13,7 +13,7 @@ from tests.worker.harness import at_work, ended, invited, is_done, make_worker
 from tests.worker.mail_server import MailServer
 
 # Dies when the mail server has taken the e-mail, before that can be recorded.
-DOOMED = """
+CRASHING = """
 import asyncio, os, signal, sys
 from datetime import UTC, datetime, timedelta
 from server.storage import open_storage
@@ -21,14 +21,14 @@ from server.worker.mail.smtp import SmtpMailer
 from server.worker.mail.smtp_server import SmtpServer
 from tests.worker.harness import make_worker
 
-class Doomed(SmtpMailer):
+class CrashingMailer(SmtpMailer):
     async def send(self, mail):
         await super().send(mail)
         os.kill(os.getpid(), signal.SIGKILL)
 
 async def main(database, url):
     storage = await open_storage(database, idempotency_lifetime=timedelta(days=2))
-    mailer = Doomed(SmtpServer.from_url(url), 1)
+    mailer = CrashingMailer(SmtpServer.from_url(url), 1)
     await make_worker(storage, mailer, lambda: datetime.now(UTC)).run()
 
 asyncio.run(main(*sys.argv[1:]))
@@ -41,7 +41,7 @@ async def test_an_e_mail_sent_but_not_recorded_is_sent_again(
     clock = Clock(datetime.now(UTC))
     operation = await invited(storage, at=clock())
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", DOOMED, database, mail_server.url),
+        *(sys.executable, "-c", CRASHING, database, mail_server.url),
         cwd=Path(__file__).parents[2],
         stderr=subprocess.PIPE,
     )

@@ -91,7 +91,7 @@ async def test_the_domains_of_old_are_forgotten_and_those_in_use_are_not(
     await asyncio.gather(*sending)
 
 
-async def test_so_many_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_domain_gets_so_many_e_mails_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     held = Held()
     held.gate.set()
     mailer = DomainLimits(held, 0, 100)

@@ -105,7 +105,7 @@ class TestFailures:
         assert not await customer_is_there(storage, operation.id)
         assert mail_server.commands.count("RCPT") == 6
 
-    async def test_no_mail_server_counts_too(
+    async def test_an_attempt_without_a_mail_server_counts(
         self, storage: Storage, unused_tcp_port: int, clock: Clock
     ) -> None:
         operation = await invited(storage)

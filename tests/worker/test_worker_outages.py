@@ -154,9 +154,9 @@ class TestStopping:
         self, storage: Storage, mail_server: MailServer, clock: Clock
     ) -> None:
         recording = RecordingStorage(storage, {"claim_deliveries": 10**9})
-        patient = replace(SETTINGS, longest_wait=timedelta(hours=1))
+        settings = replace(SETTINGS, longest_wait=timedelta(hours=1))
         for each in (recording, RecordingStorage(storage)):
-            worker = make_worker(each, mail_server.url, clock, patient)
+            worker = make_worker(each, mail_server.url, clock, settings)
             running = asyncio.create_task(worker.run())
             await each.until(1, "claim_deliveries")
             await worker.stop(timedelta())

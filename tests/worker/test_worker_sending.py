@@ -32,8 +32,8 @@ class TestSending:
         self, storage: Storage, mail_server: MailServer, clock: Clock
     ) -> None:
         """With nothing but the storage's word to go by."""
-        patient = replace(SETTINGS, longest_wait=timedelta(hours=1))
-        async with at_work(make_worker(storage, mail_server.url, clock, patient)):
+        settings = replace(SETTINGS, longest_wait=timedelta(hours=1))
+        async with at_work(make_worker(storage, mail_server.url, clock, settings)):
             for number in range(1, 4):
                 operation = await ended(storage, await invited(storage))
                 assert operation.failure is None

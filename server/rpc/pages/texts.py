@@ -29,9 +29,9 @@ class Language:
     """One language's texts. `pages` holds heading and paragraphs by the page's kind.
 
     `too_late` says that a button did nothing, for each kind of page that then follows; `wait` says
-    how long to wait, in seconds or in minutes. `writes` stands before what an inviter writes, and
-    before what is written by nobody with a name. `go_on` leads to a host. `one_buttons` are those of pages with one
-    button, by the answer that they give.
+    how long to wait, in seconds or in minutes. `writes` stands before the note of an inviter with a
+    name, and before that of one without. `go_on` leads to a host. `one_buttons` are those of pages with
+    one button, by the answer that they give.
     """
 
     language: LanguageCode

@@ -42,7 +42,7 @@ class Stream:
         self._encoding = encoding
         self._write = write
         self._loop = asyncio.get_running_loop()
-        self._beats_at = 0.0
+        self._heartbeat_at = 0.0
         self._awake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._writing_since: float | None = None
@@ -95,9 +95,9 @@ class Stream:
             raise error from None
 
     @property
-    def is_to_beat(self) -> bool:
+    def needs_heartbeat(self) -> bool:
         """Whether it has sent nothing for so long that it is to be woken, to tell its position."""
-        return self._writing_since is None and self._loop.time() >= self._beats_at
+        return self._writing_since is None and self._loop.time() >= self._heartbeat_at
 
     def look_at_speed(self) -> None:
         """Ends it where its reader is too slow; breaks it off where that can't be told."""
@@ -125,7 +125,7 @@ class Stream:
                     await self._follow(feed)
                 else:
                     await self._read_page(read, turns)
-                await self._beat()
+                await self._send_heartbeat()
                 if self._is_last_round and (
                     self._position >= feed.read_to or not feed.covers(self._position)
                 ):
@@ -170,8 +170,8 @@ class Stream:
         finally:
             turn.end()
 
-    async def _beat(self) -> None:
-        if self._loop.time() >= self._beats_at:
+    async def _send_heartbeat(self) -> None:
+        if self._loop.time() >= self._heartbeat_at:
             await self._send(self._encoding.position(self.position))
 
     async def _send(self, message: bytes) -> None:
@@ -184,7 +184,7 @@ class Stream:
         self._writing_since = None
         if self._error:
             raise self._error
-        self._beats_at = self._loop.time() + HEARTBEAT_S
+        self._heartbeat_at = self._loop.time() + HEARTBEAT_S
 
     def _fits(self, event: Event) -> bool:
         return self._filter is None or matches(self._filter, event.value_of)

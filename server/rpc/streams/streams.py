@@ -28,8 +28,8 @@ _FAILURES = FailureLog(logging.getLogger(__name__))
 
 # Streams that read the log by themselves at the same time.
 _READERS = 2
-# With the four seconds that proofs of identity are remembered at most, a right that is taken away ends
-# a stream within five: it is seen at one look, and who takes nothing is broken off at the next.
+# Proofs of identity are remembered for four seconds at most. So a right that is taken away ends a stream
+# within five: one look finds it, the next breaks off a reader that takes nothing.
 _LOOK_EVERY_S = 0.5
 _CHECKS_AT_ONCE = 64
 # Streams that are woken before other calls have their turn.
@@ -112,7 +112,7 @@ class Streams:
         """Ends those whose reader is too slow, and has those tell their position that are to."""
         for stream in self._streams:
             stream.look_at_speed()
-        beating = [stream for stream in self._streams if stream.is_to_beat]
+        beating = [stream for stream in self._streams if stream.needs_heartbeat]
         for turn, stream in enumerate(beating, start=1):
             stream.wake()
             if turn % _WOKEN_IN_TURN == 0:

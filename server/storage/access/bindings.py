@@ -23,10 +23,10 @@ from server.domain.operations import Operation
 from server.domain.role_changes import HeldRole, RoleDelta, decide
 from server.storage import numbers
 from server.storage.access.audit import record_change
-from server.storage.customers.made import Made
 from server.storage.events.log import NewEvent, log
 from server.storage.events.rows import role_json
 from server.storage.keys import KeyedRequest, answer_each
+from server.storage.operations.create import NewOperations
 from server.storage.operations.rows import INSERT_OTHERS
 from server.storage.resellers import require_reseller, reseller_state
 from server.storage.schema.access_tables import (
@@ -169,7 +169,7 @@ def update_bindings(
     transaction: Transaction, batch: Sequence[BindingUpdate]
 ) -> list[Operation | Exception]:
     """Gives and takes roles; see AccessStorage.update_bindings."""
-    made = Made(transaction, [request.use for request in batch])
+    made = NewOperations(transaction, [request.use for request in batch])
     drawn = iter(numbers.draw_numbers(transaction, len(batch)))
     reseller_ids = sorted({request.operation.reseller_id for request in batch})
     locked = {row.id: row for row in transaction.fetch(_LOCK_RESELLERS, reseller_ids)}

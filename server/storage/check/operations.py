@@ -33,7 +33,7 @@ _makes = operations.c.kind.in_(
 _is_on_access = operations.c.kind == OPERATION_KIND_CODES[OperationKind.UPDATE_ACCESS]
 _has_failed = operations.c.failure.is_not(None)
 _is_gone = and_(missing(customers), ~_is_on_access)
-# What an invitation is not, whose first e-mail could not be sent.
+# States that an invitation can't be in if its first e-mail could not be sent.
 _ARRIVED = [
     INVITATION_STATE_CODES[state]
     for state in (InvitationState.PENDING, InvitationState.ACCEPTED, InvitationState.DECLINED)

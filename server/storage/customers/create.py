@@ -10,11 +10,11 @@ from server.domain.operations import Operation
 from server.storage import numbers, resellers
 from server.storage.counts import Counts
 from server.storage.customer_rows import external_id_or_none, labels_json, person_json
-from server.storage.customers.made import Made
 from server.storage.events.log import DERIVED, NewEvent, log
 from server.storage.events.rows import customer_json
 from server.storage.external_ids import ExternalIds
 from server.storage.keys import KeyedRequest, answer_each
+from server.storage.operations.create import NewOperations
 from server.storage.operations.rows import INSERT_MAKING
 from server.storage.schema.codes import (
     CUSTOMER_STATE_CODES,
@@ -50,7 +50,7 @@ def create_customers(
     transaction: Transaction, batch: Sequence[Creation]
 ) -> list[Operation | Exception]:
     """Creates customers; see CustomerStorage.create_customer."""
-    made = Made(transaction, [request.use for request in batch])
+    made = NewOperations(transaction, [request.use for request in batch])
     drawn = iter(numbers.draw_numbers(transaction, len(batch)))
     rows: list[CustomerRow] = []
     resellers_of = [request.new.customer.reseller_id for request in batch]

@@ -12,10 +12,10 @@ from server.domain.events import EventType
 from server.domain.operations import Operation, OperationKind
 from server.storage import numbers
 from server.storage.customer_rows import CUSTOMER_PART, CustomerPart, customer
-from server.storage.customers.made import Made
 from server.storage.events.log import NewEvent, log
 from server.storage.events.rows import customer_json
 from server.storage.keys import KeyedRequest, answer_each
+from server.storage.operations.create import NewOperations
 from server.storage.operations.rows import INSERT_OTHERS
 from server.storage.schema.codes import (
     CUSTOMER_STATE_CODES,
@@ -65,7 +65,7 @@ def change_customer_states(
     """Activates and suspends customers; see CustomerStorage.change_customer_state."""
     wanted = list(dict.fromkeys(request.operation.customer_id for request in batch))
     states = {row.id: row for row in transaction.fetch(_LOCK, wanted)}
-    made = Made(transaction, [request.use for request in batch])
+    made = NewOperations(transaction, [request.use for request in batch])
     drawn = iter(numbers.draw_numbers(transaction, len(batch)))
 
     def change(request: StateChange) -> Operation | None:

@@ -39,8 +39,8 @@ def _comparison(comparison: Comparison) -> ColumnElement[bool]:
         case "createTime", datetime() as at:
             return compare(events.c.created_at, micros(at))
         case "customer", str(customer_id):
-            # The row has its number, which is known no longer once the customer is taken back; what it
-            # shows of the customer begins with the ID.
+            # Not by the number in the row: an ID leads to none once the customer is taken back. But
+            # what the event shows begins with the ID.
             begins = f"[{json.dumps(customer_id, ensure_ascii=False)},"
             shown = func.substr(events.c.data, 1, len(begins))
             return and_(events.c.customer.is_not(None), compare(shown, begins))

@@ -35,7 +35,7 @@ class SqlEvents:
 
     def on_events(self, call: Callable[[Sequence[str]], None]) -> None:
         def grown(numbers: Sequence[int]) -> None:
-            # Whose log has been read here has its number known.
+            # Of those whose log has been read here, the number is known.
             known = map(self._resellers.ids.get, numbers)
             if reseller_ids := [id_ for id_ in known if id_ is not None]:
                 call(reseller_ids)

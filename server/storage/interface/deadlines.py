@@ -4,11 +4,11 @@ import contextvars
 import math
 import time
 
-# Whoever gives up sees no answer: it is to come this long before, or when half of the time that is
-# left to a caller in a greater hurry has passed.
+# An answer is to arrive this long before the caller's deadline; where less than twice as much time is
+# left, when half of it has passed.
 _BEFORE_S = 0.25
-# In less than this a database that is away can't be told from one that is busy: whoever asks for an
-# answer so soon is told that the deadline passed, nothing else.
+# In less time a database that is away can't be told from one that is busy, so shorter deadlines are not
+# kept here: gRPC ends those calls.
 _SHORTEST_S = 1.0
 
 # By the monotonic clock.

@@ -138,10 +138,10 @@ class InvitationStorage(Protocol):
     ) -> Invitation | None:
         """Gives the invitation another address, in normal form, and returns it; see `resend`.
 
-        It is sent there, by the operation, at whose time all this happens, or by the one whose
-        e-mail waits to be sent, as it would have been. All links sent before hold no longer, whatever becomes of it: where
-        a new operation's e-mail is refused for good, it is BOUNCED. With the address
-        that it has, nothing changes.
+        The operation, at whose time all this happens, sends it there; where an e-mail waits already,
+        that one's operation does, and no other is made. All links sent before hold no longer, even if
+        the new address is refused for good: the invitation is BOUNCED then. Nothing changes if the
+        invitation has this address already.
         None: no such invitation.
         Raises INVITATION_STATE, INVITATION_OPEN, MAIL_LIMIT_REACHED, IDEMPOTENCY_KEY_REUSED;
         RESENT_TOO_SOON while its e-mail is on its way.

@@ -2,17 +2,17 @@
 
 Both are kept as hashes, in one unique index that also serves lists by address and finds what all
 resellers have sent to one. While an invitation is open, its `slot` is 0 or greater and made of the
-reseller and the tax number; once it has ended, its slot is the
-negative of its number, so that those that have ended stand in the index newest first. Two things that
-have one hash are told apart by comparing the rows whole: the later one takes a slot from DISPLACED on, and all of an
-address that have one are looked at.
+reseller and the tax number; once it has ended, its slot is the negative of its number, so that the
+index has those that have ended newest first. Two things that have one hash are told apart by comparing
+the rows whole: the later one takes a slot from DISPLACED on, and all slots of its address from there on
+are looked at.
 """
 
 import hashlib
 
 from server.storage.schema.tables import AddressKey, CustomerNumber, Slot
 
-# From here on are the slots of those whose own one was taken by something else.
+# Slots from here on are for invitations whose own slot was taken by something else.
 DISPLACED = 1 << 31
 
 

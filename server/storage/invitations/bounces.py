@@ -114,7 +114,7 @@ def record_bounces(transaction: Transaction, batch: Sequence[Bounce]) -> list[Bo
         outcome = BounceOutcome(row.public_id)
         if bounce.report.is_unwanted:
             is_new = _record_unwanted(transaction, link.email or row.email, bounce.now)
-            # What is open at the address shows that now, rows of this batch among it.
+            # Open invitations at the address now tell that nothing is sent; some are in this batch.
             rows |= {each.n: each for each in transaction.fetch(LOCK_INVITATIONS, list(rows))}
             outcomes.append(outcome._replace(is_recorded=is_new))
             continue

@@ -57,7 +57,7 @@ class _Waiting(NamedTuple):
 
 
 _PERSONS = Query(_Person, select(customers.c.n, customers.c.person).where(customers.c.n.in_(IDS)))
-# Nobody waits for who has claimed it: that one locks the customer next.
+# Without waiting for a worker that has claimed it, which locks the customer next.
 _WAITING = Query(
     _Waiting,
     select(operations.c.n, operations.c.claimed)
@@ -72,7 +72,7 @@ _SEND_NOW = Statement(
     update(operations).where(operations.c.n.in_(IDS)).values(due_at=bindparam("at"), deferral=None),
     "at",
 )
-# Who had the first address goes on deciding about that one, by the links that were sent there.
+# The owner of the former address can still stop e-mails to it, by the links that were sent there.
 _KEEP_ADDRESS = Statement(
     update(link_tokens)
     .where(link_tokens.c.customer.in_(IDS), link_tokens.c.email.is_(None))

@@ -50,7 +50,7 @@ _is_next = (
     _c.delivery.is_(None),
     _c.sent.is_not(None),
 )
-# By whether all are reminded at a number of days, or only those that set days of their own.
+# True: all invitees are reminded at a number of days; False: those whose invitation sets it.
 _CONDITIONS = {True: _is_next, False: (*_is_next, _c.options.contains('"reminders"'))}
 _ENDS = {
     is_default: Query(
@@ -99,7 +99,7 @@ def remind_invitees(transaction: Transaction, wanted: Reminding) -> int:
     transaction.insert(_INSERT, list(found.values()))
     transaction.has_work |= bool(found)
     transaction.run(_SET_SEARCHED, [REMINDED], value=until)
-    # As many as `limit` means that there may be more to search.
+    # The caller searches on if it gets as many as `limit`.
     return len(found) if until == wanted.now else wanted.limit
 
 
@@ -114,7 +114,7 @@ def _search_end(transaction: Transaction, wanted: Reminding, last: int) -> Micro
             limit=wanted.limit,
         )
         if len(ends) == wanted.limit:
-            # With all that end at the same moment.
+            # Those that end at the same moment are found together.
             until = Micros(ends[-1].expires_at - days * _DAY)
     return until
 

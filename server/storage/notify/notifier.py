@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from server.storage.sql.driver_errors import overloaded
-from server.storage.sql.transactions import News
+from server.storage.sql.transactions import Notice
 
 MOST_WAITING = 10_000
 # Those who wait look for themselves this often: signals may be lost.
@@ -93,17 +93,17 @@ class Notifier:
             for event in events:
                 event.set()
 
-    def publish(self, news: News) -> None:
+    def publish(self, notice: Notice) -> None:
         """Tells all processes."""
-        self._tell(news)
+        self._tell(notice)
         if self.transport:
-            words = [_WORK] if news.has_work else []
-            if news.changes_access:
+            words = [_WORK] if notice.has_work else []
+            if notice.changes_access:
                 words.append(_ACCESS)
-            if news.has_deliveries:
+            if notice.has_deliveries:
                 words.append(_DELIVERIES)
-            words += news.ended
-            words += [f"{_LOG}{reseller}" for reseller in news.logged]
+            words += notice.ended
+            words += [f"{_LOG}{reseller}" for reseller in notice.logged]
             for start in range(0, len(words), _MOST_IN_MESSAGE):
                 self.transport.send(" ".join(words[start : start + _MOST_IN_MESSAGE]))
 
@@ -116,29 +116,29 @@ class Notifier:
             for word in words
             if word not in (_WORK, _ACCESS, _DELIVERIES) and not word.startswith(_LOG)
         )
-        self._tell(News(ended, _WORK in words, _ACCESS in words, logged, _DELIVERIES in words))
+        self._tell(Notice(ended, _WORK in words, _ACCESS in words, logged, _DELIVERIES in words))
 
     def look_again(self, resellers: Iterable[int]) -> None:
         """Has all who wait look for themselves: what others have told may be lost.
 
         `resellers` are the numbers of all whose logs may have grown.
         """
-        self._tell(News(tuple(self._operations), True, True, tuple(resellers), True))
+        self._tell(Notice(tuple(self._operations), True, True, tuple(resellers), True))
 
-    def _tell(self, news: News) -> None:
-        for operation_id in news.ended:
+    def _tell(self, notice: Notice) -> None:
+        for operation_id in notice.ended:
             for event in self._operations.get(operation_id, ()):
                 event.set()
-        if news.changes_access:
+        if notice.changes_access:
             for changed in self.on_access_change:
                 changed()
-        if news.logged:
+        if notice.logged:
             for grown in self.on_log:
-                grown(news.logged)
-        if news.has_deliveries:
+                grown(notice.logged)
+        if notice.has_deliveries:
             for changed in self.on_deliveries:
                 changed()
-        if news.has_work:
+        if notice.has_work:
             for event in self._workers:
                 event.set()
 

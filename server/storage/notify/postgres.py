@@ -17,8 +17,8 @@ from server.telemetry.failure_log import FailureLog
 
 _CHANNEL = "billing_signals"
 _RECONNECT_S = 0.25
-# A connection on which nothing has been said is asked whether it still is one; who does not answer by
-# then is taken for gone.
+# A connection that has been silent for so long is sent a query; if it is not answered within _SILENT_S,
+# the server is taken for gone.
 _PROBE_EVERY_S = 1.0
 _SILENT_S = 1.5
 _MOST_UNSENT = 1000

@@ -30,7 +30,7 @@ from server.storage.sql.times import Micros, from_micros, from_micros_or_none, m
 from server.storage.sql.transactions import one_by_one
 
 _o, _c = operations.c, customers.c
-# E-mails made due in one transaction: on SQLite nobody else writes meanwhile.
+# E-mails made due in one transaction, during which nobody else writes to SQLite.
 MOST_AT_ONCE = 2000
 
 

@@ -83,8 +83,11 @@ SigningSecret = NewType("SigningSecret", str)
 
 
 class ResellerRow(NamedTuple):
-    """A removed one stays for what it has invited, and its roles until it is added again, to tell
-    those who have them why they are refused. `contact_details` and `return_origins`: `reseller_details`.
+    """A reseller.
+
+    One that is removed stays, since its invitations name it. Its roles stay until it is added again, so
+    that those who have them are told why they are refused. `reseller_details` has the form of
+    `contact_details` and `return_origins`.
     """
 
     n: ResellerNumber
@@ -159,8 +162,8 @@ class OperationRow(NamedTuple):
     """The record that callers see and the unit of work behind it.
 
     id: NULL means that the ID ends like that of the customer with the same number, which it made.
-    customer: the customer's number, NO_CUSTOMER where it is on none. `customer_id` and `billing_account_id` keep the customer's IDs
-        once it is taken back; they are NULL while it is there.
+    customer: the customer's number, NO_CUSTOMER where it is on none.
+    customer_id, billing_account_id: the customer's IDs once it is taken back; NULL while it is there.
     deleted: kept for the idempotency keys that stand for it.
     due_at: when a worker may next take it up: at once for a new one, later after a failed try, and
         at the end of the lease while one has it (`claimed`); NULL once there is nothing to do, or

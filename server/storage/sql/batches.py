@@ -21,7 +21,7 @@ from server.storage.sql.transactions import (
     BatchConnection,
     BatchHandler,
     Commits,
-    News,
+    Notice,
     Phase,
     Request,
     run_batch,
@@ -62,7 +62,7 @@ class Batcher:
         *,
         writes: bool,
         threads: int = 1,
-        on_commit: Callable[[News], None] | None = None,
+        on_commit: Callable[[Notice], None] | None = None,
         resellers: ResellerCache | None = None,
     ) -> None:
         resellers = resellers or ResellerCache({}, {})
@@ -163,14 +163,14 @@ class Batcher:
             batch = [first]
             began = time.perf_counter()
             self._join(batch)
-            outcomes, news = run_batch(connection, batch, self._join)
+            outcomes, notices = run_batch(connection, batch, self._join)
             if connection.phase is Phase.BEGINNING and batch:
                 # Whoever has queued meanwhile fails with the same error.
                 self._join(batch, MOST_QUEUED)
                 outcomes += [outcomes[-1]] * (len(batch) - len(outcomes))
             served = len(batch)
             self._counted.ended(served, time.perf_counter() - began)
-            self._loop.call_soon_threadsafe(self._resolve, batch, outcomes, news)
+            self._loop.call_soon_threadsafe(self._resolve, batch, outcomes, notices)
             connection.settle()
         connection.end()
 
@@ -192,7 +192,9 @@ class Batcher:
         except Empty:
             pass
 
-    def _resolve(self, batch: list[Request], outcomes: Sequence[Any], news: Sequence[News]) -> None:
+    def _resolve(
+        self, batch: list[Request], outcomes: Sequence[Any], notices: Sequence[Notice]
+    ) -> None:
         for request, outcome in zip(batch, outcomes, strict=True):
             if request.future.done():  # its caller has gone
                 continue
@@ -203,9 +205,9 @@ class Batcher:
         if self._writes:
             self._commits.answered(batch)
         if self._on_commit:
-            for each in news:
-                if any(each):
-                    self._on_commit(each)
+            for notice in notices:
+                if any(notice):
+                    self._on_commit(notice)
 
 
 def _trace(future: asyncio.Future[Any], name: str) -> None:

@@ -50,7 +50,7 @@ class Request(NamedTuple):
     future: asyncio.Future[Any]
 
 
-class News(NamedTuple):
+class Notice(NamedTuple):
     """What a committed transaction tells those who wait, in all processes.
 
     ended: IDs of operations that have ended.
@@ -170,7 +170,7 @@ class BatchConnection:
             self._handle.shut_down()
         return True
 
-    def transact(self, batch: list[Request], join: Join) -> tuple[list[Any], News]:
+    def transact(self, batch: list[Request], join: Join) -> tuple[list[Any], Notice]:
         """Runs the batch in one transaction; on an error nothing of it stays.
 
         Those that came while the transaction waited to begin join the batch; those that have been
@@ -191,7 +191,7 @@ class BatchConnection:
             self._commits.answered([request for request in batch if id(request) not in kept])
             batch[:] = left
 
-    def _transact(self, batch: list[Request], join: Join) -> tuple[list[Any], News]:
+    def _transact(self, batch: list[Request], join: Join) -> tuple[list[Any], Notice]:
         self.phase = Phase.BEGINNING
         connection = self._connection or self._connect()
         try:
@@ -226,14 +226,14 @@ class BatchConnection:
         for event_type, count in Counter(event.type for event in transaction.events).items():
             EVENTS.labels(event_type.value).inc(count)
         transaction.resellers.share()
-        news = News(
+        notice = Notice(
             tuple(transaction.ended),
             transaction.has_work,
             transaction.changes_access,
             transaction.logged,
             transaction.has_deliveries,
         )
-        return outcomes, news
+        return outcomes, notice
 
     def _connect(self) -> PoolProxiedConnection:
         # A new one would open whatever is there by now.
@@ -325,7 +325,7 @@ def dry_run(handler: BatchHandler[A, R]) -> BatchHandler[A, R]:
 
 def run_batch(
     connection: BatchConnection, batch: list[Request], join: Join
-) -> tuple[list[Any], list[News]]:
+) -> tuple[list[Any], list[Notice]]:
     """Runs a batch, with those that join it, to the end, whatever the end is.
 
     Conflicts are tried again: then the rows that were in the way are seen. A connection that
@@ -336,8 +336,8 @@ def run_batch(
     tries = {ErrorClass.CONFLICT: 3, ErrorClass.DISCONNECTED: 1}
     while True:
         try:
-            outcomes, news = connection.transact(batch, join)
-            return outcomes, [news]
+            outcomes, notice = connection.transact(batch, join)
+            return outcomes, [notice]
         except Exception as error:
             error_class, failure = classify(error), error
         connection.leave_out_ended(batch)
@@ -355,12 +355,12 @@ def run_batch(
     if len(batch) == 1 or error_class not in _ONE_BY_ONE:
         return [to_billing_error(failure)] * len(batch), []
     outcomes = []
-    all_news: list[News] = []
+    notices: list[Notice] = []
     for request in batch:
-        outcome, its_news = run_batch(connection, [request], lambda _: None)
+        outcome, its_notices = run_batch(connection, [request], lambda _: None)
         outcomes += outcome or [None]  # None where it has been refused meanwhile
-        all_news += its_news
-    return outcomes, all_news
+        notices += its_notices
+    return outcomes, notices
 
 
 def _leaves_doubt(failure: Exception, error_class: ErrorClass) -> bool:

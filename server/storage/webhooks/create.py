@@ -21,7 +21,7 @@ from server.storage.webhooks.batch import About, log_change, log_test, row_by_ke
 from server.storage.webhooks.rows import insert_webhook
 
 
-class _Has(NamedTuple):
+class _WebhookCount(NamedTuple):
     """How many webhooks a reseller has."""
 
     reseller: ResellerNumber
@@ -29,7 +29,7 @@ class _Has(NamedTuple):
 
 
 _COUNT = Query(
-    _Has,
+    _WebhookCount,
     select(webhooks.c.reseller, func.count())
     .where(webhooks.c.reseller.in_(IDS))
     .group_by(webhooks.c.reseller),

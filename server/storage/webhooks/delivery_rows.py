@@ -58,13 +58,13 @@ class _Number(NamedTuple):
     n: int
 
 
-class _May(NamedTuple):
+class _WebhookState(NamedTuple):
     is_active: bool
     is_verified: bool
 
 
-_MAY = Query(
-    _May,
+_STATE = Query(
+    _WebhookState,
     select(IS_ACTIVE, _w.verified_at.is_not(None))
     .join_from(webhooks, resellers, resellers.c.n == _w.reseller)
     .where(_w.n.in_(IDS)),
@@ -152,7 +152,7 @@ def release_deliveries(transaction: Transaction, webhook: WebhookNumber, now: Mi
     To one that is not verified only tests, to one that is disabled or of a held reseller nothing.
     """
     transaction.run(_BEGIN_ANEW, [webhook])
-    ((is_active, is_verified),) = transaction.fetch(_MAY, [webhook])
+    ((is_active, is_verified),) = transaction.fetch(_STATE, [webhook])
     if is_active:
         transaction.run(_RELEASE if is_verified else _RELEASE_TESTS, [webhook], now=now)
     transaction.has_deliveries = True

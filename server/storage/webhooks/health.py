@@ -22,7 +22,7 @@ _DAY = 86_400_000_000
 WARN_AFTER, DISABLE_AFTER = 4 * _DAY, 5 * _DAY
 # What comes next (`WebhookRow.alert`).
 WARNING, DISABLING = "warning", "disabling"
-# How seldom new events are tried at a webhook that fails: ever less often, down to this.
+# The longest pause between new events that are tried at a webhook that fails.
 _LONGEST_PAUSE = 600_000_000
 
 _w = webhooks.c

@@ -22,7 +22,7 @@ from server.storage.webhooks.rows import BY_ID, webhook
 _FROM_HERE = 2**62
 
 
-class Named(NamedTuple):
+class WebhookName(NamedTuple):
     """A webhook of a reseller."""
 
     reseller_id: str
@@ -32,7 +32,7 @@ class Named(NamedTuple):
 class Page(NamedTuple):
     """Which webhooks of a reseller, or attempts of a webhook, to list."""
 
-    of: Named
+    of: WebhookName
     limit: int
     after: Cursor | None
 
@@ -59,7 +59,7 @@ _ATTEMPTS = Query(
 )
 
 
-def get_webhooks(transaction: Transaction, wanted: Sequence[Named]) -> list[Webhook | None]:
+def get_webhooks(transaction: Transaction, wanted: Sequence[WebhookName]) -> list[Webhook | None]:
     """Returns webhooks; see WebhookStorage.get_webhook."""
     rows = transaction.fetch(BY_ID, list(dict.fromkeys(each.webhook_id for each in wanted)))
     found = {

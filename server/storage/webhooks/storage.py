@@ -29,8 +29,8 @@ from server.storage.webhooks.changes import (
 )
 from server.storage.webhooks.create import Creation, create_webhooks
 from server.storage.webhooks.read import (
-    Named,
     Page,
+    WebhookName,
     count_backlogs,
     get_webhooks,
     list_attempts,
@@ -76,7 +76,7 @@ class SqlWebhooks:
         return await self._writes.submit(create_webhooks, Creation(webhook, secret, about))
 
     async def get_webhook(self, reseller_id: str, webhook_id: str) -> Webhook | None:
-        return await self._inline.read(get_webhooks, Named(reseller_id, webhook_id))
+        return await self._inline.read(get_webhooks, WebhookName(reseller_id, webhook_id))
 
     async def count_backlog(self, webhook_ids: Sequence[str]) -> dict[str, int]:
         return await self._reads.submit(count_backlogs, webhook_ids)
@@ -84,7 +84,9 @@ class SqlWebhooks:
     async def list_webhooks(
         self, reseller_id: str, limit: int, after: Cursor | None
     ) -> list[Listed[Webhook]]:
-        return await self._reads.submit(list_webhooks, Page(Named(reseller_id, ""), limit, after))
+        return await self._reads.submit(
+            list_webhooks, Page(WebhookName(reseller_id, ""), limit, after)
+        )
 
     async def update_webhook(
         self,
@@ -167,5 +169,5 @@ class SqlWebhooks:
     async def list_attempts(
         self, reseller_id: str, webhook_id: str, limit: int, after: Cursor | None
     ) -> list[Listed[Attempt]] | None:
-        page = Page(Named(reseller_id, webhook_id), limit, after)
+        page = Page(WebhookName(reseller_id, webhook_id), limit, after)
         return await self._reads.submit(list_attempts, page)

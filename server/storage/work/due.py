@@ -1,10 +1,10 @@
 """Rows of any table that hold due work: claimed under a lease, fenced by attempts, put off.
 
-Such a table has the columns `n`, `due_at`, `claimed`, `attempts` and `deferral`. `due_at` is when a worker may
-next take a row up: at once for new work, later after a failed try, and at the end of the lease while a
-worker has it (`claimed`); NULL once there is nothing to do. `attempts` counts claims: who has been
-overtaken by a later claim finds another number there and changes nothing. `deferral`, of the last try
-that failed, keeps what is tried again apart from what is new, each in an index of its own: neither
+Such a table has the columns `n`, `due_at`, `claimed`, `attempts` and `deferral`. `due_at` is when a
+worker may next take a row up: at once for new work, later after a failed try, and at the end of the
+lease while a worker has it (`claimed`); NULL once there is nothing to do. `attempts` counts claims: a
+worker that was overtaken by a later claim finds another number there and changes nothing. `deferral`
+tells of the last try that failed; new rows have none, and an index of their own, so that neither kind
 waits behind the other.
 
 A new kind of work is one table with these columns, a `DueWork` for it with the row type that its

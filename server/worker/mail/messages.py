@@ -57,7 +57,7 @@ _LONGEST_DETAIL = 300
 _MOST_RENDERED = 64
 # How wide a quotation is in plain text.
 _QUOTED_WIDTH = 70
-# Stand-ins in a rendered template, which can only show them. No clean name holds a NUL.
+# Placeholders that templates are rendered with, to be filled in later. No clean name holds a NUL.
 _RESELLER, _CUSTOMER, _INVITER = "\0reseller", "\0customer", "\0inviter"
 _NOTE, _LINK, _CONTACT = "\0note", "\0link", "\0contact"
 _DETAILS, _STOP = "\0details", "\0stop"

@@ -74,7 +74,7 @@ def check_event(
     assert event.operation_id == operation_id
 
 
-async def test_an_invitation_and_its_email(storage: SqlStorage) -> None:
+async def test_an_invitation_and_its_e_mail_have_an_event_each(storage: SqlStorage) -> None:
     made = new()
     await storage.invitations.create_invitation(made, key("one"))
     await storage.invitations.create_invitation(made, key("one"))  # a repeat changes nothing
@@ -113,14 +113,14 @@ async def test_an_answer_tells_of_both(
     assert events[-1].data.customer_state is state
 
 
-async def test_a_revocation(storage: SqlStorage) -> None:
+async def test_a_revocation_has_its_event(storage: SqlStorage) -> None:
     delivery = await sent(storage)
     await storage.invitations.revoke_invitation(delivery.invitation_id, START + DAY, ACTOR, None)
     event = await latest(storage)
     check_event(event, EventType.INVITATION_REVOKED, ACTOR, await shown(storage, delivery))
 
 
-async def test_an_expiry(storage: SqlStorage) -> None:
+async def test_an_expiry_has_its_event(storage: SqlStorage) -> None:
     delivery = await sent(storage)
     over = START + INVITATION_LIFETIME + MINUTE
     assert await storage.retention.expire_invitations(over, 10) == 1
@@ -139,7 +139,7 @@ async def test_one_that_has_lapsed_ends_when_another_takes_its_place(storage: Sq
     assert sorted(types[2:]) == [EventType.CUSTOMER_INVITED, EventType.INVITATION_EXPIRED]
 
 
-async def test_a_resend_and_its_email(storage: SqlStorage) -> None:
+async def test_a_resend_and_its_e_mail_have_an_event_each(storage: SqlStorage) -> None:
     delivery = await sent(storage)
     again = await sent_again(storage, delivery)
     event = await latest(storage)
@@ -186,7 +186,7 @@ async def test_a_resend_that_no_server_takes_leaves_the_invitation_as_before(
     assert event.problem == DeliveryError(failure.message)
 
 
-async def test_a_cancelled_invitation(storage: SqlStorage) -> None:
+async def test_a_cancelled_invitation_has_its_event(storage: SqlStorage) -> None:
     made = new()
     await storage.invitations.create_invitation(made, None)
     canceller = Actor("another", "key-9", "request-9")

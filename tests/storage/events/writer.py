@@ -14,7 +14,7 @@ from server.domain.errors import BillingError
 from server.domain.invitations import NewInvitation
 from server.domain.limits import Limits
 from server.storage.storage import SqlStorage
-from tests.storage.overlap import IN_TIME_S, Watched
+from tests.storage.overlap import IN_TIME_S, PausingDatabase
 from tests.storage.records import KEY_LIFETIME, new
 
 # Processes are forked from one that has imported all that they need.
@@ -113,7 +113,7 @@ def _main(database_url: str, pipe: Connection) -> None:
 
 
 async def _write(database_url: str, pipe: Connection) -> None:
-    database = Watched(database_url)
+    database = PausingDatabase(database_url)
     storage = SqlStorage(database, KEY_LIFETIME, Limits())
     while True:
         order: _Order = await asyncio.to_thread(pipe.recv)

@@ -253,7 +253,7 @@ async def test_a_webhook_that_wants_tests_alone(storage: SqlStorage, database_ur
     assert claimed == []
 
 
-async def test_pages_and_states(storage: SqlStorage) -> None:
+async def test_pages_hold_enabled_and_disabled_webhooks_in_order(storage: SqlStorage) -> None:
     first, second = await created(storage), await created(storage)
     disabled = await update(storage, first, enabled=False)
     assert disabled.state is WebhookState.DISABLED
@@ -263,7 +263,7 @@ async def test_pages_and_states(storage: SqlStorage) -> None:
     assert await storage.webhooks.list_webhooks("no-such", 10, None) == []
 
 
-async def test_many_changes_of_many_processes(
+async def test_changes_of_two_processes_leave_a_consistent_database(
     storage: SqlStorage, other_process: SqlStorage, database_url: str
 ) -> None:
     webhooks = [await created(storage) for _ in range(4)]

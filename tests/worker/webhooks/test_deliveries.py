@@ -103,8 +103,8 @@ async def test_what_a_webhook_does_not_want_delays_nothing(
     monkeypatch.setattr(runner, "_FIRST_PAUSE_S", 3600.0)
     monkeypatch.setattr(runner, "_LONGEST_FALSE_ALARM_S", 3600.0)
     receiver = Receiver()
-    patient = replace(SETTINGS, longest_wait=timedelta(hours=2))
-    async with receiving(receiver.take) as url, delivering(sql, clock, patient):
+    settings = replace(SETTINGS, longest_wait=timedelta(hours=2))
+    async with receiving(receiver.take) as url, delivering(sql, clock, settings):
         await hook(sql, url)
         wanted = EventType.ACCESS_REVOKED
         query(database, f"UPDATE webhooks SET types = '[\"{wanted}\"]'")

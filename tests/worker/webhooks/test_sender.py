@@ -116,7 +116,9 @@ async def test_who_hangs_after_the_headers_is_given_up(monkeypatch: pytest.Monke
         ("-5", None),
     ],
 )
-async def test_retry_after(sender: Sender, header: str, wanted: timedelta | None) -> None:
+async def test_retry_after_is_read_as_seconds_or_a_date(
+    sender: Sender, header: str, wanted: timedelta | None
+) -> None:
     async def busy(_: web.Request) -> web.Response:
         return web.Response(status=503, headers={"retry-after": header})
 
@@ -205,13 +207,13 @@ async def _posted(url: str, *, private_allowed: bool = True, **named: Any) -> Ou
     ],
     ids=["nothing", "not HTTP", "cut off", "many headers", "a long header", "bad chunks"],
 )
-async def test_answers_that_are_none(answer: bytes, error: str) -> None:
+async def test_an_answer_that_is_no_http_is_an_error(answer: bytes, error: str) -> None:
     async with raw_receiver(answer) as url:
         outcome = await _posted(url)
     assert (outcome.status, outcome.error) == (None, error)
 
 
-async def test_nothing_is_unpacked(sender: Sender) -> None:
+async def test_a_compressed_answer_is_not_unpacked(sender: Sender) -> None:
     bomb = gzip.compress(b"\0" * (32 << 20), mtime=0)
     assert len(bomb) < 64 << 10
     head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n"
@@ -224,13 +226,13 @@ async def test_nothing_is_unpacked(sender: Sender) -> None:
     assert peak < 8 << 20
 
 
-async def test_what_is_in_an_answer_says_nothing(sender: Sender) -> None:
+async def test_the_body_of_an_answer_does_not_matter(sender: Sender) -> None:
     answer = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\nxyz"
     async with raw_receiver(answer) as url:
         assert (await sender.post(url, {}, b"{}")).succeeded
 
 
-async def test_who_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_that_comes_by_drops_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LIMIT", timedelta(seconds=0.5))
     for answer in (
         Bytes(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n", pause_s=0.05),
@@ -282,7 +284,7 @@ async def test_for_development_only_this_machine_is_private_and_allowed() -> Non
     assert connected == []
 
 
-async def test_a_name_that_is_not_there() -> None:
+async def test_a_host_without_an_address_is_an_error() -> None:
     outcome = await _posted("https://hook.example/", resolver=names_of({}))
     assert (outcome.status, outcome.error) == (None, "the host's name was not found")
 
@@ -305,7 +307,7 @@ async def test_a_valid_certificate_is_accepted_and_no_other() -> None:
             assert outcome.error == "the certificate is not valid for the host"
 
 
-async def test_who_speaks_no_tls(sender: Sender) -> None:
+async def test_a_receiver_without_tls_is_an_error(sender: Sender) -> None:
     async with raw_receiver(b"HTTP/1.1 400 Bad Request\r\n\r\n") as url:
         outcome = await sender.post(url.replace("http:", "https:"), {}, b"{}")
     assert (outcome.status, outcome.error) == (None, "the TLS handshake failed")

@@ -1,4 +1,4 @@
-"""Operations that requests about customers make."""
+"""Operations that requests make."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ from server.storage.schema.tables import (
 from server.storage.sql.statements import Transaction
 
 
-class Made:
+class NewOperations:
     """The operations that one batch makes, and those that its repeated requests stand for."""
 
     def __init__(self, transaction: Transaction, uses: Sequence[KeyedRequest | None]) -> None:
