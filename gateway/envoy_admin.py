@@ -6,6 +6,7 @@ import http.client
 import socket
 from pathlib import Path
 
+from gateway.envoy_metrics import by_conventions
 from gateway.route_parts import ANONYMOUS_STREAMS_CLUSTER, CLUSTER, STREAMS_CLUSTER
 
 # Raised where Envoy does not answer, or not as it should.
@@ -60,7 +61,7 @@ class EnvoyAdmin:
     async def metrics(self) -> bytes:
         """Returns what has been counted, in Prometheus's text format, but for what never was."""
         _, body = await self._call("GET", "/stats/prometheus?usedonly")
-        return body
+        return by_conventions(body.decode()).encode()
 
     async def _sum(self, statistics: str) -> int:
         _, body = await self._call("GET", f"/stats?filter={statistics}")
