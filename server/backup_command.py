@@ -24,6 +24,7 @@ from server.storage.backup import (
     require_sound,
     sqlite_file,
 )
+from server.storage.notify.sockets import is_in_use
 
 _FORMAT = 1
 _MANIFEST = "manifest.json"
@@ -94,6 +95,10 @@ def restore(settings: Settings, file: Path) -> str:
                     f"there is a database at {each}: stop all servers and workers, and move it away "
                     f"with what is beside it ({target.name}-…)"
                 )
+        if is_in_use(target):
+            raise SettingsError(
+                f"servers or workers that had {target} open still run: stop them first"
+            )
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".restore-") as folder:
             manifest = _read(file, Path(folder))
             try:

@@ -20,7 +20,7 @@ from server.storage.invitations.bounces import SqlBounces
 from server.storage.invitations.storage import SqlInvitations
 from server.storage.keys import KeyLifetime
 from server.storage.notify.notifier import Notifier
-from server.storage.notify.sockets import SocketTransport
+from server.storage.notify.sockets import SocketTransport, signals_folder
 from server.storage.operations.storage import SqlOperations, SqlWaits
 from server.storage.operators.storage import SqlOperators
 from server.storage.probe import SqlProbe
@@ -137,7 +137,7 @@ class SqlStorage:
                 lambda: self._notifier.look_again(list(resellers.ids)),
             )
             return
-        folder = Path(f"{database.url.database}-signals")
+        folder = signals_folder(Path(str(database.url.database)))
         try:
             self._notifier.transport = SocketTransport(folder, self._notifier.receive)
         except OSError as error:

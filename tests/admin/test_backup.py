@@ -1,6 +1,7 @@
 """`backup` while servers write, and `restore`."""
 
 import json
+import socket
 import sqlite3
 import stat
 import tarfile
@@ -114,7 +115,9 @@ def test_nothing_is_replaced(var: Path, keys: Path, command: Command, tmp_path: 
     assert not (var / "billing.db").exists()
 
 
-@pytest.mark.parametrize("harm", ["cut", "changed", "other file", "link out", "extra"])
+@pytest.mark.parametrize(
+    "harm", ["cut", "changed", "other file", "link out", "extra", "no time", "no number", "nested"]
+)
 def test_a_damaged_backup_changes_nothing(
     var: Path, keys: Path, command: Command, tmp_path: Path, harm: str
 ) -> None:
@@ -130,6 +133,18 @@ def test_a_damaged_backup_changes_nothing(
             file.write_bytes(content)
         case "other file":
             file.write_bytes(b"SQLite format 3\0" * 100)
+        case "no time" | "no number" | "nested":
+            with tarfile.open(file) as tar:
+                tar.extractall(tmp_path / "parts", filter="data")
+            manifest = tmp_path / "parts" / "manifest.json"
+            if harm == "nested":
+                manifest.write_text("[" * 100_000)
+            else:
+                wrong = {"no time": {"made": 7}, "no number": {"format": "1"}}[harm]
+                manifest.write_text(json.dumps(json.loads(manifest.read_text()) | wrong))
+            with tarfile.open(file, "w") as tar:
+                for name in ("manifest.json", "billing.db", "keys"):
+                    tar.add(tmp_path / "parts" / name, name)
         case _:
             with tarfile.open(file, "a") as tar:
                 entry = tarfile.TarInfo("keys/../../evil.pem" if harm == "extra" else "keys/a.pem")
@@ -139,6 +154,22 @@ def test_a_damaged_backup_changes_nothing(
     assert "is no whole backup" in refused(command, "restore", str(file))
     assert not (var / "billing.db").exists()
     assert not (tmp_path / "evil.pem").exists()
+
+
+def test_nothing_is_restored_under_running_processes(
+    var: Path, keys: Path, command: Command, tmp_path: Path
+) -> None:
+    file = tmp_path / "billing.backup"
+    command("backup", str(file))
+    (var / "billing.db").unlink()
+    signals = var / "billing.db-signals"
+    signals.mkdir(exist_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as running:
+        running.bind(str(signals / "0123abcd"))
+        assert "still run: stop them first" in refused(command, "restore", str(file))
+        assert not (var / "billing.db").exists()
+    assert (signals / "0123abcd").exists()  # as of a process that was killed
+    command("restore", str(file))
 
 
 def test_an_unsound_database_is_not_backed_up(var: Path, command: Command, tmp_path: Path) -> None:

@@ -13,6 +13,26 @@ from files.private import make_private_folder
 _log = logging.getLogger(__name__)
 
 
+def signals_folder(database_file: Path) -> Path:
+    """Returns where the processes that have a SQLite file open listen to one another."""
+    return database_file.with_name(f"{database_file.name}-signals")
+
+
+def is_in_use(database_file: Path) -> bool:
+    """Tells whether a process listens there; files are left of those that were killed."""
+    folder = signals_folder(database_file)
+    return folder.is_dir() and any(map(_is_heard, folder.iterdir()))
+
+
+def _is_heard(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
 class SocketTransport:
     """A datagram socket for each process in one folder, which is made if needed.
 
