@@ -29,7 +29,7 @@ def of_calls(folder: Path, scale: Scale, step: Step) -> list[Row]:
     """Rows 1 and 2 in thousands of instructions a call, and beside the empty servicer's."""
     chosen = settings(folder / "service")
     prepare(chosen)
-    command = partial(_watched, folder)
+    command = partial(watched, folder)
     rows = []
     with ExitStack() as parts:
         empty, empty_at = parts.enter_context(empty_server(folder, command))
@@ -41,9 +41,9 @@ def of_calls(folder: Path, scale: Scale, step: Step) -> list[Row]:
             if name != "Invite":
                 job = get_job(scale, operation_ids(chosen, _WARM_UP))
             step(f"{name}, empty servicer")
-            base = _counted(folder, empty, empty_load, job)
+            base = count(folder, empty, empty_load, job)
             step(f"{name}, ours")
-            mine = _counted(folder, ours, our_load, job)
+            mine = count(folder, ours, our_load, job)
             rows.append(
                 Row(
                     number,
@@ -59,14 +59,14 @@ def of_calls(folder: Path, scale: Scale, step: Step) -> list[Row]:
     return rows
 
 
-def _watched(folder: Path, module: str, *arguments: str) -> list[str]:
+def watched(folder: Path, module: str, *arguments: str) -> list[str]:
     """Returns the command that runs a module so that what it does can be counted."""
     options = ["--instr-atstart=no", f"--callgrind-out-file={folder / _OUT}.%p"]
     slowed = python("bench.slowed", module, *arguments)
     return ["valgrind", "--quiet", "--tool=callgrind", *options, *slowed]
 
 
-def _counted(folder: Path, program: Running, load: Generator, job: Job) -> float:
+def count(folder: Path, program: Running, load: Generator, job: Job) -> float:
     """Returns how many thousand instructions each call of a job took, after some not counted."""
     load.run(replace(job, calls=_WARM_UP))
     _control(program, "--instr=on", "--zero")
