@@ -1,6 +1,7 @@
 """How a database is named."""
 
 import re
+from collections.abc import Iterable
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -26,7 +27,24 @@ def driver_url(database_url: str) -> URL:
     if backend == "sqlite":
         if not url.database or url.database == ":memory:":
             raise ValueError("a SQLite database needs a file: sqlite:///path/to/file")
+        if url.query:
+            raise ValueError("nothing may follow a SQLite database's file, such as ?mode=…")
         return url.set(drivername="sqlite")
     if backend in ("postgresql", "postgres"):
+        _require_known(url.query)
         return url.set(drivername="postgresql+psycopg")
     raise ValueError("only sqlite:// and postgresql:// are known")
+
+
+def _require_known(parameters: Iterable[str]) -> None:
+    """Raises ValueError for what PostgreSQL's clients don't know."""
+    # Only here: on SQLite, a server starts without PostgreSQL's driver.
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import make_conninfo
+
+    try:
+        make_conninfo("", **dict.fromkeys(parameters, ""))
+    except ProgrammingError:
+        raise ValueError(
+            "has a parameter behind ? that PostgreSQL does not know, such as sslmode=verify-full"
+        ) from None
