@@ -31,14 +31,15 @@ Reports = dict[str, Report]
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Path]]:
     """The service, and a dev.json that also tells what was set up around it."""
     var = tmp_path_factory.mktemp("clients") / "var"
-    (smtp_port,) = free_ports(1)
+    smtp_port, page_port = free_ports(2)
+    origin = f"http://127.0.0.1:{page_port}"
     with ExitStack() as parts:
         smtp_url = parts.enter_context(mail_server(smtp_port))
-        service = parts.enter_context(running(var, smtp_url=smtp_url))
+        service = parts.enter_context(running(var, smtp_url=smtp_url, cors_origins=origin))
         dropping = parts.enter_context(answer_dropping_proxy(service.grpc, Path(service.ca).parent))
         dev = json.loads((var / "dev.json").read_text())
         extended = var / "clients.json"
-        extended.write_text(json.dumps({**dev, "dropping": dropping}))
+        extended.write_text(json.dumps({**dev, "dropping": dropping, "origin": origin}))
         yield service, extended
 
 

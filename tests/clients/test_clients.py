@@ -48,6 +48,14 @@ CALLS = {
         ),
     ),
     "grpc_web": ("binary", "text", "stream in text"),
+    "chromium": (
+        *(
+            f"{before}connect-web: {name}{behind}"
+            for before, behind in (("", ""), ("stream by ", ""), ("", ", from another origin"))
+            for name in ("grpc-web", "connect binary", "connect json")
+        ),
+        *("grpc-web: binary", "grpc-web: text", "grpc-web: stream in text"),
+    ),
     "gapic": (
         "generate",
         *(
