@@ -96,9 +96,7 @@ class Gateway:
                         raise GatewayError(self._reason(start))
                     await asyncio.sleep(_LOOK_S)
         except TimeoutError:
-            raise GatewayError(
-                f"Envoy was not ready within {_START_S:.0f} s; see {self._log}"
-            ) from None
+            raise GatewayError(f"Envoy took more than {_START_S:.0f} s; see {self._log}") from None
 
     def _hold(self) -> Path:
         """Takes the folder for this process, and returns where Envoy is to take commands."""
@@ -138,13 +136,17 @@ class Gateway:
             await self._end(process, within_s)
         self._release()
 
-    async def _end(self, process: asyncio.subprocess.Process, within_s: float) -> None:
+    async def drain(self, within_s: float) -> None:
+        """Takes no more connections and lets calls in flight finish, streams aside, for at most that long."""
         with contextlib.suppress(*ADMIN_ERRORS, TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._admin.drain()
                 # Envoy tells the number only when asked.
                 while await self._admin.active_requests():  # noqa: ASYNC110
                     await asyncio.sleep(_LOOK_S)
+
+    async def _end(self, process: asyncio.subprocess.Process, within_s: float) -> None:
+        await self.drain(within_s)
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
         try:
@@ -215,11 +217,8 @@ class Gateway:
         have too many of them; it can't act on its own count, and does not know the others.
         """
         settings = self._settings
-        crowds = Crowds(
-            (settings.http_port, settings.https_port),
-            settings.max_connections,
-            settings.trusted_proxies,
-        )
+        ports = (settings.http_port, settings.https_port)
+        crowds = Crowds(ports, settings.max_connections, settings.trusted_proxies)
         written = 0.0
         while True:
             await asyncio.sleep(_PRESSURE_S)

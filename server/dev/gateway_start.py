@@ -40,6 +40,11 @@ class StartedGateway:
         gateway, _ = self._starting.result()
         return watched_gateway(self._settings, gateway)
 
+    async def drain(self) -> None:
+        """Lets calls in flight finish, streams aside, and takes no others. It must have started."""
+        gateway, _ = self._starting.result()
+        await gateway.drain(self._settings.shutdown_s)
+
     async def keep_alive(self) -> None:
         """Starts it again each time it dies, until cancelled. It must have started."""
         gateway, _ = self._starting.result()

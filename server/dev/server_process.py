@@ -110,7 +110,7 @@ class ServerProcess:
             return
         with suppress(ProcessLookupError):
             # SIGTERM ends one that is still loading at once; SIGINT, unlike it, does not have one that
-            # serves wait for the gateway, which has stopped before.
+            # serves wait for the gateway, which takes no more calls.
             self._process.send_signal(signal.SIGINT if self._has_served else signal.SIGTERM)
         try:
             await asyncio.wait_for(self._process.wait(), self._settings.shutdown_s + 5)

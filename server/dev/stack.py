@@ -109,6 +109,9 @@ async def _run(settings: Settings, was_killed: bool, until_eof: bool) -> None:
             task.cancel()
         await asyncio.gather(*watching, return_exceptions=True)
         _say("stopping …")
+        # The servers before Envoy: only they can tell streams why they end.
+        await gateway.drain()
+        await asyncio.gather(*(server.stop() for server in servers))
 
 
 async def _reached(servers: Sequence[ServerProcess], gateway: "StartedGateway") -> Path:
