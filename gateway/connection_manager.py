@@ -132,9 +132,7 @@ class ConnectionManagers:
                         # A HEAD that is asked as GET keeps the route of HEAD.
                         "clear_route_cache": False,
                         "default_source_code": {
-                            "inline_string": input_checks.source(
-                                root, descriptors, settings.max_headers_kib
-                            )
+                            "inline_string": input_checks.source(root, descriptors, settings)
                         },
                     },
                 ),

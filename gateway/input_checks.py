@@ -11,6 +11,7 @@ from yandex.cloud import validation_pb2
 from contract.field_limits import Limit
 from gateway import pages
 from gateway.http_rules import VARIABLE, DescriptorSet, Method, Rule
+from gateway.settings import GatewaySettings
 
 _Type = FieldDescriptorProto.Type
 _HTTP_BODY = ".google.api.HttpBody"
@@ -51,11 +52,13 @@ _WELL_KNOWN: dict[str, str | None] = {
 
 
 MOST_HEADERS = 100
+# The server is told a later time than Envoy's, so that the answer is always Envoy's whole one.
+DEADLINE_MARGIN_S = 0.5
 # The HTTP statuses of the gRPC codes.
 _REFUSALS = (400, 401, 403, 404, 409, 429, 499, 500, 501, 503, 504)
 
 
-def source(root: Path, descriptors: DescriptorSet, max_headers_kib: int) -> str:
+def source(root: Path, descriptors: DescriptorSet, settings: GatewaySettings) -> str:
     """Returns the script; it finds its modules in `root`/gateway/lua."""
     bindings = [
         (method, rule)
@@ -77,7 +80,10 @@ def source(root: Path, descriptors: DescriptorSet, max_headers_kib: int) -> str:
         lines.append("  },")
     lines += [
         "}",
-        f"local limits = {{ headers = {MOST_HEADERS}, header_bytes = {max_headers_kib << 10} }}",
+        "local limits = {",
+        f"  headers = {MOST_HEADERS}, header_bytes = {settings.max_headers_kib << 10},",
+        f"  call_ms = {settings.timeout_s * 1000:.0f}, margin_ms = {DEADLINE_MARGIN_S * 1000:.0f},",
+        "}",
         "local pages = {",
         *(f"  [{status}] = {_lua_text(pages.html(status))}," for status in _REFUSALS),
         "}",

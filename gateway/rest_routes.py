@@ -12,6 +12,7 @@ from gateway.direct_answers import (
     verb_match,
 )
 from gateway.http_rules import Method, Rule
+from gateway.input_checks import DEADLINE_MARGIN_S
 from gateway.route_parts import (
     BUFFER,
     CLUSTER,
@@ -30,8 +31,6 @@ _SERVER_SENT = "text/event-stream"
 # Far above a form, whose limit the script in lua/ knows: Envoy's limit is one for request and
 # answer, and this is above every page.
 _PAGE_BYTES = 64 << 10
-# The server is told a later time than Envoy's, so that the answer is always Envoy's whole one.
-_DEADLINE_MARGIN_S = 0.5
 # Whose answers hold tokens or secrets, which no cache may keep.
 _SECRETS = (
     "/yandex.cloud.iam.v1.IamTokenService/",
@@ -132,7 +131,7 @@ def binding(
     method: Method, rule: Rule, match: dict[str, Any], settings: GatewaySettings, verbs: str
 ) -> dict[str, Any]:
     """Returns the route of a REST binding; `verbs` is a regular expression."""
-    deadline_s = settings.timeout_s + _DEADLINE_MARGIN_S
+    deadline_s = settings.timeout_s + DEADLINE_MARGIN_S
     route: dict[str, Any] = {
         "name": rule.name,
         "match": {

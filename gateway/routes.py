@@ -84,10 +84,11 @@ def route_config(
 ) -> dict[str, Any]:
     """Returns Envoy's RouteConfiguration; the first route that fits is used.
 
-    `enum_numbers` is the transcoder's configuration for REST callers who want numbers in the place
+    `enum_numbers` is the transcoder's configuration for callers of JSON who want numbers in the place
     of the names of enumerations; the script in lua/ sends them to the host ENUM_NUMBERS_HOST.
     """
     rest = list(rest_routes(descriptors.methods, settings))
+    connect_json = list(_connect_json(descriptors.methods, settings))
     headers = {
         "request_headers_to_add": [
             # Where the call comes from, by the connection or a trusted proxy, never by what
@@ -128,6 +129,7 @@ def route_config(
                     ),
                     *page_routes(descriptors.methods, settings),
                     *rest,
+                    *connect_json,
                     *_web(descriptors.methods, settings),
                     *root_answers(),
                     *(route for file in settings.static_files for route in file_answers(file)),
@@ -140,7 +142,12 @@ def route_config(
                 "domains": [ENUM_NUMBERS_HOST],
                 **headers,
                 "typed_per_filter_config": {TRANSCODER: enum_numbers},
-                "routes": [_crowded(), *rest, direct_answer("unknown", {"prefix": "/"}, 404)],
+                "routes": [
+                    _crowded(),
+                    *rest,
+                    *connect_json,
+                    direct_answer("unknown", {"prefix": "/"}, 404),
+                ],
             },
         ],
     }
@@ -194,7 +201,7 @@ def _native(method: Method) -> dict[str, Any]:
 
 
 def _web(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict[str, Any]]:
-    """Yields the routes of gRPC-Web and Connect, behind those of the callers that are more."""
+    """Yields the routes of gRPC-Web and of Connect in binary, behind those of the callers that are more."""
     for is_deadline, headers, on in web_protocols.unreadable():
         name = UNREADABLE_DEADLINE if is_deadline else UNKNOWN_COMPRESSION
         match = {"prefix": "/", "headers": headers}
@@ -208,17 +215,6 @@ def _web(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict[
                 "typed_per_filter_config": {**_web_filters(method), **on},
             }
             yield from by_credentials(method, route, settings.max_body_bytes + _FRAME_BYTES)
-        for rule in method.connect_rules:
-            route = binding(method, rule, {"path": rule.template}, settings, rule.verb)
-            most_bytes = settings.max_body_bytes
-            if method.streaming:
-                route = stream(route, web_protocols.JSON_STREAM)
-                most_bytes += _FRAME_BYTES
-            kind = web_protocols.json_match(streaming=method.streaming)
-            route["match"]["headers"].append(kind)
-            off = route.get("typed_per_filter_config", {})
-            route["typed_per_filter_config"] = {**off, web_protocols.DETAILS: web_protocols.ON}
-            yield from by_credentials(method, route, most_bytes)
     for headers, on in web_protocols.protocols():
         for path in STANDARD_PATHS:
             standard = _standard(path)
@@ -232,6 +228,26 @@ def _web(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict[
     headers, on = web_protocols.other_json_streams()
     match = {"prefix": "/", "headers": headers}
     yield direct_answer(NO_JSON_STREAM, match, 415, filters={**_ANSWERED_FILTERS, **on})
+
+
+def _connect_json(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict[str, Any]]:
+    """Yields the routes of Connect in JSON, which is transcoded."""
+    for method in methods:
+        for rule in method.connect_rules:
+            route = binding(method, rule, {"path": rule.template}, settings, rule.verb)
+            most_bytes = settings.max_body_bytes
+            if method.streaming:
+                route = stream(route, web_protocols.JSON_STREAM)
+                most_bytes += _FRAME_BYTES
+            else:
+                # Unless its caller has given it another, which the script in lua/ writes there.
+                (deadline,) = route["request_headers_to_add"]
+                route["request_headers_to_add"] = [{**deadline, "append_action": "ADD_IF_ABSENT"}]
+            kind = web_protocols.json_match(streaming=method.streaming)
+            route["match"]["headers"].append(kind)
+            off = route.get("typed_per_filter_config", {})
+            route["typed_per_filter_config"] = {**off, web_protocols.DETAILS: web_protocols.ON}
+            yield from by_credentials(method, route, most_bytes)
 
 
 def _standard(path: str) -> dict[str, Any]:

@@ -21,6 +21,10 @@ local LARGEST_FORM = 512
 -- Has enumerations written as numbers; the host is one of Envoy's configuration, not of any network.
 local ENUM_NUMBERS = "json;enum-encoding=int"
 local ENUM_NUMBERS_HOST = "enum-numbers.invalid"
+-- Connect's deadline in ms, which has ten digits at most; gRPC's has eight.
+local DEADLINE, MOST_DIGITS, LONGEST_MS = "connect-timeout-ms", 10, 99999999
+-- Envoy's own, of a call with an answer.
+local ENVOYS_DEADLINE = "x-envoy-upstream-rq-timeout-ms"
 
 local function detail(type, rest)
   return '{"@type":"type.googleapis.com/google.rpc.' .. type .. '",' .. rest .. "}"
@@ -113,8 +117,20 @@ local function add_others(violations, given, rule, fields)
   end
 end
 
--- Returns what is wrong with a system parameter (a name that begins with a dollar, as no field's
--- does); nil for nothing. Those that say how answers are anyway are taken, and ENUM_NUMBERS.
+-- System parameters may be written without their dollar, where the method has no field of that name.
+local SYSTEM = {
+  alt = true, access_token = true, callback = true, fields = true, key = true, oauth_token = true,
+  prettyPrint = true, quotaUser = true, uploadType = true, upload_protocol = true,
+}
+
+-- Returns the name of a system parameter with the dollar, with which no field's begins; nil for others.
+local function system_name(name, fields)
+  if sub(name, 1, 1) == "$" then return name end
+  return SYSTEM[name] and not fields[name] and "$" .. name or nil
+end
+
+-- Returns what is wrong with a system parameter; nil for nothing. Those that say how answers are anyway
+-- are taken, and ENUM_NUMBERS.
 local function system_problem(name, value)
   if name == "$alt" then
     if value == "json" or value == ENUM_NUMBERS then return nil end
@@ -122,19 +138,22 @@ local function system_problem(name, value)
   elseif name == "$prettyPrint" then
     if value == "false" then return nil end
     return "Answers stand on one line: it can be false."
+  elseif name == "$access_token" or name == "$oauth_token" or name == "$key" then
+    return "Send the token in the header Authorization: Bearer <token>; addresses are kept in logs."
   end
   return "This system parameter is not supported; $alt and $prettyPrint are."
 end
 
 -- Takes system parameters, which the transcoder does not know, out of the path, and has enumerations
 -- written as numbers if one says so: by a virtual host of its own.
-local function obey_system_parameters(handle, rule)
+local function obey_system_parameters(handle, rule, fields)
   local headers, kept, numbers_wanted = handle:headers(), {}, false
   local path, query = headers:get(":path"):match("^([^?]*)%?(.*)$")
   for pair in gmatch(query, "[^&]+") do
     local name, value = percent_decoded(pair):match("^([^=]*)=?(.*)$")
-    if sub(name, 1, 1) ~= "$" then kept[#kept + 1] = pair end
-    if value == ENUM_NUMBERS and name == "$alt" then numbers_wanted = true end
+    local system = system_name(name, fields)
+    if not system then kept[#kept + 1] = pair end
+    if value == ENUM_NUMBERS and system == "$alt" then numbers_wanted = true end
   end
   headers:replace(":path", kept[1] and path .. "?" .. table.concat(kept, "&") or path)
   if numbers_wanted and not rule.head then
@@ -159,12 +178,13 @@ local function check_query(query, rule, messages, fields)
       violations[#violations + 1] = { field = text.shortened(name), description = description }
     end
     local field, canonical, before = resolve(name, messages[rule.message], messages)
+    local parameter = system_name(name, messages[rule.message])
     if not value then
       wrong("It is not percent-encoded UTF-8.")
-    elseif sub(name, 1, 1) == "$" then
-      local problem = seen[name] and "The parameter is given twice." or system_problem(name, value)
+    elseif parameter then
+      local problem = seen[parameter] and "The parameter is given twice." or system_problem(parameter, value)
       if problem then wrong(problem) end
-      seen[name], system = true, true
+      seen[parameter], system = true, true
     elseif not field then
       local meant = text.closest(name:match("[^.]*$"), canonical)
       if meant and rule.bound[before .. canonical[meant].name] then meant = nil end
@@ -226,6 +246,29 @@ local function take_frame(handle)
   return flag == 0
 end
 
+-- Has a call of Connect end when its caller wants it to, if that is before it would by itself. Returns
+-- whether that can be read.
+local function take_deadline(handle, rule, limits)
+  local headers = handle:headers()
+  local wanted = headers:get(DEADLINE)
+  if not wanted then return true end
+  if #wanted > MOST_DIGITS or not find(wanted, "^%d+$") then
+    refuse(handle, 400, "REQUEST_MALFORMED",
+      "connect-timeout-ms is a whole number of milliseconds, of " .. MOST_DIGITS .. " digits at most.")
+    return false
+  end
+  local longest = rule.stream and LONGEST_MS or limits.call_ms
+  -- To Envoy 0 would be no deadline.
+  local ms = math.max(1, math.min(tonumber(wanted), longest))
+  if not rule.stream then
+    headers:replace(ENVOYS_DEADLINE, string.format("%d", ms))
+    -- So that the answer is always Envoy's whole one.
+    ms = ms + limits.margin_ms
+  end
+  headers:replace("grpc-timeout", string.format("%dm", ms))
+  return true
+end
+
 local function check_body(handle, rule, messages, path)
   if rule.stream and not take_frame(handle) then return end
   local buffer = handle:body()
@@ -240,6 +283,10 @@ local function check_body(handle, rule, messages, path)
   end
   local encoding = headers:get("content-encoding")
   if encoding and lower(encoding) ~= "identity" then
+    if rule.connect then
+      return refuse(handle, 501, "COMPRESSION_UNSUPPORTED",
+        "JSON is taken with the Content-Encoding identity alone; application/proto with gzip and deflate too.")
+    end
     return refuse(handle, 415, "CONTENT_TYPE_UNSUPPORTED", "Send the body without Content-Encoding.")
   end
   local violations, problem = json_check.check(buffer:getBytes(0, length), rule.field, messages, bound_fields(path, rule))
@@ -374,7 +421,8 @@ end
 -- errors are Connect's; `stream`, whether the request and they are framed as its streams are. `messages`
 -- maps a type to its fields: a list of {name, json, kind, of, many, oneof, range, values, required,
 -- longest, mask}.
--- `limits` holds the most headers and header_bytes.
+-- `limits` holds the most headers and header_bytes, the longest that a call may take (call_ms) and how
+-- much later than Envoy the server gives up (margin_ms).
 function M.new_request_check(rules, messages, limits)
   local by_name = {}
   for type, fields in pairs(messages) do
@@ -398,6 +446,7 @@ function M.new_request_check(rules, messages, limits)
       return refuse(handle, 431, "HEADERS_TOO_LARGE", "The request's headers are too large.")
     end
     if rule.page then return take_page_request(handle, rule) end
+    if rule.connect and not take_deadline(handle, rule, limits) then return end
     local target = headers:get(":path")
     local path = target
     if find(target, "[%%?\128-\255]") then
@@ -412,7 +461,7 @@ function M.new_request_check(rules, messages, limits)
       local violations, problem, system = check_query(sub(target, question + 1), rule, by_name, messages[rule.message])
       if not violations then return refuse(handle, 400, "REQUEST_MALFORMED", problem) end
       if violations[1] then return refuse_fields(handle, violations) end
-      if system then obey_system_parameters(handle, rule) end
+      if system then obey_system_parameters(handle, rule, by_name[rule.message]) end
     end
     check_body(handle, rule, by_name, path)
     if rule.head then take_head(handle) end

@@ -110,7 +110,8 @@ class Reason(StrEnum):
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     # Reported what came of an e-mail when that could not be looked into yet: report it again.
     REPORT_NOT_TAKEN = "REPORT_NOT_TAKEN"
-    # Sent the call's message too late: send it with the call.
+    # Sent the call's message too late: send it with the call. Or gave a stream a deadline, which has come:
+    # open it again after the position in the metadata.
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     # Called a method that does not exist: look at the server's reflection.
     METHOD_UNKNOWN = "METHOD_UNKNOWN"

@@ -314,7 +314,7 @@ ENUMS = [
 
 
 @pytest.mark.parametrize(("alt", "state"), ENUMS)
-@pytest.mark.parametrize("name", ["$alt", "%24alt"])
+@pytest.mark.parametrize("name", ["$alt", "%24alt", "alt"])
 async def test_system_parameters_that_are_obeyed(
     harness: GatewayHarness, rest: httpx.AsyncClient, name: str, alt: str, state: str | int
 ) -> None:
@@ -355,6 +355,17 @@ async def test_system_parameters_beside_a_body(
         ("%24key=a", "$key"),
         ("$", "$"),
         ("$alt=json&$alt=json", "$alt"),
+        ("alt=json&$alt=json", "$alt"),
+        ("alt=media", "alt"),
+        ("prettyPrint=true", "prettyPrint"),
+        ("fields=name", "fields"),
+        ("key=a", "key"),
+        ("access_token=a", "access_token"),
+        ("oauth_token=a", "oauth_token"),
+        ("callback=a", "callback"),
+        ("quotaUser=a", "quotaUser"),
+        ("uploadType=a", "uploadType"),
+        ("upload_protocol=a", "upload_protocol"),
     ],
 )
 async def test_system_parameters_that_are_refused(

@@ -115,10 +115,32 @@ async def test_a_field_that_is_wrong_is_named(rest: httpx.AsyncClient) -> None:
 async def test_headers_that_would_break_the_servers_connection_do_not_pass(
     harness: GatewayHarness, rest: httpx.AsyncClient
 ) -> None:
-    bad = {"grpc-timeout": "nonsense", "grpc-encoding": "br", "connect-timeout-ms": "nonsense"}
+    bad = {"grpc-timeout": "nonsense", "grpc-encoding": "br"}
     harness.upstream.answers[SENDER] = failing(5, INFO)
     assert (await asked(rest, ASKED, **bad))["code"] == "not_found"
     assert not {"grpc-timeout", "grpc-encoding"} & {*harness.upstream.calls[0].metadata}
+
+
+@pytest.mark.parametrize(("written", "most_s"), [("5000", 5), ("9999999999", 99_999.999)])
+async def test_the_server_is_told_the_deadline(
+    harness: GatewayHarness, rest: httpx.AsyncClient, written: str, most_s: float
+) -> None:
+    harness.upstream.answers[SENDER] = failing(4, INFO)
+    error = await asked(rest, ASKED, **{"connect-timeout-ms": written})
+    assert error["code"] == "deadline_exceeded"
+    (call,) = harness.upstream.calls
+    assert call.remaining_s is not None
+    assert most_s - 5 < call.remaining_s <= most_s
+
+
+async def test_a_deadline_that_is_none_is_refused(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
+    error = await asked(rest, ASKED, **{"connect-timeout-ms": "nonsense"})
+    assert (error["code"], detail(error["details"][0]).reason) == (
+        *("invalid_argument", "REQUEST_MALFORMED"),
+    )
+    assert harness.upstream.calls == []
 
 
 async def test_what_is_too_large_says_so(harness: GatewayHarness) -> None:

@@ -335,18 +335,87 @@ async def test_the_gateways_refusals_of_connect_in_json(
         answer = await rest.post(GET, headers=JSON, **sent)  # type: ignore[arg-type]
         assert (answer.status_code, answer.json()["code"]) == (status, code)
         assert detail(answer.json()["details"][0]).reason == why
-    packed = await rest.post(GET, headers={**JSON, "content-encoding": "br"}, content="{}")
-    assert (packed.status_code, packed.json()["code"]) == (415, "invalid_argument")
+    for encoding in ("br", "gzip"):
+        packed = await rest.post(GET, headers={**JSON, "content-encoding": encoding}, content="{}")
+        error = packed.json()
+        assert (packed.status_code, error["code"]) == (501, "unimplemented")
+        assert detail(error["details"][0]).reason == "COMPRESSION_UNSUPPORTED"
+        assert "identity" in error["message"]
     assert harness.upstream.calls == []
 
 
 async def test_headers_of_grpc_do_not_pass_beside_json(
     harness: GatewayHarness, rest: httpx.AsyncClient
 ) -> None:
-    bad = {"grpc-timeout": "nonsense", "grpc-encoding": "br", "connect-timeout-ms": "nonsense"}
+    bad = {"grpc-timeout": "nonsense", "grpc-encoding": "br"}
     answer = await rest.post(GET, headers={**JSON, **bad}, content="{}")
     assert answer.status_code == 200
     assert not {"grpc-timeout", "grpc-encoding"} & {*harness.upstream.calls[0].metadata}
+
+
+@pytest.mark.parametrize(
+    ("written", "longest_s"),
+    [(None, 15.5), ("9000", 9.5), ("0009000", 9.5), ("15000", 15.5), ("9999999999", 15.5)],
+)
+async def test_connect_in_json_passes_deadlines_on(
+    harness: GatewayHarness, rest: httpx.AsyncClient, written: str | None, longest_s: float
+) -> None:
+    """To the server a little later: what the caller gets is the gateway's answer."""
+    more = {"connect-timeout-ms": written} if written else {}
+    answer = await rest.post(GET, headers=JSON | more, content="{}")
+    assert answer.status_code == 200, answer.text
+    (call,) = harness.upstream.calls
+    assert call.remaining_s is not None
+    assert longest_s - 4 < call.remaining_s <= longest_s
+
+
+@pytest.mark.parametrize("written", ["0", "1", "200"])
+async def test_connect_in_json_ends_in_time(
+    harness: GatewayHarness, rest: httpx.AsyncClient, written: str
+) -> None:
+    async def never(_request: Any, _context: Any) -> None:
+        await asyncio.Event().wait()
+
+    harness.upstream.answers[GET] = never
+    answer = await rest.post(GET, headers=JSON | {"connect-timeout-ms": written}, content="{}")
+    body = answer.json()
+    assert (answer.status_code, body["code"]) == (504, "deadline_exceeded")
+    assert detail(body["details"][0]).reason == "DEADLINE_EXCEEDED"
+
+
+@pytest.mark.parametrize(
+    "written", ["nonsense", "-1", "1.5", "1e3", "0x10", "12345678901", "5000m", "5 0"]
+)
+async def test_deadlines_of_connect_in_json_that_are_none(
+    harness: GatewayHarness, rest: httpx.AsyncClient, written: str
+) -> None:
+    more = {"connect-timeout-ms": written}
+    answer = await rest.post(GET, headers=JSON | more, content="{}")
+    body = answer.json()
+    assert (answer.status_code, body["code"]) == (400, "invalid_argument")
+    assert detail(body["details"][0]).reason == "REQUEST_MALFORMED"
+    assert "connect-timeout-ms" in body["message"]
+    assert harness.upstream.calls == []
+
+
+async def test_connect_in_json_has_enumerations_as_numbers_where_asked(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
+    method = "/billing.v1.InvitationService/ListInvitations"
+
+    async def pending(_request: Any, _context: Any) -> Any:
+        return harness.upstream.message("billing.v1.ListInvitationsResponse")(
+            invitations=[{"state": 1}]
+        )
+
+    harness.upstream.answers[method] = pending
+    for query, state in (("", "PENDING"), ("?$alt=json;enum-encoding=int", 1)):
+        answer = await rest.post(method + query, headers=JSON, content="{}")
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["invitations"][0]["state"] == state
+    harness.upstream.answers[method] = failing(5, INFO)
+    answer = await rest.post(method + query, headers=JSON, content="{}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
 
 
 WATCH = "/grpc.health.v1.Health/Watch"

@@ -260,6 +260,36 @@ async def test_a_server_that_stops_ends_its_streams_after_the_last_event(api: Ap
     assert reason == "SERVER_STOPPING"
 
 
+async def test_a_stream_ends_before_its_deadline_and_says_where(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [streams._goes_on_for_s(left_s) for left_s in (10.0, 0.4, 0.0)] == [9.75, 0.2, 0.0]
+    monkeypatch.setattr(streams, "_goes_on_for_s", lambda left_s: left_s / 60)
+    await happen(api.storage, *series(RESELLER, 2))
+    call = api.events.WatchEvents(
+        event_service_pb2.WatchEventsRequest(parent=PARENT),
+        metadata=api.as_("reader"),
+        timeout=60,
+    )
+    found: list[int] = []
+    code, reason, status = await refusal(read_all(call, found))
+    assert (code, reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED")
+    info = error_details_pb2.ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert info.metadata["position"] == event_id(RESELLER, abs(found[-1]))
+    stub: Any = event_stream_service_pb2_grpc.EventStreamServiceStub(api.channel)
+    in_json = stub.WatchEvents(
+        event_service_pb2.WatchEventsRequest(parent=PARENT, after="latest"),
+        metadata=api.as_("reader", accept="application/connect+json"),
+        timeout=60,
+    )
+    assert frame((await in_json.read()).data)[0] == 0
+    flag, end = frame((await in_json.read()).data)
+    assert (flag, end["error"]["code"]) == (2, "deadline_exceeded")
+    assert await in_json.read() is grpc.aio.EOF
+    assert not api.streams._streams
+
+
 async def test_a_stream_of_connect_ends_with_a_frame_that_has_the_error(api: Api) -> None:
     stub: Any = event_stream_service_pb2_grpc.EventStreamServiceStub(api.channel)
     call = stub.WatchEvents(

@@ -205,6 +205,15 @@ class _Turn:
             self._turns.release()
 
 
+def deadline_exceeded() -> BillingError:
+    """Returns what ends streams whose callers have given them a deadline."""
+    return BillingError(
+        Reason.DEADLINE_EXCEEDED,
+        "The call's deadline has come; open the stream again after the position in this error's "
+        "metadata.",
+    )
+
+
 def _too_slow() -> BillingError:
     return BillingError(
         Reason.READER_TOO_SLOW,

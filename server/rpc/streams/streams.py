@@ -18,7 +18,7 @@ from server.rpc.pipeline.errors import call_status
 from server.rpc.streams.encodings import Encoding
 from server.rpc.streams.feed import broken
 from server.rpc.streams.feeds import Feeds
-from server.rpc.streams.stream import Stream, stopping
+from server.rpc.streams.stream import Stream, deadline_exceeded, stopping
 from server.telemetry.failure_log import FailureLog
 from server.use_cases.events import LATEST, Events
 
@@ -37,6 +37,9 @@ _WOKEN_IN_TURN = 32
 _LAST_READ_S = 1.0
 # A right that can't be proved for so long ends its streams.
 _LONGEST_UNPROVED_S = 5.0
+# A stream with a deadline ends this long before it, so that its end arrives; or when half of the time has
+# passed that a caller in a greater hurry has.
+_BEFORE_DEADLINE_S = 0.25
 _PASSING = (Reason.STORAGE_UNAVAILABLE, Reason.OVERLOADED)
 
 
@@ -75,6 +78,7 @@ class Streams:
         for look in (self._look_at_each, self._check_rights):
             if look not in self._looking:
                 self._looking[look] = asyncio.create_task(self._keep(look))
+        ending = _end_in_time(stream, call.time_left_s)
         try:
             await stream.run(feed, partial(self._events.read, reseller_id), self._turns)
         except BillingError as error:
@@ -86,6 +90,8 @@ class Streams:
                 raise error from None
             await stream.tell(message, error)
         finally:
+            if ending:
+                ending.cancel()
             del self._streams[stream]
             await self._feeds.leave(reseller_id, feed, stream)
 
@@ -153,6 +159,20 @@ class Streams:
                     stream.end(broken())
             except BillingError as error:
                 stream.end(error)
+
+
+def _end_in_time(stream: Stream, left_s: float | None) -> asyncio.TimerHandle | None:
+    """Has a stream end before its call's deadline, if there is one."""
+    if left_s is None:
+        return None
+    loop = asyncio.get_running_loop()
+    # Its reader may take as long as the deadline lets it.
+    end = partial(stream.end, deadline_exceeded(), at_once=False)
+    return loop.call_later(_goes_on_for_s(left_s), end)
+
+
+def _goes_on_for_s(left_s: float) -> float:
+    return max(left_s - _BEFORE_DEADLINE_S, left_s / 2)
 
 
 def _may_pass(outcome: Subject | BaseException) -> bool:
