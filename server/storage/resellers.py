@@ -1,6 +1,6 @@
 """Resellers: their numbers inside the storage, and whether they are held."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import or_, select
@@ -42,6 +42,17 @@ def reseller_number(transaction: Transaction, reseller_id: str) -> ResellerNumbe
             number = row.n
             transaction.resellers.add(row.id, row.n)
     return None if number is None else ResellerNumber(number)
+
+
+def reseller_numbers(transaction: Transaction, reseller_ids: Sequence[str]) -> list[ResellerNumber]:
+    """Returns the numbers of those that there ever were."""
+    known = transaction.resellers.number
+    missing = [id_ for id_ in reseller_ids if known(id_) is None]
+    if missing:
+        for row in transaction.fetch(_RESELLERS_BY_ID, missing):
+            transaction.resellers.add(row.id, row.n)
+    found = (known(id_) for id_ in reseller_ids)
+    return [ResellerNumber(number) for number in found if number is not None]
 
 
 def require_reseller(transaction: Transaction, reseller_id: str) -> ResellerNumber:

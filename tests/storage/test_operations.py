@@ -8,9 +8,10 @@ from server.domain.errors import BillingError, Reason
 from server.domain.filters import matches
 from server.domain.operations import CANCELLED, Failure, Operation
 from server.rpc.messages.operations import parse_operation_filter
+from server.storage.operations.lists import OperationPage, list_operations
 from server.storage.storage import SqlStorage
-from tests.storage.databases import query
-from tests.storage.reading import walk
+from tests.storage.databases import on_postgresql, on_sqlite, query
+from tests.storage.reading import RowsRead, numbers, steps, walk
 from tests.storage.records import (
     ACTOR,
     DONE,
@@ -50,16 +51,16 @@ async def test_many_at_once_each_get_their_own(storage: SqlStorage) -> None:
 
 async def test_lists_are_newest_first_and_paged(storage: SqlStorage) -> None:
     made = []
-    for number in range(25):
+    for number in range(40):
         at = START + timedelta(seconds=number // 3)  # some share their time
-        for reseller in (RESELLER, SECOND_RESELLER):
+        # The newest are all of one reseller.
+        for reseller in (RESELLER, SECOND_RESELLER) if number < 15 else (SECOND_RESELLER,):
             given = new(now=at, reseller_id=reseller)
             made.append(await storage.invitations.create_invitation(given, None))
     for resellers in ([RESELLER], [RESELLER, SECOND_RESELLER, RESELLER], ["none"], []):
         whole = records(
             (await storage.operations.list_operations(resellers, None, 1000, None)).rows
         )
-        assert len(whole) == 25 * len(set(resellers) - {"none"})
         assert [row.id for row in whole] == [
             operation.id for operation in reversed(made) if operation.reseller_id in resellers
         ]
@@ -71,6 +72,49 @@ async def test_lists_are_newest_first_and_paged(storage: SqlStorage) -> None:
             paged += records(page)
             after = page[-1].cursor
         assert paged == whole
+
+
+MANY = [f"many-{number}" for number in range(1, 201)]
+
+
+def many(database_url: str) -> None:
+    """Adds resellers that each have as many operations, their turns coming one after the other."""
+    query(
+        database_url,
+        "INSERT INTO resellers (n, id, name, created_at, modified_at) "
+        f"SELECT 1000 + i, 'many-' || i, 'N', 1, 1 FROM {numbers(database_url, len(MANY))}",
+    )
+    query(
+        database_url,
+        "INSERT INTO operations (n, id, kind, reseller, customer, created_by, created_at, modified_at, "
+        f"done) SELECT 1000000 + i, 'bop' || i, 2, 1001 + i % {len(MANY)}, 0, 's', i, i, TRUE "
+        f"FROM {numbers(database_url, 150 * len(MANY))}",
+    )
+
+
+@on_sqlite
+async def test_sqlite_takes_a_few_steps_more_for_each_reseller(
+    storage: SqlStorage, database_url: str
+) -> None:
+    many(database_url)
+    of_one, of_all = [
+        await steps(storage, list_operations, OperationPage(of, None, 101, None))
+        for of in (MANY[:1], MANY)
+    ]
+    assert of_all < of_one + 30 * len(MANY)
+
+
+@on_postgresql
+async def test_postgresql_reads_a_few_rows_more_for_each_reseller(
+    storage: SqlStorage, database_url: str, rows_read: RowsRead
+) -> None:
+    many(database_url)
+    query(database_url, "ANALYZE operations")
+    of_one, of_all = [
+        await rows_read(storage.operations.list_operations(of, None, 101, None))
+        for of in (MANY[:1], MANY)
+    ]
+    assert of_all < of_one + 10 * len(MANY)
 
 
 async def test_operations_are_listed_by_whether_they_are_done(storage: SqlStorage) -> None:

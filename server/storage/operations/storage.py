@@ -12,7 +12,8 @@ from server.storage.interface.operations import OperationStorage
 from server.storage.interface.paging import Cursor, Part
 from server.storage.keys import KeyLifetime
 from server.storage.notify.notifier import LOOK_EVERY, Notifier, wait
-from server.storage.operations.read import OperationPage, get_operations, list_operations
+from server.storage.operations.lists import OperationPage, list_operations
+from server.storage.operations.read import get_operations
 from server.storage.operations.requests import (
     Cancellation,
     Deletion,
