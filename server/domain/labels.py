@@ -24,6 +24,11 @@ def label_faults(field: str, labels: Mapping[str, str]) -> list[FieldViolation]:
     return [FieldViolation(field, fault) for fault in faults[:_MOST_NAMED]]
 
 
+def key_fault(key: str) -> str | None:
+    """Returns why no label can have a key; None: one can."""
+    return next(_faults(key, ""), None)
+
+
 def _faults(key: str, value: str) -> Iterator[str]:
     shown = printable(key if len(key) <= LONGEST_KEY else key[: LONGEST_KEY - 1] + "…")
     if not key:

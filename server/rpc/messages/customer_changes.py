@@ -10,6 +10,7 @@ from billing.v1 import customer_pb2, customer_service_pb2
 
 from server.domain.customer_changes import CustomerChanges
 from server.domain.errors import FieldViolation, invalid_field, invalid_fields
+from server.domain.labels import key_fault
 from server.domain.texts import printable
 from server.rpc.formats.addresses import normal_address
 from server.rpc.messages.customers import PERSON_FIELDS, person_fields
@@ -54,11 +55,13 @@ def _changes(message: customer_pb2.Customer, paths: Iterable[str]) -> CustomerCh
     some_labels: dict[str, str | None] = {}
     wrong: list[FieldViolation] = []
     for path in paths:
-        first, _, inner = path.partition(".")
+        first, dot, inner = path.partition(".")
         name = _proto_name(first)
-        if name == "labels" and inner:
+        if name == "labels" and dot:
             key = inner.strip("`")
             some_labels[key] = message.labels.get(key)
+            if fault := key_fault(key):
+                wrong.append(FieldViolation("update_mask", fault))
         elif name == "person" and _proto_name(inner) in PERSON_FIELDS:
             person[_proto_name(inner)] = getattr(message.person, _proto_name(inner))
         elif inner or name not in (*_SETTABLE, _IMMUTABLE):
