@@ -247,10 +247,15 @@ local function take_frame(handle)
 end
 
 -- Has a call of Connect end when its caller wants it to, if that is before it would by itself. Returns
--- whether that can be read.
-local function take_deadline(handle, rule, limits)
+-- whether that, and the protocol's version, can be read.
+local function take_connect_headers(handle, rule, limits)
   local headers = handle:headers()
   local wanted = headers:get(DEADLINE)
+  local version = headers:get("connect-protocol-version")
+  if version and version ~= "1" then
+    refuse(handle, 400, "REQUEST_MALFORMED", "connect-protocol-version is 1, or left out.")
+    return false
+  end
   if not wanted then return true end
   if #wanted > MOST_DIGITS or not find(wanted, "^%d+$") then
     refuse(handle, 400, "REQUEST_MALFORMED",
@@ -446,7 +451,7 @@ function M.new_request_check(rules, messages, limits)
       return refuse(handle, 431, "HEADERS_TOO_LARGE", "The request's headers are too large.")
     end
     if rule.page then return take_page_request(handle, rule) end
-    if rule.connect and not take_deadline(handle, rule, limits) then return end
+    if rule.connect and not take_connect_headers(handle, rule, limits) then return end
     local target = headers:get(":path")
     local path = target
     if find(target, "[%%?\128-\255]") then

@@ -398,6 +398,14 @@ async def test_deadlines_of_connect_in_json_that_are_none(
     assert harness.upstream.calls == []
 
 
+async def test_connect_in_json_knows_one_version(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
+    answer = await rest.post(GET, headers=JSON | {"connect-protocol-version": "2"}, content="{}")
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_argument")
+    assert harness.upstream.calls == []
+
+
 async def test_connect_in_json_has_enumerations_as_numbers_where_asked(
     harness: GatewayHarness, rest: httpx.AsyncClient
 ) -> None:
