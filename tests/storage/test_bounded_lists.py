@@ -67,6 +67,12 @@ async def test_a_page_that_is_full_looks_no_further() -> None:
     assert rows.looked_at == [1, 2]
 
 
+async def test_a_page_that_is_not_full_looks_at_as_many_again() -> None:
+    rows = Rows(100, 2)
+    assert [each.record for each in (await rows.page(1, None)).rows] == [2]
+    assert rows.looked_at == [1, 2]
+
+
 async def test_nothing_is_read_after_as_much_text_as_a_page_may_have() -> None:
     rows = Rows(100, 100, cut=3)
     part = await rows.page(4, None)

@@ -44,7 +44,10 @@ def read_part(
 
 
 def _steps(limit: int) -> Iterator[int]:
-    """Gives how many rows to read at once: first as many as may be enough, then all the others."""
+    """Gives how many rows to read at once: as many as may be enough, then ever more of the others."""
     yield limit
-    if limit < LOOKED_AT:
-        yield LOOKED_AT - limit
+    read = limit
+    while read < LOOKED_AT:
+        more = min(read, LOOKED_AT - read)
+        yield more
+        read += more
