@@ -91,6 +91,8 @@ class Reason(StrEnum):
     SERVER_STOPPING = "SERVER_STOPPING"
     # Added more webhooks than one reseller may have: delete one, then create it again.
     WEBHOOK_LIMIT_REACHED = "WEBHOOK_LIMIT_REACHED"
+    # Gave more roles for one reseller than there may be: take some, then give them again.
+    ROLE_LIMIT_REACHED = "ROLE_LIMIT_REACHED"
     # Made more links than one invitation may have: send it again, which ends those so far.
     LINK_LIMIT_REACHED = "LINK_LIMIT_REACHED"
     # Asked a webhook for what its state does not allow: look at its state and `disableReason`.

@@ -21,6 +21,9 @@ GIVES: Mapping[Role, frozenset[Role]] = {
     Role.ADMIN: frozenset(Role) - {Role.OWNER},
 }
 
+# Roles for one reseller; each change of them reads all. Those who run the service may give more.
+MOST_ROLES = 1000
+
 
 class HeldRole(NamedTuple):
     """A role for a reseller, and whose it is."""
@@ -79,7 +82,8 @@ def decide(
     `before` is who has which role, `accounts` are those of the deltas' subjects that are service
     accounts; both to be read under a lock. Raises PERMISSION_MISSING for a role that none of the
     caller's roles may give, FIELDS_INVALID for subjects of another kind, LAST_OWNER where nobody would
-    be left with the highest of the roles that give others, if somebody had it before.
+    be left with the highest of the roles that give others, if somebody had it before, and
+    ROLE_LIMIT_REACHED.
     """
     _require_right(before, deltas, caller_id)
     _check_subjects(before, deltas, accounts)
@@ -91,6 +95,8 @@ def decide(
             if not any(held.role is role for held in after):
                 raise _last_one(role)
             break
+    if len(after) > max(MOST_ROLES, len(before)):
+        raise _too_many()
     return RoleChanges(sorted(after - before), sorted(before - after))
 
 
@@ -136,4 +142,12 @@ def _last_one(role: Role) -> BillingError:
         f"Nobody would have {role} for the reseller, which the last one who has it needs to give "
         "roles: give it to another subject first.",
         metadata={"role": role.value},
+    )
+
+
+def _too_many() -> BillingError:
+    return BillingError(
+        Reason.ROLE_LIMIT_REACHED,
+        f"The limit of {MOST_ROLES} roles for one reseller is reached; take some first.",
+        metadata={"limit": "ROLES_PER_RESELLER", "most": str(MOST_ROLES)},
     )

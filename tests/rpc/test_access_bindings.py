@@ -12,6 +12,7 @@ from yandex.cloud.access import access_pb2
 from yandex.cloud.operation import operation_pb2, operation_service_pb2
 
 from server.domain.access import Role
+from server.domain.role_changes import MOST_ROLES
 from tests.rpc.conftest import Api
 from tests.rpc.test_billing_accounts import create
 
@@ -181,6 +182,22 @@ async def test_a_customers_account_has_no_roles_of_its_own(api: Api) -> None:
     code, text = await refused(api, delta(), id_=account)
     assert code is INVALID
     assert "give them for reseller-1" in text
+
+
+async def test_a_reseller_has_a_thousand_roles_at_most(api: Api) -> None:
+    held = len(await bindings(api))
+    await update(api, *(delta(f"auth0|{number}") for number in range(MOST_ROLES - held)))
+    # All or none; what is held already is no more.
+    for deltas in ([delta("more")], [delta("auth0|0"), delta("more")]):
+        code, text = await refused(api, *deltas)
+        assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "The limit of 1000 roles" in text
+    await update(api, delta("auth0|0"))
+    await update(api, delta("auth0|0", action=access_pb2.REMOVE), delta("more"))
+    # Those who run the service give as many as they like, and all can be taken.
+    await api.storage.administration.grant_role("most", api.reseller, Role.VIEWER, api.clock())
+    assert (await refused(api, delta("auth0|0")))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+    await update(api, delta("more", action=access_pb2.REMOVE))
 
 
 async def test_the_last_owner_stays(api: Api) -> None:

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 class Target:
     """The service under attack, as its callers see it.
 
-    `token` is a viewer's, who has the role for `reseller_id` alone: attacks by strangers leave it.
+    `token` is a viewer's, who has the role for `reseller_id` alone, `owner_token` one's who owns another
+    reseller, `accounts.OWNED`: attacks by strangers leave both.
     """
 
     rest: str
@@ -23,6 +24,7 @@ class Target:
     ca: str
     token: str
     reseller_id: str
+    owner_token: str
 
     @property
     def http(self) -> tuple[str, int]:

@@ -15,10 +15,10 @@ import psutil
 
 from tests.fuzz.probes import Memory
 from tests.service import ROOT, Service, environment, running
+from tests.strangers.accounts import owner_token, viewer_token
 from tests.strangers.attack import Attack, Fakes, Progress, Target
 from tests.strangers.attacks import all_attacks
 from tests.strangers.others import Noticed, Others
-from tests.strangers.viewer import viewer_token
 
 _LATEST_S = 1.0
 # In `make test`, where the disk alone may keep a call waiting for seconds: other tests write to it.
@@ -104,8 +104,8 @@ def attackable(fakes: Fakes, folder: Path) -> Iterator[Service]:
         running(folder / "var", environment(folder / "var", **settings)) as service,
     ):
         target = Target(
-            *(service.rest, service.rest_tls, service.grpc, service.ca, viewer_token(service)),
-            service.resellerId,
+            *(service.rest, service.rest_tls, service.grpc, service.ca),
+            *(viewer_token(service), service.resellerId, owner_token(service)),
         )
         target.save(folder / "target.json")
         yield service

@@ -8,6 +8,8 @@ from server.telemetry import metrics
 
 # A list of 1,000 rows takes as long as fifty other calls.
 _LISTS_AT_ONCE = 4
+# A change of a thousand roles takes as long as hundreds of other writes, in a transaction that others share.
+_ROLE_CHANGES_AT_ONCE = 1
 
 
 class CallLimits:
@@ -28,6 +30,7 @@ class CallLimits:
         self.waits = ConcurrencyLimit(max_calls)
         self.streams = ConcurrencyLimit(max_streams, _too_many_streams())
         self.lists = RoundRobin(_LISTS_AT_ONCE)
+        self.role_changes = RoundRobin(_ROLE_CHANGES_AT_ONCE)
         self.reader = MessageReader(2 * max_calls)
         # Anonymous calls, streams that they hold open, and tokens that are being checked for the
         # first time.

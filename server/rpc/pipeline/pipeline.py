@@ -102,6 +102,8 @@ class Pipeline:
         limits, addresses, availability = self._limits, self._addresses, self._availability
         if method.name.startswith("List") and not open_to_all:
             run = _in_turns(run, limits.lists, availability)
+        elif manages_access(name, method.GetOptions()):
+            run = _in_turns(run, limits.role_changes, availability)
         concurrency = limits.calls
         if open_to_all:
             concurrency = limits.anonymous_calls
@@ -238,17 +240,17 @@ def _permission(method: MethodDescriptor, *, read_only: bool) -> Permission:
     return Permission.READ if read_only else Permission.WRITE
 
 
-def _in_turns(run: Method, lists: RoundRobin, availability: Availability) -> Method:
-    """Has a list wait for its caller's turn: lists take long, and few run at once."""
+def _in_turns(run: Method, turns: RoundRobin, availability: Availability) -> Method:
+    """Has calls that take long wait for their caller's turn, since few run at once."""
 
     async def run_in_turn(request: Any, call: CallContext) -> Message | None:
         caller = call.caller.id
-        await in_time(lists.acquire(caller))
+        await in_time(turns.acquire(caller))
         try:
             if availability.refusal:
                 raise availability.refusal
             return await run(request, call)
         finally:
-            lists.release()
+            turns.release()
 
     return run_in_turn

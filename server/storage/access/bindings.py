@@ -22,7 +22,7 @@ from server.domain.events import EventType
 from server.domain.operations import Operation
 from server.domain.role_changes import HeldRole, RoleDelta, decide
 from server.storage import numbers
-from server.storage.access.audit import record_change
+from server.storage.access.audit import record_changes
 from server.storage.events.log import NewEvent, log
 from server.storage.events.rows import role_json
 from server.storage.keys import KeyedRequest, answer_each
@@ -145,11 +145,11 @@ def grant_role(transaction: Transaction, change: RoleChange) -> bool:
 def revoke_role(transaction: Transaction, change: RoleChange) -> bool:
     """Takes a role, tells if it was held."""
     subject_id, reseller_id, role, now, by = change
-    values = {"reseller_id": reseller_id, "role": role.value}
-    taken = transaction.fetch(_TAKE, [subject_id], **values)
+    taken = transaction.fetch(_TAKE, [subject_id], reseller_id=reseller_id, role=role.value)
     _log_revoked(transaction, taken, now, operator(by))
-    for _ in taken:
-        _audit_revoked(transaction, now, by, HeldRole(subject_id, role), reseller_id)
+    _audit(
+        transaction, now, by, "roles.revoke", [HeldRole(subject_id, role)] * len(taken), reseller_id
+    )
     return bool(taken)
 
 
@@ -188,12 +188,7 @@ def update_bindings(
         if state is not ResellerState.ACTIVE:
             raise reseller_held(reseller_id, state)
         changes = decide(roles[reseller_id], deltas, actor.subject, accounts)
-        for held in changes.revoked:
-            values = {"reseller_id": reseller_id, "role": held.role.value}
-            taken = transaction.fetch(_TAKE, [held.subject_id], **values)
-            _log_revoked(transaction, taken, now, actor, operation.id)
-            for _ in taken:
-                _audit_revoked(transaction, now, actor.subject, held, reseller_id)
+        _take(transaction, reseller_id, changes.revoked, now, actor, operation.id)
         _give(
             *(transaction, reseller, changes.granted, now, actor, actor.subject),
             operation_id=operation.id,
@@ -249,7 +244,25 @@ def _give(
         data = role_json(subject_id, role, now)
         event = NewEvent(reseller.n, EventType.ACCESS_GRANTED, now, actor, data)
         log(transaction, event._replace(operation_id=operation_id))
-        record_change(transaction, now, by, "roles.grant", subject_id, f"{role} for {reseller.id}")
+    _audit(transaction, now, by, "roles.grant", granted, reseller.id)
+
+
+def _take(
+    transaction: Transaction,
+    reseller_id: str,
+    revoked: Sequence[HeldRole],
+    now: Micros,
+    actor: Actor,
+    operation_id: str,
+) -> None:
+    subjects: dict[Role, list[str]] = {}
+    for subject_id, role in revoked:
+        subjects.setdefault(role, []).append(subject_id)
+    taken: list[_Held] = []
+    for role, subject_ids in subjects.items():
+        taken += transaction.fetch(_TAKE, subject_ids, reseller_id=reseller_id, role=role.value)
+    _log_revoked(transaction, taken, now, actor, operation_id)
+    _audit(transaction, now, actor.subject, "roles.revoke", revoked, reseller_id)
 
 
 def _log_revoked(
@@ -266,11 +279,16 @@ def _log_revoked(
         log(transaction, event._replace(operation_id=operation_id))
 
 
-def _audit_revoked(
-    transaction: Transaction, now: Micros, by: str, held: HeldRole, reseller_id: str
+def _audit(
+    transaction: Transaction,
+    now: Micros,
+    by: str,
+    action: str,
+    roles: Sequence[HeldRole],
+    reseller_id: str,
 ) -> None:
-    details = f"{held.role} for {reseller_id}"
-    record_change(transaction, now, by, "roles.revoke", held.subject_id, details)
+    changed = [(subject_id, f"{role} for {reseller_id}") for subject_id, role in roles]
+    record_changes(transaction, now, by, action, changed)
 
 
 def require_free(subject_id: str) -> None:
