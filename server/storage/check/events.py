@@ -8,41 +8,24 @@ from sqlalchemy import and_, exists, func, not_, or_, select
 from server.domain.events import EventType
 from server.domain.operations import OperationKind
 from server.storage.check.checks import LOGGED_SINCE, Check, Condition, RowCheck, missing
-from server.storage.customer_rows import CustomerPart, InvitationPart
+from server.storage.customer_rows import InvitationPart
 from server.storage.events.rows import customer_json, shows_invitation
 from server.storage.schema.codes import (
     EVENT_TYPE_CODES,
     EVENT_TYPES,
     OPERATION_KIND_CODES,
-    CustomerStateCode,
-    DeliveryStateCode,
     EventTypeCode,
-    InvitationStateCode,
 )
 from server.storage.schema.tables import (
-    AccountId,
-    AddressKey,
-    CustomerId,
-    CustomerNumber,
-    DeliveryJson,
-    DisplayName,
-    Email,
+    CustomerRow,
     EventJson,
-    ExternalId,
-    InvitationId,
-    LabelsJson,
-    OperationId,
-    OperationNumber,
-    OptionsJson,
-    PersonJson,
-    ResellerNumber,
     customers,
     event_logs,
     events,
     operations,
     resellers,
 )
-from server.storage.sql.statements import Query
+from server.storage.sql.statements import PartQuery, columns
 from server.storage.sql.times import Micros
 
 _e, _c, _o = events.c, customers.c, operations.c
@@ -137,42 +120,19 @@ _OF_CUSTOMERS = [code for type_, code in EVENT_TYPE_CODES.items() if type_.start
 class _WithLastEvent(NamedTuple):
     """A customer with its invitation, if any, and the last event of it."""
 
-    n: CustomerNumber
-    id: CustomerId
-    reseller: ResellerNumber
-    state: CustomerStateCode
-    created_at: Micros
-    modified_at: Micros
-    invitation: InvitationStateCode
-    email: Email | None
-    address_key: AddressKey | None
-    expires_at: Micros | None
-    latest: OperationNumber | None
-    ended_at: Micros | None
-    resent_at: Micros | None
-    invitation_id: InvitationId | None
-    operation_id: OperationId | None
-    delivery: DeliveryStateCode | None
-    sent: DeliveryJson | None
-    options: OptionsJson | None
-    name: DisplayName
-    person: PersonJson
-    billing_account_id: AccountId | None
-    external_id: ExternalId | None
-    labels: LabelsJson | None
-    deleted_at: Micros | None
+    customer: CustomerRow
     type: EventTypeCode | None
     data: EventJson | None
     logged_since: Micros
 
     def is_shown(self) -> bool:
         """Tells whether the last event shows the customer, or the invitation, as it is."""
+        row = self.customer
         if self.data is None:
-            return self.modified_at < self.logged_since
-        values = self._asdict()
+            return row.modified_at < self.logged_since
         if self.type in _OF_CUSTOMERS:
-            part = CustomerPart(**{name: values[name] for name in CustomerPart._fields})
-            return customer_json(part) == self.data
+            return customer_json(row) == self.data
+        values = row._asdict()
         shown = InvitationPart(**{name: values[name] for name in InvitationPart._fields})
         return shows_invitation(self.data, shown)
 
@@ -181,7 +141,7 @@ _SHOWN = "a customer's last event shows it as it is"
 
 
 def _find_outdated(rows: Iterable[_WithLastEvent]) -> Iterator[tuple[str, str]]:
-    return ((_SHOWN, row.id) for row in rows if not row.is_shown())
+    return ((_SHOWN, row.customer.id) for row in rows if not row.is_shown())
 
 
 _last = (
@@ -191,11 +151,10 @@ _last = (
     .subquery()
 )
 _LAST_EVENTS = RowCheck(
-    Query(
+    PartQuery(
         _WithLastEvent,
-        select(
-            *(_c[name] for name in _WithLastEvent._fields[:-3]), _e.type, _e.data, LOGGED_SINCE
-        ).select_from(
+        CustomerRow,
+        select(*columns(customers, CustomerRow), _e.type, _e.data, LOGGED_SINCE).select_from(
             customers.outerjoin(_last, _last.c.customer == _c.n).outerjoin(
                 events, and_(_e.reseller == _c.reseller, _e.number == _last.c.number)
             )

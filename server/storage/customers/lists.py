@@ -32,25 +32,15 @@ from server.storage.schema.codes import (
     INVITATION_STATE_CODES,
     NO_INVITATION,
     SUSPENDED,
-    CustomerStateCode,
     InvitationStateCode,
 )
 from server.storage.schema.tables import (
-    AccountId,
-    CustomerId,
-    CustomerNumber,
-    DisplayName,
-    Email,
-    ExternalId,
-    LabelsJson,
-    PersonJson,
     ResellerNumber,
     customers,
 )
 from server.storage.sql.bounded_lists import Step, read_part
 from server.storage.sql.paging import Run, first, merged, past
-from server.storage.sql.statements import Query, Transaction
-from server.storage.sql.times import Micros
+from server.storage.sql.statements import PartQuery, Query, Transaction, columns
 
 # As text, for the index of these alone.
 _IS_SUSPENDED = customers.c.state == text(str(SUSPENDED))
@@ -76,21 +66,9 @@ class CustomerPage(NamedTuple):
 
 
 class _PageRow(NamedTuple):
-    """A customer, and how many rows were found with it; the fields of CustomerPart come first."""
+    """A customer, and how many rows were found with it."""
 
-    n: CustomerNumber
-    id: CustomerId
-    reseller: ResellerNumber
-    state: CustomerStateCode
-    name: DisplayName
-    person: PersonJson
-    created_at: Micros
-    modified_at: Micros
-    email: Email | None
-    billing_account_id: AccountId | None
-    external_id: ExternalId | None
-    labels: LabelsJson | None
-    deleted_at: Micros | None
+    customer: CustomerPart
     found: int
 
 
@@ -116,16 +94,16 @@ def _list_page(transaction: Transaction, page: CustomerPage) -> Part[Customer]:
 
     def read(limit: int, after: Cursor | None) -> Step[Customer]:
         rows = _read(transaction, page.wanted, states, reseller, limit, after)
-        records = (customer(transaction, CustomerPart._make(row[:-1])) for row in rows)
+        records = (customer(transaction, row.customer) for row in rows)
         found = [
-            Listed(record, Cursor(row.n))
+            Listed(record, Cursor(row.customer.n))
             for row, record in zip(rows, records, strict=True)
             if condition is None or matches(condition, record.value_of)
         ]
         is_end = not rows or len(rows) == rows[0].found < limit
         return Step(
             found,
-            None if is_end else Cursor(rows[-1].n),
+            None if is_end else Cursor(rows[-1].customer.n),
             is_cut=not is_end and len(rows) < rows[0].found,
         )
 
@@ -182,11 +160,12 @@ def _page(source: _Source, *, is_sqlite: bool, past_first: bool) -> Query[_PageR
         "measured"
     )
     fit = (
-        select(*(measured.c[name] for name in _PageRow._fields))
+        select(*columns(measured, CustomerPart), measured.c.found)
         .where(measured.c.before < MAX_LIST_CHARACTERS)
         .order_by(measured.c.n.asc() if source.oldest_first else measured.c.n.desc())
     )
-    return Query(_PageRow, fit, "reseller", "external_id", "address_key", "limit", "after")
+    names = "reseller", "external_id", "address_key", "limit", "after"
+    return PartQuery(_PageRow, CustomerPart, fit, *names)
 
 
 def _runs(source: _Source) -> Iterator[Run]:

@@ -93,6 +93,18 @@ class Query(Statement, Generic[RowT]):
         self.make: Callable[[Iterable[Any]], RowT] = row._make  # type: ignore[attr-defined]
 
 
+class PartQuery(Query[RowT]):
+    """Selects a part of a table, and more: the row type's first field is the part's own row type."""
+
+    def __init__(
+        self, row: type[RowT], part: type[tuple[Any, ...]], clause: ClauseElement, *names: str
+    ) -> None:
+        super().__init__(row, clause, *names)
+        size, make_part = len(part._fields), part._make  # type: ignore[attr-defined]
+        make = self.make
+        self.make = lambda values: make((make_part(values[:size]), *values[size:]))  # type: ignore[index]
+
+
 class PairQuery(Query[RowT]):
     """Finds rows by pairs of values of two columns, each pair by an index.
 
