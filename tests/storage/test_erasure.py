@@ -2,6 +2,7 @@
 
 import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import make_url
@@ -15,7 +16,9 @@ from server.domain.invitation_options import InvitationOptions
 from server.domain.invitations import Invitation, InvitationState, NewInvitation, invite
 from server.domain.mail import DeliveryState
 from server.domain.operations import Deferral
+from server.storage.customer_rows import CustomerPart
 from server.storage.customers.erase import BLANKED
+from server.storage.events.rows import blank, customer_json
 from server.storage.interface import IdempotencyKey
 from server.storage.schema.tables import CustomerRow, metadata
 from server.storage.storage import SqlStorage
@@ -110,6 +113,15 @@ TELLS_NOTHING = {
 
 def test_each_column_of_a_customer_is_erased_or_tells_nothing() -> None:
     assert set(CustomerRow._fields) == TELLS_NOTHING | set(BLANKED)
+
+
+def test_an_event_of_an_erased_customer_shows_no_column_that_is_erased() -> None:
+    shown: dict[str, Any] = dict.fromkeys(CustomerPart._fields, 1)
+    texts = set(BLANKED) & set(CustomerPart._fields) - {"modified_at"}
+    shown |= {name: f'{{"": "the {name}"}}' for name in texts}
+    data = customer_json(CustomerPart(**shown))
+    assert data.count("the ") == len(texts)
+    assert "the " not in blank(EventType.CUSTOMER_UPDATED, data)
 
 
 async def test_nothing_tells_who_an_erased_customer_was(
