@@ -22,6 +22,7 @@ from server.storage.schema.tables import (
     idempotency_keys,
     link_tokens,
     operations,
+    reminders,
     retention,
     suppressions,
 )
@@ -67,6 +68,7 @@ _DELETIONS = [
         ),
     ),
     _deletion(link_tokens, link_tokens.c.customer.in_(_numbers(customers))),
+    _deletion(reminders, reminders.c.n.in_(_numbers(customers))),
     _deletion(attempts, attempts.c.webhook.in_(_numbers(webhooks))),
     *(
         _deletion(table, _of_reseller(table))

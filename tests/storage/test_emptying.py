@@ -1,8 +1,29 @@
 """Emptying a reseller, as the sandbox does."""
 
+import inspect
+import re
+
+from server.storage import emptying
 from server.storage.check import check
+from server.storage.schema.tables import metadata
 from server.storage.storage import SqlStorage
+from tests.storage.databases import query
 from tests.storage.records import ACTOR, DAY, RESELLER, SECOND_RESELLER, START, key, new
+
+# Tables whose rows are of no reseller, or stay while there is one.
+KEPT = {
+    *("access_tokens", "account_keys", "audit_records", "log_marks", "resellers"),
+    *("revoked_tokens", "role_bindings", "service_accounts"),
+}
+
+
+def test_each_table_is_emptied_or_kept() -> None:
+    emptied = {
+        name
+        for name in metadata.tables
+        if re.search(rf"\b{name}\b", inspect.getsource(emptying).partition("_RESELLER = ")[2])
+    }
+    assert emptied == metadata.tables.keys() - KEPT
 
 
 async def test_nothing_of_it_is_left_and_nothing_of_others_goes(
@@ -16,7 +37,12 @@ async def test_nothing_of_it_is_left_and_nothing_of_others_goes(
         await storage.customers.delete_customer(
             reseller, made[reseller].customer_id, "", START + DAY, ACTOR, key(f"delete {reseller}")
         )
+    query(
+        database_url,
+        "INSERT INTO reminders (n, days, requested_at, due_at) SELECT n, 1, 1, 1 FROM customers",
+    )
     await storage.emptying.empty_reseller(RESELLER)
+    assert query(database_url, "SELECT count(*) FROM reminders") == [(1,)]
 
     async def left(reseller: str) -> list[int]:
         return [
