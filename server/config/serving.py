@@ -120,6 +120,15 @@ class ServingSettings(BaseSettings):
     def _ip_address(cls, value: str) -> str:
         return str(ipaddress.ip_address(value))
 
+    @field_validator("endpoint", "servers", "traces_url")
+    @classmethod
+    def _ports(cls, value: str) -> str:
+        for each in listed(value):
+            port = each.rstrip("/").rpartition(":")[2]
+            if port.isdecimal() and not 0 < int(port) < 1 << 16:
+                raise PydanticCustomError("port", "a port is a number from 1 to 65535")
+        return value
+
     @field_validator("trusted_proxies")
     @classmethod
     def _networks(cls, value: str) -> str:
