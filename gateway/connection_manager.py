@@ -38,6 +38,8 @@ _VALID_REQUEST_ID = (
 # Up to the limits themselves a script answers REST callers, and the server native ones. Past these
 # times the limits Envoy breaks an HTTP/2 stream off, which can't have a body.
 _HEADER_MARGIN = 8
+# What Envoy takes over HTTP/2: bytes of a window at the least, and bounds of one header.
+_LEAST_WINDOW, _FIELD_KIB = (64 << 10) - 1, (64, 256)
 # Bytes of JSON: the server's largest answer is of 3 MiB, of which each byte may become six.
 _LARGEST_ANSWER = 20 << 20
 _IDLE_S = 15
@@ -65,7 +67,7 @@ class ConnectionManagers:
         log_file: Path,
         transcoded: Path,
     ) -> None:
-        header_kib = settings.max_headers_kib * _HEADER_MARGIN
+        header_kib = max(settings.max_headers_kib * _HEADER_MARGIN, _FIELD_KIB[0])
         # All of x-forwarded-*, but x-forwarded-for where there are proxies to trust.
         self._not_forwarded = (
             "x-forwarded-(?:|[^f].*|f|f[^o].*|fo|fo[^r].*|for.+)"
@@ -87,9 +89,9 @@ class ConnectionManagers:
             "http2_protocol_options": {
                 "max_concurrent_streams": _STREAMS,
                 # So that who sends a few times too much is answered, and does not meet a broken stream.
-                "initial_stream_window_size": 4 * settings.max_body_bytes,
-                "initial_connection_window_size": 8 * settings.max_body_bytes,
-                "max_header_field_size_kb": header_kib,
+                "initial_stream_window_size": max(_LEAST_WINDOW, 4 * settings.max_body_bytes),
+                "initial_connection_window_size": max(_LEAST_WINDOW, 8 * settings.max_body_bytes),
+                "max_header_field_size_kb": min(header_kib, _FIELD_KIB[1]),
             },
             # A request that is bad HTTP does not take the connection's other streams with it.
             "stream_error_on_invalid_http_message": True,

@@ -19,7 +19,7 @@ from gateway.config import bootstrap
 from gateway.crowds import Crowds, refusal
 from gateway.docs import static_files
 from gateway.envoy_admin import ADMIN_ERRORS, EnvoyAdmin
-from gateway.envoy_log import log_options, message
+from gateway.envoy_log import log_options, message, open_log
 from gateway.http_rules import DescriptorSet
 from gateway.ports import GatewayError, check_ports
 from gateway.settings import STDOUT, GatewaySettings
@@ -190,8 +190,7 @@ class Gateway:
             make_private_folder(settings.var / folder, with_contents=True)
         access_log = settings.access_log or settings.var / "logs" / "access.log"
         if access_log != STDOUT:
-            # Envoy would make it as the umask lets it.
-            open_private(access_log, "ab").close()
+            open_log(access_log)
         descriptors = DescriptorSet.read(_ROOT / settings.descriptors)
         transcoded = settings.var / "envoy" / "transcoded.pb"
         replace_private(transcoded, descriptors.for_transcoder())

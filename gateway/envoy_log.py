@@ -1,7 +1,11 @@
-"""Envoy's own messages: from warnings on, as text or as JSON, a line each, like those of servers."""
+"""Envoy's logs: where calls are told, and its own messages, from warnings on, as text or JSON."""
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
+
+from files.private import open_private
+from gateway.ports import GatewayError
 
 # %j is the message as JSON escapes it.
 _JSON_LINE = (
@@ -12,6 +16,14 @@ _JSON_LINE = (
 def log_options(*, as_json: bool) -> list[str]:
     """Returns the options of Envoy's command."""
     return ["--log-level", "warning", *(["--log-format", _JSON_LINE] if as_json else [])]
+
+
+def open_log(file: Path) -> None:
+    """Makes the access log, which Envoy would make as the umask lets it; raises GatewayError."""
+    try:
+        open_private(file, "ab").close()
+    except OSError as error:
+        raise GatewayError(f"the access log {file} can't be written: {error.strerror}") from None
 
 
 def message(lines: Sequence[str]) -> str:

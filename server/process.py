@@ -194,7 +194,12 @@ class _Watched:
 
 
 def _require_free(listen: str) -> None:
-    """Raises SettingsError for a socket's path that gRPC would take from another, or can't have."""
+    """Raises SettingsError for what is no address, and for a socket's path that gRPC would take from
+    another, or can't have."""
+    host, _, port = listen.rpartition(":")
+    is_place = host and port.isdecimal() and int(port) < 1 << 16
+    if not (is_place or listen.startswith("unix:")):
+        raise SettingsError(f"can't listen at {listen}: give host:port, or unix: and a path")
     path = Path(listen.removeprefix("unix:"))
     if listen.startswith("unix:") and not fits(path):
         raise SettingsError(

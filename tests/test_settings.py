@@ -158,6 +158,8 @@ def test_a_secret_is_one_line_of_a_file_of_some_size(
         ("BILLING_ENDPOINT", "billing.example.com:99999", "from 1 to 65535"),
         ("BILLING_TRACES_URL", "http://collector:99999/", "from 1 to 65535"),
         ("BILLING_SERVERS", "10.0.0.1:50051, 10.0.0.2:0", "from 1 to 65535"),
+        ("BILLING_SERVERS", "10.0.0.1:50051,server", "list servers like"),
+        ("BILLING_SERVERS", "http://server:50051", "list servers like"),
         ("BILLING_VAR", "~nobody-of-that-name/var", "a user that this machine does not have"),
         ("BILLING_DKIM_KEY", "/a.pem,~nobody-of-that-name/b.pem", "a user that this machine"),
         ("BILLING_TLS_KEY", "~nobody-of-that-name/key.pem", "a user that this machine"),

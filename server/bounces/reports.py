@@ -16,6 +16,7 @@ from email.policy import compat32
 from flufl.bounce import all_failures
 
 from server.domain.bounces import BounceOutcome, BounceReport
+from server.telemetry.logs import tell
 from server.worker.mail.smtp_replies import Meaning, meaning
 
 _STATUS = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")
@@ -61,9 +62,13 @@ def log_report(report: BounceReport, outcome: BounceOutcome) -> None:
     if report.is_unwanted:
         what = "is unwanted"
     effect = "recorded" if outcome.is_recorded else "changes nothing"
-    _log.info(
-        *("the e-mail of %s %s (%s): %s", outcome.invitation_id, what),
-        *(report.status or report.smtp_code or "no status", effect),
+    status = report.status or report.smtp_code or "no status"
+    tell(
+        *(_log, logging.INFO, f"an e-mail {what} ({status}): {effect}"),
+        operation=outcome.operation_id,
+        invitation=outcome.invitation_id,
+        customer=outcome.customer_id,
+        reseller=outcome.reseller_id,
     )
 
 

@@ -32,7 +32,7 @@ class CallSettings(BaseSettings):
     )
     max_body_bytes: int = Field(1 << 20, ge=1024, le=64 << 20, description="largest request")
     max_metadata_bytes: int = Field(
-        32 << 10, ge=4096, le=8 << 20, description="largest headers of a request"
+        32 << 10, ge=4096, le=256 << 10, description="largest headers of a request"
     )
     request_timeout_s: float = Field(15.0, gt=0, le=3600, description="a REST call's deadline")
     drain_s: float = Field(

@@ -14,6 +14,7 @@ from server.config.fields import Count, Port, listed
 # As the Origin header has it: in lower case, without a path; a standard port is left out there.
 _ORIGIN = r"(http|https)://([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\])(:[1-9][0-9]{0,4})?"
 _REDUNDANT_PORT = re.compile(r"http:.*:80|https:.*:443")
+_SERVER = r"unix:/.+|([^\s:/@]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}"
 # Where the code is, unless it has been installed elsewhere.
 _CHECKOUT = Path(__file__).parent.parent.parent
 
@@ -127,6 +128,15 @@ class ServingSettings(BaseSettings):
             port = each.rstrip("/").rpartition(":")[2]
             if port.isdecimal() and not 0 < int(port) < 1 << 16:
                 raise PydanticCustomError("port", "a port is a number from 1 to 65535")
+        return value
+
+    @field_validator("servers")
+    @classmethod
+    def _servers(cls, value: str) -> str:
+        if not all(re.fullmatch(_SERVER, each) for each in listed(value)):
+            raise PydanticCustomError(
+                "servers", "list servers like 10.0.0.5:50051,10.0.0.6:50051, or unix:/path"
+            )
         return value
 
     @field_validator("trusted_proxies")

@@ -45,12 +45,16 @@ class BounceOutcome(NamedTuple):
     """What became of a report: `is_recorded`, or it changed nothing.
 
     `too_early`: the e-mail that it tells of is not recorded as sent yet; it should come again.
-    `invitation_id` is None for a token that proves nothing.
+    `invitation_id` is None for a token that proves nothing, and `operation_id`, whose e-mail it is, for
+    one whose record is cleared.
     """
 
     invitation_id: str | None = None
     is_recorded: bool = False
     too_early: bool = False
+    operation_id: str | None = None
+    customer_id: str | None = None
+    reseller_id: str | None = None
 
 
 def bounce_local_part(number: int, token_hash: bytes) -> str:

@@ -11,8 +11,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from server.config import Settings
+from server.config import Settings, SettingsError
 from server.domain.access import Role
+from server.process import listen_at
 from tests.identity.served import RESELLER, Served, serving
 from tests.service import ROOT
 
@@ -99,3 +100,9 @@ async def test_errors_of_the_program_are_one_line(tmp_path: Path) -> None:
     assert err.startswith("error: ")
     assert "migrate" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1", "127.0.0.1:99999", "127.0.0.1:x", ":1", " "])
+async def test_a_server_listens_at_a_place(served: Served, listen: str) -> None:
+    with pytest.raises(SettingsError, match="give host:port, or unix: and a path"):
+        listen_at(served, listen)  # type: ignore[arg-type]  # it is not looked at

@@ -81,7 +81,9 @@ async def test_each_e_mail_has_an_address_of_its_own(
         for _ in range(2):
             await smtp.sendmail("", [address], SAMPLES["postfix"].content)
             assert await state(storage, delivery) is DeliveryState.BOUNCED
-    assert delivery.invitation_id in caplog.text
+    (told,) = {str(vars(each)["ids"]) for each in caplog.records if "came back" in each.message}
+    for id_ in ("operation_id", "invitation_id", "customer_id", "reseller_id"):
+        assert getattr(delivery, id_) in told
     assert "5.1.1" in caplog.text
     for private in ("customer.test", address, delivery.email):
         assert private not in caplog.text

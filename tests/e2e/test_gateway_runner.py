@@ -128,9 +128,11 @@ def test_old_tls_is_refused(gateway: GatewayProcess, version: ssl.TLSVersion) ->
         ({"BILLING_TLS_CERTIFICATE": ""}, "BILLING_TLS_CERTIFICATE"),
         ({"BILLING_TLS_KEY": "/no/such/key.pem"}, "/no/such/key.pem"),
         ({"BILLING_ADDRESS": "everywhere"}, "BILLING_ADDRESS"),
+        ({"BILLING_ACCESS_LOG": "/no/such/access.log"}, "/no/such/access.log can't be written"),
+        ({"BILLING_ACCESS_LOG": "/"}, "the access log / can't be written: Is a directory"),
     ],
 )
-def test_nothing_leaves_loopback_without_tls(
+def test_what_the_gateway_can_not_serve_by_is_one_line(
     service: Service, tmp_path: Path, changes: dict[str, str], named: str
 ) -> None:
     env = {

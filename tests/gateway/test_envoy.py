@@ -79,6 +79,20 @@ async def test_an_error_that_only_envoy_finds_is_one_line(tmp_path: Path) -> Non
         await Gateway(settings).start()
 
 
+@pytest.mark.parametrize("largest", [False, True])
+async def test_all_that_can_be_set_is_taken_by_envoy(tmp_path: Path, largest: bool) -> None:
+    values: dict[str, tuple[float, float]] = {
+        "max_body_bytes": (1 << 10, 64 << 20),
+        "max_headers_kib": (4, 256),
+        "memory_mib": (96, 1 << 20),
+        "max_connections": (1, 10**9),
+        "timeout_s": (0.001, 3600),
+    }
+    settings: dict[str, Any] = {name: each[largest] for name, each in values.items()}
+    async with running(tmp_path, **settings) as harness:
+        assert await harness.gateway.problem() == ""
+
+
 async def test_a_program_that_may_not_run_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,18 @@ def token_of(delivery: Delivery) -> BounceToken:
     return token
 
 
+def told(stored: StoredInvitation, *, is_recorded: bool = False) -> BounceOutcome:
+    """Returns what is told of a report of the first e-mail."""
+    made = stored.made
+    return BounceOutcome(
+        made.invitation.id,
+        is_recorded=is_recorded,
+        operation_id=made.operation.id,
+        customer_id=made.customer.id,
+        reseller_id=made.customer.reseller_id,
+    )
+
+
 async def changes_nothing(
     stored: StoredInvitation, token: BounceToken, report: BounceReport = CAME_BACK, after: int = 1
 ) -> BounceOutcome:
@@ -44,7 +56,7 @@ async def test_what_comes_back_is_recorded_once(storage: SqlStorage) -> None:
     token = token_of(await stored.deliver(START + MINUTE))
     assert await storage.bounces.knows_bounce(token)
     outcome = await storage.bounces.record_bounce(token, CAME_BACK, START + DAY)
-    assert outcome == BounceOutcome(stored.made.invitation.id, is_recorded=True)
+    assert outcome == told(stored, is_recorded=True)
     now = await stored.recorded()
     assert now.state is InvitationState.PENDING
     assert now.delivery == EmailDelivery(
@@ -56,7 +68,7 @@ async def test_what_comes_back_is_recorded_once(storage: SqlStorage) -> None:
     )
     assert isinstance(event.data, Invitation)
     outcome = await changes_nothing(stored, token, after=2000)
-    assert outcome == BounceOutcome(stored.made.invitation.id)
+    assert outcome == told(stored)
 
 
 async def test_of_what_comes_back_at_once_each_is_told_once(storage: SqlStorage) -> None:

@@ -100,7 +100,8 @@ def test_a_call_and_all_that_it_leads_to_are_one_trace(
             assert found[name].parent_span_id == call.span_id
         log = (service.var / "logs" / "server-0.log").read_text()
         delivered = [line for line in log.splitlines() if "event delivered" in line]
-        for id_ in (answer.json()["id"], added.json()["name"].rpartition("/")[2]):
+        invitation = "inv" + answer.json()["metadata"]["customerId"][3:]
+        for id_ in (answer.json()["id"], added.json()["name"].rpartition("/")[2], invitation):
             assert any(id_ in line for line in delivered)
         told = b"".join(collector.bodies)
         for personal in ("Рога", "example.com", service.token[-20:]):

@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, update
 
+from server.domain import ids
 from server.domain.access import INVITEE, SERVICE, Actor
 from server.domain.bounces import BounceOutcome, BounceReport, BounceToken, proves
 from server.domain.events import EventType
 from server.domain.invitations import InvitationState, state_at
 from server.domain.mail import DeliveryState, explained
 from server.domain.suppressions import SuppressionReason
+from server.storage import resellers
 from server.storage.customer_rows import LOCK_INVITATIONS, InvitationPart, sent_json
 from server.storage.events.log import NewEvent, log
 from server.storage.events.rows import invitation_json
@@ -23,6 +25,7 @@ from server.storage.schema.tables import (
     FailureJson,
     LinkHash,
     LinkNumber,
+    OperationId,
     OperationNumber,
     customers,
     link_tokens,
@@ -47,6 +50,7 @@ class _NumberedLink(NamedTuple):
 
 class _Operation(NamedTuple):
     n: OperationNumber
+    id: OperationId | None
     done: bool
     failure: FailureJson | None
 
@@ -70,7 +74,7 @@ _AT_THEIR_ADDRESSES = Query(
 )
 _OPERATIONS = Query(
     _Operation,
-    select(operations.c.n, operations.c.done, operations.c.failure).where(operations.c.n.in_(IDS)),
+    select(*columns(operations, _Operation)).where(operations.c.n.in_(IDS)),
 )
 _RECORD = Statement(
     update(customers)
@@ -102,8 +106,10 @@ def record_bounces(transaction: Transaction, batch: Sequence[Bounce]) -> list[Bo
         # Those at the same addresses change too, and are locked in one order with the others.
         numbers += [row.n for row in transaction.fetch(_AT_THEIR_ADDRESSES, numbers)]
     rows = {row.n: row for row in (transaction.fetch(LOCK_INVITATIONS, numbers) if numbers else [])}
-    latest = list({row.latest for row in rows.values()})
-    done = {row.n: row for row in (transaction.fetch(_OPERATIONS, latest) if latest else [])}
+    wanted = list(
+        {row.latest for row in rows.values()} | {each.operation for each in links.values()}
+    )
+    done = {row.n: row for row in (transaction.fetch(_OPERATIONS, wanted) if wanted else [])}
     outcomes = []
     for bounce in batch:
         link = links.get(bounce.token)
@@ -111,7 +117,13 @@ def record_bounces(transaction: Transaction, batch: Sequence[Bounce]) -> list[Bo
         if link is None or row is None:
             outcomes.append(BounceOutcome())
             continue
-        outcome = BounceOutcome(row.public_id)
+        sent_by = done.get(link.operation)
+        outcome = BounceOutcome(
+            row.public_id,
+            operation_id=(sent_by.id or ids.OPERATION + row.id[3:]) if sent_by else None,
+            customer_id=row.id,
+            reseller_id=resellers.reseller_id(transaction, row.reseller),
+        )
         if bounce.report.is_unwanted:
             is_new = _record_unwanted(transaction, link.email or row.email, bounce.now)
             # Open invitations at the address now tell that nothing is sent; some are in this batch.

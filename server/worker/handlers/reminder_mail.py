@@ -52,7 +52,7 @@ class ReminderMail:
         try:
             await self._mailer.send(self._messages.invitation(work))
         except MailRefusedError as error:
-            self._tell("reminders are refused for good", work, error)
+            _tell_outcome(work, logging.WARNING, f"reminder refused for good: {error}")
             report = BounceReport(
                 came_back=True,
                 about_recipient=error.reason is Reason.RECIPIENT_REFUSED,
@@ -60,12 +60,7 @@ class ReminderMail:
                 status=error.status,
             )
             return lambda: self._storage.fail_reminder(work, self._now(), report)
-        tell(
-            *(_log, logging.INFO, f"reminder sent, attempt {work.attempt}"),
-            invitation=work.invitation_id,
-            customer=work.customer_id,
-            reseller=work.reseller_id,
-        )
+        _tell_outcome(work, logging.INFO, "reminder sent")
         return lambda: self._storage.finish_reminder(work, self._now())
 
     def put_off(self, work: Delivery, error: Exception, next_try_at: datetime) -> Record:
@@ -74,6 +69,7 @@ class ReminderMail:
 
     def give_up(self, work: Delivery, error: Exception) -> Record:
         self._tell("reminders are given up", work, error)
+        _tell_outcome(work, logging.WARNING, "reminder given up")
         return lambda: self._storage.fail_reminder(work, self._now())
 
     async def give_back(self, work: Delivery) -> bool:
@@ -87,3 +83,14 @@ class ReminderMail:
             self._failures.tell(f"{what}: {error}", f"first {work.invitation_id}")
         else:
             self._failures.tell_error(what, error, f"first {work.invitation_id}")
+
+
+def _tell_outcome(work: Delivery, level: int, text: str) -> None:
+    """Logs what became of a reminder."""
+    tell(
+        *(_log, level, f"{text}, attempt {work.attempt}"),
+        operation=work.first_operation_id,
+        invitation=work.invitation_id,
+        customer=work.customer_id,
+        reseller=work.reseller_id,
+    )

@@ -159,6 +159,7 @@ def _tell(work: WebhookDelivery, level: int, text: str) -> None:
         *(_log, level, f"{text}, attempt {work.tries + 1}"),
         request=event.actor.request_id,
         operation=event.operation_id,
+        invitation=event.invitation_id,
         customer=event.customer_id,
         reseller=event.reseller_id,
         webhook=work.webhook_id,
