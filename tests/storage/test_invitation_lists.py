@@ -299,6 +299,7 @@ MANY = {
         *("", "state = EXPIRED OR state = REVOKED", "email = user3@example.com"),
         *(
             "delivery.state = QUEUED",
+            "delivery.state = SENT",
             "resendTime:*",
             'customer = "resellers/reseller-1/customers/b"',
         ),

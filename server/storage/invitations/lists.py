@@ -13,7 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     Select,
-    and_,
     bindparam,
     exists,
     select,
@@ -35,10 +34,11 @@ from server.storage.schema.codes import (
     INVITATION_STATE_CODES,
     NO_INVITATION,
 )
-from server.storage.schema.tables import ResellerNumber, customers, operations
+from server.storage.schema.tables import CustomerNumber, ResellerNumber, customers, operations
+from server.storage.sql import bounded_lists
 from server.storage.sql.bounded_lists import Step, read_part
 from server.storage.sql.paging import Run, first, merged, past
-from server.storage.sql.statements import Query, Transaction
+from server.storage.sql.statements import IDS, Query, Transaction
 from server.storage.sql.times import Micros, from_micros
 
 
@@ -54,7 +54,7 @@ class InvitationPage(NamedTuple):
 class _Source(NamedTuple):
     """Where to look: by a column's value, or in all that have one of these states.
 
-    delivery: how their e-mails stand; None: in any way.
+    delivery: how their e-mails stand, of what an index has; None: in any way.
     """
 
     states: frozenset[InvitationState]
@@ -108,11 +108,19 @@ def _read(
     customer = required_value(filter_, "customer", str)
     address = required_value(filter_, "email", str)
     delivery = required_value(filter_, "delivery.state", DeliveryState)
+    states = possible_values(filter_, "state", _EVERY)
+    by = "id" if customer else "address_key" if address else None
+    on_their_way: Sequence[CustomerNumber] = ()
+    if delivery in _UNSENT_STATES:
+        states &= {_PENDING}  # as only those of pending ones are
+        found = transaction.fetch(_UNDONE, reseller=reseller, limit=bounded_lists.LOOKED_AT + 1)
+        # Where more are on their way, that is as good as all.
+        if not by and len(found) <= bounded_lists.LOOKED_AT:
+            by, on_their_way = "n", [row.customer for row in found]
+            if not found:
+                return []
     source = _Source(
-        possible_values(filter_, "state", _EVERY),
-        "id" if customer else "address_key" if address else None,
-        delivery,
-        oldest_first,
+        states, by, delivery if delivery in DELIVERY_STATE_CODES else None, oldest_first
     )
     statements = _statements(source, is_sqlite=transaction.is_sqlite, past_first=after is not None)
     rows = [
@@ -120,10 +128,11 @@ def _read(
         for statement in statements
         for row in transaction.fetch(
             statement,
+            on_their_way,
             reseller=reseller,
             id=customer,
             address_key=address_hash(address) if address else None,
-            delivery=DELIVERY_STATE_CODES.get(delivery) if delivery else None,
+            delivery=DELIVERY_STATE_CODES[source.delivery] if source.delivery else None,
             now=page.now,
             limit=limit,
             after=after,
@@ -146,21 +155,35 @@ _NAMED = ("reseller", "id", "address_key", "delivery", "now", "limit", "after")
 _UNSENT_STATES = (DeliveryState.QUEUED, DeliveryState.DEFERRED)
 
 
+class _Undone(NamedTuple):
+    customer: CustomerNumber
+
+
+# Of all operations few are not done.
+_UNDONE = Query(
+    _Undone,
+    select(operations.c.customer)
+    .where(
+        operations.c.reseller == bindparam("reseller"), ~operations.c.done, ~operations.c.deleted
+    )
+    .limit(bindparam("limit")),
+    *("reseller", "limit"),
+)
+
+
 @lru_cache(maxsize=256)  # callers name the states, in any combination
 def _statements(
     source: _Source, *, is_sqlite: bool, past_first: bool
 ) -> list[Query[InvitationPart]]:
     """Makes what reads a page: the rows of all statements together, in order, are a part of the list."""
-    if source.delivery in _UNSENT_STATES:  # as only those of pending ones are
-        source = source._replace(states=source.states & {_PENDING})
     if not source.states:
         return []
     if source.by == "id":
         pages = [_of_customer(source, past_first=past_first)]
+    elif source.by == "n":
+        pages = [_on_their_way(source, past_first=past_first)]
     elif source.by:
         pages = _by_address(source, past_first=past_first)
-    elif source.delivery in _UNSENT_STATES:
-        pages = [_on_their_way(source, past_first=past_first)]
     else:
         pages = _by_state(source, is_sqlite=is_sqlite, past_first=past_first)
     return [Query(InvitationPart, page, *_NAMED) for page in pages]
@@ -190,16 +213,10 @@ def _has(delivery: DeliveryState | None, source: FromClause) -> ColumnElement[bo
     if delivery is None:
         return true()
     unsent = exists().where(operations.c.n == source.c.latest, ~operations.c.done)
-    if delivery is DeliveryState.QUEUED:
-        return unsent.where(operations.c.deferral.is_(None))
-    if delivery is DeliveryState.DEFERRED:
-        return unsent.where(operations.c.deferral.is_not(None))
     is_pending = (source.c.invitation == INVITATION_STATE_CODES[_PENDING]) & (
         source.c.expires_at > bindparam("now")
     )
     is_sent = ~(unsent & is_pending)
-    if delivery is DeliveryState.SENT:
-        return and_(source.c.delivery.is_(None), source.c.sent.is_not(None), is_sent)
     return (source.c.delivery == bindparam("delivery")) & is_sent
 
 
@@ -216,7 +233,7 @@ def _by_state(source: _Source, *, is_sqlite: bool, past_first: bool) -> list[Any
         conditions = [_has(source.delivery, customers)]
         if state is _PENDING:
             conditions += has_lapsed
-        if source.delivery in DELIVERY_STATE_CODES:  # which has one for both
+        if source.delivery:  # which has one for both
             return [Run(equal, conditions)]
         if state is _PENDING:  # which a deletion ends
             return [Run(equal, [*conditions, IS_LIVING])]
@@ -243,14 +260,10 @@ def _by_state(source: _Source, *, is_sqlite: bool, past_first: bool) -> list[Any
 
 
 def _on_their_way(source: _Source, *, past_first: bool) -> Select[Any]:
-    """Makes what reads those whose e-mails have not gone out: of all operations few are not done."""
-    is_late = operations.c.deferral.is_not(None)
-    rows = _ROWS.join_from(operations, customers, customers.c.latest == operations.c.n).where(
-        customers.c.n == operations.c.customer,
-        operations.c.reseller == bindparam("reseller"),
-        ~operations.c.done,
-        ~operations.c.deleted,
-        is_late if source.delivery is DeliveryState.DEFERRED else ~is_late,
+    """Makes what reads those with one of some numbers that are pending."""
+    rows = _ROWS.where(
+        customers.c.n.in_(IDS),
+        customers.c.reseller == bindparam("reseller"),
         IS_PENDING,
         ~_IS_LAPSED,
     )
