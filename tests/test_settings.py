@@ -155,6 +155,7 @@ def test_a_secret_is_one_line_of_a_file_of_some_size(
         ("BILLING_MAIL_GIVE_UP_AFTER_H", "1e12", "less than or equal to 8760"),
         ("BILLING_MAX_BODY_BYTES", "99999999999", "less than or equal to 67108864"),
         ("BILLING_VAR", " ", "name the folder"),
+        ("BILLING_VAR", "/", "a folder of its own"),
         ("BILLING_ENDPOINT", "billing.example.com:99999", "from 1 to 65535"),
         ("BILLING_TRACES_URL", "http://collector:99999/", "from 1 to 65535"),
         ("BILLING_SERVERS", "10.0.0.1:50051, 10.0.0.2:0", "from 1 to 65535"),

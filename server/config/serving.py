@@ -114,7 +114,10 @@ class ServingSettings(BaseSettings):
     @field_validator("var")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        folder = value.expanduser().absolute()
+        if folder == folder.parent:
+            raise PydanticCustomError("var", "name a folder of its own, such as /var/lib/billing")
+        return folder
 
     @field_validator("address", "metrics_address")
     @classmethod

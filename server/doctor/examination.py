@@ -153,5 +153,4 @@ def _files(loaded: LoadedSettings) -> list[Path]:
 def _sqlite_file(settings: Settings) -> Path | None:
     """Returns the database's file; None on PostgreSQL, and for a URL that names none."""
     scheme, _, place = settings.database.partition("///")
-    file = Path(place.partition("?")[0]).absolute()
-    return file if scheme.startswith("sqlite") and file.name else None
+    return Path(place).absolute() if scheme.startswith("sqlite") and place else None

@@ -155,3 +155,14 @@ def test_the_command_tells_wrong_settings(doctor: Doctor, monkeypatch: pytest.Mo
     result = doctor()
     assert result.exit_code == 1
     assert "BILLING_SMTP_PORT was probably meant" in result.output
+
+
+def test_a_url_without_a_file_has_nothing_looked_at(
+    doctor: Doctor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o755)
+    monkeypatch.setenv("BILLING_DATABASE_URL", "sqlite://")
+    result = doctor("--dev")
+    assert "database: BILLING_DATABASE_URL: a SQLite database needs a file" in result.output
+    assert "1 problem\n" in result.output

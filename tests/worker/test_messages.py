@@ -309,6 +309,10 @@ class TestSettings:
             *("", "Billing", "Billing <>", "Billing <billing>", "a@b.test, c@d.test", "a@b@c"),
             *("Billing <a@b.test", "Billing\r\nBcc: x <a@b.test>", "Счета <счета@пример.рф>"),
             *("Billing, Inc. <billing@example.com>", "Team: a@b.test;"),
+            f"billing@{'x' * 64}.com",
+            f"billing@{'x.' * 130}com",
+            "billing@-.com",
+            "billing@example..com",
         ],
     )
     def test_a_sender_that_can_not_be_used_is_refused(self, sender: str) -> None:

@@ -9,6 +9,8 @@ from email_validator import EmailNotValidError, validate_email
 
 from server.worker.mail.mailer import MailRefusedError
 
+_DOMAIN = re.compile(r"(?!-)[\w-]{1,63}(?<!-)(\.(?!-)[\w-]{1,63}(?<!-))*", re.ASCII)
+_LONGEST_DOMAIN = 253
 ASCII_ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w.-]+", re.ASCII)
 
 
@@ -46,6 +48,9 @@ def parse_sender(sender: str) -> tuple[str, str]:
         raise problem from None
     if not address.isascii():
         raise MessageSettingError("the sender's address must be ASCII before the @")
+    domain = address.rpartition("@")[2]
+    if len(domain) > _LONGEST_DOMAIN or not _DOMAIN.fullmatch(domain):
+        raise MessageSettingError("the sender's domain must be a name like example.com")
     return header.addresses[0].display_name, address
 
 
