@@ -15,7 +15,9 @@ _JSON_LINE = (
 
 def log_options(*, as_json: bool) -> list[str]:
     """Returns the options of Envoy's command."""
-    return ["--log-level", "warning", *(["--log-format", _JSON_LINE] if as_json else [])]
+    # Servers tell of a collector of traces that is away, once; Envoy would with each try.
+    levels = ["--log-level", "warning", "--component-log-level", "tracing:critical"]
+    return [*levels, *(["--log-format", _JSON_LINE] if as_json else [])]
 
 
 def open_log(file: Path) -> None:

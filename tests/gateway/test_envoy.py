@@ -287,3 +287,18 @@ async def test_two_gateways_in_one_folder_are_refused(tmp_path: Path) -> None:
 async def test_the_admin_interface_is_not_served(rest: httpx.AsyncClient) -> None:
     for path in ("/stats", "/ready", "/quitquitquit", "/config_dump"):
         assert (await rest.get(path)).status_code == 404
+
+
+async def test_a_collector_that_is_away_is_not_told_with_each_try(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        async with (
+            running(tmp_path, traces_url=url) as harness,
+            httpx.AsyncClient(base_url=harness.rest) as rest,
+            asyncio.timeout(30),
+        ):
+            failed = b"cluster.traces.upstream_cx_connect_fail: "
+            while failed + b"0" in (await harness.gateway._admin._call("GET", "/stats"))[1]:
+                await rest.get("/operations/a")
+    assert "OTLP" not in (harness.settings.var / "logs" / "envoy.log").read_text()
