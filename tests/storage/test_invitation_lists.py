@@ -328,3 +328,22 @@ async def test_postgresql_reads_no_more_rows_than_a_page_looks_at(
         for name, list_ in MANY.items()
     }
     assert {name for name, rows in read.items() if rows > 6_000} == set(), read
+
+
+@on_postgresql
+async def test_postgresql_finds_what_is_on_its_way_by_its_operations(
+    storage: SqlStorage, database_url: str, made: list[Invitation], rows_read: RowsRead
+) -> None:
+    """Of as many pending ones, whose e-mails have gone out."""
+    many(database_url, 40_000)
+    query(
+        database_url,
+        "UPDATE customers SET invitation = :pending, state = 1, ended_at = NULL, expires_at = :late "
+        "WHERE n > 1000000",
+        pending=INVITATION_STATE_CODES[InvitationState.PENDING],
+        late=micros(NOW) * 2,
+    )
+    query(database_url, "ANALYZE customers")
+    for text in ("delivery.state = QUEUED", "delivery.state = DEFERRED"):
+        rows = await rows_read(storage.invitations.list_invitations(wanted(text), NOW, 101, None))
+        assert rows < 1_000, text

@@ -5,7 +5,7 @@ customer, how the e-mail stands. The rest of it is tried on what is found there,
 many rows at most.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -14,7 +14,6 @@ from sqlalchemy import (
     FromClause,
     Select,
     bindparam,
-    exists,
     select,
     text,
     true,
@@ -110,15 +109,13 @@ def _read(
     delivery = required_value(filter_, "delivery.state", DeliveryState)
     states = possible_values(filter_, "state", _EVERY)
     by = "id" if customer else "address_key" if address else None
-    on_their_way: Sequence[CustomerNumber] = ()
     if delivery in _UNSENT_STATES:
         states &= {_PENDING}  # as only those of pending ones are
         found = transaction.fetch(_UNDONE, reseller=reseller, limit=bounded_lists.LOOKED_AT + 1)
         # Where more are on their way, that is as good as all.
         if not by and len(found) <= bounded_lists.LOOKED_AT:
-            by, on_their_way = "n", [row.customer for row in found]
-            if not found:
-                return []
+            numbers = {row.customer for row in found}
+            return _numbered(transaction, numbers, limit, after, oldest_first=oldest_first)
     source = _Source(
         states, by, delivery if delivery in DELIVERY_STATE_CODES else None, oldest_first
     )
@@ -128,7 +125,6 @@ def _read(
         for statement in statements
         for row in transaction.fetch(
             statement,
-            on_their_way,
             reseller=reseller,
             id=customer,
             address_key=address_hash(address) if address else None,
@@ -143,12 +139,36 @@ def _read(
     return rows[:limit]
 
 
+def _numbered(
+    transaction: Transaction,
+    numbers: Collection[CustomerNumber],
+    limit: int,
+    after: Cursor | None,
+    *,
+    oldest_first: bool,
+) -> list[InvitationPart]:
+    """Returns the first rows with one of some numbers, past a number."""
+    order = sorted(numbers, reverse=not oldest_first)
+    if after is not None:
+        order = [n for n in order if (n > after if oldest_first else n < after)]
+    rows: list[InvitationPart] = []
+    while order and len(rows) < limit:
+        some, order = order[:limit], order[limit:]
+        found = transaction.fetch(_BY_NUMBER, some)
+        rows += sorted(found, key=lambda row: row.n, reverse=not oldest_first)
+    return rows[:limit]
+
+
 # Read whole, by the index of all that can lapse: what has lapsed and is not yet recorded is little.
 _IS_LAPSED = customers.c.expires_at <= bindparam("now")
 _LAPSED = (
     select(*INVITATION_PART).where(IS_PENDING, _IS_LAPSED).cte("lapsed").prefix_with("MATERIALIZED")
 )
 _ROWS = select(*INVITATION_PART)
+_BY_NUMBER = Query(
+    InvitationPart,
+    _ROWS.where(customers.c.n.in_(IDS), customers.c.invitation != NO_INVITATION),
+)
 _EVERY = frozenset(InvitationState)
 _PENDING, _EXPIRED = InvitationState.PENDING, InvitationState.EXPIRED
 _NAMED = ("reseller", "id", "address_key", "delivery", "now", "limit", "after")
@@ -180,8 +200,6 @@ def _statements(
         return []
     if source.by == "id":
         pages = [_of_customer(source, past_first=past_first)]
-    elif source.by == "n":
-        pages = [_on_their_way(source, past_first=past_first)]
     elif source.by:
         pages = _by_address(source, past_first=past_first)
     else:
@@ -206,18 +224,8 @@ def _page(rows: Select[Any], source: _Source, *, past_first: bool) -> Select[Any
 
 
 def _has(delivery: DeliveryState | None, source: FromClause) -> ColumnElement[bool]:
-    """Returns the condition that the latest e-mails of invitations stand so.
-
-    Only of pending ones are any on their way; those are then all that counts.
-    """
-    if delivery is None:
-        return true()
-    unsent = exists().where(operations.c.n == source.c.latest, ~operations.c.done)
-    is_pending = (source.c.invitation == INVITATION_STATE_CODES[_PENDING]) & (
-        source.c.expires_at > bindparam("now")
-    )
-    is_sent = ~(unsent & is_pending)
-    return (source.c.delivery == bindparam("delivery")) & is_sent
+    """Returns the condition that is met where latest e-mails stand so; the filter says if they do."""
+    return true() if delivery is None else source.c.delivery == bindparam("delivery")
 
 
 def _by_state(source: _Source, *, is_sqlite: bool, past_first: bool) -> list[Any]:
@@ -257,17 +265,6 @@ def _by_state(source: _Source, *, is_sqlite: bool, past_first: bool) -> list[Any
             lapsed = lapsed.where(past(_LAPSED.c.n, oldest_first=source.oldest_first))
         pages.append(first(lapsed, _LAPSED.c.n, oldest_first=source.oldest_first))
     return pages
-
-
-def _on_their_way(source: _Source, *, past_first: bool) -> Select[Any]:
-    """Makes what reads those with one of some numbers that are pending."""
-    rows = _ROWS.where(
-        customers.c.n.in_(IDS),
-        customers.c.reseller == bindparam("reseller"),
-        IS_PENDING,
-        ~_IS_LAPSED,
-    )
-    return _page(rows, source, past_first=past_first)
 
 
 def _by_address(source: _Source, *, past_first: bool) -> list[Any]:
