@@ -10,7 +10,8 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from json.encoder import encode_basestring_ascii as quoted
-from typing import TextIO
+
+from server.telemetry.whole_lines import Output
 
 _WRITE_EVERY_S = 0.05
 _MOST_UNWRITTEN = 1000
@@ -28,7 +29,7 @@ class CallLog:
         self.tells_success = False
         self.tells_failure = False
         self._now_s = now_s
-        self._out: TextIO | None = None
+        self._out: Output | None = None
         self._as_json = False
         self._lines: list[str] = []
         # By what lines have in common.
@@ -39,7 +40,7 @@ class CallLog:
         self._reasons: dict[str, int] = {}
         self._since_s = 0.0
 
-    def configure(self, out: TextIO, *, as_json: bool, level: int) -> None:
+    def configure(self, out: Output, *, as_json: bool, level: int) -> None:
         """Says where lines go, how they look, and from which level of `logging` on they are written."""
         self._out, self._as_json = out, as_json
         self._forms, self._second = {}, -1

@@ -16,6 +16,7 @@ from typing import Any
 
 from server.telemetry.call_log import CALL_LOG
 from server.telemetry.redacted_logging import trace
+from server.telemetry.whole_lines import whole_lines
 
 # What an ID in a line may be of, in the order in which lines have them.
 FIELDS = (
@@ -43,12 +44,13 @@ def configure(format_: str, level: str) -> None:
         # The C library below grpcio writes lines of its own, which tell no more than its exceptions.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     least = logging.getLevelName(level.upper())
-    handler = _Stderr()
+    out = whole_lines(sys.stderr)
+    handler = _Stderr(out)
     handler.setFormatter(_Json() if format_ == "json" else _Text(_TEXT))
     logging.basicConfig(level=max(logging.WARNING, least), handlers=[handler], force=True)
     for name in OURS:
         logging.getLogger(name).setLevel(least)
-    CALL_LOG.configure(sys.stderr, as_json=format_ == "json", level=least)
+    CALL_LOG.configure(out, as_json=format_ == "json", level=least)
 
 
 def is_configured() -> bool:
@@ -87,9 +89,6 @@ def tell_fault(what: str, error: BaseException | None) -> None:
 
 class _Stderr(logging.StreamHandler[Any]):
     """Where lines go. One that can't be made or written is left out: there is nowhere to say so."""
-
-    def __init__(self) -> None:
-        super().__init__(sys.stderr)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Writes nothing; by default a trace would be printed between the lines."""
