@@ -8,7 +8,7 @@ _TYPES = "type.googleapis.com/envoy.extensions"
 REST_HEADERS = "rest_headers"
 # What REST callers' HTTP libraries send and no servicer reads; each would be metadata to unpack.
 _USELESS_HEADERS = (
-    "accept-(charset|encoding)|cache-control|cookie|dnt|expect|forwarded|from|pragma",
+    "accept-charset|cache-control|cookie|dnt|expect|forwarded|from|pragma",
     "priority|range|referer|upgrade-insecure-requests|user-agent|via|x-real-ip",
     "(if|sec)-.+",
 )

@@ -22,6 +22,10 @@ RATE_FILTER = "rate_of_unknown_tokens"
 _MOST_BYTES, _LIFETIME_S = 2 << 20, 300
 # Calls with one token in a second that a thread takes for ordinary.
 ORDINARY_PER_S = 100
+# Requests of one token that are under way, answers that nobody has read among them, for each of Envoy's
+# threads. One by REST takes 55 to 100 KB, others 32; over HTTP/1.1 a connection each. Waits and streams are
+# counted by themselves.
+MOST_REST, MOST_NATIVE, MOST_LASTING = 250, 800, 1_000
 # What one connection may send at once, and then in a second. A caller with a new token sends as many
 # as a connection has streams before the first of them is answered.
 _AT_ONCE, _PER_S = 100, 10
@@ -29,6 +33,8 @@ _ALWAYS = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
 
 # For routes: the filter, which is off elsewhere, and the limit.
 ON = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
+# For routes too: which of MOST_… are for it.
+NATIVE, LASTING = ({"filter_metadata": {FILTER: {"kind": kind}}} for kind in ("native", "lasting"))
 RATE = {
     "@type": f"{_TYPES}.local_ratelimit.v3.LocalRateLimit",
     "stat_prefix": RATE_FILTER,
@@ -42,7 +48,8 @@ RATE = {
 
 def filters(root: Path, settings: GatewaySettings) -> list[dict[str, Any]]:
     """Returns the filter that sets LINE_HEADER, and the one that limits calls with unknown tokens."""
-    limits = f"{_MOST_BYTES}, {_LIFETIME_S}, {ORDINARY_PER_S}"
+    most = f"{{ rest = {MOST_REST}, native = {MOST_NATIVE}, lasting = {MOST_LASTING} }}"
+    limits = f"{_MOST_BYTES}, {_LIFETIME_S}, {ORDINARY_PER_S}, {most}"
     script = "\n".join(
         (
             input_checks.package_path(root),

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway import known_tokens, shares
-from gateway.direct_answers import set_header
+from gateway.direct_answers import TRANSCODER, set_header
 from gateway.http_rules import Method
 
 CLUSTER = "billing"
@@ -71,6 +71,10 @@ def by_credentials(
     filters = dict(route.get("typed_per_filter_config", {}))
     action = route["route"]
     if not method.open_to_all:
+        if method.streaming or method.waits:
+            route = {**route, "metadata": known_tokens.LASTING}
+        elif TRANSCODER in filters:
+            route = {**route, "metadata": known_tokens.NATIVE}
         known_filters = {
             **filters,
             BUFFER: buffer_of(most_bytes),

@@ -77,6 +77,8 @@ _ANSWERED_FILTERS = {name: off for name, off in _NATIVE_FILTERS.items() if name 
 _IF_KEYED = "%CEL('idempotency-key' in request.headers ? '{}' : '')%"
 # Of no use to the server, which knows REST callers by x-envoy-original-path.
 _ENVOYS_HEADERS = ("x-envoy-external-address", "x-envoy-original-method", "x-forwarded-proto")
+# Is for the filter that packs answers.
+_PACKING = "accept-encoding"
 
 
 def route_config(
@@ -98,7 +100,7 @@ def route_config(
             set_header("x-envoy-retry-on", _IF_KEYED.format("reset")),
             set_header("x-envoy-retry-grpc-on", _IF_KEYED.format("unavailable,cancelled")),
         ],
-        "request_headers_to_remove": [*_ENVOYS_HEADERS, known_tokens.LINE_HEADER],
+        "request_headers_to_remove": [*_ENVOYS_HEADERS, _PACKING, known_tokens.LINE_HEADER],
         # Envoy's own setting for it would give an empty one back where it refuses early.
         "response_headers_to_add": [set_header("x-request-id", "%REQ(X-REQUEST-ID)%")],
     }

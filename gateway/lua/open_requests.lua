@@ -5,10 +5,12 @@
 
 local M = {}
 
-local floor, max = math.floor, math.max
+local floor, max, min, clock = math.floor, math.max, math.min, os.clock
 local WEAK = { __mode = "v" }
--- A collection with a thousand requests under way takes 1 ms.
-local LEAST_PAUSE_MS = 50
+-- A collection with a thousand requests under way takes 1 ms. The pause after one is short where a network has
+-- too many; from a few on it is longer, and a hundred times what the collection took of the processor.
+local SHORT_PAUSE_MS, LONG_PAUSE_MS, LONG_PAUSES = 20, 50, 100
+M.FEW = 32
 
 -- Puts what is left of a list to its front; returns how many that are.
 local function packed(list)
@@ -38,16 +40,20 @@ local function count(network)
   return network.total
 end
 
--- Returns a function that notes a request of a connection, and tells whether there is room for it.
+-- Returns a function that notes a request of a connection, and tells how many its network has with it, those
+-- among them that are over since the last collection; nil where there is no room for it.
 --
 -- Of each network, for each worker thread, `most` have room. Beyond that its connections have equal shares of
 -- a quarter of that, at least one request each, so that who shares an address with a greedy one is let in.
--- `now_ms` tells the time of a handle.
+-- A request may say that there is room for fewer with it. `now_ms` tells the time of a handle.
 function M.new(most, now_ms)
-  local networks, noted, collected = {}, 0, 0
+  local few = min(M.FEW, most)
+  local networks, noted, collected, pause = {}, 0, 0, 0
 
   local function collect(time)
+    local began = clock()
     collectgarbage()
+    pause = max(LONG_PAUSE_MS, LONG_PAUSES * 1000 * (clock() - began))
     noted, collected = 0, time
     for name, network in pairs(networks) do
       if count(network) == 0 then networks[name] = nil end
@@ -69,19 +75,22 @@ function M.new(most, now_ms)
     return network, list
   end
 
-  return function(handle, name, connection)
-    local network = networks[name]
-    if noted >= most or network and network.total >= most then
+  return function(handle, name, connection, fewer)
+    local network, room = networks[name], fewer or most
+    if noted >= most or network and network.total >= few then
       local time = now_ms(handle)
-      if noted >= most or time - collected >= LEAST_PAUSE_MS then collect(time) end
+      local since = time - collected
+      if noted >= most or since >= pause or network.total >= room and since >= SHORT_PAUSE_MS then
+        collect(time)
+      end
     end
     local list
     network, list = found(name, connection)
-    if network.total >= most and list.last >= max(1, floor(most / 4 / network.size)) then return false end
+    if network.total >= room and list.last >= max(1, floor(room / 4 / network.size)) then return nil end
     list.last = list.last + 1
     list[list.last] = handle
     network.total, noted = network.total + 1, noted + 1
-    return true
+    return network.total
   end
 end
 

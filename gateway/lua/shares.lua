@@ -34,6 +34,25 @@ function M.network(address)
   return match(ipv6, "^::ffff:(%d+%..*)$") or half(ipv6)
 end
 
+-- Returns whether a call was let in, of which the function of `room` says that there are so many under way; it
+-- is refused, by gateway/replies.py, where that is nil. What packs an answer takes 200 KB until that is read,
+-- so who has more than a few gets theirs unpacked.
+function M.let_in(handle, under_way)
+  if not under_way then
+    handle:headers():replace(LINE, CROWDED)
+    handle:clearRouteCache()
+    handle:respond({ [":status"] = "429" }, "")
+    return false
+  end
+  if under_way > open_requests.FEW then handle:headers():remove("accept-encoding") end
+  return true
+end
+
+-- Returns the function of open_requests.lua by the clock of Envoy.
+function M.room(most)
+  return open_requests.new(most, function(handle) return tonumber(handle:timestamp()) end)
+end
+
 -- Returns a function that counts the call that is begun, and sets the header LINE to the line that it is to
 -- stand in: the `ordinary` one within both shares, "busy_strangers" beyond. Without an `ordinary` one, for
 -- what Envoy answers itself, it keeps its route: by what other filters have changed it would get another.
@@ -43,7 +62,7 @@ end
 -- for no limit, where many callers share connections. `now` tells the time in seconds.
 function M.new(per_connection, per_address, most_open, now)
   local calls, second = {}, now()
-  local has_room = open_requests.new(most_open, function(handle) return tonumber(handle:timestamp()) end)
+  local has_room = M.room(most_open)
 
   local function within(key, most)
     local count = (calls[key] or 0) + 1
@@ -63,12 +82,12 @@ function M.new(per_connection, per_address, most_open, now)
     local info = handle:streamInfo()
     local connection = info:downstreamDirectRemoteAddress()
     local network = M.network(info:downstreamRemoteAddress())
-    local is_let_in = has_room(handle, network, connection)
-    if is_let_in and not ordinary then return true end
-    handle:headers():replace(LINE, is_let_in and line(connection, network, ordinary) or CROWDED)
-    handle:clearRouteCache()
-    if not is_let_in then handle:respond({ [":status"] = "429" }, "") end
-    return is_let_in
+    if not M.let_in(handle, has_room(handle, network, connection)) then return false end
+    if ordinary then
+      handle:headers():replace(LINE, line(connection, network, ordinary))
+      handle:clearRouteCache()
+    end
+    return true
   end
 end
 
