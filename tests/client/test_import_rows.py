@@ -19,7 +19,6 @@ ROW = {
     "labels.tier": "gold",
     "note": "Hello",
 }
-ROW_WITH_ID = ROW | {"external_id": "A-1"}
 HEADER = ["Name", "E-mail", "TIN", "External ID"]
 
 
