@@ -42,9 +42,16 @@ def test_an_encoding_is_told_from_marks_zeros_and_letters(
     assert detect(file) == encoding
 
 
-def test_a_text_that_ends_within_a_letter_is_no_utf_8(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        PLAIN.encode() + "Рога и копыта".encode()[:-1],  # it ends within a letter
+        200 * TEXT.encode() + TEXT.encode("cp1251"),  # far behind
+    ],
+)
+def test_a_text_that_is_nearly_utf_8_is_none(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "customers.csv"
-    file.write_bytes(PLAIN.encode() + "Рога и копыта".encode()[:-1])
+    file.write_bytes(content)
     with pytest.raises(ClientError, match="--encoding"):
         detect(file)
 
