@@ -114,7 +114,8 @@ def _read(
         found = transaction.fetch(_UNDONE, reseller=reseller, limit=bounded_lists.LOOKED_AT + 1)
         # Where more are on their way, that is as good as all.
         if not by and len(found) <= bounded_lists.LOOKED_AT:
-            numbers = {row.customer for row in found}
+            is_late = delivery is DeliveryState.DEFERRED
+            numbers = {row.customer for row in found if bool(row.is_late) is is_late}
             return _numbered(transaction, numbers, limit, after, oldest_first=oldest_first)
     source = _Source(
         states, by, delivery if delivery in DELIVERY_STATE_CODES else None, oldest_first
@@ -177,12 +178,13 @@ _UNSENT_STATES = (DeliveryState.QUEUED, DeliveryState.DEFERRED)
 
 class _Undone(NamedTuple):
     customer: CustomerNumber
+    is_late: bool
 
 
 # Of all operations few are not done.
 _UNDONE = Query(
     _Undone,
-    select(operations.c.customer)
+    select(operations.c.customer, operations.c.deferral.is_not(None))
     .where(
         operations.c.reseller == bindparam("reseller"), ~operations.c.done, ~operations.c.deleted
     )
