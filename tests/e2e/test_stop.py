@@ -65,8 +65,7 @@ def last_frame(body: bytes) -> Any:
     return json.loads(end)["error"]
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("h2", [False, True])
+@pytest.mark.parametrize(("workers", "h2"), [(1, True), (2, False)])
 async def test_streams_end_with_what_tells_of_it(tmp_path: Path, workers: int, h2: bool) -> None:
     with running(tmp_path / "var", workers=workers) as service:
         headers = {**service.headers, "connect-protocol-version": "1"}
