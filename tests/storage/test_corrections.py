@@ -126,6 +126,20 @@ async def test_a_correction_that_is_cancelled_leaves_the_address(storage: SqlSto
     assert (await stored.operation(latest)).failure == CANCELLED
 
 
+async def test_a_cancelled_correction_gives_no_link_to_the_former_address_back(
+    storage: SqlStorage,
+) -> None:
+    stored = await sent(storage)
+    first = stored.token
+    await stored.resend(START + DAY)
+    second = await stored.deliver(START + DAY)
+    await corrected(stored, now=START + 2 * DAY)
+    latest = await stored.latest()
+    await storage.operations.cancel_operation(latest, START + 2 * DAY, ACTOR, None)
+    for token in (first, second.link_token):
+        assert not await works(storage, token)
+
+
 async def test_an_e_mail_that_waits_goes_to_the_new_address(storage: SqlStorage) -> None:
     stored = await recorded(storage)
     first = await stored.claim()
