@@ -60,3 +60,16 @@ async def test_nothing_of_it_is_left_and_nothing_of_others_goes(
     )
     assert again.id != made[RESELLER].id
     assert [finding for finding in check(database_url) if finding.count] == []
+
+
+async def test_numbers_of_what_was_emptied_are_given_to_no_other(
+    storage: SqlStorage, database_url: str
+) -> None:
+    async def made() -> int:
+        await storage.invitations.create_invitation(new(), None)
+        ((number,),) = query(database_url, "SELECT max(n) FROM operations")
+        return int(number)
+
+    before = await made()
+    await storage.emptying.empty_reseller(RESELLER)
+    assert await made() > before

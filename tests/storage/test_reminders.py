@@ -91,6 +91,14 @@ async def test_an_invitee_is_reminded_at_each_time_once(
         assert found.state is InvitationState.ACCEPTED
 
 
+async def test_a_reminder_that_has_not_gone_out_is_the_only_one(storage: SqlStorage) -> None:
+    await sent(storage)
+    await first_look(storage)
+    assert await storage.retention.remind_invitees(WEEK, DAYS, 10) == 1
+    assert await storage.retention.remind_invitees(LAPSES_AT - DAY, DAYS, 10) == 0
+    assert len(await storage.reminders.claim_reminders(10, LAPSES_AT - DAY, LEASE)) == 1
+
+
 async def test_an_invitation_says_by_itself_when(storage: SqlStorage) -> None:
     often = await asking(storage, (20, 10), DeliveryMethod.EMAIL)
     await asking(storage, (), DeliveryMethod.EMAIL)
