@@ -17,7 +17,7 @@ local MOST_VIOLATIONS = 50
 -- Values, names and escapes that are read: several times what the largest request needs. A megabyte
 -- of them would keep Envoy's thread for 70 ms.
 local MOST_STEPS = 20000
--- Bytes of a name that is read as it is meant; what is longer is no field's.
+-- Bytes of a name, or of a number in quotes, that is read as it is meant; what is longer is none.
 local LONGEST_NAME = 1000
 
 -- What each kind of field takes: the token's class -> true. A field without a kind takes all.
@@ -27,13 +27,16 @@ local TAKES = {
   integer = { number = true, string = true },
   number = { number = true, string = true },
   enum = { string = true, number = true },
+  duration = { string = true },
+  timestamp = { string = true },
   message = { object = true },
   struct = { object = true },
   list = { array = true },
 }
 local CALLED = {
   string = "a string", bool = "true or false", integer = "a whole number", number = "a number",
-  enum = "the name of a value", message = "an object", struct = "an object", list = "an array",
+  enum = "the name of a value", duration = "a string", timestamp = "a string",
+  message = "an object", struct = "an object", list = "an array",
 }
 
 -- The check that is under way; nothing yields during one.
@@ -219,7 +222,8 @@ local function literal(at, word)
   return at + #word
 end
 
-local function number(written, field, is_text)
+local function compare(written, field, is_text)
+  if is_text and #written <= LONGEST_NAME and find(written, "\\", 1, true) then written = json_unescaped(written) end
   local problem = numbers.problem(written, field, is_text)
   if problem then violation(problem) end
 end
@@ -234,8 +238,8 @@ function value(at, c, field, many)
     local behind = string_end(at + 1)
     if kind and not TAKES[kind].string then
       violation("It must be " .. CALLED[kind] .. ".")
-    elseif kind and TAKES[kind].number then
-      number(sub(text, at + 1, behind - 2), field, true)
+    elseif kind and kind ~= "string" then
+      compare(sub(text, at + 1, behind - 2), field, true)
     end
     return behind
   elseif c == 123 then
@@ -263,7 +267,7 @@ function value(at, c, field, many)
   if kind and not TAKES[kind].number then
     violation("It must be " .. CALLED[kind] .. ".")
   elseif kind then
-    number(sub(text, at, behind - 1), field, false)
+    compare(sub(text, at, behind - 1), field, false)
   end
   return behind
 end

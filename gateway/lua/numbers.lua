@@ -1,6 +1,6 @@
--- Numbers as they are written, compared with the type of the field that they are for.
+-- Numbers, durations and times as they are written, compared with the type of the field that they are for.
 --
--- The transcoder would refuse one that does not fit by itself, without naming the field.
+-- The transcoder would refuse one that does not fit by itself, without naming the field as a detail.
 
 local M = {}
 
@@ -14,6 +14,9 @@ local RANGES = {
   uint64 = { most = "18446744073709551615" },
 }
 local WHOLE = "It must be a whole number."
+-- Of a Duration: some 10,000 years.
+local MOST_SECONDS = 315576000000
+local DAYS = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
 -- No number that fits is longer; what is longer is not read.
 local LONGEST = 400
 
@@ -55,6 +58,38 @@ function M.double_problem(written)
   return "It must be a number."
 end
 
+-- Returns what is wrong with a text as a Duration in JSON; nil for nothing.
+function M.duration_problem(written)
+  local seconds, fraction = match(written, "^%-?(%d+)(%.?%d*)s$")
+  if not seconds or fraction == "." or #fraction > 10 then
+    return "It must be a number of seconds with at most nine digits behind the point and an s, such as 3600s."
+  end
+  if #seconds > 12 or tonumber(seconds) > MOST_SECONDS then
+    return "It must be from -" .. MOST_SECONDS .. "s to " .. MOST_SECONDS .. "s."
+  end
+  return nil
+end
+
+local function days_in(month, year)
+  if month == 2 and year % 4 == 0 and (year % 100 ~= 0 or year % 400 == 0) then return 29 end
+  return DAYS[month] or 0
+end
+
+-- Returns what is wrong with a text as a Timestamp in JSON (RFC 3339); nil for nothing.
+function M.time_problem(written)
+  local year, month, day, hour, minute, second, fraction, zone =
+    match(written, "^(%d%d%d%d)%-(%d%d)%-(%d%d)T(%d%d):(%d%d):(%d%d)(%.?%d*)(.+)$")
+  if not year or fraction == "." or #fraction > 10 or not (zone == "Z" or find(zone, "^[+-]%d%d:%d%d$")) then
+    return "It must be a time such as 2030-01-31T12:00:00Z."
+  end
+  local of_month = tonumber(day)
+  if year == "0000" or of_month < 1 or of_month > days_in(tonumber(month), tonumber(year))
+    or tonumber(hour) > 23 or tonumber(minute) > 59 or tonumber(second) > 59 then
+    return "There is no such time."
+  end
+  return nil
+end
+
 local NAMED = { NaN = true, Infinity = true, ["-Infinity"] = true }
 
 -- Returns what is wrong with the text of a field that is not a text; nil for nothing.
@@ -66,6 +101,8 @@ function M.problem(written, field, is_text)
     if is_text and NAMED[written] then return nil end
     return M.double_problem(written)
   end
+  if kind == "duration" then return M.duration_problem(written) end
+  if kind == "timestamp" then return M.time_problem(written) end
   if kind == "enum" then
     if not is_text or find(written, "^%-?%d+$") then return M.integer_problem(written, "int32") end
     if not field.values[written] then return "There is no such value." end
