@@ -14,7 +14,7 @@ _LEAST_STALL_S = 2
 # MiB of the heap that Envoy takes at rest, and a margin; shares of what is left of it. From the first
 # on what says nothing ends sooner, and from the second on at once; from the third on streams that hold
 # most of it are reset; the last is for what no reset helps against.
-PROGRAM_MIB = 72
+PROGRAM_MIB = 80
 _MUCH, _TOO_MUCH = 0.05, 0.15
 _LARGE, _TOO_LARGE, _FULL = 0.1, 0.25, 0.95
 # Streams that hold less than this, 2 to the power of it in bytes, are never reset.

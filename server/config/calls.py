@@ -28,7 +28,7 @@ class CallSettings(BaseSettings):
         256,
         ge=96,
         le=1 << 20,
-        description="Envoy's heap, 64 of its own; past a tenth of the rest the largest requests end",
+        description="Envoy's heap, 70 of its own; past a tenth of the rest the largest requests end",
     )
     max_body_bytes: int = Field(1 << 20, ge=1024, le=64 << 20, description="largest request")
     max_metadata_bytes: int = Field(

@@ -5,6 +5,7 @@ values that they quote, and of exceptions their types and places. A value may be
 """
 
 import asyncio
+import copy
 import json
 import logging
 import os
@@ -105,7 +106,7 @@ class _Text(_Redacted):
     """The text, then the IDs as name=value."""
 
     def format(self, record: logging.LogRecord) -> str:
-        _leave_out_values(record)
+        record = _without_values(record)
         ids: dict[str, str] = getattr(record, _KNOWN, {})
         return "".join([super().format(record), *(f" {name}={id_}" for name, id_ in ids.items())])
 
@@ -114,7 +115,7 @@ class _Json(_Redacted):
     """One object a line, times in UTC."""
 
     def format(self, record: logging.LogRecord) -> str:
-        _leave_out_values(record)
+        record = _without_values(record)
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line: dict[str, Any] = {
             "at": f"{at}.{int(record.msecs):03d}Z",
@@ -129,10 +130,11 @@ class _Json(_Redacted):
         return json.dumps(line)
 
 
-def _leave_out_values(record: logging.LogRecord) -> None:
-    """Has a library's line name types in place of values, but for numbers."""
+def _without_values(record: logging.LogRecord) -> logging.LogRecord:
+    """Returns a library's line with types in place of values, but for numbers; other handlers keep theirs."""
     if record.name.partition(".")[0] in OURS:
-        return
+        return record
+    record = copy.copy(record)
     if not isinstance(record.msg, str):
         record.msg, record.args = type(record.msg).__name__, ()
     elif record.args:
@@ -145,6 +147,7 @@ def _leave_out_values(record: logging.LogRecord) -> None:
             record.msg, record.args = record.getMessage(), ()
         except (TypeError, ValueError, KeyError):
             record.msg, record.args = template, ()
+    return record
 
 
 def _without_value(value: object) -> object:

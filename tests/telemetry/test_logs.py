@@ -4,11 +4,13 @@ import json
 import logging
 import subprocess
 import sys
+from logging.handlers import BufferingHandler
 from pathlib import Path
 
 import pytest
 
 from server.gateway_runner import keep_gateway
+from server.telemetry import logs
 from tests.service import ROOT, command, environment
 
 PERSONAL = "ostap@example.com"
@@ -150,3 +152,17 @@ async def test_an_envoy_that_does_not_stay_is_told_once(
     assert [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING] == [
         "Envoy ended with code 1; starting it again"
     ]
+
+
+def test_other_handlers_get_lines_as_they_were() -> None:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    other = BufferingHandler(capacity=10)
+    try:
+        logs.configure("text", "info")
+        root.addHandler(other)
+        logging.getLogger("psycopg").warning("%s", PERSONAL)
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+    assert [record.getMessage() for record in other.buffer] == [PERSONAL]

@@ -3,16 +3,21 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psutil
 import pytest
+from sqlalchemy import make_url
 
 from server.storage.interface import Storage
 from tests.clock import Clock
+from tests.storage.records import until
 from tests.worker.harness import at_work, ended, invited, make_worker
 from tests.worker.mail_server import MailServer
 
@@ -51,7 +56,7 @@ async def test_who_has_been_overtaken_sends_no_more_and_records_nothing(
     )
     try:
         await mail_server.until(1, command)
-        os.kill(process.pid, signal.SIGSTOP)
+        await _freeze(process.pid, database)
         frozen_at = time.monotonic()
         del mail_server.gates[command]
         gate.set()  # the answer lies there when it wakes
@@ -69,3 +74,15 @@ async def test_who_has_been_overtaken_sends_no_more_and_records_nothing(
     ids = [str(received.message["Message-ID"]) for received in mail_server.received]
     assert ids == [f"<{operation.id}@example.com>"] * sent + [f"<{next_one.id}@example.com>"]
     assert await storage.operations.get_operation(operation.id) == taken_over
+
+
+async def _freeze(pid: int, database: str) -> None:
+    """Has a process stand still; on SQLite while it does not hold the lock that others would wait for."""
+    with ExitStack() as held:
+        if database.startswith("sqlite"):
+            connection = held.enter_context(
+                closing(sqlite3.connect(str(make_url(database).database)))
+            )
+            connection.execute("BEGIN IMMEDIATE")
+        os.kill(pid, signal.SIGSTOP)
+        await until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
