@@ -1,6 +1,7 @@
 import asyncio
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,9 @@ from server.domain.errors import BillingError, Reason
 from server.domain.filters import matches
 from server.domain.operations import CANCELLED, Failure, Operation
 from server.rpc.messages.operations import parse_operation_filter
+from server.storage.operations import lists
 from server.storage.operations.lists import OperationPage, list_operations
+from server.storage.sql.statements import Query, Transaction
 from server.storage.storage import SqlStorage
 from tests.storage.databases import on_postgresql, on_sqlite, query
 from tests.storage.reading import RowsRead, numbers, steps, walk
@@ -115,6 +118,29 @@ async def test_postgresql_reads_a_few_rows_more_for_each_reseller(
         for of in (MANY[:1], MANY)
     ]
     assert of_all < of_one + 10 * len(MANY)
+
+
+async def test_an_operation_that_ends_while_a_list_is_read_is_in_it_once(
+    storage: SqlStorage, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = await invited(storage)
+    fetch = Transaction.fetch
+    read: list[object] = []
+
+    def ending(
+        transaction: Transaction, query_: Query[Any], *args: Any, **values: Any
+    ) -> list[Any]:
+        rows = fetch(transaction, query_, *args, **values)
+        if query_ in lists.NEWEST.values():
+            if not read:
+                query(database_url, "UPDATE operations SET done = true")
+            read.append(query_)
+        return rows
+
+    monkeypatch.setattr(Transaction, "fetch", ending)
+    page = await storage.operations.list_operations([waiting.reseller_id], None, 10, None)
+    assert len(read) == 2
+    assert [(each.id, each.done) for each in records(page.rows)] == [(waiting.id, True)]
 
 
 async def test_operations_are_listed_by_whether_they_are_done(storage: SqlStorage) -> None:

@@ -4,6 +4,7 @@ Of each reseller only as many numbers are read as the page may need of it, so th
 the same for a caller of one reseller and for one of hundreds.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -72,7 +73,8 @@ def _newest(done: bool, *, is_sqlite: bool, past_first: bool) -> Query[_Numbered
     )
 
 
-_NEWEST = {
+# By whether operations are done, the database is SQLite, and a page before has been read.
+NEWEST = {
     (done, is_sqlite, past_first): _newest(done, is_sqlite=is_sqlite, past_first=past_first)
     for done in (True, False)
     for is_sqlite in (False, True)
@@ -131,25 +133,26 @@ def _newest_numbers(
     They are first read to the same depth of each reseller; then, of those alone that may have more
     among the greatest, ever deeper.
     """
-    found: dict[tuple[bool, ResellerNumber], list[OperationNumber]] = {}
-    to_read = {state: list(of) for state in (True, False) if done in (None, state)}
-    depth = -(-limit // max(len(of), 1))
-    while True:
-        for state, some in to_read.items():
-            query = _NEWEST[state, transaction.is_sqlite, after is not None]
-            found |= {(state, reseller): [] for reseller in some}
-            for row in transaction.fetch(query, some, limit=depth, after=after) if some else ():
-                found[state, row.reseller].append(row.n)
-        greatest = sorted((n for some in found.values() for n in some), reverse=True)[:limit]
+    # In this order what ends meanwhile is found by both statements; in the other, by neither.
+    states = [state for state in (False, True) if done in (None, state)]
+    found: set[OperationNumber] = set()
+    some, depth = list(of), -(-limit // max(len(of), 1))
+    greatest: list[OperationNumber] = []
+    while some:
+        numbers: dict[tuple[bool, ResellerNumber], list[OperationNumber]] = defaultdict(list)
+        for state in states:
+            query = NEWEST[state, transaction.is_sqlite, after is not None]
+            for row in transaction.fetch(query, some, limit=depth, after=after):
+                numbers[state, row.reseller].append(row.n)
+        found.update(*numbers.values())
+        greatest = sorted(found, reverse=True)[:limit]
         last = greatest[-1] if len(greatest) == limit else 0
-        to_read = {
-            state: [
+        some = list(
+            {
                 reseller
-                for reseller in some
-                if len(found[state, reseller]) == depth and min(found[state, reseller]) > last
-            ]
-            for state, some in to_read.items()
-        }
-        if not any(to_read.values()):
-            return greatest
+                for (_, reseller), read in numbers.items()
+                if len(read) == depth and min(read) > last
+            }
+        )
         depth *= _DEEPER
+    return greatest
