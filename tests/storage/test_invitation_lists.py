@@ -4,6 +4,8 @@ import asyncio
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import product
+from threading import Event
+from typing import Any
 
 import pytest
 from billing.v1 import invitation_service_pb2
@@ -22,6 +24,7 @@ from server.domain.operations import Deferral
 from server.rpc.messages.invitation_lists import wanted_invitations
 from server.storage.invitations.lists import InvitationPage, list_invitations
 from server.storage.schema.codes import DELIVERY_STATE_CODES, INVITATION_STATE_CODES
+from server.storage.sql.statements import Query, Transaction
 from server.storage.sql.times import micros
 from server.storage.storage import SqlStorage
 from tests.storage.databases import on_postgresql, on_sqlite, query
@@ -125,6 +128,34 @@ async def test_what_has_lapsed_moves_between_lists_at_its_moment(
     assert await listed(storage, PENDING, now=last) == []
     expired = await listed(storage, EXPIRED, now=last)
     assert {row.id for row in expired} >= {row.id for row in pending}
+
+
+@pytest.mark.parametrize("email", [None, "user3@example.com"])
+async def test_what_is_recorded_as_expired_while_a_list_is_read_is_in_it(
+    storage: SqlStorage,
+    made: list[Invitation],
+    email: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    expected = await listed(storage, EXPIRED, email)
+    between, recorded = Event(), Event()
+    fetch = Transaction.fetch
+
+    def waiting(
+        transaction: Transaction, statement: Query[Any], *args: Any, **values: Any
+    ) -> list[Any]:
+        rows = fetch(transaction, statement, *args, **values)
+        if "address_key" in values and not between.is_set():
+            between.set()
+            recorded.wait(30.0)
+        return rows
+
+    monkeypatch.setattr(Transaction, "fetch", waiting)
+    reading = asyncio.create_task(listed(storage, EXPIRED, email))
+    await asyncio.to_thread(between.wait, 30.0)
+    assert await storage.retention.expire_invitations(NOW, 1000)
+    recorded.set()
+    assert [row.id for row in await reading] == [row.id for row in expected]
 
 
 async def test_other_resellers_are_not_listed(storage: SqlStorage, made: list[Invitation]) -> None:

@@ -9,15 +9,7 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    ColumnElement,
-    FromClause,
-    Select,
-    bindparam,
-    select,
-    text,
-    true,
-)
+from sqlalchemy import ColumnElement, FromClause, Select, bindparam, select, text, true
 
 from server.domain.filters import matches, names_field, possible_values, required_value
 from server.domain.invitations import Invitation, InvitationList, InvitationState, as_of
@@ -111,18 +103,19 @@ def _read(
     by = "id" if customer else "address_key" if address else None
     if delivery in _UNSENT_STATES:
         states &= {_PENDING}  # as only those of pending ones are
-        found = transaction.fetch(_UNDONE, reseller=reseller, limit=bounded_lists.LOOKED_AT + 1)
+        undone = transaction.fetch(_UNDONE, reseller=reseller, limit=bounded_lists.LOOKED_AT + 1)
         # Where more are on their way, that is as good as all.
-        if not by and len(found) <= bounded_lists.LOOKED_AT:
+        if not by and len(undone) <= bounded_lists.LOOKED_AT:
             is_late = delivery is DeliveryState.DEFERRED
-            numbers = {row.customer for row in found if bool(row.is_late) is is_late}
+            numbers = {row.customer for row in undone if bool(row.is_late) is is_late}
             return _numbered(transaction, numbers, limit, after, oldest_first=oldest_first)
     source = _Source(
         states, by, delivery if delivery in DELIVERY_STATE_CODES else None, oldest_first
     )
     statements = _statements(source, is_sqlite=transaction.is_sqlite, past_first=after is not None)
-    rows = [
-        row
+    # What ends meanwhile is read by both statements, the latter as it is then.
+    found = {
+        row.n: row
         for statement in statements
         for row in transaction.fetch(
             statement,
@@ -134,7 +127,8 @@ def _read(
             limit=limit,
             after=after,
         )
-    ]
+    }
+    rows = list(found.values())
     if len(statements) > 1:
         rows.sort(key=lambda row: row.n, reverse=not oldest_first)
     return rows[:limit]
@@ -197,7 +191,10 @@ _UNDONE = Query(
 def _statements(
     source: _Source, *, is_sqlite: bool, past_first: bool
 ) -> list[Query[InvitationPart]]:
-    """Makes what reads a page: the rows of all statements together, in order, are a part of the list."""
+    """Makes what reads a page: the rows of all statements together, in order, are a part of the list.
+
+    What is open is read before what has ended, since most that changes meanwhile goes that way.
+    """
     if not source.states:
         return []
     if source.by == "id":
@@ -265,7 +262,7 @@ def _by_state(source: _Source, *, is_sqlite: bool, past_first: bool) -> list[Any
         )
         if past_first:
             lapsed = lapsed.where(past(_LAPSED.c.n, oldest_first=source.oldest_first))
-        pages.append(first(lapsed, _LAPSED.c.n, oldest_first=source.oldest_first))
+        pages.insert(0, first(lapsed, _LAPSED.c.n, oldest_first=source.oldest_first))
     return pages
 
 
@@ -282,6 +279,11 @@ def _by_address(source: _Source, *, past_first: bool) -> list[Any]:
         _has(source.delivery, customers),
     )
     pages = []
+    if open_states := source.states & {_PENDING, _EXPIRED}:
+        page = rows.where(slot >= 0)
+        if len(open_states) == 1:
+            page = page.where(_IS_LAPSED if _EXPIRED in open_states else ~_IS_LAPSED)
+        pages.append(_page(page, source, past_first=past_first))
     if ended := source.states - {_PENDING}:
         codes = [INVITATION_STATE_CODES[state] for state in InvitationState if state in ended]
         page = rows.where(slot < 0, customers.c.invitation.in_(codes))
@@ -290,9 +292,4 @@ def _by_address(source: _Source, *, past_first: bool) -> list[Any]:
             page = page.where(slot < place if source.oldest_first else slot > place)
         order = slot.desc() if source.oldest_first else slot.asc()
         pages.append(page.order_by(order).limit(bindparam("limit")))
-    if open_states := source.states & {_PENDING, _EXPIRED}:
-        page = rows.where(slot >= 0)
-        if len(open_states) == 1:
-            page = page.where(_IS_LAPSED if _EXPIRED in open_states else ~_IS_LAPSED)
-        pages.append(_page(page, source, past_first=past_first))
     return pages
