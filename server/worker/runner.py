@@ -15,9 +15,10 @@ from server.worker.work import ClaimedT, Handler, Record
 
 _log = logging.getLogger(__name__)
 
-# How soon the storage is asked again after it could not answer: doubled up to the longest.
+# How soon the storage is asked again after it could not answer: doubled up to the longest, since all that
+# is due waits for so long once the storage is back.
 _FIRST_PAUSE_S = 0.05
-_LONGEST_PAUSE_S = 5.0
+_LONGEST_PAUSE_S = 0.25
 _LONGEST_FALSE_ALARM_S = 1.0
 # Of so many claims one prefers what is tried again, the others what is new.
 _RETRIES_TURN = 4

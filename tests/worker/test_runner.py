@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+import pytest
+
 from server.storage.interface import Storage
 from server.worker.handlers.invitation_mail import InvitationMail
 from server.worker.mail.messages import MessageBuilder
@@ -38,6 +40,8 @@ class Errands:
     due: dict[int, datetime]
     failures: int = 0
     hanging: frozenset[int] = frozenset()
+    # So many claims find no database.
+    away: int = 0
     attempts: dict[int, int] = field(default_factory=dict)
     ended: list[int] = field(default_factory=list)
     given_up: list[int] = field(default_factory=list)
@@ -52,6 +56,9 @@ class Errands:
     async def claim(
         self, limit: int, lease: timedelta, max_due_ahead: timedelta, *, retries_first: bool
     ) -> Sequence[Errand]:
+        if self.away:
+            self.away -= 1
+            raise ConnectionError
         found = [number for number, due_at in self.due.items() if due_at <= self.now()][:limit]
         claimed = []
         for number in found:
@@ -124,6 +131,29 @@ async def test_any_kind_of_work_is_tried_again_by_the_policy_and_given_up() -> N
     await worker.stop(LONG)
     await running
     assert errands.is_closed
+
+
+async def test_work_is_found_soon_after_a_long_outage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As many claims as fail in minutes; what counts is how long the last pause may be.
+    pauses: list[float] = []
+    sleep = asyncio.sleep
+
+    async def pause(delay: float) -> None:
+        pauses.append(delay)
+        await sleep(0)
+
+    monkeypatch.setattr("server.worker.runner.asyncio.sleep", pause)
+    clock = Clock()
+    errands = Errands(clock, {1: clock()}, away=1000)
+    worker = Worker([Runner(errands, clock, SETTINGS)])
+    running = asyncio.create_task(worker.run())
+    await errands.until(1, errands.ended)
+    await worker.stop(LONG)
+    await running
+    assert len(pauses) >= 1000
+    assert max(pauses) <= 0.25
 
 
 async def test_kinds_of_work_do_not_wait_for_one_another(
