@@ -45,8 +45,11 @@ def read_report(content: bytes, reverse_path: str) -> BounceReport | None:
         return None  # the parser would call itself too often, or take a second
     # Reports of addresses that are not ASCII (RFC 6533) have the same form, which the parser does not know.
     content = _GLOBAL_STATUS.sub(b"message/delivery-status", content)
-    message = message_from_bytes(content, policy=compat32)
-    found = _standard(message)
+    try:
+        message = message_from_bytes(content, policy=compat32)
+        found = _standard(message)
+    except (TypeError, ValueError):
+        return None  # parameters in parts, or of a character set (RFC 2231), that the library trips over
     if found is not None:
         return found
     if _is_reply(message) or not (

@@ -43,3 +43,12 @@ def test_what_is_nested_too_deep_is_no_report() -> None:
         b'Content-Type: multipart/mixed; boundary="%d"\r\n\r\n--%d\r\n' % (n, n) for n in range(999)
     )
     assert read_report(deep, "") is None
+
+
+PARAMETERS = ["boundary*=b; boundary*0=c", f"boundary*{'9' * 5000}=b", "boundary*=\0''b"]
+
+
+@pytest.mark.parametrize("parameters", PARAMETERS)
+def test_parameters_that_the_library_can_not_read_are_no_report(parameters: str) -> None:
+    content = f"From: <>\r\nContent-Type: multipart/report; {parameters}\r\n\r\n--b\r\n".encode()
+    assert read_report(content, "") is None

@@ -67,6 +67,33 @@ def test_mail_programs_stop_e_mails_by_one_post(service: Service, form: dict[str
     assert httpx.get(unknown).status_code == 404
 
 
+UNREADABLE = {
+    "a name in parts": (
+        "boundary=b",
+        "Content-Disposition: form-data; name*=answer; name*0=accept",
+    ),
+    "a boundary in parts": (
+        "boundary*=b; boundary*0=b",
+        "Content-Disposition: form-data; name=answer",
+    ),
+    "a character set": ("boundary=b", "Content-Type: multipart/mixed; boundary*=\0''c"),
+}
+
+
+@pytest.mark.parametrize(("parameters", "header"), UNREADABLE.values(), ids=UNREADABLE)
+def test_a_form_that_can_not_be_read_changes_nothing(
+    service: Service, parameters: str, header: str
+) -> None:
+    invitation = invited(service)
+    answer = httpx.post(
+        invitation.link,
+        content=f"--b\r\n{header}\r\n\r\naccept\r\n--b--\r\n",
+        headers={"content-type": f"multipart/form-data; {parameters}"},
+    )
+    assert (answer.status_code, answer.headers["location"]) == (303, "?")
+    assert 'value="accept"' in httpx.get(invitation.link).text
+
+
 async def test_an_expired_invitation_asks_for_a_new_one(service: Service, visitor: Visitor) -> None:
     invitation = invited(service)
     statement = "UPDATE customers SET expires_at = created_at + 1 WHERE id = ?"

@@ -290,10 +290,13 @@ def _fields(form: httpbody_pb2.HttpBody) -> dict[str, list[str]]:
         return parse_qs(form.data.decode(errors="replace"))
     head = f"Content-Type: {form.content_type}\r\n\r\n".encode()
     found: dict[str, list[str]] = {}
-    for part in message_from_bytes(head + form.data).walk():
-        name = part.get_param("name", header="Content-Disposition")
-        if isinstance(name, str) and not part.is_multipart():
-            found.setdefault(name, []).append(str(part.get_payload()).strip())
+    try:
+        for part in message_from_bytes(head + form.data).walk():
+            name = part.get_param("name", header="Content-Disposition")
+            if isinstance(name, str) and not part.is_multipart():
+                found.setdefault(name, []).append(str(part.get_payload()).strip())
+    except (TypeError, ValueError):
+        return {}  # parameters in parts, or of a character set (RFC 2231), that the library trips over
     return found
 
 

@@ -191,7 +191,7 @@ def _retry_after(header: str | None) -> timedelta | None:
         return min(timedelta(seconds=min(int(header), 10**6)), _LONGEST_RETRY_AFTER)
     try:
         at = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     delay = (at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)
     return min(max(delay, timedelta()), _LONGEST_RETRY_AFTER)

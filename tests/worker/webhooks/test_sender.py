@@ -114,6 +114,8 @@ async def test_who_hangs_after_the_headers_is_given_up(monkeypatch: pytest.Monke
         ("Wed, 21 Oct 2015 07:28:00 GMT", timedelta()),
         ("soon", None),
         ("-5", None),
+        ("1 Jan 99999999999 0:0:0 GMT", None),
+        ("1 Jan 2030 0:0:0 +99999999999999999", None),
     ],
 )
 async def test_retry_after_is_read_as_seconds_or_a_date(
