@@ -14,6 +14,7 @@ from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from server.domain.webhooks import is_public
+from server.worker.webhooks.answers import BoundedConnector
 
 # What a receiver has from the first byte of the connection to the last one of its answer.
 LIMIT = timedelta(seconds=15)
@@ -69,7 +70,7 @@ class Sender:
         self._proxy = proxy or None
         self._private_allowed = private_allowed
         self._resolver = resolver()
-        connector = aiohttp.TCPConnector(
+        connector = BoundedConnector(
             ssl=True if tls is None else tls,
             limit=0,  # there are as many as deliveries under way
             # Whoever is asked for a name is asked for each connection.

@@ -215,6 +215,35 @@ async def test_an_answer_that_is_no_http_is_an_error(answer: bytes, error: str) 
     assert (outcome.status, outcome.error) == (None, error)
 
 
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        (b"", b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"),
+        (b"", b"\r\n"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;", b"a=b;"),
+    ],
+    ids=["100", "103", "empty lines", "extensions of a chunk"],
+)
+async def test_what_comes_without_end_around_an_answer_is_cut_off(
+    sender: Sender, first: bytes, again: bytes
+) -> None:
+    tracemalloc.start()
+    async with raw_receiver(Bytes(first, again * 20_000, pause_s=0)) as url:
+        outcome = await sender.post(url, {}, b"{}")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert outcome.status is None
+    assert not outcome.error.startswith("no whole answer within")
+    assert peak < 12 << 20
+
+
+async def test_an_answer_may_come_behind_informational_ones(sender: Sender) -> None:
+    answer = b"HTTP/1.1 100 Continue\r\n\r\n" * 3 + b"HTTP/1.1 204 No Content\r\n\r\n"
+    async with raw_receiver(answer) as url:
+        assert (await sender.post(url, {}, b"{}")).status == 204
+
+
 async def test_a_compressed_answer_is_not_unpacked(sender: Sender) -> None:
     bomb = gzip.compress(b"\0" * (32 << 20), mtime=0)
     assert len(bomb) < 64 << 10
