@@ -36,11 +36,24 @@ def _version() -> str:
 @click.option(
     "--dev", is_flag=True, help="Use a running `make run`: dev.json in BILLING_VAR or ./var."
 )
-@click.option("--profile", envvar="BILLING_CLI_PROFILE", default="", help="Which log-in to use.")
-@click.option("--reseller", envvar="BILLING_CLI_RESELLER", default="", help="The reseller's ID.")
+@click.option(
+    "--profile",
+    envvar="BILLING_CLI_PROFILE",
+    default="",
+    help="Which log-in to use; default the one of `billing profile use`.",
+)
+@click.option(
+    "--reseller",
+    envvar="BILLING_CLI_RESELLER",
+    default="",
+    help="The reseller's ID; default that of the log-in.",
+)
 @endpoint_option("BILLING_CLI_ENDPOINT")
 @click.option(
-    "--ca", envvar="BILLING_CLI_CA", default="", help="Certificates to verify it by, PEM."
+    "--ca",
+    envvar="BILLING_CLI_CA",
+    default="",
+    help="File of CA certificates (PEM) to verify the service by; default the public ones.",
 )
 @click.option("--key-file", envvar="BILLING_CLI_KEY_FILE", default="", hidden=True)
 @click.version_option(_version(), message="%(prog)s %(version)s")

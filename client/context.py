@@ -91,6 +91,7 @@ def key_option(command: F) -> F:
         "--idempotency-key",
         "key",
         default="",
-        help="Of your own choice: with the same key and content this is done once, however often "
-        "you run it.",
+        metavar="UUID",
+        help="Of your own choice, such as `uuidgen` prints: for two days, the same command with the "
+        "same key is done once, however often you run it.",
     )(command)

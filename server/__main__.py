@@ -1,11 +1,11 @@
-"""`python -m server`, and how `billing-server` starts: Ctrl-C leaves no traceback while it loads."""
+"""How `billing-server` starts, also as `python -m server`: Ctrl-C leaves no traceback while it loads."""
 
 import gc
 import os
 import signal
 
 
-def main(name: str = "python -m server") -> None:
+def main(name: str = "billing-server") -> None:
     """Runs the command line under that name; never returns."""
     # Where Ctrl-C is ignored, as in the background of a shell, it stays so.
     obeyed = signal.getsignal(signal.SIGINT) is signal.default_int_handler

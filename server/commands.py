@@ -58,11 +58,18 @@ def cli(context: click.Context) -> None:
     BILLING_CONFIG names; `settings` lists them.
 
     \b
+    To try it on this machine:
+      billing-server dev
+
+    \b
     To let a program call, on a machine where `migrate` has run:
       billing-server resellers add "Horns and Hooves"
       billing-server service-accounts add "Nightly invitations"
       billing-server keys add SERVICE_ACCOUNT_ID --output key.json
       billing-server roles grant SERVICE_ACCOUNT_ID billing.accounts.editor RESELLER_ID
+
+    \b
+    Exit codes: 0 done, 1 failed or refused, 2 wrong usage, 130 Ctrl-C.
     """
     context.obj = AdminContext(_storage, _ring, now, _service_clock)
 
@@ -74,7 +81,7 @@ _dev_option = click.option(
     "--dev",
     "for_development",
     is_flag=True,
-    help="Let settings of e-mails have defaults, which are for this machine alone.",
+    help="Accept the default mail settings, which work on this machine alone.",
 )
 
 
@@ -82,19 +89,21 @@ _dev_option = click.option(
 @click.option(
     "--var",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder that keeps all; default BILLING_VAR, else var in the checkout or this folder.",
+    help="Folder for database, e-mails, keys and logs; default BILLING_VAR, else var in the checkout "
+    "or, without one, in this folder.",
 )
 @click.option(
     "--ports",
     type=click.Choice(["fixed", "auto"]),
     default="fixed",
-    help="auto takes free ports in place of those that are not set; var/dev.json tells them.",
+    show_default=True,
+    help="auto: free ports for all that no setting names; dev.json in the folder tells them.",
 )
 @click.option("--until-eof", is_flag=True, help="Stop also when standard input ends.")
 def dev(var: Path | None, ports: str, until_eof: bool) -> None:
-    """Start everything on this machine: mail catcher, servers and Envoy.
+    """Start all parts on one machine, to try them.
 
-    Applies migrations, makes a certificate, a reseller and a token on the first run, waits until all
+    Mail catcher, servers and Envoy. Applies migrations, makes a certificate, a reseller and a token on the first run, waits until all
     is healthy and prints calls to paste. Ctrl-C stops it.
 
     \b
@@ -113,12 +122,23 @@ def dev(var: Path | None, ports: str, until_eof: bool) -> None:
 
 @cli.command()
 @click.option("--listen", help="host:port or unix:path; default 127.0.0.1 and BILLING_GRPC_PORT.")
-@click.option("--worker/--no-worker", default=True, help="Send e-mails in this process too.")
+@click.option(
+    "--worker/--no-worker",
+    default=True,
+    show_default=True,
+    help="Send e-mails and webhooks in this process too.",
+)
 @_dev_option
 def serve(listen: str | None, worker: bool, for_development: bool) -> None:
-    """Serve gRPC until SIGTERM or Ctrl-C. The schema must be current: see `migrate`.
+    """Serve gRPC, and send e-mails and webhooks.
 
-    A process that sends e-mails needs BILLING_SMTP_URL, BILLING_MAIL_FROM and BILLING_INVITATION_URL.
+    Runs until SIGTERM or Ctrl-C. The schema must be current: see `migrate`. A process that sends
+    e-mails needs BILLING_SMTP_URL, BILLING_MAIL_FROM and BILLING_INVITATION_URL.
+
+    \b
+    Examples:
+      billing-server serve --listen 10.0.0.5:50051
+      billing-server serve --no-worker
     """
     settings = _settings(for_production=worker and not for_development)
     from server import process
@@ -131,7 +151,15 @@ def serve(listen: str | None, worker: bool, for_development: bool) -> None:
 @cli.command()
 @_dev_option
 def worker(for_development: bool) -> None:
-    """Send e-mails alone, without serving gRPC, until SIGTERM or Ctrl-C."""
+    """Send e-mails and webhooks alone.
+
+    Runs until SIGTERM or Ctrl-C, and serves no calls. Needs BILLING_SMTP_URL, BILLING_MAIL_FROM and
+    BILLING_INVITATION_URL.
+
+    \b
+    Example:
+      billing-server worker
+    """
     settings = _settings(for_production=not for_development)
     from server import process
 
@@ -141,7 +169,14 @@ def worker(for_development: bool) -> None:
 @cli.command()
 @click.option("--listen", help="host:port; default 127.0.0.1 and BILLING_BOUNCE_PORT.")
 def bounces(listen: str | None) -> None:
-    """Take e-mails that come back to BILLING_BOUNCE_DOMAIN, by SMTP or LMTP, until SIGTERM or Ctrl-C."""
+    """Receive e-mails that come back.
+
+    Those to BILLING_BOUNCE_DOMAIN, by SMTP or LMTP, until SIGTERM or Ctrl-C.
+
+    \b
+    Example:
+      billing-server bounces --listen 0.0.0.0:25
+    """
     settings = _settings()
     from server import process
 
@@ -150,7 +185,14 @@ def bounces(listen: str | None) -> None:
 
 @cli.command()
 def gateway() -> None:
-    """Run Envoy in front of the servers in BILLING_SERVERS, until SIGTERM or Ctrl-C."""
+    """Run Envoy in front of the servers.
+
+    Runs until SIGTERM or Ctrl-C. BILLING_SERVERS names the servers; default the one on this machine.
+
+    \b
+    Example:
+      BILLING_SERVERS=10.0.0.5:50051,10.0.0.6:50051 billing-server gateway
+    """
     settings = _settings()
     from server import gateway_runner
 
@@ -159,15 +201,21 @@ def gateway() -> None:
 
 @cli.command()
 def migrate() -> None:
-    """Bring the database's schema up to date. Safe to run from several machines at once.
+    """Bring the database's schema up to date.
 
-    Interrupted anywhere it has changed nothing. Stop the servers first, and make a backup: the only
-    way back to an earlier release is to restore it.
+    Makes the tables of a new database. Several at once wait for each other; one that is interrupted
+    has changed nothing. Make a backup first: the only way back to an earlier release is to restore
+    it. Servers of the release before may go on meanwhile, those of an older one must be stopped.
+
+    \b
+    Example:
+      billing-server migrate
     """
     settings = _settings()
     from server import database_commands
 
     database_commands.migrate_database(settings, _before_migration, _Copying())
+    console.say("The database's schema is up to date.", logging.INFO)
 
 
 class _Copying:
@@ -206,8 +254,8 @@ def _before_migration(version: str) -> None:
     show_default=True,
     help="Which e-mail; warning and disabled are those about webhooks that fail.",
 )
-@click.option("--reseller", default="Horns and Hooves", help="Who invites.")
-@click.option("--customer", default="Romashka LLC", help="Who is invited.")
+@click.option("--reseller", default="Horns and Hooves", show_default=True, help="Who invites.")
+@click.option("--customer", default="Romashka LLC", show_default=True, help="Who is invited.")
 @click.option(
     "--language",
     default="",
@@ -216,7 +264,9 @@ def _before_migration(version: str) -> None:
 )
 @click.option("--full", is_flag=True, help="With all that can be in it: contact, inviter, note.")
 def preview_mail(kind: str, reseller: str, customer: str, language: str, full: bool) -> None:
-    """Print an e-mail as it would be sent, with a link that leads nowhere.
+    """Print an e-mail as it would be sent.
+
+    Its link leads nowhere.
 
     \b
     Example:
@@ -231,9 +281,9 @@ def preview_mail(kind: str, reseller: str, customer: str, language: str, full: b
 @mail.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def mail_status(as_json: bool) -> None:
-    """Tell how many e-mails wait, since when, for which server, and the last error.
+    """Tell how many e-mails wait, and why.
 
-    Counts up to 10,000 new ones, and as many that are tried again. E-mails of suspended resellers are
+    Since when, for which mail server, and the last error. Counts up to 10,000 new ones, and as many that are tried again. E-mails of suspended resellers are
     held and not among them.
 
     \b
@@ -253,9 +303,9 @@ def mail_status(as_json: bool) -> None:
 @cli.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def backup(file: Path) -> None:
-    """Write database and keys to a new FILE, while servers run or not.
+    """Write database and keys to a new FILE.
 
-    For SQLite; PostgreSQL has tools of its own. The copy is as of one moment and checked, the file its
+    While servers run or not. For SQLite; PostgreSQL has tools of its own. The copy is as of one moment and checked, the file its
     owner's alone. It appears once it is whole.
 
     \b
@@ -272,9 +322,9 @@ def backup(file: Path) -> None:
 @cli.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def restore(file: Path) -> None:
-    """Put database and keys of a backup FILE where there are none.
+    """Restore database and keys from a backup.
 
-    Stop servers and workers first, and move what is left of the old database away. Changes nothing
+    Puts those of FILE where there are none. Stop servers and workers first, and move what is left of the old database away. Changes nothing
     unless all of the backup is whole.
 
     \b
@@ -289,9 +339,14 @@ def restore(file: Path) -> None:
 @cli.command()
 @click.pass_context
 def check(context: click.Context) -> None:
-    """Prove that the database is consistent, while servers run or not; exit code 1 if it is not.
+    """Check that the database is consistent.
 
-    Prints each invariant with the number of records that break it, and the IDs of some of them.
+    While servers run or not. Prints each invariant with the number of records that break it, and the
+    IDs of some of them. Exit code 1 if one is broken.
+
+    \b
+    Example:
+      billing-server check
     """
     from server import database_commands
 
@@ -307,7 +362,7 @@ def check(context: click.Context) -> None:
 
 @cli.group()
 def dkim() -> None:
-    """Sign e-mails, so that their recipients' servers believe who sends them."""
+    """Make keys that sign e-mails (DKIM)."""
 
 
 @dkim.command("new")
@@ -315,7 +370,9 @@ def dkim() -> None:
     "--folder", type=click.Path(path_type=Path), help="Where the keys go; default dkim in var."
 )
 def new_dkim_keys(folder: Path | None) -> None:
-    """Make keys that sign e-mails; prints the DNS records and the settings that they need.
+    """Make keys that sign e-mails.
+
+    Prints the DNS records and the settings that they need.
 
     \b
     Example:
@@ -328,9 +385,14 @@ def new_dkim_keys(folder: Path | None) -> None:
 
 @cli.command()
 def settings() -> None:
-    """List all settings: the value in force, where it comes from, what it means.
+    """List all settings with their values.
 
-    Passwords are hidden.
+    The value in force, where it comes from, and what it means; passwords are hidden. The unit is the
+    end of the name: _S seconds, _MIN minutes, _H hours, _D days.
+
+    \b
+    Example:
+      billing-server settings
     """
     loaded = load_settings()
     show_all(
@@ -351,10 +413,14 @@ def settings() -> None:
 @_dev_option
 @click.pass_context
 def doctor(context: click.Context, for_development: bool) -> None:
-    """Look at all that the service needs, and say what to do about what is not well.
+    """Examine the set-up, and say what to mend.
 
     Settings, database, schema, clock, mail server, the sender's DNS, certificate, disk, file modes.
-    Changes nothing and sends nothing; exit code 1 if there is a problem.
+    Changes nothing and sends nothing. Exit code 1 if there is a problem.
+
+    \b
+    Example:
+      billing-server doctor
     """
     from server.doctor import Level, examine
 

@@ -19,9 +19,11 @@ from client.importing.run import Import, locked
     "--columns",
     multiple=True,
     metavar="HEADER=FIELD,…",
-    help="What columns hold whose header does not say it; - for one that is not to be used.",
+    help="Which field a column is, by its header; - for a column to leave out.",
 )
-@click.option("--encoding", help="Of a CSV file, such as windows-1251; found out where not said.")
+@click.option(
+    "--encoding", help="Of a CSV file, such as windows-1251; default what it seems to be."
+)
 @click.option("--dry-run", is_flag=True, help="Check all rows, and send nothing.")
 @click.option("--skip-invalid", is_flag=True, help="Leave out the rows that are wrong.")
 @click.option("--wait", is_flag=True, help="Wait until the e-mails have gone out.")
@@ -37,10 +39,9 @@ def import_customers(
 ) -> int:
     """Invite a spreadsheet's customers, each exactly once.
 
-    FILE is CSV or XLSX. Its first row names the columns: name, invitation_email, and where there are
-    such external_id, person.tin and the like (see `billing customers invite`), labels.KEY, language,
-    inviter, note.
-    All rows are checked first; nothing is sent while one is wrong.
+    FILE is CSV or XLSX. Its first row names the columns: name and invitation_email, and if you like
+    external_id, person.tin and the like (see `billing customers invite`), labels.KEY, language,
+    inviter, note. All rows are checked first; nothing is sent while one is wrong.
 
     What becomes of each is written to FILE.results.csv. However this ends, run the same command again:
     it goes on where it was, also when rows were added or stand in another order. A row is known again
@@ -50,6 +51,8 @@ def import_customers(
     Examples:
       billing customers import customers.xlsx --dry-run
       billing customers import customers.csv --columns "Наименование=name,ИНН=person.tin" --wait
+
+    The exit code is 1 where a row was not done.
     """
     run = Import(context.connection, file, Console(stderr=True, highlight=False))
     try:

@@ -172,7 +172,9 @@ def create_customer(
 
 @customers.command("list")
 @filter_option("'state = ACTIVE' or 'labels.tier = gold'")
-@click.option("--order-by", default="", help="create_time: the oldest first.")
+@click.option(
+    "--order-by", default="", help="create_time for the oldest first; default the newest."
+)
 @click.option("--show-deleted", is_flag=True, help="Those that can be undeleted too.")
 @limit_option
 @output_option

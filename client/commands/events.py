@@ -73,7 +73,7 @@ def list_events(
     metavar="URL",
     help="Send each event there, signed, as a webhook would; for a developer's machine.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="End after this many.")
+@click.option("--limit", type=click.IntRange(min=1), help="End after this many; default never.")
 @output_option
 @with_context
 def watch_events(

@@ -21,8 +21,12 @@ from client.profiles import Profile, Profiles
 @click.option("--token-stdin", is_flag=True, help="Read an IAM token from standard input.")
 @click.option("--profile", "name", default="", help="Name to keep it under; default `default`.")
 @endpoint_option()
-@click.option("--reseller", default="", help="The reseller's ID.")
-@click.option("--ca", default="", help="Certificates to verify the service by, PEM.")
+@click.option("--reseller", default="", help="The ID of the reseller to work for.")
+@click.option(
+    "--ca",
+    default="",
+    help="File of CA certificates (PEM) to verify the service by; default the public ones.",
+)
 @with_context
 def login(
     context: Context,

@@ -70,9 +70,11 @@ def get_webhook(context: Context, webhook: str, output: Output) -> None:
 
 @webhooks.command("create")
 @click.argument("url")
-@click.option("--type", "types", multiple=True, help="Only events of this type; may be repeated.")
+@click.option(
+    "--type", "types", multiple=True, help="Only events of this type; may be repeated; default all."
+)
 @click.option("--description", default="", help="What it is for.")
-@click.option("--alert-email", default="", help="Who is told when deliveries fail.")
+@click.option("--alert-email", default="", help="The address that is told when deliveries fail.")
 @key_option
 @output_option
 @with_context
@@ -104,10 +106,12 @@ def create_webhook(
 
 @webhooks.command("update")
 @click.argument("webhook")
-@click.option("--url")
-@click.option("--type", "types", multiple=True, help="The types, in place of those of before.")
-@click.option("--description")
-@click.option("--alert-email")
+@click.option("--url", help="Where events are sent from now on; it must answer a test first.")
+@click.option(
+    "--type", "types", multiple=True, help="The types in place of those so far; may be repeated."
+)
+@click.option("--description", help="What it is for.")
+@click.option("--alert-email", help="The address that is told when deliveries fail.")
 @click.option("--enable/--disable", default=None, help="Send events, or stop it.")
 @output_option
 @with_context
@@ -152,7 +156,7 @@ def update_webhook(
 @click.argument("webhook")
 @with_context
 def delete_webhook(context: Context, webhook: str) -> None:
-    """Delete a webhook: it is told of nothing any more.
+    """Delete a webhook: it gets no more events.
 
     \b
     Example:
@@ -167,7 +171,7 @@ def delete_webhook(context: Context, webhook: str) -> None:
 @click.argument("webhook")
 @with_context
 def test_webhook(context: Context, webhook: str) -> None:
-    """Send a webhook an event that tells of nothing.
+    """Send a webhook a test event.
 
     \b
     Example:
@@ -179,7 +183,11 @@ def test_webhook(context: Context, webhook: str) -> None:
 
 @webhooks.command("rotate-secret")
 @click.argument("webhook")
-@click.option("--overlap-h", type=click.IntRange(0, 168), help="Hours that the old one signs too.")
+@click.option(
+    "--overlap-h",
+    type=click.IntRange(0, 168),
+    help="Hours for which the old secret signs too; default 24.",
+)
 @output_option
 @with_context
 def rotate_secret(context: Context, webhook: str, overlap_h: int | None, output: Output) -> None:
@@ -197,14 +205,16 @@ def rotate_secret(context: Context, webhook: str, overlap_h: int | None, output:
 
 @webhooks.command("redeliver")
 @click.argument("webhook")
-@click.option("--after", help="All events after this one; '' is all that are kept.")
-@click.option("--event", help="This event alone.")
+@click.option(
+    "--after", help="All events after the one with this ID; '' for all that the log still has."
+)
+@click.option("--event", help="The event with this ID alone.")
 @output_option
 @with_context
 def redeliver(
     context: Context, webhook: str, after: str | None, event: str | None, output: Output
 ) -> None:
-    """Send events again.
+    """Send events again: all after one, or one.
 
     \b
     Example:

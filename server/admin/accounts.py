@@ -103,9 +103,10 @@ def keys() -> None:
 @json_option
 @admin_context
 def add_key(context: AdminContext, account_id: str, output: Path, by: str, as_json: bool) -> None:
-    """Make a key for a service account and write it to a file that the official SDKs read.
+    """Make a key for a service account.
 
-    The file's owner alone can read it. The private key is kept nowhere else.
+    Writes it to a file that the official SDKs read. The file's owner alone can read it. The private
+    key is kept nowhere else.
 
     \b
     Example:
@@ -159,7 +160,7 @@ def list_keys(context: AdminContext, account_id: str | None, as_json: bool) -> N
 @by_option
 @admin_context
 def remove_key(context: AdminContext, key_id: str, by: str) -> None:
-    """Remove a key: it and the tokens that were got with it end at once.
+    """Remove a key; tokens got with it end at once.
 
     \b
     Example:

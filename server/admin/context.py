@@ -108,7 +108,7 @@ by_option = click.option(
     "--by",
     default=user_name,
     callback=_check_by,
-    help="Who asks for it, for the audit, which keeps the OS user too; default that one.",
+    help="Who asks for it, as the audit shows it beside the OS user; default that user.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 id_option = click.option("--id", "id_", callback=_check_id, help="Its ID; default a random one.")

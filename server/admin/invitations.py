@@ -35,10 +35,11 @@ def invitations() -> None:
 @json_option
 @admin_context
 def find(context: AdminContext, what: str, by: str, as_json: bool) -> None:
-    """Find invitations to an ADDRESS, or by the ID of invitation, customer, account or operation.
+    """Find invitations by an address or an ID.
 
-    Whichever reseller's they are, newest first: the state, how the e-mail stands and why, and until
-    when the link holds. The look-up is recorded in the audit, without the address.
+    ID is that of an invitation, a customer, a billing account or an operation. Whichever reseller's
+    they are, newest first: the state, how the e-mail stands and why, and until when the link holds.
+    The look-up is recorded in the audit, without the address.
 
     \b
     Examples:

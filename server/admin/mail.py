@@ -19,17 +19,17 @@ from server.storage.interface import WaitingMail
 
 @click.group()
 def mail() -> None:
-    """What becomes of e-mails."""
+    """See, hold and retry e-mails; preview one."""
 
 
 @mail.command()
 @by_option
 @admin_context
 def hold(context: AdminContext, by: str) -> None:
-    """Hold the e-mails of all invitations: none goes out but those on their way already.
+    """Hold the e-mails of all invitations.
 
-    Invitations are taken as ever, and time goes on for them. For when something is wrong with the
-    e-mails themselves, or with who sends them.
+    None goes out but those on their way already. Invitations are taken as ever, and time goes on
+    for them. For when something is wrong with the e-mails themselves, or with who sends them.
 
     \b
     Example:
@@ -43,7 +43,7 @@ def hold(context: AdminContext, by: str) -> None:
 @by_option
 @admin_context
 def resume(context: AdminContext, by: str) -> None:
-    """Have e-mails go out that were held.
+    """Have e-mails that were held go out.
 
     \b
     Example:
@@ -61,10 +61,10 @@ def resume(context: AdminContext, by: str) -> None:
 @json_option
 @admin_context
 def queue(context: AdminContext, limit: int, by: str, as_json: bool) -> None:
-    """List e-mails that have not gone out: those tried before first, then the oldest.
+    """List e-mails that have not gone out.
 
-    With the recipient's domain, how often each was tried, when it is next, and what went wrong. The
-    look is recorded in the audit.
+    Those tried before come first, then the oldest. With the recipient's domain, how often each was
+    tried, when it is next, and what went wrong. The look is recorded in the audit.
 
     \b
     Example:
@@ -113,7 +113,7 @@ def _time(at: datetime) -> str:
 @by_option
 @admin_context
 def retry(context: AdminContext, ids: tuple[str, ...], all_: bool, by: str) -> None:
-    """Have e-mails that wait for their next try be tried now.
+    """Try e-mails now that wait for their next try.
 
     ID is an operation's or an invitation's, as `mail queue` shows them. What is being sent, or has gone
     out, stays as it is, and so does what is held with its reseller.

@@ -66,7 +66,9 @@ def add(context: AdminContext, name: str, id_: str | None, by: str, as_json: boo
 @json_option
 @admin_context
 def list_(context: AdminContext, as_json: bool) -> None:
-    """List all resellers, oldest first; JSON has contact details and return origins too.
+    """List all resellers, oldest first.
+
+    JSON has contact details and return origins too.
 
     \b
     Example:
@@ -101,9 +103,9 @@ def _details(reseller: Reseller) -> dict[str, str]:
 @by_option
 @admin_context
 def contact(context: AdminContext, reseller_id: str, address: str, by: str) -> None:
-    """Set the ADDRESS where those whom a reseller invites can ask; "" for none.
+    """Set a reseller's address for invitees' questions.
 
-    It stands in e-mails and on pages, and answers to the e-mails go there.
+    "" takes it away. It stands in e-mails and on pages, and answers to the e-mails go there.
 
     \b
     Example:
@@ -141,8 +143,9 @@ def contact_details(
     phone: str | None,
     by: str,
 ) -> None:
-    """Set whom those can ask whom a reseller invites, where and by which telephone; "" for none.
+    """Set a reseller's contact person and telephone.
 
+    Whom invitees can ask, where and by which telephone; "" takes one away, what is not given stays.
     They stand in e-mails and on pages, beside the address of `resellers contact`.
 
     \b
@@ -173,7 +176,9 @@ def _check_origin(_context: click.Context, _parameter: click.Parameter, value: s
 @by_option
 @admin_context
 def add_origin(context: AdminContext, reseller_id: str, origin: str, by: str) -> None:
-    """Let the pages of a reseller's invitations lead back to ORIGIN after the answer.
+    """Let a reseller's pages lead back to ORIGIN.
+
+    An invitation may then have a returnUri there, which its page offers after the answer.
 
     \b
     Example:
@@ -193,7 +198,9 @@ def add_origin(context: AdminContext, reseller_id: str, origin: str, by: str) ->
 @by_option
 @admin_context
 def remove_origin(context: AdminContext, reseller_id: str, origin: str, by: str) -> None:
-    """Let them lead there no longer; pages of earlier invitations offer it no more either.
+    """Let a reseller's pages lead to ORIGIN no longer.
+
+    Those of earlier invitations neither.
 
     \b
     Example:
@@ -212,10 +219,11 @@ def remove_origin(context: AdminContext, reseller_id: str, origin: str, by: str)
 @by_option
 @admin_context
 def suspend(context: AdminContext, reseller_id: str, by: str) -> None:
-    """Suspend a reseller: at once its calls are refused and its e-mails held.
+    """Suspend a reseller.
 
-    Its customers stay as they are. Links to its pending invitations say that they can't be answered
-    now. Nothing is lost, but time goes on: what lapses meanwhile has lapsed.
+    At once its calls are refused and its e-mails held. Its customers stay as they are. Links to its
+    pending invitations say that they can't be answered now. Nothing is lost, but time goes on: what
+    lapses meanwhile has lapsed.
 
     \b
     Example:
@@ -232,7 +240,9 @@ def suspend(context: AdminContext, reseller_id: str, by: str) -> None:
 @by_option
 @admin_context
 def resume(context: AdminContext, reseller_id: str, by: str) -> None:
-    """Resume a suspended reseller: its calls, e-mails and invitations go on.
+    """Resume a suspended reseller.
+
+    Its calls, e-mails and invitations go on.
 
     \b
     Example:
@@ -247,10 +257,11 @@ def resume(context: AdminContext, reseller_id: str, by: str) -> None:
 @by_option
 @admin_context
 def remove(context: AdminContext, reseller_id: str, by: str) -> None:
-    """Remove a reseller: all roles for it end at once, and its e-mails and invitations are held.
+    """Remove a reseller.
 
-    What it has invited stays recorded. Adding it again with its ID brings it back, without roles, and
-    what was held goes on.
+    All roles for it end at once, and its e-mails and invitations are held. What it has invited
+    stays recorded. Adding it again with its ID brings it back, without roles, and what was held
+    goes on.
 
     \b
     Example:

@@ -16,10 +16,10 @@ def suppressions() -> None:
 @by_option
 @admin_context
 def release(context: AdminContext, address: str, by: str) -> None:
-    """Have an ADDRESS get e-mails again, on the word of its owner.
+    """Release an address: e-mails go there again.
 
-    It came back for good, or its owner asked for no more e-mails. Resellers release what came back for
-    them by themselves.
+    For one whose e-mails came back for good, or whose owner asked for no more: only on the owner's
+    word. Resellers release what came back for them by themselves.
 
     \b
     Example:

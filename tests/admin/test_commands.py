@@ -3,15 +3,19 @@ import os
 import pwd
 import sqlite3
 import stat
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import jwt
 import pytest
 from click.testing import Result
 from cryptography.hazmat.primitives import serialization
 
-from server.admin import GROUPS
+from server.commands import cli
 from server.domain.access import Role
 from tests.admin.conftest import Command
 
@@ -306,13 +310,43 @@ def test_bad_values_are_refused_in_one_line(command: Command, words: tuple[str, 
     assert audit(command) == []
 
 
-def test_every_command_has_an_example_that_names_it(command: Command) -> None:
-    for group in GROUPS:
-        whose = str(group.name)
-        assert whose in command("--help").stdout
-        for name in group.commands:
-            help_ = command(whose, name, "--help").stdout
-            assert f"  billing-server {whose} {name}" in help_
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, each in group.commands.items():
+        if isinstance(each, click.Group):
+            yield from commands(each, (*path, name))
+        else:
+            yield (*path, name)
+
+
+@pytest.mark.parametrize("words", list(commands(cli)), ids=" ".join)
+def test_each_command_explains_itself(command: Command, words: tuple[str, ...]) -> None:
+    help_ = command(*words, "--help").stdout
+    which: click.Command = cli
+    for word in words:
+        assert isinstance(which, click.Group)
+        which = which.commands[word]
+    unexplained = [
+        each.name for each in which.params if isinstance(each, click.Option) and not each.help
+    ]
+    assert unexplained == []
+    if isinstance(which, click.Group):
+        # The first sentence of each stands beside its name, whole.
+        assert "..." not in help_.split("Commands:")[1]
+    else:
+        assert f"billing-server {' '.join(words)}" in help_.split("Example", 1)[1]
+
+
+def test_a_wrong_word_is_told_under_the_name_of_the_command(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "server", "nonsense"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "BILLING_VAR": str(tmp_path)},
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "'billing-server --help'" in done.stderr
 
 
 FORGED = "bob  root  keys.add  key1\n2030-01-01T00:00:00Z  alice"

@@ -214,6 +214,9 @@ def test_each_command_explains_itself(run: Run, words: tuple[str, ...]) -> None:
     for word in words:
         assert isinstance(command, click.Group)
         command = command.commands[word]
+    assert [
+        each.name for each in command.params if isinstance(each, click.Option) and not each.help
+    ] == []
     if isinstance(command, click.Group):
         # The first sentence of each stands beside its name, whole.
         assert "..." not in done.out.split("Commands:")[1]

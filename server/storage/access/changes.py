@@ -370,4 +370,6 @@ def _require_reseller(transaction: Transaction, reseller_id: str) -> _Reseller:
 
 
 def _unknown(what: str, id_: str) -> BillingError:
-    return BillingError(Reason.NOT_FOUND, f"There is no {what} {id_}.")
+    return BillingError(
+        Reason.NOT_FOUND, f"There is no {what} {id_}; see `{what.replace(' ', '-')}s list`."
+    )
