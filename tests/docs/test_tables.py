@@ -7,9 +7,12 @@ import click
 import pytest
 from google.api import annotations_pb2
 from google.protobuf import descriptor_pb2
+from google.rpc import code_pb2
 
+from gateway.replies import REPLIES
 from server.commands import cli
 from server.config import Settings
+from server.rpc.pipeline.errors import CODES
 from tests.docs.pages import PAGES, README, TEXT
 from tests.service import ROOT
 
@@ -54,6 +57,21 @@ def test_every_setting_is_listed_with_its_default() -> None:
             rf"^\| `BILLING_{name.upper()}` \| (.*?) \| (.*?) \|$", settings, re.MULTILINE
         )
         assert row == (f"`{field.default}`" if field.default != "" else "", field.description)
+
+
+def test_every_reason_is_listed_with_its_code() -> None:
+    page = (ROOT / "docs/callers/errors.md").read_text()
+    listed = dict(re.findall(r"^\| `([A-Z_0-9]+)` \| ([A-Z_]+)", page, re.MULTILINE))
+    ours = {reason.value: code_pb2.Code.Name(code) for reason, code in CODES.items()}
+    lua = (ROOT / "gateway/lua").glob("*.lua")
+    refused = {
+        reason
+        for file in lua
+        for reason in re.findall(r'refuse\(handle, \d+, "([A-Z_]+)"', file.read_text())
+    }
+    assert refused
+    assert listed.keys() == ours.keys() | {reply.reason for reply in REPLIES} | refused
+    assert {reason: listed[reason] for reason in ours} == ours
 
 
 @pytest.mark.parametrize("words", COMMANDS)
