@@ -388,7 +388,7 @@ def settings() -> None:
     """List all settings with their values.
 
     The value in force, where it comes from, and what it means; passwords are hidden. The unit is the
-    end of the name: _S seconds, _MIN minutes, _H hours, _D days.
+    end of the name: _S seconds, _MIN a minute, _H hours, _D days.
 
     \b
     Example:

@@ -15,20 +15,21 @@ class CallSettings(BaseSettings):
         description="calls in work at once in one process, and as many waits; one caller: half",
     )
     max_anonymous_calls: Count = Field(
-        200, description="the same for calls without credentials; one address has half of them"
+        200,
+        description="calls without credentials in work at once in one process; one address: half",
     )
     max_streams: Count = Field(
         2500, description="streams of events open at once in one process; one caller: half"
     )
     max_connections: Count = Field(
         10_000,
-        description="of callers to the gateway, 4 in 5 for one address; from 2 in 5 on idle ones end sooner",
+        description="connections to the gateway; one address has 4 in 5; from 2 in 5 on idle ones end sooner",
     )
     gateway_memory_mib: int = Field(
         256,
         ge=96,
         le=1 << 20,
-        description="Envoy's heap, 70 of its own; past a tenth of the rest the largest requests end",
+        description="Envoy's heap; 80 are its own, and past a tenth of the rest it ends the largest requests",
     )
     max_body_bytes: int = Field(1 << 20, ge=1024, le=64 << 20, description="largest request")
     max_metadata_bytes: int = Field(
@@ -39,7 +40,7 @@ class CallSettings(BaseSettings):
         2.0,
         ge=0,
         le=3600,
-        description="how long SIGTERM leaves the gateway to notice before calls end",
+        description="after SIGTERM, how long a server still takes calls, until the gateway has noticed",
     )
     shutdown_s: float = Field(
         20.0, gt=0, le=3600, description="time for calls and sends to finish on stop"

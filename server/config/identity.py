@@ -16,12 +16,16 @@ class IdentitySettings(BaseSettings):
     iam_endpoints: str = Field(
         "",
         pattern=r"^[^\s,]*(, *[^\s,]+)*$",
-        description="host:port,… that clients sign their requests for tokens for; this machine's always",
+        description="host:port,… for which clients may sign requests for tokens, beside this machine's",
     )
     oidc_issuer: str = Field("", description="an outside issuer whose tokens are accepted too")
-    oidc_audience: str = Field("", description="the audience that those tokens must be for")
+    oidc_audience: str = Field(
+        "", description="audience that the outside issuer's tokens must be for"
+    )
     oidc_jwks: str = Field(
-        "", pattern=r"^(https://|/|$)", description="that issuer's key set: https URL or /file"
+        "",
+        pattern=r"^(https://|/|$)",
+        description="the outside issuer's key set: https URL, or the absolute path of a file",
     )
 
     @model_validator(mode="after")

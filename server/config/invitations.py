@@ -30,24 +30,30 @@ class InvitationSettings(BaseSettings):
         1_000_000, description="customers that one reseller may have; 0 for any number"
     )
     unknown_links_per_min: float = Field(
-        30.0, ge=0, description="wrong links that one address may try; 0 for any number"
+        30.0, ge=0, description="wrong links a minute that one IP address may try; 0 for any number"
     )
     country: str = Field(
-        "RU", pattern="^[A-Z]{2}$", description="of all billing accounts, by ISO 3166-1 alpha-2"
+        "RU",
+        pattern="^[A-Z]{2}$",
+        description="country of all billing accounts, by ISO 3166-1 alpha-2",
     )
     currency: str = Field(
-        "RUB", pattern="^(RUB|USD|KZT)$", description="of all billing accounts: RUB, USD or KZT"
+        "RUB",
+        pattern="^(RUB|USD|KZT)$",
+        description="currency of all billing accounts: RUB, USD or KZT",
     )
     brand_name: str = Field(
-        "Billing", pattern=r"^\S([^\x00-\x1f]{0,58}\S)?$", description="on e-mails and pages"
+        "Billing", pattern=r"^\S([^\x00-\x1f]{0,58}\S)?$", description="name on e-mails and pages"
     )
     brand_colour: str = Field(
         "#1d4f91",
         pattern="^#[0-9a-fA-F]{6}$",
-        description="any, like #1d4f91; text on it is white or black, whichever reads better",
+        description="colour of pages and e-mails; text on it is white or black, whichever reads better",
     )
     brand_support: str = Field(
-        "", pattern=r"^([^\s@<>\"]+@[^\s@<>\"]+)?$", description="address for questions"
+        "",
+        pattern=r"^([^\s@<>\"]+@[^\s@<>\"]+)?$",
+        description="e-mail address for questions, on e-mails and pages",
     )
     time_zone: str = Field(
         "Europe/Moscow", description="IANA name of the zone that people read times in, beside UTC"

@@ -27,32 +27,35 @@ class SendingSettings(BaseSettings):
     mail_languages: str = Field(
         "en,ru",
         pattern="^(en|ru|en,ru|ru,en)$",
-        description="of each e-mail, the first on top: an invitee's own is not known",
+        description="languages of each e-mail, the first on top: en, ru or both",
     )
-    mail_templates: str = Field(
-        "", description="folder with templates of e-mails that are taken in place of ours"
-    )
+    mail_templates: str = Field("", description="folder with templates of e-mails in place of ours")
     mail_give_up_after_h: float = Field(
         _RETRY.give_up_after / _HOUR,
         gt=0,
         le=8760,
-        description="how long an e-mail that is not taken is tried again",
+        description="how long an e-mail that the mail server does not take is tried again",
     )
     mail_first_retry_s: float = Field(
         _RETRY.first.total_seconds(), gt=0, le=604_800, description="delay before the second try"
     )
     mail_longest_retry_s: float = Field(
-        _RETRY.longest.total_seconds(), gt=0, le=604_800, description="delays double up to this"
+        _RETRY.longest.total_seconds(),
+        gt=0,
+        le=604_800,
+        description="longest delay between two tries; delays double up to it",
     )
     mail_lease_s: float = Field(
         _WORKER.lease.total_seconds(),
         gt=0,
         le=86_400,
-        description="after a crash, time until another sends",
+        description="after a process has crashed, time until another one sends its e-mails",
     )
     mail_connections: Count = Field(_WORKER.parallel, description="e-mails a process sends at once")
     mail_slow_connections: int = Field(
-        _WORKER.extra_slots, ge=0, description="more of them, in place of those that take over 2 s"
+        _WORKER.extra_slots,
+        ge=0,
+        description="e-mails more at once, while as many have taken over 2 s",
     )
     bounce_domain: str = Field(
         "",

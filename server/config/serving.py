@@ -28,23 +28,22 @@ class ServingSettings(BaseSettings):
     """Where the service is reached, and what its processes write."""
 
     var: Path = Field(
-        Path("var"), description="all that a run keeps: database, mail, keys, logs; in the checkout"
+        Path("var"),
+        description="folder of database, caught e-mails, keys and logs; the default is in the checkout",
     )
     config: str = Field(
         "",
-        description="TOML file of settings, `http_port = 8080`; what the environment has goes before it",
+        description="TOML file of settings, `http_port = 8080`; the environment goes before it",
     )
     http_port: Port = Field(8080, description="Envoy: REST and gRPC without TLS, loopback only")
     https_port: Port = Field(8443, description="Envoy: REST and gRPC over TLS")
     grpc_port: Port = Field(50051, description="the gRPC server itself")
     smtp_port: Port = Field(1025, description="the local mail catcher")
-    log_format: str = Field(
-        "text", pattern="^(text|json)$", description="of the log: lines of text, or of JSON"
-    )
+    log_format: str = Field("text", pattern="^(text|json)$", description="of the log: text or json")
     log_level: str = Field(
         "info",
         pattern="^(debug|info|warning|error)$",
-        description="from which level on lines are written; calls that went well are told at info",
+        description="least level of lines: debug, info, warning or error; calls that went well are info",
     )
     access_log: str = Field(
         "",
@@ -56,24 +55,30 @@ class ServingSettings(BaseSettings):
         description="http://host:4318 of an OpenTelemetry collector that traces are sent to by OTLP; default none",
     )
     metrics_address: str = Field(
-        "127.0.0.1", description="where each process tells metrics and health, unencrypted"
+        "127.0.0.1",
+        description="IP address at which each process tells metrics and health, unencrypted",
     )
     metrics_port: Port = Field(
-        9464, description="its port; the next free one where another process has that"
+        9464,
+        description="port for metrics and health; the next free one where another process has that",
     )
-    bounce_port: Port = Field(1026, description="what takes e-mails that come back")
+    bounce_port: Port = Field(
+        1026, description="`bounces`, which receives e-mails that come back, at 127.0.0.1"
+    )
     endpoint: str = Field(
         "",
         pattern=r"^([^\s:/]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$|^$",
-        description="host:port that discovery gives to all; default what a client came to by TLS",
+        description="host:port that `GET /endpoints` tells clients; default the one that a client called by TLS",
     )
     address: str = Field(
-        "127.0.0.1", description="where Envoy serves TLS; beyond loopback it needs a certificate"
+        "127.0.0.1",
+        description="IP address at which Envoy serves TLS; beyond loopback it needs a certificate",
     )
     tls_certificate: str = Field(
-        "", description="certificate chain, PEM; taken up anew when it changes; default made in var"
+        "",
+        description="file of the certificate chain, PEM; read again when it changes; default made in var",
     )
-    tls_key: str = Field("", description="its private key, PEM")
+    tls_key: str = Field("", description="file of the certificate's private key, PEM")
     servers: str = Field(
         "",
         pattern=r"^[^\s,]*(, *[^\s,]+)*$",
@@ -81,7 +86,7 @@ class ServingSettings(BaseSettings):
     )
     trusted_proxies: str = Field(
         "",
-        description="CIDR,… of proxies in front of Envoy, for servers of Envoys on other machines, whose X-Forwarded-For counts",
+        description="networks (CIDR,…) whose X-Forwarded-For counts: for the gateway proxies in front of it, for servers gateways on other machines",
     )
     cors_origins: str = Field(
         "",

@@ -17,15 +17,16 @@ class StorageSettings(BaseSettings):
         json_schema_extra=SECRET,
     )
     database_pooled: bool = Field(
-        False, description="that URL leads to a pooler in transaction mode, such as PgBouncer"
+        False,
+        description="BILLING_DATABASE_URL leads to a pooler in transaction mode, such as PgBouncer",
     )
     database_direct_url: str = Field(
         "",
-        description="the database past that pooler, to listen to other processes, `migrate` and `check`",
+        description="URL past the pooler, for LISTEN, `migrate` and `check`",
         json_schema_extra=SECRET,
     )
     idempotency_lifetime_h: int = Field(
-        48, ge=24, le=87_600, description="how long keys are remembered"
+        48, ge=24, le=87_600, description="how long idempotency keys are remembered"
     )
     operation_retention_d: int = Field(
         30, ge=0, le=36_500, description="how long ended operations and links are kept; 0 for ever"
