@@ -18,10 +18,16 @@ def database_errors() -> Iterator[None]:
         yield
     except SchemaError as error:
         raise SettingsError(str(error)) from None
+    except OSError as error:
+        raise SettingsError(
+            f"BILLING_DATABASE_URL: {error.filename}: {error.strerror or error}"
+        ) from None
     except ValueError as error:
         raise SettingsError(f"BILLING_DATABASE_URL: {error}") from None
     except BillingError as error:
-        raise SettingsError(f"BILLING_DATABASE_URL: {error.message}") from None
+        raise SettingsError(
+            f"BILLING_DATABASE_URL: {error.for_operators or error.message}"
+        ) from None
 
 
 def migrate_database(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from server.composition.mail import mail_settings
 from server.composition.storage import opened_storage
 from server.config import Settings
+from server.database_commands import database_errors
 from server.storage.interface import Backlog, MailProblem
 
 _MOST_PROBLEMS = 10
@@ -69,8 +70,9 @@ async def mail_status(settings: Settings, at: datetime) -> MailStatus:
     """Reads it as of now; raises SettingsError."""
     smtp, _ = mail_settings(settings)
     async with opened_storage(settings) as storage:
-        backlog = await storage.backlog.read_backlog()
-        problems = await storage.backlog.read_mail_problems()
+        with database_errors():
+            backlog = await storage.backlog.read_backlog()
+            problems = await storage.backlog.read_mail_problems()
     return MailStatus(backlog, problems, f"{smtp.host}:{smtp.port}", at)
 
 

@@ -67,7 +67,8 @@ class AdminContext:
         try:
             return asyncio.run(on_storage())
         except BillingError as error:
-            raise AdminError(error.message) from None
+            failed = error.for_operators and f"BILLING_DATABASE_URL: {error.for_operators}"
+            raise AdminError(failed or error.message) from None
 
     def ring(self) -> KeyRing:
         """Returns the keys that sign tokens; raises AdminError."""

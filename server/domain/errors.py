@@ -141,7 +141,8 @@ class BillingError(Exception):
     """A refusal that the caller is told about as it stands.
 
     `message` says what to do next and holds no personal data; `metadata` is for programs.
-    `retry_after_s` is set where the same call may succeed later.
+    `retry_after_s` is set where the same call may succeed later. `for_operators` is what those who run
+    the service are told of a database that failed.
     """
 
     def __init__(
@@ -161,6 +162,7 @@ class BillingError(Exception):
         self.fields = tuple(fields)
         self.resource = resource
         self.retry_after_s = retry_after_s
+        self.for_operators = ""
 
 
 def invalid_fields(*violations: FieldViolation) -> BillingError:

@@ -10,6 +10,7 @@ from sqlalchemy import URL, PoolProxiedConnection, create_engine, event
 from sqlalchemy.pool import NullPool
 
 from files.private import close_to_others, open_private
+from server.storage.schema.completeness import lacking, named
 from server.storage.schema.tables import REVISION
 from server.storage.sql.database_files import DatabaseFiles
 from server.storage.sql.database_urls import driver_url
@@ -171,22 +172,13 @@ class Database:
         connection = self.connect()
         try:
             cursor = connection.cursor()
-            cursor.execute("SELECT version_num FROM alembic_version")
-            found = cursor.fetchall()
-            is_ours = [version for (version,) in found] == [REVISION]
-            if self.is_sqlite and is_ours and not log_is_there:
-                cursor.execute("SELECT count(*) FROM log_marks WHERE log_needed")
-                ((marks,),) = cursor.fetchall()
-                self._require_log(marks)
-        except SchemaError:
-            raise
-        except Exception as error:
-            if "alembic_version" not in str(error):
-                raise
-            found = []
+            versions = _versions(cursor)
+            if versions == [REVISION]:
+                if self.is_sqlite and not log_is_there:
+                    self._require_log(cursor)
+                require_complete(cursor, is_sqlite=self.is_sqlite)
         finally:
             connection.close()
-        versions = sorted(version for (version,) in found)
         if not versions:
             raise SchemaError("the database has no schema yet: run `billing-server migrate`")
         if versions != [REVISION]:
@@ -195,7 +187,12 @@ class Database:
                 f"with {REVISION}: run `billing-server migrate` of the newer of the two releases"
             )
 
-    def _require_log(self, marks: int) -> None:
+    def _require_log(self, cursor: Any) -> None:
+        try:
+            cursor.execute("SELECT count(*) FROM log_marks WHERE log_needed")
+        except sqlite3.OperationalError:
+            return  # what lacks this table lacks more than the log
+        ((marks,),) = cursor.fetchall()
         if marks:
             path = self.url.database
             raise SchemaError(
@@ -203,6 +200,27 @@ class Database:
                 "what was done last is missing: copy it anew with `sqlite3 FROM '.backup TO'`, or "
                 "while nothing runs"
             )
+
+
+def require_complete(cursor: Any, *, is_sqlite: bool) -> None:
+    """Raises SchemaError for a database that lacks what its version, this release's, should have."""
+    if lacks := lacking(cursor, is_sqlite=is_sqlite):
+        raise SchemaError(
+            f"the database says that its schema is at version {REVISION}, but lacks {named(lacks)}: if "
+            "the version was set by hand, set it back in alembic_version and run `billing-server "
+            "migrate`, else restore a backup; nothing was changed"
+        )
+
+
+def _versions(cursor: Any) -> list[str]:
+    """Returns the versions that a database has: one, or none where there is no schema."""
+    try:
+        cursor.execute("SELECT version_num FROM alembic_version")
+        return sorted(str(version) for (version,) in cursor.fetchall())
+    except Exception as error:
+        if "alembic_version" not in str(error):
+            raise
+        return []
 
 
 def _postgres_arguments(limit_s: float) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError
 
 from server.domain.errors import BillingError, Reason
 from server.storage.sql.database_files import FilesMovedError
+from server.storage.sql.explanations import explained
 from server.telemetry.failure_log import FailureLog
 from server.telemetry.metrics import DATABASE_ERRORS
 
@@ -140,6 +141,13 @@ def to_billing_error(error: Exception) -> Exception:
     DATABASE_ERRORS.labels(error_class.name.lower()).inc()
     # An outage of an hour is a dozen lines.
     _FAILURES.tell(f"database: {error_class.value}: {type(cause).__name__} {code}")
+    answer = _answer(error_class)
+    if error_class is not ErrorClass.UNFIT:
+        answer.for_operators = explained(cause or error)
+    return answer
+
+
+def _answer(error_class: ErrorClass) -> BillingError:
     match error_class:
         case ErrorClass.FULL:
             return BillingError(
