@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from files.private import make_private_folder, open_private, sync
+from files.private import make_private_folder, open_private, replace_private, sync
 from server import version
 from server.config import Settings, SettingsError
 from server.database_commands import database_errors
@@ -110,10 +110,8 @@ def restore(settings: Settings, file: Path) -> str:
             make_private_folder(settings.iam_keys.parent)
             make_private_folder(settings.iam_keys)
             for key in missing:
-                with open_private(settings.iam_keys / key.name, "xb") as out:
-                    out.write(key.read_bytes())
-                    out.flush()
-                    os.fsync(out.fileno())
+                replace_private(settings.iam_keys / key.name, key.read_bytes())
+                sync(settings.iam_keys / key.name)
             sync(settings.iam_keys)
             # Last: servers make keys of their own where there is a database without.
             put_database(settings.database, Path(folder) / _DATABASE)

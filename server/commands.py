@@ -4,6 +4,7 @@ Longer than others: each command stands here once, with what it says of itself.
 """
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -477,5 +478,13 @@ def main(name: str) -> None:
         cli(prog_name=name)
     except SettingsError as error:
         console.end(error)
+    except OSError as error:
+        # A file that this user may not use, or a disk without room, standard output's perhaps.
+        if error.filename is None and error.errno != errno.ENOSPC:
+            console.end_by_fault(error)
+        if error.filename is None:
+            # Else Python tries at its end again to write what is left.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        console.end(SettingsError(f"{error.filename or 'output'}: {error.strerror}"))
     except Exception as fault:
         console.end_by_fault(fault)

@@ -19,9 +19,8 @@ def database_errors() -> Iterator[None]:
     except SchemaError as error:
         raise SettingsError(str(error)) from None
     except OSError as error:
-        raise SettingsError(
-            f"BILLING_DATABASE_URL: {error.filename}: {error.strerror or error}"
-        ) from None
+        place = f"{error.filename}: " if error.filename else ""
+        raise SettingsError(f"BILLING_DATABASE_URL: {place}{error.strerror or error}") from None
     except ValueError as error:
         raise SettingsError(f"BILLING_DATABASE_URL: {error}") from None
     except BillingError as error:

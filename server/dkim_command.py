@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from files.private import make_private_folder, open_private
+from files.private import make_private_folder, replace_private
 from server.config import Settings, SettingsError
 from server.worker.mail.addresses import MessageSettingError, parse_sender
 from server.worker.mail.dkim import DkimKey
@@ -36,8 +36,7 @@ def new_keys(settings: Settings, now: datetime, folder: Path | None) -> str:
             raise SettingsError(f"{folder} has keys of {now:%Y-%m} already; nothing was changed")
         for key, file in zip(keys, files, strict=True):
             pem = key.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-            with open_private(file, "xb") as out:
-                out.write(pem)
+            replace_private(file, pem)
     except OSError as error:
         raise SettingsError(f"{folder} can't be written to: {error.strerror}") from None
     lines = [

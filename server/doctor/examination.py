@@ -48,10 +48,12 @@ async def examine(*, for_development: bool) -> AsyncIterator[Finding]:
     files = _files(loaded)
     if database := _sqlite_file(settings):
         folders.append(database.parent)
-    if not settings.var.exists():
+    try:
+        settings.var.stat()
+    except OSError as error:
         yield problem(
             "disk",
-            f"there is no folder {settings.var}",
+            f"{settings.var} can't be used: {error.strerror}",
             "run `billing-server migrate`, or set BILLING_VAR to the folder that is in use",
         )
     for finding in (

@@ -65,10 +65,14 @@ def examine_disk(folders: Iterable[Path]) -> Iterator[Finding]:
     """Yields how much room there is where the service writes; once for each file system."""
     seen = set()
     for folder in folders:
-        if not folder.exists() or folder.stat().st_dev in seen:
+        try:
+            device = folder.stat().st_dev
+            usage, inodes = shutil.disk_usage(folder), os.statvfs(folder)
+        except OSError:
             continue
-        seen.add(folder.stat().st_dev)
-        usage, inodes = shutil.disk_usage(folder), os.statvfs(folder)
+        if device in seen:
+            continue
+        seen.add(device)
         text = f"{usage.free / (1 << 30):.1f} GiB free at {folder}"
         advice = "make room: delete what is not needed, or move BILLING_VAR to a larger disk"
         if usage.free < _FULL_BYTES or (inodes.f_files and inodes.f_favail == 0):
@@ -84,13 +88,13 @@ def examine_disk(folders: Iterable[Path]) -> Iterator[Finding]:
 def examine_modes(folders: Iterable[Path], files: Iterable[Path]) -> Iterator[Finding]:
     """Yields which of the folders, what is in them, and the files others may use, or belong to others."""
     paths = [path for folder in folders for path in _within(folder)]
-    paths += [file for file in files if file.exists()]
-    open_, foreign = [], []
-    for path in dict.fromkeys(paths):
+    looked_at, open_, foreign = 0, [], []
+    for path in dict.fromkeys([*paths, *files]):
         try:
             found = path.lstat()
         except OSError:
             continue
+        looked_at += 1
         if stat.S_ISLNK(found.st_mode) or stat.S_ISSOCK(found.st_mode):
             continue
         if found.st_mode & 0o077:
@@ -110,12 +114,10 @@ def examine_modes(folders: Iterable[Path], files: Iterable[Path]) -> Iterator[Fi
             f"run this as the service's user, or chown them to {_user()}",
         )
     if not open_ and not foreign:
-        yield ok("file modes", f"{len(paths)} files and folders are {_user()}'s alone")
+        yield ok("file modes", f"{looked_at} files and folders are {_user()}'s alone")
 
 
 def _within(folder: Path) -> Iterator[Path]:
-    if not folder.exists():
-        return
     yield folder
     for path, folders, files in os.walk(folder):
         yield from (Path(path, name) for name in (*folders, *files))

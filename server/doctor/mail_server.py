@@ -1,5 +1,6 @@
 """Whether the mail server takes e-mails from here: connection, EHLO, TLS, log-in. None is sent."""
 
+import socket
 import ssl
 from collections.abc import AsyncIterator
 
@@ -8,6 +9,7 @@ from aiosmtplib import (
     SMTPAuthenticationError,
     SMTPException,
     SMTPResponseException,
+    SMTPServerDisconnected,
     SMTPTimeoutError,
 )
 
@@ -91,9 +93,7 @@ async def _log_in(smtp: SMTP, user: str, password: str, where: str) -> Finding:
 
 def _failure(error: Exception, where: str) -> Finding:
     """Returns what became of the connection, in words that quote neither password nor answer."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, ssl.SSLError):
-        cause = cause.__cause__ or cause.__context__
+    cause = _cause(error, ssl.SSLError)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return problem(
             _SUBJECT,
@@ -112,6 +112,10 @@ def _failure(error: Exception, where: str) -> Finding:
             f"{where} refuses the log-in with {error.code}",
             "mend user and password in BILLING_SMTP_URL, percent-encoded",
         )
+    if isinstance(error, SMTPResponseException) and error.code < 0:
+        return problem(
+            _SUBJECT, f"{where} is no mail server", "look at host and port in BILLING_SMTP_URL"
+        )
     if isinstance(error, SMTPResponseException):
         return problem(
             _SUBJECT, f"{where} answers {error.code}", "ask whoever runs the mail server"
@@ -122,8 +126,26 @@ def _failure(error: Exception, where: str) -> Finding:
             f"{where} does not answer in time",
             "look at host and port in BILLING_SMTP_URL, and at firewalls on the way (25 is often shut)",
         )
+    if _cause(error, socket.gaierror):
+        return problem(
+            _SUBJECT,
+            f"the name of {where} leads to no address",
+            "look at the host in BILLING_SMTP_URL, at /etc/resolv.conf and at the name servers",
+        )
+    if _cause(error, ConnectionRefusedError):
+        why = "nothing listens there"
+    elif isinstance(error, SMTPServerDisconnected):
+        why = "it closes the connection"
+    else:
+        why = type(_cause(error, OSError) or error).__name__
     return problem(
-        _SUBJECT,
-        f"{where} can't be reached: {type(error).__name__}",
-        "look at host and port in BILLING_SMTP_URL",
+        _SUBJECT, f"{where} can't be reached: {why}", "look at host and port in BILLING_SMTP_URL"
     )
+
+
+def _cause(error: BaseException, kind: type[BaseException]) -> BaseException | None:
+    """Returns the first of its causes that is of this kind, itself among them."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, kind):
+        cause = cause.__cause__ or cause.__context__
+    return cause

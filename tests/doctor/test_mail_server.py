@@ -102,14 +102,16 @@ async def test_a_missing_starttls_log_in_or_server_is_a_problem(authority: trust
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         found = await examined(f"smtp://127.0.0.1:{free.getsockname()[1]}")
-    assert "can't be reached" in only_problem(found).text
+    assert "can't be reached: nothing listens there" in only_problem(found).text
+    found = await examined("smtp://mail.nowhere.invalid")
+    assert "the name of mail.nowhere.invalid:25 leads to no address" in only_problem(found).text
 
 
 async def test_a_server_that_speaks_no_smtp_refuses_or_is_silent_is_a_problem() -> None:
     async with saying(b"554 go away\r\n") as port:
         assert "answers 554" in only_problem(await examined(f"smtp://127.0.0.1:{port}")).text
     async with saying(b"HTTP/1.1 400 Bad Request\r\n") as port:
-        assert only_problem(await examined(f"smtp://127.0.0.1:{port}"))
+        assert "is no mail server" in only_problem(await examined(f"smtp://127.0.0.1:{port}")).text
     async with saying(b"", b"") as port:
         found = await examined(f"smtp://127.0.0.1:{port}", timeout_s=0.2)
         assert "does not answer in time" in only_problem(found).text

@@ -5,6 +5,7 @@ import pytest
 from psycopg import errors
 
 from server.storage.sql.driver_errors import ErrorClass, classify
+from server.storage.sql.explanations import explained
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,27 @@ def test_a_connection_that_broke_is_no_bug(error: psycopg.Error) -> None:
 )
 def test_wrong_use_of_the_driver_is_a_bug(error: psycopg.Error) -> None:
     assert classify(error) is ErrorClass.UNEXPECTED
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [
+        (psycopg.OperationalError("failed to resolve host 'cret@db'"), "knows its host"),
+        (psycopg.OperationalError('server at "h", port 1 failed: Connection refused'), "listens"),
+        (psycopg.OperationalError('FATAL:  database "b" does not exist'), "no such database"),
+        (psycopg.OperationalError("FATAL:  the database system is starting up"), "starting"),
+        (psycopg.OperationalError("password authentication failed for user"), "user or password"),
+        (psycopg.OperationalError("connection timeout expired"), "in time"),
+        (psycopg.OperationalError("something else"), "can't be reached"),
+        (errors.InsufficientPrivilege("of table t"), "lacks a right"),
+        (errors.ReadOnlySqlTransaction(), "read-only"),
+        (errors.UndefinedColumn("column x"), "does not expect (42703)"),
+    ],
+    ids=str,
+)
+def test_operators_are_told_what_an_error_means_in_words_of_ours(
+    error: psycopg.Error, meaning: str
+) -> None:
+    told = explained(error)
+    assert meaning in told
+    assert str(error) not in told or not str(error)

@@ -34,6 +34,7 @@ _ON_POSTGRESQL = (
 _CONNECTING = (
     ("resolve host", "no name server knows its host, or none answers"),
     ("translate host name", "no name server knows its host, or none answers"),
+    ("port number", "its port is none: give 1 to 65535"),
     ("refused", "nothing listens at its host and port: is it up?"),
     ("database system is", "the server is starting or stopping: try again shortly"),
     ("password", "the server refuses user or password"),

@@ -1,6 +1,7 @@
 """Which SMTP server to use, and how: one setting, a URL."""
 
 import ipaddress
+import re
 import ssl
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -50,6 +51,8 @@ class SmtpServer:
         host = parts.hostname
         if not host or port == 0:
             raise SmtpUrlError("needs a host and, where given, a port from 1 to 65535")
+        if not _can_be_looked_up(host):
+            raise SmtpUrlError("its host is no name like mail.example.com, and no IP address")
         if parts.path.strip("/") or parts.fragment:
             raise SmtpUrlError("nothing but ?starttls= and &ca= may follow host and port")
         user, password = _credentials(parts.username, parts.password)
@@ -72,6 +75,15 @@ class SmtpServer:
             starttls=starttls,
             tls=tls,
         )
+
+
+def _can_be_looked_up(host: str) -> bool:
+    try:
+        # As the resolver does it: labels of 1 to 63 bytes.
+        name = host.encode("idna").decode()
+    except UnicodeError:
+        return False
+    return re.fullmatch("[A-Za-z0-9._:-]+(%[A-Za-z0-9._-]+)?", name) is not None
 
 
 def _credentials(user: str | None, password: str | None) -> tuple[str | None, str | None]:
