@@ -115,7 +115,7 @@ class BacklogMetrics:
         )
         count(
             "billing_event_oldest_undelivered_age_seconds",
-            "How long the oldest event has waited that an enabled webhook has not got; 0 without one.",
+            "How long the oldest event has waited for an enabled webhook that does not fail; 0 without one.",
             lambda known: self._age_s(known.oldest_event_at),
         )
         count(

@@ -51,8 +51,9 @@ _again = _o.due_at.is_not(None) & _o.deferral.is_not(None)
 _first = select(_o.created_at).where(_new).order_by(_o.due_at).limit(_LOOKED_AT).subquery()
 # The sum keeps SQLite from walking the primary key, past all that are done, to find the least number.
 _oldest_again = select(func.min(_o.n + 0)).where(_again).scalar_subquery()
-# The first event of each webhook that it has not got: one that is under way, or the next in the log.
-_is_sent_to = and_(_w.enabled, _w.verified_at.is_not(None), ~IS_HELD)
+# The first event of each webhook that it has not got: one that is under way, or the next in the log. But
+# for those that fail: their events wait for their receivers.
+_is_sent_to = and_(_w.enabled, _w.verified_at.is_not(None), _w.failing_since.is_(None), ~IS_HELD)
 _under_way = select(func.min(_d.event)).where(_d.webhook == _w.n).scalar_subquery()
 _oldest_event = (
     select(func.min(_e.created_at))

@@ -12,7 +12,7 @@ class Backlog(NamedTuple):
         are tried again. Each counts up to 10,000. Those of held resellers are not among them.
     oldest_mail_at: when the oldest of all of them was asked for.
     deliveries: events under way to webhooks, up to 10,000.
-    oldest_event_at: when the oldest event happened that a webhook that is enabled has not got yet.
+    oldest_event_at: when the oldest event happened that an enabled webhook which does not fail has not got.
     failing_webhooks: enabled webhooks whose latest deliveries have all failed, up to 10,000.
     mail_held_since: since when an operator holds all e-mails; None: they go out.
     """
