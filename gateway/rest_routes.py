@@ -32,7 +32,7 @@ _SERVER_SENT = "text/event-stream"
 # answer, and this is above every page.
 _PAGE_BYTES = 64 << 10
 # Whose answers hold tokens or secrets, which no cache may keep.
-_SECRETS = (
+SECRETS = (
     "/yandex.cloud.iam.v1.IamTokenService/",
     "/billing.v1.InvitationService/CreateInvitationLink",
     "/billing.v1.WebhookService/CreateWebhook",
@@ -148,12 +148,12 @@ def binding(
     }
     if method.is_polled:
         route["response_headers_to_add"] = [POLL_INTERVAL]
-    if method.path.startswith(_SECRETS):
+    if method.path.startswith(SECRETS):
         route["response_headers_to_add"] = [set_header("cache-control", "no-store")]
     if rule.verb == "HEAD":
         # Has the script in lua/ look at a success too, whose body is in no answer.
         route.setdefault("response_headers_to_add", []).append(set_header("x-http-status", "200"))
-    if method.streaming or rule.verb == "HEAD" or method.path.startswith(_SECRETS):
+    if method.streaming or rule.verb == "HEAD" or method.path.startswith(SECRETS):
         # Each message of a stream must go at once. Of secrets the length could tell, beside what
         # the caller sent.
         route["typed_per_filter_config"] = {COMPRESSOR: OFF}

@@ -20,7 +20,7 @@ from gateway.direct_answers import (
 )
 from gateway.header_filters import REST_HEADERS
 from gateway.http_rules import DescriptorSet, Method
-from gateway.rest_routes import binding, page_routes, rest_routes, stream
+from gateway.rest_routes import SECRETS, binding, page_routes, rest_routes, stream
 from gateway.route_parts import (
     ANONYMOUS_BYTES,
     ANONYMOUS_STREAMS_CLUSTER,
@@ -199,6 +199,10 @@ def _native(method: Method) -> dict[str, Any]:
     }
     if method.is_polled:
         route["response_headers_to_add"] = [POLL_INTERVAL]
+    if method.path.startswith(SECRETS):
+        # For gRPC-Web and Connect. Native callers don't mind it, and where a script has the route looked
+        # up again, theirs is what the others have too.
+        route["response_headers_to_add"] = [set_header("cache-control", "no-store")]
     return route
 
 

@@ -1,6 +1,7 @@
 """TLS with the certificates of the first run; a renewed one is shown without a restart."""
 
 import asyncio
+import base64
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import httpx
 import pytest
 
 from gateway.certificates import Certificates, ensure_certificates
-from tests.gateway.conftest import GatewayHarness, running
+from tests.gateway.conftest import TOKEN, GatewayHarness, running
 from tests.gateway.test_answers import GET
 from tests.gateway.test_native import unary
 
@@ -108,6 +109,33 @@ async def test_answers_about_tokens_are_not_to_be_cached(harness: GatewayHarness
             for body in (b"{}", b"{"):
                 answer = await rest.post(path, content=body)
                 assert answer.headers["cache-control"] == "no-store", answer.text
+
+
+EMPTY = bytes(5)
+FORMS = {
+    "Connect in JSON": (b"{}", {"content-type": "application/json"}),
+    "Connect": (b"", {"content-type": "application/proto", "connect-protocol-version": "1"}),
+    "gRPC-Web": (EMPTY, {"content-type": "application/grpc-web+proto"}),
+    "gRPC-Web in text": (base64.b64encode(EMPTY), {"content-type": "application/grpc-web-text"}),
+}
+
+
+@pytest.mark.parametrize(("body", "headers"), FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize(
+    "method",
+    [
+        "yandex.cloud.iam.v1.IamTokenService/Create",
+        "billing.v1.InvitationService/CreateInvitationLink",
+        "billing.v1.WebhookService/CreateWebhook",
+        "billing.v1.WebhookService/RotateWebhookSecret",
+    ],
+)
+async def test_answers_with_secrets_are_not_to_be_cached_by_any_protocol(
+    harness: GatewayHarness, method: str, body: bytes, headers: dict[str, str]
+) -> None:
+    async with httpx.AsyncClient(base_url=harness.rest, headers={**TOKEN, **headers}) as web:
+        answer = await web.post(f"/{method}", content=body)
+        assert answer.headers["cache-control"] == "no-store", answer.text
 
 
 async def test_grpc_is_served_over_tls(harness: GatewayHarness) -> None:
