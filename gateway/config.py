@@ -39,6 +39,8 @@ _MOST_STREAMS = 10_000
 # Bytes that Envoy takes of a stream while its caller reads none, beside what the connection holds; its
 # own default is 256 MiB, and the server would never notice.
 _STREAM_WINDOW_BYTES = 64 << 10
+# Bytes; fifty connections with 4 MiB each filled the heap.
+_READ_AHEAD_BYTES = 64 << 10
 # Of memory that is free, what goes back to the system each second.
 _RELEASED_BYTES = 16 << 20
 # A connection that takes nothing of what is sent for so long is closed. A server has told a stream's
@@ -160,8 +162,9 @@ def _listener(name: str, address: dict[str, Any], chain: dict[str, Any]) -> dict
     return {
         "name": name,
         "address": address,
-        # Also bounds the answers that the transcoder holds while it turns them into JSON.
-        "per_connection_buffer_limit_bytes": 4 << 20,
+        # Of requests that a connection sends one behind the other, over HTTP/1.1, so much is read ahead. What
+        # filters wait for whole, and what they make of an answer, has limits of its own.
+        "per_connection_buffer_limit_bytes": _READ_AHEAD_BYTES,
         **_user_timeout(),
         "filter_chains": [{**chain, "transport_socket_connect_timeout": "5s"}],
     }
