@@ -74,6 +74,11 @@ _NATIVE_FILTERS = dict.fromkeys(
 )
 # Over HTTP/2 some clients take an answer that comes before their request's end for an error.
 _ANSWERED_FILTERS = {name: off for name, off in _NATIVE_FILTERS.items() if name != BUFFER}
+# Envoy joins the values of two Host headers, which RFC 9112 (section 3.2) has refused.
+_TWO_HOSTS = {
+    "prefix": "/",
+    "headers": [{"name": ":authority", "string_match": {"contains": ","}}],
+}
 _IF_KEYED = "%CEL('idempotency-key' in request.headers ? '{}' : '')%"
 # Of no use to the server, which knows REST callers by x-envoy-original-path.
 _ENVOYS_HEADERS = ("x-envoy-external-address", "x-envoy-original-method", "x-forwarded-proto")
@@ -114,6 +119,7 @@ def route_config(
                 **headers,
                 "routes": [
                     _crowded(),
+                    direct_answer("two hosts", _TWO_HOSTS, 400, filters=_NATIVE_FILTERS),
                     *cors.preflights(settings.cors_origins, LOCAL_FILTERS),
                     direct_answer("CONNECT", {"connect_matcher": {}}, 501, filters=_NATIVE_FILTERS),
                     _unreadable(UNKNOWN_COMPRESSION, "grpc-encoding", "|".join(COMPRESSIONS)),
