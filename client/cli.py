@@ -167,7 +167,8 @@ def _accept_any_output() -> None:
 def _usage(error: click.UsageError, name: str) -> str:
     """Returns what is wrong with the words of a command, and where to read how they are."""
     command = error.ctx.command_path if error.ctx else name
-    usage = f"{error.format_message().rstrip('.')}; see `{command} --help`"
+    said = error.format_message().rstrip(".")
+    usage = f"{said}{' See' if said.endswith('?') else '; see'} `{command} --help`"
     if isinstance(error, click.NoSuchOption):
         before = {option for each in cli.params for option in each.opts}
         if error.option_name in before:

@@ -22,6 +22,7 @@ from gateway.routes import (
     UNKNOWN_PAGE,
     UNREADABLE_DEADLINE,
 )
+from gateway.settings import GatewaySettings
 
 # The domain of every `google.rpc.ErrorInfo`, the same as the server's.
 DOMAIN = "billing.example.com"
@@ -107,8 +108,8 @@ REPLIES = (
         413,
         3,
         "REQUEST_TOO_LARGE",
-        "The request body is too large; without 'Authorization: Bearer <token>' it may have "
-        f"{ANONYMOUS_BYTES} bytes.",
+        f"The request body is too large: as a rule it may have {GatewaySettings.max_body_bytes} bytes, and "
+        f"without 'Authorization: Bearer <token>' {ANONYMOUS_BYTES}.",
         native_code=8,
     ),
     Reply("response.code == 426", 400, 3, "REQUEST_MALFORMED", "HTTP/1.1 or HTTP/2 is needed."),

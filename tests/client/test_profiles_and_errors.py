@@ -68,6 +68,7 @@ def test_the_environment_goes_before_the_profile(
             2,
             "No such command 'nonsense'; see `billing customers --help`",
         ),
+        (["custmers"], 2, "Did you mean 'customers'? See `billing --help`"),
         (["customers", "list", "--dev"], 2, "before the command: `billing --dev …`"),
         (["--endpoint", "http://localhost", "customers", "list"], 2, "host:port"),
         (["customers", "invite", "--name", "x"], 2, "--email"),
