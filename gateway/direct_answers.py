@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gateway import shares
+from gateway.http_rules import Method
 from gateway.settings import StaticFile
 
 LUA = "envoy.filters.http.lua"
@@ -59,6 +60,18 @@ def root_answers() -> Iterable[dict[str, Any]]:
         there = {**match, "headers": [verbs, *accepted]}
         yield direct_answer(name, there, 302, headers=headers)
     yield direct_answer("* /", match, 405, headers=[set_header("allow", "GET, HEAD")])
+
+
+def miscalled(methods: Iterable[Method]) -> Iterable[dict[str, Any]]:
+    """Yields the answers for calls of methods by their own paths that are of no protocol."""
+    post = {"headers": [{"name": ":method", "string_match": verb_match("POST")}]}
+    for method in methods:
+        if not method.is_page:
+            match = {"path": method.path}
+            yield direct_answer(f"POST {method.path}", {**match, **post}, 415)
+            yield direct_answer(
+                f"* {method.path}", match, 405, headers=[set_header("allow", "POST")]
+            )
 
 
 def file_answers(file: StaticFile) -> Iterable[dict[str, Any]]:

@@ -16,6 +16,8 @@ from gateway.settings import GatewaySettings
 _Type = FieldDescriptorProto.Type
 _HTTP_BODY = ".google.api.HttpBody"
 _FIELD_MASK = ".google.protobuf.FieldMask"
+# Names fields of the resource that is beside it.
+_UPDATE_MASK = "update_mask"
 _KINDS = {
     _Type.TYPE_STRING: "string",
     _Type.TYPE_BYTES: "string",
@@ -38,7 +40,7 @@ _WELL_KNOWN: dict[str, str | None] = {
     ".google.protobuf.ListValue": "list",
     ".google.protobuf.Timestamp": "timestamp",
     ".google.protobuf.Duration": "duration",
-    _FIELD_MASK: "string",
+    _FIELD_MASK: "mask",
     ".google.protobuf.StringValue": "string",
     ".google.protobuf.BytesValue": "string",
     ".google.protobuf.BoolValue": "bool",
@@ -163,12 +165,23 @@ def _field(
     length = limits[validation_pb2.length]
     if length and (longest := Limit.parse(length).most) is not None:
         written.append(f"longest = {longest}")
-    if field.type_name == _FIELD_MASK:
-        written.append("mask = true")
+    if field.name == _UPDATE_MASK and (resource := _resource(descriptors, message)):
+        written.append(f'mask = "{resource}"')
     if kind == "enum":
         values = descriptors.enums[element.type_name].value
         written.append("values = {" + ", ".join(f'["{each.name}"] = true' for each in values) + "}")
     return "{ " + ", ".join(written) + " }"
+
+
+def _resource(descriptors: DescriptorSet, message: DescriptorProto) -> str:
+    """Returns the type of the resource that a request to change it holds, "" for none."""
+    types = (field.type_name for field in message.field if field.type == _Type.TYPE_MESSAGE)
+    named = (
+        type_
+        for type_ in types
+        if any(field.name == "name" for field in descriptors.messages[type_].field)
+    )
+    return next(named, "").removeprefix(".")
 
 
 def _range(field: FieldDescriptorProto) -> str:

@@ -17,9 +17,9 @@ from gateway.http_rules import GOOGLE_STYLE
 from gateway.route_parts import ANONYMOUS_BYTES
 from gateway.routes import (
     COMPRESSIONS,
-    NO_JSON_STREAM,
     UNKNOWN_COMPRESSION,
     UNKNOWN_PAGE,
+    UNKNOWN_VERSION,
     UNREADABLE_DEADLINE,
 )
 from gateway.settings import GatewaySettings
@@ -66,12 +66,8 @@ class Reply:
 REPLIES = (
     Reply(
         f"xds.route_name == '{UNKNOWN_COMPRESSION}'",
-        *(
-            415,
-            3,
-            "COMPRESSION_UNSUPPORTED",
-            f"Messages may be compressed by: {', '.join(COMPRESSIONS)}.",
-        ),
+        *(415, 3, "COMPRESSION_UNSUPPORTED"),
+        f"Messages may be compressed by: {', '.join(COMPRESSIONS)}.",
         native_code=12,
     ),
     Reply(
@@ -84,11 +80,8 @@ REPLIES = (
         ),
     ),
     Reply(
-        f"xds.route_name == '{NO_JSON_STREAM}'",
-        *(415, 3, "CONTENT_TYPE_UNSUPPORTED"),
-        "Of streams only billing.v1.EventService/WatchEvents is there in JSON: send "
-        "application/connect+proto, or application/json to a method that is no stream.",
-        native_code=12,
+        f"xds.route_name == '{UNKNOWN_VERSION}'",
+        *(400, 3, "REQUEST_MALFORMED", "connect-protocol-version is 1, or left out."),
     ),
     Reply(
         "response.code == 404",
@@ -111,6 +104,13 @@ REPLIES = (
         f"The request body is too large: as a rule it may have {GatewaySettings.max_body_bytes} bytes, and "
         f"without 'Authorization: Bearer <token>' {ANONYMOUS_BYTES}.",
         native_code=8,
+    ),
+    Reply(
+        "response.code == 415",
+        *(415, 3, "CONTENT_TYPE_UNSUPPORTED"),
+        "Send application/json or application/proto; to a stream application/connect+proto, to "
+        "billing.v1.EventService/WatchEvents application/connect+json too.",
+        native_code=12,
     ),
     Reply("response.code == 426", 400, 3, "REQUEST_MALFORMED", "HTTP/1.1 or HTTP/2 is needed."),
     Reply(

@@ -15,6 +15,7 @@ from gateway.direct_answers import (
     TRANSCODER,
     direct_answer,
     file_answers,
+    miscalled,
     root_answers,
     set_header,
 )
@@ -63,8 +64,13 @@ ENUM_NUMBERS_HOST = "enum-numbers.invalid"
 UNKNOWN_PAGE = "unknown page"
 UNKNOWN_COMPRESSION = "unknown-compression"
 UNREADABLE_DEADLINE = "unreadable-deadline"
+UNKNOWN_VERSION = "unknown-version"
 NO_JSON_STREAM = "no-json-stream"
 COMPRESSIONS = ("identity", "deflate", "gzip")
+_UNREADABLE = {
+    web_protocols.VERSION: (UNKNOWN_VERSION, 400),
+    **dict.fromkeys(web_protocols.TIMEOUTS, (UNREADABLE_DEADLINE, 400)),
+}
 _NATIVE_FILTERS = dict.fromkeys(
     (
         *(BUFFER, COMPRESSOR, LUA, REST_HEADERS, TRANSCODER),
@@ -214,10 +220,10 @@ def _native(method: Method) -> dict[str, Any]:
 
 def _web(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict[str, Any]]:
     """Yields the routes of gRPC-Web and of Connect in binary, behind those of the callers that are more."""
-    for is_deadline, headers, on in web_protocols.unreadable():
-        name = UNREADABLE_DEADLINE if is_deadline else UNKNOWN_COMPRESSION
+    for header, headers, on in web_protocols.unreadable():
+        name, status = _UNREADABLE.get(header, (UNKNOWN_COMPRESSION, 501))
         match = {"prefix": "/", "headers": headers}
-        yield direct_answer(name, match, 400, filters={**_ANSWERED_FILTERS, **on})
+        yield direct_answer(name, match, status, filters={**_ANSWERED_FILTERS, **on})
     for method in methods:
         native = _native(method)
         for headers, on in web_protocols.protocols(streaming=method.streaming):
@@ -227,6 +233,7 @@ def _web(methods: Iterable[Method], settings: GatewaySettings) -> Iterable[dict[
                 "typed_per_filter_config": {**_web_filters(method), **on},
             }
             yield from by_credentials(method, route, settings.max_body_bytes + _FRAME_BYTES)
+    yield from miscalled(methods)
     for headers, on in web_protocols.protocols():
         for path in STANDARD_PATHS:
             standard = _standard(path)

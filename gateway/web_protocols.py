@@ -23,15 +23,17 @@ _UNARY, _STREAM = "application/proto", "application/connect+proto"
 _POST = {"name": ":method", "string_match": {"exact": "POST"}}
 # Turns a filter on that is off elsewhere.
 ON = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
+VERSION = "connect-protocol-version"
+TIMEOUTS = ("grpc-timeout", "connect-timeout-ms")
 # What the server's core, and Envoy's filters before it, can read in headers of both protocols.
 _READABLE = {
+    VERSION: "1",
     "grpc-timeout": "[0-9]{1,8}[HMSmun]",
     "connect-timeout-ms": "[0-9]{1,10}",
     "grpc-encoding": "identity|deflate|gzip",
     "content-encoding": "identity|deflate|gzip",
     "connect-content-encoding": "identity|deflate|gzip",
 }
-_TIMEOUTS = ("grpc-timeout", "connect-timeout-ms")
 
 
 def filters(root: Path) -> list[dict[str, Any]]:
@@ -44,7 +46,14 @@ def filters(root: Path) -> list[dict[str, Any]]:
         )
     )
     made = [
-        http_filter(*(ERRORS, "lua.v3.Lua"), {"default_source_code": {"inline_string": script}}),
+        http_filter(
+            *(ERRORS, "lua.v3.Lua"),
+            {
+                # Another route would be found once the protocol's filter has changed the headers.
+                "clear_route_cache": False,
+                "default_source_code": {"inline_string": script},
+            },
+        ),
         http_filter(GRPC_WEB, "grpc_web.v3.GrpcWeb", {}),
         http_filter(CONNECT, "connect_grpc_bridge.v3.FilterConfig", {}),
     ]
@@ -66,11 +75,7 @@ def protocols(
     Connect has content types of its own for streams; None stands for both.
     """
     web = {"safe_regex": {"regex": _GRPC_WEB_TYPES}}
-    unary = [
-        {"name": "content-type", "string_match": {"exact": _UNARY}},
-        # The bridge passes others by.
-        {"name": "connect-protocol-version", "string_match": {"exact": "1"}},
-    ]
+    unary = [{"name": "content-type", "string_match": {"exact": _UNARY}}]
     stream = [{"name": "content-type", "string_match": {"exact": _STREAM}}]
     connect = [
         matched for kind, matched in ((False, unary), (True, stream)) if streaming in (kind, None)
@@ -94,14 +99,15 @@ def other_json_streams() -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return [_POST, json_match(streaming=True)], {CONNECT: ON, ERRORS: ON}
 
 
-def unreadable() -> list[tuple[bool, list[dict[str, Any]], dict[str, Any]]]:
-    """Returns what no server may see: whether it is a deadline, the headers and the filters.
+def unreadable() -> list[tuple[str, list[dict[str, Any]], dict[str, Any]]]:
+    """Returns what no server may see: the name of the header, the request's headers and the filters.
 
-    The server's core would break the call off, and later calls of all callers with it.
+    The server's core would break the call off, and later calls of all callers with it; a version is
+    nothing that it knows of.
     """
     return [
         (
-            header in _TIMEOUTS,
+            header,
             [
                 *matched,
                 {

@@ -1,5 +1,6 @@
 -- Checks a REST request before the transcoder, and refuses what that would change without a word.
 
+local field_names = require("field_names")
 local json_check = require("json_check")
 local numbers = require("numbers")
 local text = require("text")
@@ -58,22 +59,6 @@ local function refuse_fields(handle, violations)
   refuse(handle, 400, "FIELDS_INVALID", message, violations)
 end
 
--- Follows `person.email` through the types. Returns the field and its path in the protos' names, or
--- nil, the names that would have fitted, and the path before them.
-local function resolve(name, fields, messages)
-  local canonical, before, field = nil, "", nil
-  for part in gmatch(name .. ".", "([^.]*)%.") do
-    if field then
-      fields = field.kind == "message" and not field.many and messages[field.of] or NO_NAMES
-      before = canonical .. "."
-    end
-    field = fields[part]
-    if not field then return nil, fields, before end
-    canonical = before .. field.name
-  end
-  return field, canonical
-end
-
 -- Returns what is wrong with a value in a query; nil for nothing.
 local function value_problem(value, field)
   if field.kind == "bool" and value ~= "true" and value ~= "false" then
@@ -81,21 +66,6 @@ local function value_problem(value, field)
   end
   if field.kind == "integer" and not find(value, "^%-?%d+$") then return "It must be a whole number." end
   return numbers.problem(value, field, true)
-end
-
--- Returns what is wrong with a mask of fields of a body; nil for nothing. The transcoder would write its
--- paths in snake case, and so take `Url`, or `URL`, for `url`.
-local function mask_problem(mask, body, messages)
-  for path in gmatch(mask, "[^,]+") do
-    local field, names = resolve(path, messages[body.of], messages)
-    local outer = messages[body.of][path:match("^([^.]*)%.") or ""]
-    local in_map = outer and outer.many == "map" -- its keys are the server's to check
-    if not field and path ~= "*" and not in_map then
-      local meant = text.closest(path:match("[^.]*$"), names)
-      return "There is no field " .. text.shortened(path) .. (meant and "; did you mean " .. meant .. "?" or ".")
-    end
-  end
-  return nil
 end
 
 -- Adds, beside a value that can't be read, what the server would say about the query's other fields:
@@ -177,7 +147,7 @@ local function check_query(query, rule, messages, fields)
     local function wrong(description)
       violations[#violations + 1] = { field = text.shortened(name), description = description }
     end
-    local field, canonical, before = resolve(name, messages[rule.message], messages)
+    local field, canonical, before = field_names.resolve(name, messages[rule.message], messages)
     local parameter = system_name(name, messages[rule.message])
     if not value then
       wrong("It is not percent-encoded UTF-8.")
@@ -201,7 +171,7 @@ local function check_query(query, rule, messages, fields)
       wrong("Only one of this and " .. seen[field.oneof] .. " can be set.")
     else
       local problem = value_problem(value, field)
-        or field.mask and mask_problem(value, rule.field, messages)
+        or field.mask and field_names.mask_problem(value, messages[field.mask], messages)
       if problem then
         wrong(problem)
         misread = true
@@ -425,7 +395,7 @@ end
 -- `envelope`, whether errors come in Google's; `head`, whether it is the HEAD of a GET; `connect`, whether
 -- errors are Connect's; `stream`, whether the request and they are framed as its streams are. `messages`
 -- maps a type to its fields: a list of {name, json, kind, of, many, oneof, range, values, required,
--- longest, mask}.
+-- longest, mask}; `mask` is the type whose fields a mask names.
 -- `limits` holds the most headers and header_bytes, the longest that a call may take (call_ms) and how
 -- much later than Envoy the server gives up (margin_ms).
 function M.new_request_check(rules, messages, limits)

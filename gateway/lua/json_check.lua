@@ -3,6 +3,7 @@
 -- The transcoder's own parser drops unknown names, lets the last of two equal names win and takes
 -- single quotes, comments and trailing commas; so callers learn of these here alone.
 
+local field_names = require("field_names")
 local numbers = require("numbers")
 local text_of = require("text")
 
@@ -29,6 +30,7 @@ local TAKES = {
   enum = { string = true, number = true },
   duration = { string = true },
   timestamp = { string = true },
+  mask = { string = true },
   message = { object = true },
   struct = { object = true },
   list = { array = true },
@@ -36,6 +38,7 @@ local TAKES = {
 local CALLED = {
   string = "a string", bool = "true or false", integer = "a whole number", number = "a number",
   enum = "the name of a value", duration = "a string", timestamp = "a string",
+  mask = "a string",
   message = "an object", struct = "an object", list = "an array",
 }
 
@@ -225,6 +228,7 @@ end
 local function compare(written, field, is_text)
   if is_text and #written <= LONGEST_NAME and find(written, "\\", 1, true) then written = json_unescaped(written) end
   local problem = numbers.problem(written, field, is_text)
+  if field.mask then problem = field_names.mask_problem(written, messages[field.mask], messages) end
   if problem then violation(problem) end
 end
 

@@ -38,10 +38,12 @@ local function note(handle, code)
   handle:streamInfo():dynamicMetadata():set("answer", "grpc_status", code)
 end
 
--- In JSON a quote within a text has a backslash before it, so only types match; and nothing but the
--- message can hold a percent sign.
+-- Names types without URLs, takes the padding of base64 away and the percent-encoding of the message. In
+-- JSON a quote within a text has a backslash before it, so only types and values match; and nothing but
+-- the message can hold a percent sign.
 local function as_connect(json)
   json = gsub(json, '"type":"type%.googleapis%.com/', '"type":"')
+  json = gsub(json, '"value":"([%w+/]*)=+"', '"value":"%1"')
   return (gsub(json, "%%(%x%x)", function(hex)
     local code = tonumber(hex, 16)
     if code < 32 or code == 34 or code == 92 then return format("\\u%04x", code) end
@@ -96,7 +98,10 @@ local function own_details(handle, json)
   local function detail(type, value)
     return '{"type":"google.rpc.' .. type .. '","value":"' .. gsub(handle:base64Escape(value), "=+$", "") .. '"}'
   end
-  local details = { detail("ErrorInfo", field(1, written(json, "reason")) .. field(2, written(json, "domain"))) }
+  local details, reason = {}, written(json, "reason")
+  if reason ~= "" then
+    details[1] = detail("ErrorInfo", field(1, reason) .. field(2, written(json, "domain")))
+  end
   local violations, at = {}, find(json, '"fieldViolations":[', 1, true)
   while at do
     local name, behind = written(json, "field", at)
@@ -106,7 +111,7 @@ local function own_details(handle, json)
       field(1, field(1, text.json_unescaped(name)) .. field(2, text.json_unescaped(why)))
     at = next_at
   end
-  if violations[1] then details[2] = detail("BadRequest", table.concat(violations)) end
+  if violations[1] then details[#details + 1] = detail("BadRequest", table.concat(violations)) end
   return table.concat(details, ",")
 end
 
@@ -156,6 +161,8 @@ end
 
 function M.on_request(handle)
   local type = handle:headers():get("content-type")
+  -- The bridge passes others by; callers may leave it out.
+  if type == UNARY then handle:headers():replace("connect-protocol-version", "1") end
   handle:streamInfo():dynamicMetadata():set(METADATA, "type", type)
   accept_text(handle:headers(), type)
 end

@@ -31,7 +31,7 @@ _OTHERS: Mapping[int, Schema] = {
 _WELL_KNOWN: Mapping[str, Schema] = {
     "Timestamp": {"type": "string", "format": "date-time"},
     "Duration": {"type": "string", "pattern": "^-?[0-9]{1,12}(?:\\.[0-9]{1,9})?s$"},
-    "FieldMask": {"type": "string", "pattern": "^(?:[a-zA-Z0-9.]+(?:,[a-zA-Z0-9.]+)*)?$"},
+    "FieldMask": {"type": "string", "pattern": "^(?:\\*|[a-zA-Z0-9_.`-]+(?:,[a-zA-Z0-9_.`-]+)*)?$"},
     "Any": {
         "type": "object",
         "properties": {"@type": {"type": "string"}},

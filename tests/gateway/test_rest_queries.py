@@ -136,6 +136,11 @@ async def test_a_query_beside_a_body_is_refused(
         ("types,alert_Email", "There is no field alert_Email; did you mean alert_email?"),
         ("state.x", "There is no field state.x."),
         ("colour", "There is no field colour."),
+        ("url,", "A comma has nothing before or behind it."),
+        (",", "A comma has nothing before or behind it."),
+        ("url,,types", "A comma has nothing before or behind it."),
+        ("url, types", "There is no field  types; did you mean types?"),
+        (",".join(["url"] * 101), "It must name at most 100 fields."),
     ],
 )
 async def test_a_mask_names_fields_letter_by_letter(
@@ -143,6 +148,22 @@ async def test_a_mask_names_fields_letter_by_letter(
 ) -> None:
     response = await rest.patch(WEBHOOK, params={"updateMask": mask}, json={})
     assert violations(check_refusal(response, 400, 3, "FIELDS_INVALID")) == {"updateMask": wrong}
+    in_body = await rest.post(
+        "/billing.v1.WebhookService/UpdateWebhook", json={"webhook": {}, "updateMask": mask}
+    )
+    assert in_body.status_code == 400
+    assert wrong in in_body.json()["message"]
+    assert harness.upstream.calls == []
+
+
+async def test_a_mask_spells_keys_as_they_are(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
+    """The transcoder would make it `labels.tier`, which is another."""
+    customer = "/v1/resellers/r/customers/c"
+    response = await rest.patch(customer, params={"updateMask": "labels.Tier"}, json={})
+    found = violations(check_refusal(response, 400, 3, "FIELDS_INVALID"))
+    assert found == {"updateMask": "The key Tier can't have capital letters."}
     assert harness.upstream.calls == []
 
 

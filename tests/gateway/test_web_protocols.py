@@ -172,6 +172,20 @@ async def test_errors_arrive_with_details(
     body = connect.json()
     assert (connect.status_code, body["code"], body["message"]) == (http, CODES[code], MESSAGE)
     assert detail(body["details"][0]) == INFO
+    assert "=" not in body["details"][0]["value"]
+
+
+async def test_connect_may_leave_its_version_out(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
+    await named(harness)
+    headers = {"content-type": CONNECT["content-type"]}
+    answer = await rest.post(GET, headers=headers, content=asked(harness))
+    assert (answer.status_code, answer.headers["content-type"]) == (200, headers["content-type"])
+    assert operation(harness, answer.content) == "я"
+    harness.upstream.answers[GET] = failing(5, INFO)
+    refused = await rest.post(GET, headers=headers, content=asked(harness))
+    assert (refused.status_code, refused.json()["code"]) == (404, "not_found")
 
 
 async def test_connect_passes_deadlines_on(
@@ -191,6 +205,8 @@ UNREADABLE = [
     ("content-encoding", "br", 12, "COMPRESSION_UNSUPPORTED"),
     ("content-encoding", "gzip, gzip", 12, "COMPRESSION_UNSUPPORTED"),
     ("connect-content-encoding", "zstd", 12, "COMPRESSION_UNSUPPORTED"),
+    ("connect-protocol-version", "2", 3, "REQUEST_MALFORMED"),
+    ("connect-protocol-version", "", 3, "REQUEST_MALFORMED"),
 ]
 
 
@@ -219,7 +235,7 @@ async def test_what_would_break_the_servers_connection_is_refused(
     assert (web.status_code, web.headers["grpc-status"]) == (200, str(code))
     assert reason(status_of(web.headers["grpc-status-details-bin"])) == why
     connect = await rest.post(GET, headers={**CONNECT, header: value}, content=b"")
-    assert connect.json()["code"] == CODES[code]
+    assert (connect.status_code, connect.json()["code"]) == (STATUSES[code], CODES[code])
     assert detail(connect.json()["details"][0]).reason == why
     assert not [name for name in connect.headers if name.startswith("grpc-")]
     stream = await rest.post(GET, headers={**STREAM, header: value}, content=framed(b""))
@@ -251,16 +267,6 @@ async def test_what_is_too_large_says_so(harness: GatewayHarness, headers: dict[
     else:
         assert answer.json()["code"] == "resource_exhausted"
         assert detail(answer.json()["details"][0]).reason == "REQUEST_TOO_LARGE"
-
-
-@pytest.mark.parametrize("verb", ["GET", "PUT", "PATCH"])
-@pytest.mark.parametrize("headers", [WEB, CONNECT])
-async def test_only_post_is_a_call(
-    harness: GatewayHarness, rest: httpx.AsyncClient, verb: str, headers: dict[str, str]
-) -> None:
-    answer = await rest.request(verb, GET, headers=headers, content=framed(b""))
-    assert answer.status_code == 404
-    assert harness.upstream.calls == []
 
 
 async def test_a_compressed_connect_message_is_read(

@@ -201,8 +201,8 @@ class UpdateInvitationRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to set: `email`; those that the service alone sets are passed over. Without a mask
-        those are set that are not empty.
+        """The fields to set: `email`, or `*`; others are refused. Without a mask it is set if it is not
+        empty, and what the service alone sets is passed over.
         """
 
     def __init__(

@@ -152,9 +152,9 @@ class UpdateWebhookRequest(_message.Message):
 
     @_builtins.property
     def update_mask(self) -> _field_mask_pb2.FieldMask:
-        """The fields to set: `url`, `types`, `description`, `contentType`, `alertEmail`, `state`; those
-        that the service alone sets are passed over. `*` sets all, those that are empty too; without a
-        mask those are set that are not empty.
+        """The fields to set: `url`, `types`, `description`, `contentType`, `alertEmail`, `state`; others are
+        refused. `*` sets all, those that are empty too; without a mask those are set that are not empty,
+        and what the service alone sets is passed over.
         """
 
     def __init__(

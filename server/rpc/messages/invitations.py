@@ -8,7 +8,10 @@ from server.domain.mail import DeliveryError, EmailDelivery
 from server.rpc.formats.addresses import address_or_none
 from server.rpc.messages import resource_names as names
 from server.rpc.messages.invitation_options import set_options
+from server.rpc.messages.masks import read_mask
 from server.rpc.messages.timestamps import timestamp
+
+_SETTABLE = ("email",)
 
 
 def to_billing(invitation: Invitation) -> invitation_pb2.Invitation:
@@ -67,24 +70,13 @@ def invitation_not_found(name: str) -> BillingError:
 def new_email(request: invitation_service_pb2.UpdateInvitationRequest) -> str | None:
     """Returns the address to set, in normal form; None where nothing is. Raises FIELDS_INVALID.
 
-    Without a mask what is not empty is set; what only the service sets is passed over.
+    Without a mask what is not empty is set; what the service alone sets is then passed over.
     """
-    paths = set(request.update_mask.paths)
-    unknown = [
-        path for path in paths if path not in invitation_pb2.Invitation.DESCRIPTOR.fields_by_name
-    ]
-    if unknown and paths != {"*"}:
-        raise invalid_field(
-            "update_mask", f"There is no field {unknown[0][:50]}; name email, or * for all."
-        )
-    email = request.invitation.email
-    if not email:
-        if paths & {"email", "*"}:
-            raise invalid_field("invitation.email", "Must be an e-mail address.")
+    message = request.invitation
+    paths = read_mask(request.update_mask, message.DESCRIPTOR, _SETTABLE)
+    if not message.email and not paths:
         return None
-    if paths and not paths & {"email", "*"}:
-        return None
-    address = address_or_none(email)
+    address = address_or_none(message.email)
     if address is None:
         raise invalid_field("invitation.email", "Must be an e-mail address.")
     return address

@@ -1,11 +1,9 @@
 """Webhook records as messages, and requests about them as arguments."""
 
-import re
 from collections.abc import Collection
 from datetime import timedelta
 
 from billing.v1 import webhook_pb2, webhook_service_pb2
-from google.protobuf import field_mask_pb2
 
 from server.domain.errors import BillingError, Reason, Resource, invalid_field
 from server.domain.events import event_number
@@ -14,15 +12,12 @@ from server.domain.webhooks import ContentType, Webhook
 from server.rpc.formats.addresses import normal_address
 from server.rpc.messages import resource_names as names
 from server.rpc.messages.durations import read_duration
+from server.rpc.messages.masks import ALL, read_mask
 from server.rpc.messages.timestamps import set_timestamp
 from server.storage.interface import Attempt
 
 _State = webhook_pb2.Webhook.State
-_FIELDS = frozenset(webhook_pb2.Webhook.DESCRIPTOR.fields_by_name)
 _SETTABLE = ("url", "types", "description", "content_type", "alert_email", "state")
-_CAPITAL = re.compile("([A-Z])")
-_ALL = "*"
-_LONGEST_SHOWN = 50
 
 
 def to_billing(
@@ -82,36 +77,19 @@ def update_arguments(
 ) -> WebhookChanges:
     """Returns what a request to change a webhook says. Raises FIELDS_INVALID.
 
-    By https://google.aip.dev/134 and 161: without a mask what is not empty is set, and fields that
-    only the service sets are passed over.
+    Without a mask what is not empty is set; what the service alone sets is then passed over.
     """
     message = request.webhook
-    paths = _masked(request.update_mask)
+    paths = read_mask(request.update_mask, message.DESCRIPTOR, _SETTABLE)
     if not paths:
         filled = {field.name for field, _ in message.ListFields()}
         return _changes(message, filled.intersection(_SETTABLE))
-    if _ALL in paths:
+    if paths == [ALL]:
         return _changes(message, _SETTABLE)
-    if "state" in paths and not message.state:
+    fields = {path.field for path in paths}
+    if "state" in fields and not message.state:
         raise invalid_field("webhook.state", "Must be ENABLED or DISABLED.")
-    return _changes(message, paths)
-
-
-def _masked(mask: field_mask_pb2.FieldMask) -> Collection[str]:
-    """Returns the fields that a mask names, by their names in the proto."""
-    paths = {_CAPITAL.sub(lambda found: "_" + found[1].lower(), path): path for path in mask.paths}
-    if _ALL in paths and len(paths) > 1:
-        raise invalid_field("update_mask", "* stands for all fields: name no other beside it.")
-    unknown = [path for name, path in paths.items() if name not in _FIELDS and name != _ALL]
-    if unknown:
-        shown = ", ".join(path[:_LONGEST_SHOWN] for path in unknown[:3])
-        known = ", ".join(
-            webhook_pb2.Webhook.DESCRIPTOR.fields_by_name[n].json_name for n in _SETTABLE
-        )
-        raise invalid_field(
-            "update_mask", f"There is no field {shown}; name some of {known}, or * for all."
-        )
-    return paths.keys()
+    return _changes(message, fields)
 
 
 def _changes(message: webhook_pb2.Webhook, fields: Collection[str]) -> WebhookChanges:
