@@ -4,12 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
-from billing.v1 import (
-    customer_pb2,
-    customer_service_pb2,
-    customer_service_pb2_grpc,
-    invitation_pb2,
-)
+from billing.v1 import customer_pb2, customer_service_pb2, customer_service_pb2_grpc, invitation_pb2
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from client.commands.operations import finish

@@ -1,17 +1,18 @@
 """Tokens of an outside issuer (OpenID Connect), checked against the key set that it publishes."""
 
 import asyncio
-import http.client
 import json
 import logging
+import ssl
 import time
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
@@ -126,9 +127,9 @@ class OidcIssuer:
         self._tried_at = time.monotonic()
         try:
             async with asyncio.timeout(_FETCH_S):
-                found = await asyncio.to_thread(_read_keys, self._source)
-        except (http.client.HTTPException, OSError, ValueError, RecursionError) as error:
-            # What urllib raises and TimeoutError are OSErrors.
+                content = await _content(self._source)
+                found = await asyncio.to_thread(_keys_of, content)
+        except (aiohttp.ClientError, OSError, ValueError, RecursionError) as error:
             what = f"key set of the outside issuer not read: {type(error).__name__}"
             self._failures.tell(what, level=logging.ERROR)
             return
@@ -136,9 +137,9 @@ class OidcIssuer:
         self._read_at = time.monotonic()
 
 
-def _read_keys(source: str) -> dict[tuple[str, str], Any]:
+def _keys_of(content: bytes) -> dict[tuple[str, str], Any]:
     """Returns the usable keys of a set; raises ValueError where there is none."""
-    data = json.loads(_fetched(source) if source.startswith("https://") else _file(source))
+    data = json.loads(content)
     described = data.get("keys") if isinstance(data, dict) else None
     if not isinstance(described, list) or len(described) > _MOST_KEYS:
         raise ValueError("not a key set of reasonable size")
@@ -172,20 +173,33 @@ def _public_key(described: Any, algorithm: str) -> Any:
     return public if isinstance(public, _ALGORITHMS[algorithm]) else None
 
 
+async def _content(source: str) -> bytes:
+    if source.startswith("https://"):
+        return await _fetched(source)
+    return await asyncio.to_thread(_file, source)
+
+
 def _file(path: str) -> bytes:
     with Path(path).open("rb") as file:
         return _bounded(file.read(_MOST_BYTES + 1))
 
 
-def _fetched(url: str) -> bytes:
-    """Reads an https URL, without going on to another, in bounded time."""
-    give_up_at = time.monotonic() + _FETCH_S
-    content = b""
-    with urllib.request.build_opener(_NoRedirects).open(url, timeout=_FETCH_S) as answer:
-        while part := answer.read1(64 << 10):
+async def _fetched(url: str) -> bytes:
+    """Reads an https URL, without going on to another, which perhaps has no TLS.
+
+    In the event loop, where all of it can be cut off: a thread waits as long as an issuer goes on
+    sending a byte now and then.
+    """
+    trusted = await asyncio.to_thread(ssl.create_default_context)
+    async with (
+        aiohttp.ClientSession(trust_env=True) as session,
+        session.get(url, ssl=trusted, allow_redirects=False) as answer,
+    ):
+        if answer.status != HTTPStatus.OK:
+            raise ValueError("no answer with a key set")
+        content = b""
+        async for part in answer.content.iter_any():
             content = _bounded(content + part)
-            if time.monotonic() > give_up_at:
-                raise TimeoutError
     return content
 
 
@@ -193,10 +207,3 @@ def _bounded(content: bytes) -> bytes:
     if len(content) > _MOST_BYTES:
         raise ValueError("the key set is too large")
     return content
-
-
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """What leads elsewhere, perhaps without TLS, is an error."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -270,8 +270,10 @@ async def test_a_broken_key_set_leaves_the_last_one_in_force(
 
 
 @asynccontextmanager
-async def https(tmp_path: Path, answer: bytes | None) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Serves one answer, or none ever; gives the URL and the requests that came."""
+async def https(
+    tmp_path: Path, answer: bytes | Callable[[asyncio.StreamWriter], Awaitable[None]] | None
+) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Serves one answer, what a function writes, or none ever; gives the URL and the requests that came."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -283,6 +285,8 @@ async def https(tmp_path: Path, answer: bytes | None) -> AsyncIterator[tuple[str
         requests.append(await reader.readuntil(b"\r\n\r\n"))
         if answer is None:
             await over.wait()
+        elif callable(answer):
+            await answer(writer)
         else:
             writer.write(answer)
             await writer.drain()
@@ -340,6 +344,32 @@ async def test_an_issuer_that_does_not_answer_well(
         assert (await served.refusal(signed(served))).code() is grpc.StatusCode.UNAUTHENTICATED
         assert len(requests) == 1
         await served.call(await served.token(await served.account()))
+
+
+async def test_an_issuer_that_sends_a_byte_now_and_then_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It holds no thread for as long as it likes, and a server's stop does not wait for it."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    monkeypatch.setattr(oidc, "_FETCH_S", 1.0)
+    left = asyncio.Event()
+
+    async def drip(writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                writer.write(b"H")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        except (ConnectionError, ssl.SSLError):
+            left.set()
+
+    async with (
+        https(tmp_path, drip) as (url, _),
+        serving(trusting(tmp_path, url)) as served,
+    ):
+        assert (await served.refusal(signed(served))).code() is grpc.StatusCode.UNAUTHENTICATED
+        async with asyncio.timeout(30):
+            await left.wait()
 
 
 async def test_a_key_set_of_more_than_a_mebibyte_is_not_read(

@@ -131,9 +131,7 @@ def grant_role(transaction: Transaction, change: RoleChange) -> bool:
     require_free(subject_id)
     found = transaction.fetch(_LOCK_RESELLERS, [reseller_id])
     if not found or found[0].removed_at is not None:
-        raise BillingError(
-            Reason.NOT_FOUND, f"There is no reseller {reseller_id}; see `resellers list`."
-        )
+        raise BillingError(Reason.NOT_FOUND, f"No reseller {reseller_id}; see `resellers list`.")
     held = HeldRole(subject_id, role)
     if held in _roles_for(transaction, [reseller_id])[reseller_id]:
         return False
