@@ -69,6 +69,7 @@ def patroni() -> Path:
 def _locked() -> Iterator[None]:
     """Holds other processes off that want the same parts."""
     _FOLDER.mkdir(parents=True, exist_ok=True)
+    _FOLDER.chmod(0o755)  # PostgreSQL's user runs what is in it, whatever the umask
     with (_FOLDER / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -68,8 +68,9 @@ async def sent(storage: Storage) -> Operation:
 
 
 async def many(storage: Storage, number: int, database: str) -> None:
-    """Records operations that ended."""
-    await asyncio.gather(*(invited(storage) for _ in range(number)))
+    """Records operations that ended; as many at once as a slow machine answers in time."""
+    for start in range(0, number, 200):
+        await asyncio.gather(*(invited(storage) for _ in range(start, min(start + 200, number))))
     query(database, "UPDATE operations SET done = TRUE, due_at = NULL, attempts = 1")
 
 
