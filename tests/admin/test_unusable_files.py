@@ -82,6 +82,7 @@ def test_a_file_that_may_not_be_used_is_one_line(
 
     monkeypatch.setattr(commands, "cli", forbidden)
     monkeypatch.setattr(sys, "argv", ["billing-server"])
+    monkeypatch.setattr(os, "umask", lambda _: None)  # it would hold for all tests that follow
     with pytest.raises(SystemExit, match="1"):
         commands.main("billing-server")
     assert capsys.readouterr().err == "error: /var/lib/billing/file: Permission denied\n"
