@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 _QUIET = (
     "--no-sandbox",
@@ -16,6 +16,9 @@ _QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+# As long as Playwright waits for a click: a busy machine takes more than the usual 5 s for a page.
+expect.set_options(timeout=30_000)
 
 
 @asynccontextmanager
