@@ -8,6 +8,7 @@ from pathlib import Path
 
 from files.private import open_private, sync
 from server.storage.check.consistency import Finding, check
+from server.storage.schema.migrations import require_older
 from server.storage.schema.tables import REVISION
 from server.storage.sql.connections import Database, SchemaError
 from server.storage.sql.driver_errors import to_billing_error
@@ -18,7 +19,7 @@ _BUSY_S = 30.0
 
 
 class UnusableCopyError(Exception):
-    """A copy that is damaged, breaks invariants or is of a newer release; the text says which."""
+    """A copy that is damaged, breaks invariants, is of a newer release or not what its version says."""
 
 
 def sqlite_file(database_url: str) -> Path:
@@ -75,22 +76,35 @@ def require_sound(file: Path) -> str:
     try:
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=rw", uri=True)) as copy:
             ((found,), *_) = copy.execute("PRAGMA integrity_check(1)").fetchall()
-            ((revision,),) = copy.execute("SELECT version_num FROM alembic_version").fetchall()
+            ((version,),) = copy.execute("SELECT version_num FROM alembic_version").fetchall()
+            revision = str(version)
+            if found == "ok" and revision < REVISION:
+                require_older(revision, copy.cursor(), is_sqlite=True)
+    except SchemaError as error:
+        raise UnusableCopyError(str(error)) from None
     except (sqlite3.Error, ValueError):
         raise UnusableCopyError("it is no database of this service, or is damaged") from None
     if found != "ok":
         raise UnusableCopyError("the database is damaged; `PRAGMA integrity_check` says where")
     if revision == REVISION:
-        broken = [each for each in check(f"sqlite:///{file}") if each.count]
-        for leftover in (f"{file}-wal", f"{file}-shm", seen_file(file)):
-            Path(leftover).unlink(missing_ok=True)
-        if broken:
-            raise UnusableCopyError(_told(broken))
+        _require_consistent(file)
     elif revision > REVISION:
         raise UnusableCopyError(
             f"its schema {revision} is a newer release's than this one's {REVISION}"
         )
-    return str(revision)
+    return revision
+
+
+def _require_consistent(file: Path) -> None:
+    """Raises UnusableCopyError for a database that lacks what its version has, or breaks an invariant."""
+    try:
+        broken = [each for each in check(f"sqlite:///{file}") if each.count]
+    except SchemaError as error:
+        raise UnusableCopyError(str(error)) from None
+    for leftover in (f"{file}-wal", f"{file}-shm", seen_file(file)):
+        Path(leftover).unlink(missing_ok=True)
+    if broken:
+        raise UnusableCopyError(_told(broken))
 
 
 def put_database(database_url: str, copy: Path) -> None:

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from server.config import SettingsError
+from server.storage.backup import UnusableCopyError, require_sound
 from server.storage.check import check
 from server.storage.schema.tables import REVISION
 from tests.admin.conftest import Command
 from tests.storage.databases import query
+from tests.storage.old_schemas import REVISIONS, upgrade
 
 
 @pytest.fixture
@@ -187,10 +189,54 @@ def test_an_older_schema_is_backed_up_before_it_is_migrated(
     var: Path, command: Command, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{var}/billing.db"
-    query(url, "UPDATE alembic_version SET version_num = '0017'")
-    assert "schema 0017" in command("backup", str(tmp_path / "old.backup")).output
     query(url, "UPDATE alembic_version SET version_num = '9999'")
     assert "9999" in refused(command, "backup", str(tmp_path / "new.backup"))
+    (var / "billing.db").unlink()
+    upgrade(url, "0017")
+    file = tmp_path / "old.backup"
+    assert "schema 0017" in command("backup", str(file)).output
+    (var / "billing.db").unlink()
+    assert "schema 0017" in command("restore", str(file)).output
+    command("migrate")
+    assert "0 of" in command("check").output
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [
+        ("0001", f"at version 0001, but it has all of {REVISION}"),
+        (REVISIONS[-2], f"at version {REVISIONS[-2]}, but it has all of {REVISION}"),
+        ("0000", f"0001 to {REVISION}, and the database says 0000"),
+    ],
+)
+def test_a_false_version_is_neither_backed_up_nor_restored(
+    var: Path, command: Command, tmp_path: Path, version: str, told: str
+) -> None:
+    url = f"sqlite:///{var}/billing.db"
+    query(url, "UPDATE alembic_version SET version_num = :version", version=version)
+    file = tmp_path / "billing.backup"
+    assert told in refused(command, "backup", str(file))
+    assert not file.exists()
+    with pytest.MonkeyPatch.context() as earlier:  # a release that did not look
+        earlier.setattr("server.storage.backup.require_older", lambda *_, **__: None)
+        command("backup", str(file))
+    (var / "billing.db").unlink()
+    assert told in refused(command, "restore", str(file))
+    assert not (var / "billing.db").exists()
+
+
+def test_what_lacks_a_column_is_not_restored(var: Path, command: Command, tmp_path: Path) -> None:
+    url = f"sqlite:///{var}/billing.db"
+    query(url, "ALTER TABLE operations DROP COLUMN origin")
+    query(url, "UPDATE alembic_version SET version_num = '0001'")
+    file = tmp_path / "billing.backup"
+    command("backup", str(file))
+    with tarfile.open(file) as tar:
+        tar.extractall(tmp_path / "parts", filter="data")
+    copy = tmp_path / "parts" / "billing.db"
+    query(f"sqlite:///{copy}", f"UPDATE alembic_version SET version_num = '{REVISION}'")
+    with pytest.raises(UnusableCopyError, match=r"lacks operations\.origin"):
+        require_sound(copy)
 
 
 def test_restoring_an_older_one_is_meant(

@@ -84,28 +84,13 @@ def _upgrade(
     """Applies what is missing to a schema of an earlier version; raises SchemaError for others."""
     # Only here: a schema that is new or in order does without it.
     from alembic import command
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
 
-    config = Config()
-    config.set_main_option("script_location", "server.storage.schema:migrations")
+    config = _config()
     config.attributes["connection"] = connection
     config.attributes["progress"] = progress
-    scripts = ScriptDirectory.from_config(config)
-    known = sorted(script.revision for script in scripts.walk_revisions())
-    version = ", ".join(sorted(found))
-    if version not in known:
-        raise SchemaError(
-            f"this release knows schemas of the versions {known[0]} to {known[-1]}, and the database "
-            f"says {version or 'nothing'}: run `billing-server migrate` of the release that made it; if the version "
-            "was set by hand, set it back in alembic_version; nothing was changed"
-        )
     is_sqlite = connection.dialect.name == "sqlite"
-    if not lacking(_cursor(connection), is_sqlite=is_sqlite):
-        raise SchemaError(
-            f"the database says that its schema is at version {version}, but it has all of {REVISION}: "
-            f"set the version in alembic_version to {REVISION}, or restore a backup; nothing was changed"
-        )
+    version = ", ".join(sorted(found))
+    require_older(version, _cursor(connection), is_sqlite=is_sqlite)
     if before:
         before(version)
     try:
@@ -121,6 +106,36 @@ def _upgrade(
         "version was set by hand, set it back in alembic_version, else restore a backup; nothing was "
         "changed"
     )
+
+
+def require_older(version: str, cursor: Any, *, is_sqlite: bool) -> None:
+    """Raises SchemaError for a version that no release had, or that what is in the database belies.
+
+    A version that another older schema says is only found out by its migration.
+    """
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(_config())
+    known = sorted(script.revision for script in scripts.walk_revisions())
+    if version not in known:
+        raise SchemaError(
+            f"this release knows schemas of the versions {known[0]} to {known[-1]}, and the database "
+            f"says {version or 'nothing'}: run `billing-server migrate` of the release that made it; if the version "
+            "was set by hand, set it back in alembic_version; nothing was changed"
+        )
+    if not lacking(cursor, is_sqlite=is_sqlite):
+        raise SchemaError(
+            f"the database says that its schema is at version {version}, but it has all of {REVISION}: "
+            f"set the version in alembic_version to {REVISION}, or restore a backup; nothing was changed"
+        )
+
+
+def _config() -> Any:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "server.storage.schema:migrations")
+    return config
 
 
 def _cursor(connection: Connection) -> Any:
