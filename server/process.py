@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+from files.listening import why_not
 from files.sockets import LONGEST, fits, is_served
 from server import version
 from server.clock import now
@@ -66,9 +67,7 @@ def listen_at(served: Served, listen: str) -> None:
     try:
         served.server.add_insecure_port(listen)
     except RuntimeError:
-        raise SettingsError(
-            f"can't listen at {listen}: is it taken? Stop what listens there or choose another"
-        ) from None
+        raise SettingsError(f"can't listen at {listen}: {_why_not(listen)}") from None
 
 
 async def serve_parts(storage: Storage, settings: Settings, listen: str, parts: Parts) -> None:
@@ -209,6 +208,13 @@ def _require_free(listen: str) -> None:
         raise SettingsError(
             f"can't listen at {listen}: another process does; stop it or choose another path"
         )
+
+
+def _why_not(listen: str) -> str:
+    if listen.startswith("unix:"):
+        return "this user needs to write to the socket's folder, which must be there"
+    host, _, port = listen.rpartition(":")
+    return why_not(host, int(port)) or "another program did a moment ago; try again"
 
 
 def _tune_garbage_collector() -> None:

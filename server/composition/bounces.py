@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
+from files.listening import why_not
 from server.bounces.amazon import Topic
 from server.bounces.fetch import fetch
 from server.bounces.receiver import BounceReceiver
@@ -47,11 +49,12 @@ async def start_bounce_receiver(
     if not settings.bounce_domain:
         raise SettingsError("BILLING_BOUNCE_DOMAIN: set the domain that e-mails come back to")
     host, _, port = listen.rpartition(":")
+    if not (host and port.isdecimal() and int(port) < 1 << 16):
+        raise SettingsError(f"can't listen at {listen}: give host:port")
     receiver = BounceReceiver(storage.bounces, settings.bounce_domain, clock)
     try:
         await receiver.listen(host.strip("[]"), int(port))
-    except (OSError, ValueError, OverflowError):
-        raise SettingsError(
-            f"can't listen at {listen}: give host:port that no other program has"
-        ) from None
+    except (OSError, UnicodeError):
+        why = await asyncio.to_thread(why_not, host, int(port))
+        raise SettingsError(f"can't listen at {listen}: {why or 'try again'}") from None
     return receiver

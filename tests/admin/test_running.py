@@ -11,9 +11,12 @@ from pathlib import Path
 import grpc
 import pytest
 
+from server.composition.bounces import start_bounce_receiver
+from server.composition.storage import opened_storage
 from server.config import Settings, SettingsError
 from server.domain.access import Role
 from server.process import listen_at
+from server.storage import migrate
 from tests.identity.served import RESELLER, Served, serving
 from tests.service import ROOT
 
@@ -106,3 +109,28 @@ async def test_errors_of_the_program_are_one_line(tmp_path: Path) -> None:
 async def test_a_server_listens_at_a_place(served: Served, listen: str) -> None:
     with pytest.raises(SettingsError, match="give host:port, or unix: and a path"):
         listen_at(served, listen)  # type: ignore[arg-type]  # it is not looked at
+
+
+@pytest.mark.parametrize(
+    ("listen", "told"),
+    [
+        ("nowhere.invalid:50051", "no name server knows nowhere.invalid"),
+        (f"{'a' * 64}.example:50051", "no name server knows"),
+        ("192.0.2.1:50051", "it is no address of this machine"),
+        ("unix:/no/such/folder/server.sock", "needs to write to the socket's folder"),
+    ],
+)
+async def test_why_a_server_can_not_listen_there(tmp_path: Path, listen: str, told: str) -> None:
+    class Served:  # all of one that it uses
+        server = grpc.aio.server()
+
+    with pytest.raises(SettingsError, match=told) as refused:
+        listen_at(Served(), listen)  # type: ignore[arg-type]
+    assert str(refused.value).startswith(f"can't listen at {listen}: ")
+    settings = Settings(var=tmp_path, bounce_domain="bounces.example.com")
+    migrate(settings.database)
+    async with opened_storage(settings) as storage:
+        if listen.startswith("unix:"):
+            told = "give host:port"
+        with pytest.raises(SettingsError, match=told):
+            await start_bounce_receiver(storage, settings, listen)
