@@ -247,3 +247,17 @@ def test_processes_that_send_e_mails_ask_for_it(command: str) -> None:
     result = CliRunner().invoke(cli, [command])
     assert isinstance(result.exception, SettingsError)
     assert variable("smtp_url") in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["http://proxy:99999", "http://proxy:0", "http://proxy:port", "http://a..b", "http://@:1"],
+)
+def test_a_proxy_that_nothing_can_be_sent_through_is_refused(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("BILLING_WEBHOOK_PROXY", proxy)
+    assert refused() == "BILLING_WEBHOOK_PROXY: its host is no name, or its port not 1 to 65535"
+    for good in ("http://user:p%40ss@proxy.internal:3128/", "http://[::1]:3128", ""):
+        monkeypatch.setenv("BILLING_WEBHOOK_PROXY", good)
+        load_settings()

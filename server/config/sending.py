@@ -2,11 +2,14 @@
 
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings
 
 from server.config.fields import SECRET, Count, Limit, listed
+from server.domain.hosts import can_be_looked_up
 from server.worker.retry_policy import RetryPolicy
 from server.worker.settings import RunnerSettings
 
@@ -111,6 +114,19 @@ class SendingSettings(BaseSettings):
         description="http://[user:password@]host:port of the proxy that webhooks are reached through",
         json_schema_extra=SECRET,
     )
+
+    @field_validator("webhook_proxy")
+    @classmethod
+    def _reachable(cls, value: str) -> str:
+        # Else receivers would be blamed for what can't be sent to them.
+        try:
+            parts = urlsplit(value)
+            fits = parts.port != 0 and can_be_looked_up(parts.hostname or "")
+        except ValueError:
+            fits = False
+        if value and not fits:
+            raise PydanticCustomError("proxy", "its host is no name, or its port not 1 to 65535")
+        return value
 
     @property
     def dkim_keys(self) -> list[str]:

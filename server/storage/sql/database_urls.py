@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from server.domain.hosts import can_be_looked_up
+
 # As PostgreSQL's own clients have it: user@host1:5432,host2:5432/name.
 _SEVERAL = re.compile(r"(\w+://(?:[^/@]*@)?)([^/@?,]+,[^/@?]+)([^?]*)(\??)(.*)")
 
@@ -32,7 +34,9 @@ def driver_url(database_url: str) -> URL:
         return url.set(drivername="sqlite")
     if backend in ("postgresql", "postgres"):
         _require_known(url.query)
-        return url.set(drivername="postgresql+psycopg")
+        url = url.set(drivername="postgresql+psycopg")
+        _require_places(url)
+        return url
     raise ValueError("only sqlite:// and postgresql:// are known")
 
 
@@ -48,3 +52,17 @@ def _require_known(parameters: Iterable[str]) -> None:
         raise ValueError(
             "has a parameter behind ? that PostgreSQL does not know, such as sslmode=verify-full"
         ) from None
+
+
+def _require_places(url: URL) -> None:
+    """Raises ValueError for hosts that are no names, and for ports that don't go with them."""
+    try:
+        (_, parameters) = url.get_dialect()().create_connect_args(url)
+    except (ArgumentError, ValueError):
+        raise ValueError(
+            "has hosts and ports that don't go together: name them like host1:5432,host2:5432"
+        ) from None
+    hosts = str(parameters.get("host", "")).split(",")
+    # What begins with / or @ is a socket, and what is empty the one that clients know.
+    if not all(can_be_looked_up(each) for each in hosts if each and each[0] not in "/@"):
+        raise ValueError("its host is no name like db.internal, and no IP address")

@@ -35,6 +35,7 @@ _CONNECTING = (
     ("resolve host", "no name server knows its host, or none answers"),
     ("translate host name", "no name server knows its host, or none answers"),
     ("port number", "its port is none: give 1 to 65535"),
+    (" value", "a parameter behind ? has a value that PostgreSQL's clients don't know"),
     ("refused", "nothing listens at its host and port: is it up?"),
     ("database system is", "the server is starting or stopping: try again shortly"),
     ("password", "the server refuses user or password"),

@@ -1,10 +1,11 @@
 """Which SMTP server to use, and how: one setting, a URL."""
 
 import ipaddress
-import re
 import ssl
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+from server.domain.hosts import can_be_looked_up
 
 _PORTS = {"smtp": 25, "smtps": 465}
 # Where clients with a name and password hand mail in (RFC 6409).
@@ -51,7 +52,7 @@ class SmtpServer:
         host = parts.hostname
         if not host or port == 0:
             raise SmtpUrlError("needs a host and, where given, a port from 1 to 65535")
-        if not _can_be_looked_up(host):
+        if not can_be_looked_up(host):
             raise SmtpUrlError("its host is no name like mail.example.com, and no IP address")
         if parts.path.strip("/") or parts.fragment:
             raise SmtpUrlError("nothing but ?starttls= and &ca= may follow host and port")
@@ -75,15 +76,6 @@ class SmtpServer:
             starttls=starttls,
             tls=tls,
         )
-
-
-def _can_be_looked_up(host: str) -> bool:
-    try:
-        # As the resolver does it: labels of 1 to 63 bytes.
-        name = host.encode("idna").decode()
-    except UnicodeError:
-        return False
-    return re.fullmatch("[A-Za-z0-9._:-]+(%[A-Za-z0-9._-]+)?", name) is not None
 
 
 def _credentials(user: str | None, password: str | None) -> tuple[str | None, str | None]:
