@@ -4,8 +4,11 @@ import io
 import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import click
 import grpc
@@ -32,7 +35,34 @@ def _version() -> str:
         return "of a checkout"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _UnreadError(Exception):
+    """Whoever read the output has enough, as `head` has."""
+
+
+class _Commands(click.Group):
+    """Tells `main` where nobody reads the output any more; click would end with 1."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _telling_unread():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _telling_unread():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _telling_unread() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise _UnreadError from None
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option(
     "--dev", is_flag=True, help="Use a running `make run`: dev.json in BILLING_VAR or ./var."
 )
@@ -76,7 +106,8 @@ def cli(
       billing customers list
 
     \b
-    Exit codes: 0 done, 1 refused, 2 wrong usage, 3 the service is away, 4 not logged in, 130 Ctrl-C.
+    Exit codes: 0 done, 1 refused, 2 wrong usage, 3 the service is away, 4 not logged in, 130 Ctrl-C,
+    141 nobody reads the output.
 
     \b
     The environment goes before the profile: BILLING_CLI_PROFILE, BILLING_CLI_RESELLER,
@@ -134,10 +165,10 @@ def main(name: str = "billing") -> None:
         _end(str(failure), failure.exit_code)
     except (KeyboardInterrupt, click.Abort):
         _end("stopped", errors.INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read the output has enough, as `head` has.
+    except (_UnreadError, BrokenPipeError):
+        # Else Python tries at its end again to write what is left.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        sys.exit(errors.UNREAD)
     except OSError as error:
         _end(f"{error.filename or 'output'}: {error.strerror}", errors.REFUSED)
     except UnicodeEncodeError:

@@ -3,8 +3,11 @@
 import asyncio
 import json
 import logging
+import os
+import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
@@ -62,6 +65,24 @@ def said_error(line: str) -> str:
         return str(told["message"]) if is_error else ""
     except (ValueError, TypeError, KeyError):
         return ""
+
+
+@contextmanager
+def quiet_end() -> Iterator[None]:
+    """Ends the process by the code that shells know where whoever reads its output has enough, as `head`.
+
+    Not by 0 or 1, which a command such as `check` gives for what it has found.
+    """
+    try:
+        yield
+        if sys.stdout:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # Else Python tries at its end again to write what is left.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            os.dup2(nowhere, stream.fileno())
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

@@ -26,11 +26,16 @@ from server.storage.interface import Storage
 
 
 class _Commands(click.Group):
-    """Ends by Ctrl-C with one line and the code that shells know, wherever a command leaves it to us."""
+    """Ends by Ctrl-C, or where nobody reads its output any more, by the code that shells know."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with console.quiet_end():
+            return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with console.quiet_end():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             console.say("stopped", logging.INFO)
             ctx.exit(128 + signal.SIGINT)
@@ -60,7 +65,8 @@ def cli(context: click.Context) -> None:
       billing-server roles grant SERVICE_ACCOUNT_ID billing.accounts.editor RESELLER_ID
 
     \b
-    Exit codes: 0 done, 1 failed or refused, 2 wrong usage, 130 Ctrl-C.
+    Exit codes: 0 done, 1 failed or refused, 2 wrong usage, 130 Ctrl-C, 141 nobody reads
+    the output.
     """
     context.obj = AdminContext(_storage, _ring, now, service_clock)
 

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -100,3 +101,22 @@ def test_output_without_room_is_one_line(var: Path) -> None:
             check=False,
         )
     assert (done.returncode, done.stderr) == (1, "error: output: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    "words", ["settings", "check", "--help", "check --help", "mail preview", "mail status"]
+)
+def test_output_that_nobody_reads_ends_a_command_quietly(var: Path, words: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "server", *words.split()],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "BILLING_VAR": str(var)},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")

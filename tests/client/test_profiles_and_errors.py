@@ -138,13 +138,15 @@ def test_a_defect_is_one_line(dev: Run, monkeypatch: pytest.MonkeyPatch) -> None
     assert len(done.err.splitlines()) == 1
 
 
-def start(words: list[str], **env: str) -> "subprocess.Popen[bytes]":
+def start(
+    words: list[str], stdout: int = subprocess.PIPE, /, **env: str
+) -> "subprocess.Popen[bytes]":
     """Starts `billing`, in a process of its own that obeys Ctrl-C."""
     return subprocess.Popen(
         [sys.executable, "-m", "client", *words],
         cwd=ROOT,
         env={**os.environ, **env},
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
@@ -188,3 +190,15 @@ def test_other_encodings_of_the_terminal(service: Service) -> None:
     lost = start(["--dev", "customers", "create", "--name", "Рога"], **env, **plain)
     assert b"C.UTF-8" in lost.communicate(timeout=60)[1]
     assert lost.returncode == 2
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["customers", "list", "--help"], ["events", "--help"]]
+)
+def test_output_that_nobody_reads_ends_it_quietly(words: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with start(words, writer) as process:
+        os.close(writer)
+        assert process.stderr
+        assert (process.stderr.read(), process.wait(60)) == (b"", 141)
