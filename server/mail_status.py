@@ -66,14 +66,14 @@ class MailStatus(NamedTuple):
         return max(self.problems, key=lambda each: each.latest_at, default=None)
 
 
-async def mail_status(settings: Settings, at: datetime) -> MailStatus:
-    """Reads it as of now; raises SettingsError."""
+async def mail_status(settings: Settings, at: datetime, server: str = "") -> MailStatus:
+    """Reads it as of now; raises SettingsError. `server` is host:port, by default that of the settings."""
     smtp, _ = mail_settings(settings)
     async with opened_storage(settings) as storage:
         with database_errors():
             backlog = await storage.backlog.read_backlog()
             problems = await storage.backlog.read_mail_problems()
-    return MailStatus(backlog, problems, f"{smtp.host}:{smtp.port}", at)
+    return MailStatus(backlog, problems, server or f"{smtp.host}:{smtp.port}", at)
 
 
 def _time(at: datetime | None) -> str | None:

@@ -56,6 +56,7 @@ class Service:
     grpc: str
     ca: str
     mail: str
+    smtp: str
     bounces: str
     serviceAccountKey: str = ""  # noqa: N815
 

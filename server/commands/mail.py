@@ -58,8 +58,12 @@ def mail_status(as_json: bool) -> None:
       billing-server mail status --json
     """
     from server import mail_status
+    from server.sandbox.development import mail_server
 
-    status = asyncio.run(mail_status.mail_status(read_settings(), service_clock()))
+    settings = read_settings()
+    status = asyncio.run(
+        mail_status.mail_status(settings, service_clock(), mail_server(settings.var))
+    )
     if as_json:
         click.echo(json.dumps(status.as_json()))
         return

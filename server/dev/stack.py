@@ -28,6 +28,7 @@ from server.sandbox.development import (
     account_key_file,
     identity_file,
     read_identity,
+    run_file,
 )
 from server.settings_sources import is_set
 from server.stop_signal import stop_signal
@@ -64,7 +65,7 @@ async def run(settings: Settings, *, until_eof: bool = False) -> None:
 
 
 async def _run(settings: Settings, was_killed: bool, until_eof: bool) -> None:
-    handover = settings.var / "dev.json"
+    handover = run_file(settings.var)
     handover.unlink(missing_ok=True)
     await wait_for_ports(settings, _LEFT_BEHIND_S if was_killed else 0.0)
     stop = stop_signal()
@@ -196,9 +197,13 @@ def _defaults(settings: Settings) -> dict[str, str]:
 
 def _handover(settings: Settings, authority: Path) -> dict[str, str]:
     """Returns what programs are told that want to call."""
+    # Only here: the servers have started.
+    from server.worker.mail.smtp_server import SmtpServer
+
     who = read_identity(settings.var)
     if not who:
         raise SettingsError(f"there is no {identity_file(settings.var)}, which was just made")
+    smtp = SmtpServer.from_url(settings.smtp)
     return {
         "token": who.token,
         "resellerId": who.reseller_id,
@@ -207,6 +212,7 @@ def _handover(settings: Settings, authority: Path) -> dict[str, str]:
         "grpc": f"127.0.0.1:{settings.grpc_port}",
         "ca": str(authority),
         "mail": str(settings.var / "mail"),
+        "smtp": f"smtp://{smtp.host}:{smtp.port}",
         "bounces": f"smtp://127.0.0.1:{settings.bounce_port}",
         "serviceAccountKey": str(account_key_file(settings.var)),
     }

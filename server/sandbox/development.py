@@ -17,6 +17,19 @@ class Development:
     token: str
 
 
+def run_file(var: Path) -> Path:
+    """Returns the file in which a run tells programs where it is reached, as long as it runs."""
+    return var / "dev.json"
+
+
+def mail_server(var: Path) -> str:
+    """Returns whom a run in this folder hands its e-mails to, host:port; "" where there is none."""
+    try:
+        return str(json.loads(run_file(var).read_bytes())["smtp"]).removeprefix("smtp://")
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+
+
 def identity_file(var: Path) -> Path:
     """Returns the file that holds a `Development`."""
     return var / "keys" / "dev.json"

@@ -10,6 +10,7 @@ import pytest
 
 from server.domain.operations import Deferral
 from server.sandbox.clock import clock_of
+from server.sandbox.development import run_file
 from server.settings_sources import read_settings
 from tests.admin.conftest import Command
 from tests.storage.records import RESELLER, claimed, invited, opened
@@ -36,6 +37,16 @@ async def an_outage() -> None:
 def test_without_e_mails_that_wait_it_says_so(command: Command) -> None:
     told = command("mail", "status").stdout
     assert told == "waiting:    0 e-mails, 0 of them tried before\nfor:        127.0.0.1:1025\n"
+
+
+def test_beside_a_run_with_other_ports_it_names_the_server_in_use(
+    var: Path, command: Command
+) -> None:
+    run_file(var).write_text('{"smtp": "smtp://127.0.0.1:31025"}')
+    assert "for:        127.0.0.1:31025\n" in command("mail", "status").stdout
+    assert json.loads(command("mail", "status", "--json").stdout)["servers"] == ["127.0.0.1:31025"]
+    run_file(var).write_text("{")
+    assert "for:        127.0.0.1:1025\n" in command("mail", "status").stdout
 
 
 def test_an_outage_is_told(var: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

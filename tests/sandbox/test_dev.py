@@ -77,7 +77,8 @@ def test_two_run_side_by_side_in_any_folder(site: Path, elsewhere: Path) -> None
             ready(first, elsewhere / "var/dev.json"),
             ready(second, elsewhere / "other/dev.json"),
         ]
-        places = [each[name] for each in found for name in ("rest", "rest_tls", "grpc", "bounces")]
+        names = ("rest", "rest_tls", "grpc", "smtp", "bounces")
+        places = [each[name] for each in found for name in names]
         assert len(set(places)) == len(places)
         for each in found:
             headers = {"authorization": f"Bearer {each['token']}"}
