@@ -188,6 +188,13 @@ async def test_keys_are_of_caller_method_and_request(api: Api) -> None:
 async def test_a_key_is_a_uuid_and_nothing_more(api: Api, change: str) -> None:
     key = str(uuid.uuid4())
     metadata = api.as_("writer", idempotency_key=change.format(key, key))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await api.customers.Invite(request(), metadata=metadata)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert refused.value.details() == (
+        "The idempotency key is invalid. "
+        "Idempotency-Key: Must be a UUID, like 6f8c0a52-3a7e-4d8b-9c1e-2b5d7f9a0c14."
+    )
     code, reason, _ = await refusal(api.customers.Invite(request(), metadata=metadata))
     assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "IDEMPOTENCY_KEY_INVALID")
 

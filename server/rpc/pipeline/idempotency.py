@@ -28,8 +28,13 @@ def idempotency_key(
     if not _UUID.fullmatch(sent):
         raise BillingError(
             Reason.IDEMPOTENCY_KEY_INVALID,
-            "Idempotency-Key must be a UUID, like 6f8c0a52-3a7e-4d8b-9c1e-2b5d7f9a0c14.",
-            fields=[FieldViolation("Idempotency-Key", "Must be a UUID.")],
+            "The idempotency key is invalid.",
+            fields=[
+                FieldViolation(
+                    "Idempotency-Key",
+                    "Must be a UUID, like 6f8c0a52-3a7e-4d8b-9c1e-2b5d7f9a0c14.",
+                )
+            ],
         )
     caller = subject.id if subject else ""
     return IdempotencyKey(
