@@ -141,7 +141,7 @@ def _files(loaded: LoadedSettings) -> list[Path]:
     """Returns the files that hold secrets and may be outside of the service's folder."""
     settings = loaded.settings
     secrets = [
-        Path(value)
+        Path(value).expanduser()
         for name, value in os.environ.items()
         if name.upper().startswith("BILLING_") and name.upper().endswith("_FILE")
     ]

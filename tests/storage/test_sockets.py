@@ -1,6 +1,7 @@
 """Signals between processes on one SQLite file."""
 
 import asyncio
+import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -85,3 +86,14 @@ async def test_a_closed_storage_leaves_no_socket_behind(tmp_path: Path) -> None:
         await storage.administration.add_reseller(RESELLER, "Reseller", START)
         await invited(storage)
     assert _names(tmp_path / "billing.db-signals") == set()
+
+
+async def test_a_folder_that_is_gone_holds_nobody_up(
+    storage: SqlStorage, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    transport = storage._notifier.transport
+    assert transport
+    shutil.rmtree(folder)
+    transport.send("work")
+    await invited(storage)
+    assert not caplog.records

@@ -56,9 +56,12 @@ class SocketTransport:
 
     def send(self, message: str) -> None:
         """Sends to all other processes; removes the sockets of those that have died."""
-        for path in self._folder.iterdir():
-            if path.name == self._path.name:
-                continue
+        try:
+            others = [each for each in self._folder.iterdir() if each.name != self._path.name]
+        except OSError as error:  # the folder is gone, or this process has no file left to open
+            _log.debug("signal not sent: %s", error)
+            return
+        for path in others:
             try:
                 self._socket.sendto(message.encode(), str(path))
             except (ConnectionRefusedError, FileNotFoundError):
