@@ -25,14 +25,16 @@ _UTC_NAME = "UTC"
 
 # Of a browser's list; each costs a look.
 _MOST_RANGES = 20
+# Without blanks around it: two parts that may be blanks, one behind the other, would take seconds to tell apart.
 _RANGE = re.compile(
-    r"\s*([a-z]{1,8}(?:-[a-z0-9]{1,8}){0,4})\s*(?:;\s*q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?))?\s*"
+    r"([a-z]{1,8}(?:-[a-z0-9]{1,8}){0,4})(?:\s*;\s*q=(0(?:\.\d{0,3})?|1(?:\.0{0,3})?))?"
 )
 
 
 def negotiate(accept_language: str) -> LanguageCode:
     """Returns the language that an Accept-Language header likes best (RFC 9110); else English."""
-    parsed = map(_RANGE.fullmatch, accept_language.lower().split(",")[:_MOST_RANGES])
+    listed = accept_language.lower().split(",")[:_MOST_RANGES]
+    parsed = (_RANGE.fullmatch(each.strip()) for each in listed)
     ranges = [(found[1], float(found[2] or 1)) for found in parsed if found]
     liked = sorted((each for each in ranges if each[1]), key=lambda each: each[1], reverse=True)
     best = negotiate_locale([range_ for range_, _ in liked], list(LanguageCode), sep="-")

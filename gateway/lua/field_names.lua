@@ -10,6 +10,11 @@ local NO_NAMES = {}
 -- As in billing/options/v1/limits.proto; more would take long to look at.
 local MOST_PATHS = 100
 
+-- Returns what stands behind the last dot. To look for it from the front would take seconds: from each place anew.
+function M.last_part(name)
+  return match(name, "^.*%.(.*)$") or name
+end
+
 -- Follows `person.email` through the types. Returns the field and its path in the protos' names, or
 -- nil, the names that would have fitted, and the path before them.
 function M.resolve(name, fields, messages)
@@ -37,7 +42,7 @@ local function path_problem(path, names, messages)
     -- All else of keys is the server's to check.
     return find(key, "%u") and "The key " .. text.shortened(key) .. " can't have capital letters." or nil
   end
-  local meant = text.closest(match(path, "[^.]*$"), fitting)
+  local meant = text.closest(M.last_part(path), fitting)
   return "There is no field " .. text.shortened(path) .. (meant and "; did you mean " .. meant .. "?" or ".")
 end
 

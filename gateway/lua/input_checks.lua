@@ -156,7 +156,7 @@ local function check_query(query, rule, messages, fields)
       if problem then wrong(problem) end
       seen[parameter], system = true, true
     elseif not field then
-      local meant = text.closest(name:match("[^.]*$"), canonical)
+      local meant = text.closest(field_names.last_part(name), canonical)
       if meant and rule.bound[before .. canonical[meant].name] then meant = nil end
       wrong("There is no such parameter" .. (meant and "; did you mean " .. before .. meant .. "?" or "."))
     elseif rule.bound[canonical] then

@@ -1,6 +1,9 @@
 -- Numbers, durations and times as they are written, compared with the type of the field that they are for.
 --
 -- The transcoder would refuse one that does not fit by itself, without naming the field as a detail.
+--
+-- A pattern that can fail has no two parts, one behind the other, that take the same character: before it does,
+-- all ways to share a text out between them are tried, which takes seconds for a kilobyte.
 
 local M = {}
 
@@ -18,7 +21,16 @@ local WHOLE = "It must be a whole number."
 local MOST_SECONDS = 315576000000
 local DAYS = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
 -- No number that fits is longer; what is longer is not read.
-local LONGEST = 400
+local LONGEST = 1000
+
+-- Whether `written` is digits, perhaps with a fraction and an exponent, either of which may be empty. In steps,
+-- each of which goes on where the one before has ended.
+local function is_decimal(written)
+  local _, last = find(written, "^%-?%d+%.?")
+  if not last then return false end
+  _, last = find(written, "^%d*[eE]?[+-]?", last + 1)
+  return find(written, "^%d*$", last + 1) ~= nil
+end
 
 local function out_of(range)
   return "It must be from " .. (range.least and "-" .. range.least or "0") .. " to " .. range.most .. "."
@@ -31,9 +43,9 @@ end
 -- Returns what is wrong with `written` as a number of the range; nil for nothing.
 function M.integer_problem(written, range_name)
   local range = RANGES[range_name]
-  local sign, digits = match(written, "^(%-?)0*(%d+)$")
+  local sign, digits = match(written, "^(%-?)(%d+)$")
   if not digits then
-    if not find(written, "^%-?%d+%.?%d*[eE]?[+-]?%d*$") or #written > LONGEST then return WHOLE end
+    if #written > LONGEST or not is_decimal(written) then return WHOLE end
     local value = tonumber(written)
     if not value then return WHOLE end
     -- A double tells these apart exactly; whole ones beyond are refused as out of range.
@@ -41,6 +53,7 @@ function M.integer_problem(written, range_name)
     if value ~= math.floor(value) then return WHOLE end
     sign, digits = match(string.format("%.0f", value), "^(%-?)(%d+)$")
   end
+  digits = match(digits, "^0*(%d+)$")
   if digits == "0" then return nil end
   local limit = range.most
   if sign == "-" then limit = range.least end
@@ -50,7 +63,7 @@ end
 
 -- Returns what is wrong with `written` as a number with a fraction; nil for nothing.
 function M.double_problem(written)
-  if find(written, "^%-?%d+%.?%d*[eE]?[+-]?%d*$") and #written <= LONGEST then
+  if #written <= LONGEST and is_decimal(written) then
     local value = tonumber(written)
     if value and value > -math.huge and value < math.huge then return nil end
     return "It must be a number that a double can hold."
@@ -60,8 +73,12 @@ end
 
 -- Returns what is wrong with a text as a Duration in JSON; nil for nothing.
 function M.duration_problem(written)
-  local seconds, fraction = match(written, "^%-?(%d+)(%.?%d*)s$")
-  if not seconds or fraction == "." or #fraction > 10 then
+  local seconds, fraction
+  if #written <= LONGEST then
+    seconds, fraction = match(written, "^%-?(%d+)s$"), ""
+    if not seconds then seconds, fraction = match(written, "^%-?(%d+)(%.%d+)s$") end
+  end
+  if not seconds or #fraction > 10 then
     return "It must be a number of seconds with at most nine digits behind the point and an s, such as 3600s."
   end
   if #seconds > 12 or tonumber(seconds) > MOST_SECONDS then

@@ -1,9 +1,12 @@
 """What the worst bodies of a megabyte cost Envoy, whose threads serve all others meanwhile.
 
 CPU time of the process for many of them, reading and refusing included, beside that for as many spaces
-just before: a bound that holds on a busy machine, and that each of these broke by a multiple.
+just before: a bound that holds on a busy machine, and that each of these broke by a multiple. So with
+what stands in a path's query.
 """
 
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import httpx
@@ -20,6 +23,10 @@ TIMES = 8
 MOST_TIMES = 4.0
 MB = 1 << 20
 INVITE = "/billing/v1/customers:invite"
+# Has a number, a time and a duration.
+INVITE_FOR_DAYS = "/v1/resellers/r/customers:invite"
+UPDATE = "/billing.v1.WebhookService/UpdateWebhook"
+LIST = "/billing/v1/customers"
 
 
 def filled(unit: bytes, before: bytes = b'{"x":[', after: bytes = b"]}") -> bytes:
@@ -50,30 +57,78 @@ BODIES = {
     "letters of two kinds": b'{"name":"' + "яa".encode() * 340_000 + b'"}',
     "a long number": b'{"name":' + b"1" * 1_000_000 + b"}",
 }  # fmt: skip
+# Texts for fields that are none: each is nearly what it should be.
+NEARLY = b"1" * 399 + b"x"
+OTHERS = {
+    "a number and a letter": (INVITE_FOR_DAYS, b'{"reminderDays":["%sx"]}' % (b"1" * 1_000_000)),
+    "zeros and a letter": (INVITE_FOR_DAYS, b'{"reminderDays":["%sx"]}' % (b"0" * 1_000_000)),
+    "short numbers and letters": (INVITE_FOR_DAYS, filled(b'"%s"' % NEARLY, b'{"reminderDays":[')),
+    "seconds and a letter": (INVITE_FOR_DAYS, b'{"timeToLive":"%sx"}' % (b"1" * 1_000_000)),
+    "a time and digits": (
+        INVITE_FOR_DAYS,
+        b'{"customer":{"createTime":"2026-01-02T03:04:05.%sx"}}' % (b"1" * 1_000_000),
+    ),
+    "a long name in a mask": (UPDATE, b'{"updateMask":"%s.b"}' % (b"a" * 1_000_000)),
+    "dots in a mask": (UPDATE, b'{"updateMask":"url%sb"}' % (b"." * 1_000_000)),
+}
+QUERIES = {
+    "a long name": "a" * 30_000 + ".b=1",
+    "dots": "resellerId" + "." * 30_000 + "b=1",
+    "a number and a letter": "pageSize=" + "1" * 30_000 + "x",
+    "zeros and a letter": "pageSize=" + "0" * 30_000 + "x",
+}
+
+Send = Callable[[httpx.AsyncClient], Awaitable[httpx.Response]]
+Cost = Callable[[Send], Awaitable[float]]
+HEADERS = {"content-type": "application/json", "authorization": "Bearer x"}
 
 
-async def test_the_worst_bodies_cost_little(tmp_path: Path) -> None:
-    dear = {}
+@contextlib.asynccontextmanager
+async def costs(tmp_path: Path, times: int) -> AsyncIterator[Cost]:
+    """Gives what tells how many seconds of the processor a request takes, made so many times."""
     async with running(tmp_path, max_body_bytes=MB) as harness:
         process = harness.gateway._process
         assert process
         envoy = psutil.Process(process.pid)
-        headers = {"content-type": "application/json", "authorization": "Bearer x"}
 
-        async def cost_s(body: bytes) -> float:
+        async def cost_s(send: Send) -> float:
             before = envoy.cpu_times()
             # One connection may not send very many with a token that is unknown.
             async with httpx.AsyncClient(base_url=harness.rest, timeout=30) as client:
-                for _ in range(TIMES):
-                    answer = await client.post(INVITE, content=body, headers=headers)
+                for _ in range(times):
+                    answer = await send(client)
                     assert answer.status_code in (200, 400), answer.text
             after = envoy.cpu_times()
             return after.user + after.system - before.user - before.system
 
-        for name, body in BODIES.items():
-            assert len(body) <= MB
-            spaces_s = await cost_s(SPACES)
-            if (times := await cost_s(body) / spaces_s) > MOST_TIMES:
+        yield cost_s
+
+
+def post(path: str, body: bytes) -> Send:
+    assert len(body) <= MB
+    return lambda client: client.post(path, content=body, headers=HEADERS)
+
+
+async def test_the_worst_bodies_cost_little(tmp_path: Path) -> None:
+    dear = {}
+    bodies = {**{name: (INVITE, body) for name, body in BODIES.items()}, **OTHERS}
+    async with costs(tmp_path, TIMES) as cost_s:
+        for name, (path, body) in bodies.items():
+            spaces_s = await cost_s(post(INVITE, SPACES))
+            if (times := await cost_s(post(path, body)) / spaces_s) > MOST_TIMES:
+                dear[name] = times
+    assert dear == {}
+
+
+async def test_the_worst_queries_cost_little(tmp_path: Path) -> None:
+    def get(query: str) -> Send:
+        return lambda client: client.get(f"{LIST}?{query}", headers=HEADERS)
+
+    dear = {}
+    async with costs(tmp_path, 60) as cost_s:
+        for name, query in QUERIES.items():
+            plain_s = await cost_s(get("a" * 30_000 + "=1"))
+            if (times := await cost_s(get(query)) / plain_s) > MOST_TIMES:
                 dear[name] = times
     assert dear == {}
 

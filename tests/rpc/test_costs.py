@@ -146,6 +146,12 @@ def test_the_worst_list_of_languages_costs_little(piece: str) -> None:
     assert cost_s(lambda: negotiate(header)) < LIMIT_S
 
 
+@pytest.mark.parametrize("begin", ["en", "en;", "en;q=0.1", "en-a"])
+def test_the_worst_language_costs_little(begin: str) -> None:
+    header = f"{begin}{' ' * HEADERS}x"
+    assert cost_s(lambda: negotiate(header)) < LIMIT_S
+
+
 def test_the_worst_page_token_costs_little() -> None:
     pages_ = paging.Pages(lambda _: [b"k" * 32] * 100)
     assert cost_s(lambda: pages_.cursor("A" * 100, "list")) < LIMIT_S
