@@ -17,6 +17,7 @@ from server.domain.customers import Customer, CustomerList
 from server.domain.events import Event
 from server.rpc.messages.customer_lists import wanted_customers
 from server.rpc.messages.events import parse_event_filter
+from server.rpc.messages.filters import MOST_NESTED
 from server.storage.storage import SqlStorage
 from tests.storage.reading import walk
 from tests.storage.records import RESELLER, SECOND_RESELLER
@@ -154,3 +155,17 @@ async def test_events_that_are_listed_are_those_that_meet_the_filter(storage: Sq
         assert found == [each for each in made if meaning(each)], text
         some += 0 < len(found) < len(made)
     assert some > 100
+
+
+async def test_the_deepest_filters_of_events_are_read(storage: SqlStorage) -> None:
+    """Those that alternate all there is; SQLite's parser has a stack of a hundred."""
+    await make(storage, 0)
+    every, some, none = "customer:*", "customer:* OR", "type = webhook.created"
+    for text, pairs in (
+        (f"{every} ({some} -(", MOST_NESTED // 2),
+        (f"{none} ({some} ({every} OR NOT (", MOST_NESTED // 3),
+        (f"({some} ({every} (", MOST_NESTED // 3),
+    ):
+        filter_ = parse_event_filter(text * pairs + every + ")" * text.count("(") * pairs, RESELLER)
+        page = await storage.events.list_events(RESELLER, 0, filter_, 1000)
+        assert page.read_to == page.bounds.last

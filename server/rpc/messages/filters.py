@@ -26,6 +26,8 @@ from server.rpc.messages.filter_fields import HAS, Field
 # than a few milliseconds. 300 are a field's comparison with 75 values.
 MOST_CHARACTERS = 2048
 MOST_TOKENS = 300
+# Parentheses within one another. SQLite reads 22 of them no more, where AND, OR and NOT alternate.
+MOST_NESTED = 10
 
 _GRAMMAR = r"""
     ?all: any ("AND"? any)*
@@ -55,6 +57,7 @@ _EXPECTED = {
     "OR": "OR",
     "RPAR": "')'",
 }
+_NESTING = {"LPAR": 1, "RPAR": -1}
 _LONGEST_SHOWN = 50
 
 _ANY = "*"
@@ -172,11 +175,15 @@ def _parse(written: str) -> Tree[Token]:
         raise _invalid_at(written.index("\0"), "there is a NUL character, which no field holds")
     parser = _PARSER.parse_interactive(written)
     try:
-        for count, _ in enumerate(parser.iter_parse(), start=1):
+        depth = 0
+        for count, token in enumerate(parser.iter_parse(), start=1):
             if count > MOST_TOKENS:
                 raise invalid_filter(
                     f"Must have at most {MOST_TOKENS} fields, operators, values and parentheses."
                 )
+            depth += _NESTING.get(token.type, 0)
+            if depth > MOST_NESTED:
+                raise _invalid_at(token, f"parentheses can be {MOST_NESTED} deep at most")
         return cast("Tree[Token]", parser.feed_eof())
     except UnexpectedInput as error:
         raise _unexpected(written, error, parser.accepts()) from None
