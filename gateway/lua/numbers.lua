@@ -92,6 +92,13 @@ local function days_in(month, year)
   return DAYS[month] or 0
 end
 
+-- Whether a time of day is within the first year and the last in UTC too, on a day in a zone such as +03:00.
+local function is_within_time(day, minutes, sign, hours, rest)
+  local away = tonumber(hours) * 60 + tonumber(rest)
+  if day == "0001-01-01" and sign == "+" then return away <= minutes end
+  return day ~= "9999-12-31" or sign == "+" or minutes + away < 24 * 60
+end
+
 -- Returns what is wrong with a text as a Timestamp in JSON (RFC 3339); nil for nothing.
 function M.time_problem(written)
   local year, month, day, hour, minute, second, fraction, zone =
@@ -102,6 +109,12 @@ function M.time_problem(written)
   local of_month = tonumber(day)
   if year == "0000" or of_month < 1 or of_month > days_in(tonumber(month), tonumber(year))
     or tonumber(hour) > 23 or tonumber(minute) > 59 or tonumber(second) > 59 then
+    return "There is no such time."
+  end
+  if zone == "Z" then return nil end
+  local sign, hours, rest = match(zone, "^(.)(%d%d):(%d%d)$")
+  if tonumber(hours) > 23 or tonumber(rest) > 59
+    or not is_within_time(sub(written, 1, 10), tonumber(hour) * 60 + tonumber(minute), sign, hours, rest) then
     return "There is no such time."
   end
   return nil
