@@ -12,6 +12,7 @@ from server.domain.role_changes import AccessBinding, HeldRole, RoleDelta
 _ACCOUNT, _OUTSIDE = "serviceAccount", "userAccount"
 _TYPES = (_ACCOUNT, _OUTSIDE)
 _GIVES = {access_pb2.ADD: True, access_pb2.REMOVE: False}
+_ROLES = {role.value: role for role in Role}
 # As tokens of an outside issuer may have them.
 _SUBJECT = re.compile(r"[\x21-\x7e]+")
 
@@ -29,20 +30,25 @@ def to_yandex(binding: AccessBinding) -> access_pb2.AccessBinding:
 
 def parse_deltas(deltas: Sequence[access_pb2.AccessBindingDelta]) -> list[RoleDelta]:
     """Returns what to give and to take; raises FIELDS_INVALID that names all that is wrong."""
-    wrong = [violation for index, delta in enumerate(deltas) for violation in _wrong(index, delta)]
+    parsed: list[RoleDelta] = []
+    wrong: list[FieldViolation] = []
+    for index, delta in enumerate(deltas):
+        binding = delta.access_binding
+        subject_id, type_ = binding.subject.id, binding.subject.type
+        give, role = _GIVES.get(delta.action), _ROLES.get(binding.role_id)
+        if (
+            give is None
+            or role is None
+            or type_ not in _TYPES
+            or not _SUBJECT.fullmatch(subject_id)
+        ):
+            wrong += _wrong(index, delta)
+            continue
+        held = AccessBinding(HeldRole(subject_id, role), type_ == _ACCOUNT)
+        parsed.append(RoleDelta(give, held, _field(index)))
     if wrong:
         raise invalid_fields(*wrong)
-    return [
-        RoleDelta(
-            _GIVES[delta.action],
-            AccessBinding(
-                HeldRole(delta.access_binding.subject.id, Role(delta.access_binding.role_id)),
-                delta.access_binding.subject.type == _ACCOUNT,
-            ),
-            _field(index),
-        )
-        for index, delta in enumerate(deltas)
-    ]
+    return parsed
 
 
 def _wrong(index: int, delta: access_pb2.AccessBindingDelta) -> Iterable[FieldViolation]:
@@ -50,9 +56,8 @@ def _wrong(index: int, delta: access_pb2.AccessBindingDelta) -> Iterable[FieldVi
     if delta.action not in _GIVES:
         action = f"access_binding_deltas[{index}].action"
         yield FieldViolation(action, "Must be ADD or REMOVE.")
-    if binding.role_id not in set(Role):
-        roles = ", ".join(Role)
-        yield FieldViolation(f"{field}.role_id", f"Must be one of {roles}.")
+    if binding.role_id not in _ROLES:
+        yield FieldViolation(f"{field}.role_id", f"Must be one of {', '.join(_ROLES)}.")
     if binding.subject.type not in _TYPES:
         text = f"Must be {_ACCOUNT}, or {_OUTSIDE} for a subject of the outside issuer."
         yield FieldViolation(f"{field}.subject.type", text)

@@ -23,4 +23,10 @@ def _hold(target: Target, count: int, progress: Progress) -> AbstractAsyncContex
     return hold_calls(target, count, progress, watch, connections=100)
 
 
-ATTACK = Attack("one viewer's streams of events", "streams", 10_000, 2_000, _hold)
+# What docs/operators/capacity.md says: 50 KB for each stream that has room, and 17 KB for each of a burst.
+_MOST_GATEWAY_MIB = 200
+
+ATTACK = Attack(
+    *("one viewer's streams of events", "streams", 10_000, 2_000, _hold),
+    most_gateway_mib=_MOST_GATEWAY_MIB,
+)
