@@ -100,10 +100,11 @@ class Pipeline:
         open_to_all = is_open_to_all(name, method.GetOptions())
         read_only = only_reads(name, method.GetOptions())
         limits, addresses, availability = self._limits, self._addresses, self._availability
+        turns: RoundRobin | None = None
         if method.name.startswith("List") and not open_to_all:
-            run = _in_turns(run, limits.lists, availability)
+            turns = limits.lists
         elif manages_access(name, method.GetOptions()):
-            run = _in_turns(run, limits.role_changes, availability)
+            turns = limits.role_changes
         concurrency = limits.calls
         if open_to_all:
             concurrency = limits.anonymous_calls
@@ -157,10 +158,19 @@ class Pipeline:
                     request = parse(from_bytes, raw, name)
                     if right and subject:
                         right(subject, request)
-                    validate(request)
-                    key = None if read_only else idempotency_key(headers, subject, name, request)
-                    call = CallContext(subject, request_id, key, address, headers, context)
-                    answered = await run(request, call)
+                    if turns:
+                        # Before the request is looked at, which for a thousand roles takes long.
+                        await _take_turn(turns, caller, availability)
+                    try:
+                        validate(request)
+                        key = None
+                        if not read_only:
+                            key = idempotency_key(headers, subject, name, request)
+                        call = CallContext(subject, request_id, key, address, headers, context)
+                        answered = await run(request, call)
+                    finally:
+                        if turns:
+                            turns.release()
                     behind: tuple[tuple[str, str], ...] = (("x-request-id", request_id),)
                     if _GATEWAYS_HEADER in headers:
                         behind += for_gateway(ids, subject)
@@ -240,17 +250,9 @@ def _permission(method: MethodDescriptor, *, read_only: bool) -> Permission:
     return Permission.READ if read_only else Permission.WRITE
 
 
-def _in_turns(run: Method, turns: RoundRobin, availability: Availability) -> Method:
-    """Has calls that take long wait for their caller's turn, since few run at once."""
-
-    async def run_in_turn(request: Any, call: CallContext) -> Message | None:
-        caller = call.caller.id
-        await in_time(turns.acquire(caller))
-        try:
-            if availability.refusal:
-                raise availability.refusal
-            return await run(request, call)
-        finally:
-            turns.release()
-
-    return run_in_turn
+async def _take_turn(turns: RoundRobin, caller: str, availability: Availability) -> None:
+    """Has a call that takes long wait for its caller's turn, which must be released, since few run at once."""
+    await in_time(turns.acquire(caller))
+    if availability.refusal:
+        turns.release()
+        raise availability.refusal
