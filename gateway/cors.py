@@ -7,6 +7,8 @@ answers without the headers, which browsers keep from scripts.
 from collections.abc import Sequence
 from typing import Any
 
+from gateway import shares
+
 _MAX_AGE_S = 7200
 _METHODS = "DELETE, GET, HEAD, PATCH, POST"
 # Of REST, gRPC-Web and Connect. Browsers ask for each header that is not on Fetch's own short list.
@@ -76,7 +78,8 @@ def preflights(origins: Sequence[str], filters: dict[str, Any]) -> list[dict[str
                 ],
             },
             "direct_response": {"status": 204},
-            "typed_per_filter_config": filters,
+            "typed_per_filter_config": {**filters, shares.FILTER: shares.ON},
+            "metadata": shares.METADATA,
             "response_headers_to_add": [
                 {"header": {"key": key, "value": value}} for key, value in headers.items()
             ],

@@ -17,7 +17,7 @@ from gateway.config import bootstrap
 from gateway.http_rules import DescriptorSet, Rule
 from gateway.route_parts import ANONYMOUS_STREAMS_CLUSTER, CLUSTER, STREAMS_CLUSTER
 from gateway.settings import GatewaySettings
-from gateway.shares import LINE_HEADER
+from gateway.shares import FILTER, LINE_HEADER
 
 ROOT = Path(__file__).parents[2]
 
@@ -182,6 +182,23 @@ def test_streams_of_strangers_take_no_places_of_calls() -> None:
             if "route" in route and path.startswith(route["match"].get("prefix", "nothing"))
         ]
         assert routes[0] == cluster
+
+
+def test_all_that_envoy_answers_itself_counts_for_an_address(descriptors: DescriptorSet) -> None:
+    """Each request takes memory until its end, whoever answers it."""
+    settings = GatewaySettings(cors_origins=["https://app.example"])
+    tree = bootstrap(
+        *(ROOT, descriptors, settings, Path("/dev/null"), Path("admin.sock"), None, None),
+        Path("transcoded.pb"),
+    )
+    uncounted = {
+        route["name"]
+        for hosts in _virtual_hosts(tree)
+        for host in hosts
+        for route in host["routes"]
+        if "direct_response" in route and FILTER not in route["typed_per_filter_config"]
+    }
+    assert uncounted == set()
 
 
 def _virtual_hosts(value: Any) -> Iterator[list[dict[str, Any]]]:
