@@ -1,6 +1,7 @@
 """Billing accounts: those of resellers and customers, read from their rows."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, func, select
@@ -29,7 +30,7 @@ from server.storage.schema.tables import (
     resellers,
 )
 from server.storage.sql.batches import Batcher
-from server.storage.sql.paging import Run, merged
+from server.storage.sql.paging import Run, merged, rounded
 from server.storage.sql.statements import IDS, Query, Transaction, columns
 from server.storage.sql.times import Micros, from_micros
 
@@ -76,9 +77,9 @@ _BY_OWN_ID = Query(
 )
 
 
-def _page(*, is_sqlite: bool, past_first: bool) -> Query[_Customer]:
+@cache
+def _page(*, most: int, is_sqlite: bool, past_first: bool) -> Query[_Customer]:
     """Makes what reads one reseller's customers in the order of an index."""
-
     rows = select(
         *columns(customers, _Customer)[:-1],
         func.substr(customers.c.name, 1, _LONGEST_NAME).label("name"),
@@ -90,15 +91,10 @@ def _page(*, is_sqlite: bool, past_first: bool) -> Query[_Customer]:
         )
         for state in (NO_INVITATION, *INVITATION_STATE_CODES.values())
     ]
-    page = merged(rows, customers.c.n, runs, is_sqlite=is_sqlite, past_first=past_first)
+    page = merged(
+        *(rows, customers.c.n, runs), most=most, is_sqlite=is_sqlite, past_first=past_first
+    )
     return Query(_Customer, page, "reseller", "limit", "after")
-
-
-_PAGES = {
-    (is_sqlite, past_first): _page(is_sqlite=is_sqlite, past_first=past_first)
-    for is_sqlite in (False, True)
-    for past_first in (False, True)
-}
 
 
 def get_accounts(transaction: Transaction, wanted: Sequence[str]) -> list[BillingAccount | None]:
@@ -145,16 +141,14 @@ def _customers_page(
 ) -> list[Listed[BillingAccount]]:
     after = page.after if page.after is not None and page.after <= _OWN else None
     rows: list[_Customer] = []
+    statement = _page(
+        most=rounded(limit), is_sqlite=transaction.is_sqlite, past_first=after is not None
+    )
     # One reseller at a time: only then does the index give the order.
     for id_ in page.reseller_ids:
         number = reseller_number(transaction, id_)
         if number is not None:
-            rows += transaction.fetch(
-                _PAGES[transaction.is_sqlite, after is not None],
-                reseller=number,
-                limit=limit,
-                after=after,
-            )
+            rows += transaction.fetch(statement, reseller=number, limit=limit, after=after)
             rows = sorted(rows, key=lambda row: row.n, reverse=True)[:limit]
     return [Listed(_customers(transaction, row), Cursor(row.n)) for row in rows]
 

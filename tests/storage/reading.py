@@ -84,8 +84,23 @@ async def steps(
     return taken
 
 
+def pages(plan: Mapping[str, Any]) -> int:
+    """Returns how many pages of tables and indexes a plan has read, as often as it has read them."""
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+def rows(plan: Mapping[str, Any]) -> int:
+    """Returns how many rows of tables and indexes a plan has read."""
+    own = 0
+    if "Relation Name" in plan or "Index Name" in plan:
+        own = (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
+    return int(own) + sum(map(rows, plan.get("Plans", ())))
+
+
 @contextmanager
-def explained(monkeypatch: pytest.MonkeyPatch) -> Iterator[RowsRead]:
+def explained(
+    monkeypatch: pytest.MonkeyPatch, counted: Callable[[Mapping[str, Any]], int] = rows
+) -> Iterator[RowsRead]:
     """Has PostgreSQL explain each statement of a call before it is executed."""
     plans: list[Mapping[str, Any]] = []
     fetch = Transaction.fetch
@@ -94,23 +109,15 @@ def explained(monkeypatch: pytest.MonkeyPatch) -> Iterator[RowsRead]:
         self: Transaction, statement: Query[Any], ids: Sequence[Any] = (), **values: Any
     ) -> list[Any]:
         text, parameters = statement.bind(self._dialect, ids, values)
-        self._cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {text}", parameters)
+        self._cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}", parameters)
         plans.append(self._cursor.fetchone()[0][0]["Plan"])
         return fetch(self, statement, ids, **values)
 
     async def rows_read(call: Awaitable[Any]) -> int:
         plans.clear()
         await call
-        return sum(map(_rows, plans))
+        return sum(map(counted, plans))
 
     with monkeypatch.context() as patched:
         patched.setattr(Transaction, "fetch", explain)
         yield rows_read
-
-
-def _rows(plan: Mapping[str, Any]) -> int:
-    """Returns how many rows of tables and indexes a plan has read."""
-    own = 0
-    if "Relation Name" in plan or "Index Name" in plan:
-        own = (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0)) * plan["Actual Loops"]
-    return int(own) + sum(map(_rows, plan.get("Plans", ())))

@@ -27,6 +27,7 @@ from server.storage.schema.codes import DELIVERY_STATE_CODES, INVITATION_STATE_C
 from server.storage.sql.statements import Query, Transaction
 from server.storage.sql.times import micros
 from server.storage.storage import SqlStorage
+from tests.storage import reading
 from tests.storage.databases import on_postgresql, on_sqlite, query
 from tests.storage.reading import RowsRead, numbers, slower_among_many, walk
 from tests.storage.records import (
@@ -378,3 +379,24 @@ async def test_postgresql_finds_what_is_on_its_way_by_its_operations(
     for text in ("delivery.state = QUEUED", "delivery.state = DEFERRED"):
         rows = await rows_read(storage.invitations.list_invitations(wanted(text), NOW, 101, None))
         assert rows < 1_000, text
+
+
+@on_postgresql
+async def test_postgresql_passes_by_no_e_mails_that_came_back(
+    storage: SqlStorage,
+    database_url: str,
+    made: list[Invitation],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of one state, while it looks for those of the others."""
+    many(database_url, 40_000)
+    query(
+        database_url,
+        "UPDATE customers SET delivery = :code WHERE n > 1000000",
+        code=DELIVERY_STATE_CODES[DeliveryState.BOUNCED],
+    )
+    query(database_url, "ANALYZE customers")
+    bounced = wanted("delivery.state = BOUNCED")
+    with reading.explained(monkeypatch, reading.pages) as pages_read:
+        read = await pages_read(storage.invitations.list_invitations(bounced, NOW, 11, None))
+    assert read < 200

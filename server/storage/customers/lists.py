@@ -39,7 +39,7 @@ from server.storage.schema.tables import (
     customers,
 )
 from server.storage.sql.bounded_lists import Step, read_part
-from server.storage.sql.paging import Run, first, merged, past
+from server.storage.sql.paging import Run, first, merged, past, rounded
 from server.storage.sql.statements import PartQuery, Query, Transaction, columns
 
 # As text, for the index of these alone.
@@ -123,6 +123,7 @@ def _read(
     by = "external_id" if external_id else "address_key" if email else None
     statement = _page(
         _Source(states, by, wanted.oldest_first),
+        most=rounded(limit),
         is_sqlite=transaction.is_sqlite,
         past_first=after is not None,
     )
@@ -141,7 +142,7 @@ _ROWS = select(*CUSTOMER_PART, _LENGTH.label("text"))
 
 
 @lru_cache(maxsize=256)  # callers name the states, in any combination
-def _page(source: _Source, *, is_sqlite: bool, past_first: bool) -> Query[_PageRow]:
+def _page(source: _Source, *, most: int, is_sqlite: bool, past_first: bool) -> Query[_PageRow]:
     """Makes what reads a page: its rows, how much text stands before each, those that fit."""
     rows: Select[Any] | CompoundSelect[Any]
     if source.by:
@@ -149,6 +150,7 @@ def _page(source: _Source, *, is_sqlite: bool, past_first: bool) -> Query[_PageR
     else:
         rows = merged(
             *(_ROWS, customers.c.n, list(_runs(source))),
+            most=most,
             is_sqlite=is_sqlite,
             past_first=past_first,
             oldest_first=source.oldest_first,

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, FromClause, Select, bindparam, select, text, true
+from sqlalchemy import Column, ColumnElement, FromClause, Select, bindparam, select, text, true
 
 from server.domain.filters import matches, names_field, possible_values, required_value
 from server.domain.invitations import Invitation, InvitationList, InvitationState, as_of
@@ -28,7 +28,7 @@ from server.storage.schema.codes import (
 from server.storage.schema.tables import CustomerNumber, ResellerNumber, customers, operations
 from server.storage.sql import bounded_lists
 from server.storage.sql.bounded_lists import Step, read_part
-from server.storage.sql.paging import Run, first, merged, past
+from server.storage.sql.paging import Run, first, merged, past, rounded
 from server.storage.sql.statements import IDS, Query, Transaction
 from server.storage.sql.times import Micros, from_micros
 
@@ -112,7 +112,10 @@ def _read(
     source = _Source(
         states, by, delivery if delivery in DELIVERY_STATE_CODES else None, oldest_first
     )
-    statements = _statements(source, is_sqlite=transaction.is_sqlite, past_first=after is not None)
+    is_sqlite, past_first = transaction.is_sqlite, after is not None
+    statements = _statements(
+        source, most=rounded(limit), is_sqlite=is_sqlite, past_first=past_first
+    )
     # What ends meanwhile is read by both statements, the latter as it is then.
     found = {
         row.n: row
@@ -189,7 +192,7 @@ _UNDONE = Query(
 
 @lru_cache(maxsize=256)  # callers name the states, in any combination
 def _statements(
-    source: _Source, *, is_sqlite: bool, past_first: bool
+    source: _Source, *, most: int, is_sqlite: bool, past_first: bool
 ) -> list[Query[InvitationPart]]:
     """Makes what reads a page: the rows of all statements together, in order, are a part of the list.
 
@@ -202,7 +205,7 @@ def _statements(
     elif source.by:
         pages = _by_address(source, past_first=past_first)
     else:
-        pages = _by_state(source, is_sqlite=is_sqlite, past_first=past_first)
+        pages = _by_state(source, most=most, is_sqlite=is_sqlite, past_first=past_first)
     return [Query(InvitationPart, page, *_NAMED) for page in pages]
 
 
@@ -227,21 +230,21 @@ def _has(delivery: DeliveryState | None, source: FromClause) -> ColumnElement[bo
     return true() if delivery is None else source.c.delivery == bindparam("delivery")
 
 
-def _by_state(source: _Source, *, is_sqlite: bool, past_first: bool) -> list[Any]:
+def _by_state(source: _Source, *, most: int, is_sqlite: bool, past_first: bool) -> list[Any]:
     """Makes what reads a reseller's invitations that have one of the states."""
+    reseller: dict[Column[Any], Any] = {customers.c.reseller: bindparam("reseller")}
     has_lapsed = [] if {_PENDING, _EXPIRED} <= source.states else [~_IS_LAPSED]
 
     def runs(state: InvitationState) -> list[Run]:
         """Returns those of customers that are there, and of deleted ones: each has its index."""
-        equal = {
-            customers.c.reseller: bindparam("reseller"),
-            customers.c.invitation: text(str(INVITATION_STATE_CODES[state])),
-        }
+        code = text(str(INVITATION_STATE_CODES[state]))
         conditions = [_has(source.delivery, customers)]
         if state is _PENDING:
             conditions += has_lapsed
         if source.delivery:  # which has one for both
-            return [Run(equal, conditions)]
+            delivery: dict[Column[Any], Any] = {customers.c.delivery: bindparam("delivery")}
+            return [Run(reseller | delivery | {customers.c.invitation: code}, conditions)]
+        equal = reseller | {customers.c.invitation: code}
         if state is _PENDING:  # which a deletion ends
             return [Run(equal, [*conditions, IS_LIVING])]
         return [Run(equal, [*conditions, kind]) for kind in (IS_LIVING, ~IS_LIVING)]
@@ -251,6 +254,7 @@ def _by_state(source: _Source, *, is_sqlite: bool, past_first: bool) -> list[Any
             _ROWS,
             customers.c.n,
             [run for state in InvitationState if state in source.states for run in runs(state)],
+            most=most,
             is_sqlite=is_sqlite,
             past_first=past_first,
             oldest_first=source.oldest_first,

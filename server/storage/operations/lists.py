@@ -6,9 +6,10 @@ the same for a caller of one reseller and for one of hundreds.
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import bindparam, false, select, true, tuple_
+from sqlalchemy import false, select, true, tuple_
 
 from server.domain.filters import Filter, matches, required_value
 from server.domain.operations import Operation
@@ -18,7 +19,7 @@ from server.storage.operations.rows import OperationPart, operation
 from server.storage.resellers import reseller_numbers
 from server.storage.schema.tables import OperationNumber, ResellerNumber, operations, resellers
 from server.storage.sql.bounded_lists import Step, read_part
-from server.storage.sql.paging import listed, past
+from server.storage.sql.paging import as_text, listed, past, rounded
 from server.storage.sql.statements import IDS, Query, Transaction
 
 # By how much more of a reseller's is read than before, where that was too little.
@@ -39,15 +40,16 @@ class _Numbered(NamedTuple):
     n: OperationNumber
 
 
-def _newest(done: bool, *, is_sqlite: bool, past_first: bool) -> Query[_Numbered]:
-    """Makes what reads the numbers of the newest operations of each reseller, from the index of these.
+@cache
+def newest_of_each(done: bool, most: int, *, is_sqlite: bool, past_first: bool) -> Query[_Numbered]:
+    """Makes what reads the numbers of so many newest operations of each reseller, from their index.
 
     PostgreSQL might read all operations by number, and leave out those of others; but not by
     conditions and an order that nothing but that index has.
     """
     each = operations.alias("each")
     state = true() if done else false()
-    rows = select(each.c.n).where(~each.c.deleted).limit(bindparam("limit"))
+    rows = select(each.c.n).where(~each.c.deleted).limit(as_text(most))
     if past_first:
         rows = rows.where(past(each.c.n))
     if is_sqlite:
@@ -58,7 +60,7 @@ def _newest(done: bool, *, is_sqlite: bool, past_first: bool) -> Query[_Numbered
         return Query(
             _Numbered,
             select(resellers.c.n, found.c.n).select_from(joined).where(resellers.c.n.in_(IDS)),
-            *("limit", "after"),
+            "after",
         )
     key, value = tuple_(each.c.reseller, each.c.done), tuple_(resellers.c.n, state)
     rows = rows.where(key >= value, key <= value)
@@ -69,17 +71,8 @@ def _newest(done: bool, *, is_sqlite: bool, past_first: bool) -> Query[_Numbered
         select(resellers.c.n, newest.c.n)
         .select_from(resellers.join(newest, true()))
         .where(resellers.c.n.in_(IDS)),
-        *("limit", "after"),
+        "after",
     )
-
-
-# By whether operations are done, the database is SQLite, and a page before has been read.
-NEWEST = {
-    (done, is_sqlite, past_first): _newest(done, is_sqlite=is_sqlite, past_first=past_first)
-    for done in (True, False)
-    for is_sqlite in (False, True)
-    for past_first in (False, True)
-}
 
 
 def list_operations(
@@ -136,13 +129,15 @@ def _newest_numbers(
     # In this order what ends meanwhile is found by both statements; in the other, by neither.
     states = [state for state in (False, True) if done in (None, state)]
     found: set[OperationNumber] = set()
-    some, depth = list(of), -(-limit // max(len(of), 1))
+    some, depth = list(of), rounded(-(-limit // max(len(of), 1)))
     greatest: list[OperationNumber] = []
     while some:
         numbers: dict[tuple[bool, ResellerNumber], list[OperationNumber]] = defaultdict(list)
         for state in states:
-            query = NEWEST[state, transaction.is_sqlite, after is not None]
-            for row in transaction.fetch(query, some, limit=depth, after=after):
+            query = newest_of_each(
+                *(state, depth), is_sqlite=transaction.is_sqlite, past_first=after is not None
+            )
+            for row in transaction.fetch(query, some, after=after):
                 numbers[state, row.reseller].append(row.n)
         found.update(*numbers.values())
         greatest = sorted(found, reverse=True)[:limit]

@@ -53,16 +53,17 @@ def merged(
     number: Column[int],
     runs: Sequence[Run],
     *,
+    most: int,
     is_sqlite: bool,
     past_first: bool,
     oldest_first: bool = False,
 ) -> Select[Any] | CompoundSelect[Any]:
     """Returns what `first` does, but of several runs of rows; with `past_first` past the number `after`.
 
-    `number` is the first column of `rows`. No more is read of a run than is asked for, however many
-    rows there are: SQLite reads runs side by side. PostgreSQL would read and sort them whole, or read
-    all rows by number and leave out what is not asked for; so it looks for the numbers alone first,
-    by conditions and an order that nothing but the index of the runs has.
+    `number` is the first column of `rows`, and `limit` is `most` at most. No more is read of a run than
+    that, however many rows there are: SQLite reads runs side by side. PostgreSQL would read and sort
+    them whole, or read all rows by number and leave out what is not asked for; so it looks for the
+    numbers alone first, by conditions and an order that nothing but the index of the runs has.
     """
     after = bindparam("after", type_=number.type)
     if is_sqlite:
@@ -74,7 +75,7 @@ def merged(
             parts.append(part.where(*run.conditions))
         if len(parts) == 1:
             return first(parts[0], number, oldest_first=oldest_first)
-        return _united(parts, oldest_first)
+        return _united(parts, bindparam("limit"), oldest_first)
     found = []
     for run in runs:
         columns, values = zip(*run.equal.items(), strict=True)
@@ -84,17 +85,34 @@ def merged(
             whole, place = tuple_(*columns, number), tuple_(*values, after)
             part = part.where(whole > place if oldest_first else whole < place)
         order = (_ordered(column, oldest_first) for column in (*columns, number))
-        found.append(part.where(*run.conditions).order_by(*order).limit(bindparam("limit")))
-    page = found[0] if len(found) == 1 else _united(found, oldest_first)
+        found.append(part.where(*run.conditions).order_by(*order).limit(as_text(most)))
+    page = found[0] if len(found) == 1 else _united(found, as_text(most), oldest_first)
     numbers = page.subquery("numbers")
-    return rows.where(number.in_(select(numbers.c[number.name]))).order_by(
-        _ordered(number, oldest_first)
+    return first(
+        rows.where(number.in_(select(numbers.c[number.name]))), number, oldest_first=oldest_first
     )
 
 
-def _united(parts: Sequence[Select[Any]], oldest_first: bool) -> CompoundSelect[Any]:
+def rounded(limit: int) -> int:
+    """Returns the next power of two, so that few statements serve all limits that are in their texts."""
+    return 1 << (limit - 1).bit_length()
+
+
+def as_text(limit: int) -> ColumnElement[int]:
+    """Returns a limit as a part of a statement's text.
+
+    Of one that is a parameter PostgreSQL expects a tenth of all rows. In a large database it would so
+    think that a plan for all limits costs more than one for each, and make one for each call, which
+    takes as long as what the call does.
+    """
+    return literal_column(str(limit))
+
+
+def _united(
+    parts: Sequence[Select[Any]], limit: ColumnElement[int], oldest_first: bool
+) -> CompoundSelect[Any]:
     number: ColumnElement[int] = literal_column("1")  # the first column
-    return union_all(*parts).order_by(_ordered(number, oldest_first)).limit(bindparam("limit"))
+    return union_all(*parts).order_by(_ordered(number, oldest_first)).limit(limit)
 
 
 def _ordered(column: ColumnElement[Any], oldest_first: bool) -> ColumnElement[Any]:
