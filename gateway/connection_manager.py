@@ -45,8 +45,6 @@ _LARGEST_ANSWER = 20 << 20
 _IDLE_S = 15
 # On one connection. Each takes 17 KB before anything can refuse it.
 _STREAMS = 64
-# Bytes; what is shorter fits into a packet anyway.
-_LEAST_COMPRESSED = 1024
 _TRANSCODER = "grpc_json_transcoder.v3.GrpcJsonTranscoder"
 _PRINTED = {"always_print_primitive_fields": True}
 _COMPRESSED = (
@@ -238,7 +236,7 @@ def _compressor() -> dict[str, Any]:
             },
             "response_direction_config": {
                 "common_config": {
-                    "min_content_length": _LEAST_COMPRESSED,
+                    "min_content_length": input_checks.LEAST_PACKED,
                     "content_type": list(_COMPRESSED),
                 }
             },

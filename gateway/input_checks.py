@@ -56,6 +56,8 @@ _WELL_KNOWN: dict[str, str | None] = {
 MOST_HEADERS = 100
 # The server is told a later time than Envoy's, so that the answer is always Envoy's whole one.
 DEADLINE_MARGIN_S = 0.5
+# Bytes; a shorter answer fits into a packet anyway.
+LEAST_PACKED = 1024
 # The HTTP statuses of the gRPC codes.
 _REFUSALS = (400, 401, 403, 404, 409, 429, 499, 500, 501, 503, 504)
 
@@ -85,6 +87,7 @@ def source(root: Path, descriptors: DescriptorSet, settings: GatewaySettings) ->
         "local limits = {",
         f"  headers = {MOST_HEADERS}, header_bytes = {settings.max_headers_kib << 10},",
         f"  call_ms = {settings.timeout_s * 1000:.0f}, margin_ms = {DEADLINE_MARGIN_S * 1000:.0f},",
+        f"  packed_bytes = {LEAST_PACKED},",
         "}",
         "local pages = {",
         *(f"  [{status}] = {_lua_text(pages.html(status))}," for status in _REFUSALS),
@@ -94,7 +97,7 @@ def source(root: Path, descriptors: DescriptorSet, settings: GatewaySettings) ->
         "}",
         'local checks = require("input_checks")',
         "envoy_on_request = checks.new_request_check(rules, messages, limits)",
-        "envoy_on_response = checks.new_response_check(rules, pages, codes)",
+        "envoy_on_response = checks.new_response_check(rules, limits, pages, codes)",
         "",
     ]
     return "\n".join(lines)

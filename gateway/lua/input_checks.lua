@@ -311,14 +311,19 @@ local function take_page_request(handle, rule)
   end
 end
 
--- Over HTTP/2 an answer to HEAD must not have a body, but the length that it would have.
-local function empty_for_head(handle)
+-- Over HTTP/2 an answer to HEAD must not have a body, but the length that it would have. The filter that
+-- packs answers is off, since it would pack this one; so what it says of GET's is said here.
+local function empty_for_head(handle, least_packed)
   if not (handle:streamInfo():dynamicMetadata():get(PAGE) or NO_NAMES).head then return end
   local body = handle:body(true)
   local length = body:length()
   if length == 0 then return end
   body:setBytes("")
-  handle:headers():replace("content-length", tostring(length))
+  local headers = handle:headers()
+  headers:replace("content-length", tostring(length))
+  if length >= least_packed and headers:get("content-type") == "application/json" then
+    headers:add("vary", "Accept-Encoding")
+  end
 end
 
 -- Answers people with a page where the server, or Envoy itself, answers with a status.
@@ -347,12 +352,12 @@ local function envelop(handle, codes)
     .. ',"status":"' .. (codes[code] or "UNKNOWN") .. '"' .. sub(status, details) .. "}")
 end
 
--- Returns the function that Envoy calls for each answer, REST only. `rules` is as below; `pages`
--- holds the HTML for a status, `codes` the name of a gRPC code.
+-- Returns the function that Envoy calls for each answer, REST only. `rules` and `limits` are as below;
+-- `pages` holds the HTML for a status, `codes` the name of a gRPC code.
 --
 -- The transcoder gives up on a status that has a detail of a type that it does not know, and leaves
 -- the answer without a body; code and text are still there.
-function M.new_response_check(rules, pages, codes)
+function M.new_response_check(rules, limits, pages, codes)
   return function(handle)
     local headers, rule = handle:headers(), nil
     if headers:get(":status") ~= "200" then
@@ -361,7 +366,7 @@ function M.new_response_check(rules, pages, codes)
       rule = rules[handle:streamInfo():routeName()]
       if rule and rule.page then
         refuse_by_page(handle, pages)
-        empty_for_head(handle)
+        empty_for_head(handle, limits.packed_bytes)
         return
       end
       headers:remove("x-http-status")
@@ -371,7 +376,7 @@ function M.new_response_check(rules, pages, codes)
     if status then
       headers:replace(":status", status)
       headers:remove("x-http-status")
-      empty_for_head(handle)
+      empty_for_head(handle, limits.packed_bytes)
       return
     end
     local code = headers:get("content-type") == "application/grpc" and headers:get("grpc-status")
@@ -383,7 +388,7 @@ function M.new_response_check(rules, pages, codes)
     end
     if rule and rule.envelope then envelop(handle, codes) end
     if rule and rule.connect then web_errors.rewrite_status(handle, rule.stream) end
-    if rule and rule.head then empty_for_head(handle) end
+    if rule and rule.head then empty_for_head(handle, limits.packed_bytes) end
   end
 end
 
@@ -396,8 +401,8 @@ end
 -- errors are Connect's; `stream`, whether the request and they are framed as its streams are. `messages`
 -- maps a type to its fields: a list of {name, json, kind, of, many, oneof, range, values, required,
 -- longest, mask}; `mask` is the type whose fields a mask names.
--- `limits` holds the most headers and header_bytes, the longest that a call may take (call_ms) and how
--- much later than Envoy the server gives up (margin_ms).
+-- `limits` holds the most headers and header_bytes, the longest that a call may take (call_ms), how much
+-- later than Envoy the server gives up (margin_ms) and from which size on answers are packed (packed_bytes).
 function M.new_request_check(rules, messages, limits)
   local by_name = {}
   for type, fields in pairs(messages) do

@@ -7,11 +7,12 @@ local text = require("text")
 
 local M = {}
 
-local byte, char, find, floor, format, gsub, lower, sub =
-  string.byte, string.char, string.find, math.floor, string.format, string.gsub, string.lower, string.sub
+local byte, char, find, floor, format, gsub, lower, sub, upper = string.byte, string.char, string.find,
+  math.floor, string.format, string.gsub, string.lower, string.sub, string.upper
 local json_string = text.json_string
 
 local METADATA = "web_errors"
+local DOMAIN, INFO = "billing.example.com", "google.rpc.ErrorInfo"
 local UNARY, STREAM, JSON_STREAM = "application/proto", "application/connect+proto", "application/connect+json"
 local TEXT = "application/grpc-web-text"
 local DETAILS = "grpc-status-details-bin"
@@ -32,18 +33,41 @@ local STATUSES = {
 
 local NUMBERS = {}
 for number, name in ipairs(CODES) do NUMBERS[name] = number end
+-- Sent on in the place of a frame that begins with no flag: a frame whose message nothing can read.
+local UNREADABLE = "\0\0\0\0\1\255"
 
 -- Notes the code for the access log (gateway/access_log.py), which finds none in Connect's answers.
 local function note(handle, code)
   handle:streamInfo():dynamicMetadata():set("answer", "grpc_status", code)
 end
 
+-- A field of a message that is a text or a message, of less than 16 KiB.
+local function field(number, value)
+  local size = #value
+  local length = size < 128 and char(size) or char(size % 128 + 128, floor(size / 128))
+  return char(number * 8 + 2) .. length .. value
+end
+
+-- Returns a detail in Connect's JSON, of its type's name and its binary form.
+local function detail_json(handle, type, value)
+  return '{"type":"' .. type .. '","value":"' .. gsub(handle:base64Escape(value), "=+$", "") .. '"}'
+end
+
+-- Returns the google.rpc.ErrorInfo of an answer that has none, as those that the server's core makes when
+-- a deadline has passed before the call was begun: its code is all the reason that there is.
+local function bare_info(name) return field(1, upper(name)) .. field(2, DOMAIN) end
+
 -- Names types without URLs, takes the padding of base64 away and the percent-encoding of the message. In
 -- JSON a quote within a text has a backslash before it, so only types and values match; and nothing but
 -- the message can hold a percent sign.
-local function as_connect(json)
+local function as_connect(handle, json)
   json = gsub(json, '"type":"type%.googleapis%.com/', '"type":"')
   json = gsub(json, '"value":"([%w+/]*)=+"', '"value":"%1"')
+  if not find(json, '"details":[', 1, true) then
+    json = gsub(json, '"code":"([%l_]+)"', function(name)
+      return '"code":"' .. name .. '","details":[' .. detail_json(handle, INFO, bare_info(name)) .. "]"
+    end, 1)
+  end
   return (gsub(json, "%%(%x%x)", function(hex)
     local code = tonumber(hex, 16)
     if code < 32 or code == 34 or code == 92 then return format("\\u%04x", code) end
@@ -65,11 +89,12 @@ end
 -- Returns Connect's JSON for a google.rpc.Status in base64.
 local function error_json(handle, base64)
   local status, details = grpc_status.parse(base64), {}
+  local code = CODES[status.code] or "unknown"
   for place, detail in ipairs(status.details) do
-    details[place] = '{"type":' .. json_string(detail.type)
-      .. ',"value":"' .. gsub(handle:base64Escape(detail.value), "=+$", "") .. '"}'
+    details[place] = detail_json(handle, detail.type, detail.value)
   end
-  return '{"code":"' .. (CODES[status.code] or "unknown") .. '","message":' .. json_string(status.message)
+  details[1] = details[1] or detail_json(handle, INFO, bare_info(code))
+  return '{"code":"' .. code .. '","message":' .. json_string(status.message)
     .. ',"details":[' .. table.concat(details, ",") .. "]}"
 end
 
@@ -86,22 +111,11 @@ local function written(json, name, at)
   end
 end
 
--- A field of a message that is a text or a message, of less than 16 KiB.
-local function field(number, value)
-  local size = #value
-  local length = size < 128 and char(size) or char(size % 128 + 128, floor(size / 128))
-  return char(number * 8 + 2) .. length .. value
-end
-
--- Returns the binary forms of the details that the gateway's own refusals have, in base64, in a list.
-local function own_details(handle, json)
-  local function detail(type, value)
-    return '{"type":"google.rpc.' .. type .. '","value":"' .. gsub(handle:base64Escape(value), "=+$", "") .. '"}'
-  end
-  local details, reason = {}, written(json, "reason")
-  if reason ~= "" then
-    details[1] = detail("ErrorInfo", field(1, reason) .. field(2, written(json, "domain")))
-  end
+-- Returns the details that the gateway's own refusals have, of a code.
+local function own_details(handle, json, code)
+  local reason = written(json, "reason")
+  local info = reason == "" and bare_info(code) or field(1, reason) .. field(2, written(json, "domain"))
+  local details = { detail_json(handle, INFO, info) }
   local violations, at = {}, find(json, '"fieldViolations":[', 1, true)
   while at do
     local name, behind = written(json, "field", at)
@@ -111,7 +125,9 @@ local function own_details(handle, json)
       field(1, field(1, text.json_unescaped(name)) .. field(2, text.json_unescaped(why)))
     at = next_at
   end
-  if violations[1] then details[#details + 1] = detail("BadRequest", table.concat(violations)) end
+  if violations[1] then
+    details[2] = detail_json(handle, "google.rpc.BadRequest", table.concat(violations))
+  end
   return table.concat(details, ",")
 end
 
@@ -122,12 +138,12 @@ function M.rewrite_status(handle, is_stream)
   local body = handle:body(true)
   local json = body:getBytes(0, body:length())
   local code = tonumber(json:match('"code":(%d+)'))
-  local error
+  local name, error = CODES[code] or "unknown", nil
   if noted and noted.details then
     error = error_json(handle, noted.details)
   else
-    error = '{"code":"' .. (CODES[code] or "unknown") .. '","message":"' .. written(json, "message")
-      .. '","details":[' .. own_details(handle, json) .. "]}"
+    error = '{"code":"' .. name .. '","message":"' .. written(json, "message")
+      .. '","details":[' .. own_details(handle, json, name) .. "]}"
   end
   if not is_stream then
     body:setBytes(error)
@@ -145,7 +161,7 @@ local function rewrite_frames(handle)
     if M.frame_flag(bytes) == LAST then
       local json = sub(bytes, M.FRAME + 1)
       note(handle, NUMBERS[json:match('^{"error":.-"code":"([%l_]+)"')] or 0)
-      chunk:setBytes(last_frame(as_connect(json)))
+      chunk:setBytes(last_frame(as_connect(handle, json)))
     end
   end
 end
@@ -159,12 +175,34 @@ local function accept_text(headers, type)
   end
 end
 
+-- What begins with another flag than those of a message, the server's core would read as an empty one.
+local function check_flag(handle)
+  -- It may change, and nothing needs it.
+  handle:headers():remove("content-length")
+  for chunk in handle:bodyChunks() do
+    local flag = byte(chunk:getBytes(0, math.min(1, chunk:length())))
+    if flag and flag > M.COMPRESSED then chunk:setBytes(UNREADABLE) end
+    if flag then return end
+  end
+end
+
+-- Gives an error without details its google.rpc.ErrorInfo.
+local function add_info(handle, headers)
+  local code = tonumber(headers:get("grpc-status"))
+  local name = CODES[code]
+  if not name then return end
+  local message = text.percent_decoded(headers:get("grpc-message") or "") or ""
+  local packed = field(1, "type.googleapis.com/" .. INFO) .. field(2, bare_info(name))
+  headers:add(DETAILS, handle:base64Escape(char(8, code) .. field(2, sub(message, 1, 1000)) .. field(3, packed)))
+end
+
 function M.on_request(handle)
   local type = handle:headers():get("content-type")
   -- The bridge passes others by; callers may leave it out.
   if type == UNARY then handle:headers():replace("connect-protocol-version", "1") end
   handle:streamInfo():dynamicMetadata():set(METADATA, "type", type)
   accept_text(handle:headers(), type)
+  if type ~= UNARY and not find(type, TEXT, 1, true) then check_flag(handle) end
 end
 
 function M.on_response(handle)
@@ -176,6 +214,8 @@ function M.on_response(handle)
     if headers:get(":status") ~= "200" and details then
       headers:replace("grpc-status", tostring(grpc_status.parse(details).code))
       headers:replace(":status", "200")
+    elseif not details then
+      add_info(handle, headers)
     end
   elseif details and headers:get("content-type") == "text/plain" then
     for _, name in ipairs({ "grpc-status", "grpc-message", DETAILS }) do headers:remove(name) end
@@ -191,7 +231,7 @@ function M.on_response(handle)
   elseif headers:get("content-type") == "application/json" then
     local body = handle:body(true)
     local json = body:getBytes(0, body:length())
-    body:setBytes(as_connect(json))
+    body:setBytes(as_connect(handle, json))
     local code = json:match('"code":"([%l_]+)"')
     note(handle, NUMBERS[code])
     local status = STATUSES[code]

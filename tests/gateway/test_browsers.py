@@ -223,14 +223,19 @@ async def test_long_answers_are_compressed_where_asked(
         assert plain.json()["name"] == "a" * 5000
     head = await rest.head("/v1/operations/a", headers=GZIP)
     assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["vary"] == response.headers["vary"]
     harness.upstream.answers[GET] = failing(5, message="b" * 5000)
     error = await rest.get("/v1/operations/a", headers=GZIP)
     assert error.headers["content-encoding"] == "gzip"
     assert error.json()["error"]["message"] == "b" * 5000
+    head = await rest.head("/v1/operations/a", headers=GZIP)
+    assert (head.status_code, head.headers["vary"]) == (404, error.headers["vary"])
 
 
 async def test_short_answers_are_not(rest: httpx.AsyncClient) -> None:
-    assert "content-encoding" not in (await rest.get("/operations/a", headers=GZIP)).headers
+    for verb in ("GET", "HEAD"):
+        answer = await rest.request(verb, "/operations/a", headers=GZIP)
+        assert not {"content-encoding", "vary"} & {*answer.headers}
 
 
 SECRETS = [

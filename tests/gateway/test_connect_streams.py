@@ -11,6 +11,7 @@ from google.rpc import error_details_pb2
 from tests.gateway.conftest import GatewayHarness
 from tests.gateway.test_answers import STATUSES, failing
 from tests.gateway.test_web_protocols import (
+    BARE_INFO,
     CODES,
     INFO,
     JSON,
@@ -78,12 +79,13 @@ async def test_an_error_is_the_only_frame(
     assert detail(error["details"][0]) == INFO
 
 
-async def test_an_error_without_details_has_none(
+async def test_an_error_without_details_has_its_code_for_a_reason(
     harness: GatewayHarness, rest: httpx.AsyncClient
 ) -> None:
     """As the server's core answers a deadline that has passed."""
     harness.upstream.answers[SENDER] = failing(4, message="Deadline Exceeded")
-    assert (await asked(rest, ASKED))["details"] == []
+    (info,) = (await asked(rest, ASKED))["details"]
+    assert detail(info) == BARE_INFO
 
 
 @pytest.mark.parametrize(

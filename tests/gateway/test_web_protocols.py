@@ -8,6 +8,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 from google.rpc import error_details_pb2, status_pb2
@@ -21,7 +22,10 @@ from tests.gateway.test_native import METHODS
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 GET = "/yandex.cloud.operation.OperationService/Get"
+EVENTS = "/billing.v1.EventService/WatchEvents"
 INFO = error_details_pb2.ErrorInfo(reason="WHY", domain="billing.example.com", metadata={"a": "b"})
+# Of an answer of the server's core.
+BARE_INFO = error_details_pb2.ErrorInfo(reason="DEADLINE_EXCEEDED", domain="billing.example.com")
 TYPE = "google.rpc.ErrorInfo"
 WEB = {"content-type": "application/grpc-web+proto"}
 TEXT = {"content-type": "application/grpc-web-text", "accept": "application/grpc-web-text"}
@@ -173,6 +177,48 @@ async def test_errors_arrive_with_details(
     assert (connect.status_code, body["code"], body["message"]) == (http, CODES[code], MESSAGE)
     assert detail(body["details"][0]) == INFO
     assert "=" not in body["details"][0]["value"]
+
+
+async def test_an_error_without_details_has_its_code_for_a_reason(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
+    """As the server's core answers a deadline that has passed."""
+
+    async def bare(_request: Any, context: Any) -> None:
+        await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, MESSAGE)
+
+    harness.upstream.answers[GET] = harness.upstream.answers[EVENTS] = bare
+    web = await rest.post(GET, headers=WEB, content=framed(b""))
+    status = status_of(web.headers["grpc-status-details-bin"])
+    assert (web.headers["grpc-status"], status.code, status.message) == ("4", 4, MESSAGE)
+    info = error_details_pb2.ErrorInfo()
+    (packed,) = status.details
+    assert packed.Unpack(info)
+    assert info == BARE_INFO
+    for headers in (CONNECT, JSON):
+        content = "{}" if headers is JSON else b""
+        connect = await rest.post(GET, headers=headers, content=content)
+        body = connect.json()
+        assert (connect.status_code, body["message"]) == (504, MESSAGE)
+        assert list(map(detail, body["details"])) == [BARE_INFO]
+    stream = await rest.post(EVENTS, headers=STREAM, content=framed(b""))
+    ((_, end),) = frames(stream.content)
+    error = json.loads(end)["error"]
+    assert (error["code"], error["message"]) == ("deadline_exceeded", MESSAGE)
+    assert list(map(detail, error["details"])) == [BARE_INFO]
+
+
+@pytest.mark.parametrize("flag", [2, 3, 8, 128])
+async def test_a_frame_that_is_no_message_is_refused(
+    harness: GatewayHarness, rest: httpx.AsyncClient, flag: int
+) -> None:
+    """The server's core would read it as an empty message."""
+    content = framed(asked(harness), flag)
+    web = await rest.post(GET, headers=WEB, content=content)
+    assert web.headers["grpc-status"] != "0"
+    _, ((_, end),) = await first_frames(rest, WATCH, STREAM, framed(b"", flag), 1)
+    assert "error" in json.loads(end)
+    assert not [call for call in harness.upstream.calls if not call.request.ListFields()]
 
 
 async def test_connect_may_leave_its_version_out(
