@@ -14,7 +14,7 @@ from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 
 from server.domain import ids
 from server.domain.access import Subject
-from server.domain.operations import Operation
+from server.domain.operations import Operation, OperationKind
 
 _KINDS = {
     ids.OPERATION: "operation",
@@ -53,9 +53,17 @@ def note_operation(operation: Operation) -> None:
     if not customer:
         return
     found["customer"] = customer
-    if operation.id[3:] == customer[3:]:
+    is_invited = operation.kind is not OperationKind.CREATE_RESELLER_SERVED
+    if is_invited and operation.id[3:] == customer[3:]:
         # What is made together has IDs that end alike.
         found.setdefault("invitation", ids.INVITATION + customer[3:])
+
+
+def note_webhook(id_: str) -> None:
+    """Adds the webhook that the call has made."""
+    found = _CURRENT.get()
+    if found is not None:
+        found["webhook"] = id_
 
 
 def caller_id(subject: Subject) -> str:

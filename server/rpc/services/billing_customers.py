@@ -23,6 +23,7 @@ from server.rpc.messages.invitation_options import read_options
 from server.rpc.messages.operations import checked_invitation, to_longrunning
 from server.rpc.messages.paging import Pages
 from server.rpc.pipeline.call_context import CallContext
+from server.rpc.pipeline.call_ids import note_operation
 from server.use_cases.customers import Customers
 from server.use_cases.operations import Operations
 
@@ -69,6 +70,7 @@ class BillingCustomerService:
         )
         if isinstance(created, NewCustomer):
             return as_checked(created.customer)
+        note_operation(created)
         shown = await self._operations.with_subject(created)
         if not isinstance(shown.subject, Customer):
             raise customer_not_found("", _CUSTOMER)

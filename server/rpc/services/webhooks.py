@@ -17,6 +17,7 @@ from server.rpc.messages.webhooks import (
     webhook_not_found,
 )
 from server.rpc.pipeline.call_context import CallContext
+from server.rpc.pipeline.call_ids import note_webhook
 from server.use_cases.webhooks import Webhooks
 
 
@@ -43,6 +44,7 @@ class WebhookService:
         )
         if made is None:
             raise webhook_not_found("")
+        note_webhook(made[0].id)
         return await self._shown(*made)
 
     async def GetWebhook(
