@@ -60,11 +60,16 @@ def write_secret_config(file: Path, certificate: Path, private_key: Path) -> Non
         "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
         "name": "certificate",
         "tls_certificate": {
-            "certificate_chain": {"inline_string": certificate.read_text()},
-            "private_key": {"inline_string": private_key.read_text()},
+            "certificate_chain": {"inline_string": _text(certificate)},
+            "private_key": {"inline_string": _text(private_key)},
         },
     }
     replace_private(file, json.dumps({"resources": [secret]}).encode())
+
+
+def _text(file: Path) -> str:
+    """Returns a PEM file; what stands between its parts may be in any encoding."""
+    return file.read_text(errors="replace")
 
 
 def _is_fresh(file: Path) -> bool:

@@ -1,4 +1,7 @@
-"""Starts Envoy as a child process, tells when it is ready or dead, and stops it without losing a call."""
+"""Starts Envoy as a child process, tells when it is ready or dead, and stops it without losing a call.
+
+Longer than others by what it keeps up to date while Envoy runs: certificate, shares, crowds.
+"""
 
 import asyncio
 import contextlib
@@ -64,9 +67,12 @@ class Gateway:
                     f"{settings.certificate} and {settings.private_key} can't be used: {error}"
                 ) from None
             await self._start(command)
-        except BaseException:
+        except BaseException as error:
             await self._kill()
             self._release()
+            if isinstance(error, OSError):  # a disk without room, perhaps
+                place = error.filename or settings.var
+                raise GatewayError(f"{place} can't be used: {error.strerror}") from None
             raise
         if not self._keeping:
             self._keeping = [
@@ -218,7 +224,8 @@ class Gateway:
         settings = self._settings
         ports = (settings.http_port, settings.https_port)
         crowds = Crowds(ports, settings.max_connections, settings.trusted_proxies)
-        written = 0.0
+        written, listed = 0.0, crowds.refused
+        is_failing = False
         while True:
             await asyncio.sleep(_PRESSURE_S)
             try:
@@ -227,20 +234,25 @@ class Gateway:
                 denied = await self._admin.refusals()
             except ADMIN_ERRORS:
                 continue
-            share = round(connections / settings.max_connections, 2)
-            if share != written:
-                written = share
-                self._write_pressure(written)
             if crowds.may_be(connections, requests):
-                refused = crowds.refused
                 now = asyncio.get_running_loop().time()
                 crowds.note_refusals(denied, now)
                 await asyncio.to_thread(crowds.look, requests, now)
-                if crowds.refused != refused:
+            share = round(connections / settings.max_connections, 2)
+            try:
+                if share != written:
+                    self._write_pressure(share)
+                    written = share
+                if crowds.refused != listed:
                     replace_private(settings.refused, refusal(crowds.refused))
-                    logger.warning(
-                        "addresses refused for their connections: %d", len(crowds.refused)
-                    )
+                    listed = crowds.refused
+                    logger.warning("addresses refused for their connections: %d", len(listed))
+            except OSError as error:
+                if not is_failing:
+                    logger.error("limits of connections stay as they are: %s", error)
+                is_failing = True
+            else:
+                is_failing = False
 
     def _write_pressure(self, share: float) -> None:
         replace_private(self._settings.pressure, f"{min(share, 1.0)}".encode())

@@ -49,3 +49,12 @@ def test_a_lost_key_is_replaced(tmp_path: Path) -> None:
     made.private_key.unlink()
     ensure_certificates(tmp_path)
     ssl.create_default_context().load_cert_chain(made.certificate, made.private_key)
+
+
+def test_what_stands_between_the_parts_may_be_in_any_encoding(tmp_path: Path) -> None:
+    made = ensure_certificates(tmp_path)
+    made.certificate.write_bytes(
+        "subject=Müller\n".encode("latin-1") + made.certificate.read_bytes()
+    )
+    certificates.write_secret_config(tmp_path / "sds.json", made.certificate, made.private_key)
+    assert "BEGIN CERTIFICATE" in (tmp_path / "sds.json").read_text()
