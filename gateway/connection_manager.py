@@ -104,6 +104,8 @@ class ConnectionManagers:
                     "@type": f"{_TYPES}.request_id.uuid.v3.UuidRequestIdConfig",
                     # A caller's own id comes back as it was sent.
                     "pack_trace_reason": False,
+                    # Nor does it decide on traces, which need no ID of any form.
+                    "use_request_id_for_trace_sampling": False,
                 }
             },
             "access_log": [access_log(log_file)],

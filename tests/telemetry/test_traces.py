@@ -71,8 +71,10 @@ def collector() -> Iterator[Collector]:
     started.server.server_close()
 
 
+# A caller's own ID may have any form.
+@pytest.mark.parametrize("own_id", [{}, {"x-request-id": "order-17"}])
 def test_a_call_and_all_that_it_leads_to_are_one_trace(
-    collector: Collector, tmp_path: Path
+    collector: Collector, tmp_path: Path, own_id: dict[str, str]
 ) -> None:
     url = f"http://127.0.0.1:{collector.server.server_port}"
     with running(tmp_path / "var", traces_url=url, webhook_allow_private=1) as service:
@@ -82,7 +84,7 @@ def test_a_call_and_all_that_it_leads_to_are_one_trace(
         answer = httpx.post(
             f"{service.rest}/billing/v1/customers:invite",
             json=service.invitation(name="Рога и копыта"),
-            headers={**service.headers, "traceparent": f"00-{TRACE}-{PARENT}-01"},
+            headers={**service.headers, **own_id, "traceparent": f"00-{TRACE}-{PARENT}-01"},
         )
         service.finished(answer.json()["id"])
         needed = {
