@@ -242,10 +242,8 @@ def _give(
     transaction.insert(_INSERT, rows)
     for subject_id, role in granted:
         data = role_json(subject_id, role, now)
-        event = NewEvent(
-            *(reseller.n, EventType.ACCESS_GRANTED, now, actor, data), operation_id=operation_id
-        )
-        log(transaction, event)
+        event = reseller.n, EventType.ACCESS_GRANTED, now, actor, data
+        log(transaction, NewEvent(*event, operation_id=operation_id))
     _audit(transaction, now, by, "roles.grant", granted, reseller.id)
 
 
@@ -277,10 +275,8 @@ def _log_revoked(
     for reseller_id, subject_id, role, created_at in sorted(roles):
         reseller = require_reseller(transaction, reseller_id)
         data = role_json(subject_id, role, created_at)
-        event = NewEvent(
-            *(reseller, EventType.ACCESS_REVOKED, now, actor, data), operation_id=operation_id
-        )
-        log(transaction, event)
+        event = reseller, EventType.ACCESS_REVOKED, now, actor, data
+        log(transaction, NewEvent(*event, operation_id=operation_id))
 
 
 def _audit(
