@@ -104,12 +104,9 @@ async def test_a_body_that_is_too_large(harness: GatewayHarness) -> None:
 
 
 async def test_what_the_transcoder_refuses(rest: httpx.AsyncClient) -> None:
-    response = await rest.patch(
-        "/v1/resellers/a/webhooks/b?updateMask=url",
-        json={"createTime": "2030-01-31T12:00:00+99:99"},
-    )
+    response = await rest.post("/v1/resellers/a/customers:invite", json={"reminderDays": ["1e1"]})
     check_refusal(response, 400, 3, "REQUEST_MALFORMED")
-    assert "createTime" in response.json()["error"]["message"]
+    assert "1e1" in response.json()["error"]["message"]
 
 
 async def test_an_answer_that_can_not_be_printed(

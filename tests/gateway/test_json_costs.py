@@ -1,11 +1,13 @@
 """What the worst bodies of a megabyte cost Envoy, whose threads serve all others meanwhile.
 
 CPU time of the process for many of them, reading and refusing included, beside that for as many spaces
-just before: a bound that holds on a busy machine, and that each of these broke by a multiple. So with
-what stands in a path's query.
+just before: a bound that holds on a busy machine, and that each of these broke by a multiple. What else
+runs on the machine only adds to it, so the least of a few looks counts. So with what stands in a path's
+query.
 """
 
 import contextlib
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -21,6 +23,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 TIMES = 8
 # A megabyte that comes over a socket and is passed on takes some 9 ms, the worst of these 20.
 MOST_TIMES = 4.0
+_LOOKS = 3
 MB = 1 << 20
 INVITE = "/billing/v1/customers:invite"
 # Has a number, a time and a duration.
@@ -109,13 +112,24 @@ def post(path: str, body: bytes) -> Send:
     return lambda client: client.post(path, content=body, headers=HEADERS)
 
 
+async def least_times(cost_s: Cost, send: Send, beside: Send) -> float:
+    """Returns how many times as much as the one beside it a request costs."""
+    times = math.inf
+    for _ in range(_LOOKS):
+        beside_s = await cost_s(beside)
+        times = min(times, await cost_s(send) / beside_s)
+        if times <= MOST_TIMES:
+            break
+    return times
+
+
 async def test_the_worst_bodies_cost_little(tmp_path: Path) -> None:
     dear = {}
     bodies = {**{name: (INVITE, body) for name, body in BODIES.items()}, **OTHERS}
     async with costs(tmp_path, TIMES) as cost_s:
         for name, (path, body) in bodies.items():
-            spaces_s = await cost_s(post(INVITE, SPACES))
-            if (times := await cost_s(post(path, body)) / spaces_s) > MOST_TIMES:
+            times = await least_times(cost_s, post(path, body), post(INVITE, SPACES))
+            if times > MOST_TIMES:
                 dear[name] = times
     assert dear == {}
 
@@ -127,8 +141,8 @@ async def test_the_worst_queries_cost_little(tmp_path: Path) -> None:
     dear = {}
     async with costs(tmp_path, 60) as cost_s:
         for name, query in QUERIES.items():
-            plain_s = await cost_s(get("a" * 30_000 + "=1"))
-            if (times := await cost_s(get(query)) / plain_s) > MOST_TIMES:
+            times = await least_times(cost_s, get(query), get("a" * 30_000 + "=1"))
+            if times > MOST_TIMES:
                 dear[name] = times
     assert dear == {}
 
