@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import click
 import pytest
@@ -89,17 +90,22 @@ def test_a_file_that_may_not_be_used_is_one_line(
     assert capsys.readouterr().err == "error: /var/lib/billing/file: Permission denied\n"
 
 
+def _run(words: str, var: Path, output: IO[str] | int) -> subprocess.CompletedProcess[str]:
+    """Runs a command that writes there, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "server", *words.split()],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "BILLING_VAR": str(var)},
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+
 def test_output_without_room_is_one_line(var: Path) -> None:
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "server", "settings"],
-            cwd=ROOT,
-            env={"PATH": os.environ["PATH"], "BILLING_VAR": str(var)},
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+        done = _run("settings", var, full)
     assert (done.returncode, done.stderr) == (1, "error: output: No space left on device\n")
 
 
@@ -109,14 +115,6 @@ def test_output_without_room_is_one_line(var: Path) -> None:
 def test_output_that_nobody_reads_ends_a_command_quietly(var: Path, words: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run(
-        [sys.executable, "-m", "server", *words.split()],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "BILLING_VAR": str(var)},
-        stdout=writer,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
+    done = _run(words, var, writer)
     os.close(writer)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")

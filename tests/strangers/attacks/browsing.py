@@ -3,13 +3,13 @@ in part, or if they have changed; pages of links that lead nowhere, and their fo
 """
 
 import asyncio
-import contextlib
 import itertools
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 
 from tests.strangers.attack import Attack, Progress, Target
-from tests.tasks import meanwhile
+from tests.strangers.connections import hold_connections
 
 _DOCUMENTS = ("/openapi.json", "/docs", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css")
 _WISHES = (
@@ -20,7 +20,7 @@ _WISHES = (
 )
 _NOWHERE = ("/.well-known/openid-configuration", "/favicon.ico", "/docs/../x", "//", "/")
 _FORM = "answer=accept"
-_AGAIN_S = 0.2
+_AT_ONCE = 8
 
 
 def _requests() -> Iterator[tuple[str, str, str, str]]:
@@ -46,26 +46,18 @@ def _asked(number: int) -> bytes:
     return f"{verb} {path} HTTP/1.1\r\nhost: localhost\r\n{headers}{length}\r\n{body}".encode()
 
 
-@contextlib.asynccontextmanager
-async def _hold(target: Target, count: int, progress: Progress) -> AsyncIterator[None]:
-    async def one(number: int) -> None:
-        while True:
-            with contextlib.suppress(OSError):
-                reader, writer = await asyncio.open_connection(*target.http)
-                with contextlib.closing(writer):
-                    # A few one behind the other: answers are not looked at, only taken.
-                    while True:
-                        writer.write(b"".join(_asked(number + each) for each in range(8)))
-                        number += 8
-                        await writer.drain()
-                        if not await reader.read(1 << 20):
-                            break
-            await asyncio.sleep(_AGAIN_S)
+def _hold(target: Target, count: int, progress: Progress) -> AbstractAsyncContextManager[None]:
+    return hold_connections(target, count, progress, _use)
 
-    tasks = [asyncio.create_task(one(number)) for number in range(count)]
-    progress(count)
-    async with meanwhile(tasks):
-        yield
+
+async def _use(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+    """Sends a few one behind the other, again and again: answers are not looked at, only taken."""
+    while True:
+        writer.write(b"".join(_asked(number + each) for each in range(_AT_ONCE)))
+        number += _AT_ONCE
+        await writer.drain()
+        if not await reader.read(1 << 20):
+            return
 
 
 ATTACK = Attack("browsing without end", "connections", 200, 50, _hold)

@@ -1,11 +1,10 @@
 """Requests one behind the other, without waiting for answers (HTTP/1.1), of bodies or headers without end."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 
 from tests.strangers.attack import Attack, Progress, Target
-from tests.tasks import meanwhile
+from tests.strangers.connections import hold_connections
 
 _BODY = b"{%s}" % (b" " * 14_998)
 _REQUESTS = (
@@ -14,23 +13,14 @@ _REQUESTS = (
     b"GET /openapi.json HTTP/1.1\r\nhost: localhost\r\nx: %s\r\n\r\n" % (b"y" * 30_000),
 )
 _AT_ONCE = 4
-_AGAIN_S = 0.2
 
 
-@contextlib.asynccontextmanager
-async def _hold(target: Target, count: int, progress: Progress) -> AsyncIterator[None]:
-    async def one(number: int) -> None:
-        while True:
-            with contextlib.suppress(OSError):
-                reader, writer = await asyncio.open_connection(*target.http)
-                with contextlib.closing(writer):
-                    await asyncio.gather(_send(writer, _REQUESTS[number % 2]), _read(reader))
-            await asyncio.sleep(_AGAIN_S)
+def _hold(target: Target, count: int, progress: Progress) -> AbstractAsyncContextManager[None]:
+    return hold_connections(target, count, progress, _use)
 
-    tasks = [asyncio.create_task(one(number)) for number in range(count)]
-    progress(count)
-    async with meanwhile(tasks):
-        yield
+
+async def _use(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+    await asyncio.gather(_send(writer, _REQUESTS[number % 2]), _read(reader))
 
 
 async def _send(writer: asyncio.StreamWriter, request: bytes) -> None:
