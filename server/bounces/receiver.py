@@ -28,11 +28,16 @@ MOST_OF_ONE_ADDRESS = 20
 _LONGEST_S, _SILENT_S = 300.0, 60.0
 # Our e-mails, which reports quote, have a few KiB.
 MOST_BYTES = 256 << 10
+# Lines that are read before other connections have their turn: thousands come in one packet.
+_LINES_IN_TURN = 16
+# Lines of a connection that are no command; the library counts only those that could be one.
+_MOST_BAD_LINES = 100
 
 _NOTED = "250 2.0.0 Noted"
 _NOBODY = "550 5.1.1 There is no such mailbox here"
 _ONE = "452 4.5.3 One recipient at a time"
 _LATER = "451 4.3.0 Try again later"
+_BAD, _TOO_MANY_BAD = "500", "421 4.7.0 Too many lines that are no command"
 
 
 class BounceReceiver:
@@ -138,6 +143,30 @@ class BounceReceiver:
         return parse_bounce_local_part(local_part) if domain.lower() == self._domain else None
 
 
+class _InTurn:
+    """Reads a connection in turn with the others, also where all is here that is asked for.
+
+    The library has the answers of asyncio's reader at once then, and would go on for seconds.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+        self._reads = 0
+
+    async def readuntil(self, separator: bytes = b"\n") -> bytes:
+        await self._take_turn()
+        return await self._reader.readuntil(separator)
+
+    async def read(self, most: int) -> bytes:
+        await self._take_turn()
+        return await self._reader.read(most)
+
+    async def _take_turn(self) -> None:
+        self._reads += 1
+        if self._reads % _LINES_IN_TURN == 0:
+            await asyncio.sleep(0)
+
+
 class _Session(SMTP):
     """A connection, by SMTP or, if it begins with LHLO, by LMTP.
 
@@ -158,11 +187,21 @@ class _Session(SMTP):
         )
         self._receiver = receiver
         self._address = ""
+        self._bad_lines = 0
         self._end = loop.call_later(_LONGEST_S, self.drop)
 
     @syntax("LHLO hostname")
     async def smtp_LHLO(self, arg: str) -> None:  # noqa: N802 - aiosmtpd's name
         await super().smtp_EHLO(arg)
+
+    async def push(self, status: Any) -> None:
+        """Sends an answer; ends the connection of who goes on sending what is no command."""
+        await super().push(status)
+        if str(status).startswith(_BAD):
+            self._bad_lines += 1
+            if self._bad_lines > _MOST_BAD_LINES:
+                await super().push(_TOO_MANY_BAD)
+                raise asyncio.CancelledError  # which the library closes the connection for
 
     def connection_made(self, transport: Any) -> None:
         peer = transport.get_extra_info("peername")
@@ -179,6 +218,12 @@ class _Session(SMTP):
         self._receiver.closed(self, self._address)
         if self.transport is not None:
             super().connection_lost(error)
+
+    def _cb_client_connected(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        in_turn: Any = _InTurn(reader)
+        super()._cb_client_connected(in_turn, writer)
 
     def drop(self) -> None:
         """Ends the connection, without waiting for who is at its other end."""

@@ -216,3 +216,53 @@ async def test_all_connections_are_counted_and_end(
             writer.close()
     assert receiver._sessions == set()
     assert not receiver._by_address
+
+
+FLOODS = {
+    "empty lines": b"\n" * (1 << 18),
+    "lines of another character set": b"\xff\n" * (1 << 17),
+    "lines that are too long": (b"x" * 600 + b"\n") * 400,
+}
+
+
+@pytest.mark.parametrize("flood", FLOODS.values(), ids=FLOODS)
+async def test_a_flood_of_lines_holds_nobody_up(receiver: BounceReceiver, flood: bytes) -> None:
+    loop = asyncio.get_running_loop()
+    reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port, limit=1 << 22)
+    longest, looked_at = 0.0, loop.time()
+    writer.write(flood)
+    answers = asyncio.create_task(reader.read())
+    while not answers.done():
+        await asyncio.sleep(0.001)
+        longest, looked_at = max(longest, loop.time() - looked_at), loop.time()
+    writer.close()
+    # All of it took seconds.
+    assert longest < 0.5
+    with contextlib.suppress(ConnectionError):
+        assert b"421 4.7.0" in await answers
+
+
+async def test_lines_of_an_e_mail_hold_nobody_up(
+    receiver: BounceReceiver, delivery: Delivery, clock: Clock
+) -> None:
+    loop = asyncio.get_running_loop()
+    reader, writer = await asyncio.open_connection("127.0.0.1", receiver.port)
+    await reader.readline()
+    for words in (
+        "LHLO relay.test",
+        "MAIL FROM:<>",
+        f"RCPT TO:<{sender_of(delivery, clock)}>",
+        "DATA",
+    ):
+        writer.write(f"{words}\r\n".encode())
+        while (await reader.readline())[3:4] == b"-":
+            pass
+    writer.write(b"\r\n" * (MOST_BYTES * 2) + b".\r\n")
+    longest, looked_at = 0.0, loop.time()
+    answer = asyncio.create_task(reader.readline())
+    while not answer.done():
+        await asyncio.sleep(0.001)
+        longest, looked_at = max(longest, loop.time() - looked_at), loop.time()
+    writer.close()
+    assert (await answer).startswith(b"552")
+    assert longest < 0.5
