@@ -9,6 +9,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import _base as their_reflection
 from grpc_reflection.v1alpha import reflection_pb2 as reflection
 
 from tests.rpc.conftest import Api
@@ -145,3 +146,30 @@ async def test_what_is_asked_is_short(api: Api) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stub.Watch(health_pb2.HealthCheckRequest(service="a" * 5000)).read()
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_what_is_asked_again_is_not_described_anew(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A description takes a millisecond, and a stranger may ask for it in a hundred streams."""
+    made: list[str] = []
+    theirs: Any = their_reflection
+    describe = theirs._file_descriptor_response
+
+    def counted(descriptor: Any, request: Any) -> Any:
+        made.append(descriptor.name)
+        return describe(descriptor, request)
+
+    monkeypatch.setattr(theirs, "_file_descriptor_response", counted)
+    http = {"containing_type": "google.protobuf.MethodOptions", "extension_number": 72295728}
+    for _ in range(2):
+        for version in VERSIONS:
+            for asked in (
+                {"file_containing_symbol": "yandex.cloud.billing.v1.CustomerService.Invite"},
+                {"file_containing_symbol": "yandex.cloud.billing.v1.CustomerService"},
+                {"file_by_filename": BILLING + "customer_service.proto"},
+                {"file_containing_extension": http},
+            ):
+                answer = await ask(api, version, **asked)
+                assert answer.file_descriptor_response.file_descriptor_proto
+    assert sorted(made) == sorted(set(made))
