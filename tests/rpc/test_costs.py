@@ -1,6 +1,7 @@
 """Nothing that one request can hold keeps the event loop for long: the worst of each kind.
 
-CPU time of this thread, the least of several tries, so that what else runs here does not count.
+CPU time of this thread, the least of several tries, so that what else runs here does not count,
+beside plain counting in the same run, so that a slow machine does not either.
 """
 
 import time
@@ -24,21 +25,30 @@ from server.rpc.messages.operations import parse_operation_filter
 from server.rpc.pipeline.pipeline import MAX_FORM_BYTES
 from server.rpc.pipeline.validation import validate
 
-LIMIT_S = 0.020
+# As long as counting this far takes: 20 ms where Python counts to 75 million in a second.
+LIMIT = 1_500_000
+# Enough of it to be measured.
+_COUNTED = 75_000
 MB = 1 << 20
 HEADERS = 36 << 10
 
 
-def cost_s(run: Callable[[], object]) -> float:
-    """Returns the CPU seconds that it takes, whether it is refused or not."""
+def _count() -> None:
+    for _ in range(_COUNTED):
+        pass
 
-    def once() -> float:
+
+def cost(run: Callable[[], object]) -> float:
+    """Returns how far one can count in the time that it takes, whether it is refused or not."""
+
+    def once(run: Callable[[], object]) -> float:
         began = time.thread_time()
         with suppress(BillingError, DecodeError, ValueError):
             run()
         return time.thread_time() - began
 
-    return min(once() for _ in range(5))
+    times = [(once(run), once(_count)) for _ in range(5)]
+    return _COUNTED * min(took for took, _ in times) / min(counting for _, counting in times)
 
 
 def read(type_: type[Message], raw: bytes) -> None:
@@ -61,12 +71,12 @@ BYTES = {
 
 @pytest.mark.parametrize("raw", BYTES.values(), ids=BYTES)
 def test_a_megabyte_of_protobuf_costs_little(raw: bytes) -> None:
-    assert cost_s(lambda: read(customers.InviteCustomerRequest, raw)) < LIMIT_S
+    assert cost(lambda: read(customers.InviteCustomerRequest, raw)) < LIMIT
 
 
 def test_a_form_with_as_many_extensions_as_fit_costs_little() -> None:
     raw = b"\x12\xff\xff\x03" + b"\x1a\x00" * ((MAX_FORM_BYTES - 5) // 2) + b"\x08\x00"
-    assert cost_s(lambda: read(pages.AnswerInvitationPageRequest, raw)) < LIMIT_S
+    assert cost(lambda: read(pages.AnswerInvitationPageRequest, raw)) < LIMIT
 
 
 LETTERS = {
@@ -95,7 +105,7 @@ def test_the_worst_text_of_every_field_costs_little(letters: str, at_limit: bool
         invitation_email=text(242) + "@example.com",
         person=person,
     )
-    assert cost_s(lambda: validate(request)) < LIMIT_S
+    assert cost(lambda: validate(request)) < LIMIT
 
 
 ADDRESSES = {
@@ -114,14 +124,14 @@ ADDRESSES = {
 
 @pytest.mark.parametrize("address", ADDRESSES.values(), ids=ADDRESSES)
 def test_the_worst_address_costs_little(address: str) -> None:
-    assert cost_s(lambda: normal_address(address)) < LIMIT_S
+    assert cost(lambda: normal_address(address)) < LIMIT
 
 
 @pytest.mark.parametrize(
     "piece", ["(", "1-", "1 ", "1a", "+1 800 a ", "1 x1", "1;ext", "\ufdfa", "٣"]
 )
 def test_the_worst_telephone_number_costs_little(piece: str) -> None:
-    assert cost_s(lambda: to_e164((piece * LONGEST)[:LONGEST])) < LIMIT_S
+    assert cost(lambda: to_e164((piece * LONGEST)[:LONGEST])) < LIMIT
 
 
 @pytest.mark.parametrize(
@@ -135,23 +145,22 @@ def test_the_worst_telephone_number_costs_little(piece: str) -> None:
 def test_the_worst_filter_costs_little(begin: str, piece: str) -> None:
     text = (begin + piece * MOST_CHARACTERS)[:MOST_CHARACTERS]
     request = invitation_service_pb2.ListInvitationsRequest(parent="resellers/r", filter=text)
-    # 2.5 ms, and twice that on a slow machine.
-    assert cost_s(lambda: wanted_invitations(request)) < LIMIT_S / 2
-    assert cost_s(lambda: parse_operation_filter(text)) < LIMIT_S / 2
+    assert cost(lambda: wanted_invitations(request)) < LIMIT / 2
+    assert cost(lambda: parse_operation_filter(text)) < LIMIT / 2
 
 
 @pytest.mark.parametrize("piece", ["en,", "en;q=0.1,", ";", "a-", "*,", "en;q=" + "0" * 1000, " "])
 def test_the_worst_list_of_languages_costs_little(piece: str) -> None:
     header = (piece * HEADERS)[:HEADERS]
-    assert cost_s(lambda: negotiate(header)) < LIMIT_S
+    assert cost(lambda: negotiate(header)) < LIMIT
 
 
 @pytest.mark.parametrize("begin", ["en", "en;", "en;q=0.1", "en-a"])
 def test_the_worst_language_costs_little(begin: str) -> None:
     header = f"{begin}{' ' * HEADERS}x"
-    assert cost_s(lambda: negotiate(header)) < LIMIT_S
+    assert cost(lambda: negotiate(header)) < LIMIT
 
 
 def test_the_worst_page_token_costs_little() -> None:
     pages_ = paging.Pages(lambda _: [b"k" * 32] * 100)
-    assert cost_s(lambda: pages_.cursor("A" * 100, "list")) < LIMIT_S
+    assert cost(lambda: pages_.cursor("A" * 100, "list")) < LIMIT

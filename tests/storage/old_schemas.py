@@ -40,7 +40,7 @@ def upgrade(database_url: str, revision: str) -> None:
     """Brings a database to a schema of the past."""
     config = Config()
     config.set_main_option("script_location", "server.storage.schema:migrations")
-    with Database(database_url, make=True).engine.begin() as connection:
+    with Database(database_url, make=True, no_timeout=True).engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
 
@@ -54,7 +54,7 @@ def fill(database_url: str, revision: str) -> None:
     """
     written = min(revision, _LAST_WRITTEN)
     upgrade(database_url, written)
-    with Database(database_url).engine.begin() as connection:
+    with Database(database_url, no_timeout=True).engine.begin() as connection:
         _Writer(connection, written).fill()
     upgrade(database_url, revision)
 
