@@ -78,6 +78,11 @@ class Settings(
         return self.database_direct_url or self.database
 
     @property
+    def unpooled_setting(self) -> str:
+        """The variable that has it."""
+        return "BILLING_DATABASE_DIRECT_URL" if self.database_direct_url else "BILLING_DATABASE_URL"
+
+    @property
     def smtp(self) -> str:
         """The SMTP server's URL."""
         return self.smtp_url or f"smtp://127.0.0.1:{self.smtp_port}"

@@ -63,6 +63,17 @@ def test_a_server_that_is_not_there_is_told(
     assert "there is no socket of a server in its folder" in _said(*words.split())
 
 
+def test_the_url_that_goes_past_a_pooler_is_named_where_it_is_used(
+    var: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = f"postgresql://u:p@/d?host={var}"
+    monkeypatch.setenv("BILLING_DATABASE_URL", "postgresql://u:p@127.0.0.1:1/d")
+    monkeypatch.setenv("BILLING_DATABASE_POOLED", "1")
+    monkeypatch.setenv("BILLING_DATABASE_DIRECT_URL", gone)
+    for words in ("check", "migrate"):
+        assert _said(words).startswith("BILLING_DATABASE_DIRECT_URL: "), words
+
+
 def test_keys_that_could_not_be_written_are_not_there(var: Path, command: Command) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
