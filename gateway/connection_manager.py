@@ -223,7 +223,7 @@ def _caller_address(trusted_proxies: Sequence[str]) -> dict[str, Any]:
 def _compressor() -> dict[str, Any]:
     """Packs answers by gzip for callers who accept that; each takes 200 KB until its reader has it all."""
     return http_filter(
-        *(route_parts.COMPRESSOR, "compressor.v3.Compressor"),
+        *(direct_answers.COMPRESSOR, "compressor.v3.Compressor"),
         {
             "compressor_library": {
                 "name": "gzip",

@@ -1,6 +1,7 @@
 """What Envoy answers by itself: files, the way to the documents, and refusals whose bodies are in `replies`."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from gateway import shares
@@ -9,24 +10,40 @@ from gateway.settings import StaticFile
 
 LUA = "envoy.filters.http.lua"
 TRANSCODER = "envoy.filters.http.grpc_json_transcoder"
+COMPRESSOR = "envoy.filters.http.compressor"
 
 OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
 LOCAL_FILTERS = dict.fromkeys((LUA, TRANSCODER), OFF)
 
 # Envoy copies a file for each request, and holds the copy for as long as its reader likes; the largest
-# is of 1.7 MB. So many requests for one file are answered at once and in a second, over all connections.
+# is of 1.7 MB. So many requests for one file are answered at once and in a second, over all connections;
+# and so many of one address (of IPv6 a /64), of which those that come last are known.
 FILE_RATE = "rate_of_files"
 _FILES_AT_ONCE, _FILES_PER_S = 30, 20
+_FILES_OF_ONE_AT_ONCE, _FILES_OF_ONE_PER_S = 10, 4
+_ADDRESSES_KNOWN = 10_000
+_ADDRESS = "masked_remote_address"
 _ALWAYS = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
 _RATE_TYPE = "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit"
+
+
+def _bucket(at_once: int, per_s: int) -> dict[str, Any]:
+    return {"max_tokens": at_once, "tokens_per_fill": per_s, "fill_interval": "1s"}
+
+
 _LIMITED = {
     "@type": _RATE_TYPE,
     "stat_prefix": FILE_RATE,
-    "token_bucket": {
-        "max_tokens": _FILES_AT_ONCE,
-        "tokens_per_fill": _FILES_PER_S,
-        "fill_interval": "1s",
-    },
+    "token_bucket": _bucket(_FILES_AT_ONCE, _FILES_PER_S),
+    # One bucket for each address that there is, made as it comes.
+    "descriptors": [
+        {
+            "entries": [{"key": _ADDRESS}],
+            "token_bucket": _bucket(_FILES_OF_ONE_AT_ONCE, _FILES_OF_ONE_PER_S),
+        }
+    ],
+    "max_dynamic_descriptors": _ADDRESSES_KNOWN,
+    "rate_limits": [{"actions": [{_ADDRESS: {"v6_prefix_mask_len": 64}}]}],
     "filter_enabled": _ALWAYS,
     "filter_enforced": _ALWAYS,
 }
@@ -40,6 +57,15 @@ def file_rate_filter() -> dict[str, Any]:
     }
 
 
+# Callers who accept gzip, unless by a weight of 0.
+_GZIP = {
+    "name": "accept-encoding",
+    "string_match": {
+        "safe_regex": {
+            "regex": r"(?i)(?:.*,)?\s*gzip\s*(?:;\s*q=(?:1(?:\.0*)?|0?\.[0-9]*[1-9][0-9]*)\s*)?(?:,.*)?"
+        }
+    },
+}
 FROM_BROWSERS = {"name": "accept", "string_match": {"contains": "text/html"}}
 
 
@@ -75,23 +101,34 @@ def miscalled(methods: Iterable[Method]) -> Iterable[dict[str, Any]]:
 
 
 def file_answers(file: StaticFile) -> Iterable[dict[str, Any]]:
-    """Yields the routes of a file that Envoy holds in memory."""
+    """Yields the routes of a file that Envoy holds in memory, packed for those who accept that."""
+    verbs = {"name": ":method", "string_match": verb_match("GET|HEAD")}
+    headers = {"content-type": file.content_type, **file.headers}
+    if file.packed:
+        headers["vary"] = "Accept-Encoding"
+        packed = headers | {"content-encoding": "gzip"}
+        yield _file_answer(file, file.packed, [verbs, _GZIP], packed)
+    yield _file_answer(file, file.file, [verbs], headers)
     match = {"path": file.path}
-    yield {
+    yield direct_answer(f"* {file.path}", match, 405, headers=[set_header("allow", "GET, HEAD")])
+
+
+def _file_answer(
+    file: StaticFile, content: Path, asked: list[dict[str, Any]], headers: Mapping[str, str]
+) -> dict[str, Any]:
+    return {
         "name": f"GET {file.path}",
-        "match": {
-            **match,
-            "headers": [{"name": ":method", "string_match": verb_match("GET|HEAD")}],
+        "match": {"path": file.path, "headers": asked},
+        "direct_response": {"status": 200, "body": {"filename": str(content)}},
+        "response_headers_to_add": [set_header(*each) for each in headers.items()],
+        "typed_per_filter_config": {
+            **LOCAL_FILTERS,
+            **({COMPRESSOR: OFF} if file.packed else {}),
+            FILE_RATE: _LIMITED,
+            shares.FILTER: shares.ON,
         },
-        "direct_response": {"status": 200, "body": {"filename": str(file.file)}},
-        "response_headers_to_add": [
-            set_header(name, value)
-            for name, value in {"content-type": file.content_type, **file.headers}.items()
-        ],
-        "typed_per_filter_config": {**LOCAL_FILTERS, FILE_RATE: _LIMITED, shares.FILTER: shares.ON},
         "metadata": shares.METADATA,
     }
-    yield direct_answer(f"* {file.path}", match, 405, headers=[set_header("allow", "GET, HEAD")])
 
 
 def direct_answer(

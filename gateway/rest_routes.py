@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway import pages
 from gateway.direct_answers import (
+    COMPRESSOR,
     OFF,
     direct_answer,
     set_header,
@@ -16,7 +17,6 @@ from gateway.input_checks import DEADLINE_MARGIN_S
 from gateway.route_parts import (
     BUFFER,
     CLUSTER,
-    COMPRESSOR,
     IDS_FILTER,
     POLL_INTERVAL,
     READ_RETRY,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway import known_tokens, shares
-from gateway.direct_answers import TRANSCODER, set_header
+from gateway.direct_answers import COMPRESSOR, TRANSCODER, set_header
 from gateway.http_rules import Method
 
 CLUSTER = "billing"
@@ -20,7 +20,6 @@ ANONYMOUS_BYTES = 16 << 10
 POLL_INTERVAL_S = 1
 
 BUFFER = "envoy.filters.http.buffer"
-COMPRESSOR = "envoy.filters.http.compressor"
 GRPC_STATUS_OF_SUCCESS = "grpc_status_of_success"
 GRPC_STATUS_OF_ERRORS = "grpc_status_of_errors"
 IDS_FILTER = "ids_of_calls"

@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway import cors, known_tokens, shares, web_protocols
 from gateway.direct_answers import (
+    COMPRESSOR,
     FROM_BROWSERS,
     LOCAL_FILTERS,
     LUA,
@@ -27,7 +28,6 @@ from gateway.route_parts import (
     ANONYMOUS_STREAMS_CLUSTER,
     BUFFER,
     CLUSTER,
-    COMPRESSOR,
     GRPC_STATUS_OF_ERRORS,
     GRPC_STATUS_OF_SUCCESS,
     IDS_FILTER,

@@ -10,12 +10,13 @@ STDOUT = Path("/dev/stdout")
 
 @dataclass(frozen=True)
 class StaticFile:
-    """A file that Envoy serves by itself at `path`."""
+    """A file that Envoy serves by itself at `path`; `packed` is the same by gzip, if there is that."""
 
     path: str
     file: Path
     content_type: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    packed: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,13 @@
 """The page at /docs, its parts, and the description that it shows, as files for Envoy to serve."""
 
+import gzip
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cache
 from importlib.metadata import distribution
 from pathlib import Path
 
+from files.private import replace_private
 from gateway.openapi import DOCUMENT
 from gateway.settings import StaticFile
 
@@ -34,6 +39,22 @@ def static_files() -> list[StaticFile]:
         _swagger("swagger-ui.css", _STYLES),
         _swagger("favicon-32x32.png", "image/png"),
     ]
+
+
+def packed(files: Iterable[StaticFile], folder: Path) -> Iterator[StaticFile]:
+    """Yields the files with what is packed of them in the folder; images are packed as they are."""
+    for file in files:
+        if file.content_type.startswith("image/"):
+            yield file
+            continue
+        there = folder / f"{file.path.strip('/').replace('/', '-')}.gz"
+        replace_private(there, _gzipped(file.file))
+        yield replace(file, packed=there)
+
+
+@cache
+def _gzipped(file: Path) -> bytes:
+    return gzip.compress(file.read_bytes(), mtime=0)
 
 
 def _swagger(name: str, content_type: str) -> StaticFile:

@@ -280,11 +280,30 @@ async def test_the_invitations_page_is_never_compressed(
     assert "content-encoding" not in response.headers
 
 
-async def test_documents_are_compressed(web: httpx.AsyncClient) -> None:
-    packed = await web.get("/openapi.json", headers=GZIP)
+@pytest.mark.parametrize("accepted", ["gzip", "br, GZIP", "gzip;q=0.5,br", "deflate,gzip; q=1.0"])
+async def test_documents_are_compressed(web: httpx.AsyncClient, accepted: str) -> None:
+    packed = await web.get("/openapi.json", headers={"accept-encoding": accepted})
     assert packed.headers["content-encoding"] == "gzip"
     assert packed.json()["openapi"] == "3.1.0"
-    assert (await web.head("/openapi.json", headers=GZIP)).status_code == 200
+    assert packed.headers.get_list("vary", split_commas=True).count("Accept-Encoding") == 1
+
+
+@pytest.mark.parametrize("accepted", ["gzip;q=0", "gzip;q=0.000", "br", "xgzip", "identity", "*"])
+async def test_documents_are_not_compressed(web: httpx.AsyncClient, accepted: str) -> None:
+    answer = await web.get("/openapi.json", headers={"accept-encoding": accepted})
+    assert "content-encoding" not in answer.headers
+    assert answer.json()["openapi"] == "3.1.0"
+    assert "Accept-Encoding" in answer.headers["vary"]
+
+
+async def test_headers_of_documents_tell_how_long_they_are(web: httpx.AsyncClient) -> None:
+    for headers in (GZIP, {"accept-encoding": "identity"}):
+        for path in ("/openapi.json", "/docs/swagger-ui-bundle.js"):
+            whole = await web.get(path, headers=headers)
+            head = await web.head(path, headers=headers)
+            assert (head.status_code, head.content) == (200, b"")
+            for name in ("content-length", "content-encoding", "content-type", "vary"):
+                assert head.headers.get(name) == whole.headers.get(name)
 
 
 @pytest.mark.parametrize("verb", ["GET", "HEAD"])

@@ -13,6 +13,7 @@ from gateway.known_tokens import CLUSTER
 from gateway.route_parts import ANONYMOUS_CLUSTER
 from gateway.shares import BUSY_CLUSTER, PER_CONNECTION
 from tests.gateway.conftest import GatewayHarness, running
+from tests.gateway.status import check_refusal
 from tests.gateway.test_known_tokens import connection, taken, token
 from tests.gateway.test_native import unary
 
@@ -119,3 +120,21 @@ async def test_one_file_is_not_sent_without_end(harness: GatewayHarness) -> None
         assert found[200] >= 30
         # Another file is another matter.
         assert (await client.get("/docs")).status_code == 200
+
+
+async def test_one_address_does_not_take_the_documents_from_others(
+    harness: GatewayHarness,
+) -> None:
+    def caller(address: str) -> httpx.AsyncClient:
+        transport = httpx.AsyncHTTPTransport(local_address=address)
+        return httpx.AsyncClient(base_url=harness.rest, transport=transport, timeout=30)
+
+    async with caller("127.0.0.7") as greedy, caller("127.0.0.8") as other:
+        for path in ("/openapi.json", "/docs/swagger-ui.css"):
+            asked = [greedy.get(path) for _ in range(40)]
+            answers = await asyncio.gather(*asked)
+            refused = [answer for answer in answers if answer.status_code != 200]
+            assert refused
+            check_refusal(refused[0], 429, 8, "RATE_EXCEEDED")
+            for _ in range(3):
+                assert (await other.get(path)).status_code == 200
