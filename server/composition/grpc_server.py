@@ -141,7 +141,7 @@ def build_server(
         settings.resend_interval,
     )
     events = Events(storage.events)
-    streams = Streams(events, authenticator)
+    streams = Streams(events, authenticator, availability)
     suppressions = Suppressions(storage.suppressions, clock)
     wrong_links = RateLimit(settings.unknown_links_per_min / 60, within_s=60)
     links = Links(invitations, suppressions, wrong_links)

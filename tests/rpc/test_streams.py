@@ -5,7 +5,7 @@ import base64
 import json
 import struct
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from server.config import Settings
 from server.domain.access import Role, Subject, hash_token
 from server.domain.errors import BillingError, Reason
 from server.domain.events import event_id
+from server.rpc.pipeline import concurrency
 from server.rpc.streams import feed, stream, streams
 from server.storage.interface import EventPage
 from server.storage.storage import SqlStorage
@@ -92,6 +93,24 @@ async def test_a_stream_begins_after_an_event(api: Api, after: str, first: int) 
         assert await read(call, 5 + first) == list(range(1 - first, 6))
         await happen(api.storage, *series(RESELLER, 1))
         assert await read(call, 1) == [6]
+
+
+async def test_a_few_streams_begin_at_a_time(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(concurrency, "_LONGEST_TURN_S", 60.0)
+    look = api.storage.events.get_log_bounds
+    at_once = [0]
+
+    async def counted(reseller_id: str) -> Any:
+        at_once.append(at_once[-1] + 1)
+        await asyncio.sleep(0.01)
+        at_once.append(at_once[-1] - 1)
+        return await look(reseller_id)
+
+    monkeypatch.setattr(api.storage.events, "get_log_bounds", counted)
+    async with AsyncExitStack() as opened:
+        calls = [await opened.enter_async_context(watching(api)) for _ in range(50)]
+        assert [await read(call, 1) for call in calls] == [[0]] * len(calls)
+    assert max(at_once) == streams.OPENED_AT_ONCE
 
 
 async def test_a_filter_passes_some_and_positions_tell_of_the_others(

@@ -2,8 +2,12 @@
 
 import asyncio
 from collections import deque
+from typing import Self
 
 from server.domain.errors import BillingError, Reason
+
+# Nobody waits longer than this for somebody's slow reader.
+_LONGEST_TURN_S = 0.1
 
 
 class ConcurrencyLimit:
@@ -86,3 +90,25 @@ class RoundRobin:
                 turn.set_result(None)
                 return
         self._free += 1
+
+
+class Turn:
+    """A turn of a round robin in which something is sent. It ends once, by itself after a while."""
+
+    def __init__(self, turns: RoundRobin) -> None:
+        self._turns = turns
+        self._has_ended = False
+        self._timer = asyncio.get_running_loop().call_later(_LONGEST_TURN_S, self.end)
+
+    @classmethod
+    async def of(cls, turns: RoundRobin, caller: str) -> Self:
+        """Returns when it is the caller's turn, which must be ended."""
+        await turns.acquire(caller)
+        return cls(turns)
+
+    def end(self) -> None:
+        """Hands the turn on."""
+        if not self._has_ended:
+            self._has_ended = True
+            self._timer.cancel()
+            self._turns.release()

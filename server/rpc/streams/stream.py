@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from server.domain.errors import BillingError, Reason
 from server.domain.events import Event, event_id
 from server.domain.filters import Filter, matches
-from server.rpc.pipeline.concurrency import RoundRobin
+from server.rpc.pipeline.concurrency import RoundRobin, Turn
 from server.rpc.streams.encodings import Encoded, Encoding
 from server.rpc.streams.feed import Feed, Read
 
@@ -15,8 +15,6 @@ HEARTBEAT_S = 10.0
 # A reader whose connection takes nothing for so long is ended.
 SLOWEST_S = 10.0
 _PAGE = 100
-# A page is sent in its caller's turn, but nobody waits longer than this for a slow reader.
-_LONGEST_TURN_S = 0.1
 # Events passed over before other calls have their turn.
 _PASSED_IN_TURN = 32
 
@@ -109,17 +107,16 @@ class Stream:
         elif self._writing_since is not None and now - self._writing_since > SLOWEST_S:
             self.end(_too_slow(), at_once=False)
 
-    async def run(
-        self,
-        feed: Feed,
-        read: Read,
-        turns: RoundRobin,
-    ) -> None:
-        """Sends until the caller goes, or raises why it ends; `turns` are for those who are behind."""
+    async def run(self, feed: Feed, read: Read, turns: RoundRobin, opening: Turn) -> None:
+        """Sends until the caller goes, or raises why it ends; `turns` are for those who are behind.
+
+        `opening` ends once it has begun.
+        """
         self._task = asyncio.current_task()
         try:
             await self._send(self._encoding.opening(self.position))
             self.has_begun = True
+            opening.end()
             while True:
                 if feed.covers(self._position):
                     await self._follow(feed)
@@ -153,14 +150,9 @@ class Stream:
                 if passed % _PASSED_IN_TURN == 0:
                     await asyncio.sleep(0)
 
-    async def _read_page(
-        self,
-        read: Read,
-        turns: RoundRobin,
-    ) -> None:
+    async def _read_page(self, read: Read, turns: RoundRobin) -> None:
         """Reads on by itself, in turn with others who do."""
-        await turns.acquire(self._caller)
-        turn = _Turn(turns, self._loop)
+        turn = await Turn.of(turns, self._caller)
         try:
             page = await read(self._position, self._filter, _PAGE)
             for event in page.events:
@@ -188,21 +180,6 @@ class Stream:
 
     def _fits(self, event: Event) -> bool:
         return self._filter is None or matches(self._filter, event.value_of)
-
-
-class _Turn:
-    """A turn that ends once, by itself after a while."""
-
-    def __init__(self, turns: RoundRobin, loop: asyncio.AbstractEventLoop) -> None:
-        self._turns = turns
-        self._has_ended = False
-        self._timer = loop.call_later(_LONGEST_TURN_S, self.end)
-
-    def end(self) -> None:
-        if not self._has_ended:
-            self._has_ended = True
-            self._timer.cancel()
-            self._turns.release()
 
 
 def deadline_exceeded() -> BillingError:
