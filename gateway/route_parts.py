@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateway import known_tokens, shares
-from gateway.direct_answers import COMPRESSOR, TRANSCODER, set_header
+from gateway.direct_answers import TRANSCODER, set_header
 from gateway.http_rules import Method
 
 CLUSTER = "billing"
