@@ -123,10 +123,14 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FieldViolation:
-    """One wrong field. `field` is its path as the caller wrote it: `person.email`."""
+    """One wrong field. `field` is its path by the names of the proto: `person.post_code`.
+
+    `json_description` says the same to those who write names as in JSON, where it names fields.
+    """
 
     field: str
     description: str
+    json_description: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +176,8 @@ def invalid_fields(*violations: FieldViolation) -> BillingError:
     )
 
 
-def invalid_field(field: str, description: str) -> BillingError:
+def invalid_field(
+    field: str, description: str, json_description: str | None = None
+) -> BillingError:
     """Returns the refusal of a request for one field."""
-    return invalid_fields(FieldViolation(field, description))
+    return invalid_fields(FieldViolation(field, description, json_description))

@@ -73,3 +73,13 @@ def test_fields_are_named_as_in_json_for_who_wrote_json() -> None:
     bad = detail(status, error_details_pb2.BadRequest)
     assert [v.field for v in bad.field_violations] == [f"person.postCode{n}" for n in range(5)]  # type: ignore[attr-defined]
     assert status.message.endswith("person.postCode2: No. (and 2 more)")
+
+
+@pytest.mark.parametrize(("json_names", "shown"), [(False, "create_time"), (True, "createTime")])
+def test_a_description_names_fields_as_the_caller_writes_them(json_names: bool, shown: str) -> None:
+    wrong = FieldViolation("update_mask", "No create_time.", "No createTime.")
+    error = BillingError(Reason.FIELDS_INVALID, "Wrong.", fields=[wrong])
+    status = call_status(error, "req", json_names=json_names)
+    bad = detail(status, error_details_pb2.BadRequest)
+    assert [v.description for v in bad.field_violations] == [f"No {shown}."]  # type: ignore[attr-defined]
+    assert status.message.endswith(f": No {shown}.")

@@ -148,7 +148,7 @@ def description(error: BillingError) -> str:
     return violation.description
 
 
-FIELDS = "state or email or type or actor.subject or createTime or done or title or labels"
+FIELDS = "state or email or type or actor.subject or create_time or done or title or labels"
 
 
 @pytest.mark.parametrize(
@@ -191,6 +191,11 @@ FIELDS = "state or email or type or actor.subject or createTime or done or title
                 *("0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"),
             )
         ),
+        (
+            "create_time > x",
+            "At character 15: create_time must be a time such as 2026-03-01T09:30:00Z.",
+        ),
+        ("create_time", "At character 1: create_time must be compared, as in create_time = …."),
         ("type", "At character 1: type must be compared, as in type = …."),
         ("type =", "At the end: expected a value."),
         ("type = a AND", "At the end: expected a field."),
@@ -217,6 +222,15 @@ def test_a_wrong_filter_is_refused_with_the_place_and_what_would_be_right(
     text: str, says: str
 ) -> None:
     assert refused(text) == says
+
+
+def test_fields_are_named_as_in_json_to_those_who_write_them_so() -> None:
+    with pytest.raises(BillingError) as raised:
+        LIST.parse("name = b")
+    in_json = FIELDS.replace("create_time", "createTime")
+    assert (
+        raised.value.fields[0].json_description == f"At character 1: no field name; use {in_json}."
+    )
 
 
 def test_a_filter_has_a_length_and_a_number_of_words_at_most() -> None:

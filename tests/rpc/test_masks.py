@@ -43,7 +43,7 @@ def faults(error: BillingError) -> list[str]:
     return [each.description for each in error.fields]
 
 
-KNOWN = "name some of displayName, person, labels, a part of person or labels, or * for all."
+KNOWN = "name some of display_name, person, labels, a part of person or labels, or * for all."
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,27 @@ def test_what_a_mask_cant_name_is_told(paths: Sequence[str], says: Sequence[str]
     with pytest.raises(BillingError) as raised:
         read(*paths)
     assert faults(raised.value) == says
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("create_time", "createTime can't be set."),
+        ("billing_account_id", "billingAccountId can't be set."),
+        ("nope", f"There is no field nope; {KNOWN.replace('display_name', 'displayName')}"),
+    ],
+)
+def test_fields_are_named_as_in_json_to_those_who_write_them_so(path: str, says: str) -> None:
+    with pytest.raises(BillingError) as raised:
+        read(path)
+    assert [each.json_description for each in raised.value.fields] == [says]
+
+
+def test_parts_and_keys_are_named_as_in_json_too() -> None:
+    with pytest.raises(BillingError) as raised:
+        read_mask(field_mask_pb2.FieldMask(paths=["person.post_code", "labels.a_b"]), CUSTOMER, ())
+    said = [each.json_description for each in raised.value.fields]
+    assert said == ["person.postCode can't be set.", "labels.a_b can't be set."]
 
 
 def test_elements_of_lists_have_no_names() -> None:

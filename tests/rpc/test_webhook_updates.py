@@ -77,7 +77,7 @@ async def test_what_only_the_service_sets_is_passed_over_where_no_mask_names_it(
     [
         (
             ["url", "secretX"],
-            "There is no field secretX; name some of url, types, description, contentType",
+            "There is no field secretX; name some of url, types, description, content_type",
         ),
         (["types.0"], "There is no field types.0"),
         (["types."], "There is no field types."),

@@ -47,6 +47,7 @@ _PARSER = Lark(_GRAMMAR, parser="lalr", start="all", maybe_placeholders=False)
 
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _UNDERSCORE = re.compile("_([a-z])")
+_CAPITAL = re.compile("[A-Z]")
 _KEYWORDS = ("AND", "OR", "NOT")
 # What may stand at a place where something else does, by the names that Lark gives it.
 _EXPECTED = {
@@ -108,21 +109,25 @@ class ListFilter:
                 if name.isupper()
                 else f"write {name.upper()} in capitals",
             )
+        shown = name if len(name) <= _LONGEST_SHOWN else name[: _LONGEST_SHOWN - 1] + "…"
         if field is None:
-            shown = name if len(name) <= _LONGEST_SHOWN else name[: _LONGEST_SHOWN - 1] + "…"
-            raise _invalid_at(name, f"no field {shown}; use {' or '.join(self._fields)}")
+            texts = (
+                f"no field {shown}; use {' or '.join(map(written_as, self._fields))}"
+                for written_as in (_in_proto, str)
+            )
+            raise _invalid_at(name, *texts)
         if field.is_map:
             return _key_of(field, name, sign, written)
         if sign is None or written is None:
             if not field.is_bool:
                 raise _invalid_at(
                     name,
-                    f"{field.name} must be compared, as in {field.name} {field.operators[0]} …",
+                    f"{shown} must be compared, as in {shown} {field.operators[0]} …",
                 )
             return Comparison(field.name, Comparator.EQUAL, True)
         if sign not in field.operators:
             raise _invalid_at(
-                sign, f"{field.name} does not know {sign}; use {' or '.join(field.operators)}"
+                sign, f"{shown} does not know {sign}; use {' or '.join(field.operators)}"
             )
         if sign == HAS and written == _ANY:
             if field.is_plain:
@@ -131,16 +136,16 @@ class ListFilter:
         try:
             value = field.read(_unquoted(written))
         except ValueError as error:
-            raise _invalid_at(written, f"{field.name} {error}") from None
+            raise _invalid_at(written, f"{shown} {error}") from None
         comparator = Comparator.EQUAL if sign == HAS else Comparator(sign)
         if field.is_bool and comparator is Comparator.UNEQUAL:
             return Comparison(field.name, Comparator.EQUAL, not value)
         return Comparison(field.name, comparator, value)
 
 
-def invalid_filter(description: str) -> BillingError:
+def invalid_filter(description: str, json_description: str | None = None) -> BillingError:
     """Returns the refusal of a filter."""
-    return invalid_field("filter", description)
+    return invalid_field("filter", description, json_description)
 
 
 def _key_of(field: Field[Any], name: Token, sign: Token | None, written: Token | None) -> Present:
@@ -203,6 +208,10 @@ def _in_json(path: str) -> str:
     return _UNDERSCORE.sub(lambda found: found[1].upper(), path)
 
 
+def _in_proto(path: str) -> str:
+    return _CAPITAL.sub(lambda found: "_" + found[0].lower(), path)
+
+
 def _unexpected(written: str, error: UnexpectedInput, possible: Collection[str]) -> BillingError:
     """Returns the refusal of what does not fit the grammar; `possible`: which tokens would have."""
     names = [shown for name, shown in _EXPECTED.items() if name in possible]
@@ -216,7 +225,10 @@ def _unexpected(written: str, error: UnexpectedInput, possible: Collection[str])
     return _invalid_at(position, f"{wanted}, found {found!r}")
 
 
-def _invalid_at(at: Token | int, description: str) -> BillingError:
+def _invalid_at(
+    at: Token | int, description: str, json_description: str | None = None
+) -> BillingError:
     """Returns the refusal of what stands at a place, counted from 0."""
     position = at if isinstance(at, int) else at.start_pos or 0
-    return invalid_filter(f"At character {position + 1}: {description}.")
+    texts = (description, json_description or description)
+    return invalid_filter(*(f"At character {position + 1}: {text}." for text in texts))

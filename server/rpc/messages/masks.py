@@ -49,9 +49,11 @@ def read_mask(
     for name in mask.paths:
         path = _path(name, resource)
         if path is None:
-            wrong.append(FieldViolation(FIELD, _unknown(name, resource, settable)))
+            texts = (_unknown(name, resource, settable, json=json) for json in (False, True))
+            wrong.append(FieldViolation(FIELD, *texts))
         elif path.field not in (*settable, *known):
-            wrong.append(FieldViolation(FIELD, f"{_shown(name)} can't be set."))
+            texts = (f"{_shown(each)} can't be set." for each in (name, _in_json(name, resource)))
+            wrong.append(FieldViolation(FIELD, *texts))
         else:
             found[path] = None
     if wrong:
@@ -78,10 +80,23 @@ def _field(name: str, message: Descriptor) -> FieldDescriptor | None:
     return next((each for each in message.fields if name in (each.name, each.json_name)), None)
 
 
-def _unknown(name: str, resource: Descriptor, settable: Sequence[str]) -> str:
+def _in_json(name: str, resource: Descriptor) -> str:
+    """Returns a name as JSON has it: a REST caller's has become the proto's on its way here."""
+    first, dot, rest = name.partition(".")
+    field = _field(first, resource)
+    if field is None:
+        return name
+    inner = field.message_type
+    part = _field(rest, inner) if inner and not inner.GetOptions().map_entry else None
+    return field.camelcase_name + dot + (part.camelcase_name if part else rest)
+
+
+def _unknown(name: str, resource: Descriptor, settable: Sequence[str], *, json: bool) -> str:
     fields = [resource.fields_by_name[each] for each in settable]
-    known = [field.json_name for field in fields]
-    in_parts = " or ".join(field.json_name for field in fields if field.message_type)
+    known = [field.json_name if json else field.name for field in fields]
+    in_parts = " or ".join(
+        shown for shown, field in zip(known, fields, strict=True) if field.message_type
+    )
     if in_parts:
         known.append(f"a part of {in_parts}")
     return f"There is no field {_shown(name)}; name some of {', '.join(known)}, or * for all."

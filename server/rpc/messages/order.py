@@ -18,9 +18,12 @@ def oldest_first(written: str) -> bool:
     words = written.replace("createTime", "create_time").split()
     order = _ORDERS.get(" ".join(words))
     if order is None:
-        raise invalid_field(
-            "order_by",
-            "Must be create_time, create_time desc, or empty, which is the latter: there is an index "
-            "for these alone.",
-        )
+        raise invalid_field("order_by", _must_be("create_time"), _must_be("createTime"))
     return order
+
+
+def _must_be(field: str) -> str:
+    return (
+        f"Must be {field}, {field} desc, or empty, which is the latter: there is an index for these "
+        "alone."
+    )

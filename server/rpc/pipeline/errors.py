@@ -3,12 +3,11 @@
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 
 from google.protobuf import any_pb2, duration_pb2, message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from server.domain.errors import BillingError, Reason
+from server.domain.errors import BillingError, FieldViolation, Reason
 from server.domain.operations import Failure
 
 DOMAIN = "billing.example.com"
@@ -81,7 +80,7 @@ def call_status(
     text = error.message
     fields = error.fields
     if json_names:
-        fields = tuple(replace(each, field=_json_path(each.field)) for each in fields)
+        fields = tuple(map(_in_json, fields))
     details: list[message.Message] = [_error_info(error.reason, error.metadata)]
     if fields:
         named = [f"{violation.field}: {violation.description}" for violation in fields]
@@ -119,8 +118,9 @@ def operation_status(failure: Failure) -> status_pb2.Status:
     return _status(failure.reason, failure.message, [_error_info(failure.reason, failure.metadata)])
 
 
-def _json_path(path: str) -> str:
-    return _UNDERSCORE.sub(lambda found: found[1].upper(), path)
+def _in_json(violation: FieldViolation) -> FieldViolation:
+    path = _UNDERSCORE.sub(lambda found: found[1].upper(), violation.field)
+    return FieldViolation(path, violation.json_description or violation.description)
 
 
 def _error_info(reason: Reason, metadata: Mapping[str, str]) -> error_details_pb2.ErrorInfo:
