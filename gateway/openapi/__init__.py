@@ -1,7 +1,9 @@
 """The OpenAPI 3.1 description of the REST surface, made from the protos."""
 
 import json
+import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,10 @@ DOCUMENT = _ROOT / "gen" / "openapi.json"
 _YANDEX_OPERATION = "yandex.cloud.operation.Operation"
 _GOOGLE_OPERATION = "google.longrunning.Operation"
 
+# What stands in backticks, and in it what can be a field's name in a proto.
+_CODE = re.compile("`[^`]+`")
+_NAME = re.compile(r"\b[a-z0-9]+(?:_[a-z0-9]+)+\b")
+
 
 def write(path: Path = DOCUMENT) -> None:
     """Writes the document, the same bytes for the same protos."""
@@ -30,7 +36,7 @@ def write(path: Path = DOCUMENT) -> None:
 def document(descriptors: Path = DESCRIPTORS) -> dict[str, Any]:
     """Returns the document as JSON values; fields stand in the order of the protos."""
     protos = load(descriptors)
-    comments = protos.comments | overrides.COMMENTS
+    comments = _in_json(protos.comments | overrides.COMMENTS)
     schemas = Schemas(comments, _request_types(protos), _packed(protos))
     operations = Operations(schemas, comments)
     paths: dict[str, dict[str, Any]] = {}
@@ -68,6 +74,20 @@ def document(descriptors: Path = DESCRIPTORS) -> dict[str, Any]:
     }
 
 
+def _in_json(comments: Mapping[str, str]) -> dict[str, str]:
+    """Returns the comments with fields named as this document names them: `createTime`."""
+    fields = {name.rpartition(".")[2] for name in comments}
+
+    def renamed(name: re.Match[str]) -> str:
+        first, *rest = name[0].split("_")
+        return first + "".join(map(str.capitalize, rest)) if name[0] in fields else name[0]
+
+    def code(text: re.Match[str]) -> str:
+        return _NAME.sub(renamed, text[0])
+
+    return {name: _CODE.sub(code, comment) for name, comment in comments.items()}
+
+
 def _version() -> str:
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return str(project["version"])
@@ -100,8 +120,12 @@ def _packed(protos: Protos) -> dict[str, list[Descriptor]]:
             if name:
                 message = protos.message(name, package=method.containing_service.file.package)
                 found.setdefault(field, {})[message.full_name] = message
-    for name in filter(protos.has_message, overrides.PUBLISHED_METADATA):
-        found[f"{_GOOGLE_OPERATION}.metadata"][name] = protos.message(name)
+    for field, names in (
+        ("metadata", overrides.PUBLISHED_METADATA),
+        ("response", overrides.PUBLISHED_RESPONSES),
+    ):
+        for name in filter(protos.has_message, names):
+            found[f"{_GOOGLE_OPERATION}.{field}"][name] = protos.message(name)
     packed = {
         "google.rpc.Status.details": [protos.message(name) for name in overrides.ERROR_DETAILS],
         "billing.v1.Event.data": [

@@ -29,6 +29,7 @@ EVENT_DATA = (
 
 # What google.longrunning tells of operations that the published API has begun.
 PUBLISHED_METADATA = ("billing.v1.CustomerMetadata", "billing.v1.UpdateAccessMetadata")
+PUBLISHED_RESPONSES = ("google.protobuf.Empty",)
 
 # What each of a stream's objects is, beside errors.
 STREAMED = {"billing.v1.EventStreamService.WatchEvents": "billing.v1.WatchEventsResponse"}
@@ -78,7 +79,9 @@ COMMENTS = {
         "ends with error code 1 (CANCELLED) and leaves nothing behind."
     ),
     "google.longrunning.ListOperationsRequest.filter": (
-        "`done = true`, `done = false`, or empty for all."
+        'Which operations: `NOT done`, `error:*`, `metadata.createTime > "2026-03-01T00:00:00Z"`; '
+        "empty for all. Fields are `done`, `error` (`error:*` alone: those that failed), "
+        "`metadata.customer` and `metadata.createTime`."
     ),
     "google.longrunning.ListOperationsRequest.page_size": (
         "The most operations to return in one page; 0 means 100, more than 1000 means 1000."
@@ -109,9 +112,6 @@ COMMENTS = {
 
 # Keywords by full name, over those that the options give.
 KEYWORDS: dict[str, dict[str, Any]] = {
-    "google.longrunning.ListOperationsRequest.filter": {
-        "pattern": "^(?:(?:(?:NOT |-)?done)|done ?[=:] ?(?:true|false))?$"
-    },
     "yandex.cloud.iam.v1.CreateIamTokenRequest.jwt": {"minLength": 1},
     "yandex.cloud.iam.v1.CreateIamTokenRequest.yandex_passport_oauth_token": {"minLength": 1},
 }

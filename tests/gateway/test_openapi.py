@@ -1,5 +1,6 @@
 """The committed description: valid, complete, and true to what the server checks."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -256,3 +257,33 @@ def test_operations_of_both_apis_are_described() -> None:
     described = str(DOCUMENT["components"]["schemas"]["google.longrunning.Operation"])
     for name in ("InviteCustomerMetadata", "CustomerMetadata", "UpdateAccessMetadata"):
         assert f"billing.v1.{name}" in described
+    # As `ListOperations` shows a change of roles.
+    operation = {
+        "name": "operations/bop1d7h3l9p5t0a6e2i8",
+        "metadata": {
+            "@type": "type.googleapis.com/billing.v1.UpdateAccessMetadata",
+            "reseller": "resellers/bac5m1n0d8q2r7t4v6h3",
+            "createTime": "2026-03-01T09:30:00Z",
+        },
+        "done": True,
+        "response": {"@type": "type.googleapis.com/google.protobuf.Empty"},
+    }
+    schema = {"$ref": "#/components/schemas/google.longrunning.Operation"}
+    assert errors(schema, operation) == []
+
+
+@pytest.mark.parametrize("written", ["error:*", "NOT done AND metadata.customer:*"])
+def test_every_filter_of_operations_is_allowed(written: str) -> None:
+    _, _, operation = OPERATIONS["Operations.ListOperations"]
+    schema = next(each["schema"] for each in parameters(operation) if each["name"] == "filter")
+    assert errors(schema, written) == []
+
+
+def test_texts_name_fields_as_in_json() -> None:
+    code = re.findall("`[^`]+`", openapi.DOCUMENT.read_text(encoding="utf-8"))
+    in_proto = [text for text in code if re.search(r"[a-z]_[a-z]", text)]
+    # Of Python, and one that stands for the style.
+    assert set(in_proto) <= {
+        *("`billing.v1.customer_pb2`", "`invitation_pb2`", "`webhook_pb2`", "`type_url`"),
+        "`snake_case`",
+    }
