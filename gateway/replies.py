@@ -17,6 +17,7 @@ from gateway.http_rules import GOOGLE_STYLE
 from gateway.route_parts import ANONYMOUS_BYTES
 from gateway.routes import (
     COMPRESSIONS,
+    NOT_POST,
     UNKNOWN_COMPRESSION,
     UNKNOWN_PAGE,
     UNKNOWN_VERSION,
@@ -82,6 +83,10 @@ REPLIES = (
     Reply(
         f"xds.route_name == '{UNKNOWN_VERSION}'",
         *(400, 3, "REQUEST_MALFORMED", "connect-protocol-version is 1, or left out."),
+    ),
+    Reply(
+        f"xds.route_name == '{NOT_POST}'",
+        *(405, 12, "METHOD_NOT_ALLOWED", "gRPC's calls are POST, whatever their path."),
     ),
     Reply(
         "response.code == 404",

@@ -66,6 +66,7 @@ UNKNOWN_COMPRESSION = "unknown-compression"
 UNREADABLE_DEADLINE = "unreadable-deadline"
 UNKNOWN_VERSION = "unknown-version"
 NO_JSON_STREAM = "no-json-stream"
+NOT_POST = "not-post"
 COMPRESSIONS = ("identity", "deflate", "gzip")
 _UNREADABLE = {
     web_protocols.VERSION: (UNKNOWN_VERSION, 400),
@@ -108,6 +109,7 @@ def route_config(
             # a caller says.
             set_header("x-forwarded-for", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
             # A key makes it safe to repeat a change whose outcome is unknown.
+            set_header("te", "trailers"),  # without it the server's core ends a call with UNKNOWN
             set_header("x-envoy-retry-on", _IF_KEYED.format("reset")),
             set_header("x-envoy-retry-grpc-on", _IF_KEYED.format("unavailable,cancelled")),
         ],
@@ -130,6 +132,7 @@ def route_config(
                     direct_answer("CONNECT", {"connect_matcher": {}}, 501, filters=_NATIVE_FILTERS),
                     _unreadable(UNKNOWN_COMPRESSION, "grpc-encoding", "|".join(COMPRESSIONS)),
                     _unreadable(UNREADABLE_DEADLINE, "grpc-timeout", "[0-9]{1,8}[HMSmun]"),
+                    _unreadable(NOT_POST, ":method", "POST"),
                     *(
                         route
                         for method in descriptors.methods
@@ -177,8 +180,7 @@ def _crowded() -> dict[str, Any]:
 def _unreadable(name: str, header: str, readable: str) -> dict[str, Any]:
     """Refuses native calls with another value of the header.
 
-    The server's core would break the call off, and mistake later calls on the same connection for
-    it. What the caller reads is in `replies`, by the route's name.
+    The server's core would break off it, and later calls on the connection. `replies` has the texts.
     """
     others = {
         "name": header,

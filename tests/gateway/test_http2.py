@@ -205,3 +205,22 @@ async def test_malformed_requests_end_their_stream_alone(
     assert any(isinstance(event, StreamReset) for event in events)
     assert not any(isinstance(event, ConnectionTerminated) for event in events)
     assert harness.upstream.calls == []
+
+
+HEALTH: Headers = [POST[0], (":path", "/grpc.health.v1.Health/Check"), *NATIVE[2:]]
+
+
+@pytest.mark.parametrize("asked", [NATIVE, HEALTH], ids=["method", "health"])
+async def test_a_native_call_needs_no_te(harness: GatewayHarness, asked: Headers) -> None:
+    """Proxies take it away; the server's core would end the call with UNKNOWN."""
+    answer = response(await exchange(harness, asked[:-1], bytes(5)))
+    assert answer.headers.get("grpc-status", "0") == "0"
+
+
+@pytest.mark.parametrize("verb", ["GET", "PUT", "BREW"])
+@pytest.mark.parametrize("asked", [NATIVE, HEALTH], ids=["method", "health"])
+async def test_a_native_call_is_post(harness: GatewayHarness, asked: Headers, verb: str) -> None:
+    answer = response(await exchange(harness, [(":method", verb), *asked[1:]], bytes(5)))
+    assert (answer.status_code, answer.headers["grpc-status"]) == (200, "12")
+    assert answer.headers["grpc-message"] == "gRPC's calls are POST, whatever their path."
+    assert harness.upstream.calls == []
