@@ -6,6 +6,7 @@ database. The digits go round every 32 seconds, so no range stays hot.
 """
 
 import os
+import re
 import time
 
 # What each of the 256 bytes stands for: its last five bits as a digit.
@@ -22,10 +23,17 @@ AUDIT = "aud"
 WEBHOOK = "whk"
 SUPPRESSION = "sup"
 
+_FORM = re.compile("[a-z]{3}[0-9a-v]{17}")
+
 
 def new_id(prefix: str) -> str:
     """Returns `prefix` and a new ending."""
     return prefix + new_ending()
+
+
+def has_form(id_: str) -> bool:
+    """Tells whether an ID could be one of these: operators may choose those of resellers."""
+    return _FORM.fullmatch(id_) is not None
 
 
 def new_ending() -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from server.domain import ids
 from server.domain.access import Permission, Subject
 from server.domain.billing_accounts import BillingAccount
 from server.domain.errors import invalid_field
@@ -36,6 +37,9 @@ class BillingAccounts:
         """Returns a billing account that the caller has the permission for."""
         account = await self._accounts.get_billing_account(account_id)
         if account is None:
+            if not ids.has_form(account_id):
+                # An ID that an operator may have chosen for a reseller can be guessed.
+                caller.require(permission, account_id)
             # Who may read nobody's accounts does not learn which there are.
             caller.require_any(permission)
             return None

@@ -1,11 +1,16 @@
 """yandex.cloud.billing.v1.BillingAccountService, as callers see it."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 import grpc
 import pytest
+from yandex.cloud.access import access_pb2
 from yandex.cloud.billing.v1 import billing_account_service_pb2 as accounts
 from yandex.cloud.billing.v1 import customer_pb2, customer_service_pb2
 
 from server.config import Settings
+from server.domain.access import Role
 from tests.rpc.conftest import Api
 
 
@@ -58,6 +63,35 @@ async def test_rights_come_before_existence(api: Api) -> None:
         code, message = await get(api, "reader", id_)
         assert code is grpc.StatusCode.INVALID_ARGUMENT
         assert wrong in message
+
+
+@pytest.mark.parametrize("who", ["foreigner", "nobody"])
+async def test_names_of_resellers_can_not_be_guessed(api: Api, who: str) -> None:
+    """Operators choose them: the answer is the same whether or not there is such a reseller."""
+    binding = access_pb2.AccessBinding(
+        role_id=Role.VIEWER, subject=access_pb2.Subject(id="s", type="userAccount")
+    )
+    delta = access_pb2.AccessBindingDelta(action=access_pb2.ADD, access_binding=binding)
+    calls: tuple[Callable[[str], Awaitable[Any]], ...] = (
+        lambda id_: api.accounts.Get(
+            accounts.GetBillingAccountRequest(id=id_), metadata=api.as_(who)
+        ),
+        lambda id_: api.accounts.ListAccessBindings(
+            access_pb2.ListAccessBindingsRequest(resource_id=id_), metadata=api.as_(who)
+        ),
+        lambda id_: api.accounts.UpdateAccessBindings(
+            access_pb2.UpdateAccessBindingsRequest(resource_id=id_, access_binding_deltas=[delta]),
+            metadata=api.as_(who),
+        ),
+    )
+    for call in calls:
+        answers = []
+        for id_ in ("reseller-1", "reseller-9", "horns-and-hooves"):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call(id_)
+            answers.append((refused.value.code(), refused.value.details()))
+        assert answers[0][0] is grpc.StatusCode.PERMISSION_DENIED
+        assert len(set(answers)) == 1
 
 
 async def test_a_list_shows_what_the_caller_may_read(api: Api) -> None:

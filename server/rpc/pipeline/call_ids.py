@@ -26,7 +26,6 @@ _ID = re.compile(rf"(?<![0-9A-Za-z])({'|'.join(_KINDS)})[0-9a-v]{{17}}(?![0-9A-Z
 _ID_LENGTH = 20
 # Of the texts that are looked at.
 _LONGEST = 256
-_ACCOUNT = re.compile(r"[a-z]{3}[0-9a-v]{17}")
 _NAMING = ("name", "parent", "id")
 
 CallIds = dict[str, str]
@@ -73,7 +72,7 @@ def caller_id(subject: Subject) -> str:
 
 @functools.lru_cache(4096)
 def _shown(subject_id: str) -> str:
-    if _ACCOUNT.fullmatch(subject_id):
+    if ids.has_form(subject_id):
         return subject_id
     return f"subject-{hashlib.sha256(subject_id.encode()).hexdigest()[:12]}"
 
