@@ -44,3 +44,5 @@ echo "alerts"
 "$promtool" check rules prometheus/rules.yaml >"$tools/rules" || { cat "$tools/rules"; exit 1; }
 "$promtool" check config compose/prometheus.yaml --syntax-only >"$tools/rules" || { cat "$tools/rules"; exit 1; }
 "$promtool" test rules prometheus/rules_test.yaml
+
+echo "not tried here: building the image, starting Compose, a cluster or the units (docs/operators/deploy.md)"

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import click
 import uvloop
@@ -78,11 +78,24 @@ def quiet_end() -> Iterator[None]:
         if sys.stdout:
             sys.stdout.flush()
     except BrokenPipeError:
-        # Else Python tries at its end again to write what is left.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in filter(None, (sys.stdout, sys.stderr)):
-            os.dup2(nowhere, stream.fileno())
+        _write_nowhere(sys.stdout, sys.stderr)
         sys.exit(128 + signal.SIGPIPE)
+
+
+def say_if_read(text: str) -> None:
+    """Writes a line to stdout for whoever is there still: a pipe may have ended, a terminal be closed."""
+    try:
+        click.echo(text)
+    except OSError:
+        _write_nowhere(sys.stdout)
+
+
+def _write_nowhere(*streams: TextIO | None) -> None:
+    # Else Python tries at its end again to write what is left.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in filter(None, streams):
+        os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

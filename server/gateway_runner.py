@@ -12,7 +12,7 @@ from gateway.settings import STDOUT, GatewaySettings
 from server.config import Settings, SettingsError
 from server.monitoring.health import pages
 from server.monitoring.scrapes import Scrapes
-from server.stop_signal import stop_signal
+from server.stop_signal import stop_signal, until_stopped
 from server.telemetry import metrics
 from server.telemetry.failure_log import FailureLog
 from server.watching import watchable
@@ -26,11 +26,13 @@ async def serve_gateway(settings: Settings) -> None:
     stop = stop_signal()
     gateway, _ = await start_gateway(settings, settings.upstreams)
     watching = asyncio.create_task(keep_gateway(gateway))
-    async with watched_gateway(settings, gateway):
-        _log.info("Envoy serves at %s:%d", settings.address, settings.https_port)
-        await stop
-    watching.cancel()
-    await gateway.stop(settings.shutdown_s)
+    try:
+        async with watched_gateway(settings, gateway):
+            _log.info("Envoy serves at %s:%d", settings.address, settings.https_port)
+            await until_stopped(stop, [watching])
+    finally:
+        watching.cancel()
+        await gateway.stop(settings.shutdown_s)
 
 
 async def start_gateway(

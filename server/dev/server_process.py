@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-import click
-
 from files.child_processes import ends_with_parent
 from files.private import make_private_folder, open_private
 from server import console
@@ -18,6 +16,7 @@ from server.config import Settings, SettingsError
 # It may bring a database of an earlier release up to date before.
 _START_S = 600.0
 _RESTART_S = 0.5
+_RETRY_S = 5.0
 # By default gRPC would try again after a second, then ever less often.
 _RECONNECT_OFTEN = (
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -95,11 +94,21 @@ class ServerProcess:
         """Starts the process again each time it dies, until cancelled."""
         while True:
             code = await self._exit_code()
-            click.echo(
+            console.say_if_read(
                 f"a server process ended with code {code}; starting it again (log: {self._log})"
             )
             await asyncio.sleep(_RESTART_S)
+            while why := await self._not_started():
+                console.say_if_read(f"a server process can't be started again: {why}")
+                await asyncio.sleep(_RETRY_S)
+
+    async def _not_started(self) -> str:
+        """Starts the process; returns why that can't be now, "" where it has started."""
+        try:
             await self.start()
+        except OSError as error:  # a disk without room, or a machine without memory
+            return f"{error.filename or 'the system'}: {error.strerror}"
+        return ""
 
     async def _exit_code(self) -> int:
         return await self._process.wait() if self._process else 0

@@ -20,6 +20,7 @@ import click
 from files.locks import LockedError, locked
 from files.private import make_private_folder, replace_private
 from files.sockets import socket_folder
+from server import console
 from server.config import Settings, SettingsError
 from server.dev.ports import wait_for_ports
 from server.dev.server_process import ServerProcess
@@ -31,7 +32,7 @@ from server.sandbox.development import (
     run_file,
 )
 from server.settings_sources import is_set
-from server.stop_signal import stop_signal
+from server.stop_signal import stop_signal, until_stopped
 
 if TYPE_CHECKING:
     from server.dev.gateway_start import StartedGateway
@@ -105,11 +106,8 @@ async def _run(settings: Settings, was_killed: bool, until_eof: bool) -> None:
         _print_calls(ready)
         watching = [asyncio.create_task(server.keep_alive()) for server in servers]
         watching.append(asyncio.create_task(gateway.keep_alive()))
-        await stop
-        for task in watching:
-            task.cancel()
-        await asyncio.gather(*watching, return_exceptions=True)
-        _say("stopping …")
+        await until_stopped(stop, watching)
+        console.say_if_read("stopping …")
         # The servers before Envoy: only they can tell streams why they end.
         await gateway.drain()
         await asyncio.gather(*(server.stop() for server in servers))

@@ -1,5 +1,6 @@
 """`billing-server dev` from the wheel alone, in a folder where there is nothing else."""
 
+import asyncio
 import json
 import os
 import signal
@@ -8,12 +9,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
 
 from server.dev.ports import free_ports
+from server.stop_signal import until_stopped
 from tests.service import ROOT, eventually
 
 DEV = [sys.executable, "-c", "import billing_service; billing_service.server()", "dev"]
@@ -103,6 +106,104 @@ def test_ctrl_c_before_it_is_ready_is_one_line(site: Path, elsewhere: Path) -> N
         assert line == "stopping before it was ready …"
         held.execute("ROLLBACK")
         assert held.execute("SELECT count(*) FROM sqlite_master").fetchall() == [(0,)]
+
+
+def test_it_goes_on_when_nobody_reads_its_output_and_ends_with_its_terminal(
+    site: Path, elsewhere: Path
+) -> None:
+    file = elsewhere / "var/dev.json"
+    with subprocess.Popen(
+        [*DEV, "--ports", "auto"],
+        cwd=elsewhere,
+        env=environment(site),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        try:
+            assert process.stdout
+            for line in process.stdout:
+                if line.startswith(b"Ctrl-C"):
+                    break
+            process.stdout.close()
+            told = json.loads(file.read_text())
+
+            def another(name: str, before: int) -> bool:
+                return children(process.pid, name) not in ([], [before])
+
+            def answers() -> bool:
+                headers = {"authorization": f"Bearer {told['token']}"}
+                try:
+                    answer = httpx.get(f"{told['rest']}/v1/operations", headers=headers)
+                except httpx.TransportError:
+                    return False
+                return answer.status_code == 200
+
+            # Twice: the first line that nobody reads may still find room.
+            for name in ("server.sandbox", "envoy", "server.sandbox", "envoy"):
+                (before,) = children(process.pid, name)
+                os.kill(before, signal.SIGKILL)
+                eventually(partial(another, name, before), 60)
+                eventually(answers, 60)
+        finally:
+            process.send_signal(signal.SIGHUP)
+            code = process.wait(60)
+    assert code == 0
+    assert not file.exists()
+
+
+def children(parent: int, name: str) -> list[int]:
+    """Returns the processes that this one has started with the name among their words."""
+    found = []
+    for words in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = words.read_bytes().split(b"\0")
+            state = (words.parent / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has ended
+        if int(state[1]) == parent and any(Path(os.fsdecode(each)).name == name for each in line):
+            found.append(int(words.parent.name))
+    return found
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_closed_terminal_stops_what_does_not_ignore_it(ignored: bool) -> None:
+    code = """
+import asyncio, os, signal, sys
+from server.stop_signal import stop_signal
+
+async def main():
+    stop = stop_signal()
+    os.kill(os.getpid(), signal.SIGHUP)
+    await asyncio.sleep(0.2)
+    print(stop.done())
+
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL
+        ),
+    )
+    assert done.stdout == f"{not ignored}\n"
+
+
+async def test_what_watches_over_parts_does_not_end_unseen() -> None:
+    async def fails() -> None:
+        raise ConnectionError
+
+    async def goes_on() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    watching = [asyncio.create_task(each()) for each in (goes_on, fails)]
+    with pytest.raises(ConnectionError):
+        await until_stopped(asyncio.get_running_loop().create_future(), watching)
+    assert watching[0].cancelled()
 
 
 def test_ports_that_are_held_are_given_to_nobody_else() -> None:
