@@ -240,7 +240,9 @@ def _print_calls(ready: dict[str, str]) -> None:
         '"invitationEmail": "customer-\'$RANDOM$RANDOM\'@example.com", '
         '"person": {"name": "Ostap", "phone": "+7 495 123-45-67", "tin": "7707083893"}}'
     )
-    python = shlex.quote(sys.executable)
+    # Those of the wheel are in no place where Python looks: they would hide the official SDK's.
+    stubs = Path(__file__).resolve().parents[2] / "gen"
+    python = f"PYTHONPATH={shlex.quote(str(stubs))} {shlex.quote(sys.executable)}"
     _say(
         f"""
 Ready.

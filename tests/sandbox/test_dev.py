@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -88,6 +89,22 @@ def test_two_run_side_by_side_in_any_folder(site: Path, elsewhere: Path) -> None
             answer = httpx.get(f"{each['rest']}/v1/operations", headers=headers)
             assert answer.status_code == 200, answer.text
         assert {each.name for each in elsewhere.iterdir()} == {"var", "other", "output.txt"}
+        printed = (elsewhere / "output.txt").read_text()
+        _, _, call = printed.partition("The same by gRPC:\n")
+        call, _, _ = call.partition("END\n\n")
+        done = subprocess.run(
+            ["sh"],
+            input=textwrap.dedent(f"{call}END\n"),
+            cwd=elsewhere,
+            env={"PATH": os.environ["PATH"]},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert 'description: "Invite customer"' in done.stdout, done.stderr
+        # Here the stubs are known anyway, of a venv with the wheel they are not.
+        assert f"PYTHONPATH={site}/billing_service/gen " in call
         # Whoever started it has ended, in whatever way.
         assert second.stdin
         second.stdin.close()
