@@ -119,6 +119,9 @@ def load_settings() -> LoadedSettings:
         if upper in given:
             if variable(name) in given:
                 wrong.append(f"{variable(name)} and {upper}: set one of them")
+            if not given[upper][1]:
+                wrong.append(f"{upper}: is empty: name a file, or leave it out")
+                continue
             try:
                 values[name] = _secret(Path(given[upper][1]))
                 origins[name] = f"{given[upper][1]} ({upper})"
@@ -181,7 +184,7 @@ def _from_toml(file: Path) -> dict[str, Any]:
         raise SettingsError(f"{where} is not TOML: {error}") from None
     names = [name for name in Settings.model_fields if name != "config"]
     wrong = [
-        f"{where}: there is no setting {name!r}{_meant(name, names)}"
+        f"{where}: there is no setting {name!r}{_meant(name.lower().removeprefix(_PREFIX.lower()), names)}"
         for name in found
         if name not in names
     ]

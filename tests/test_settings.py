@@ -83,6 +83,7 @@ def test_the_environment_goes_before_files_and_files_before_defaults(
     ("text", "said"),
     [
         ("htp_port = 1", "there is no setting 'htp_port'; http_port was probably meant"),
+        ("BILLING_HTTP_PORT = 1", "'BILLING_HTTP_PORT'; http_port was probably meant"),
         ("[server]\nhttp_port = 1", "there is no setting 'server'"),
         ("servers = ['a:1', 'b:1']", "servers is one text, number or truth value"),
         ("http_port = 0", "BILLING_HTTP_PORT in {config}: Input should be greater"),
@@ -117,10 +118,12 @@ def test_files_that_can_not_be_read_are_named(
     monkeypatch.setenv("BILLING_CONFIG", str(tmp_path / "none.toml"))
     monkeypatch.setenv("BILLING_SMTP_URL_FILE", str(tmp_path))
     monkeypatch.setenv("BILLING_DATABASE_URL_FILE", str(empty))
+    monkeypatch.setenv("BILLING_WEBHOOK_PROXY_FILE", "")
     assert sorted(refused().splitlines()) == [
         f"BILLING_CONFIG: {tmp_path}/none.toml can't be read: No such file or directory",
         f"BILLING_DATABASE_URL_FILE: {empty} is empty",
         f"BILLING_SMTP_URL_FILE: {tmp_path} can't be read: Is a directory",
+        "BILLING_WEBHOOK_PROXY_FILE: is empty: name a file, or leave it out",
     ]
 
 
