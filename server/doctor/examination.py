@@ -38,6 +38,8 @@ async def examine(*, for_development: bool) -> AsyncIterator[Finding]:
             require_for_production(loaded)
         except SettingsError as error:
             yield problem("settings", str(error), "docs/operators/production.md shows them")
+    # To be seen before the database is opened, which closes its files to others.
+    modes = list(examine_modes([settings.var, settings.iam_keys], _files(loaded)))
     for finding in _database(settings):
         yield finding
     async for finding in _mail(settings):
@@ -45,7 +47,6 @@ async def examine(*, for_development: bool) -> AsyncIterator[Finding]:
     for finding in _certificate(settings):
         yield finding
     folders = [settings.var]
-    files = _files(loaded)
     if database := _sqlite_file(settings):
         folders.append(database.parent)
     try:
@@ -56,10 +57,7 @@ async def examine(*, for_development: bool) -> AsyncIterator[Finding]:
             f"{settings.var} can't be used: {error.strerror}",
             "run `billing-server migrate`, or set BILLING_VAR to the folder that is in use",
         )
-    for finding in (
-        *examine_disk(folders),
-        *examine_modes([settings.var, settings.iam_keys], files),
-    ):
+    for finding in (*examine_disk(folders), *modes):
         yield finding
 
 

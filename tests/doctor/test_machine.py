@@ -166,3 +166,10 @@ def test_a_url_without_a_file_has_nothing_looked_at(
     result = doctor("--dev")
     assert "database: BILLING_DATABASE_URL: a SQLite database needs a file" in result.output
     assert "1 problem\n" in result.output
+
+
+def test_a_database_that_others_could_read_is_told(doctor: Doctor, tmp_path: Path) -> None:
+    database = tmp_path / "var" / "billing.db"
+    database.chmod(0o644)
+    result = doctor("--dev")
+    assert f"others may use {database}" in result.output
