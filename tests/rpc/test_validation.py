@@ -1,6 +1,6 @@
 import pytest
 from billing.options.v1 import format_pb2
-from billing.v1 import customer_service_pb2
+from billing.v1 import customer_service_pb2, invitation_pb2, invitation_service_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from hypothesis import given
 from hypothesis import strategies as st
@@ -55,6 +55,11 @@ def test_fields_that_are_needed_in_one_place_are_asked_for_there() -> None:
     served = customer_service_pb2.CreateCustomerRequest(parent=parent)
     served.customer.SetInParent()
     assert wrong(served) == ["customer.display_name"]
+
+
+def test_an_invitation_can_be_sent_back_as_it_was_read() -> None:
+    read = invitation_pb2.Invitation(name="resellers/r1/invitations/i1", note="One line,\nanother.")
+    validate(invitation_service_pb2.UpdateInvitationRequest(invitation=read))
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from billing.options.v1 import format_pb2 as billing_dot_options_dot_v1_dot_format__pb2
 from billing.v1 import customer_pb2 as billing_dot_v1_dot_customer__pb2
 from google.api import field_behavior_pb2 as google_dot_api_dot_field__behavior__pb2
 from google.api import resource_pb2 as google_dot_api_dot_resource__pb2
@@ -30,7 +31,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from yandex.cloud import validation_pb2 as yandex_dot_cloud_dot_validation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x62illing/v1/invitation.proto\x12\nbilling.v1\x1a\x19\x62illing/v1/customer.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dyandex/cloud/validation.proto\"\xfe\x0c\n\nInvitation\x12\x1b\n\x04name\x18\x01 \x01(\tB\r\xe2\x41\x01\x08\x8a\xc8\x31\x05<=150\x12@\n\x08reseller\x18\x02 \x01(\tB.\xe2\x41\x01\x03\xfa\x41\x1e\n\x1c\x62illing.example.com/Reseller\x8a\xc8\x31\x05<=100\x12@\n\x08\x63ustomer\x18\x03 \x01(\tB.\xe2\x41\x01\x03\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=150\x12\x1c\n\x05\x65mail\x18\x04 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=254\x12\x31\n\x05state\x18\x05 \x01(\x0e\x32\x1c.billing.v1.Invitation.StateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bresend_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\x08\x64\x65livery\x18\n \x01(\x0b\x32\x1f.billing.v1.Invitation.DeliveryB\x04\xe2\x41\x01\x03\x12\x38\n\x0e\x63ustomer_state\x18\x0b \x01(\x0e\x32\x1a.billing.v1.Customer.StateB\x04\xe2\x41\x01\x03\x12#\n\rlanguage_code\x18\x0c \x01(\tB\x0c\xe2\x41\x01\x03\x8a\xc8\x31\x04<=35\x12+\n\x14inviter_display_name\x18\r \x01(\tB\r\xe2\x41\x01\x03\x8a\xc8\x31\x05<=200\x12\x1c\n\x04note\x18\x0e \x01(\tB\x0e\xe2\x41\x01\x03\x8a\xc8\x31\x06<=1024\x12\x35\n\x0ctime_to_live\x18\x0f \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\x44\n\x0f\x64\x65livery_method\x18\x10 \x01(\x0e\x32%.billing.v1.Invitation.DeliveryMethodB\x04\xe2\x41\x01\x03\x12\"\n\nreturn_uri\x18\x11 \x01(\tB\x0e\xe2\x41\x01\x03\x8a\xc8\x31\x06<=2048\x12\x1b\n\rreminder_days\x18\x12 \x03(\x05\x42\x04\xe2\x41\x01\x03\x1a\xeb\x03\n\x08\x44\x65livery\x12\x16\n\x08\x61ttempts\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12?\n\nlast_error\x18\x02 \x01(\x0b\x32%.billing.v1.Invitation.Delivery.ErrorB\x04\xe2\x41\x01\x03\x12;\n\x11next_attempt_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12:\n\x05state\x18\x04 \x01(\x0e\x32%.billing.v1.Invitation.Delivery.StateB\x04\xe2\x41\x01\x03\x12\x33\n\tsent_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1ah\n\x05\x45rror\x12\x1f\n\x07message\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x03\x8a\xc8\x31\x06<=1024\x12\x17\n\tsmtp_code\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12%\n\x0f\x65nhanced_status\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x03\x8a\xc8\x31\x04<=64\"n\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\n\n\x06QUEUED\x10\x01\x12\x0c\n\x08\x44\x45\x46\x45RRED\x10\x02\x12\x08\n\x04SENT\x10\x03\x12\x0b\n\x07\x42OUNCED\x10\x04\x12\x0e\n\nSUPPRESSED\x10\x05\x12\r\n\tLINK_ONLY\x10\x06\"a\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07PENDING\x10\x01\x12\x0c\n\x08\x41\x43\x43\x45PTED\x10\x02\x12\x0c\n\x08\x44\x45\x43LINED\x10\x03\x12\x0b\n\x07REVOKED\x10\x04\x12\x0b\n\x07\x45XPIRED\x10\x05\"F\n\x0e\x44\x65liveryMethod\x12\x1f\n\x1b\x44\x45LIVERY_METHOD_UNSPECIFIED\x10\x00\x12\t\n\x05\x45MAIL\x10\x01\x12\x08\n\x04LINK\x10\x02:k\xea\x41h\n\x1e\x62illing.example.com/Invitation\x12-resellers/{reseller}/invitations/{invitation}*\x0binvitations2\ninvitationBX\n\x16\x63om.example.billing.v1B\x0fInvitationProtoP\x01Z+billing.example.com/go/billing/v1;billingpbb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x62illing/v1/invitation.proto\x12\nbilling.v1\x1a\x1f\x62illing/options/v1/format.proto\x1a\x19\x62illing/v1/customer.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x19google/api/resource.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dyandex/cloud/validation.proto\"\x82\r\n\nInvitation\x12\x1b\n\x04name\x18\x01 \x01(\tB\r\xe2\x41\x01\x08\x8a\xc8\x31\x05<=150\x12@\n\x08reseller\x18\x02 \x01(\tB.\xe2\x41\x01\x03\xfa\x41\x1e\n\x1c\x62illing.example.com/Reseller\x8a\xc8\x31\x05<=100\x12@\n\x08\x63ustomer\x18\x03 \x01(\tB.\xe2\x41\x01\x03\xfa\x41\x1e\n\x1c\x62illing.example.com/Customer\x8a\xc8\x31\x05<=150\x12\x1c\n\x05\x65mail\x18\x04 \x01(\tB\r\xe2\x41\x01\x01\x8a\xc8\x31\x05<=254\x12\x31\n\x05state\x18\x05 \x01(\x0e\x32\x1c.billing.v1.Invitation.StateB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x32\n\x08\x65nd_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x35\n\x0bresend_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12\x37\n\x08\x64\x65livery\x18\n \x01(\x0b\x32\x1f.billing.v1.Invitation.DeliveryB\x04\xe2\x41\x01\x03\x12\x38\n\x0e\x63ustomer_state\x18\x0b \x01(\x0e\x32\x1a.billing.v1.Customer.StateB\x04\xe2\x41\x01\x03\x12#\n\rlanguage_code\x18\x0c \x01(\tB\x0c\xe2\x41\x01\x03\x8a\xc8\x31\x04<=35\x12+\n\x14inviter_display_name\x18\r \x01(\tB\r\xe2\x41\x01\x03\x8a\xc8\x31\x05<=200\x12 \n\x04note\x18\x0e \x01(\tB\x12\xe2\x41\x01\x03\x88\xb2\x19\x04\x8a\xc8\x31\x06<=1024\x12\x35\n\x0ctime_to_live\x18\x0f \x01(\x0b\x32\x19.google.protobuf.DurationB\x04\xe2\x41\x01\x03\x12\x44\n\x0f\x64\x65livery_method\x18\x10 \x01(\x0e\x32%.billing.v1.Invitation.DeliveryMethodB\x04\xe2\x41\x01\x03\x12\"\n\nreturn_uri\x18\x11 \x01(\tB\x0e\xe2\x41\x01\x03\x8a\xc8\x31\x06<=2048\x12\x1b\n\rreminder_days\x18\x12 \x03(\x05\x42\x04\xe2\x41\x01\x03\x1a\xeb\x03\n\x08\x44\x65livery\x12\x16\n\x08\x61ttempts\x18\x01 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12?\n\nlast_error\x18\x02 \x01(\x0b\x32%.billing.v1.Invitation.Delivery.ErrorB\x04\xe2\x41\x01\x03\x12;\n\x11next_attempt_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x12:\n\x05state\x18\x04 \x01(\x0e\x32%.billing.v1.Invitation.Delivery.StateB\x04\xe2\x41\x01\x03\x12\x33\n\tsent_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xe2\x41\x01\x03\x1ah\n\x05\x45rror\x12\x1f\n\x07message\x18\x01 \x01(\tB\x0e\xe2\x41\x01\x03\x8a\xc8\x31\x06<=1024\x12\x17\n\tsmtp_code\x18\x02 \x01(\x05\x42\x04\xe2\x41\x01\x03\x12%\n\x0f\x65nhanced_status\x18\x03 \x01(\tB\x0c\xe2\x41\x01\x03\x8a\xc8\x31\x04<=64\"n\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\n\n\x06QUEUED\x10\x01\x12\x0c\n\x08\x44\x45\x46\x45RRED\x10\x02\x12\x08\n\x04SENT\x10\x03\x12\x0b\n\x07\x42OUNCED\x10\x04\x12\x0e\n\nSUPPRESSED\x10\x05\x12\r\n\tLINK_ONLY\x10\x06\"a\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x0b\n\x07PENDING\x10\x01\x12\x0c\n\x08\x41\x43\x43\x45PTED\x10\x02\x12\x0c\n\x08\x44\x45\x43LINED\x10\x03\x12\x0b\n\x07REVOKED\x10\x04\x12\x0b\n\x07\x45XPIRED\x10\x05\"F\n\x0e\x44\x65liveryMethod\x12\x1f\n\x1b\x44\x45LIVERY_METHOD_UNSPECIFIED\x10\x00\x12\t\n\x05\x45MAIL\x10\x01\x12\x08\n\x04LINK\x10\x02:k\xea\x41h\n\x1e\x62illing.example.com/Invitation\x12-resellers/{reseller}/invitations/{invitation}*\x0binvitations2\ninvitationBX\n\x16\x63om.example.billing.v1B\x0fInvitationProtoP\x01Z+billing.example.com/go/billing/v1;billingpbb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -81,7 +82,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVITATION'].fields_by_name['inviter_display_name']._loaded_options = None
   _globals['_INVITATION'].fields_by_name['inviter_display_name']._serialized_options = b'\342A\001\003\212\3101\005<=200'
   _globals['_INVITATION'].fields_by_name['note']._loaded_options = None
-  _globals['_INVITATION'].fields_by_name['note']._serialized_options = b'\342A\001\003\212\3101\006<=1024'
+  _globals['_INVITATION'].fields_by_name['note']._serialized_options = b'\342A\001\003\210\262\031\004\212\3101\006<=1024'
   _globals['_INVITATION'].fields_by_name['time_to_live']._loaded_options = None
   _globals['_INVITATION'].fields_by_name['time_to_live']._serialized_options = b'\342A\001\003'
   _globals['_INVITATION'].fields_by_name['delivery_method']._loaded_options = None
@@ -92,16 +93,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INVITATION'].fields_by_name['reminder_days']._serialized_options = b'\342A\001\003'
   _globals['_INVITATION']._loaded_options = None
   _globals['_INVITATION']._serialized_options = b'\352Ah\n\036billing.example.com/Invitation\022-resellers/{reseller}/invitations/{invitation}*\013invitations2\ninvitation'
-  _globals['_INVITATION']._serialized_start=227
-  _globals['_INVITATION']._serialized_end=1889
-  _globals['_INVITATION_DELIVERY']._serialized_start=1118
-  _globals['_INVITATION_DELIVERY']._serialized_end=1609
-  _globals['_INVITATION_DELIVERY_ERROR']._serialized_start=1393
-  _globals['_INVITATION_DELIVERY_ERROR']._serialized_end=1497
-  _globals['_INVITATION_DELIVERY_STATE']._serialized_start=1499
-  _globals['_INVITATION_DELIVERY_STATE']._serialized_end=1609
-  _globals['_INVITATION_STATE']._serialized_start=1611
-  _globals['_INVITATION_STATE']._serialized_end=1708
-  _globals['_INVITATION_DELIVERYMETHOD']._serialized_start=1710
-  _globals['_INVITATION_DELIVERYMETHOD']._serialized_end=1780
+  _globals['_INVITATION']._serialized_start=260
+  _globals['_INVITATION']._serialized_end=1926
+  _globals['_INVITATION_DELIVERY']._serialized_start=1155
+  _globals['_INVITATION_DELIVERY']._serialized_end=1646
+  _globals['_INVITATION_DELIVERY_ERROR']._serialized_start=1430
+  _globals['_INVITATION_DELIVERY_ERROR']._serialized_end=1534
+  _globals['_INVITATION_DELIVERY_STATE']._serialized_start=1536
+  _globals['_INVITATION_DELIVERY_STATE']._serialized_end=1646
+  _globals['_INVITATION_STATE']._serialized_start=1648
+  _globals['_INVITATION_STATE']._serialized_end=1745
+  _globals['_INVITATION_DELIVERYMETHOD']._serialized_start=1747
+  _globals['_INVITATION_DELIVERYMETHOD']._serialized_end=1817
 # @@protoc_insertion_point(module_scope)
