@@ -102,7 +102,9 @@ def test_the_calls_that_are_printed_at_the_start_run_again_and_again(
     (invite,) = re.findall(
         r"^  (curl .*customers:invite.*?)\n\n", printed, re.MULTILINE | re.DOTALL
     )
-    (stubs,) = re.findall(r"^  (\S+ - <<'END'\n.*?^  END)$", printed, re.MULTILINE | re.DOTALL)
+    (stubs,) = re.findall(
+        r"^  (PYTHONPATH=\S+ \S+ - <<'END'\n.*?^  END)$", printed, re.MULTILINE | re.DOTALL
+    )
     for call in (invite, textwrap.dedent(f"  {stubs}")):
         for place in places:
             done = run(shell(call), place)
