@@ -73,12 +73,8 @@ REPLIES = (
     ),
     Reply(
         f"xds.route_name == '{UNREADABLE_DEADLINE}'",
-        *(
-            400,
-            3,
-            "REQUEST_MALFORMED",
-            "grpc-timeout is a number and one of H, M, S, m, u, n; connect-timeout-ms a number.",
-        ),
+        *(400, 3, "REQUEST_MALFORMED"),
+        "grpc-timeout is a number and one of H, M, S, m, u, n; connect-timeout-ms a number.",
     ),
     Reply(
         f"xds.route_name == '{UNKNOWN_VERSION}'",
