@@ -105,11 +105,11 @@ def route_config(
     connect_json = list(_connect_json(descriptors.methods, settings))
     headers = {
         "request_headers_to_add": [
-            # Where the call comes from, by the connection or a trusted proxy, never by what
-            # a caller says.
+            # Where the call comes from, by the connection or a trusted proxy alone.
             set_header("x-forwarded-for", "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
+            # Without it the server's core ends a call with UNKNOWN.
+            set_header("te", "trailers"),
             # A key makes it safe to repeat a change whose outcome is unknown.
-            set_header("te", "trailers"),  # without it the server's core ends a call with UNKNOWN
             set_header("x-envoy-retry-on", _IF_KEYED.format("reset")),
             set_header("x-envoy-retry-grpc-on", _IF_KEYED.format("unavailable,cancelled")),
         ],
@@ -180,7 +180,7 @@ def _crowded() -> dict[str, Any]:
 def _unreadable(name: str, header: str, readable: str) -> dict[str, Any]:
     """Refuses native calls with another value of the header.
 
-    The server's core would break off it, and later calls on the connection. `replies` has the texts.
+    The server's core would break off the call, and later ones on the connection. `replies` has the texts.
     """
     others = {
         "name": header,
