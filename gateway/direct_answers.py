@@ -17,10 +17,9 @@ LOCAL_FILTERS = dict.fromkeys((LUA, TRANSCODER), OFF)
 
 # Envoy copies a file for each request, and holds the copy for as long as its reader likes; the largest
 # is of 1.7 MB. So many requests for one file are answered at once and in a second, over all connections;
-# and so many of one address (of IPv6 a /64), of which those that come last are known.
+# half as many of one address (of IPv6 a /64), of which those that come last are known.
 FILE_RATE = "rate_of_files"
 _FILES_AT_ONCE, _FILES_PER_S = 30, 20
-_FILES_OF_ONE_AT_ONCE, _FILES_OF_ONE_PER_S = 10, 4
 _ADDRESSES_KNOWN = 10_000
 _ADDRESS = "masked_remote_address"
 _ALWAYS = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
@@ -39,7 +38,7 @@ _LIMITED = {
     "descriptors": [
         {
             "entries": [{"key": _ADDRESS}],
-            "token_bucket": _bucket(_FILES_OF_ONE_AT_ONCE, _FILES_OF_ONE_PER_S),
+            "token_bucket": _bucket(_FILES_AT_ONCE // 2, _FILES_PER_S // 2),
         }
     ],
     "max_dynamic_descriptors": _ADDRESSES_KNOWN,

@@ -1,6 +1,7 @@
 """What browsers and simple HTTP clients need: CORS, HEAD, compressed answers, a way to the docs."""
 
 import gzip
+import itertools
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,6 +23,7 @@ ORIGIN = "https://app.example.com"
 ORIGINS = [ORIGIN, "http://localhost:3000"]
 GET = "/google.longrunning.Operations/GetOperation"
 GZIP = {"accept-encoding": "gzip"}
+_NUMBERS = itertools.cycle(range(1, 255))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -40,8 +42,11 @@ async def web(
     cross_origin.upstream.answers.clear()
     cross_origin.upstream.calls.clear()
     h2 = request.param == "h2"
+    # An address for each test, since one gets a document so many times a second.
+    address = f"127.0.3.{next(_NUMBERS)}"
+    transport = httpx.AsyncHTTPTransport(local_address=address, http1=not h2, http2=h2)
     async with httpx.AsyncClient(
-        base_url=cross_origin.rest, headers=TOKEN, timeout=10, http1=not h2, http2=h2
+        base_url=cross_origin.rest, headers=TOKEN, timeout=10, transport=transport
     ) as client:
         yield client
 

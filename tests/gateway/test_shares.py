@@ -137,7 +137,7 @@ async def test_one_address_does_not_take_the_documents_from_others(
 ) -> None:
     async with caller(harness, "127.0.0.7") as greedy, caller(harness, "127.0.0.8") as other:
         for path in ("/openapi.json", "/docs/swagger-ui.css"):
-            answers = await asyncio.gather(*(greedy.get(path) for _ in range(40)))
+            answers = await asyncio.gather(*(greedy.get(path) for _ in range(150)))
             refused = [answer for answer in answers if answer.status_code != 200]
             assert refused
             check_refusal(refused[0], 429, 8, "RATE_EXCEEDED")
