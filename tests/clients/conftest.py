@@ -2,9 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,9 +32,10 @@ Reports = dict[str, Report]
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, Path]]:
     """The service, and a dev.json that also tells what was set up around it."""
     var = tmp_path_factory.mktemp("clients") / "var"
-    smtp_port, page_port = free_ports(2)
-    origin = f"http://127.0.0.1:{page_port}"
+    (smtp_port,) = free_ports(1)
     with ExitStack() as parts:
+        page_port = parts.enter_context(_kept_port())
+        origin = f"http://127.0.0.1:{page_port}"
         smtp_url = parts.enter_context(mail_server(smtp_port))
         service = parts.enter_context(running(var, smtp_url=smtp_url, cors_origins=origin))
         dropping = parts.enter_context(answer_dropping_proxy(service.grpc, Path(service.ca).parent))
@@ -41,6 +43,17 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, 
         extended = var / "clients.json"
         extended.write_text(json.dumps({**dev, "dropping": dropping, "origin": origin}))
         yield service, extended
+
+
+@contextmanager
+def _kept_port() -> Iterator[int]:
+    """Gives a port that nobody else finds free until, minutes later, the browser's client listens there."""
+    (port,) = free_ports(1)
+    with socket.socket() as kept:
+        # As servers do: who does the same may listen, and `free_ports` does not.
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", port))
+        yield port
 
 
 @pytest.fixture(scope="session")
