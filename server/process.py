@@ -75,6 +75,7 @@ async def serve_parts(storage: Storage, settings: Settings, listen: str, parts: 
     _trace(settings)
     served, worker, sweeper = parts
     server, streams = served.server, served.streams
+    stop = stop_signal()
     async with _sweeping(sweeper):
         await server.start()
         _tune_garbage_collector()
@@ -82,7 +83,7 @@ async def serve_parts(storage: Storage, settings: Settings, listen: str, parts: 
         watched = _Watched(storage, working, served.tell_available)
         async with watched.by(settings, "server"):
             _log.info("serving at %s", listen)
-            asked = await stop_signal()
+            asked = await stop
             _log.info("stopping")
             watched.stops()
             await served.healthy.enter_graceful_shutdown()
@@ -101,10 +102,11 @@ async def serve_parts(storage: Storage, settings: Settings, listen: str, parts: 
 async def receive_bounces(settings: Settings, listen: str) -> None:
     """Takes e-mails that come back, at host:port, until a signal comes."""
     async with _storage(settings) as (storage, clock):
+        stop = stop_signal()
         receiver = await start_bounce_receiver(storage, settings, listen, clock)
         async with _Watched(storage, None).by(settings, "bounces"):
             _log.info("taking what comes back to %s at %s", settings.bounce_domain, listen)
-            await stop_signal()
+            await stop
         await receiver.stop()
 
 
@@ -115,12 +117,13 @@ async def work(settings: Settings) -> None:
         _storage(settings) as (storage, clock),
         _sweeping(build_sweeper(storage, settings, clock)),
     ):
+        stop = stop_signal()
         worker = build_worker(storage, settings, clock)
         working = asyncio.create_task(worker.run())
         watched = _Watched(storage, working)
         async with watched.by(settings, "worker"):
             _log.info("sending e-mails")
-            await stop_signal()
+            await stop
             _log.info("stopping")
             watched.stops()
             await worker.stop(timedelta(seconds=settings.shutdown_s))

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 
 import grpc
@@ -134,3 +135,47 @@ async def test_why_a_server_can_not_listen_there(tmp_path: Path, listen: str, to
             told = "give host:port"
         with pytest.raises(SettingsError, match=told):
             await start_bounce_receiver(storage, settings, listen)
+
+
+# A signal that comes when a process serves already, and still starts what watches over it.
+_ASKED_WHILE_IT_STARTS = """
+import os, signal
+from server import commands, process
+
+watched_by = process._Watched.by
+
+def asked_first(*arguments):
+    os.kill(os.getpid(), signal.SIGINT)
+    return watched_by(*arguments)
+
+process._Watched.by = asked_first
+commands.main("billing-server")
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("serve", "--dev", "--listen", "127.0.0.1:0"),
+        ("worker", "--dev"),
+        ("bounces", "--listen", "127.0.0.1:0"),
+    ],
+    ids=itemgetter(0),
+)
+async def test_a_process_that_is_stopped_as_it_starts_ends_as_any(
+    words: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Before, it was cut off in its work, and ended with the code of what failed."""
+    migrate(Settings(var=tmp_path).database)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _ASKED_WHILE_IT_STARTS, *words),
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "BILLING_VAR": str(tmp_path),
+            "BILLING_BOUNCE_DOMAIN": "bounces.example.com",
+        },
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, err = await process.communicate()
+    assert process.returncode == 0, err.decode()
