@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
+from server.storage.sql import batches, transactions
 from server.telemetry.logs import OURS
 from tests.service import RELAY_SECRET, Service, running
 
@@ -27,6 +28,13 @@ def _log_levels_as_before() -> Iterator[None]:
     yield
     for name, level in before.items():
         logging.getLogger(name).setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def _patient_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine that stands still for seconds is no silent database."""
+    monkeypatch.setattr(batches, "_ANSWER_WITHIN_S", 60.0)
+    monkeypatch.setattr(transactions, "SILENT_S", dict.fromkeys(transactions.Phase, 60.0))
 
 
 @pytest.hookimpl(trylast=True)
