@@ -1,6 +1,7 @@
-"""Who may call a method and whether it changes anything: options in the protos, and their one table."""
+"""What options in the protos, and their one table, say of a method: who may call it, what REST's body is."""
 
 from billing.options.v1 import methods_pb2, published_methods_pb2
+from google.api import annotations_pb2
 from google.protobuf.descriptor_pb2 import MethodOptions
 
 _PUBLISHED = published_methods_pb2.DESCRIPTOR.GetOptions().Extensions[methods_pb2.published_methods]
@@ -22,3 +23,9 @@ def only_reads(full_name: str, options: MethodOptions) -> bool:
 def manages_access(full_name: str, options: MethodOptions) -> bool:
     """Tells whether a method gives or takes roles."""
     return full_name in _MANAGES_ACCESS or options.Extensions[methods_pb2.manages_access]
+
+
+def body_field(options: MethodOptions) -> str:
+    """Returns the field that is all of the body over REST; "" where that holds all fields, or none."""
+    body: str = options.Extensions[annotations_pb2.http].body
+    return "" if body == "*" else body

@@ -160,17 +160,21 @@ _CANCELLED = {
 
 # What closes a stream whose server stops.
 STREAM_ENDS = {
-    "code": 14,
-    "message": "The server stops; open the stream again after the position in this error's metadata.",
-    "details": [
-        {
-            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-            "reason": "SERVER_STOPPING",
-            "domain": "billing.example.com",
-            "metadata": {"position": "evt000000000042k3m9p2s7"},
-        },
-        {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1s"},
-    ],
+    "error": {
+        "code": 503,
+        "message": "The server stops; open the stream again after the position in this error's "
+        "metadata.",
+        "status": "UNAVAILABLE",
+        "details": [
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "SERVER_STOPPING",
+                "domain": "billing.example.com",
+                "metadata": {"position": "evt000000000042k3m9p2s7"},
+            },
+            {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "1s"},
+        ],
+    }
 }
 
 REQUESTS: dict[str, dict[str, Any]] = {

@@ -170,19 +170,10 @@ class Operations:
         """Returns what one line of a stream, or the data of one server-sent event, can be."""
         find = method.containing_service.file.pool.FindMessageTypeByName
         message = self._schemas.reference(find(overrides.STREAMED[method.full_name]))
-        status = self._schemas.reference(find("google.rpc.Status"))
-        end: Schema = {
-            "type": "object",
-            "description": "Closes a stream that the server ends.",
-            "properties": {"error": status},
-            "required": ["error"],
-        }
-        lines = {**bodies, "The end": {"error": examples.STREAM_ENDS}}
-        events = {**bodies, "The end": examples.STREAM_ENDS}
-        return {
-            "application/x-ndjson": _content({"anyOf": [message, end]}, lines),
-            "text/event-stream": _content({"anyOf": [message, status]}, events),
-        }
+        # Closes a stream that the server ends.
+        end = {"$ref": f"#/components/schemas/{responses.ENVELOPE}"}
+        content = _content({"anyOf": [message, end]}, {**bodies, "The end": examples.STREAM_ENDS})
+        return {"application/x-ndjson": content, "text/event-stream": content}
 
 
 def _content(schema: Schema, bodies: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from server.clock import now
 from server.domain import ids
 from server.domain.access import Permission, Role, hash_token
 from server.domain.errors import BillingError, FieldViolation, Reason
+from server.rpc.messages.durations import require_parts
 from server.rpc.messages.timestamps import timestamp
 from server.rpc.pipeline.call_context import CallContext
 from server.sandbox.clock import SandboxClock
@@ -70,6 +71,10 @@ class SandboxService:
     ) -> messages.Clock:
         duration = request.duration
         by = timedelta()
+        try:
+            require_parts(duration)
+        except ValueError as error:
+            raise _invalid_field("duration", str(error)) from None
         if abs(duration.seconds) <= _LONGEST.total_seconds():
             by = timedelta(seconds=duration.seconds, microseconds=duration.nanos // 1000)
         if not timedelta() < by <= _LONGEST:

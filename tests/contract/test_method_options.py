@@ -8,10 +8,8 @@ from billing.options.v1 import methods_pb2, published_methods_pb2
 from gateway.http_rules import DescriptorSet, Method
 
 ROOT = Path(__file__).parents[2]
-METHODS = {
-    method.path[1:].replace("/", "."): method
-    for method in DescriptorSet.read(ROOT / "gen" / "descriptors.pb").methods
-}
+DESCRIPTORS = DescriptorSet.read(ROOT / "gen" / "descriptors.pb")
+METHODS = {method.path[1:].replace("/", "."): method for method in DESCRIPTORS.methods}
 TABLE = published_methods_pb2.DESCRIPTOR.GetOptions().Extensions[methods_pb2.published_methods]
 
 
@@ -31,3 +29,16 @@ def test_cancelling_changes_something_although_it_is_published_as_a_get() -> Non
     cancel = METHODS["yandex.cloud.operation.OperationService.Cancel"]
     assert cancel.rules[0].verb == "GET"
     assert not cancel.only_reads
+
+
+@pytest.mark.parametrize(("name", "method"), sorted(METHODS.items()))
+def test_what_is_in_a_body_has_no_name_that_is_a_parameters_too(name: str, method: Method) -> None:
+    """Where a field is all of the body, errors name what is in it without that field's name."""
+    bodies = {rule.body for rule in method.rules} - {"", "*"}
+    if not bodies:
+        return
+    (body,) = bodies
+    assert len({rule.body for rule in method.rules}) == 1
+    fields = {each.name: each for each in DESCRIPTORS.messages[method.input_type].field}
+    inner = {each.name for each in DESCRIPTORS.messages[fields[body].type_name].field}
+    assert inner & set(fields) == set(), name

@@ -1,6 +1,11 @@
 """A customer's life over REST, through the real gateway."""
 
+import base64
+from typing import Any
+
 import httpx
+import pytest
+from google.rpc import error_details_pb2
 
 from tests.service import Service
 
@@ -34,4 +39,33 @@ def test_created_changed_deleted_and_taken_back(service: Service) -> None:
     assert deleted in shown
     back = client.post(f"{made['name']}:undelete", json={}).json()
     assert (back["state"], back["externalId"]) == ("SUSPENDED", "e2e-1")
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("customer", "field"),
+    [
+        ({"displayName": 5}, "displayName"),  # which the gateway says
+        ({"displayName": ""}, "displayName"),  # and all else the server
+        ({"displayName": "R", "person": {"postCode": "1" * 65}}, "person.postCode"),
+        ({"displayName": "R", "email": "a@example.com"}, "email"),
+        ({"displayName": "R", "labels": {"A": "b"}}, "labels"),
+    ],
+)
+def test_a_wrong_field_is_named_as_it_stands_in_the_body(
+    service: Service, customer: dict[str, Any], field: str
+) -> None:
+    client = httpx.Client(base_url=service.rest, headers=service.headers)
+    parent = f"resellers/{service.resellerId}"
+    details = client.post(f"/v1/{parent}/customers", json=customer).json()["error"]["details"]
+    assert [each["field"] for each in details[1]["fieldViolations"]] == [field]
+    # Connect's body is the whole request.
+    said = client.post(
+        "/billing.v1.CustomerService/CreateCustomer",
+        json={"parent": parent, "customer": customer},
+    ).json()
+    value = said["details"][1]["value"]
+    bad = error_details_pb2.BadRequest.FromString(base64.b64decode(value + "=="))
+    assert [each.field for each in bad.field_violations] == [f"customer.{field}"]
+    assert f"customer.{field}: " in said["message"]
     client.close()

@@ -149,8 +149,8 @@ async def told(api: Api, gateway: GatewayHarness, accept: str) -> None:
     await until(lambda: slow._error is not None)
     got = await reader.all()
     last = got.pop()
-    error = last.get("error", last)
-    assert error["code"] == 8
+    error = last["error"]
+    assert (error["code"], error["status"]) == (429, "RESOURCE_EXHAUSTED")
     assert error["details"][0]["reason"] == "READER_TOO_SLOW"
     # What came is without a gap, and the position is that of the last event.
     positions = [each["position"] for each in got]

@@ -56,7 +56,7 @@ def last_line(body: bytes) -> Any:
 def last_event(body: bytes) -> Any:
     name, data = body.decode().strip().split("\n\n")[-1].splitlines()
     assert name == "event: error"
-    return json.loads(data.removeprefix("data: "))
+    return json.loads(data.removeprefix("data: "))["error"]
 
 
 def last_frame(body: bytes) -> Any:
@@ -94,7 +94,7 @@ async def test_streams_end_with_what_tells_of_it(tmp_path: Path, workers: int, h
             await native.read()
             ended = asyncio.create_task(asyncio.to_thread(service.stop))
             for error in (last_line(await lines.whole()), last_event(await events.whole())):
-                assert error["code"] == 14
+                assert (error["code"], error["status"]) == (503, "UNAVAILABLE")
                 assert error["details"][0]["reason"] == "SERVER_STOPPING"
             for stream in (json_frames, binary):
                 error = last_frame(await stream.whole())

@@ -95,7 +95,7 @@ def test_what_is_wrong_is_named_as_in_json(rest: Rest) -> None:
     wrong = refused(rest.patch("?updateMask=contentType,nope", contentType="text/html"), 400)
     assert set(wrong[1]) == {"updateMask"}
     wrong = refused(rest.patch(contentType="text/html", types=["no.such"]), 400)
-    assert set(wrong[1]) == {"webhook.contentType", "webhook.types[0]"}
+    assert set(wrong[1]) == {"contentType", "types[0]"}
     wrong = refused(rest.patch(descripton="typo"), 400)
     assert wrong[1] == {"descripton": "There is no such field; did you mean description?"}
     wrong = refused(rest.patch(name="resellers/another/webhooks/whk"), 400)
@@ -103,7 +103,7 @@ def test_what_is_wrong_is_named_as_in_json(rest: Rest) -> None:
     wrong = refused(rest.post("redeliver", after="", event="evt"), 400)
     assert set(wrong[1]) == {"event"}
     wrong = refused(rest.client.post(rest.collection), 400)
-    assert wrong[1] == {"webhook.url": "Required."}
+    assert wrong[1] == {"url": "Required."}
 
 
 def test_only_checked_nothing_changes(rest: Rest) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 import pytest
 from google.longrunning import operations_pb2
+from google.protobuf import duration_pb2
 from google.rpc import error_details_pb2, status_pb2
 from yandex.cloud.billing.v1 import customer_service_pb2 as customers
 from yandex.cloud.operation import operation_service_pb2
@@ -274,9 +275,30 @@ async def test_wait_ends_at_its_timeout_and_before_the_deadline(api: Api) -> Non
     wait.timeout.FromSeconds(3600)
     answer = await api.longrunning.WaitOperation(wait, metadata=api.as_("reader"), timeout=1)
     assert not answer.done
-    wait.timeout.FromSeconds(-1)
-    code, _, _ = await refusal(api.longrunning.WaitOperation(wait, metadata=api.as_("reader")))
-    assert code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(
+    ("longest", "says"),
+    [
+        ({"seconds": -1}, "Must be from 0s to 315576000000s (3652500 days)."),
+        ({"nanos": -1}, "Must be from 0s"),
+        ({"seconds": 315_576_000_001}, "Must be from 0s"),
+        ({"seconds": -(1 << 63)}, "Must be from 0s"),
+        ({"seconds": 1, "nanos": -1}, "Its nanos must be"),
+        ({"seconds": -1, "nanos": 1}, "Its nanos must be"),
+        ({"nanos": 10**9}, "Its nanos must be from -999999999 to 999999999, of the sign of its"),
+    ],
+)
+async def test_a_wait_for_no_length_of_time_is_refused(
+    api: Api, longest: dict[str, int], says: str
+) -> None:
+    wait = operations_pb2.WaitOperationRequest(name="operations/bop00000000000000000")
+    wait.timeout.CopyFrom(duration_pb2.Duration(**longest))
+    code, reason, status = await refusal(
+        api.longrunning.WaitOperation(wait, metadata=api.as_("reader"))
+    )
+    assert (code, reason) == (grpc.StatusCode.INVALID_ARGUMENT, "FIELDS_INVALID")
+    assert f"timeout: {says}" in status.message
 
 
 @pytest.mark.parametrize(

@@ -99,3 +99,13 @@ def test_origins_that_no_browser_sends_are_refused(
 def test_origins_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BILLING_CORS_ORIGINS", "https://app.example.com, http://[::1]:3000")
     assert read_settings().origins == ["https://app.example.com", "http://[::1]:3000"]
+
+
+async def test_a_page_of_less_than_nothing_is_refused(api: Api) -> None:
+    """As by all lists; what the size is else has no effect."""
+    ask = api_endpoint_service_pb2.ListApiEndpointsRequest
+    assert len((await stub(api).List(ask(page_size=100_000))).endpoints) == len(SERVICES)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub(api).List(ask(page_size=-1))
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "page_size" in (refused.value.details() or "")

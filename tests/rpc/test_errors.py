@@ -75,6 +75,23 @@ def test_fields_are_named_as_in_json_for_who_wrote_json() -> None:
     assert status.message.endswith("person.postCode2: No. (and 2 more)")
 
 
+@pytest.mark.parametrize(
+    ("field", "shown"),
+    [
+        ("customer.display_name", "displayName"),
+        ("customer", "customer"),
+        ("customers.display_name", "customers.displayName"),
+        ("update_mask", "updateMask"),
+    ],
+)
+def test_fields_of_a_body_that_is_one_field_are_named_as_there(field: str, shown: str) -> None:
+    error = BillingError(Reason.FIELDS_INVALID, "Wrong.", fields=[FieldViolation(field, "No.")])
+    status = call_status(error, "req", json_names=True, body="customer")
+    bad = detail(status, error_details_pb2.BadRequest)
+    assert [v.field for v in bad.field_violations] == [shown]  # type: ignore[attr-defined]
+    assert status.message == f"Wrong. {shown}: No."
+
+
 @pytest.mark.parametrize(("json_names", "shown"), [(False, "create_time"), (True, "createTime")])
 def test_a_description_names_fields_as_the_caller_writes_them(json_names: bool, shown: str) -> None:
     wrong = FieldViolation("update_mask", "No create_time.", "No createTime.")

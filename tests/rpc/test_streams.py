@@ -19,10 +19,11 @@ from server.domain.access import Role, Subject, hash_token
 from server.domain.errors import BillingError, Reason
 from server.domain.events import event_id
 from server.rpc.pipeline import concurrency
-from server.rpc.streams import feed, stream, streams
+from server.rpc.streams import encodings, feed, stream, streams
 from server.storage.interface import EventPage
 from server.storage.storage import SqlStorage
 from tests.events import Happening, forget_events, happen, series
+from tests.gateway.test_answers import STATUSES
 from tests.rpc.conftest import Api
 from tests.rpc.test_calls import refusal
 from tests.storage.databases import query
@@ -472,3 +473,26 @@ async def test_streams_are_woken_to_tell_their_positions_a_few_at_a_time(
     for call in calls:
         assert await read(call, 1) == [0]
         call.cancel()
+
+
+@pytest.mark.parametrize("accepts", ["application/x-ndjson", "text/event-stream"])
+async def test_a_stream_over_rest_ends_with_an_error_as_all_under_v1_are(
+    api: Api, accepts: str
+) -> None:
+    stub: Any = event_stream_service_pb2_grpc.EventStreamServiceStub(api.channel)
+    call = stub.WatchEvents(
+        event_service_pb2.WatchEventsRequest(parent=PARENT, after="latest"),
+        metadata=api.as_("reader", accept=accepts),
+    )
+    assert (await call.read()).content_type == accepts
+    await api.streams.stop()
+    last = (await call.read()).data.decode()
+    error = json.loads(last.removeprefix("event: error\ndata: "))["error"]
+    assert set(error) == {"code", "message", "status", "details"}
+    assert (error["code"], error["status"]) == (503, "UNAVAILABLE")
+    assert error["details"][0]["metadata"] == {"position": event_id(RESELLER, 0)}
+    assert await call.read() is grpc.aio.EOF
+
+
+def test_errors_of_streams_have_the_http_statuses_of_all_others() -> None:
+    assert dict(enumerate(encodings._HTTP_STATUSES)) == {0: 200, **STATUSES}

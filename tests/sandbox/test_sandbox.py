@@ -205,6 +205,18 @@ def test_the_clock_goes_on_and_not_too_far(reseller: Reseller, duration: str | N
     assert "366 days" in answer.text
 
 
+def test_no_length_of_time_winds_the_clock(sandbox: Service, reseller: Reseller) -> None:
+    metadata = (("authorization", f"Bearer {reseller.token}"),)
+    with grpc.insecure_channel(sandbox.rest.removeprefix("http://")) as channel:
+        stub: Any = sandbox_service_pb2_grpc.SandboxServiceStub(channel)
+        for nanos in (-1, 10**9):
+            asked = sandbox_service_pb2.AdvanceClockRequest()
+            asked.duration.seconds, asked.duration.nanos = 1, nanos
+            with pytest.raises(grpc.RpcError, match="Its nanos must be") as refused:
+                stub.AdvanceClock(asked, metadata=metadata)
+            assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 def test_resellers_see_their_own_e_mails(reseller: Reseller, another: Reseller) -> None:
     for each in (reseller, another):
         each.invited("same@example.com")

@@ -53,8 +53,8 @@ class EventStreamServiceServicer(object):
         One JSON object a line, or server-sent events for who accepts `text/event-stream`: those have the
         event's ID as `id`, so that a browser's EventSource goes on by itself. An object without an `event`
         comes first, and at least every 15 seconds; it tells the position, and is a server-sent event of
-        type `position`. A stream that its server ends closes with an object that has an `error`, as a
-        server-sent event with one of type `error`: go on after the last position.
+        type `position`. A stream that its server ends closes with an object that has an `error`, as other
+        errors have it, which is a server-sent event of type `error`: go on after the last position.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,8 +40,8 @@ class EventStreamServiceStub:
     One JSON object a line, or server-sent events for who accepts `text/event-stream`: those have the
     event's ID as `id`, so that a browser's EventSource goes on by itself. An object without an `event`
     comes first, and at least every 15 seconds; it tells the position, and is a server-sent event of
-    type `position`. A stream that its server ends closes with an object that has an `error`, as a
-    server-sent event with one of type `error`: go on after the last position.
+    type `position`. A stream that its server ends closes with an object that has an `error`, as other
+    errors have it, which is a server-sent event of type `error`: go on after the last position.
     """
 
 @_typing.type_check_only
@@ -55,8 +55,8 @@ class EventStreamServiceAsyncStub(EventStreamServiceStub):
     One JSON object a line, or server-sent events for who accepts `text/event-stream`: those have the
     event's ID as `id`, so that a browser's EventSource goes on by itself. An object without an `event`
     comes first, and at least every 15 seconds; it tells the position, and is a server-sent event of
-    type `position`. A stream that its server ends closes with an object that has an `error`, as a
-    server-sent event with one of type `error`: go on after the last position.
+    type `position`. A stream that its server ends closes with an object that has an `error`, as other
+    errors have it, which is a server-sent event of type `error`: go on after the last position.
     """
 
 class EventStreamServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -73,8 +73,8 @@ class EventStreamServiceServicer(metaclass=_abc_1.ABCMeta):
         One JSON object a line, or server-sent events for who accepts `text/event-stream`: those have the
         event's ID as `id`, so that a browser's EventSource goes on by itself. An object without an `event`
         comes first, and at least every 15 seconds; it tells the position, and is a server-sent event of
-        type `position`. A stream that its server ends closes with an object that has an `error`, as a
-        server-sent event with one of type `error`: go on after the last position.
+        type `position`. A stream that its server ends closes with an object that has an `error`, as other
+        errors have it, which is a server-sent event of type `error`: go on after the last position.
         """
 
 def add_EventStreamServiceServicer_to_server(servicer: EventStreamServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

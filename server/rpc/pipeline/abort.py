@@ -22,20 +22,21 @@ async def abort(
     request_id: str,
     *,
     json_names: bool = False,
+    body: str = "",
     caller_known: bool = False,
     ids: tuple[tuple[str, str], ...] = (),
 ) -> Message:
     """Ends the call with the error's status; never returns.
 
-    `json_names` has fields named as in JSON, for a caller who wrote them so. `caller_known` is for the
-    gateway, which has calls of those who are not stand in line; `ids` is more metadata.
+    `json_names` and `body` are as in `call_status`. `caller_known` is for the gateway, which has calls of
+    those who are not stand in line; `ids` is more metadata.
     """
     trailing: tuple[tuple[str, str | bytes], ...] = (("x-request-id", request_id), *ids)
     if error.retry_after_s is not None:
         trailing += (("retry-after", str(max(1, math.ceil(error.retry_after_s)))),)
     if caller_known:
         trailing += (_CALLER_KNOWN,)
-    status = call_status(error, request_id, json_names=json_names)
+    status = call_status(error, request_id, json_names=json_names, body=body)
     try:
         await context.abort_with_status(_Status(status, trailing))
     except CALL_IS_OVER:

@@ -71,16 +71,17 @@ CODES: Mapping[Reason, int] = {
 
 
 def call_status(
-    error: BillingError, request_id: str, *, json_names: bool = False
+    error: BillingError, request_id: str, *, json_names: bool = False, body: str = ""
 ) -> status_pb2.Status:
     """Returns the status that a failed call answers with.
 
-    `json_names` has fields named as in JSON, `person.postCode`, for a caller who wrote them so.
+    `json_names` has fields named as in JSON, `person.postCode`, for a caller who wrote them so. `body` is
+    the field that was all of the caller's body: what is in it is named as there, `displayName`.
     """
     text = error.message
     fields = error.fields
     if json_names:
-        fields = tuple(map(_in_json, fields))
+        fields = tuple(_in_json(violation, body) for violation in fields)
     details: list[message.Message] = [_error_info(error.reason, error.metadata)]
     if fields:
         named = [f"{violation.field}: {violation.description}" for violation in fields]
@@ -118,8 +119,9 @@ def operation_status(failure: Failure) -> status_pb2.Status:
     return _status(failure.reason, failure.message, [_error_info(failure.reason, failure.metadata)])
 
 
-def _in_json(violation: FieldViolation) -> FieldViolation:
-    path = _UNDERSCORE.sub(lambda found: found[1].upper(), violation.field)
+def _in_json(violation: FieldViolation, body: str) -> FieldViolation:
+    field = violation.field.removeprefix(f"{body}.") if body else violation.field
+    path = _UNDERSCORE.sub(lambda found: found[1].upper(), field)
     return FieldViolation(path, violation.json_description or violation.description)
 
 

@@ -12,7 +12,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from contract.method_options import is_open_to_all, manages_access, only_reads
+from contract.method_options import body_field, is_open_to_all, manages_access, only_reads
 from server.domain.access import Permission, Subject
 from server.domain.errors import BillingError, Reason
 from server.rpc.grpc_core import CALL_IS_OVER
@@ -99,6 +99,9 @@ class Pipeline:
         name = method.full_name
         open_to_all = is_open_to_all(name, method.GetOptions())
         read_only = only_reads(name, method.GetOptions())
+        body = body_field(method.GetOptions())
+        # Of Connect in JSON, whose body is the whole request.
+        own_path = f"/{method.containing_service.full_name}/{method.name}"
         limits, addresses, availability = self._limits, self._addresses, self._availability
         turns: RoundRobin | None = None
         if method.name.startswith("List") and not open_to_all:
@@ -187,11 +190,13 @@ class Pipeline:
                 if left_s is not None and _is_last(left_s, seconds() - began):
                     # An answer that has begun is none that the gateway tries again.
                     await context.send_initial_metadata(())
+                path = headers.get(_REST_HEADER, "")
                 return await abort(
                     context,
                     error,
                     request_id,
-                    json_names=_REST_HEADER in headers,
+                    json_names=bool(path),
+                    body="" if path.startswith(own_path) else body,
                     caller_known=subject is not None,
                     ids=for_gateway(ids, subject) if _GATEWAYS_HEADER in headers else (),
                 )

@@ -7,6 +7,7 @@ from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
 from server.domain.errors import invalid_field
+from server.rpc.messages.durations import LONGEST, read_duration
 from server.rpc.messages.operations import (
     operation_id,
     operation_not_found,
@@ -63,10 +64,10 @@ class LongrunningOperations:
         wanted = operation_id(request.name)
         longest = _WAIT_WITHOUT_TIMEOUT
         if request.HasField("timeout"):
-            if request.timeout.seconds < 0 or request.timeout.nanos < 0:
-                raise invalid_field("timeout", "Must not be negative.")
-            longest = timedelta(seconds=min(request.timeout.seconds, 10**6))
-            longest += timedelta(microseconds=request.timeout.nanos / 1000)
+            try:
+                longest = read_duration(request.timeout, timedelta(), LONGEST)
+            except ValueError as error:
+                raise invalid_field("timeout", str(error)) from None
         if call.time_left_s is not None:
             longest = min(longest, timedelta(seconds=max(0.0, call.time_left_s - _ANSWER_S)))
         waited = await self._operations.wait(

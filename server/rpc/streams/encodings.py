@@ -17,6 +17,10 @@ from google.rpc import code_pb2, status_pb2
 from server.domain.events import Event
 from server.rpc.messages.events import message_json, to_event
 
+# HTTP's statuses of the codes, as the gateway gives them to errors before a stream has begun.
+_HTTP_STATUSES = (
+    *(200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401),
+)
 # How soon a browser that has lost the stream opens it again.
 _RECONNECT_MS = 1000
 # Flags of Connect's frames.
@@ -69,7 +73,7 @@ class LinesEncoding(Encoding):
         return self._line({"position": id_})
 
     def error(self, status: status_pb2.Status) -> bytes:
-        return self._line({"error": message_json(status)})
+        return self._line(_in_envelope(status))
 
     @staticmethod
     def _line(values: dict[str, Any]) -> bytes:
@@ -93,7 +97,7 @@ class ServerSentEncoding(Encoding):
         return self._sent(f"retry: {_RECONNECT_MS}\n{self._position(id_)}")
 
     def error(self, status: status_pb2.Status) -> bytes:
-        return self._sent(f"event: error\ndata: {_json(message_json(status))}\n\n")
+        return self._sent(f"event: error\ndata: {_json(_in_envelope(status))}\n\n")
 
     @staticmethod
     def _position(id_: str) -> str:
@@ -163,6 +167,18 @@ class Encoded:
 
 def _response(event: Event, message: event_pb2.Event) -> event_service_pb2.WatchEventsResponse:
     return event_service_pb2.WatchEventsResponse(event=message, position=event.id)
+
+
+def _in_envelope(status: status_pb2.Status) -> dict[str, Any]:
+    """Returns an error as all others under /v1/ are: in Google's envelope (AIP-193)."""
+    values = message_json(status)
+    error = {
+        "code": _HTTP_STATUSES[status.code],
+        "message": values["message"],
+        "status": code_pb2.Code.Name(status.code),
+        "details": values["details"],
+    }
+    return {"error": error}
 
 
 def _json(values: dict[str, Any]) -> str:

@@ -27,7 +27,11 @@ const plain = {
 const transports = {
   'grpc-web': node.createGrpcWebTransport(options),
   'connect binary': node.createConnectTransport({ ...options, useBinaryFormat: true }),
-  'connect json': node.createConnectTransport({ ...options, jsonOptions: { registry: known } }),
+  'connect json': node.createConnectTransport({
+    ...options,
+    useBinaryFormat: false, // as it is by default in browsers alone
+    jsonOptions: { registry: known },
+  }),
   'web: grpc-web': web.createGrpcWebTransport(plain),
   'web: connect binary': web.createConnectTransport({ ...plain, useBinaryFormat: true }),
   'web: connect json': web.createConnectTransport(plain),

@@ -27,7 +27,7 @@ from yandex.cloud.endpoint import api_endpoint_pb2 as yandex_dot_cloud_dot_endpo
 from yandex.cloud import validation_pb2 as yandex_dot_cloud_dot_validation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0yandex/cloud/endpoint/api_endpoint_service.proto\x12\x15yandex.cloud.endpoint\x1a\x1cgoogle/api/annotations.proto\x1a(yandex/cloud/endpoint/api_endpoint.proto\x1a\x1dyandex/cloud/validation.proto\">\n\x15GetApiEndpointRequest\x12%\n\x0f\x61pi_endpoint_id\x18\x01 \x01(\tB\x0c\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=50\"Q\n\x17ListApiEndpointsRequest\x12\x15\n\tpage_size\x18\x01 \x01(\x03\x42\x02\x18\x01\x12\x1f\n\npage_token\x18\x02 \x01(\tB\x0b\x18\x01\x8a\xc8\x31\x05<=100\"j\n\x18ListApiEndpointsResponse\x12\x35\n\tendpoints\x18\x01 \x03(\x0b\x32\".yandex.cloud.endpoint.ApiEndpoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x90\x02\n\x12\x41piEndpointService\x12}\n\x03Get\x12,.yandex.cloud.endpoint.GetApiEndpointRequest\x1a\".yandex.cloud.endpoint.ApiEndpoint\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/endpoints/{api_endpoint_id}\x12{\n\x04List\x12..yandex.cloud.endpoint.ListApiEndpointsRequest\x1a/.yandex.cloud.endpoint.ListApiEndpointsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/endpointsBa\n\x19yandex.cloud.api.endpointP\x01ZBgithub.com/yandex-cloud/go-genproto/yandex/cloud/endpoint;endpointb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0yandex/cloud/endpoint/api_endpoint_service.proto\x12\x15yandex.cloud.endpoint\x1a\x1cgoogle/api/annotations.proto\x1a(yandex/cloud/endpoint/api_endpoint.proto\x1a\x1dyandex/cloud/validation.proto\">\n\x15GetApiEndpointRequest\x12%\n\x0f\x61pi_endpoint_id\x18\x01 \x01(\tB\x0c\xe8\xc7\x31\x01\x8a\xc8\x31\x04<=50\"X\n\x17ListApiEndpointsRequest\x12\x1c\n\tpage_size\x18\x01 \x01(\x03\x42\t\x18\x01\xfa\xc7\x31\x03>=0\x12\x1f\n\npage_token\x18\x02 \x01(\tB\x0b\x18\x01\x8a\xc8\x31\x05<=100\"j\n\x18ListApiEndpointsResponse\x12\x35\n\tendpoints\x18\x01 \x03(\x0b\x32\".yandex.cloud.endpoint.ApiEndpoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x90\x02\n\x12\x41piEndpointService\x12}\n\x03Get\x12,.yandex.cloud.endpoint.GetApiEndpointRequest\x1a\".yandex.cloud.endpoint.ApiEndpoint\"$\x82\xd3\xe4\x93\x02\x1e\x12\x1c/endpoints/{api_endpoint_id}\x12{\n\x04List\x12..yandex.cloud.endpoint.ListApiEndpointsRequest\x1a/.yandex.cloud.endpoint.ListApiEndpointsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/endpointsBa\n\x19yandex.cloud.api.endpointP\x01ZBgithub.com/yandex-cloud/go-genproto/yandex/cloud/endpoint;endpointb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETAPIENDPOINTREQUEST'].fields_by_name['api_endpoint_id']._loaded_options = None
   _globals['_GETAPIENDPOINTREQUEST'].fields_by_name['api_endpoint_id']._serialized_options = b'\350\3071\001\212\3101\004<=50'
   _globals['_LISTAPIENDPOINTSREQUEST'].fields_by_name['page_size']._loaded_options = None
-  _globals['_LISTAPIENDPOINTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\030\001'
+  _globals['_LISTAPIENDPOINTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\030\001\372\3071\003>=0'
   _globals['_LISTAPIENDPOINTSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTAPIENDPOINTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\030\001\212\3101\005<=100'
   _globals['_APIENDPOINTSERVICE'].methods_by_name['Get']._loaded_options = None
@@ -48,9 +48,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETAPIENDPOINTREQUEST']._serialized_start=178
   _globals['_GETAPIENDPOINTREQUEST']._serialized_end=240
   _globals['_LISTAPIENDPOINTSREQUEST']._serialized_start=242
-  _globals['_LISTAPIENDPOINTSREQUEST']._serialized_end=323
-  _globals['_LISTAPIENDPOINTSRESPONSE']._serialized_start=325
-  _globals['_LISTAPIENDPOINTSRESPONSE']._serialized_end=431
-  _globals['_APIENDPOINTSERVICE']._serialized_start=434
-  _globals['_APIENDPOINTSERVICE']._serialized_end=706
+  _globals['_LISTAPIENDPOINTSREQUEST']._serialized_end=330
+  _globals['_LISTAPIENDPOINTSRESPONSE']._serialized_start=332
+  _globals['_LISTAPIENDPOINTSRESPONSE']._serialized_end=438
+  _globals['_APIENDPOINTSERVICE']._serialized_start=441
+  _globals['_APIENDPOINTSERVICE']._serialized_end=713
 # @@protoc_insertion_point(module_scope)
