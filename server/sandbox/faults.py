@@ -47,6 +47,7 @@ class FaultyServicer:
         """`calls_per_s` is how many the service says that it allows."""
         self._servicer = servicer
         self._calls_per_s = calls_per_s
+        self.checks = getattr(servicer, "checks", {})
 
     def __getattr__(self, name: str) -> Callable[[Any, CallContext], Awaitable[Any]]:
         run = getattr(self._servicer, name)

@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import NoReturn
+from typing import ClassVar, NoReturn
 
 from billing.sandbox.v1 import sandbox_service_pb2 as messages
 
@@ -103,6 +103,8 @@ class SandboxService:
 
 class NoSandbox:
     """Stands in for the service where there are many processes, and refuses all its calls."""
+
+    checks: ClassVar[dict[str, object]] = {}
 
     def __getattr__(self, _method: str) -> Callable[[object, CallContext], Awaitable[NoReturn]]:
         async def refuse(_request: object, _call: CallContext) -> NoReturn:

@@ -51,6 +51,10 @@ class Webhooks:
         new = self._new(caller, reseller_id, settings)
         return await self._webhooks.create_webhook(new, new_secret(), caller.actor(request_id), key)
 
+    def check(self, settings: WebhookChanges) -> None:
+        """Raises FIELDS_INVALID for what can't be set."""
+        check_settings(settings, private_allowed=self._private_allowed)
+
     async def check_new(
         self, caller: Subject, reseller_id: str, settings: WebhookChanges
     ) -> Webhook:
@@ -65,7 +69,7 @@ class Webhooks:
 
     def _new(self, caller: Subject, reseller_id: str, settings: WebhookChanges) -> Webhook:
         caller.require(Permission.WRITE, reseller_id)
-        check_settings(settings, private_allowed=self._private_allowed)
+        self.check(settings)
         return new_webhook(reseller_id, settings, self._clock())
 
     async def get(self, caller: Subject, reseller_id: str, webhook_id: str) -> Webhook | None:
@@ -96,7 +100,7 @@ class Webhooks:
     ) -> Webhook | None:
         """Changes a webhook. Raises FIELDS_INVALID, ETAG_STALE."""
         caller.require(Permission.WRITE, reseller_id)
-        check_settings(changes, private_allowed=self._private_allowed)
+        self.check(changes)
         return await self._webhooks.update_webhook(
             *(reseller_id, webhook_id, changes, revision),
             *(self._clock(), caller.actor(request_id), key),
@@ -112,7 +116,7 @@ class Webhooks:
     ) -> Webhook | None:
         """Returns what `update` would make of a webhook, or raises what it would."""
         caller.require(Permission.WRITE, reseller_id)
-        check_settings(changes, private_allowed=self._private_allowed)
+        self.check(changes)
         found = await self._webhooks.get_webhook(reseller_id, webhook_id)
         if found is None:
             return None

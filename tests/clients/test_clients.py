@@ -40,18 +40,21 @@ CALLS = {
     "connect_es": (
         *("grpc-web", "connect binary", "connect json"),
         *("web: grpc-web", "web: connect binary", "web: connect json"),
-        *("stream by grpc-web", "stream by connect binary", "stream by connect json"),
         *(
-            "stream by web: grpc-web",
-            "stream by web: connect binary",
-            "stream by web: connect json",
+            f"{what} by {web}{name}"
+            for what in ("changes", "stream")
+            for web in ("", "web: ")
+            for name in ("grpc-web", "connect binary", "connect json")
         ),
     ),
     "grpc_web": ("binary", "text", "stream in text"),
     "chromium": (
         *(
             f"{before}connect-web: {name}{behind}"
-            for before, behind in (("", ""), ("stream by ", ""), ("", ", from another origin"))
+            for before, behind in (
+                *(("", ""), ("changes by ", ""), ("stream by ", "")),
+                ("", ", from another origin"),
+            )
             for name in ("grpc-web", "connect binary", "connect json")
         ),
         *("grpc-web: binary", "grpc-web: text", "grpc-web: stream in text"),

@@ -69,3 +69,49 @@ def test_a_wrong_field_is_named_as_it_stands_in_the_body(
     assert [each.field for each in bad.field_violations] == [f"customer.{field}"]
     assert f"customer.{field}: " in said["message"]
     client.close()
+
+
+EMAIL = {"displayName": "R", "email": "a@example.com"}
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body", "fields"),
+    [
+        (
+            *("POST", "customers:invite"),
+            {
+                "customer": EMAIL | {"labels": {"A": ""}},
+                "languageCode": "xx",
+                "timeToLive": "1s",
+                "returnUri": "http://a",
+                "reminderDays": [99],
+            },
+            ["languageCode", "timeToLive", "returnUri", "reminderDays", "customer.labels"],
+        ),
+        (
+            *("POST", "customers", EMAIL | {"externalId": "x" * 129, "labels": {"A": ""}}),
+            ["externalId", "email", "labels"],
+        ),
+        (
+            *("PATCH", "customers/bcu?updateMask=*"),
+            {"person": {"phone": "x"}, "labels": {"A": ""}},
+            ["person.phone", "displayName", "labels"],
+        ),
+        (
+            *("POST", "webhooks", {"description": "x" * 1025, "url": "ftp://a", "types": ["a"]}),
+            ["description", "url", "types[0]"],
+        ),
+        (
+            *("PATCH", "webhooks/whk", {"etag": "x", "alertEmail": "x", "url": "ftp://a"}),
+            ["alertEmail", "etag", "url"],
+        ),
+    ],
+)
+def test_one_refusal_names_all_that_is_wrong(
+    service: Service, verb: str, path: str, body: dict[str, Any], fields: list[str]
+) -> None:
+    url = f"{service.rest}/v1/resellers/{service.resellerId}/{path}"
+    answer = httpx.request(verb, url, json=body, headers=service.headers)
+    assert answer.status_code == 400, answer.text
+    (_, bad, _) = answer.json()["error"]["details"]
+    assert sorted(each["field"] for each in bad["fieldViolations"]) == sorted(fields)

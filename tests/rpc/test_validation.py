@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from yandex.cloud import validation_pb2
 from yandex.cloud.billing.v1 import customer_service_pb2 as customers
 
-from server.domain.errors import BillingError, Reason
+from server.domain.errors import BillingError, FieldViolation, Reason, invalid_fields
 from server.rpc.formats.addresses import normal_address
 from server.rpc.pipeline.validation import validate
 
@@ -190,3 +190,24 @@ def test_any_text_gets_a_verdict(address: str, phone: str) -> None:
     except BillingError as refused:
         named = {violation.field for violation in refused.fields}
     assert named <= {"invitation_email", "person.phone"}
+
+
+def test_what_no_option_says_is_named_beside_what_one_does() -> None:
+    seen: list[customers.InviteCustomerRequest] = []
+
+    def check(request: customers.InviteCustomerRequest) -> None:
+        seen.append(request)
+        raise invalid_fields(FieldViolation("name", "Again."), FieldViolation("person.tin", "No."))
+
+    bad = invitation(name="x" * 2000, person={"phone": "y", "name": "Ostap"})
+    with pytest.raises(BillingError) as refused:
+        validate(bad, [check])
+    fields = [violation.field for violation in refused.value.fields]
+    assert fields == ["name", "person.phone", "person.tin"]
+    # What is wrong is looked at no closer.
+    assert (seen[0].name, seen[0].person.phone, seen[0].person.name) == ("", "", "Ostap")
+    assert bad.name
+    right = invitation()
+    with pytest.raises(BillingError):
+        validate(right, [check])
+    assert seen[1] is right

@@ -11,17 +11,22 @@ from functools import partial
 from typing import Any
 
 import pytest
-from billing.v1 import customer_service_pb2
+from billing.v1 import customer_service_pb2, invitation_service_pb2
 
-from server.domain.customers import Customer, CustomerList
+from server.domain.customers import Customer
 from server.domain.events import Event
 from server.rpc.messages.customer_lists import wanted_customers
 from server.rpc.messages.events import parse_event_filter
 from server.rpc.messages.filters import MOST_NESTED
+from server.rpc.messages.invitation_lists import wanted_invitations
+from server.rpc.messages.operations import parse_operation_filter
 from server.storage.storage import SqlStorage
+from tests.storage.databases import query
 from tests.storage.reading import walk
 from tests.storage.records import RESELLER, SECOND_RESELLER
 from tests.storage.test_customer_lists import make
+from tests.storage.test_invitation_lists import NOW, with_e_mails
+from tests.storage.test_invitation_lists import make as make_invitations
 
 Meaning = Callable[[Any], bool]
 # What a record has, of what is compared with a text, a time or the name of a value; None: nothing.
@@ -52,6 +57,24 @@ CUSTOMERS: dict[str, Reading] = {
     "updateTime": lambda each: each.modified_at,
     "deleteTime": lambda each: each.deleted_at,
 }
+INVITATIONS: dict[str, Reading] = {
+    "state": lambda each: each.state.name,
+    "email": lambda each: each.email,
+    "customer": lambda each: f"resellers/{each.reseller_id}/customers/{each.customer_id}",
+    "delivery.state": lambda each: (
+        each.delivery.state.name if each.delivery and each.delivery.state else None
+    ),
+    "createTime": lambda each: each.created_at,
+    "expire_time": lambda each: each.expires_at,
+    "endTime": lambda each: each.ended_at,
+    "resendTime": lambda each: each.resent_at,
+}
+OPERATIONS: dict[str, Reading] = {
+    "done": lambda each: each.done,
+    "error": lambda each: each.failure,
+    "metadata.customer": lambda each: f"resellers/{each.reseller_id}/customers/{each.customer_id}",
+    "metadata.create_time": lambda each: each.created_at,
+}
 EVENTS: dict[str, Reading] = {
     "type": lambda each: each.type.value,
     "customer": lambda each: each.customer_id or None,
@@ -59,6 +82,9 @@ EVENTS: dict[str, Reading] = {
     "actor.subject": lambda each: each.actor.subject,
 }
 ALWAYS_THERE = ("displayName", "external_id", "person.tin")
+ORDERS = ("", "create_time")
+# What can't be compared, but asked for.
+ONLY_PRESENT = ("error",)
 
 
 class Draw:
@@ -93,7 +119,7 @@ class Draw:
     def _comparison(self) -> tuple[str, Meaning]:
         field = self._random.choice(list(self._readings))
         reading = self._readings[field]
-        if self._random.random() < 0.15:
+        if field in ONLY_PRESENT or self._random.random() < 0.15:
             missing = "" if field in ALWAYS_THERE else None
             return f"{field}:*", lambda each: reading(each) != missing
         values = sorted({value for value in map(reading, self._records) if value is not None})
@@ -116,6 +142,8 @@ class Draw:
             return value.astimezone(timezone(timedelta(hours=hours))).isoformat()
         if field == "email":
             value = self._random.choice((value, value.upper()))
+        if isinstance(value, bool):
+            return str(value).lower()
         quote = self._random.choice("\"'")
         escaped = str(value).replace("\\", "\\\\").replace(quote, f"\\{quote}")
         return f"{quote}{escaped}{quote}"
@@ -129,15 +157,62 @@ async def test_customers_that_are_listed_are_those_that_meet_the_filter(
     await make(storage, 0, SECOND_RESELLER)
     draw = Draw(1, CUSTOMERS, made)
     some = 0
-    for _ in range(250):
+    for number in range(250):
         text, meaning = draw.filter(2)
         request = customer_service_pb2.ListCustomersRequest(
-            parent=f"resellers/{RESELLER}", filter=text
+            parent=f"resellers/{RESELLER}",
+            filter=text,
+            order_by=ORDERS[number % 2],
+            show_deleted=True,
         )
-        wanted = CustomerList(RESELLER, wanted_customers(request).filter_, show_deleted=True)
+        wanted = wanted_customers(request)
         found = await walk(partial(storage.customers.list_customers, wanted), 4)
-        assert found == [each for each in reversed(made) if meaning(each)], text
+        ordered = made if wanted.oldest_first else made[::-1]
+        assert found == [each for each in ordered if meaning(each)], text
         some += 0 < len(found) < len(made)
+    assert some > 100
+
+
+async def test_invitations_that_are_listed_are_those_that_meet_the_filter(
+    storage: SqlStorage, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.storage.sql.bounded_lists.LOOKED_AT", 7)
+    shown = await with_e_mails(storage, await make_invitations(storage), database_url)
+    draw = Draw(3, INVITATIONS, shown)
+    some = 0
+    for number in range(250):
+        text, meaning = draw.filter(2)
+        wanted = wanted_invitations(
+            invitation_service_pb2.ListInvitationsRequest(
+                parent=f"resellers/{RESELLER}", filter=text, order_by=ORDERS[number % 2]
+            )
+        )
+        found = await walk(partial(storage.invitations.list_invitations, wanted, NOW), 4)
+        ordered = shown[::-1] if wanted.oldest_first else shown
+        assert [each.id for each in found] == [each.id for each in ordered if meaning(each)], text
+        some += 0 < len(found) < len(shown)
+    assert some > 100
+
+
+async def test_operations_that_are_listed_are_those_that_meet_the_filter(
+    storage: SqlStorage, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.storage.sql.bounded_lists.LOOKED_AT", 7)
+    await with_e_mails(storage, await make_invitations(storage), database_url)
+    both = [RESELLER, SECOND_RESELLER]
+    for number in range(10):
+        await make(storage, number, both[number % 2])
+    made = await walk(partial(storage.operations.list_operations, both, None), 100)
+    assert query(database_url, "SELECT count(*) FROM operations") == [(len(made),)]
+    draw = Draw(4, OPERATIONS, made)
+    some = 0
+    for _ in range(250):
+        text, meaning = draw.filter(2)
+        filter_ = parse_operation_filter(text)
+        read = partial(storage.operations.list_operations, both, filter_)
+        listed = await walk(read, 4)
+        assert listed == [each for each in made if meaning(each)], text
+        some += 0 < len(listed) < len(made)
     assert some > 100
 
 

@@ -72,7 +72,11 @@ async def listed(
 
 @pytest.fixture
 async def made(storage: SqlStorage) -> list[Invitation]:
-    """Invitations of two days in all states, newest first, as they are at NOW."""
+    return await make(storage)
+
+
+async def make(storage: SqlStorage) -> list[Invitation]:
+    """Makes invitations of two days in all states, newest first, as they are at NOW."""
     several = []
     for day in (0, 1):
         for number in range(12):
@@ -261,14 +265,10 @@ def wanted(text: str, *, oldest_first: bool = False) -> InvitationList:
     return wanted_invitations(request)
 
 
-async def test_each_filter_finds_what_meets_it_in_either_order(
-    storage: SqlStorage,
-    made: list[Invitation],
-    database_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    # Pages that end before they are full are walked through as well.
-    monkeypatch.setattr("server.storage.sql.bounded_lists.LOOKED_AT", 7)
+async def with_e_mails(
+    storage: SqlStorage, made: list[Invitation], database_url: str
+) -> list[Invitation]:
+    """Has some of their e-mails go out, wait, come back; returns all as callers see them at NOW."""
     pending = [row for row in made if as_of(row, NOW).state is PENDING]
     claimed = await storage.mail.claim_deliveries(100, START + 2 * DAY + 2 * LEASE, LEASE)
     by_invitation = {each.invitation_id: each for each in claimed}
@@ -295,6 +295,18 @@ async def test_each_filter_finds_what_meets_it_in_either_order(
         found = as_of(found, NOW)
         unsent = await storage.invitations.get_unsent(row.id) if found.state is PENDING else None
         shown.append(found._replace(delivery=unsent) if unsent else found)
+    return shown
+
+
+async def test_each_filter_finds_what_meets_it_in_either_order(
+    storage: SqlStorage,
+    made: list[Invitation],
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Pages that end before they are full are walked through as well.
+    monkeypatch.setattr("server.storage.sql.bounded_lists.LOOKED_AT", 7)
+    shown = await with_e_mails(storage, made, database_url)
     empty = set()
     of_one = f'customer = "resellers/{RESELLER}/customers/{made[3].customer_id}"'
     for text, oldest_first in product((*FILTERS, of_one), (False, True)):

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from billing.v1 import customer_pb2, customer_service_pb2
 
-from server.domain.customer_changes import CustomerChanges
+from server.domain.customer_changes import CustomerChanges, check_changes
 from server.domain.errors import FieldViolation, invalid_field, invalid_fields
 from server.domain.labels import key_fault
 from server.rpc.formats.addresses import normal_address
@@ -16,9 +16,22 @@ _SETTABLE = ("display_name", "person", "external_id", "labels")
 _IMMUTABLE = "email"
 
 
-def require_no_email(customer: customer_pb2.Customer) -> None:
+def check_labels(
+    request: customer_service_pb2.InviteCustomerRequest
+    | customer_service_pb2.CreateCustomerRequest,
+) -> None:
+    """Raises FIELDS_INVALID for the labels of a customer to make."""
+    check_changes(CustomerChanges(labels=request.customer.labels))
+
+
+def check_update(request: customer_service_pb2.UpdateCustomerRequest) -> None:
+    """Raises FIELDS_INVALID for what a request to change a customer says."""
+    check_changes(update_arguments(request))
+
+
+def require_no_email(request: customer_service_pb2.CreateCustomerRequest) -> None:
     """Raises FIELDS_INVALID for a customer to create that has an address."""
-    if customer.email:
+    if request.customer.email:
         raise invalid_field(
             "customer.email", "Must be empty: who is invited is added by InviteCustomer."
         )

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -51,6 +51,8 @@ _GATEWAYS_HEADER = "x-forwarded-for"
 
 # A servicer's method: request and call in, answer out; None where it has sent a stream of them.
 Method = Callable[[Any, CallContext], Awaitable[Message | None]]
+# Raises FIELDS_INVALID for a request that is wrong.
+Check = Callable[[Any], object]
 
 # The gateway tries twice again what was refused. It does not say how much of the caller's time it has
 # used up, so that both are to fit, of 3.75 s each; what was refused at once has used none.
@@ -80,13 +82,20 @@ class Pipeline:
         self._addresses = addresses
 
     def handlers(self, service: ServiceDescriptor, servicer: object) -> Handlers:
-        """Returns a service's handlers by method."""
+        """Returns a service's handlers by method.
+
+        The servicer's `checks`, if it has some, are by method what `validate` is to ask beside the
+        options, so that one refusal names all.
+        """
+        checks: Mapping[str, Sequence[Check]] = getattr(servicer, "checks", {})
         return {
             method.name: (
-                StreamingMethod(self._answer(method, getattr(servicer, method.name)))
+                StreamingMethod(self._answer(method, getattr(servicer, method.name), ()))
                 if method.server_streaming
                 else UnaryMethod(
-                    self._answer(method, getattr(servicer, method.name)),
+                    self._answer(
+                        method, getattr(servicer, method.name), checks.get(method.name, ())
+                    ),
                     GetMessageClass(method.output_type).SerializeToString,
                 )
             )
@@ -94,7 +103,7 @@ class Pipeline:
             if hasattr(servicer, method.name)
         }
 
-    def _answer(self, method: MethodDescriptor, run: Method) -> Answer:
+    def _answer(self, method: MethodDescriptor, run: Method, checks: Sequence[Check]) -> Answer:
         # What does not differ from call to call is looked up here, once.
         name = method.full_name
         open_to_all = is_open_to_all(name, method.GetOptions())
@@ -165,7 +174,7 @@ class Pipeline:
                         # Before the request is looked at, which for a thousand roles takes long.
                         await _take_turn(turns, caller, availability)
                     try:
-                        validate(request)
+                        validate(request, checks)
                         key = None
                         if not read_only:
                             key = idempotency_key(headers, subject, name, request)

@@ -2,7 +2,7 @@
 
 import functools
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import email_validator
@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from yandex.cloud import validation_pb2
 
 from contract.field_limits import Limit, limits_of
-from server.domain.errors import FieldViolation, invalid_fields
+from server.domain.errors import BillingError, FieldViolation, invalid_fields
 from server.domain.texts import is_plain, is_visible, printable, unfit
 from server.rpc.formats import addresses
 from server.rpc.formats.phones import is_phone
@@ -31,13 +31,41 @@ _ALTERNATIVES = re.compile(r"[\w-]+(?:\|[\w-]+)+")
 _LEAST, _MOST = -(1 << 63), 1 << 64
 
 
-def validate(request: Message) -> None:
-    """Raises FIELDS_INVALID that names every wrong field at once."""
-    wrong = _message_check(request.DESCRIPTOR)(request)
+def validate(request: Message, more: Iterable[Callable[[Any], object]] = ()) -> None:
+    """Raises FIELDS_INVALID that names every wrong field at once.
+
+    `more` raise it for what no option says. What is wrong by the options they do not see.
+    """
+    wrong = [FieldViolation(*each) for each in _message_check(request.DESCRIPTOR)(request)]
+    if more:
+        named = {each.field for each in wrong}
+        if wrong:
+            request = _without(request, named)
+        for check in more:
+            try:
+                check(request)
+            except BillingError as error:
+                wrong += [each for each in error.fields if not _is_within(each.field, named)]
     if wrong:
-        raise invalid_fields(
-            *(FieldViolation(path, description) for path, description in list(wrong)[:_MOST_NAMED])
-        )
+        raise invalid_fields(*wrong[:_MOST_NAMED])
+
+
+def _is_within(path: str, named: Collection[str]) -> bool:
+    """Tells whether a field, or what it is a part of, is named already."""
+    return path in named or any(path.startswith(f"{each}.") for each in named)
+
+
+def _without(request: Message, paths: Iterable[str]) -> Message:
+    """Returns a copy without the fields at these paths; without all elements where one is wrong."""
+    rest = type(request)()
+    rest.CopyFrom(request)
+    for path in paths:
+        message: Any = rest
+        *outer, last = path.partition("[")[0].split(".")
+        for name in outer:
+            message = getattr(message, name)
+        message.ClearField(last)
+    return rest
 
 
 @functools.cache

@@ -1,6 +1,7 @@
 """billing.v1.CustomerService."""
 
 from functools import partial
+from typing import ClassVar
 
 from billing.v1 import customer_pb2
 from billing.v1 import customer_service_pb2 as customers
@@ -10,7 +11,12 @@ from server.domain.customers import Customer, NewCustomer
 from server.domain.invitations import NewInvitation
 from server.domain.operations import OperationKind
 from server.rpc.messages import resource_names as names
-from server.rpc.messages.customer_changes import require_no_email, update_arguments
+from server.rpc.messages.customer_changes import (
+    check_labels,
+    check_update,
+    require_no_email,
+    update_arguments,
+)
 from server.rpc.messages.customer_lists import list_scope, wanted_customers
 from server.rpc.messages.customers import (
     as_checked,
@@ -32,6 +38,12 @@ _CUSTOMER = customer_pb2.Customer.DESCRIPTOR.full_name
 
 class BillingCustomerService:
     """billing.v1.CustomerService over the use cases."""
+
+    checks: ClassVar = {
+        "InviteCustomer": (read_options, check_labels),
+        "CreateCustomer": (require_no_email, check_labels),
+        "UpdateCustomer": (check_update,),
+    }
 
     def __init__(self, use_cases: Customers, operations: Operations, pages: Pages) -> None:
         self._customers = use_cases
@@ -56,7 +68,6 @@ class BillingCustomerService:
     async def CreateCustomer(
         self, request: customers.CreateCustomerRequest, call: CallContext
     ) -> customer_pb2.Customer:
-        require_no_email(request.customer)
         created = await self._customers.create_reseller_served(
             call.caller,
             reseller_id=names.parse_parent(request.parent),

@@ -27,6 +27,13 @@ class WebhookService:
     def __init__(self, webhooks: Webhooks, pages: Pages) -> None:
         self._webhooks = webhooks
         self._pages = pages
+        self.checks = {
+            "CreateWebhook": (lambda request: webhooks.check(settings(request.webhook)),),
+            "UpdateWebhook": (
+                _revision,
+                lambda request: webhooks.check(update_arguments(request)),
+            ),
+        }
 
     async def CreateWebhook(
         self, request: webhook_service_pb2.CreateWebhookRequest, call: CallContext
@@ -74,7 +81,7 @@ class WebhookService:
         name = request.webhook.name
         place = names.parse_name(name, names.WEBHOOKS, "webhook.name")
         changes = update_arguments(request)
-        revision = parse_etag("webhook.etag", request.webhook.etag)
+        revision = _revision(request)
         if request.validate_only:
             checked = await self._webhooks.check_update(call.caller, *place, changes, revision)
             return await self._require(checked, name)
@@ -152,3 +159,7 @@ class WebhookService:
     async def _shown(self, found: Webhook, secret: str | None = None) -> webhook_pb2.Webhook:
         backlogs = await self._webhooks.backlogs([found])
         return to_billing(found, backlogs.get(found.id, 0), secret)
+
+
+def _revision(request: webhook_service_pb2.UpdateWebhookRequest) -> int | None:
+    return parse_etag("webhook.etag", request.webhook.etag)

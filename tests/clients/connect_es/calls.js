@@ -1,4 +1,5 @@
-// What is called through each transport of connect-es: unary calls, streams and errors.
+// What is called through each transport of connect-es: unary calls, changes, streams and errors.
+const { fromBinary } = require('@bufbuild/protobuf');
 const { Code, ConnectError, createClient } = require('@connectrpc/connect');
 const { address, call, equal, failure } = require('../reporting/report');
 
@@ -6,6 +7,7 @@ const { address, call, equal, failure } = require('../reporting/report');
 async function drive(transports, dev, known) {
   for (const [name, transport] of Object.entries(transports)) {
     await call(name, () => use(transport, dev, known));
+    await call(`changes by ${name}`, () => change(transport, dev, known));
     await call(`stream by ${name}`, () => watch(transport, dev, known));
   }
 }
@@ -45,6 +47,55 @@ async function use(transport, dev, known) {
   equal(bad.fieldViolations.length >= 2, true);
   const gone = await refusal(operations.getOperation({ name: 'operations/bop00000000000000000' }));
   equal(gone.code, Code.NotFound);
+}
+
+// What JSON writes otherwise: masks, lengths of time, maps, bytes that are any message, one of several.
+async function change(transport, dev, known) {
+  const client = (name) => createClient(known.getService(`billing.v1.${name}`), transport);
+  const customers = client('CustomerService');
+  const invitations = client('InvitationService');
+  const webhooks = client('WebhookService');
+  const parent = `resellers/${dev.resellerId}`;
+  const made = await customers.createCustomer({
+    parent,
+    customer: { displayName: 'Рога', person: { name: 'Остап', postCode: '1' }, labels: { край: 'юг' } },
+  });
+  const changed = await customers.updateCustomer({
+    customer: { name: made.name, etag: made.etag, person: { postCode: '2' } },
+    updateMask: { paths: ['person.post_code'] },
+  });
+  equal([changed.person.name, changed.person.postCode, changed.labels], ['Остап', '2', { край: 'юг' }]);
+  const stale = await refusal(customers.deleteCustomer({ name: made.name, etag: made.etag }));
+  equal(stale.code, Code.Aborted);
+  const [info] = stale.findDetails(known.getMessage('google.rpc.ErrorInfo'));
+  equal([info.reason, info.metadata.etag], ['ETAG_STALE', changed.etag]);
+
+  const begun = await customers.inviteCustomer({
+    parent,
+    customer: { displayName: 'Рога', email: address() },
+    deliveryMethod: 2,
+    timeToLive: { seconds: 7200n, nanos: 500_000_000 },
+    note: 'Одна строка\nи другая',
+  });
+  const Metadata = known.getMessage('billing.v1.InviteCustomerMetadata');
+  const { invitation: name } = fromBinary(Metadata, begun.metadata.value);
+  const sent = await invitations.getInvitation({ name });
+  equal([sent.timeToLive.seconds === 7200n, sent.timeToLive.nanos], [true, 500_000_000]);
+  const { uri } = await invitations.createInvitationLink({ name });
+  const accepted = await invitations.acceptInvitation({ token: uri.split('/').pop() });
+  equal([accepted.state, accepted.note], [2, 'Одна строка\nи другая']);
+
+  const hook = await webhooks.createWebhook({
+    parent,
+    webhook: { url: 'https://example.com/hook', types: ['customer.created'], state: 2 },
+  });
+  const rotated = await webhooks.rotateWebhookSecret({ name: hook.name, overlap: {} });
+  equal(rotated.secret.startsWith('whsec_') && rotated.secret !== hook.secret, true);
+  const off = await refusal(
+    webhooks.redeliverEvents({ name: hook.name, events: { case: 'after', value: '' } }),
+  );
+  equal(off.code, Code.FailedPrecondition);
+  await webhooks.deleteWebhook({ name: hook.name });
 }
 
 async function watch(transport, dev, known) {
