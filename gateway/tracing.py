@@ -6,8 +6,11 @@ from urllib.parse import urlsplit
 _CLUSTER = "traces"
 _TYPES = "type.googleapis.com/envoy"
 # What Envoy would say of a request by itself and we never do: paths name people and hold secrets of
-# links, and addresses are somebody's.
-_HIDDEN_TAGS = ("http.url", "user_agent", "peer.address", "downstream_cluster", "grpc.message")
+# links, addresses are somebody's, and callers write whatever they like into these headers.
+_HIDDEN_TAGS = (
+    *("http.url", "user_agent", "peer.address", "downstream_cluster", "guid:x-client-trace-id"),
+    *("grpc.path", "grpc.authority", "grpc.content_type", "grpc.timeout"),
+)
 
 
 def tracing(url: str) -> dict[str, Any]:

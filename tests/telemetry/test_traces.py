@@ -6,7 +6,9 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
+import grpc
 import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -108,6 +110,28 @@ def test_a_call_and_all_that_it_leads_to_are_one_trace(
         told = b"".join(collector.bodies)
         for personal in ("Рога", "example.com", service.token[-20:]):
             assert personal.encode() not in told
+
+
+def test_what_callers_write_into_headers_is_in_no_span(
+    collector: Collector, tmp_path: Path
+) -> None:
+    url = f"http://127.0.0.1:{collector.server.server_port}"
+    known = "/billing.v1.CustomerService/GetCustomer"
+    with running(tmp_path / "var", traces_url=url) as service:
+        address = service.rest.removeprefix("http://")
+        headers = (
+            *service.metadata,
+            ("traceparent", f"00-{TRACE}-{PARENT}-01"),
+            ("x-client-trace-id", "ostap@example.com"),
+        )
+        options = [("grpc.default_authority", "ostap.example.com")]
+        with grpc.insecure_channel(address, options) as channel:
+            for method in ("/ostap@example.com/Get", f"{known}?ostap@example.com"):
+                call: Any = channel.unary_unary(method)
+                with pytest.raises(grpc.RpcError):
+                    call(b"", metadata=headers)
+        eventually(lambda: {"grpc", known} <= collector.of(TRACE).keys(), within_s=60)
+    assert b"ostap" not in b"".join(collector.bodies)
 
 
 def test_the_libraries_are_imported_only_when_traces_are_on() -> None:
