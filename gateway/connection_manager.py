@@ -1,6 +1,7 @@
 """Envoy's HTTP connection manager: what happens to a request between its arrival and its route."""
 
 import ipaddress
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,9 @@ _VALID_REQUEST_ID = (
     " && request.headers['x-request-id'].matches('^[A-Za-z0-9._~:/+=-]+$')"
 )
 # Up to the limits themselves a script answers REST callers, and the server native ones. Past these
-# times the limits Envoy breaks an HTTP/2 stream off, which can't have a body.
-_HEADER_MARGIN = 8
+# times the limits Envoy breaks an HTTP/2 stream off, which can't have a body. Not more: packed (HPACK) such
+# headers are some bytes, and a connection may have those of 64 requests unpacked before one is looked at.
+_HEADER_MARGIN = 1.25
 # What Envoy takes over HTTP/2: bytes of a window at the least, and bounds of one header.
 _LEAST_WINDOW, _FIELD_KIB = (64 << 10) - 1, (64, 256)
 # Bytes of JSON: the server's largest answer is of 3 MiB, of which each byte may become six.
@@ -65,7 +67,10 @@ class ConnectionManagers:
         log_file: Path,
         transcoded: Path,
     ) -> None:
-        header_kib = max(settings.max_headers_kib * _HEADER_MARGIN, _FIELD_KIB[0])
+        header_kib = math.ceil(settings.max_headers_kib * _HEADER_MARGIN)
+        least, most = _FIELD_KIB
+        # Below the least of what can be set, what all headers may have bounds each.
+        field = {} if header_kib < least else {"max_header_field_size_kb": min(header_kib, most)}
         # All of x-forwarded-*, but x-forwarded-for where there are proxies to trust.
         self._not_forwarded = (
             "x-forwarded-(?:|[^f].*|f|f[^o].*|fo|fo[^r].*|for.+)"
@@ -80,7 +85,7 @@ class ConnectionManagers:
             "common_http_protocol_options": {
                 # Also for the first request; sooner when connections run short.
                 "idle_timeout": f"{_IDLE_S}s",
-                "max_headers_count": input_checks.MOST_HEADERS * _HEADER_MARGIN,
+                "max_headers_count": math.ceil(input_checks.MOST_HEADERS * _HEADER_MARGIN),
             },
             # A method that HTTP does not know is one that the path does not have: 405, not 400.
             "http_protocol_options": {"allow_custom_methods": True},
@@ -89,7 +94,7 @@ class ConnectionManagers:
                 # So that who sends a few times too much is answered, and does not meet a broken stream.
                 "initial_stream_window_size": max(_LEAST_WINDOW, 4 * settings.max_body_bytes),
                 "initial_connection_window_size": max(_LEAST_WINDOW, 8 * settings.max_body_bytes),
-                "max_header_field_size_kb": min(header_kib, _FIELD_KIB[1]),
+                **field,
             },
             # A request that is bad HTTP does not take the connection's other streams with it.
             "stream_error_on_invalid_http_message": True,
