@@ -127,11 +127,13 @@ class Topic:
             except ValueError:
                 self._pause(url)
                 raise ForgedError from None
+            if not found.not_valid_before_utc <= now < found.not_valid_after_utc:
+                # One of Amazon's former ones, say: remembered, they would push out the one that holds.
+                self._pause(url)
+                raise ForgedError
             if len(self._certificates) >= _MOST_CERTIFICATES:
                 self._certificates.clear()
             self._certificates[url] = found
-        if not found.not_valid_before_utc <= now < found.not_valid_after_utc:
-            raise ForgedError
         return found
 
     async def _read(self, url: str) -> bytes:

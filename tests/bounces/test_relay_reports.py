@@ -278,6 +278,22 @@ async def test_strangers_certificates_hold_up_nobody(
     assert await state(storage, delivery) is DeliveryState.BOUNCED
 
 
+async def test_former_certificates_push_out_none(
+    reports: RelayReports, storage: Storage, delivery: Delivery, clock: Clock, amazon: Amazon
+) -> None:
+    body = signed(bounce(sender_of(delivery, clock)))
+    await reports.take(body, {})
+    for number in range(8):
+        url = CERTIFICATE[: -len("0a.pem")] + f"b{number}.pem"
+        amazon.answers[url] = certificate(days=0)
+        forged = json.dumps(json.loads(body) | {"SigningCertURL": url}).encode()
+        assert await refusal(reports, forged, {}) is Reason.CREDENTIALS_INVALID
+        assert await refusal(reports, forged, {}) is Reason.REPORT_NOT_TAKEN
+        assert amazon.read.count(url) == 1
+    await reports.take(body, {})
+    assert amazon.read.count(CERTIFICATE) == 1
+
+
 async def test_a_subscription_is_confirmed(reports: RelayReports, amazon: Amazon) -> None:
     asked: dict[str, Any] = {"Type": "SubscriptionConfirmation", "Token": "1"}
     await reports.take(signed("You have chosen…", SubscribeURL=SUBSCRIBE, **asked), {})
