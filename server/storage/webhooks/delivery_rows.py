@@ -116,13 +116,13 @@ _SEND_AGAIN = Statement(
     update(deliveries)
     .where(_d.n.in_(IDS))
     .values(
-        due_at=bindparam("now"),
+        due_at=bindparam("due_at"),
         requested_at=bindparam("now"),
         tries=0,
         deferral=None,
         claimed=False,
     ),
-    "now",
+    *("due_at", "now"),
 )
 INSERT = Insert(deliveries, DeliveryRow)
 _DROP_AFTER = Statement(
@@ -180,16 +180,18 @@ def add_delivery(
 ) -> None:
     """Has an event of the log sent at once to a webhook that is active, out of all order.
 
-    One that is on its way there already begins anew with its tries. For a `webhook.test`, call this
-    from `NewEvent.then`.
+    Where its reseller is held, of which a server may have missed the news, it waits. One that is on its
+    way there already begins anew with its tries. For a `webhook.test`, call this from `NewEvent.then`.
     """
     transaction.has_deliveries = True
+    ((is_active, _),) = transaction.fetch(_STATE, [webhook])
+    due_at = now if is_active else None
     found = transaction.fetch(_FIND, [webhook], event=event)
     if found:
-        transaction.run(_SEND_AGAIN, [found[0].n], now=now)
+        transaction.run(_SEND_AGAIN, [found[0].n], due_at=due_at, now=now)
         return
     (number,) = row_numbers(transaction, deliveries, 1)
-    row = DeliveryRow(DeliveryNumber(number), webhook, reseller, event, NO_CUSTOMER, now, now)
+    row = DeliveryRow(DeliveryNumber(number), webhook, reseller, event, NO_CUSTOMER, now, due_at)
     transaction.insert(INSERT, [row])
 
 

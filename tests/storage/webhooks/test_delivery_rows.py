@@ -1,5 +1,6 @@
 """What changes of webhooks and resellers do to deliveries that are open."""
 
+from server.storage.check import check
 from server.storage.schema.columns import Count
 from server.storage.schema.tables import (
     CustomerNumber,
@@ -15,7 +16,7 @@ from server.storage.sql.times import micros
 from server.storage.storage import SqlStorage
 from server.storage.webhooks import delivery_rows
 from tests.storage.databases import query
-from tests.storage.records import RESELLER, START
+from tests.storage.records import ACTOR, RESELLER, START
 from tests.storage.webhooks.records import add_webhook, happen, rows, transact
 
 _NOW = micros(START)
@@ -68,6 +69,23 @@ async def test_a_reseller_that_is_held_gets_nothing(storage: SqlStorage, databas
     assert rows(database_url, "deliveries", "due_at") == [(None,)]
     await storage.administration.resume_reseller(RESELLER, START)
     assert rows(database_url, "deliveries", "due_at") == [(_NOW,)]
+
+
+async def test_nothing_is_added_for_a_reseller_that_is_held(
+    storage: SqlStorage, database_url: str
+) -> None:
+    """As by a server that has not heard of it yet."""
+    webhook = await add_webhook(storage)
+    await happen(storage, 7)
+    await _open(storage, webhook, 2, 0)
+    await storage.administration.suspend_reseller(RESELLER, START)
+    test = await storage.webhooks.test_webhook(RESELLER, "whk1", START, ACTOR, None)
+    assert test is not None
+    await storage.webhooks.redeliver(RESELLER, "whk1", 2, None, START, ACTOR, None)
+    assert rows(database_url, "deliveries", "due_at") == [(None,), (None,)]
+    assert [each for each in check(database_url) if each.count] == []
+    await storage.administration.resume_reseller(RESELLER, START)
+    assert rows(database_url, "deliveries", "due_at") == [(_NOW,), (_NOW,)]
 
 
 async def test_an_event_can_be_sent_again(storage: SqlStorage, database_url: str) -> None:
