@@ -29,7 +29,7 @@ EXPIRES_AT = micros(LAPSES_AT)
 # More than a migration takes at once.
 MANY = 1100
 # Up to here rows are written in plain SQL; a release after that found what it had brought up to date.
-_LAST_WRITTEN = "0014"
+LAST_WRITTEN = "0014"
 SENT_TOKEN = "s" * 32
 LATER_KEY_AT = AT + 5_000_000
 
@@ -46,17 +46,15 @@ def upgrade(database_url: str, revision: str) -> None:
 
 
 def fill(database_url: str, revision: str) -> None:
-    """Brings an empty database to a schema of the past, with rows of each kind that it could hold.
+    """Brings an empty database to a schema up to LAST_WRITTEN, with rows of each kind that it could hold.
 
     Invitations by their IDs: `inv-due`, never tried; `inv-held`, claimed; `inv-sent`; `inv-lapsed`,
     whose place `inv-anew` has taken; `inv-failed`, whose rows were taken back; MANY that were sent;
     `inv-own`, whose ID ends unlike those of its customer and operation, as all did up to 0014.
     """
-    written = min(revision, _LAST_WRITTEN)
-    upgrade(database_url, written)
-    with Database(database_url, no_timeout=True).engine.begin() as connection:
-        _Writer(connection, written).fill()
     upgrade(database_url, revision)
+    with Database(database_url, no_timeout=True).engine.begin() as connection:
+        _Writer(connection, revision).fill()
 
 
 class _Writer:

@@ -5,8 +5,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from server.storage.sql.connections import Database
 from tests.storage.databases import Databases, query
 from tests.storage.old_schemas import (
     LAPSES_AT,
+    LAST_WRITTEN,
     LATER_KEY_AT,
     MANY,
     REVISIONS,
@@ -54,12 +56,35 @@ STRASSE = "info@straße9.example"
 KEPT = "resellers", "operations", "customers", "link_tokens", "role_bindings", "access_tokens"
 
 
+@pytest.fixture(scope="session")
+def filled(databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Returns the URL of a database with a schema of the past, and data; to be copied."""
+
+    @cache
+    def url_of(revision: str) -> str:
+        if revision <= LAST_WRITTEN:
+            url = databases.empty(f"old_{revision}")
+            fill(url, revision)
+            return url
+        before = url_of(REVISIONS[REVISIONS.index(revision) - 1])
+        url = databases.copy(before, tmp_path_factory.mktemp(f"old_{revision}"))
+        upgrade(url, revision)
+        return url
+
+    return url_of
+
+
 @pytest.fixture(params=REVISIONS)
-def old_url(request: pytest.FixtureRequest, databases: Databases) -> str:
+def old_url(
+    request: pytest.FixtureRequest,
+    databases: Databases,
+    filled: Callable[[str], str],
+    tmp_path: Path,
+) -> str:
     """A database with each of the schemas that there have been, and data."""
-    url = databases.empty(f"old_{request.param}")
-    fill(url, request.param)
-    return url
+    folder = tmp_path / "old"
+    folder.mkdir()
+    return databases.copy(filled(request.param), folder)
 
 
 def _broken(database_url: str) -> list[Finding]:
