@@ -113,7 +113,10 @@ def _are_ready(where: dict[str, str]) -> bool:
 def _refuses_at_once(service: Service, operation: str) -> None:
     calls: list[Callable[[], Any]] = [lambda: service.operation(operation), service.invite]
     for call in calls:
-        began = time.monotonic()
-        with pytest.raises(AssertionError, match="STORAGE_UNAVAILABLE"):
-            call()
-        assert time.monotonic() - began < 3
+        took_s = []
+        for _ in range(3):  # of which a busy machine may hold one up
+            began = time.monotonic()
+            with pytest.raises(AssertionError, match="STORAGE_UNAVAILABLE"):
+                call()
+            took_s.append(time.monotonic() - began)
+        assert min(took_s) < 3

@@ -91,7 +91,7 @@ async def connected(api: Api) -> AsyncIterator[Wire]:
 
 
 async def test_a_caller_without_identity_is_refused_before_its_message(api: Api) -> None:
-    async with connected(api) as wire, asyncio.timeout(4):
+    async with connected(api) as wire, asyncio.timeout(30):
         sent = [wire.begin(GET), wire.begin(GET, "Bearer nobody-knows", HALF)]
         await wire.send()
         assert await wire.statuses(2) == dict.fromkeys(sent, "16")
