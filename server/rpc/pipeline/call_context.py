@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 
 from server.domain.access import Subject
+from server.rpc.pipeline.concurrency import Turn
 from server.storage.interface import IdempotencyKey
 
 # What grpc itself hands to a handler.
@@ -22,7 +23,15 @@ class CallContext:
     the gateway tells.
     """
 
-    __slots__ = ("_context", "_headers", "address", "idempotency_key", "request_id", "subject")
+    __slots__ = (
+        "_context",
+        "_headers",
+        "_opening",
+        "address",
+        "idempotency_key",
+        "request_id",
+        "subject",
+    )
 
     def __init__(
         self,
@@ -32,6 +41,7 @@ class CallContext:
         address: str,
         headers: Mapping[str, Any],
         context: ServicerContext,
+        opening: Turn | None,
     ) -> None:
         self.subject = subject
         self.request_id = request_id
@@ -39,6 +49,7 @@ class CallContext:
         self.address = address
         self._headers = headers
         self._context = context
+        self._opening = opening
 
     @property
     def caller(self) -> Subject:
@@ -81,6 +92,11 @@ class CallContext:
     def time_left_s(self) -> float | None:
         """What is left until the call's deadline, None without one."""
         return self._context.time_remaining()
+
+    def has_begun(self) -> None:
+        """To be called once a stream has begun, so that the next one can."""
+        if self._opening:
+            self._opening.end()
 
     async def send_headers(self, headers: tuple[tuple[str, str], ...]) -> None:
         """Sends headers ahead of the answer, once."""

@@ -10,6 +10,8 @@ from server.telemetry import metrics
 _LISTS_AT_ONCE = 4
 # A change of a thousand roles takes as long as hundreds of other writes, in a transaction that others share.
 _ROLE_CHANGES_AT_ONCE = 1
+# Streams that begin at the same time: a caller's thousand would hold all other calls up.
+STREAMS_OPENED_AT_ONCE = 4
 
 
 class CallLimits:
@@ -31,6 +33,7 @@ class CallLimits:
         self.streams = ConcurrencyLimit(max_streams, _too_many_streams())
         self.lists = RoundRobin(_LISTS_AT_ONCE)
         self.role_changes = RoundRobin(_ROLE_CHANGES_AT_ONCE)
+        self.stream_openings = RoundRobin(STREAMS_OPENED_AT_ONCE)
         self.reader = MessageReader(2 * max_calls)
         # Anonymous calls, streams that they hold open, and tokens that are being checked for the
         # first time.

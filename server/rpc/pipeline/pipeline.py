@@ -23,7 +23,7 @@ from server.rpc.pipeline.call_context import CallContext, ServicerContext
 from server.rpc.pipeline.call_ids import begin as begin_ids
 from server.rpc.pipeline.call_ids import caller_id, for_gateway, reader_of
 from server.rpc.pipeline.caller_address import CallerAddresses
-from server.rpc.pipeline.concurrency import RoundRobin
+from server.rpc.pipeline.concurrency import RoundRobin, Turn
 from server.rpc.pipeline.errors import CODES
 from server.rpc.pipeline.idempotency import idempotency_key
 from server.rpc.pipeline.limits import CallLimits
@@ -164,7 +164,11 @@ class Pipeline:
                     caller, address = subject.id, ""
                 limits.rate.admit(caller)
                 concurrency.acquire(caller)
+                opening: Turn | None = None
                 try:
+                    if streams and subject:
+                        # Whatever a stream takes before its turn holds up calls that come behind it.
+                        opening = await Turn.of(limits.stream_openings, caller)
                     if subject:
                         raw = await limits.reader.read(context, max_bytes)
                     request = parse(from_bytes, raw, name)
@@ -178,7 +182,9 @@ class Pipeline:
                         key = None
                         if not read_only:
                             key = idempotency_key(headers, subject, name, request)
-                        call = CallContext(subject, request_id, key, address, headers, context)
+                        call = CallContext(
+                            subject, request_id, key, address, headers, context, opening
+                        )
                         answered = await run(request, call)
                     finally:
                         if turns:
@@ -190,6 +196,8 @@ class Pipeline:
                     code = _OK
                     return answered
                 finally:
+                    if opening:
+                        opening.end()
                     concurrency.release(caller)
             except BillingError as refusal:
                 error = refusal

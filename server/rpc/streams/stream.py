@@ -107,16 +107,18 @@ class Stream:
         elif self._writing_since is not None and now - self._writing_since > SLOWEST_S:
             self.end(_too_slow(), at_once=False)
 
-    async def run(self, feed: Feed, read: Read, turns: RoundRobin, opening: Turn) -> None:
+    async def run(
+        self, feed: Feed, read: Read, turns: RoundRobin, tell_begun: Callable[[], None]
+    ) -> None:
         """Sends until the caller goes, or raises why it ends; `turns` are for those who are behind.
 
-        `opening` ends once it has begun.
+        `tell_begun` is called once it has begun.
         """
         self._task = asyncio.current_task()
         try:
             await self._send(self._encoding.opening(self.position))
             self.has_begun = True
-            opening.end()
+            tell_begun()
             while True:
                 if feed.covers(self._position):
                     await self._follow(feed)

@@ -14,7 +14,7 @@ from server.rpc.messages.events import parse_event_filter
 from server.rpc.pipeline.authentication import Authenticator
 from server.rpc.pipeline.availability import Availability
 from server.rpc.pipeline.call_context import CallContext
-from server.rpc.pipeline.concurrency import RoundRobin, Turn
+from server.rpc.pipeline.concurrency import RoundRobin
 from server.rpc.pipeline.errors import call_status
 from server.rpc.streams.encodings import Encoding
 from server.rpc.streams.feed import broken
@@ -29,8 +29,6 @@ _FAILURES = FailureLog(logging.getLogger(__name__))
 
 # Streams that read the log by themselves at the same time.
 _READERS = 2
-# Streams that begin at the same time: a caller's thousand would hold all other calls up.
-OPENED_AT_ONCE = 8
 # Proofs of identity are remembered for four seconds at most. So a right that is taken away ends a stream
 # within five: one look finds it, the next breaks off a reader that takes nothing.
 _LOOK_EVERY_S = 0.5
@@ -61,7 +59,6 @@ class Streams:
         # Since when proofs can't be looked at.
         self._unproved: dict[str, float] = {}
         self._turns = RoundRobin(_READERS)
-        self._openings = RoundRobin(OPENED_AT_ONCE)
         self._looking: dict[_Look, asyncio.Task[None]] = {}
         self._has_stopped = False
 
@@ -72,23 +69,8 @@ class Streams:
 
         Where the encoding has errors, one that comes after the first message is sent.
         """
-        opening = await Turn.of(self._openings, call.caller.id)
-        try:
-            if self._availability.refusal:
-                raise self._availability.refusal
-            await self._run(call, reseller_id, after, filter_, encoding, opening)
-        finally:
-            opening.end()
-
-    async def _run(
-        self,
-        call: CallContext,
-        reseller_id: str,
-        after: str,
-        filter_: str,
-        encoding: Encoding,
-        opening: Turn,
-    ) -> None:
+        if self._availability.refusal:  # it may have waited for its turn
+            raise self._availability.refusal
         caller = call.caller
         condition = parse_event_filter(filter_, reseller_id)
         given = names.bare_id(after, reseller_id, names.EVENTS)
@@ -105,7 +87,7 @@ class Streams:
         ending = _end_in_time(stream, call.time_left_s)
         try:
             read = partial(self._events.read, reseller_id)
-            await stream.run(feed, read, self._turns, opening)
+            await stream.run(feed, read, self._turns, call.has_begun)
         except BillingError as error:
             if not stream.has_begun:
                 raise
