@@ -144,6 +144,8 @@ def _check_generated(case: schemathesis.Case[Any]) -> None:
         return  # which no schema describes
     if isinstance(case.body, dict):
         asked |= {resource: dict(case.body)} if resource else case.body
+    # Python reads masks in camelCase alone, the gateway in either way.
+    assume("_" not in asked.get("updateMask", ""))
     text = json.dumps(asked, ensure_ascii=False)
     assume(not NEEDED_SOMEWHERE.search(text) and not EXCLUDED.search(text))
     if "operationsId" in asked:
