@@ -30,7 +30,7 @@ _OTHERS: Mapping[int, Schema] = {
 # Messages with a JSON form of their own, by name within google.protobuf.
 _WELL_KNOWN: Mapping[str, Schema] = {
     "Timestamp": {"type": "string", "format": "date-time"},
-    "Duration": {"type": "string", "pattern": "^-?[0-9]{1,12}(?:\\.[0-9]{1,9})?s$"},
+    "Duration": {"type": "string", "pattern": "^-?[0-9]{1,11}(?:\\.[0-9]{1,9})?s$"},
     "FieldMask": {"type": "string", "pattern": "^(?:\\*|[a-zA-Z0-9_.`-]+(?:,[a-zA-Z0-9_.`-]+)*)?$"},
     "Any": {
         "type": "object",
