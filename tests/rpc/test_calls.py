@@ -356,6 +356,24 @@ async def test_a_strangers_exception_is_told_to_no_one(
     assert "the secret inside" in caplog.text
 
 
+async def test_the_gateway_learns_whose_call_met_a_fault(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(api.storage.operations, "get_operation", broken)
+    operation = "bop" + "0" * 17
+    call = api.operations.Get(
+        operation_service_pb2.GetOperationRequest(operation_id=operation),
+        metadata=api.as_("writer", x_forwarded_for="203.0.113.5"),
+    )
+    assert await call.code() is grpc.StatusCode.INTERNAL
+    told = {name: value for name, value in await call.trailing_metadata()}  # noqa: C416 - dict() does not read it
+    assert told["x-call-caller"].startswith("subject-")  # of a name, which may be an address
+    assert told["x-call-operation"] == operation
+
+
 async def test_storage_troubles_are_told_with_a_delay(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -224,7 +224,14 @@ class Pipeline:
             except Exception as fault:
                 code = CODES[Reason.INTERNAL]
                 _FAULTS.tell_error(f"{name} failed", fault, f"request {request_id}")
-                return await abort(context, _INTERNAL, request_id)
+                if request is not None:
+                    read_ids(ids, request, subject)
+                return await abort(
+                    context,
+                    _INTERNAL,
+                    request_id,
+                    ids=for_gateway(ids, subject) if _GATEWAYS_HEADER in headers else (),
+                )
             finally:
                 took_s = seconds() - began
                 counted.ended(code, took_s)
