@@ -212,6 +212,8 @@ def _rule(descriptors: DescriptorSet, method: Method, rule: Rule) -> str:
             yield "connect = true"
             if method.streaming:
                 yield "stream = true"
+            if method.waits:
+                yield "waits = true"
         if method.is_page:
             yield f'page = "{rule.folder}"'
         elif _body_type(descriptors, method, rule) == _HTTP_BODY:

@@ -131,7 +131,8 @@ def binding(
     method: Method, rule: Rule, match: dict[str, Any], settings: GatewaySettings, verbs: str
 ) -> dict[str, Any]:
     """Returns the route of a REST binding; `verbs` is a regular expression."""
-    deadline_s = settings.timeout_s + DEADLINE_MARGIN_S
+    # A wait is answered with what there is when the caller's time is over; all else is Envoy's to end.
+    deadline_s = settings.timeout_s + (0 if method.waits else DEADLINE_MARGIN_S)
     route: dict[str, Any] = {
         "name": rule.name,
         "match": {

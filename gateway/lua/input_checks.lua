@@ -237,8 +237,8 @@ local function take_connect_headers(handle, rule, limits)
   local ms = math.max(1, math.min(tonumber(wanted), longest))
   if not rule.stream then
     headers:replace(ENVOYS_DEADLINE, string.format("%d", ms))
-    -- So that the answer is always Envoy's whole one.
-    ms = ms + limits.margin_ms
+    -- So that the answer is always Envoy's whole one. A wait is answered with what there is by then.
+    if not rule.waits then ms = ms + limits.margin_ms end
   end
   headers:replace("grpc-timeout", string.format("%dm", ms))
   return true

@@ -24,6 +24,7 @@ from tests.gateway.test_web_protocols import (
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+WAIT = "/google.longrunning.Operations/WaitOperation"
 CALLED_AS_JSON = [
     method.path for method in DESCRIBED if method.connect_rules and not method.streaming
 ]
@@ -114,6 +115,19 @@ async def test_connect_in_json_passes_deadlines_on(
     """To the server a little later: what the caller gets is the gateway's answer."""
     more = {"connect-timeout-ms": written} if written else {}
     answer = await rest.post(GET, headers=JSON | more, content="{}")
+    assert answer.status_code == 200, answer.text
+    (call,) = harness.upstream.calls
+    assert call.remaining_s is not None
+    assert longest_s - 4 < call.remaining_s <= longest_s
+
+
+@pytest.mark.parametrize(("written", "longest_s"), [(None, 15.0), ("9000", 9.0)])
+async def test_the_server_answers_a_wait_before_the_gateway_ends_it(
+    harness: GatewayHarness, rest: httpx.AsyncClient, written: str | None, longest_s: float
+) -> None:
+    """With the operation as it is by then: later it would be DEADLINE_EXCEEDED."""
+    more = {"connect-timeout-ms": written} if written else {}
+    answer = await rest.post(WAIT, headers=JSON | more, json={"name": "operations/a"})
     assert answer.status_code == 200, answer.text
     (call,) = harness.upstream.calls
     assert call.remaining_s is not None
