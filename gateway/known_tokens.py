@@ -24,8 +24,9 @@ _MOST_BYTES, _LIFETIME_S = 2 << 20, 300
 ORDINARY_PER_S = 100
 # Requests of one token that are under way, answers that nobody has read among them, for each of Envoy's
 # threads. One by REST takes 55 to 100 KB, others 32; over HTTP/1.1 a connection each. Waits and streams are
-# counted by themselves.
-MOST_REST, MOST_NATIVE, MOST_LASTING = 250, 800, 1_000
+# counted by themselves: no more of them than a server takes from one caller, who would send what it refuses
+# again and again.
+MOST_REST, MOST_NATIVE, MOST_LASTING = 250, 800, 500
 # What one connection may send at once, and then in a second. A caller with a new token sends as many
 # as a connection has streams before the first of them is answered.
 _AT_ONCE, _PER_S = 100, 10
