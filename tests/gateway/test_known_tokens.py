@@ -63,11 +63,13 @@ async def test_forged_tokens_are_refused_at_the_gateway_when_they_are_many(
         assert await called(one, known) is None
         refuse(harness, grpc.StatusCode.UNAUTHENTICATED)
         harness.upstream.calls.clear()
-        errors = [await called(one, token()) for _ in range(MANY)]
+        errors = await asyncio.gather(*(called(one, token()) for _ in range(2 * MANY)))
         codes = [error.code() for error in errors if error]
-        assert codes[0] is grpc.StatusCode.UNAUTHENTICATED
-        assert codes[-1] is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert len(codes) == MANY > len(harness.upstream.calls)
+        assert set(codes) == {
+            grpc.StatusCode.UNAUTHENTICATED,
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+        }
+        assert len(codes) == 2 * MANY > len(harness.upstream.calls)
         # Who is known passes the line, and on another connection all are heard.
         harness.upstream.answers.clear()
         assert await called(one, known) is None
@@ -131,8 +133,10 @@ async def test_rest_callers_with_forged_tokens_are_told_when_to_come_again(
 ) -> None:
     refuse(harness, grpc.StatusCode.UNAUTHENTICATED)
     async with httpx.AsyncClient(base_url=harness.rest) as client:
-        for _ in range(MANY):
+        for _ in range(10 * MANY):  # of which a slow machine sends hardly more than a second allows
             answer = await client.get(PATH, headers={"authorization": token()})
+            if answer.status_code == 429:
+                break
     check_refusal(answer, 429, 8, "RATE_EXCEEDED")
     assert answer.headers["retry-after"] == "1"
 
