@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, update
 
-from server.storage import resellers
 from server.storage.interface.webhook_alerts import AlertKind, WebhookAlert
 from server.storage.interface.work import MAX_DUE_AHEAD
 from server.storage.notify.notifier import Notifier
+from server.storage.resellers import IS_HELD, reseller_id
 from server.storage.schema.columns import Count
 from server.storage.schema.tables import (
     DeliveryNumber,
@@ -18,6 +18,7 @@ from server.storage.schema.tables import (
     TypesJson,
     WebhookId,
     WebhookNumber,
+    resellers,
 )
 from server.storage.schema.webhook_tables import attempts, deliveries, webhooks
 from server.storage.sql.batches import Batcher
@@ -106,6 +107,13 @@ class _Sent(NamedTuple):
 _DUE = Query(_Sent, select(_d.n).where(_d.webhook.in_(IDS), _d.due_at.is_not(None)).limit(1))
 
 
+class _Held(NamedTuple):
+    n: ResellerNumber
+
+
+_HELD = Query(_Held, select(resellers.c.n).where(resellers.c.n.in_(IDS), IS_HELD))
+
+
 class _End(NamedTuple):
     """What became of a claim: told, or to be tried again."""
 
@@ -117,8 +125,15 @@ class _End(NamedTuple):
 @one_by_one
 def claim_alerts(transaction: Transaction, wanted: Claim) -> list[WebhookAlert]:
     """Claims what is to be told; see AlertStorage.claim_webhook_alerts."""
+    rows = _ALERTS.find(transaction, wanted)
+    if not rows:
+        return []
+    held = {each.n for each in transaction.fetch(_HELD, [row.reseller for row in rows])}
     told = []
-    for row in _ALERTS.find(transaction, wanted):
+    for row in rows:
+        if row.reseller in held:
+            _ALERTS.put_off(transaction, row.n, Micros(wanted.now + _HOUR))
+            continue
         tried = transaction.fetch(_LAST_TRY, [row.n])
         is_awaiting = row.alert != DISABLED and _is_awaiting(transaction, row)
         if row.alert != DISABLED and row.verified_at is not None and not is_awaiting:
@@ -183,7 +198,7 @@ def _alert(
             row.updated_at if row.alert == DISABLED else Micros(row.disabled_at - 24 * _HOUR)
         ),
         kind=AlertKind(row.alert or DISABLED),
-        reseller_id=resellers.reseller_id(transaction, row.reseller),
+        reseller_id=reseller_id(transaction, row.reseller),
         webhook_id=row.id,
         url=row.url,
         description=row.description,

@@ -151,9 +151,9 @@ def release_deliveries(transaction: Transaction, webhook: WebhookNumber, now: Mi
 
     To one that is not verified only tests, to one that is disabled or of a held reseller nothing.
     """
-    transaction.run(_BEGIN_ANEW, [webhook])
     ((is_active, is_verified),) = transaction.fetch(_STATE, [webhook])
     if is_active:
+        transaction.run(_BEGIN_ANEW, [webhook])
         transaction.run(_RELEASE if is_verified else _RELEASE_TESTS, [webhook], now=now)
     transaction.has_deliveries = True
 

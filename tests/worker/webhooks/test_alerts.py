@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from server.storage.interface import DeliveryAttempt, Storage
+from server.storage.interface import AlertKind, DeliveryAttempt, Storage
 from server.storage.sql.times import micros
 from server.storage.storage import SqlStorage
 from server.worker.mail.addresses import MessageSettingError
@@ -208,3 +208,25 @@ async def test_an_address_that_is_refused_for_good_is_not_tried_again(
     async with alerting(sql, clock, mail_server):
         await until_rows(database, "alert = 'disabling'")
     assert mail_server.received == []
+
+
+async def test_a_held_reseller_is_told_once_it_is_resumed(sql: SqlStorage, clock: Clock) -> None:
+    async def claimed() -> list[str]:
+        found = await sql.alerts.claim_webhook_alerts(9, clock(), timedelta(seconds=30))
+        for each in found:
+            await sql.alerts.retry_webhook_alert(each, clock())
+        return [each.kind for each in found]
+
+    await failing(sql, clock)
+    clock.advance(4 * DAY)
+    await fail_once(sql, clock)
+    (warning,) = await sql.alerts.claim_webhook_alerts(9, clock(), timedelta(seconds=30))
+    assert await sql.alerts.finish_webhook_alert(warning, clock())
+    clock.advance(DAY)
+    await fail_once(sql, clock)
+    assert await claimed() == [AlertKind.DISABLED]
+    await sql.administration.suspend_reseller(RESELLER_ID, clock())
+    assert await claimed() == []
+    await sql.administration.resume_reseller(RESELLER_ID, clock())
+    clock.advance(timedelta(hours=1))
+    assert await claimed() == [AlertKind.DISABLED]
