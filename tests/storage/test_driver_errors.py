@@ -1,5 +1,7 @@
 """What is made of the drivers' errors, where no database can be brought to raise them."""
 
+import sqlite3
+
 import psycopg
 import pytest
 from psycopg import errors
@@ -58,3 +60,17 @@ def test_operators_are_told_what_an_error_means_in_words_of_ours(
     told = explained(error)
     assert meaning in told
     assert str(error) not in told or not str(error)
+
+
+@pytest.mark.parametrize(
+    ("code", "meaning"),
+    [
+        (sqlite3.SQLITE_IOERR_SHORT_READ, "cut off or written over"),
+        (sqlite3.SQLITE_IOERR_WRITE, "its disk fails, or is full"),
+        (sqlite3.SQLITE_MISUSE, "does not expect"),
+    ],
+)
+def test_the_whole_code_of_sqlite_counts_where_it_says_more(code: int, meaning: str) -> None:
+    error = sqlite3.OperationalError()
+    error.sqlite_errorcode = code
+    assert meaning in explained(error)

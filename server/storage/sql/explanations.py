@@ -5,7 +5,9 @@ Without the drivers' own words: they may quote rows, and of an address a part of
 
 import sqlite3
 
+# By the whole code, or by its kind, which is its last byte.
 _ON_SQLITE = {
+    sqlite3.SQLITE_IOERR_SHORT_READ: "the file is shorter than it was: it has been cut off or written over while it was open; restore a backup",
     sqlite3.SQLITE_NOTADB: "the file is no SQLite database, or is damaged: name another, or restore a backup",
     sqlite3.SQLITE_CORRUPT: "the database is damaged, `PRAGMA integrity_check` says where: restore a backup",
     sqlite3.SQLITE_CANTOPEN: "the file can't be opened: this user needs to read and write it and its folder",
@@ -54,7 +56,8 @@ def explained(error: BaseException) -> str:
     """Returns what a driver's error means, in one line; "" where nothing is known of it."""
     if isinstance(error, sqlite3.Error):
         code = getattr(error, "sqlite_errorcode", None) or 0
-        return _ON_SQLITE.get(code & 0xFF, _unexpected(getattr(error, "sqlite_errorname", None)))
+        known = _ON_SQLITE.get(code) or _ON_SQLITE.get(code & 0xFF)
+        return known or _unexpected(getattr(error, "sqlite_errorname", None))
     if state := getattr(error, "sqlstate", None):
         found = (text for prefix, text in _ON_POSTGRESQL if state.startswith(prefix))
         return next(found, _unexpected(state))
