@@ -313,8 +313,8 @@ def test_an_e_mail_that_comes_back(service: Service) -> None:
     assert answer(service, "accept", token_in(mail)).status_code == 404
     assert answer(service, "accept", token_in(again)).json()["state"] == "ACCEPTED"
     for body, mask, field in (
-        ({"email": "nobody"}, "email", "invitation.email"),
-        ({"email": ""}, "email", "invitation.email"),
+        ({"email": "nobody"}, "email", "email"),
+        ({"email": ""}, "email", "email"),
         ({"email": "a@example.com"}, "other", "update_mask"),
     ):
         wrong = httpx.patch(

@@ -92,7 +92,7 @@ async def _told_to_stay(harness: GatewayHarness, certificates: Certificates, htt
         ("GET", "/openapi.json", {}),
         ("POST", "/billing/v1/customers:invite", {"content": b"{"}),
         ("POST", "/billing/v1/customers:invite", {"content": bytes(80 << 10)}),
-        ("GET", "/operations/a", {"headers": {"x": "x" * (40 << 10)}}),
+        ("GET", "/operations/a", {"headers": {"x": "x" * (36 << 10)}}),
         ("GET", "/operations/a?operationId=b", {}),
     ]
     async with httpx.AsyncClient(verify=trusting(certificates), http2=http2) as rest:
