@@ -119,15 +119,17 @@ def event_number(reseller_id: str, id_: str) -> int | None:
     return int(found[1]) if found and found[2] == _ending(reseller_id) else None
 
 
-def require_within_log(reseller_id: str, after: int, cleared: int, last: int) -> None:
-    """Raises what speaks against reading on after an event: EVENTS_GONE, or FIELDS_INVALID for `after`.
+def require_within_log(
+    reseller_id: str, after: int, cleared: int, last: int, field: str = "after"
+) -> None:
+    """Raises what speaks against reading on after an event: EVENTS_GONE, or FIELDS_INVALID for the field.
 
     `cleared` is the last event that is no longer kept, `last` the last one there is.
     """
     if after < cleared:
         raise events_gone(reseller_id, cleared)
     if after > last:
-        raise invalid_field("after", "There is no such event yet; check the ID.")
+        raise invalid_field(field, "There is no such event yet; check the ID.")
 
 
 def events_gone(reseller_id: str, cleared: int) -> BillingError:

@@ -24,17 +24,19 @@ class Events:
         number = event_number(reseller_id, id_)
         return None if number is None else await self._events.get_event(reseller_id, number)
 
-    async def position(self, caller: Subject, reseller_id: str, after: str) -> int:
+    async def position(
+        self, caller: Subject, reseller_id: str, after: str, field: str = "after"
+    ) -> int:
         """Returns the number of the event that `after` names, 0 for the beginning of what is kept.
 
-        Raises FIELDS_INVALID for what is no ID of an event of this reseller's, EVENTS_GONE where
-        events after it are no longer kept.
+        Raises FIELDS_INVALID, which names the field, for what is no ID of an event of this reseller's,
+        EVENTS_GONE where events after it are no longer kept.
         """
         caller.require(Permission.READ, reseller_id)
         number = event_number(reseller_id, after) if after else 0
         if number is None and after != LATEST:
             raise invalid_field(
-                "after",
+                field,
                 "Must be the ID of an event of this reseller, or its name, `latest`, or empty for "
                 "the beginning.",
             )
@@ -43,7 +45,7 @@ class Events:
             return bounds.last
         if not after:
             return bounds.cleared
-        require_within_log(reseller_id, number, *bounds)
+        require_within_log(reseller_id, number, *bounds, field)
         return number
 
     async def page(

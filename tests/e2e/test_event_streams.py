@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from server.domain.events import event_id
 from tests.browser import browser
 from tests.service import Service
 
@@ -88,6 +89,20 @@ def test_server_sent_events_have_ids_to_go_on_from(service: Service) -> None:
         events = server_sent(answer.iter_lines())
         assert next(events)["id"] == invited["id"]
         assert next(events) == sent
+
+
+@pytest.mark.parametrize("number", [None, 999_999])
+def test_a_position_is_named_as_it_was_sent(service: Service, number: int | None) -> None:
+    wrong = "nonsense" if number is None else event_id(service.resellerId, number)
+    for headers, query, field in (
+        ({"last-event-id": wrong}, {}, "Last-Event-ID"),
+        ({"last-event-id": wrong}, {"after": "latest"}, "Last-Event-ID"),
+        ({}, {"after": wrong}, "after"),
+    ):
+        answer = httpx.get(url(service), params=query, headers=service.headers | headers)
+        assert answer.status_code == 400, answer.text
+        (_, bad, _) = answer.json()["error"]["details"]
+        assert [each["field"] for each in bad["fieldViolations"]] == [field]
 
 
 @contextmanager

@@ -4,7 +4,8 @@ from typing import Any
 
 import grpc
 import pytest
-from billing.v1 import customer_service_pb2
+from billing.v1 import customer_service_pb2, event_service_pb2, invitation_service_pb2
+from google.longrunning import operations_pb2
 from google.rpc import error_details_pb2
 
 from tests.rpc.conftest import Api
@@ -70,3 +71,28 @@ async def test_what_a_list_does_not_know_is_named(
     (violation,) = detail(status, error_details_pb2.BadRequest).field_violations
     assert violation.field == field
     assert says in violation.description
+
+
+async def test_one_refusal_names_all_that_is_wrong(api: Api) -> None:
+    wrong: dict[str, Any] = {"page_size": -1, "filter": "x = y"}
+    more: dict[str, Any] = {"parent": PARENT, "order_by": "name"}
+    for call, request in (
+        (
+            api.google_customers.ListCustomers,
+            customer_service_pb2.ListCustomersRequest(**wrong, **more),
+        ),
+        (
+            api.invitations.ListInvitations,
+            invitation_service_pb2.ListInvitationsRequest(**wrong, **more),
+        ),
+        (api.events.ListEvents, event_service_pb2.ListEventsRequest(parent=PARENT, **wrong)),
+        (api.longrunning.ListOperations, operations_pb2.ListOperationsRequest(**wrong)),
+    ):
+        _, _, status = await refusal(call(request, metadata=api.as_("reader")))
+        named = [
+            each.field for each in detail(status, error_details_pb2.BadRequest).field_violations
+        ]
+        expected = (
+            [*wrong, "order_by"] if "order_by" in request.DESCRIPTOR.fields_by_name else wrong
+        )
+        assert sorted(named) == sorted(expected)

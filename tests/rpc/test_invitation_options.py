@@ -15,7 +15,7 @@ from billing.v1 import (
     invitation_service_pb2,
 )
 from google.longrunning import operations_pb2
-from google.protobuf import duration_pb2
+from google.protobuf import duration_pb2, field_mask_pb2
 from google.rpc import error_details_pb2
 from yandex.cloud import validation_pb2
 
@@ -283,6 +283,21 @@ async def test_the_address_of_one_by_link_is_corrected_without_an_e_mail(api: Ap
     code, _, _ = await refusal(accept(api, old))
     assert code == grpc.StatusCode.NOT_FOUND
     assert (await accept(api, await token_of(api, name))).email == email
+
+
+async def test_a_wrong_address_is_named_beside_all_else_that_is_wrong(api: Api) -> None:
+    said = await wrong_fields(
+        api.invitations.UpdateInvitation(
+            invitation_service_pb2.UpdateInvitationRequest(
+                invitation=invitation_pb2.Invitation(
+                    name=await by_link(api), email="nonsense", note="n" * 2000
+                ),
+                update_mask=field_mask_pb2.FieldMask(paths=["email", "state"]),
+            ),
+            metadata=api.as_("writer"),
+        )
+    )
+    assert set(said) == {"invitation.email", "invitation.note", "update_mask"}
 
 
 async def test_a_link_holds_beside_that_of_the_e_mail(api: Api) -> None:

@@ -7,7 +7,7 @@ from billing.v1 import customer_pb2, invitation_pb2, invitation_service_pb2, web
 from google.protobuf import field_mask_pb2
 
 from server.domain.errors import BillingError, Reason
-from server.rpc.messages.invitations import new_email
+from server.rpc.messages.invitations import check_mask, new_email
 from server.rpc.messages.masks import ALL, Path, read_mask
 
 CUSTOMER = customer_pb2.Customer.DESCRIPTOR
@@ -107,12 +107,12 @@ def test_elements_of_lists_have_no_names() -> None:
 
 
 def correction(email: str, *paths: str) -> str | None:
-    return new_email(
-        invitation_service_pb2.UpdateInvitationRequest(
-            invitation=invitation_pb2.Invitation(email=email),
-            update_mask=field_mask_pb2.FieldMask(paths=paths),
-        )
+    request = invitation_service_pb2.UpdateInvitationRequest(
+        invitation=invitation_pb2.Invitation(email=email),
+        update_mask=field_mask_pb2.FieldMask(paths=paths),
     )
+    check_mask(request)
+    return new_email(request)
 
 
 def test_of_an_invitation_the_address_alone_is_named() -> None:

@@ -23,6 +23,12 @@ _FILTER = filters.ListFilter(
     *(filter_fields.time_field(field) for field in ("createTime", "updateTime", "deleteTime")),
 )
 
+# What is wrong about a request, which `wanted_customers` tells one by one.
+CHECKS = (
+    lambda request: _FILTER.parse(request.filter),
+    lambda request: oldest_first(request.order_by),
+)
+
 
 def wanted_customers(request: customer_service_pb2.ListCustomersRequest) -> CustomerList:
     """Returns which customers a request asks for. Raises FIELDS_INVALID."""

@@ -13,6 +13,7 @@ guide's grammar, functions, wildcards in values and terms without a field are le
 import re
 from collections.abc import Collection
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, cast
 
 from lark import Lark, Token, Tree
@@ -172,6 +173,7 @@ def _negated(condition: Filter) -> Filter:
     return Not(condition)
 
 
+@lru_cache(maxsize=1)  # a call asks twice: while its fields are checked, and once they are right
 def _parse(written: str) -> Tree[Token]:
     """Returns the tree of the grammar, or the refusal; gives up as soon as there is too much."""
     if len(written) > MOST_CHARACTERS:

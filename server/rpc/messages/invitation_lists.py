@@ -5,6 +5,7 @@ from typing import Any
 
 from billing.v1 import invitation_service_pb2
 
+from server.domain.filters import Filter
 from server.domain.invitations import InvitationList, InvitationState
 from server.domain.mail import DeliveryState
 from server.rpc.messages import filter_fields, filters
@@ -24,11 +25,20 @@ _FIELDS: Sequence[filter_fields.Field[Any]] = (
 
 def wanted_invitations(request: invitation_service_pb2.ListInvitationsRequest) -> InvitationList:
     """Returns which invitations a request asks for. Raises FIELDS_INVALID."""
-    reseller_id = names.parse_parent(request.parent)
-    fields = filters.ListFilter(*_FIELDS, filter_fields.customer_field(reseller_id))
     return InvitationList(
-        reseller_id, fields.parse(request.filter), oldest_first=oldest_first(request.order_by)
+        names.parse_parent(request.parent),
+        _filter(request),
+        oldest_first=oldest_first(request.order_by),
     )
+
+
+def _filter(request: invitation_service_pb2.ListInvitationsRequest) -> Filter | None:
+    customer = filter_fields.customer_field(names.parse_parent(request.parent))
+    return filters.ListFilter(*_FIELDS, customer).parse(request.filter)
+
+
+# What is wrong about a request, which `wanted_invitations` tells one by one.
+CHECKS = (_filter, lambda request: oldest_first(request.order_by))
 
 
 def list_scope(wanted: InvitationList, written_filter: str) -> Sequence[str]:

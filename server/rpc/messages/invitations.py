@@ -67,16 +67,20 @@ def invitation_not_found(name: str) -> BillingError:
     )
 
 
+def check_mask(request: invitation_service_pb2.UpdateInvitationRequest) -> None:
+    """Raises FIELDS_INVALID for a mask that names more than the address."""
+    read_mask(request.update_mask, request.invitation.DESCRIPTOR, _SETTABLE)
+
+
 def new_email(request: invitation_service_pb2.UpdateInvitationRequest) -> str | None:
     """Returns the address to set, in normal form; None where nothing is. Raises FIELDS_INVALID.
 
     Without a mask what is not empty is set; what the service alone sets is then passed over.
     """
-    message = request.invitation
-    paths = read_mask(request.update_mask, message.DESCRIPTOR, _SETTABLE)
-    if not message.email and not paths:
+    email = request.invitation.email
+    if not email and not request.update_mask.paths:
         return None
-    address = address_or_none(message.email)
+    address = address_or_none(email)
     if address is None:
         raise invalid_field("invitation.email", "Must be an e-mail address.")
     return address

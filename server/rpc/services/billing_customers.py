@@ -10,6 +10,7 @@ from google.longrunning import operations_pb2
 from server.domain.customers import Customer, NewCustomer
 from server.domain.invitations import NewInvitation
 from server.domain.operations import OperationKind
+from server.rpc.messages import customer_lists
 from server.rpc.messages import resource_names as names
 from server.rpc.messages.customer_changes import (
     check_labels,
@@ -43,6 +44,7 @@ class BillingCustomerService:
         "InviteCustomer": (read_options, check_labels),
         "CreateCustomer": (require_no_email, check_labels),
         "UpdateCustomer": (check_update,),
+        "ListCustomers": customer_lists.CHECKS,
     }
 
     def __init__(self, use_cases: Customers, operations: Operations, pages: Pages) -> None:

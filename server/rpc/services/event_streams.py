@@ -17,10 +17,12 @@ class EventStreamService:
     async def WatchEvents(
         self, request: event_service_pb2.WatchEventsRequest, call: CallContext
     ) -> None:
+        header = call.last_event_id
         await self._streams.send(
             call,
             names.parse_parent(request.parent),
-            call.last_event_id or request.after,
+            header or request.after,
             request.filter,
             ENCODINGS.get(call.accepts, LINES),
+            position_field="Last-Event-ID" if header else "after",
         )

@@ -1,5 +1,7 @@
 """billing.v1.EventService."""
 
+from typing import ClassVar
+
 from billing.v1 import event_pb2, event_service_pb2
 
 from server.rpc.messages import resource_names as names
@@ -14,6 +16,12 @@ from server.use_cases.events import Events
 
 class EventService:
     """billing.v1.EventService over the use cases."""
+
+    checks: ClassVar = {
+        "ListEvents": (
+            lambda request: parse_event_filter(request.filter, names.parse_parent(request.parent)),
+        )
+    }
 
     def __init__(self, events: Events, streams: Streams, pages: Pages) -> None:
         self._events = events

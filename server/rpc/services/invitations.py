@@ -1,15 +1,18 @@
 """billing.v1.InvitationService."""
 
 from functools import partial
+from typing import ClassVar
 
 from billing.v1 import invitation_pb2, invitation_service_pb2
 from google.longrunning import operations_pb2
 
 from server.domain.invitations import Invitation
 from server.rpc.links import Links
+from server.rpc.messages import invitation_lists
 from server.rpc.messages import resource_names as names
 from server.rpc.messages.invitation_lists import list_scope, wanted_invitations
 from server.rpc.messages.invitations import (
+    check_mask,
     invitation_not_found,
     new_email,
     to_billing,
@@ -24,6 +27,11 @@ from server.use_cases.operations import Operations
 
 class InvitationService:
     """billing.v1.InvitationService over the use cases."""
+
+    checks: ClassVar = {
+        "ListInvitations": invitation_lists.CHECKS,
+        "UpdateInvitation": (check_mask, new_email),
+    }
 
     def __init__(
         self,

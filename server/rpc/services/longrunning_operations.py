@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from functools import partial
+from typing import ClassVar
 
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
@@ -29,6 +30,10 @@ _ANSWER_S = 0.2
 
 class LongrunningOperations:
     """google.longrunning.Operations over the use cases."""
+
+    checks: ClassVar = {
+        "ListOperations": (lambda request: parse_operation_filter(request.filter),),
+    }
 
     def __init__(self, operations: Operations, authenticator: Authenticator, pages: Pages) -> None:
         self._operations = operations

@@ -63,18 +63,26 @@ class Streams:
         self._has_stopped = False
 
     async def send(
-        self, call: CallContext, reseller_id: str, after: str, filter_: str, encoding: Encoding
+        self,
+        call: CallContext,
+        reseller_id: str,
+        after: str,
+        filter_: str,
+        encoding: Encoding,
+        *,
+        position_field: str = "after",
     ) -> None:
         """Sends events after the one that `after` names until the caller goes; raises why it ends.
 
-        Where the encoding has errors, one that comes after the first message is sent.
+        `position_field` is where the caller has written that. Where the encoding has errors, one that
+        comes after the first message is sent.
         """
         if self._availability.refusal:  # it may have waited for its turn
             raise self._availability.refusal
         caller = call.caller
         condition = parse_event_filter(filter_, reseller_id)
         given = names.bare_id(after, reseller_id, names.EVENTS)
-        position = await self._events.position(caller, reseller_id, given)
+        position = await self._events.position(caller, reseller_id, given, position_field)
         last = await self._events.position(caller, reseller_id, LATEST)
         if self._has_stopped:
             raise stopping()
