@@ -3,7 +3,8 @@
 An e-mail counts for the whole period of its limit, and for up to a twelfth of it longer, since what
 was accepted in one twelfth is one row. So no period, whenever it begins, has more than the limit.
 E-mails to an address are counted by the invitations that were made for it, which an index finds;
-only resends have rows of their own. A row for each address would cost more than all other counts.
+only resends have rows of their own, and e-mails of invitations that have another address by now. A
+row for each address would cost more than all other counts.
 
 Counts are written right before the commit (`Transaction.add`) and looked at again after, so that
 transactions of many processes wait for each other's counts as briefly as can be, and the limits hold
@@ -161,6 +162,29 @@ class Counts:
         self._used[address_key] = used + 1
         self._resent[address_key] += 1
         return self._mail(reseller_id, at)
+
+    def correct(
+        self,
+        reseller_id: str,
+        address_key: str,
+        at: Micros,
+        former: str,
+        invited_at: Micros,
+        *,
+        sent: bool,
+    ) -> Micros:
+        """Counts an e-mail to another address of an invitation; as `invite`. Raises MAIL_LIMIT_REACHED.
+
+        `sent` tells whether the former address has got the first one, for which it goes on counting.
+        """
+        due_at = self.resend(reseller_id, address_key, at)
+        until = Micros(invited_at + HOUR)
+        if self._of_address.limit and until > self._now:
+            # The invitation, which is counted where it is, counts for another e-mail than that.
+            self._transaction.add(_ADD, (address_scope(address_key), until), -1)
+            if sent:
+                self._transaction.add(_ADD, (address_scope(former), until), 1)
+        return due_at
 
     def customer(self, reseller_id: str) -> None:
         """Counts a customer. Raises CUSTOMER_LIMIT_REACHED, and then counts nothing."""

@@ -11,7 +11,7 @@ import pytest
 from server.domain.access import Actor
 from server.domain.customers import create_reseller_served
 from server.domain.errors import BillingError, Reason
-from server.domain.invitations import NewInvitation
+from server.domain.invitations import NewInvitation, resend
 from server.domain.limits import SPREAD_BY, Limits
 from server.domain.operations import CANCELLED, Operation
 from server.storage import open_storage
@@ -31,7 +31,7 @@ from tests.storage.records import (
     key,
     new,
 )
-from tests.storage.stored_invitation import sent
+from tests.storage.stored_invitation import StoredInvitation, recorded, refused, sent
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -141,6 +141,91 @@ async def test_e_mails_sent_again_count_for_their_address(
     assert await stored.recorded() == before
     assert await stored.resend(START + 2 * HOUR)
     assert sound(database_url)
+
+
+async def correct(stored: StoredInvitation, email: str) -> None:
+    operation = resend(stored.made.customer, resent_by="s", now=START)
+    await stored.storage.invitations.correct_invitation(
+        *(stored.made.invitation.id, email, operation, START + DAY, ACTOR, None)
+    )
+
+
+@pytest.fixture
+async def by_address(storage: SqlStorage, database_url: str) -> AsyncIterator[SqlStorage]:
+    """A process with a small limit for each address alone."""
+    limits = Limits(mail_per_address_h=3)
+    process = await open_storage(database_url, idempotency_lifetime=KEY_LIFETIME, limits=limits)
+    yield process
+    await process.close()
+
+
+async def test_an_address_goes_on_counting_what_it_got_before_a_correction(
+    by_address: SqlStorage, database_url: str
+) -> None:
+    """Else whoever invites and corrects in turn could send it any number."""
+    for number in range(3):
+        stored = await sent(by_address, to(number))
+        await correct(stored, f"{number}@example.com")
+        await stored.deliver()
+    limit, wait_s = await reached(by_address.invitations.create_invitation(to(4), None))
+    assert limit == "MAIL_PER_ADDRESS_H"
+    assert sound(database_url)
+    later = START + timedelta(seconds=wait_s)
+    await by_address.invitations.create_invitation(to(4, later), None)
+
+
+async def test_a_correction_counts_once_for_the_new_address(by_address: SqlStorage) -> None:
+    """Also where it takes the last place, and goes on from there."""
+    for number in range(2):
+        await sent(by_address, to(number))
+    stored = await sent(by_address, new(tin="2"))
+    await correct(stored, TO)
+    await stored.deliver()
+    assert await reached(by_address.invitations.create_invitation(to(4), None))
+    await correct(stored, "right@example.com")
+    await stored.deliver()
+    assert await reached(by_address.invitations.create_invitation(to(4), None))
+    for number in range(2):
+        await by_address.invitations.create_invitation(
+            new("right@example.com", tin=f"{number}"), None
+        )
+    assert await reached(
+        by_address.invitations.create_invitation(new("right@example.com", tin="4"), None)
+    )
+
+
+async def test_an_e_mail_that_waited_counts_where_it_goes(by_address: SqlStorage) -> None:
+    await correct(await recorded(by_address, to(0)), "right@example.com")
+    for number in range(1, 4):
+        await by_address.invitations.create_invitation(to(number), None)
+    for number in range(1, 3):
+        await by_address.invitations.create_invitation(
+            new("right@example.com", tin=f"{number}"), None
+        )
+    assert await reached(
+        by_address.invitations.create_invitation(new("right@example.com", tin="4"), None)
+    )
+
+
+async def test_a_correction_of_the_case_alone_counts_once(by_address: SqlStorage) -> None:
+    await correct(await sent(by_address, to(0)), TO.lower())
+    await by_address.invitations.create_invitation(to(1), None)
+    assert await reached(by_address.invitations.create_invitation(to(2), None))
+
+
+async def test_a_correction_that_is_refused_does_not_count(by_address: SqlStorage) -> None:
+    await sent(by_address, to(1))
+    there = await sent(by_address, new(tin="1"))
+    under_way = await recorded(by_address, new(tin="2"))
+    await under_way.claim()
+    for stored, reason in (
+        (there, Reason.INVITATION_OPEN),
+        (under_way, Reason.MAIL_UNDER_WAY),
+    ):
+        for _ in range(3):
+            assert (await refused(correct(stored, TO))).reason is reason
+    for number in (2, 3):
+        await by_address.invitations.create_invitation(to(number), None)
 
 
 async def test_a_reseller_sends_so_many_an_hour_and_a_day(limited: SqlStorage) -> None:

@@ -374,11 +374,20 @@ class _Batch:
         if before.email == wanted.email:
             return before
         at = micros(now)
-        due_at = None if wanted.operation.done else at
-        if self._counts and due_at is not None:
-            key = address_key(wanted.email)
-            due_at = self._counts.resend(self._reseller_id(row), key, at)
-        after, operation_id = correct(self._transaction, row, wanted, due_at)
+
+        def count(waits: bool) -> Micros | None:
+            if wanted.operation.done or not self._counts:
+                return None if wanted.operation.done else at
+            return self._counts.correct(
+                self._reseller_id(row),
+                address_key(wanted.email),
+                at,
+                address_key(row.email),
+                row.created_at,
+                sent=not (waits and int(row.latest) == row.n),
+            )
+
+        after, operation_id = correct(self._transaction, row, wanted, count)
         self._rows[row.n] = after
         self._log(EventType.INVITATION_UPDATED, at, wanted.actor, after, operation_id)
         self._keys.changed(wanted.use, INVITATION_TARGET, row.n)

@@ -1,5 +1,6 @@
 """Correcting the address of an invitation, which sends it anew."""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
@@ -103,13 +104,17 @@ _CORRECT = Statement(
 
 
 def correct(
-    transaction: Transaction, row: InvitationPart, wanted: Correction, due_at: Micros | None
+    transaction: Transaction,
+    row: InvitationPart,
+    wanted: Correction,
+    count: Callable[[bool], Micros | None],
 ) -> tuple[InvitationPart, str | None]:
-    """Gives a locked, pending invitation another address, and has it sent there at a time.
+    """Gives a locked, pending invitation another address, and has it sent there.
 
     Where its e-mail waits to be sent, that one goes to the new address at once; otherwise there is
-    a new operation, whose ID is returned beside the row. Links sent before hold no longer. With an
-    operation that is done no e-mail is sent.
+    a new operation, whose ID is returned beside the row. Links sent before hold no longer.
+    `count` is called once nothing else speaks against it, with whether an e-mail waits: it returns
+    when to send, None for no e-mail, or refuses.
     Raises INVITATION_OPEN; MAIL_UNDER_WAY while its e-mail is on its way.
     """
     now = micros(wanted.operation.created_at)
@@ -120,6 +125,7 @@ def correct(
     waiting = is_mail_waiting(transaction, row.latest)
     place = address_hash(key), open_slot(reseller, tin)
     slot = free_slot(transaction, row, key, place, tin, now)
+    due_at = count(waiting)
     after = row._replace(
         email=Email(wanted.email),
         address_key=place[0],
