@@ -209,6 +209,8 @@ def _damaged(token: str) -> dict[str, str]:
         "another character": token[:middle] + swapped + token[middle + 1 :],
         "its end alone": token[middle:],
         "made up": "x" * len(token),
+        "padded": token + "=",
+        "beyond ASCII": "ж" * len(token),
     }
 
 

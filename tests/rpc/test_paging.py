@@ -86,6 +86,17 @@ async def test_no_bit_of_a_token_can_be_changed() -> None:
             pages().cursor(token[:length], *SCOPE)
 
 
+def test_a_token_has_one_spelling() -> None:
+    tokens = [pages().token(Cursor(number), SCOPE) for number in range(100)]
+    assert set("-_") <= set("".join(tokens))
+    for token in tokens:
+        assert pages().cursor(token, *SCOPE) is not None
+        spellings = (f"{token}=", f"{token}==", token.replace("-", "+"), token.replace("_", "/"))
+        for other in {*spellings} - {token}:
+            with pytest.raises(BillingError):
+                pages().cursor(other, *SCOPE)
+
+
 async def test_who_knows_the_form_but_no_key_forges_nothing() -> None:
     forged = await token_of(pages([b"guess" * 6]))
     with pytest.raises(BillingError):

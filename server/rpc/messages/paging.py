@@ -104,6 +104,8 @@ class Pages:
             raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
             raise _bad_token() from None
+        if token != _written(raw):
+            raise _bad_token()  # base64 knows other spellings of the same bytes
         mac, place = raw[:_MAC], raw[_MAC:]
         if not any(self._is_ours(mac, place, scope, at_once) for at_once in (False, True)):
             raise _bad_token()
@@ -141,7 +143,7 @@ class Pages:
         """Returns the token of the page that begins after a row."""
         place = last.to_bytes(8, signed=True)
         raw = _mac(self._secrets(False)[0], scope, place) + place
-        return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+        return _written(raw)
 
     def _is_ours(self, mac: bytes, place: bytes, scope: Sequence[str], at_once: bool) -> bool:
         return any(
@@ -150,6 +152,10 @@ class Pages:
 
     def _secrets(self, at_once: bool) -> Sequence[bytes]:
         return self._keys(at_once) or [self._own]
+
+
+def _written(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 def _mac(key: bytes, scope: Sequence[str], place: bytes) -> bytes:
