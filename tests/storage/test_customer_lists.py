@@ -23,6 +23,7 @@ from server.domain.operations import OperationKind
 from server.rpc.messages.customer_lists import wanted_customers
 from server.rpc.messages.paging import Pages
 from server.storage.customers.lists import CustomerPage, list_customers
+from server.storage.sql.statements import Transaction
 from server.storage.storage import SqlStorage
 from tests.storage.databases import on_postgresql, on_sqlite, query
 from tests.storage.reading import RowsRead, numbers, slower_among_many, walk
@@ -228,3 +229,33 @@ async def test_postgresql_reads_no_more_rows_than_a_page_looks_at(
         for name, wanted in MANY.items()
     }
     assert {name for name, rows in read.items() if rows > 6_000} == set(), read
+
+
+@on_postgresql
+@pytest.mark.parametrize("oldest_first", [False, True])
+async def test_postgresql_plans_a_later_page_once(
+    storage: SqlStorage, database_url: str, made: Sequence[Customer], oldest_first: bool
+) -> None:
+    """Planning takes about as long as reading: it is not done anew for each place in the list."""
+    many(database_url, 40_000)
+    query(database_url, "ANALYZE customers")
+    # As if there were two million.
+    query(
+        database_url,
+        "UPDATE pg_class SET reltuples = reltuples * 50 WHERE relname LIKE 'customers%'",
+    )
+    wanted = CustomerList(RESELLER, show_deleted=True, oldest_first=oldest_first)
+    first = await storage.customers.list_customers(wanted, 101, None)
+    for _ in range(
+        12
+    ):  # the driver prepares what comes often, PostgreSQL makes five plans to compare
+        await storage.customers.list_customers(wanted, 101, first.read_to)
+    assert await storage._reads.submit(_kept_plans, None) > 0
+
+
+def _kept_plans(transaction: Transaction, calls: Sequence[None]) -> list[int]:
+    """Returns how many lists of customers were read by a plan that was made for another."""
+    transaction._cursor.execute(
+        "SELECT sum(generic_plans) FROM pg_prepared_statements WHERE statement LIKE '%measured%'"
+    )
+    return [int(transaction._cursor.fetchone()[0]) for _ in calls]

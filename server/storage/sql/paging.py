@@ -8,7 +8,9 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Select,
+    any_,
     bindparam,
+    func,
     literal_column,
     select,
     tuple_,
@@ -18,6 +20,8 @@ from sqlalchemy import (
 from server.storage.interface.paging import Cursor, Listed
 
 RecordT = TypeVar("RecordT")
+
+_ONE: ColumnElement[int] = literal_column("1")
 
 
 class _Numbered(Protocol):
@@ -80,17 +84,22 @@ def merged(
     for run in runs:
         columns, values = zip(*run.equal.items(), strict=True)
         key = tuple_(*columns)
-        part = select(number).where(key >= tuple_(*values), key <= tuple_(*values))
+        begin, end = key >= tuple_(*values), key <= tuple_(*values)
         if past_first:
-            whole, place = tuple_(*columns, number), tuple_(*values, after)
-            part = part.where(whole > place if oldest_first else whole < place)
+            # With the next place, not past this one: PostgreSQL, which looks at the first column alone,
+            # would expect next to no rows behind it, and so plan each call anew as well.
+            whole = tuple_(*columns, number)
+            if oldest_first:
+                begin = whole >= tuple_(*values, after + _ONE)
+            else:
+                end = whole <= tuple_(*values, after - _ONE)
+        part = select(number).where(begin, end)
         order = (_ordered(column, oldest_first) for column in (*columns, number))
         found.append(part.where(*run.conditions).order_by(*order).limit(as_text(most)))
     page = found[0] if len(found) == 1 else _united(found, as_text(most), oldest_first)
-    numbers = page.subquery("numbers")
-    return first(
-        rows.where(number.in_(select(numbers.c[number.name]))), number, oldest_first=oldest_first
-    )
+    # As an array, for which it looks in the table number by number, however many it expects.
+    numbers = func.array(page.scalar_subquery())
+    return first(rows.where(number == any_(numbers)), number, oldest_first=oldest_first)
 
 
 def rounded(limit: int) -> int:
