@@ -109,7 +109,9 @@ browser: ## install the Chromium that tests look at /docs with, where it is miss
 
 test: $(VENV)/dev.stamp browser ## all tests, on the real Envoy, databases and SMTP; JOBS=3 files at a time
 	@# One seed for all its processes, which must list the tests in one order, even those of a set.
-	@PYTHONHASHSEED=$$RANDOM $(BIN)/python -m pytest -q -n $(or $(JOBS),3)
+	@# What fails while others run is tried once more by itself: only a fault fails alone on a quiet machine too.
+	@PYTHONHASHSEED=$$RANDOM $(BIN)/python -m pytest -q -n $(or $(JOBS),3) || { [ $$? = 1 ] && \
+	  echo "once more, one at a time: what failed beside others" && $(BIN)/python -m pytest -q --last-failed --maxfail=3; }
 
 fuzz: $(VENV)/dev.stamp ## N=100000 inputs that nobody should send, SEED=… the same again, AGAIN=build/fuzz/000.json a kept one; exit 1 for an answer outside the contract
 	@$(BIN)/python -m tests.fuzz $(or $(N),10000) $(if $(SEED),--seed $(SEED)) $(if $(AGAIN),--again $(AGAIN))

@@ -3,12 +3,9 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from google.api.field_behavior_pb2 import REQUIRED, field_behavior
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 from google.rpc import code_pb2
-from yandex.cloud import validation_pb2
 
-from contract.field_limits import Limit
 from gateway import pages
 from gateway.http_rules import VARIABLE, DescriptorSet, Method, Rule
 from gateway.settings import GatewaySettings
@@ -162,12 +159,6 @@ def _field(
     if field.HasField("oneof_index") and not field.proto3_optional:
         parts["oneof"] = f"oneof {message.oneof_decl[field.oneof_index].name}"
     written = [f'{name} = "{value}"' for name, value in parts.items()]
-    limits = field.options.Extensions
-    if limits[validation_pb2.required] or REQUIRED in limits[field_behavior]:
-        written.append("required = true")
-    length = limits[validation_pb2.length]
-    if length and (longest := Limit.parse(length).most) is not None:
-        written.append(f"longest = {longest}")
     if field.name == _UPDATE_MASK and (resource := _resource(descriptors, message)):
         written.append(f'mask = "{resource}"')
     if kind == "enum":

@@ -13,10 +13,12 @@ local json_string, percent_decoded = text.json_string, text.percent_decoded
 
 local DOMAIN = "billing.example.com"
 local MOST_VIOLATIONS = 50
-local NO_NAMES = {}
+local NOTHING = {}
 -- The dynamic metadata in which a page's request notes what its answer depends on.
 local PAGE = "page"
 local LONGEST_TOKEN = 64
+-- Tells the server what is wrong with what it is not sent (server/rpc/pipeline/unreadable.py), in so many bytes.
+local UNREADABLE, MOST_NAMED_BYTES = "x-unreadable-fields-bin", 4096
 -- A page's form sends `answer=accept`, and browsers' extensions a little more.
 local LARGEST_FORM = 512
 -- Has enumerations written as numbers; the host is one of Envoy's configuration, not of any network.
@@ -34,6 +36,15 @@ end
 -- gRPC codes of HTTP statuses: NOT_FOUND, UNIMPLEMENTED; of all others INVALID_ARGUMENT.
 local CODES, INVALID = { [404] = 5, [501] = 12 }, 3
 
+local function as_json(violations)
+  local listed = {}
+  for place, wrong in ipairs(violations) do
+    listed[place] = '{"field":' .. json_string(wrong.field)
+      .. ',"description":' .. json_string(wrong.description) .. "}"
+  end
+  return "[" .. table.concat(listed, ",") .. "]"
+end
+
 -- Answers with a google.rpc.Status.
 local function refuse(handle, status, reason, message, violations)
   local details = {
@@ -41,12 +52,7 @@ local function refuse(handle, status, reason, message, violations)
     detail("RequestInfo", '"requestId":' .. json_string(handle:headers():get("x-request-id") or "")),
   }
   if violations then
-    local listed = {}
-    for place, wrong in ipairs(violations) do
-      listed[place] = '{"field":' .. json_string(wrong.field)
-        .. ',"description":' .. json_string(wrong.description) .. "}"
-    end
-    table.insert(details, 2, detail("BadRequest", '"fieldViolations":[' .. table.concat(listed, ",") .. "]"))
+    table.insert(details, 2, detail("BadRequest", '"fieldViolations":' .. as_json(violations)))
   end
   handle:respond({ [":status"] = tostring(status) }, '{"code":' .. (CODES[status] or INVALID)
     .. ',"message":' .. json_string(message) .. ',"details":[' .. table.concat(details, ",") .. "]}")
@@ -66,25 +72,6 @@ local function value_problem(value, field)
   end
   if field.kind == "integer" and not find(value, "^%-?%d+$") then return "It must be a whole number." end
   return numbers.problem(value, field, true)
-end
-
--- Adds, beside a value that can't be read, what the server would say about the query's other fields:
--- who mends one should not learn of the next only then. `given` maps fields' names to their values.
-local function add_others(violations, given, rule, fields)
-  for _, field in ipairs(fields) do
-    local value, problem = given[field.name] or "", nil
-    if not rule.bound[field.name] and #violations < MOST_VIOLATIONS then
-      local _, length = gsub(value, "[^\128-\191]", "")
-      if field.required and not find(value, "%S") then
-        problem = "Required."
-      elseif field.longest and length > field.longest then
-        problem = "Must be <=" .. field.longest .. " characters long."
-      end
-    end
-    if problem then
-      violations[#violations + 1] = { field = field.json or field.name, description = problem }
-    end
-  end
 end
 
 -- System parameters may be written without their dollar, where the method has no field of that name.
@@ -114,28 +101,14 @@ local function system_problem(name, value)
   return "This system parameter is not supported; $alt and $prettyPrint are."
 end
 
--- Takes system parameters, which the transcoder does not know, out of the path, and has enumerations
--- written as numbers if one says so: by a virtual host of its own.
-local function obey_system_parameters(handle, rule, fields)
-  local headers, kept, numbers_wanted = handle:headers(), {}, false
-  local path, query = headers:get(":path"):match("^([^?]*)%?(.*)$")
-  for pair in gmatch(query, "[^&]+") do
-    local name, value = percent_decoded(pair):match("^([^=]*)=?(.*)$")
-    local system = system_name(name, fields)
-    if not system then kept[#kept + 1] = pair end
-    if value == ENUM_NUMBERS and system == "$alt" then numbers_wanted = true end
-  end
-  headers:replace(":path", kept[1] and path .. "?" .. table.concat(kept, "&") or path)
-  if numbers_wanted and not rule.head then
-    headers:replace(":authority", ENUM_NUMBERS_HOST)
-    handle:clearRouteCache()
-  end
-end
-
-local function check_query(query, rule, messages, fields)
-  local violations, seen, given, misread, system = {}, {}, {}, false, false
+-- Returns what is wrong with the query; the query without that and without system parameters, which the
+-- transcoder does not know, nil where it is as it came; and whether enumerations are wanted as numbers.
+-- Or nil and why it can't be read.
+local function check_query(query, rule, messages)
+  local violations, seen, kept, numbers_wanted, system = {}, {}, {}, false, false
   for pair in gmatch(query, "[^&]+") do
     if #violations >= MOST_VIOLATIONS then break end
+    local count = #violations
     local raw_name, raw_value = pair, ""
     local equals = find(pair, "=", 1, true)
     if equals then raw_name, raw_value = sub(pair, 1, equals - 1), sub(pair, equals + 1) end
@@ -155,6 +128,7 @@ local function check_query(query, rule, messages, fields)
       local problem = seen[parameter] and "The parameter is given twice." or system_problem(parameter, value)
       if problem then wrong(problem) end
       seen[parameter], system = true, true
+      if parameter == "$alt" and value == ENUM_NUMBERS then numbers_wanted = true end
     elseif not field then
       local meant = text.closest(field_names.last_part(name), canonical)
       if meant and rule.bound[before .. canonical[meant].name] then meant = nil end
@@ -172,17 +146,14 @@ local function check_query(query, rule, messages, fields)
     else
       local problem = value_problem(value, field)
         or field.mask and field_names.mask_problem(value, messages[field.mask], messages)
-      if problem then
-        wrong(problem)
-        misread = true
-      end
+      if problem then wrong(problem) end
       seen[canonical] = true
-      given[canonical] = value
       if field.oneof then seen[field.oneof] = canonical end
     end
+    if #violations == count and not parameter then kept[#kept + 1] = pair end
   end
-  if misread and rule.body == "" then add_others(violations, given, rule, fields) end
-  return violations, nil, system
+  local rest = (system or violations[1]) and table.concat(kept, "&") or nil
+  return violations, rest, numbers_wanted
 end
 
 local function is_json(content_type)
@@ -244,11 +215,13 @@ local function take_connect_headers(handle, rule, limits)
   return true
 end
 
+-- Returns what is wrong with the body, and the body without that, as `json_check` does; nil where the request
+-- has been answered.
 local function check_body(handle, rule, messages, path)
-  if rule.stream and not take_frame(handle) then return end
+  if rule.stream and not take_frame(handle) then return nil end
   local buffer = handle:body()
   local length = buffer and buffer:length() or 0
-  if length == 0 or rule.raw then return end
+  if length == 0 or rule.raw then return NOTHING end
   if rule.body == "" then
     return refuse(handle, 400, "REQUEST_MALFORMED", "This method takes no body.")
   end
@@ -264,9 +237,21 @@ local function check_body(handle, rule, messages, path)
     end
     return refuse(handle, 415, "CONTENT_TYPE_UNSUPPORTED", "Send the body without Content-Encoding.")
   end
-  local violations, problem = json_check.check(buffer:getBytes(0, length), rule.field, messages, bound_fields(path, rule))
-  if not violations then return refuse(handle, 400, "REQUEST_MALFORMED", problem) end
-  if violations[1] then refuse_fields(handle, violations) end
+  local violations, rest = json_check.check(buffer:getBytes(0, length), rule.field, messages, bound_fields(path, rule))
+  if not violations then return refuse(handle, 400, "REQUEST_MALFORMED", rest) end
+  return violations, rest
+end
+
+-- Has the server refuse the request, which can be read without its wrong fields: it knows whether the caller
+-- may ask at all, and names these and what it finds in the others. Returns whether it can be told.
+local function pass_on(handle, violations, path, body)
+  local named = as_json(violations)
+  if #named > MOST_NAMED_BYTES then return false end
+  local headers = handle:headers()
+  headers:replace(UNREADABLE, handle:base64Escape('{"fieldViolations":' .. named .. "}"))
+  if path then headers:replace(":path", path) end
+  if body then handle:body():setBytes(body) end
+  return true
 end
 
 -- Whether the headers are too many or, at name + value + 2 a line, too large. Envoy's own limits are
@@ -314,7 +299,7 @@ end
 -- Over HTTP/2 an answer to HEAD must not have a body, but the length that it would have. The filter that
 -- packs answers is off, since it would pack this one; so what it says of GET's is said here.
 local function empty_for_head(handle, least_packed)
-  if not (handle:streamInfo():dynamicMetadata():get(PAGE) or NO_NAMES).head then return end
+  if not (handle:streamInfo():dynamicMetadata():get(PAGE) or NOTHING).head then return end
   local body = handle:body(true)
   local length = body:length()
   if length == 0 then return end
@@ -330,7 +315,7 @@ end
 local function refuse_by_page(handle, pages)
   local headers = handle:headers()
   if headers:get("content-type") ~= "application/json" then return end
-  if (handle:streamInfo():dynamicMetadata():get(PAGE) or NO_NAMES).program then return end
+  if (handle:streamInfo():dynamicMetadata():get(PAGE) or NOTHING).program then return end
   local status = tonumber(headers:get(":status"))
   handle:body(true):setBytes(pages[status] or pages[status < 500 and 400 or 500])
   -- The script may have waited for the body; what it held before is no longer valid.
@@ -399,8 +384,8 @@ end
 -- stands around it in the path, whether the body is passed on as it is, the folder of a page for browsers;
 -- `envelope`, whether errors come in Google's; `head`, whether it is the HEAD of a GET; `connect`, whether
 -- errors are Connect's; `stream`, whether the request and they are framed as its streams are. `messages`
--- maps a type to its fields: a list of {name, json, kind, of, many, oneof, range, values, required,
--- longest, mask}; `mask` is the type whose fields a mask names.
+-- maps a type to its fields: a list of {name, json, kind, of, many, oneof, range, values, mask}; `mask` is the
+-- type whose fields a mask names.
 -- `limits` holds the most headers and header_bytes, the longest that a call may take (call_ms), how much
 -- later than Envoy the server gives up (margin_ms) and from which size on answers are packed (packed_bytes).
 function M.new_request_check(rules, messages, limits)
@@ -428,7 +413,7 @@ function M.new_request_check(rules, messages, limits)
     if rule.page then return take_page_request(handle, rule) end
     if rule.connect and not take_connect_headers(handle, rule, limits) then return end
     local target = headers:get(":path")
-    local path = target
+    local path, violations, rest_path = target, {}, nil
     if find(target, "[%%?\128-\255]") then
       local question = find(target, "?", 1, true) or #target + 1
       path = sub(target, 1, question - 1)
@@ -438,12 +423,27 @@ function M.new_request_check(rules, messages, limits)
       if not percent_decoded(path) then
         return refuse(handle, 400, "REQUEST_MALFORMED", "The path is not percent-encoded UTF-8.")
       end
-      local violations, problem, system = check_query(sub(target, question + 1), rule, by_name, messages[rule.message])
-      if not violations then return refuse(handle, 400, "REQUEST_MALFORMED", problem) end
-      if violations[1] then return refuse_fields(handle, violations) end
-      if system then obey_system_parameters(handle, rule, by_name[rule.message]) end
+      local found, rest, numbers_wanted = check_query(sub(target, question + 1), rule, by_name)
+      if not found then return refuse(handle, 400, "REQUEST_MALFORMED", rest) end
+      violations = found
+      if rest then rest_path = rest == "" and path or path .. "?" .. rest end
+      if rest_path and not found[1] then
+        headers:replace(":path", rest_path)
+        if numbers_wanted and not rule.head then
+          headers:replace(":authority", ENUM_NUMBERS_HOST)
+          handle:clearRouteCache()
+        end
+      end
     end
-    check_body(handle, rule, by_name, path)
+    local in_body, body = check_body(handle, rule, by_name, path)
+    if not in_body then return end
+    local readable = body or not in_body[1]
+    for _, wrong in ipairs(in_body) do
+      if #violations < MOST_VIOLATIONS then violations[#violations + 1] = wrong end
+    end
+    if violations[1] and not (readable and pass_on(handle, violations, rest_path, body)) then
+      return refuse_fields(handle, violations)
+    end
     if rule.head then take_head(handle) end
   end
 end

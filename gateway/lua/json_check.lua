@@ -42,8 +42,9 @@ local CALLED = {
   message = "an object", struct = "an object", list = "an array",
 }
 
--- The check that is under way; nothing yields during one.
-local text, messages, bound, violations, path, depth, steps
+-- The check that is under way; nothing yields during one. `lists` counts the lists and maps around the
+-- place that is read, `uncut` tells that something there has to be left out, `cuts` what is: {from, behind}.
+local text, messages, bound, violations, path, depth, steps, lists, uncut, cuts
 
 local function stop(at, problem)
   error({ at = at, problem = problem }, 0)
@@ -69,10 +70,35 @@ local function place()
   return written
 end
 
-local function violation(description, name)
+-- Notes what is wrong with what the transcoder passes over.
+local function note(description, name)
   if #violations >= MOST_VIOLATIONS then return end
   local field = name and place() .. shortened(name) or sub(place(), 1, -2)
   violations[#violations + 1] = { field = field, description = description }
+end
+
+-- Notes what is wrong with a value that the transcoder would take otherwise, or not at all.
+local function violation(description, name)
+  uncut = true
+  note(description, name)
+end
+
+-- Leaves a value out, and with it what was to be left out of it.
+local function cut(from, behind)
+  while cuts[1] and cuts[#cuts].from >= from do cuts[#cuts] = nil end
+  cuts[#cuts + 1] = { from = from, behind = behind }
+  uncut = false
+end
+
+-- Returns the text with null, which every field of a message takes, for what is left out.
+local function remainder()
+  local parts, from = {}, 1
+  for place, each in ipairs(cuts) do
+    parts[place] = sub(text, from, each.from - 1)
+    from = each.behind
+  end
+  parts[#parts + 1] = sub(text, from)
+  return table.concat(parts, "null")
 end
 
 local function unknown(name, fields)
@@ -87,9 +113,9 @@ local function unknown(name, fields)
     end
   end
   if meant then
-    violation("There is no such field; did you mean " .. place() .. meant .. "?", name)
+    note("There is no such field; did you mean " .. place() .. meant .. "?", name)
   else
-    violation("There is no such field.", name)
+    note("There is no such field.", name)
   end
 end
 
@@ -188,7 +214,8 @@ local function object(at, fields, element)
     end
     enter(at)
     path[depth] = name
-    local begin, first = at, c
+    local begin, first, before = at, c, uncut
+    uncut = false
     at = value(at, c, field, fields and field and field.many)
     depth = depth - 1
     -- What stands in the body would hold, and not what stands in the path.
@@ -196,6 +223,8 @@ local function object(at, fields, element)
     if said and said ~= true and first == 34 and json_unescaped(sub(text, begin + 1, at - 2)) ~= said then
       violation("It must be what the path says, or be left out.", name)
     end
+    uncut = uncut or before
+    if uncut and lists == 0 then cut(begin, at) end
     at, c = space(at)
     if c == 125 then return at + 1 end
     if c ~= 44 then stop(at, "a comma or a closing brace is expected") end
@@ -251,14 +280,22 @@ function value(at, c, field, many)
       violation("It must be " .. CALLED[kind] .. ".")
       field, kind = nil, nil
     end
-    if many == "map" then return object(at, nil, field) end
+    if many == "map" then
+      lists = lists + 1
+      at = object(at, nil, field)
+      lists = lists - 1
+      return at
+    end
     return object(at, kind == "message" and messages[field.of] or nil)
   elseif c == 91 then
     if kind and not TAKES[kind].array then
       violation("It must be " .. CALLED[kind] .. ".")
       field, many = nil, nil
     end
-    return array(at, many == "list" and field or nil)
+    lists = lists + 1
+    at = array(at, many == "list" and field or nil)
+    lists = lists - 1
+    return at
   elseif c == 110 then
     return literal(at, "null")
   elseif c == 116 or c == 102 then
@@ -287,10 +324,12 @@ end
 
 -- Compares `body` with `field`; `names_bound` holds the fields that the path has already filled: true,
 -- or what the body may say again.
--- Returns a list of {field, description}, or nil and what is wrong with the text as JSON.
+-- Returns a list of {field, description} and the body without those values, nil where there is no such; or nil
+-- and what is wrong with the text as JSON.
 function M.check(body, field, message_types, names_bound)
   if not text_of.is_utf8(body) then return nil, "The body is not UTF-8." end
   text, messages, bound, violations, path, depth, steps = body, message_types, names_bound, {}, {}, 0, 0
+  lists, uncut, cuts = 0, false, {}
   local fine, problem = pcall(read, field)
   if not fine and type(problem) == "table" and problem.too_much then
     if #violations >= MOST_VIOLATIONS then violations[#violations] = nil end
@@ -298,8 +337,9 @@ function M.check(body, field, message_types, names_bound)
     fine = true
   end
   local found = violations
-  text, violations, path = nil, nil, nil
-  if fine then return found end
+  local rest = fine and found[1] and not uncut and remainder() or nil
+  text, violations, path, cuts = nil, nil, nil, nil
+  if fine then return found, rest end
   if type(problem) ~= "table" then error(problem, 0) end
   return nil, "The body is not JSON: " .. problem.problem .. ", at byte " .. problem.at .. "."
 end

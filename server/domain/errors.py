@@ -125,12 +125,14 @@ class Reason(StrEnum):
 class FieldViolation:
     """One wrong field. `field` is its path by the names of the proto: `person.post_code`.
 
-    `json_description` says the same to those who write names as in JSON, where it names fields.
+    `json_description` says the same to those who write names as in JSON, where it names fields. With
+    `as_written` the path is the caller's own, which is told as it is.
     """
 
     field: str
     description: str
     json_description: str | None = None
+    as_written: bool = False
 
 
 @dataclass(frozen=True, slots=True)

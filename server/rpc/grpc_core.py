@@ -10,8 +10,8 @@ CALL_IS_OVER = cygrpc.ExecuteBatchError
 # Up to so many times the limit a message is refused by `message_reader`, with details. Past that the
 # core breaks the call off in words of its own. The gateway lets through no more than the limit.
 _OVERSIZE = 16
-# Bytes of headers that the gateway may add to a request.
-_GATEWAYS_HEADERS = 4 << 10
+# Bytes of headers that the gateway may add to a request; names of wrong fields are the most.
+_GATEWAYS_HEADERS = 10 << 10
 # Clients that ping more often than this are cut off; theirs take 10 s at least.
 _LEAST_PING_INTERVAL_MS = 1_000
 _HANDSHAKE_MS = 5_000

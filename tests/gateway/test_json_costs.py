@@ -37,7 +37,8 @@ def filled(unit: bytes, before: bytes = b'{"x":[', after: bytes = b"]}") -> byte
     return before + b",".join([unit] * count) + after
 
 
-SPACES = b'{"name":' + b" " * 1_000_000 + b"1}"
+# It ends too early, so that it goes no further.
+SPACES = b'{"name":' + b" " * 1_000_000 + b"1"
 BODIES = {
     "numbers": filled(b"0"),
     "texts": filled(b'""'),
@@ -141,7 +142,7 @@ async def test_the_worst_queries_cost_little(tmp_path: Path) -> None:
     dear = {}
     async with costs(tmp_path, 60) as cost_s:
         for name, query in QUERIES.items():
-            times = await least_times(cost_s, get(query), get("a" * 30_000 + "=1"))
+            times = await least_times(cost_s, get(query), get("a" * 30_000 + "=%"))
             if times > MOST_TIMES:
                 dear[name] = times
     assert dear == {}

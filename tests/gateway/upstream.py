@@ -8,9 +8,14 @@ from typing import Any
 import grpc
 import grpc.aio
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.empty_pb2 import Empty
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+
+from server.domain.errors import BillingError
+from server.rpc.pipeline import unreadable
+from server.rpc.pipeline.abort import abort
 
 Context = Any
 Answer = Callable[[Any, Context], Awaitable[Message | None]]
@@ -24,6 +29,14 @@ class Call:
     request: Any
     metadata: dict[str, str | bytes]
     remaining_s: float | None
+
+
+async def _refuse(metadata: dict[str, Any], context: Context) -> Message:
+    """Refuses what the gateway could not read as our servers do, of which nothing else is looked at here."""
+    try:
+        unreadable.refuse_unreadable(metadata[unreadable.HEADER], Empty(), (), "")
+    except BillingError as error:
+        return await abort(context, error, metadata["x-request-id"])
 
 
 class Upstream(grpc.GenericRpcHandler):
@@ -86,6 +99,8 @@ class Upstream(grpc.GenericRpcHandler):
 
         async def answer(request: Message, context: Context) -> Message:
             metadata = dict(context.invocation_metadata() or ())
+            if unreadable.HEADER in metadata:
+                return await _refuse(metadata, context)
             self.calls.append(Call(path, request, metadata, context.time_remaining()))
             written = self.answers.get(path)
             return (await written(request, context) if written else None) or answered()

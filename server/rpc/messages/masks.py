@@ -49,11 +49,14 @@ def read_mask(
     for name in mask.paths:
         path = _path(name, resource)
         if path is None:
-            texts = (_unknown(name, resource, settable, json=json) for json in (False, True))
-            wrong.append(FieldViolation(FIELD, *texts))
+            ours, in_json = (
+                _unknown(name, resource, settable, json=json) for json in (False, True)
+            )
+            wrong.append(FieldViolation(FIELD, ours, in_json))
         elif path.field not in (*settable, *known):
-            texts = (f"{_shown(each)} can't be set." for each in (name, _in_json(name, resource)))
-            wrong.append(FieldViolation(FIELD, *texts))
+            shown = (_shown(name), _shown(_in_json(name, resource)))
+            ours, in_json = (f"{each} can't be set." for each in shown)
+            wrong.append(FieldViolation(FIELD, ours, in_json))
         else:
             found[path] = None
     if wrong:

@@ -120,6 +120,8 @@ def operation_status(failure: Failure) -> status_pb2.Status:
 
 
 def _in_json(violation: FieldViolation, body: str) -> FieldViolation:
+    if violation.as_written:
+        return violation
     field = violation.field.removeprefix(f"{body}.") if body else violation.field
     path = _UNDERSCORE.sub(lambda found: found[1].upper(), field)
     return FieldViolation(path, violation.json_description or violation.description)

@@ -32,7 +32,9 @@ from server.rpc.pipeline.repeated_headers import given_differently, require_once
 from server.rpc.pipeline.request_id import request_id_of
 from server.rpc.pipeline.rights import right_check
 from server.rpc.pipeline.router import Answer, Handlers, Sent, StreamingMethod, UnaryMethod
-from server.rpc.pipeline.validation import validate
+from server.rpc.pipeline.unreadable import HEADER as UNREADABLE
+from server.rpc.pipeline.unreadable import refuse_unreadable
+from server.rpc.pipeline.validation import RequestCheck, validate
 from server.storage.interface.deadlines import end_within
 from server.telemetry.call_log import CALL_LOG
 from server.telemetry.failure_log import FailureLog
@@ -51,8 +53,6 @@ _GATEWAYS_HEADER = "x-forwarded-for"
 
 # A servicer's method: request and call in, answer out; None where it has sent a stream of them.
 Method = Callable[[Any, CallContext], Awaitable[Message | None]]
-# Raises FIELDS_INVALID for a request that is wrong.
-Check = Callable[[Any], object]
 
 # The gateway tries twice again what was refused. It does not say how much of the caller's time it has
 # used up, so that both are to fit, of 3.75 s each; what was refused at once has used none.
@@ -87,7 +87,7 @@ class Pipeline:
         The servicer's `checks`, if it has some, are by method what `validate` is to ask beside the
         options, so that one refusal names all.
         """
-        checks: Mapping[str, Sequence[Check]] = getattr(servicer, "checks", {})
+        checks: Mapping[str, Sequence[RequestCheck]] = getattr(servicer, "checks", {})
         return {
             method.name: (
                 StreamingMethod(self._answer(method, getattr(servicer, method.name), ()))
@@ -103,7 +103,9 @@ class Pipeline:
             if hasattr(servicer, method.name)
         }
 
-    def _answer(self, method: MethodDescriptor, run: Method, checks: Sequence[Check]) -> Answer:
+    def _answer(
+        self, method: MethodDescriptor, run: Method, checks: Sequence[RequestCheck]
+    ) -> Answer:
         # What does not differ from call to call is looked up here, once.
         name = method.full_name
         open_to_all = is_open_to_all(name, method.GetOptions())
@@ -178,6 +180,8 @@ class Pipeline:
                         # Before the request is looked at, which for a thousand roles takes long.
                         await _take_turn(turns, caller, availability)
                     try:
+                        if UNREADABLE in headers:
+                            refuse_unreadable(headers[UNREADABLE], request, checks, body)
                         validate(request, checks)
                         key = None
                         if not read_only:

@@ -18,20 +18,22 @@ from server.domain.texts import is_plain, is_visible, printable, unfit
 from server.rpc.formats import addresses
 from server.rpc.formats.phones import is_phone
 
+# Raises FIELDS_INVALID for a request that is wrong.
+RequestCheck = Callable[[Any], object]
 # A check takes a field's value, set or not, and returns what is wrong: path below it, description.
 Wrong = Collection[tuple[str, str]]
 Check = Callable[[Any], Wrong]
 _OK: Wrong = ()
 
 # Wrong fields that an error names.
-_MOST_NAMED = 50
+MOST_NAMED = 50
 # A pattern that is a list of words.
 _ALTERNATIVES = re.compile(r"[\w-]+(?:\|[\w-]+)+")
 # Of all numbers in protobuf.
 _LEAST, _MOST = -(1 << 63), 1 << 64
 
 
-def validate(request: Message, more: Iterable[Callable[[Any], object]] = ()) -> None:
+def validate(request: Message, more: Iterable[RequestCheck] = ()) -> None:
     """Raises FIELDS_INVALID that names every wrong field at once.
 
     `more` raise it for what no option says. What is wrong by the options they do not see.
@@ -47,7 +49,7 @@ def validate(request: Message, more: Iterable[Callable[[Any], object]] = ()) -> 
             except BillingError as error:
                 wrong += [each for each in error.fields if not _is_within(each.field, named)]
     if wrong:
-        raise invalid_fields(*wrong[:_MOST_NAMED])
+        raise invalid_fields(*wrong[:MOST_NAMED])
 
 
 def _is_within(path: str, named: Collection[str]) -> bool:
