@@ -36,9 +36,14 @@ def ids_of(found: Lines) -> dict[str, str]:
     return {name: line[name] for name in IDS}
 
 
-def _invited(told: list[str]) -> list[str]:
-    """Returns what is told once the Invite is, else nothing."""
-    return told if "yandex.cloud.billing.v1.CustomerService.Invite OK" in told else []
+def story_of_invite(service: Service, id_: str) -> list[str]:
+    """Returns the story once it has the call's own line, which is written after the answer."""
+
+    def invited() -> list[str]:
+        told = story(service, id_)
+        return told if "yandex.cloud.billing.v1.CustomerService.Invite OK" in told else []
+
+    return eventually(invited)
 
 
 def test_any_id_tells_the_story(logging_service: Service) -> None:
@@ -62,8 +67,7 @@ def test_any_id_tells_the_story(logging_service: Service) -> None:
     assert ids["customer"] == answer.json()["metadata"]["customerId"]
     assert ids["reseller"] == logging_service.resellerId
     for name in ("request", "operation", "invitation", "customer"):
-        # The call's own line is written once it has been answered, maybe after later ones.
-        told = eventually(lambda id_=ids[name]: _invited(story(logging_service, id_)))
+        told = story_of_invite(logging_service, ids[name])
         assert told.count("e-mail sent, attempt 1") == 1, name
     assert len(story(logging_service, ids["reseller"])) >= 2
 

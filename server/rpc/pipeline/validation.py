@@ -3,6 +3,7 @@
 import functools
 import re
 from collections.abc import Callable, Collection, Iterable
+from itertools import islice
 from typing import Any
 
 import email_validator
@@ -38,9 +39,10 @@ def validate(request: Message, more: Iterable[RequestCheck] = ()) -> None:
 
     `more` raise it for what no option says. What is wrong by the options they do not see.
     """
-    wrong = [FieldViolation(*each) for each in _message_check(request.DESCRIPTOR)(request)]
+    found = _message_check(request.DESCRIPTOR)(request)
+    wrong = [FieldViolation(*each) for each in islice(found, MOST_NAMED)]
     if more:
-        named = {each.field for each in wrong}
+        named = {path for path, _ in found}
         if wrong:
             request = _without(request, named)
         for check in more:
