@@ -42,9 +42,10 @@ local CALLED = {
   message = "an object", struct = "an object", list = "an array",
 }
 
--- The check that is under way; nothing yields during one. `lists` counts the lists and maps around the
--- place that is read, `uncut` tells that something there has to be left out, `cuts` what is: {from, behind}.
-local text, messages, bound, violations, path, depth, steps, lists, uncut, cuts
+-- The check that is under way; nothing yields during one. `lists` counts the lists, maps and objects of free
+-- form around the place that is read, `uncut` tells that something there has to be left out, `cuts` what is:
+-- {from, behind}; `is_misshapen` tells that the transcoder would not take the rest.
+local text, messages, bound, violations, path, depth, steps, lists, uncut, cuts, is_misshapen
 
 local function stop(at, problem)
   error({ at = at, problem = problem }, 0)
@@ -196,6 +197,7 @@ local function object(at, fields, element)
       field = fields[name]
       if not field then
         unknown(name, fields)
+        is_misshapen = is_misshapen or name == ""
       elseif depth == 0 and bound[field.name] == true then
         violation("The path says what this is.", name)
       end
@@ -280,13 +282,12 @@ function value(at, c, field, many)
       violation("It must be " .. CALLED[kind] .. ".")
       field, kind = nil, nil
     end
-    if many == "map" then
-      lists = lists + 1
-      at = object(at, nil, field)
-      lists = lists - 1
-      return at
-    end
-    return object(at, kind == "message" and messages[field.of] or nil)
+    local fields = many ~= "map" and kind == "message" and messages[field.of]
+    if fields then return object(at, fields) end
+    lists = lists + 1
+    at = object(at, nil, many == "map" and field or nil)
+    lists = lists - 1
+    return at
   elseif c == 91 then
     if kind and not TAKES[kind].array then
       violation("It must be " .. CALLED[kind] .. ".")
@@ -329,7 +330,7 @@ end
 function M.check(body, field, message_types, names_bound)
   if not text_of.is_utf8(body) then return nil, "The body is not UTF-8." end
   text, messages, bound, violations, path, depth, steps = body, message_types, names_bound, {}, {}, 0, 0
-  lists, uncut, cuts = 0, false, {}
+  lists, uncut, cuts, is_misshapen = 0, false, {}, false
   local fine, problem = pcall(read, field)
   if not fine and type(problem) == "table" and problem.too_much then
     if #violations >= MOST_VIOLATIONS then violations[#violations] = nil end
@@ -337,7 +338,7 @@ function M.check(body, field, message_types, names_bound)
     fine = true
   end
   local found = violations
-  local rest = fine and found[1] and not uncut and remainder() or nil
+  local rest = fine and found[1] and not (uncut or is_misshapen) and remainder() or nil
   text, violations, path, cuts = nil, nil, nil, nil
   if fine then return found, rest end
   if type(problem) ~= "table" then error(problem, 0) end

@@ -93,7 +93,7 @@ def test_a_stale_etag_is_a_conflict(rest: Rest) -> None:
 
 def test_what_is_wrong_is_named_as_in_json(rest: Rest) -> None:
     wrong = refused(rest.patch("?updateMask=contentType,nope", contentType="text/html"), 400)
-    assert set(wrong[1]) == {"updateMask"}
+    assert set(wrong[1]) == {"updateMask", "contentType"}
     wrong = refused(rest.patch(contentType="text/html", types=["no.such"]), 400)
     assert set(wrong[1]) == {"contentType", "types[0]"}
     wrong = refused(rest.patch(descripton="typo"), 400)

@@ -237,7 +237,7 @@ async def test_bad_http_is_told_by_a_page(harness: GatewayHarness) -> None:
 
 async def test_outages_are_told_by_a_page(tmp_path: Path) -> None:
     async with (
-        running(tmp_path, timeout_s=0.4, requests_per_s=20) as harness,
+        running(tmp_path, timeout_s=0.4) as harness,
         httpx.AsyncClient(base_url=harness.rest, timeout=10) as rest,
     ):
         path = f"//invitations/{TOKEN}/?utm_source=x"
@@ -258,7 +258,15 @@ async def test_outages_are_told_by_a_page(tmp_path: Path) -> None:
             assert answer.headers["retry-after"]
         head = await rest.head(harness.rest + path)
         assert (head.status_code, head.content) == (503, b"")
-        answers = await asyncio.gather(*(rest.get(harness.rest + path) for _ in range(60)))
+
+
+async def test_too_many_requests_are_told_by_a_page(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, requests_per_s=1) as harness,
+        httpx.AsyncClient(base_url=harness.rest, timeout=60) as rest,
+    ):
+        asked = (rest.get(f"{harness.rest}/invitations/{TOKEN}") for _ in range(60))
+        answers = await asyncio.gather(*asked)
         limited = [answer for answer in answers if answer.status_code == 429]
         assert limited
         for answer in limited:
