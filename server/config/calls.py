@@ -9,7 +9,11 @@ from server.config.fields import Count
 class CallSettings(BaseSettings):
     """How much callers may have at once, and for how long."""
 
-    rate_limit: float = Field(2000.0, ge=0, description="calls a second for one caller; 0 for none")
+    rate_limit: float = Field(
+        2000.0,
+        ge=0,
+        description="calls a second for one caller, but for those by a link; 0 for none",
+    )
     max_concurrent_calls: Count = Field(
         1000,
         description="calls in work at once in one process, and as many waits; one caller: half",

@@ -6,14 +6,18 @@ from typing import Any
 
 import grpc
 import pytest
+from billing.v1 import invitation_pb2, invitation_service_pb2
 from google.longrunning import operations_pb2
 from yandex.cloud.endpoint import api_endpoint_service_pb2, api_endpoint_service_pb2_grpc
 from yandex.cloud.operation import operation_service_pb2
 
 from server.config import Settings
+from server.domain.invitations import new_link_token
+from server.storage.storage import SqlStorage
 from tests.rpc.conftest import Api
 from tests.rpc.test_calls import refusal, request
-from tests.storage.records import ACTOR
+from tests.storage.records import ACTOR, new
+from tests.storage.stored_invitation import sent
 
 # One call, and the next after a quarter of an hour.
 RARELY = 0.001
@@ -54,6 +58,22 @@ async def test_each_address_has_its_own_rate_where_callers_are_anonymous(api: Ap
     # The last one is what the gateway says; those before are what the caller says.
     assert (await refusal(ask("198.51.100.7, 192.0.2.1")))[0] is EXHAUSTED
     await ask("192.0.2.1, 198.51.100.7")
+
+
+@pytest.mark.settings(rate_limit=RARELY)
+async def test_a_right_link_opens_whatever_else_came_from_its_address(api: Api) -> None:
+    assert isinstance(api.storage, SqlStorage)
+    stored = await sent(api.storage, new(reseller_id=api.reseller, now=api.clock()))
+
+    def accept(token: str) -> Any:
+        wanted = invitation_service_pb2.AcceptInvitationRequest(token=token)
+        return api.invitations.AcceptInvitation(
+            wanted, metadata=(("x-forwarded-for", "192.0.2.1"),)
+        )
+
+    reasons = [(await refusal(accept(new_link_token())))[1] for _ in range(50)]
+    assert set(reasons) == {"NOT_FOUND", "RATE_EXCEEDED"}
+    assert (await accept(stored.token)).state == invitation_pb2.Invitation.ACCEPTED
 
 
 @pytest.mark.settings(rate_limit=0, max_concurrent_calls=4)
