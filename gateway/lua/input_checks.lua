@@ -287,7 +287,7 @@ local function take_page_request(handle, rule)
   local known = handle:streamInfo():dynamicMetadata()
   if headers:get(":method") == "HEAD" then take_head(handle) end
   -- No browser sends a key: it is a program that posts the form.
-  if headers:get("idempotency-key") then known:set(PAGE, "program", true) end
+  if (headers:get("idempotency-key") or "") ~= "" then known:set(PAGE, "program", true) end
   local body = handle:body()
   if body and rule.body == "" then
     body:setBytes("")

@@ -206,6 +206,7 @@ async def test_a_program_that_posts_with_a_key_reads_the_status(
     harness.upstream.answers[ANSWER] = failing(3)
     answer = await rest.post(f"/invitations/{TOKEN}", headers={"idempotency-key": "x"})
     assert answer.json()["code"] == 3
+    check_page(await rest.post(f"/invitations/{TOKEN}", headers={"idempotency-key": ""}), 400)
 
 
 async def test_a_large_form_is_refused_by_a_page(
