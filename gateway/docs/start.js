@@ -40,6 +40,17 @@ const plainPaths = ({ React }) => ({
   },
 });
 
+// To colour an answer takes the browser a second for each 30 KB of it, in which the page stands still.
+const MOST_COLOURED = 20_000;
+const plainLongAnswers = ({ React, getComponent }) => ({
+  wrapComponents: {
+    SyntaxHighlighter: (Coloured) => (props) =>
+      props.children?.length > MOST_COLOURED
+        ? React.createElement(getComponent("PlainTextViewer"), null, props.children)
+        : React.createElement(Coloured, props),
+  },
+});
+
 // What Swagger UI leaves without a name for those who hear the page, and how each is called.
 const NAMES = {
   "#servers": () => "Server",
@@ -85,7 +96,7 @@ async function show() {
     defaultModelsExpandDepth: 0,
     defaultModelExpandDepth: 3,
     persistAuthorization: false,
-    plugins: [keepToken, plainPaths],
+    plugins: [keepToken, plainPaths, plainLongAnswers],
     // The default is a badge from another site.
     validatorUrl: null,
     onComplete: () => {

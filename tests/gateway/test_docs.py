@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 import gateway.docs
 from gateway.docs import static_files
@@ -79,6 +80,23 @@ async def test_a_call_goes_out_to_the_gateway(docs: Docs) -> None:
     assert {each["id"] for each in endpoints} == {"billing", "operation", "iam", "endpoint"}
     body = block.locator(".live-responses-table .highlight-code")
     await expect(body).to_contain_text(endpoints[0]["address"])
+
+
+async def test_a_long_answer_is_shown_without_colours(docs: Docs) -> None:
+    """Of a page of a thousand rows they would keep the browser busy for half a minute."""
+    block = await docs.open("get", "/endpoints")
+    parts = block.locator(".live-responses-table .highlight-code").first.locator("span")
+    for rows, coloured in ((10, True), (1000, False)):
+        endpoints = [{"id": f"endpoint {number}", "address": "a" * 400} for number in range(rows)]
+        await docs.page.route("**/endpoints", partial(fulfil, {"endpoints": endpoints}))
+        await block.get_by_role("button", name="Execute").click()
+        await expect(block.locator(".live-responses-table")).to_contain_text(f"endpoint {rows - 1}")
+        assert (await parts.count() > 0) is coloured
+        await docs.page.unroute("**/endpoints")
+
+
+async def fulfil(body: object, route: Route) -> None:
+    await route.fulfill(json=body)
 
 
 async def test_a_person_authorizes_and_invites(docs: Docs) -> None:
