@@ -150,7 +150,7 @@ class Counts:
 
         Raises MAIL_LIMIT_REACHED, CUSTOMER_LIMIT_REACHED, and then counts nothing.
         """
-        used = self._require_room(reseller_id, address_key)
+        used = self.require_room(reseller_id, address_key)
         self.customer(reseller_id)
         self._used[address_key] = used + 1
         self._invited.append(address_key)
@@ -158,7 +158,7 @@ class Counts:
 
     def resend(self, reseller_id: str, address_key: str, at: Micros) -> Micros:
         """Counts an e-mail that is sent again; as `invite`. Raises MAIL_LIMIT_REACHED."""
-        used = self._require_room(reseller_id, address_key)
+        used = self.require_room(reseller_id, address_key)
         self._used[address_key] = used + 1
         self._resent[address_key] += 1
         return self._mail(reseller_id, at)
@@ -194,8 +194,8 @@ class Counts:
         count.used += 1
         count.new += 1
 
-    def _require_room(self, reseller_id: str, address_key: str) -> int:
-        """Returns how many e-mails the address has got. Raises MAIL_LIMIT_REACHED."""
+    def require_room(self, reseller_id: str, address_key: str) -> int:
+        """Returns how many e-mails the address has got. Raises MAIL_LIMIT_REACHED, ADDRESS_SUPPRESSED."""
         for count in self._mails[reseller_id]:
             if count.used >= count.most:
                 raise mail_limit_reached(count.rule.name, count.limit, self._wait_s(count))

@@ -1,7 +1,7 @@
-"""Fields of a REST request that are of no use to the gateway: a number for a text, a name that no field has.
+"""Fields of a REST request that can't be read: a number for a text, a name that no field has.
 
-It sends the request on without them and names them in a header, so that the caller is refused once for all
-that is wrong, and only where it may ask at all.
+The gateway sends the request on without them and names them in a header, so that the caller is refused once
+for all that is wrong, and is told of fields only where it may ask at all.
 """
 
 from collections.abc import Iterable

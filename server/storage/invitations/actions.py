@@ -374,6 +374,9 @@ class _Batch:
         if before.email == wanted.email:
             return before
         at = micros(now)
+        if self._counts and not wanted.operation.done:
+            # What speaks against e-mails to the address comes before what speaks against the invitation.
+            self._counts.require_room(self._reseller_id(row), address_key(wanted.email))
 
         def count(waits: bool) -> Micros | None:
             if wanted.operation.done or not self._counts:
