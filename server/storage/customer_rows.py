@@ -1,6 +1,5 @@
 """Customers and invitations from and to their rows: they are one row, shown as two records."""
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
@@ -40,11 +39,9 @@ from server.storage.schema.tables import (
     ResellerNumber,
     customers,
 )
+from server.storage.sql.json_texts import from_json, to_json
 from server.storage.sql.statements import IDS, Query, Transaction, columns
 from server.storage.sql.times import Micros, from_micros, from_micros_or_none, micros
-
-# One encoder for all: json.dumps would make one for each text that is not plain ASCII.
-_as_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class CustomerPart(NamedTuple):
@@ -118,13 +115,13 @@ def customer(transaction: Transaction, row: CustomerPart | CustomerRow) -> Custo
         resellers.reseller_id(transaction, row.reseller),
         row.billing_account_id or ids.BILLING_ACCOUNT + row.id[3:],
         row.name,
-        json.loads(row.person),
+        from_json(row.person),
         row.email,
         _customer_state(row),
         from_micros(row.created_at),
         from_micros(row.modified_at),
         row.external_id,
-        json.loads(row.labels) if row.labels else {},
+        from_json(row.labels) if row.labels else {},
         from_micros_or_none(row.deleted_at),
     )
 
@@ -159,7 +156,7 @@ def email_delivery(
     if code is None and sent is None:
         return None
     state = DeliveryState.SENT if code is None else DELIVERY_STATES[code]
-    attempts, sent_at, error = json.loads(sent) if sent else (0, None, None)
+    attempts, sent_at, error = from_json(sent) if sent else (0, None, None)
     return EmailDelivery(
         state,
         attempts,
@@ -172,17 +169,17 @@ def sent_json(
     attempts: int, sent_at: datetime | None, error: DeliveryError | None = None
 ) -> DeliveryJson:
     """Returns what is kept of an e-mail that was sent, or is not to be: a JSON array."""
-    return DeliveryJson(_as_json([attempts, sent_at and micros(sent_at), error]))
+    return DeliveryJson(to_json([attempts, sent_at and micros(sent_at), error]))
 
 
 def person_json(person: dict[str, str]) -> PersonJson:
     """Returns a customer's person as the database keeps it: a JSON object."""
-    return PersonJson(_as_json(person))
+    return PersonJson(to_json(person))
 
 
 def labels_json(labels: Mapping[str, str]) -> LabelsJson | None:
     """Returns a customer's labels as the database keeps them."""
-    return LabelsJson(_as_json(dict(labels))) if labels else None
+    return LabelsJson(to_json(dict(labels))) if labels else None
 
 
 def external_id_or_none(external_id: str | None) -> ExternalId | None:
@@ -192,5 +189,5 @@ def external_id_or_none(external_id: str | None) -> ExternalId | None:
 
 def tax_number(person: PersonJson) -> str:
     """Returns the tax number of a customer's person, if there is one."""
-    found: str = json.loads(person).get("tin", "")
+    found: str = from_json(person).get("tin", "")
     return found.strip()

@@ -24,7 +24,7 @@ from server.storage.schema.tables import (
     operations,
 )
 from server.storage.sql.statements import IDS, Insert, Query, Statement, Transaction
-from server.storage.sql.times import Micros, micros
+from server.storage.sql.times import MICROSECOND, Micros, micros
 
 
 class _Locked(NamedTuple):
@@ -75,12 +75,14 @@ class KeyLifetime:
 
     def __init__(self, lifetime: timedelta) -> None:
         self.lifetime = lifetime
+        self._lifetime_us = lifetime // MICROSECOND
 
     def keyed(self, key: IdempotencyKey | None, now: datetime) -> KeyedRequest | None:
         """Returns a key, if any, as it comes with a request at a time."""
         if key is None:
             return None
-        return KeyedRequest(key, micros(now), micros(now - self.lifetime))
+        at = micros(now)
+        return KeyedRequest(key, at, Micros(at - self._lifetime_us))
 
 
 class Request(Protocol):

@@ -1,6 +1,5 @@
 """What operators keep of a reseller for those whom it invites, from and to its row."""
 
-import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,9 +14,8 @@ from server.storage.schema.tables import (
     ResellerNumber,
     resellers,
 )
+from server.storage.sql.json_texts import from_json, to_json
 from server.storage.sql.statements import IDS, Query, Transaction
-
-_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class _Origins(NamedTuple):
@@ -32,22 +30,22 @@ _ORIGINS = Query(
 
 def details_json(details: ContactDetails) -> DetailsJson | None:
     """Returns details as the database keeps them: a JSON array, NULL for none."""
-    return None if details == NO_DETAILS else DetailsJson(_as_json(details))
+    return None if details == NO_DETAILS else DetailsJson(to_json(details))
 
 
 def read_details(text: DetailsJson | None) -> ContactDetails:
     """Returns what `details_json` was given."""
-    return ContactDetails(*json.loads(text)) if text else NO_DETAILS
+    return ContactDetails(*from_json(text)) if text else NO_DETAILS
 
 
 def origins_json(origins: Sequence[str]) -> OriginsJson | None:
     """Returns origins as the database keeps them: a JSON array, NULL for none."""
-    return OriginsJson(_as_json(sorted(origins))) if origins else None
+    return OriginsJson(to_json(sorted(origins))) if origins else None
 
 
 def read_origins(text: OriginsJson | None) -> list[str]:
     """Returns what `origins_json` was given, sorted."""
-    return list(json.loads(text)) if text else []
+    return list(from_json(text)) if text else []
 
 
 def is_listed(uri: str, listed: OriginsJson | None) -> bool:

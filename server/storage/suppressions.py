@@ -6,7 +6,6 @@ above every limit and never ends: an Invite reads the count anyway, so it needs 
 Longer than others: whoever suppresses and whoever releases takes the same steps.
 """
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -54,6 +53,7 @@ from server.storage.schema.tables import (
     suppressions,
 )
 from server.storage.sql.batches import Batcher
+from server.storage.sql.json_texts import from_json, to_json
 from server.storage.sql.statements import IDS, Insert, Query, Statement, Transaction
 from server.storage.sql.times import Micros, from_micros, micros
 from server.storage.sql.transactions import one_by_one
@@ -129,7 +129,7 @@ def suppress(
         reseller=reseller if is_bounced else None,
         email=Email(email) if is_bounced else None,
         created_at=at,
-        error=ErrorJson(json.dumps(error)) if error else None,
+        error=ErrorJson(to_json(error)) if error else None,
     )
     transaction.insert(_INSERT, [row])
     transaction.insert(_COUNT, [CountRow(scope, FOR_EVER, Count(SUPPRESSED[reason]))])
@@ -250,7 +250,7 @@ def _suppression(transaction: Transaction, row: SuppressionRow) -> Suppression:
         reseller_id(transaction, row.reseller) if row.reseller is not None else "",
         row.email or "",
         from_micros(row.created_at),
-        DeliveryError(*json.loads(row.error)) if row.error else None,
+        DeliveryError(*from_json(row.error)) if row.error else None,
     )
 
 

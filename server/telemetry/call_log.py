@@ -1,15 +1,15 @@
 """A line for each call: what it costs, each call pays.
 
-So lines are made here rather than by `logging`, each by one formatting with a form that is made once for
-all lines that differ in numbers and IDs alone; and those of a twentieth of a second are written together.
+So lines are made here rather than by `logging`, and those of a twentieth of a second are written together.
 """
 
 import asyncio
 import atexit
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from json.encoder import encode_basestring_ascii as quoted
+from collections.abc import Callable, Mapping
+
+import msgspec
 
 from server.telemetry.whole_lines import Output
 
@@ -19,6 +19,8 @@ _MOST_UNWRITTEN = 1000
 MOST_A_MINUTE = 60
 _MINUTE_S = 60.0
 _LOGGER = "billing.calls"
+
+_to_json = msgspec.json.Encoder().encode
 
 
 class CallLog:
@@ -32,8 +34,6 @@ class CallLog:
         self._out: Output | None = None
         self._as_json = False
         self._lines: list[str] = []
-        # By what lines have in common.
-        self._forms: dict[tuple[str, ...], str] = {}
         self._second = -1
         self._second_text = ""
         # How often each reason came in the minute that began at `_since_s`.
@@ -43,7 +43,7 @@ class CallLog:
     def configure(self, out: Output, *, as_json: bool, level: int) -> None:
         """Says where lines go, how they look, and from which level of `logging` on they are written."""
         self._out, self._as_json = out, as_json
-        self._forms, self._second = {}, -1
+        self._second = -1
         self.tells_success = level <= logging.INFO
         self.tells_failure = level <= logging.ERROR
 
@@ -92,42 +92,44 @@ class CallLog:
         seconds: float,
         ids: Mapping[str, str],
     ) -> None:
-        form = self._forms.get((method, code, reason, *ids))
-        if form is None:
-            form = self._forms[method, code, reason, *ids] = self._form(
-                level, method, code, reason, ids
-            )
+        at, ms = self._now(), int(seconds * 10_000 + 0.5) / 10
+        if self._as_json:
+            line: dict[str, object] = {
+                "at": at,
+                "level": level,
+                "logger": _LOGGER,
+                "message": f"{method} {code}",
+                "method": method,
+                "code": code,
+            }
+            if reason:
+                line["reason"] = reason
+            line["ms"] = ms
+            line.update(ids)
+            self._append(_json_line(line))
+            return
+        told = "".join([f" {name}={id_}" for name, id_ in ids.items()])
+        why = f" {reason}" if reason else ""
+        self._append(f"{at} {level} {_LOGGER}: {method} {code}{why} {ms} ms{told}\n")
+
+    def _text(self, level: str, text: str) -> str:
+        at = self._now()
+        if self._as_json:
+            return _json_line({"at": at, "level": level, "logger": _LOGGER, "message": text})
+        return f"{at} {level} {_LOGGER}: {text}\n"
+
+    def _now(self) -> str:
+        """Says the time as the other lines have it: in JSON by UTC, else the machine's."""
         now_s = self._now_s()
         second = int(now_s)
         if second != self._second:
-            self._begin_second(second)
-        values = map(quoted, ids.values()) if self._as_json else ids.values()
-        ms = (now_s - second) * 1000
-        self._append(form % (self._second_text, ms, seconds * 1000, *values))
-
-    def _form(self, level: str, method: str, code: str, reason: str, names: Iterable[str]) -> str:
-        """Returns what makes a line of second, milliseconds, duration and IDs."""
-        if self._as_json:
-            parts = "".join([f', "{name}": %s' for name in names])
-            why = f', "reason": "{reason}"' if reason else ""
-            return (
-                f'{{"at": "%s%03dZ", "level": "{level}", "logger": "{_LOGGER}", "message": '
-                f'"{method} {code}", "method": "{method}", "code": "{code}"{why}, "ms": %.1f{parts}}}\n'
-            )
-        parts = "".join([f" {name}=%s" for name in names])
-        why = f" {reason}" if reason else ""
-        return f"%s%03d {level} {_LOGGER}: {method} {code}{why} %.1f ms{parts}\n"
-
-    def _text(self, level: str, text: str) -> str:
-        now_s = self._now_s()
-        self._begin_second(int(now_s))
-        at = f"{self._second_text}{int((now_s - self._second) * 1000):03d}"
-        if self._as_json:
-            return (
-                f'{{"at": "{at}Z", "level": "{level}", "logger": "{_LOGGER}", '
-                f'"message": {quoted(text)}}}\n'
-            )
-        return f"{at} {level} {_LOGGER}: {text}\n"
+            self._second = second
+            if self._as_json:
+                self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
+            else:
+                self._second_text = time.strftime("%Y-%m-%d %H:%M:%S,", time.localtime(second))
+        ms = int((now_s - second) * 1000)
+        return f"{self._second_text}{ms:03d}{'Z' if self._as_json else ''}"
 
     def _append(self, line: str) -> None:
         lines = self._lines
@@ -137,13 +139,9 @@ class CallLog:
         if len(lines) >= _MOST_UNWRITTEN:
             self.write()
 
-    def _begin_second(self, second: int) -> None:
-        """Says the time as the other lines have it: in JSON by UTC, else the machine's."""
-        self._second = second
-        if self._as_json:
-            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second))
-        else:
-            self._second_text = time.strftime("%Y-%m-%d %H:%M:%S,", time.localtime(second))
+
+def _json_line(values: Mapping[str, object]) -> str:
+    return f"{_to_json(values).decode()}\n"
 
 
 CALL_LOG = CallLog()

@@ -36,9 +36,11 @@ IN_TIME_S = 10.0
 
 async def _refused(storage: SqlStorage, reason: Reason) -> None:
     """Checks that calls are refused in time, with nothing of the database's in the message."""
+    # More than may be left of any page.
+    invitation = new("secret@example.com", name="n" * 8192)
     started = time.monotonic()
     with pytest.raises(BillingError) as refused:
-        await storage.invitations.create_invitation(new("secret@example.com"), key("refused"))
+        await storage.invitations.create_invitation(invitation, key("refused"))
     assert time.monotonic() - started < IN_TIME_S
     assert refused.value.reason is reason
     assert refused.value.retry_after_s

@@ -8,14 +8,15 @@ import re
 import email_validator
 
 # Plain addresses: the library, asked, finds nothing to say about these and gives them back as they
-# are. It takes fifty times as long to do so.
+# are. It takes fifty times as long to do so. The + after a count: nothing is tried a second time.
 _PLAIN = re.compile(
-    r"(?P<local>[a-z0-9_+-]+(\.[a-z0-9_+-]+)*)"
-    r"@(?!.*--)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+(?P<top>[a-z]{2,63})"
+    r"[a-z0-9_+-]++(?:\.[a-z0-9_+-]++)*+"
+    r"@(?:[a-z0-9]++(?:-[a-z0-9]++)*+\.)+(?P<top>[a-z]{2,})"
 )
+# So that no part of one is longer than it may be.
+_LONGEST_PLAIN = 64
 _SPECIAL_TOPS = {name.rpartition(".")[2] for name in email_validator.SPECIAL_USE_DOMAIN_NAMES}
 LONGEST = 254
-_LONGEST_LOCAL_PART = 64
 
 
 def normal_address(address: str) -> str:
@@ -36,14 +37,10 @@ def address_or_none(text: str) -> str | None:
 
 def is_plain(address: str) -> bool:
     """Tells whether an address is right and in normal form already, without asking the library."""
-    if len(address) > LONGEST:
+    if len(address) > _LONGEST_PLAIN:
         return False
     plain = _PLAIN.fullmatch(address)
-    return (
-        plain is not None
-        and len(plain["local"]) <= _LONGEST_LOCAL_PART
-        and plain["top"] not in _SPECIAL_TOPS
-    )
+    return plain is not None and plain["top"] not in _SPECIAL_TOPS
 
 
 def parse(address: str) -> email_validator.ValidatedEmail:

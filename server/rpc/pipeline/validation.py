@@ -40,6 +40,8 @@ def validate(request: Message, more: Iterable[RequestCheck] = ()) -> None:
     `more` raise it for what no option says. What is wrong by the options they do not see.
     """
     found = _message_check(request.DESCRIPTOR)(request)
+    if not (found or more):
+        return
     wrong = [FieldViolation(*each) for each in islice(found, MOST_NAMED)]
     if more:
         named = {path for path, _ in found}

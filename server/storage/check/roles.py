@@ -1,6 +1,5 @@
 """Roles: the log agrees with who has which."""
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -29,6 +28,7 @@ from server.storage.schema.tables import (
     events,
     resellers,
 )
+from server.storage.sql.json_texts import from_json
 from server.storage.sql.statements import Query
 from server.storage.sql.times import Micros
 
@@ -58,7 +58,7 @@ def _find_disagreeing(rows: Iterable[_Row]) -> Iterator[tuple[str, str]]:
     held: dict[_Key, int] = {}
     for row in rows:
         if row.data is not None:
-            subject_id, role, created_at = json.loads(row.data)
+            subject_id, role, created_at = from_json(row.data)
             logged[row.reseller, subject_id, role] = created_at if row.type == _GRANTED else None
             continue
         key = row.reseller, row.subject_id or "", row.role or ""

@@ -4,7 +4,6 @@ Blanked are the customer's row, all events of it, and what its idempotency keys 
 is answered for its operations, and what webhooks are sent, is read from there.
 """
 
-import json
 import os
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -55,6 +54,7 @@ from server.storage.schema.tables import (
     operations,
     reminders,
 )
+from server.storage.sql.json_texts import from_json
 from server.storage.sql.statements import IDS, Query, Statement, Transaction, columns
 from server.storage.sql.times import Micros, micros
 from server.storage.sql.transactions import one_by_one
@@ -267,7 +267,7 @@ def _blank_row(transaction: Transaction, row: CustomerRow, at: Micros) -> Custom
 def _removed_part(customer_id: str, first: _Event, at: Micros) -> CustomerPart:
     """Returns what is shown of a customer whose row has been removed."""
     is_customers = EVENT_TYPES[first.type].startswith("customer.")
-    created_at = json.loads(first.data)[5 if is_customers else 3]
+    created_at = from_json(first.data)[5 if is_customers else 3]
     values: dict[str, Any] = dict.fromkeys(CustomerPart._fields)
     values |= {"id": CustomerId(customer_id), "state": _INACTIVE, "created_at": created_at}
     values |= {

@@ -1,6 +1,5 @@
 """Filters of events as conditions of SQL, by the rules of `domain.filters`."""
 
-import json
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -11,6 +10,7 @@ from server.domain.events import EventType
 from server.domain.filters import COMPARE, And, Comparison, Filter, Not, Or, Present
 from server.storage.schema.codes import EVENT_TYPE_CODES
 from server.storage.schema.tables import events
+from server.storage.sql.json_texts import to_json
 from server.storage.sql.times import micros
 
 
@@ -41,7 +41,7 @@ def _comparison(comparison: Comparison) -> ColumnElement[bool]:
         case "customer", str(customer_id):
             # Not by the number in the row: an ID leads to none once the customer is taken back. But
             # what the event shows begins with the ID.
-            begins = f"[{json.dumps(customer_id, ensure_ascii=False)},"
+            begins = f"[{to_json(customer_id)},"
             shown = func.substr(events.c.data, 1, len(begins))
             return and_(events.c.customer.is_not(None), compare(shown, begins))
     raise LookupError(f"events have no field {comparison.field}")

@@ -4,7 +4,6 @@ What an event shows is kept as a JSON array, in the order of the functions here;
 customer's ID is left out.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,11 +27,10 @@ from server.storage.schema.codes import (
 )
 from server.storage.schema.columns import Code
 from server.storage.schema.tables import CustomerRow, EventJson, EventRow
+from server.storage.sql.json_texts import from_json, to_json
 from server.storage.sql.statements import Transaction
 from server.storage.sql.times import Micros, from_micros, from_micros_or_none, micros
 from server.telemetry.origins import parts
-
-_as_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 # The state of a customer that is taken back.
 _NONE = 0
@@ -44,7 +42,7 @@ _CUSTOMER_EMAIL, _EXTERNAL_ID = 4, 8
 def customer_json(row: CustomerPart | CustomerRow) -> EventJson:
     """Returns what an event shows of a customer."""
     return EventJson(
-        _as_json(
+        to_json(
             [
                 *(row.id, row.state, row.name, row.person, row.email),
                 *(row.created_at, row.modified_at, row.billing_account_id),
@@ -70,7 +68,7 @@ def invitation_json(
     With a time, of one that is taken back with its customer then. `problem` is the event's.
     """
     return EventJson(
-        _as_json(
+        to_json(
             [
                 *(row.id, row.invitation, row.email, row.created_at, row.expires_at),
                 row.ended_at if taken_back_at is None else taken_back_at,
@@ -89,16 +87,16 @@ def shows_invitation(data: EventJson, row: InvitationPart) -> bool:
 
     Events of earlier releases show less.
     """
-    values = json.loads(data)
+    values = from_json(data)
     if len(values) > _PROBLEM:
         values[_PROBLEM] = ""
-    shown: list[Any] = json.loads(invitation_json(row))
+    shown: list[Any] = from_json(invitation_json(row))
     return bool(values == shown[: len(values)])
 
 
 def blank(type_: EventType, data: EventJson) -> EventJson:
     """Returns what an event shows of a customer, or its invitation, once it is erased."""
-    values: list[Any] = json.loads(data)
+    values: list[Any] = from_json(data)
     if type_.startswith("customer."):
         values[2:5] = "", "{}", values[4] and ""
         if len(values) > _EXTERNAL_ID:
@@ -108,19 +106,19 @@ def blank(type_: EventType, data: EventJson) -> EventJson:
         if len(values) > _OPTIONS:
             options = read_options(values[_OPTIONS])
             values[_OPTIONS] = options_json(options.without_words())
-    return EventJson(_as_json(values))
+    return EventJson(to_json(values))
 
 
 def email_shown(type_: EventType, data: EventJson) -> str:
     """Returns the address that an event of a customer or its invitation shows, "" for none."""
     place = _CUSTOMER_EMAIL if type_.startswith("customer.") else _INVITATION_EMAIL
-    return str(json.loads(data)[place] or "")
+    return str(from_json(data)[place] or "")
 
 
 def webhook_json(webhook: Webhook) -> EventJson:
     """Returns what an event shows of a webhook: all but its secret."""
     return EventJson(
-        _as_json(
+        to_json(
             [
                 *(webhook.id, webhook.url, webhook.types, webhook.description),
                 *(webhook.content_type, webhook.alert_email, webhook.state),
@@ -134,14 +132,14 @@ def webhook_json(webhook: Webhook) -> EventJson:
 
 def role_json(subject_id: str, role: str, created_at: Micros) -> EventJson:
     """Returns what an event shows of a role."""
-    return EventJson(_as_json([subject_id, role, created_at]))
+    return EventJson(to_json([subject_id, role, created_at]))
 
 
 def event(transaction: Transaction, row: EventRow) -> Event:
     """Returns the event in a row."""
     type_ = EVENT_TYPES[row.type]
     reseller_id = resellers.reseller_id(transaction, row.reseller)
-    values = json.loads(row.data)
+    values = from_json(row.data)
     subject = type_.partition(".")[0]
     customer_id: str | None = values[0] if row.customer is not None else None
     operation_id: str | None = row.operation_id
@@ -177,7 +175,7 @@ def _customer(reseller_id: str, values: list[Any]) -> Customer:
             reseller_id,
             account_id or ids.BILLING_ACCOUNT + id_[3:],
             name,
-            json.loads(person),
+            from_json(person),
             email,
         ),
         CUSTOMER_STATES[CustomerStateCode(Code(state))]
@@ -186,7 +184,7 @@ def _customer(reseller_id: str, values: list[Any]) -> Customer:
         from_micros(created_at),
         from_micros(modified_at),
         external_id,
-        json.loads(labels) if labels else {},
+        from_json(labels) if labels else {},
         from_micros_or_none(deleted_at),
     )
 

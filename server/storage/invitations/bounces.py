@@ -1,6 +1,5 @@
 """Recording what comes back of invitations' e-mails."""
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -32,6 +31,7 @@ from server.storage.schema.tables import (
     operations,
 )
 from server.storage.sql.batches import Batcher
+from server.storage.sql.json_texts import from_json
 from server.storage.sql.statements import IDS, Query, Statement, Transaction, columns
 from server.storage.sql.times import from_micros, from_micros_or_none, micros
 from server.storage.suppressions import suppress
@@ -175,7 +175,7 @@ def record_returned(
     transaction: Transaction, row: InvitationPart, report: BounceReport, now: datetime
 ) -> InvitationPart:
     """Records that the latest e-mail of a locked, pending invitation came back; returns its row."""
-    attempts, sent_at, _ = json.loads(row.sent) if row.sent else (1, None, None)
+    attempts, sent_at, _ = from_json(row.sent) if row.sent else (1, None, None)
     error = explained(report.smtp_code, report.status, "the e-mail came back")
     sent = sent_json(attempts, from_micros_or_none(sent_at), error)
     transaction.run(_RECORD, [row.n], delivery=_BOUNCED, sent=sent)

@@ -1,6 +1,5 @@
 """Whom to remind of an invitation that is not answered yet, and when."""
 
-import json
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, select, update
@@ -19,6 +18,7 @@ from server.storage.schema.tables import (
     reminders,
     retention,
 )
+from server.storage.sql.json_texts import from_json
 from server.storage.sql.statements import IDS, Insert, Query, Statement, Transaction
 from server.storage.sql.times import Micros
 from server.storage.sql.transactions import one_by_one
@@ -137,6 +137,6 @@ def _find(
 
 def _is_wanted(row: InvitationPart, days: int, wanted: Reminding) -> bool:
     own = read_options(row.options).reminders
-    sent_at = json.loads(row.sent)[1] if row.sent else None
+    sent_at = from_json(row.sent)[1] if row.sent else None
     is_soon = sent_at is not None and wanted.now - sent_at < _MIN_GAP
     return days in (wanted.days if own is None else own) and not is_soon

@@ -1,6 +1,5 @@
 """Operations from and to rows."""
 
-import json
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Join
@@ -30,11 +29,9 @@ from server.storage.schema.tables import (
     customers,
     operations,
 )
+from server.storage.sql.json_texts import from_json, to_json
 from server.storage.sql.statements import Insert, Transaction
 from server.storage.sql.times import Micros, from_micros, micros
-
-# One encoder for all: json.dumps would make one for each text that is not plain ASCII.
-_as_json = json.JSONEncoder(ensure_ascii=False).encode
 
 _WRITTEN = (
     "n",
@@ -204,32 +201,32 @@ def operation_row(
 
 def failure(text: FailureJson) -> Failure:
     """Returns what `failure_json` was given."""
-    reason, message, metadata = json.loads(text)
+    reason, message, metadata = from_json(text)
     return Failure(Reason(reason), message, metadata)
 
 
 def failure_json(value: Failure) -> FailureJson:
     """Returns a failure as the database keeps it: a JSON array."""
-    return FailureJson(_as_json([value.reason, value.message, value.metadata]))
+    return FailureJson(to_json([value.reason, value.message, value.metadata]))
 
 
 def actor(text: ActorJson) -> Actor:
     """Returns what `actor_json` was given."""
-    return Actor(*json.loads(text))
+    return Actor(*from_json(text))
 
 
 def actor_json(value: Actor) -> ActorJson:
     """Returns an actor as the database keeps it: a JSON array."""
-    return ActorJson(_as_json(value))
+    return ActorJson(to_json(value))
 
 
 def deferral(text: DeferralJson) -> Deferral:
     """Returns what `deferral_json` was given."""
-    attempt, problem, next_attempt_at, *reply = json.loads(text)
+    attempt, problem, next_attempt_at, *reply = from_json(text)
     return Deferral(attempt, problem, from_micros(next_attempt_at), *reply)
 
 
 def deferral_json(value: Deferral) -> DeferralJson:
     """Returns a deferral as the database keeps it: a JSON array."""
     attempt, problem, next_attempt_at, *reply = value
-    return DeferralJson(_as_json([attempt, problem, micros(next_attempt_at), *reply]))
+    return DeferralJson(to_json([attempt, problem, micros(next_attempt_at), *reply]))

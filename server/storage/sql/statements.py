@@ -144,8 +144,7 @@ def columns(table: Any, row: type[tuple[Any, ...]]) -> list[Column[Any]]:
 class Insert(Generic[RowT]):
     """Inserts rows of a row type; the columns that are named, all others take their defaults.
 
-    Truth values are given as 0 and 1: the driver of SQLite takes four times as long over True, None
-    and bytes as over numbers and texts.
+    Truth values are given as 0 and 1: the driver of SQLite takes longer over all but numbers and texts.
     """
 
     def __init__(self, table: Table, row: type[RowT], *names: str) -> None:

@@ -1,17 +1,17 @@
 """Times as the database keeps them: microseconds since 1970 UTC."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NewType
 
 Micros = NewType("Micros", int)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 
 
 def micros(at: datetime) -> Micros:
     """Returns an aware time as the database keeps it."""
-    since = at - _EPOCH
-    return Micros((since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds)
+    return Micros((at - _EPOCH) // MICROSECOND)
 
 
 def from_micros(at: Micros) -> datetime:

@@ -3,7 +3,6 @@
 Whoever calls these has the webhook's row locked, and has changed it already.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -36,6 +35,7 @@ from server.storage.schema.tables import (
     resellers,
 )
 from server.storage.schema.webhook_tables import DeliveryRow, deliveries, webhooks
+from server.storage.sql.json_texts import from_json
 from server.storage.sql.statements import IDS, Insert, Query, Statement, Transaction
 from server.storage.sql.times import Micros
 
@@ -216,7 +216,7 @@ def wanted_types(types: TypesJson) -> Sequence[EventTypeCode]:
 
     Where it gets none, one that no event has: a query needs one.
     """
-    names = json.loads(types)
+    names = from_json(types)
     wanted = [EventType(name) for name in names] if names else list(EventType)
     codes = [EVENT_TYPE_CODES[each] for each in wanted if each is not EventType.WEBHOOK_TEST]
     return codes or [_NONE]

@@ -1,6 +1,5 @@
 """Webhooks from and to their rows."""
 
-import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -22,6 +21,7 @@ from server.storage.schema.tables import (
     retention,
 )
 from server.storage.schema.webhook_tables import WebhookRow, webhooks
+from server.storage.sql.json_texts import from_json, to_json
 from server.storage.sql.statements import IDS, Insert, Query, Statement, Transaction, columns
 from server.storage.sql.times import from_micros, from_micros_or_none, micros
 
@@ -66,7 +66,7 @@ def webhook(transaction: Transaction, row: WebhookRow) -> Webhook:
         id=row.id,
         reseller_id=resellers.reseller_id(transaction, row.reseller),
         url=row.url,
-        types=tuple(json.loads(row.types)),
+        types=tuple(from_json(row.types)),
         description=row.description,
         content_type=CONTENT_TYPES[row.content_type],
         alert_email=row.alert_email,
@@ -135,4 +135,4 @@ def update_webhook(transaction: Transaction, row: WebhookRow, after: Webhook) ->
 
 
 def _types_json(types: Sequence[str]) -> TypesJson:
-    return TypesJson(json.dumps(types))
+    return TypesJson(to_json(types))
