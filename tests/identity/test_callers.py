@@ -13,11 +13,13 @@ from unittest.mock import AsyncMock
 import grpc
 import jwt
 import pytest
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from yandex.cloud.access import access_pb2
 
 from server.domain.access import AuditRecord, Role, Subject, VerifiedToken, hash_token
 from server.domain.errors import BillingError, Reason
+from server.identity.claims import TokenError
 from server.identity.key_ring import KeyRing
 from server.identity.tokens import Tokens
 from server.rpc.pipeline import authentication
@@ -161,6 +163,35 @@ async def test_tokens_and_reasons_stay_apart_in_the_log(
     assert "credentials refused: expired" in caplog.text
 
 
+class _Key:
+    """Stands for the key of tokens whose own is not known, and notes what it is to verify."""
+
+    def __init__(self) -> None:
+        self.asked: list[bytes] = []
+
+    def verify(self, signature: bytes, content: bytes) -> None:
+        self.asked.append(content)
+        raise InvalidSignature
+
+
+async def test_every_token_costs_a_check_of_a_signature(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that can't be read, or whose key is not known, too: else time would tell them apart."""
+    good = await served.token(await served.account())
+    tokens, key = Tokens(KeyRing(served.settings.iam_keys, served.clock)), _Key()
+    monkeypatch.setattr(tokens, "_dummy_key", key)
+    unknown = jwt.encode({}, Ed25519PrivateKey.generate(), "EdDSA", {"kid": "unknown"})
+    bad = ["", "u" * 43, "a.b.c", hmac_signed(good, "secret", kid="none"), unknown]
+    for token in bad:
+        with pytest.raises(TokenError):
+            await tokens.check(token, served.clock())
+    assert key.asked == [token.encode() for token in bad]
+    # Its own key verifies it.
+    await tokens.check(good, served.clock())
+    assert len(key.asked) == len(bad)
+
+
 async def test_no_bad_token_takes_much_longer_than_another(served: Served) -> None:
     bad = await bad_tokens(served)
     ring = KeyRing(served.settings.iam_keys, served.clock)
@@ -212,6 +243,29 @@ async def test_most_calls_cost_no_look_up(served: Served, monkeypatch: pytest.Mo
     served.clock.at += timedelta(seconds=5)
     await served.call(token)
     assert len(looked_up) == 2
+
+
+async def test_calls_with_one_token_wait_for_one_look_up(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await served.token(await served.account())
+    tokens = Tokens(KeyRing(served.settings.iam_keys, served.clock))
+    authenticator = Authenticator(served.storage.access, tokens, served.clock)
+    looked_up, goes_on = [], asyncio.Event()
+    find = served.storage.access.get_proven_subject
+
+    async def found_late(proof: VerifiedToken) -> Subject | None:
+        looked_up.append(proof.subject_id)
+        await goes_on.wait()
+        return await find(proof)
+
+    monkeypatch.setattr(served.storage.access, "get_proven_subject", found_late)
+    calls = [asyncio.create_task(authenticator.authenticate(f"Bearer {token}")) for _ in range(20)]
+    async with asyncio.timeout(60):
+        await until(lambda: bool(looked_up))
+        goes_on.set()
+        assert len({subject.id for subject in await asyncio.gather(*calls)}) == 1
+    assert len(looked_up) == 1
 
 
 async def test_roles_are_seen_at_once(served: Served) -> None:

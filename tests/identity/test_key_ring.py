@@ -1,7 +1,10 @@
 import asyncio
+import fcntl
 import os
+import shutil
 import stat
 import sys
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -46,6 +49,37 @@ async def test_processes_that_begin_at_once_make_one_key(tmp_path: Path) -> None
     printed = {(await start.communicate())[0].decode().strip() for start in starts}
     assert len(printed) == 1
     assert names(tmp_path / "iam") == {f"{printed.pop()}.pem"}
+
+
+def test_who_waits_for_another_to_make_the_first_key_makes_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, elsewhere = tmp_path / "iam", tmp_path / "elsewhere"
+    KeyRing(elsewhere, Clock())
+    (made,) = names(elsewhere)
+    folder.mkdir()
+    waits_or_has_ended = threading.Event()
+    lock = fcntl.flock
+
+    def lock_later(descriptor: int, operation: int) -> None:
+        waits_or_has_ended.set()
+        lock(descriptor, operation)
+
+    def begin() -> None:
+        try:
+            KeyRing(folder, Clock())
+        finally:
+            waits_or_has_ended.set()
+
+    with (folder / ".lock").open("w") as held:
+        lock(held, fcntl.LOCK_EX)
+        monkeypatch.setattr(fcntl, "flock", lock_later)
+        late = threading.Thread(target=begin)
+        late.start()
+        assert waits_or_has_ended.wait(60)
+        shutil.copy(elsewhere / made, folder / made)
+    late.join(60)
+    assert names(folder) == {made}
 
 
 async def test_rotation_refuses_no_live_token(tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ class Run:
     def noticed_by(self) -> str:
         """The test that failed, as pytest names it."""
         failed = [line for line in self.output.splitlines() if line.startswith(("FAILED", "ERROR"))]
-        return failed[0] if failed else self.output[-200:]
+        return failed[0] if failed else " ".join(self.output.split())[-200:]
 
     @property
     def is_as_listed(self) -> bool:

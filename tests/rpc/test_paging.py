@@ -4,7 +4,7 @@ import base64
 from dataclasses import dataclass
 
 import pytest
-from billing.v1 import customer_pb2
+from billing.v1 import customer_pb2, event_service_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,6 +57,19 @@ async def test_a_token_leads_past_the_last_row() -> None:
     assert [each.name for each in found] == [row.id for row in RECORDS[:2]]
     assert 0 < len(token) <= 100
     assert pages().cursor(token, *SCOPE) == ROWS[1].cursor
+
+
+async def test_pages_of_a_list_in_turn_hold_all_its_rows() -> None:
+    async def rows_after(most: int, after: Cursor | None) -> list[Listed[Row]]:
+        return [row for row in ROWS if after is None or row.cursor > after][:most]
+
+    request = event_service_pb2.ListEventsRequest(page_size=1)
+    found = []
+    for _ in ROWS:
+        page, request.page_token = await pages().read(request, SCOPE, rows_after, message)
+        found += [each.name for each in page]
+    assert found == [row.id for row in RECORDS]
+    assert request.page_token == ""
 
 
 @pytest.mark.parametrize("scope", [("list", "r2"), ("other", "r1"), ("list", "r", "1")])
