@@ -109,6 +109,23 @@ async def test_unknown_accounts_and_resellers_are_refused(storage: SqlStorage) -
     assert set(actions) == {"resellers.add"}
 
 
+async def test_a_removed_reseller_is_refused_like_an_unknown_one(storage: SqlStorage) -> None:
+    operators = storage.administration
+    await operators.remove_reseller(RESELLER, START)
+    before = await operators.list_audit_records(100)
+    for change in (
+        operators.set_reseller_contact(RESELLER, "sales@example.com", START),
+        operators.set_reseller_details(RESELLER, {"name": "Sales"}, START),
+        operators.change_return_origins(RESELLER, "https://shop.example", START, add=True),
+        operators.suspend_reseller(RESELLER, START),
+        operators.resume_reseller(RESELLER, START),
+    ):
+        with pytest.raises(BillingError) as refused:
+            await change
+        assert refused.value.reason is Reason.NOT_FOUND
+    assert await operators.list_audit_records(100) == before
+
+
 async def test_an_outside_subjects_roles_become_no_accounts(storage: SqlStorage) -> None:
     await storage.administration.grant_role("auth0|5f7c", RESELLER, Role.OWNER, START)
     with pytest.raises(BillingError, match=r"auth0.5f7c has roles already") as refused:

@@ -213,6 +213,18 @@ async def test_owners_that_step_back_at_once_leave_one(
     assert await held(storage) == [("second", Role.OWNER)]
 
 
+async def test_owners_that_step_back_in_one_batch_leave_one(
+    storage: SqlStorage, overlap: Overlap
+) -> None:
+    await update(storage, give("second", Role.OWNER))
+    _, later = await overlap.in_one_batch(
+        update(overlap.second, take("owner", Role.OWNER)),
+        update(overlap.second, take("second", Role.OWNER), by=Actor("second")),
+    )
+    assert later.reason is Reason.LAST_OWNER
+    assert await held(storage) == [("second", Role.OWNER)]
+
+
 async def test_a_role_that_two_take_at_once_is_told_once(
     storage: SqlStorage, overlap: Overlap
 ) -> None:

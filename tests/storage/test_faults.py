@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -22,6 +23,7 @@ from server.storage.sql import connections as database
 from server.storage.sql.batches import Batcher
 from server.storage.sql.connections import Database
 from server.storage.sql.statements import Transaction
+from server.storage.sql.transactions import BatchConnection, Join, Notice, Request, run_batch
 from server.storage.storage import SqlStorage
 from tests.storage.databases import on_postgresql, query
 from tests.storage.records import RESELLER, add_reseller, invited, key, new, opened
@@ -380,6 +382,52 @@ async def test_a_caller_in_a_hurry_is_refused_before_its_deadline(
     assert [await first, await other] == [0, 2]
     assert held.done == [2]
     await batcher.close()
+
+
+async def test_those_who_have_gone_take_no_place_in_a_batch(database_url: str) -> None:
+    """Else what waits behind a crowd that was refused waits for one empty batch after the other."""
+    served: list[list[int]] = []
+
+    def note(_: Transaction, batch: Sequence[int]) -> list[int]:
+        served.append(list(batch))
+        return list(batch)
+
+    held = HeldUp()
+    batcher = Batcher(Database(database_url), "test", writes=True)
+    calls = [batcher.submit(held.hang, 0)]
+    await asyncio.to_thread(held.began.wait, IN_TIME_S)
+    calls.append(batcher.submit(note, 1))
+    gone = [batcher.submit(note, 2) for _ in range(batches.MOST_IN_BATCH)]
+    calls.append(batcher.submit(note, 3))
+    for call in gone:
+        call.cancel()
+    held.answers.set()
+    assert await asyncio.gather(*calls) == [0, 1, 3]
+    assert served == [[1, 3]]
+    await batcher.close()
+
+
+async def test_no_transaction_is_begun_for_those_who_have_gone(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[list[int]] = []
+
+    def beginning(
+        connection: BatchConnection, batch: list[Request], join: Join
+    ) -> tuple[list[Any], list[Notice]]:
+        begun.append([request.argument for request in batch])
+        return run_batch(connection, batch, join)
+
+    monkeypatch.setattr(batches, "run_batch", beginning)
+    held = HeldUp()
+    batcher = Batcher(Database(database_url), "test", writes=True)
+    first = batcher.submit(held.hang, 0)
+    await asyncio.to_thread(held.began.wait, IN_TIME_S)
+    batcher.submit(held.note, 1).cancel()
+    held.answers.set()
+    await first
+    await batcher.close()
+    assert begun == [[0]]
 
 
 @pytest.mark.parametrize("unfit", ["a\0b", "\ud800"])

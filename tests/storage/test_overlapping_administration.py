@@ -40,6 +40,22 @@ async def test_a_reseller_is_removed_with_the_role_that_is_being_granted(
     assert await storage.administration.list_roles() == []
 
 
+async def test_two_origins_that_are_added_at_once_are_both_listed(
+    storage: SqlStorage, overlap: Overlap
+) -> None:
+    """They are kept in one value, which each reads and then writes."""
+    origins = ["https://one.example", "https://two.example"]
+    outcome = await overlap.run(
+        *(
+            each.administration.change_return_origins(RESELLER, origin, START, add=True)
+            for each, origin in zip((overlap.first, overlap.second), origins, strict=True)
+        )
+    )
+    assert outcome == (True, True, True)
+    reseller, _ = await storage.administration.list_resellers()
+    assert reseller.return_origins == origins
+
+
 @on_postgresql
 async def test_a_claim_passes_over_the_e_mails_of_a_reseller_that_is_being_suspended(
     storage: SqlStorage, overlap: Overlap

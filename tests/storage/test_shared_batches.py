@@ -96,8 +96,12 @@ async def test_of_two_invitations_for_the_same_address_the_later_names_the_first
 async def test_of_two_invitations_with_the_same_key_the_later_is_the_first(
     overlap: Overlap,
 ) -> None:
+    """The same address: the later one is not told that the first is open."""
     first, second = await overlap.in_one_batch(
-        *(overlap.second.invitations.create_invitation(new(), key("k")) for _ in range(2))
+        *(
+            overlap.second.invitations.create_invitation(new("a@example.com"), key("k"))
+            for _ in range(2)
+        )
     )
     assert first == second
 
