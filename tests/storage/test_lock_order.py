@@ -194,27 +194,26 @@ async def test_idempotency_keys_are_locked_in_one_order(
     assert outcome.second == [*others, outcome.first]
 
 
-@pytest.mark.usefixtures("rows_as_they_lie")
 async def test_counts_are_locked_in_one_order(
     storage: SqlStorage, overlap: Overlap, database_url: str
 ) -> None:
-    low, high = (
-        [new_customer(reseller_id=reseller_id) for _ in range(3)]
-        for reseller_id in sorted((RESELLER, SECOND_RESELLER))
-    )
-    for made in (high[0], low[0]):
-        await storage.customers.create_customer(made, None)
-    counted = f"customers/{high[0].customer.reseller_id}"
+    """Those who take customers back come upon the resellers in the order of their operations."""
+    low, high = sorted((RESELLER, SECOND_RESELLER))
+    ids = [
+        (await recorded(storage, new(reseller_id=each))).made.operation.id for each in (high, low)
+    ]
+    counted = f"customers/{high}"
 
     async def check() -> None:
         found = "SELECT scope FROM counts WHERE scope = :scope FOR UPDATE SKIP LOCKED"
         assert query(database_url, found, scope=counted) == [(counted,)]
 
     outcome = await overlap.run(
-        overlap.first.customers.create_customer(low[1], None),
+        overlap.first.customers.create_customer(new_customer(reseller_id=low), None),
         overlap.in_one_batch(
-            *(overlap.second.customers.create_customer(made, None) for made in (high[2], low[2]))
+            *(overlap.second.operations.cancel_operation(id_, START, ACTOR, None) for id_ in ids)
         ),
         meanwhile=check,
     )
-    assert outcome == (low[1].operation, [high[2].operation, low[2].operation], True)
+    assert outcome.waited
+    assert [each.id for each in outcome.second] == ids
