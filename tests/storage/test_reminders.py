@@ -129,6 +129,19 @@ async def test_all_are_found_a_few_at_a_time(storage: SqlStorage) -> None:
     assert len({each.invitation_id for each in found}) == len(found) == 5
 
 
+async def test_who_is_passed_over_does_not_end_the_search(storage: SqlStorage) -> None:
+    now, limit = WEEK + DAY, 2
+    for _ in range(limit):  # whose e-mails have only just gone out
+        await (await recorded(storage)).deliver(now - MINUTE)
+    last = await sent(storage, new(now=START + MINUTE))
+    await first_look(storage)
+    assert await storage.retention.remind_invitees(now, DAYS, limit) == limit
+    assert await storage.reminders.claim_reminders(10, now, LEASE) == []
+    assert await storage.retention.remind_invitees(now, DAYS, limit) == 1
+    (reminder,) = await storage.reminders.claim_reminders(10, now, LEASE)
+    assert reminder.invitation_id == last.made.invitation.id
+
+
 @pytest.mark.parametrize("how", ["answered", "revoked", "bounced", "suppressed", "corrected"])
 async def test_who_needs_none_any_more_is_not_reminded(storage: SqlStorage, how: str) -> None:
     stored = await recorded(storage)
