@@ -96,6 +96,19 @@ async def test_the_gateways_refusals_of_connect_in_json(
     assert harness.upstream.calls == []
 
 
+async def test_wrong_fields_that_are_too_many_to_pass_on_are_all_told(
+    harness: GatewayHarness, rest: httpx.AsyncClient
+) -> None:
+    names = [f'{number}"' + "я" * 40 for number in range(40)]
+    answer = await rest.post(GET, headers=JSON, content=json.dumps(dict.fromkeys(names, 1)))
+    value = answer.json()["details"][1]["value"]
+    found = error_details_pb2.BadRequest.FromString(
+        base64.b64decode(value + "=" * (-len(value) % 4))
+    )
+    assert [each.field for each in found.field_violations] == names
+    assert harness.upstream.calls == []
+
+
 async def test_headers_of_grpc_do_not_pass_beside_json(
     harness: GatewayHarness, rest: httpx.AsyncClient
 ) -> None:

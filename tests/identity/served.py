@@ -130,6 +130,15 @@ class Served:
         return await refusal(self.call(token))
 
 
+async def answer(call: Awaitable[object]) -> grpc.StatusCode:
+    """Returns the code that a call is answered with."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
 async def refusal(call: Awaitable[object]) -> grpc.aio.AioRpcError:
     """Returns the error of a call that must be refused."""
     try:

@@ -239,7 +239,7 @@ def _report(runs: Sequence[Run]) -> int:
         noticed = sum(run.outcome is Outcome.NOTICED for run in rest)
         share = noticed / len(rest)
         good &= share >= WANTED
-        print(f"{area:10}{len(own):9}{len(own) - len(rest):12}{noticed:9}{share:13.0%}")
+        print(f"{area:10}{len(own):9}{len(own) - len(rest):12}{noticed:9}{share:13.1%}")
     for run in runs:
         if run.outcome is Outcome.NOT_RUN:
             print(f"\n{run.mutant}: the tests did not run:\n{run.output}")
