@@ -30,6 +30,15 @@ CALLED_AS_JSON = [
 ]
 
 
+def wrong_fields(error: Any) -> list[str]:
+    """Returns the fields that an error in Connect's JSON names."""
+    value = error["details"][1]["value"]
+    found = error_details_pb2.BadRequest.FromString(
+        base64.b64decode(value + "=" * (-len(value) % 4))
+    )
+    return [each.field for each in found.field_violations]
+
+
 @pytest.mark.parametrize("method", CALLED_AS_JSON)
 async def test_every_method_is_called_by_connect_in_json(
     harness: GatewayHarness, rest: httpx.AsyncClient, method: str
@@ -75,11 +84,7 @@ async def test_the_gateways_refusals_of_connect_in_json(
     body = answer.json()
     assert (answer.status_code, body["code"]) == (400, "invalid_argument")
     assert detail(body["details"][0]).reason == "FIELDS_INVALID"
-    value = body["details"][1]["value"]
-    found = error_details_pb2.BadRequest.FromString(
-        base64.b64decode(value + "=" * (-len(value) % 4))
-    )
-    assert [each.field for each in found.field_violations] == ['opera"tionя', "operationId"]
+    assert wrong_fields(body) == ['opera"tionя', "operationId"]
     for sent, status, code, why in (
         ({"content": "{"}, 400, "invalid_argument", "REQUEST_MALFORMED"),
         ({"content": '{"operationId": "\\ud800"}'}, 400, "invalid_argument", "REQUEST_MALFORMED"),
@@ -101,11 +106,7 @@ async def test_wrong_fields_that_are_too_many_to_pass_on_are_all_told(
 ) -> None:
     names = [f'{number}"' + "я" * 40 for number in range(40)]
     answer = await rest.post(GET, headers=JSON, content=json.dumps(dict.fromkeys(names, 1)))
-    value = answer.json()["details"][1]["value"]
-    found = error_details_pb2.BadRequest.FromString(
-        base64.b64decode(value + "=" * (-len(value) % 4))
-    )
-    assert [each.field for each in found.field_violations] == names
+    assert wrong_fields(answer.json()) == names
     assert harness.upstream.calls == []
 
 
